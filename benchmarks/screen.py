@@ -1,0 +1,85 @@
+"""Compares recipe settings on small trainings, judged by log-loss over training rows that were not learnt from.
+
+    python benchmarks/screen.py papers_train.csv -r medical-papers --only label --rows 300 --judge 200 \
+        --try training.learning_rate=5e-4 --try "layout=question-first training.learning_rate=5e-4"
+
+The dev table is not looked at, so its score stays honest. One line of JSON for each setting.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from papertune.config import LabelColumn, load_recipe
+from papertune.encoding import PromptEncoder
+from papertune.inference.predictor import Predictor
+from papertune.methods import build_trainable
+from papertune.models import choose_dtype, load_model
+from papertune.tables import read_table
+from papertune.tasks import RowReader, read_label, training_examples
+from papertune.training import encode_examples, fit
+
+
+def main() -> None:
+    """Run the settings one after another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table")
+    parser.add_argument("-r", "--recipe", required=True)
+    parser.add_argument("--only", default="label")
+    parser.add_argument("--rows", type=int, default=300)
+    parser.add_argument("--judge", type=int, default=200)
+    parser.add_argument("--try", dest="tries", action="append", default=[], help="settings, blank-separated")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    table = read_table(arguments.table)
+    rest, judge = table.split(arguments.judge / len(table), 1, stratify=arguments.only)
+    _, train = rest.split(arguments.rows / len(rest), 2, stratify=arguments.only)
+    for settings in arguments.tries or [""]:
+        recipe = load_recipe(arguments.recipe, settings.split()).only((arguments.only,))
+        begun = time.monotonic()
+        model, tokenizer = load_model(recipe.model)
+        encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+        examples = encode_examples(list(training_examples(train, recipe)), recipe.columns, encoder)
+        model = build_trainable(model, recipe.method, seed=recipe.training.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            fit(
+                model,
+                examples.rows,
+                examples.label_tokens,
+                recipe.training,
+                Path(folder) / "training",
+                compute_dtype=choose_dtype("auto", "cpu"),
+                metrics_file=Path(folder) / "metrics.jsonl",
+            )
+            lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+        seconds = time.monotonic() - begun
+        predictor = Predictor(model.merge_and_unload(), tokenizer, recipe)
+        reader = RowReader(judge, recipe)
+        plan = predictor.plan(reader, range(len(judge)))
+        column = recipe.columns[arguments.only]
+        assert isinstance(column, LabelColumn)
+        probabilities = {}
+        for batch in plan.batches:
+            for row, value in zip(batch, predictor.answer(reader, batch)[arguments.only], strict=True):
+                probabilities[row] = value
+        truth = [column.labels.index(read_label(cell, column.labels)) for cell in judge.column(arguments.only)]
+        scores = np.array([probabilities[row] for row in range(len(judge))])
+        given = scores[np.arange(len(judge)), truth]
+        result = {
+            "settings": settings,
+            "log_loss": round(float(-np.log(given).mean()), 4),
+            "se": round(float(np.log(given).std() / len(given) ** 0.5), 4),
+            "accuracy": round(float((scores.argmax(1) == truth).mean()), 4),
+            "train_s": round(seconds),
+            "last_loss": lines[-1]["loss"],
+        }
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Recipes: what a run needs to know, read from TOML and checked by pydantic."""
+
+from papertune.config.load import builtin_recipes, dump_recipe, load_recipe
+from papertune.config.recipe import (
+    Column,
+    EncodingSpec,
+    FreezeMethod,
+    FullMethod,
+    KeywordsColumn,
+    LabelColumn,
+    Layout,
+    LoraMethod,
+    Method,
+    Recipe,
+    TableSpec,
+    TrainingSpec,
+)
+from papertune.config.templates import render_template, template_columns
+
+__all__ = [
+    "Column",
+    "EncodingSpec",
+    "FreezeMethod",
+    "FullMethod",
+    "KeywordsColumn",
+    "LabelColumn",
+    "Layout",
+    "LoraMethod",
+    "Method",
+    "Recipe",
+    "TableSpec",
+    "TrainingSpec",
+    "builtin_recipes",
+    "dump_recipe",
+    "load_recipe",
+    "render_template",
+    "template_columns",
+]

@@ -1,0 +1,232 @@
+"""A recipe: all that a run needs to know, as frozen pydantic models.
+
+A recipe is read from TOML and never written to afterwards. `Recipe` holds one small part for each room; a room gets its
+own part, not the whole.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
+
+from papertune.config.templates import parse_template
+
+Layout = Literal["document-first", "question-first"]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[StrictStr, Field(min_length=1)]
+
+
+class Part(BaseModel):
+    """A part of a recipe: frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _check_template(template: str) -> str:
+    if not any(part.is_column for part in parse_template(template)):
+        raise ValueError('names no column; write for example "title: {title}\\nabstract: {abstract}"')
+    return template
+
+
+class TableSpec(Part):
+    """How a row of the table becomes a document.
+
+    Attributes:
+        id: The column that names a row; without one, rows are told by their number.
+        document: A template of column names in braces; the only text that is ever shortened.
+    """
+
+    id: Text | None = None
+    document: Annotated[StrictStr, AfterValidator(_check_template)]
+
+
+class LabelColumn(Part):
+    """A column that holds one of a set of labels.
+
+    Attributes:
+        question: What the model is asked about the document.
+        labels: The allowed labels, as text; the first is the positive class of two.
+        loss: "labels": cross-entropy over the label set, where each label is one token of its own, else as "answer".
+            "answer": cross-entropy over the whole vocabulary at each answer token.
+        weights: How much a row of each label counts in the loss; "balanced": rows / (labels x rows of that label), as
+            scikit-learn has it.
+        abstain_below: A row whose best label has a lower probability gets an empty cell.
+    """
+
+    kind: Literal["label"]
+    question: Text
+    labels: Annotated[tuple[Text, ...], Field(min_length=2)]
+    loss: Literal["labels", "answer"] = "labels"
+    weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
+    abstain_below: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> "LabelColumn":
+        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if repeated:
+            raise ValueError(f"labels are repeated: {', '.join(repeated)}")
+        untrimmed = [label for label in self.labels if label != label.strip()]
+        if untrimmed:
+            raise ValueError(f"labels must not begin or end with a blank: {untrimmed}")
+        if isinstance(self.weights, dict) and set(self.weights) != set(self.labels):
+            raise ValueError(f"weights must name each of the labels once: {', '.join(self.labels)}")
+        return self
+
+
+class KeywordsColumn(Part):
+    """A column that holds a list of keywords.
+
+    Attributes:
+        question: What the model is asked about the document.
+        separator: What stands between keywords in the text that is learnt.
+        output_separator: What stands between keywords in the cell that is written.
+        max_new_tokens: How long a predicted list may become, in tokens.
+    """
+
+    kind: Literal["keywords"]
+    question: Text
+    separator: Text = "; "
+    output_separator: Text = "; "
+    max_new_tokens: Annotated[int, Field(ge=4)] = 96
+
+
+Column = Annotated[LabelColumn | KeywordsColumn, Field(discriminator="kind")]
+
+
+class LoraMethod(Part):
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685): W = W0 + scale x B A.
+
+    Attributes:
+        rank: Rank of B A.
+        alpha: The scale is alpha / rank, or alpha / sqrt(rank) with `rslora` (arXiv:2312.03732).
+        dropout: Dropout on the adapter's input while training.
+        targets: Names of the linear layers to adapt, or "all-linear" (all but the output layer).
+        rslora: Scale by the square root of the rank.
+        dora: Learn magnitude and direction apart (arXiv:2402.09353).
+        start_from: A run whose adapter is the start of this one.
+    """
+
+    kind: Literal["lora"] = "lora"
+    rank: Annotated[int, Field(ge=1)] = 8
+    alpha: Annotated[float, Field(gt=0)] = 16
+    dropout: Fraction = 0.0
+    targets: Literal["all-linear"] | tuple[Text, ...] = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+    start_from: Text | None = None
+
+
+class FullMethod(Part):
+    """All weights are trained."""
+
+    kind: Literal["full"]
+
+
+class FreezeMethod(Part):
+    """Only some layers are trained; the rest stays as it is.
+
+    Attributes:
+        layers: How many decoder layers, counted from the last.
+        modules: Only these children of each layer (for example "mlp"); empty: the whole layer.
+    """
+
+    kind: Literal["freeze"]
+    layers: Annotated[int, Field(ge=1)] = 2
+    modules: tuple[Text, ...] = ()
+
+
+Method = Annotated[LoraMethod | FullMethod | FreezeMethod, Field(discriminator="kind")]
+
+
+class EncodingSpec(Part):
+    """Lengths, in tokens.
+
+    Attributes:
+        max_prompt_tokens: The prompt's length; a longer document is shortened at its end.
+        max_answer_tokens: The answer's length in training; a longer keyword list is cut between keywords.
+    """
+
+    max_prompt_tokens: Annotated[int, Field(ge=16)] = 1024
+    max_answer_tokens: Annotated[int, Field(ge=2)] = 160
+
+
+class TrainingSpec(Part):
+    """How the weights are learnt.
+
+    Attributes:
+        epochs: Passes over the training rows.
+        max_steps: Stop after this many optimizer steps, if set.
+        micro_batch_size: Examples in one forward pass.
+        accumulation: Forward passes in one optimizer step.
+        learning_rate: The highest rate of the schedule.
+        schedule: How the rate falls after the warm-up.
+        warmup_steps: Optimizer steps in which the rate rises from 0.
+        weight_decay: AdamW's decay.
+        max_grad_norm: Gradients are scaled down to this norm.
+        seed: Of the row order, of new weights and of dropout.
+        precision: "auto": bfloat16 where the hardware multiplies it fast, float16 on older GPUs, else float32.
+        gradient_checkpointing: Compute activations again in the backward pass: less memory, a third more time.
+        logging_steps: Optimizer steps between two lines of metrics.jsonl.
+        save_steps: Optimizer steps between two checkpoints; 0: one at the end of each epoch. The dev score is taken
+            at the same steps.
+        keep_checkpoints: How many of the last checkpoints stay (the best one stays too).
+        dev_rows: Most rows of the dev table that the dev score looks at during training.
+        patience: Stop after this many dev scores without a new best; 0: never.
+        report_to: Trackers, for example "tensorboard"; their packages must be installed.
+    """
+
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    micro_batch_size: Annotated[int, Field(ge=1)] = 8
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0)] = 10
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    gradient_checkpointing: bool = False
+    logging_steps: Annotated[int, Field(ge=1)] = 10
+    save_steps: Annotated[int, Field(ge=0)] = 0
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    dev_rows: Annotated[int, Field(ge=1)] = 200
+    patience: Annotated[int, Field(ge=0)] = 0
+    report_to: tuple[Text, ...] = ()
+
+
+class Recipe(Part):
+    """All that a run needs to know.
+
+    Attributes:
+        model: A known name, a folder, a .gguf file or a hub id.
+        layout: Whether the document or the question stands first in the prompt.
+        chat: Whether the prompt is put into the model's chat template, where it has one.
+        table: How a row becomes a document.
+        columns: What is learnt and filled in, by column name.
+        method: Which weights are learnt.
+        encoding: Lengths in tokens.
+        training: How the weights are learnt.
+    """
+
+    model: Text = "smollm2-135m"
+    layout: Layout = "document-first"
+    chat: bool = True
+    table: TableSpec
+    columns: Annotated[dict[Text, Column], Field(min_length=1)]
+    method: Method = LoraMethod()
+    encoding: EncodingSpec = EncodingSpec()
+    training: TrainingSpec = TrainingSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        if self.table.id in self.columns:
+            raise ValueError(f'columns.{self.table.id}: the column is also table.id; it cannot be learnt')
+        learnt = {part.text for part in parse_template(self.table.document) if part.is_column} & set(self.columns)
+        if learnt:
+            name = sorted(learnt)[0]
+            raise ValueError(f'table.document: shows the model "{{{name}}}", the column that it is to learn')
+        return self
+
+    def only(self, names: tuple[str, ...]) -> "Recipe":
+        """Give this recipe with just these of its columns, in the recipe's order."""
+        return self.model_copy(update={"columns": {n: c for n, c in self.columns.items() if n in names}})

@@ -1,0 +1,20 @@
+"""From examples to token ids, targets and batches."""
+
+from papertune.encoding.batches import (
+    IGNORE_INDEX,
+    LengthBatchSampler,
+    pad_right,
+    shuffled_length_batches,
+    sorted_token_batches,
+)
+from papertune.encoding.prompts import EncodedPrompt, PromptEncoder
+
+__all__ = [
+    "IGNORE_INDEX",
+    "EncodedPrompt",
+    "LengthBatchSampler",
+    "PromptEncoder",
+    "pad_right",
+    "shuffled_length_batches",
+    "sorted_token_batches",
+]

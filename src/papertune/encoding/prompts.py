@@ -1,0 +1,168 @@
+"""From a prompt and its answer to token ids; training and prediction share this one way.
+
+The user's text is one run of plain text between the literals of the chat template:
+
+    <|im_start|>user\\n  title: ... abstract: ...  \\n\\nIs this a medical paper?  <|im_end|>\\n<|im_start|>assistant\\n
+    literal              document (may shrink)     question                        literal
+
+Special tokens come from the literals alone. All other text is encoded with special tokens switched off, so that
+`<|im_end|>` in an abstract is eight ordinary tokens. Text on both sides of a join is encoded as one string, which gives
+the ids that the tokenizer gives for the whole prompt.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
+from papertune.errors import ModelError, RecipeError
+from papertune.tasks import Prompt, join_keywords, split_keywords
+
+# Stands for the user's text while the chat template is rendered; private-use characters that no template has.
+_MARK = "\ue000papertune\ue001"
+
+# A document is cut at a blank if there is one among its last characters, so that no word is cut in two.
+_WORD_CHARS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """The ids of a prompt.
+
+    Attributes:
+        ids: Token ids.
+        kept_chars: How many characters of the document are in them.
+        shortened: Whether the document is not all there.
+    """
+
+    ids: list[int]
+    kept_chars: int
+    shortened: bool
+
+
+class PromptEncoder:
+    """Turns prompts and answers into token ids.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        spec: Lengths in tokens.
+        chat: Whether to use the tokenizer's chat template, where it has one.
+
+    Raises:
+        ModelError: If the tokenizer has no end token.
+    """
+
+    def __init__(self, tokenizer: Any, spec: EncodingSpec, *, chat: bool = True) -> None:
+        self._tokenizer = tokenizer
+        self._chat = chat and getattr(tokenizer, "chat_template", None) is not None
+        self.max_prompt_tokens = spec.max_prompt_tokens
+        self.max_answer_tokens = spec.max_answer_tokens
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end token (eos_token), so answers would never end.")
+        self.end_id: int = tokenizer.eos_token_id
+        added = tokenizer.added_tokens_decoder
+        self._added_ids = {i for i, token in added.items() if not token.content.isspace()}
+        special = sorted((token.content for token in added.values()), key=len, reverse=True)
+        self._special = re.compile("|".join(re.escape(text) for text in special)) if special else None
+        self._frames: dict[int, list[str]] = {}
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Encode a prompt, its document shortened at the end until all fits into `max_prompt_tokens`.
+
+        Raises:
+            RecipeError: If it does not fit even without the document.
+        """
+        document = prompt.document
+        # A first guess of 8 characters a token keeps a document of 200,000 characters from being encoded whole.
+        high = min(len(document), 8 * self.max_prompt_tokens)
+        ids = self._encode_with(prompt, document[:high])
+        while len(ids) <= self.max_prompt_tokens and high < len(document):
+            high = min(len(document), 2 * high)
+            ids = self._encode_with(prompt, document[:high])
+        if len(ids) <= self.max_prompt_tokens:
+            return EncodedPrompt(ids, high, shortened=False)
+        low = 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            fits = len(self._encode_with(prompt, document[:middle])) <= self.max_prompt_tokens
+            low, high = (middle, high) if fits else (low, middle)
+        blank = document.rfind(" ", max(0, low - _WORD_CHARS), low + 1)
+        low = blank if blank > 0 else low
+        ids = self._encode_with(prompt, document[:low])
+        if len(ids) > self.max_prompt_tokens:
+            raise RecipeError(
+                f"encoding.max_prompt_tokens is {self.max_prompt_tokens}, but the question and the chat template alone "
+                f"take {len(ids)} tokens. Raise it, or shorten the question."
+            )
+        return EncodedPrompt(ids, low, shortened=True)
+
+    def encode_answer(self, answer: str, column: LabelColumn | KeywordsColumn) -> list[int]:
+        """Encode an answer and the end token; a keyword list that is too long is cut between keywords."""
+        ids = self.encode_text(answer)
+        if isinstance(column, KeywordsColumn):
+            keywords = split_keywords(answer)
+            while len(ids) + 1 > self.max_answer_tokens and len(keywords) > 1:
+                keywords.pop()
+                ids = self.encode_text(join_keywords(keywords, column.separator))
+        return [*ids[: self.max_answer_tokens - 1], self.end_id]
+
+    def label_ids(self, labels: Sequence[str]) -> list[list[int]]:
+        """Encode the labels, without an end token.
+
+        Raises:
+            RecipeError: If two labels have the same tokens, or one has none.
+        """
+        encoded = [self.encode_text(label) for label in labels]
+        for index, ids in enumerate(encoded):
+            if not ids:
+                raise RecipeError(f'the label "{labels[index]}" has no tokens in this model. Choose another word.')
+            if ids in encoded[:index]:
+                other = labels[encoded.index(ids)]
+                raise RecipeError(f'the labels "{other}" and "{labels[index]}" have the same tokens in this model.')
+        return encoded
+
+    def encode_text(self, text: str) -> list[int]:
+        """Encode text in which nothing is special."""
+        if not text:
+            return []
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        if not self._added_ids.isdisjoint(ids):
+            # Added tokens that are not marked special ("<|user|>" in some models) are matched all the same.
+            ids = self._tokenizer._encode_without_added_tokens(text)
+        return ids
+
+    def _encode_with(self, prompt: Prompt, document: str) -> list[int]:
+        users = [text for turn in prompt.history for text in turn]
+        users.append(f"{prompt.before}{document}{prompt.after}")
+        literals = self._frame(len(prompt.history))
+        ids: list[int] = [] if self._chat else list(self._beginning())
+        plain = ""
+        for literal, user in zip(literals, [*users, ""], strict=True):
+            position = 0
+            for match in self._special.finditer(literal) if self._special else ():
+                ids += self.encode_text(plain + literal[position : match.start()])
+                ids.append(self._tokenizer.convert_tokens_to_ids(match.group()))
+                plain, position = "", match.end()
+            plain += literal[position:] + user
+        return ids + self.encode_text(plain)
+
+    def _frame(self, rounds: int) -> list[str]:
+        """Give what the template writes before, between and after the user's texts."""
+        if rounds not in self._frames:
+            if self._chat:
+                roles = ["user", "assistant"] * rounds + ["user"]
+                messages = [{"role": role, "content": _MARK} for role in roles]
+                text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            else:
+                text = f"{_MARK}\n{_MARK}\n\n" * rounds + f"{_MARK}\n"
+            literals = text.split(_MARK)
+            if len(literals) != 2 * rounds + 2:
+                raise ModelError("the model's chat template drops or repeats messages; set chat = false in the recipe.")
+            self._frames[rounds] = literals
+        return self._frames[rounds]
+
+    def _beginning(self) -> list[int]:
+        """Give the ids that the tokenizer puts before any text, such as a begin token."""
+        ids: list[int] = self._tokenizer.encode("", add_special_tokens=True)
+        return ids[:-1] if ids and ids[-1] == self.end_id else ids

@@ -1,0 +1,1 @@
+"""Rows in, values out: label scoring, keyword decoding, durable prediction."""

@@ -1,0 +1,136 @@
+"""Prompts through a model: one prefill for all that a row is asked.
+
+A batch is filled up at the right. With causal attention no real token sees the padding, so the prefill needs no mask
+and keeps the fused causal kernel. What is computed behind a prompt (the rest of another question, label tokens, decoded
+tokens) sees the cached keys through a mask that hides the padding in between:
+
+    row 0   d d d d d d . .  |  q q q  |  t t
+    row 1   d d d d d d d d  |  q q q  |  t t         d: document  .: padding  q: question  t: tokens behind it
+    keys    1 1 1 1 1 1 0 0     1 1 1     1 1
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from papertune.encoding import pad_right
+from papertune.models import answer_positions
+
+
+@dataclass
+class PromptState:
+    """Prompts that have gone through the model.
+
+    Attributes:
+        cache: Keys and values of the prompts, a transformers cache.
+        visible: Which cached keys are real tokens, bool, shape (batch, seq).
+        lengths: Real tokens of each row, int64, shape (batch,).
+        last_logits: Logits at each row's last token, shape (batch, vocab).
+    """
+
+    cache: Any
+    visible: Tensor
+    lengths: Tensor
+    last_logits: Tensor
+
+    def fork(self) -> "PromptState":
+        """Give a copy that can be extended while this one stays as it is."""
+        return PromptState(deepcopy(self.cache), self.visible, self.lengths, self.last_logits)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only some rows of the batch, in place."""
+        self.cache.batch_select_indices(rows)
+        self.visible = self.visible[rows]
+        self.lengths = self.lengths[rows]
+        self.last_logits = self.last_logits[rows]
+
+
+class Engine:
+    """Runs prompts through a causal language model.
+
+    Args:
+        model: The model, in evaluation mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        self._dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+
+    @torch.inference_mode()
+    def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Give the logits behind each prompt, without keeping a cache; shape (batch, vocab)."""
+        rows = torch.arange(len(prompts), device=self.device)
+        last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
+        with answer_positions(self.model, rows, last):
+            output = self.model(input_ids=pad_right(prompts, 0).to(self.device), use_cache=False)
+        return output.logits  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> PromptState:
+        """Run prompts and keep their keys and values."""
+        from transformers import DynamicCache
+
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
+        ids = pad_right(prompts, 0).to(self.device)
+        rows = torch.arange(len(prompts), device=self.device)
+        cache = DynamicCache(config=self.model.config)
+        with answer_positions(self.model, rows, lengths - 1):
+            output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        visible = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
+        return PromptState(cache, visible, lengths, output.logits)
+
+    @torch.inference_mode()
+    def extend(self, state: PromptState, suffixes: Sequence[Sequence[int]]) -> None:
+        """Run more tokens of each row behind its prompt, in place; every suffix has at least one token."""
+        added = torch.tensor([len(suffix) for suffix in suffixes], device=self.device)
+        ids = pad_right(suffixes, 0).to(self.device)
+        offsets = torch.arange(ids.shape[1], device=self.device)
+        real = offsets < added[:, None]  # (batch, new)
+        earlier = (offsets[None, :] <= offsets[:, None])[None] & real[:, None, :]  # (batch, new, new)
+        rows = torch.arange(len(suffixes), device=self.device)
+        with answer_positions(self.model, rows, added - 1):
+            output = self._behind(state, ids, earlier, state.lengths[:, None] + offsets)
+        state.cache = output.past_key_values
+        state.visible = torch.cat([state.visible, real], dim=1)
+        state.lengths = state.lengths + added
+        state.last_logits = output.logits
+
+    @torch.inference_mode()
+    def tree_logits(self, state: PromptState, tokens: Sequence[int], sees: Tensor, depths: Sequence[int]) -> Tensor:
+        """Run a tree of tokens behind each prompt.
+
+        Args:
+            state: The prompts; its cache is as before afterwards.
+            tokens: Token id of each node.
+            sees: Which nodes each node sees, bool, shape (nodes, nodes).
+            depths: Distance of each node from the prompt's last token, at least 1.
+
+        Returns:
+            Logits at the nodes, shape (batch, nodes, vocab).
+        """
+        batch = len(state.lengths)
+        ids = torch.tensor(tokens, device=self.device).expand(batch, -1)
+        positions = state.lengths[:, None] + torch.tensor(depths, device=self.device) - 1
+        output = self._behind(state, ids, sees.to(self.device).expand(batch, -1, -1), positions)
+        state.cache.crop(-len(tokens))
+        return output.logits  # type: ignore[no-any-return]
+
+    def _behind(self, state: PromptState, ids: Tensor, sees: Tensor, positions: Tensor) -> Any:
+        """Run tokens behind a cache; `sees` is about the new tokens among themselves, (batch, new, new)."""
+        old = state.visible[:, None, :].expand(-1, ids.shape[1], -1)
+        visible = torch.cat([old, sees], dim=2)[:, None]  # (batch, 1, new, seq + new)
+        # A float mask is what both sdpa and eager attention take.
+        mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)
+        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
+        return self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=state.cache,
+            use_cache=True,
+        )

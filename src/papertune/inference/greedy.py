@@ -1,0 +1,47 @@
+"""Greedy decoding over a batch whose finished rows leave it."""
+
+from collections.abc import Callable, Collection, Sequence
+
+import torch
+
+from papertune.inference.engine import Engine, PromptState
+
+# Given a row's decoded tokens, the ids that must not come next; None: the row has said enough.
+Forbid = Callable[[Sequence[int]], Collection[int] | None]
+
+
+@torch.inference_mode()
+def greedy(
+    engine: Engine, state: PromptState, *, end_ids: Collection[int], max_new_tokens: int, forbid: Forbid | None = None
+) -> list[list[int]]:
+    """Continue each prompt with the likeliest token, again and again.
+
+    Args:
+        engine: Runs the model.
+        state: The prompts; used up.
+        end_ids: Tokens that end an answer.
+        max_new_tokens: The most tokens a row gets.
+        forbid: Tokens that must not come next, by row.
+
+    Returns:
+        Token ids of each row's answer, without the end token.
+    """
+    answers: list[list[int]] = [[] for _ in range(len(state.lengths))]
+    alive = list(range(len(answers)))
+    for step in range(max_new_tokens):
+        logits = state.last_logits.float()
+        forbidden = [forbid(answers[row]) if forbid else () for row in alive]
+        for index, ids in enumerate(forbidden):
+            if ids:
+                logits[index, list(ids)] = -torch.inf
+        tokens = logits.argmax(dim=-1).tolist()
+        kept = [i for i, token in enumerate(tokens) if token not in end_ids and forbidden[i] is not None]
+        for index in kept:
+            answers[alive[index]].append(tokens[index])
+        if not kept or step + 1 == max_new_tokens:
+            break
+        if len(kept) < len(alive):
+            state.select(torch.tensor(kept, device=engine.device))
+            alive = [alive[index] for index in kept]
+        engine.extend(state, [[tokens[index]] for index in kept])
+    return answers

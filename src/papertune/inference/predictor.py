@@ -1,0 +1,145 @@
+"""Rows of a table through a model: the plan of batches, and what the model says about each batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+from typing import Any
+
+from papertune.config import KeywordsColumn, LabelColumn, Recipe
+from papertune.encoding import PromptEncoder, sorted_token_batches
+from papertune.inference.engine import Engine, PromptState
+from papertune.inference.greedy import greedy
+from papertune.inference.keyword_rules import NoRepeatedKeyword
+from papertune.inference.label_scoring import LabelTrie
+from papertune.tasks import RowReader
+
+# What the model says of one row and column: label probabilities in the recipe's order, or a keyword list as text.
+Value = list[float] | str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows go through the model together. It depends on the table, the recipe and the budget alone.
+
+    Attributes:
+        batches: Row indices, batch by batch, longest rows first.
+        tokens: Prompt tokens of each batch.
+        shortened: Rows whose document is too long for the prompt.
+    """
+
+    batches: list[list[int]]
+    tokens: list[int]
+    shortened: list[int]
+
+
+class Predictor:
+    """Answers the columns of a recipe with a model.
+
+    Args:
+        model: A causal language model in evaluation mode.
+        tokenizer: Its tokenizer.
+        recipe: The columns, the layout and the lengths.
+        max_batch_tokens: Padded prompt tokens in a batch; None: as suits the device.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, recipe: Recipe, max_batch_tokens: int | None = None) -> None:
+        self.recipe = recipe
+        self.encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+        self._engine = Engine(model)
+        self._tokenizer = tokenizer
+        on_cpu = self._engine.device.type == "cpu"
+        self.max_batch_tokens = max_batch_tokens or (4096 if on_cpu else 32768)
+        self._end_ids = _end_ids(model, self.encoder.end_id)
+        self._tries: dict[str, LabelTrie] = {}
+        self._rules: dict[str, NoRepeatedKeyword] = {}
+        for name, column in recipe.columns.items():
+            if isinstance(column, LabelColumn):
+                self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
+            else:
+                self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator, model.config.vocab_size)
+
+    def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
+        """Measure all prompts and put them into batches."""
+        lengths: list[int] = []
+        shortened: list[int] = []
+        for done, row in enumerate(rows):
+            encoded = [self.encoder.encode(reader.prompt(row, name)) for name in reader.asked(row)]
+            lengths.append(max((len(prompt.ids) for prompt in encoded), default=0))
+            if any(prompt.shortened for prompt in encoded):
+                shortened.append(row)
+            if tick is not None:
+                tick(done)
+        batches = sorted_token_batches(lengths, self.max_batch_tokens, max_rows=self.max_batch_tokens // 128)
+        tokens = [sum(lengths[index] for index in batch) for batch in batches]
+        return Plan([[rows[index] for index in batch] for batch in batches], tokens, shortened)
+
+    def answer(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[Value | None]]:
+        """Answer all columns for one batch of rows.
+
+        Returns:
+            For each column of the recipe a value for each row; None where the row does not ask for the column.
+        """
+        values: dict[str, list[Value | None]] = {name: [None] * len(rows) for name in self.recipe.columns}
+        asked = [tuple(reader.asked(row)) for row in rows]
+        for names in sorted(set(asked)):
+            members = [index for index, each in enumerate(asked) if each == names]
+            prompts = {
+                name: [self.encoder.encode(reader.prompt(rows[index], name)).ids for index in members] for name in names
+            }
+            for name, answers in self._answer_prompts(prompts).items():
+                for index, value in zip(members, answers, strict=True):
+                    values[name][index] = value
+        return values
+
+    def _answer_prompts(self, prompts: dict[str, list[list[int]]]) -> dict[str, Sequence[Value]]:
+        if len(prompts) == 1:
+            ((name, ids),) = prompts.items()
+            if name in self._tries and not self._tries[name].tokens:
+                logits = self._engine.last_logits(ids)
+                return {name: self._tries[name].label_probabilities(logits, None).tolist()}
+            return {name: self._answer(name, self._engine.prefill(ids))}
+        # The document stands first in every prompt, so its keys and values serve all questions.
+        shared = [_shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
+        if not all(shared):
+            return {name: self._answer(name, self._engine.prefill(ids)) for name, ids in prompts.items()}
+        state = self._engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), shared, strict=True)])
+        answers: dict[str, Sequence[Value]] = {}
+        for name, ids in prompts.items():
+            branch = state.fork()
+            self._engine.extend(branch, [row[n:] for row, n in zip(ids, shared, strict=True)])
+            answers[name] = self._answer(name, branch)
+        return answers
+
+    def _answer(self, name: str, state: PromptState) -> Sequence[Value]:
+        column = self.recipe.columns[name]
+        if isinstance(column, KeywordsColumn):
+            rules = self._rules[name]
+            limit = column.max_new_tokens
+            ids = greedy(self._engine, state, end_ids=self._end_ids, max_new_tokens=limit, forbid=rules)
+            texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+            return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
+        trie = self._tries[name]
+        nodes = None
+        if trie.tokens:
+            nodes = self._engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
+        probabilities: list[Value] = trie.label_probabilities(state.last_logits, nodes).tolist()
+        return probabilities
+
+
+def _shared_prefix(prompts: Sequence[list[int]]) -> int:
+    # Each prompt must keep a token of its own: its logits are what is wanted.
+    return min(len(commonprefix(prompts)), min(len(prompt) for prompt in prompts) - 1)
+
+
+def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
+    """Drop a last keyword that the token limit has cut off, unless it is the only one."""
+    separator = column.separator.strip() or column.separator
+    if cut_off and separator in text:
+        return text.rsplit(separator, 1)[0]
+    return text
+
+
+def _end_ids(model: Any, end_id: int) -> set[int]:
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    more = [configured] if isinstance(configured, int) else (configured or [])
+    return {end_id, *more}

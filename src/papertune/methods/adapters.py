@@ -1,0 +1,57 @@
+"""Adapters in peft's file format: reading, checking, merging."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from papertune.errors import ModelError, RunError
+
+
+def check_adapter(folder: Path) -> dict[str, Any]:
+    """Read an adapter's configuration and check that its weights are there.
+
+    Returns:
+        The content of adapter_config.json.
+
+    Raises:
+        RunError: If the folder is no adapter, or its weights are a pickle that would have to be trusted.
+    """
+    config_file = folder / "adapter_config.json"
+    if not config_file.is_file():
+        raise RunError(f"{folder} holds no adapter_config.json, so it is no adapter in peft's format.")
+    try:
+        config = json.loads(config_file.read_text("utf-8"))
+    except ValueError as error:
+        raise RunError(f"{config_file} is not JSON: {error}.") from None
+    if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
+        raise RunError(f"{folder} has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.")
+    if config.get("peft_type") != "LORA":
+        raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only LORA is supported.")
+    return config  # type: ignore[no-any-return]
+
+
+def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """Put a saved adapter on a base model.
+
+    Raises:
+        ModelError: If the adapter does not fit the model: layers are missing, or have other shapes.
+    """
+    from peft import PeftModel
+
+    check_adapter(folder)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=True)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the adapter does not fit the base model: {error}") from error
+    missing = [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]
+    if missing:
+        raise ModelError(f"{folder}: the adapter does not fit the base model: {missing[0][:300]}")
+    return adapted
+
+
+def merge_adapter(model: Any) -> Any:
+    """Add an adapter to its base weights, W = W0 + scale x B A, and give the plain model."""
+    return model.merge_and_unload()

@@ -1,0 +1,122 @@
+"""Making a model trainable, by method, and saving what it has learnt."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from papertune.config import FreezeMethod, FullMethod, LoraMethod, Method
+from papertune.errors import ModelError
+from papertune.methods.adapters import load_adapter
+
+
+def is_adapter_method(method: Method) -> bool:
+    """Tell whether the method leaves the base model as it is and keeps its weights apart."""
+    return isinstance(method, LoraMethod)
+
+
+def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None = None) -> Any:
+    """Make a model trainable.
+
+    Trainable weights are float32 whatever the model's dtype: steps of a small learning rate vanish in 8 bits of
+    mantissa.
+
+    Args:
+        model: A base model.
+        method: Which weights are learnt.
+        seed: Of the new weights.
+        start: An adapter folder that the adapter begins from, instead of zeros.
+
+    Returns:
+        The model, or a peft model around it.
+
+    Raises:
+        ModelError: If the method names parts that the model does not have.
+    """
+    torch.manual_seed(seed)
+    if isinstance(method, LoraMethod):
+        return _lora(model, method, start)
+    if isinstance(method, FullMethod):
+        return model.float().requires_grad_(True)
+    return _freeze(model, method)
+
+
+def trainable_weights(model: Any) -> tuple[int, int]:
+    """Count the weights that are learnt, and all weights."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+
+def save_weights(model: Any, folder: Path, base_name: str, dtype: torch.dtype) -> None:
+    """Save what was learnt: an adapter in peft's format, or the whole model.
+
+    Args:
+        model: The trained model.
+        folder: Where to; it must not exist yet.
+        base_name: The base model's name in the recipe; peft would keep this machine's path.
+        dtype: Of a whole model's weights.
+    """
+    if hasattr(model, "peft_config"):
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = base_name
+            config.inference_mode = True
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+    else:
+        model.to(dtype).save_pretrained(folder)
+
+
+def _lora(model: Any, method: LoraMethod, start: Path | None) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    if start is not None:
+        return load_adapter(model, start, trainable=True)
+    if method.targets != "all-linear":
+        names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        unknown = [target for target in method.targets if target not in names]
+        if unknown:
+            raise ModelError(
+                f"method.targets names {', '.join(unknown)}, but the model has no such linear layer. It has: "
+                f'{", ".join(sorted(names))}. Or use "all-linear".'
+            )
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=method.rank,
+        lora_alpha=method.alpha,
+        lora_dropout=method.dropout,
+        target_modules="all-linear" if method.targets == "all-linear" else list(method.targets),
+        use_rslora=method.rslora,
+        use_dora=method.dora,
+    )
+    return get_peft_model(model, config, autocast_adapter_dtype=True)
+
+
+def _freeze(model: Any, method: FreezeMethod) -> Any:
+    path, layers = _decoder_layers(model)
+    if method.layers > len(layers):
+        raise ModelError(f"method.layers is {method.layers}, but the model has {len(layers)} layers.")
+    model.requires_grad_(False)
+    for index in range(len(layers) - method.layers, len(layers)):
+        for module in _chosen(layers[index], method, f"{path}.{index}"):
+            module.float().requires_grad_(True)
+    return model
+
+
+def _chosen(layer: nn.Module, method: FreezeMethod, path: str) -> list[nn.Module]:
+    if not method.modules:
+        return [layer]
+    children = dict(layer.named_modules())
+    unknown = [name for name in method.modules if name not in children]
+    if unknown:
+        direct = ", ".join(name for name, _ in layer.named_children())
+        raise ModelError(f"method.modules names {', '.join(unknown)}, but {path} has no such part. It has: {direct}.")
+    return [children[name] for name in method.modules]
+
+
+def _decoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
+    count = getattr(model.config, "num_hidden_layers", None)
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return path, module
+    raise ModelError(f"{type(model).__name__}: its decoder layers cannot be found, so freeze does not know the last.")

@@ -1,0 +1,28 @@
+"""Base models and tokenizers: the door to transformers."""
+
+from papertune.models.answer_positions import answer_positions, output_layer
+from papertune.models.base import (
+    KNOWN_MODELS,
+    PACKAGE_INSTALL,
+    Base,
+    Precision,
+    choose_device,
+    choose_dtype,
+    find_base,
+    load_model,
+)
+from papertune.models.cache import cache_folder
+
+__all__ = [
+    "KNOWN_MODELS",
+    "PACKAGE_INSTALL",
+    "Base",
+    "Precision",
+    "answer_positions",
+    "cache_folder",
+    "choose_device",
+    "choose_dtype",
+    "find_base",
+    "load_model",
+    "output_layer",
+]

@@ -1,0 +1,79 @@
+"""The embedded model: from the package that carries it to a folder that loads fast.
+
+transformers needs 15 to 20 seconds to unpack a .gguf file. So it is converted once into a cache folder. Two processes
+that start at once share the work: one converts into a temporary folder under a lock, and a rename makes it appear.
+"""
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from papertune.errors import ModelError
+
+GGUF_DTYPE = "bfloat16"
+
+
+def cache_folder() -> Path:
+    """Give the folder for what can be made again: `PAPERTUNE_CACHE`, or papertune in the user's cache directory."""
+    chosen = os.environ.get("PAPERTUNE_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "papertune"
+
+
+def packaged_gguf(package: str, file_name: str) -> Path | None:
+    """Give the .gguf file that an installed package carries, or None. The package itself is not imported."""
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder) / file_name).is_file():
+            return path
+    return None
+
+
+def converted_gguf(gguf: Path, checksum: str) -> Path:
+    """Give a folder with the model of a .gguf file as safetensors, converting it at the first call.
+
+    Args:
+        gguf: The file.
+        checksum: Of the file; names the folder.
+
+    Raises:
+        ModelError: If transformers cannot read the file, or the cache folder cannot be written.
+    """
+    from filelock import FileLock
+
+    folder = cache_folder() / f"{gguf.stem}-{checksum[:12]}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _convert(gguf, folder)
+    except OSError as error:
+        raise ModelError(
+            f"{folder.parent}: the converted model cannot be written there ({error.strerror or error}). "
+            "Set PAPERTUNE_CACHE to a folder with room for it."
+        ) from error
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=GGUF_DTYPE,
+        )
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise ModelError(f"{gguf}: transformers cannot read this .gguf file: {error}") from error
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    partial.rename(folder)

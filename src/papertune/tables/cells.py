@@ -1,0 +1,190 @@
+"""Turns the values of typed sources (Parquet, JSON, data frames) into text, and rows of text into columns."""
+
+import datetime
+import json
+import uuid
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Rows become columns in chunks of at most so many rows or characters: Python's strings take several times the memory
+# of polars's, and only one chunk of them exists at a time.
+CHUNK_ROWS = 4096
+CHUNK_CHARACTERS = 16_000_000
+
+# Above this, float64 no longer holds every whole number.
+LARGEST_EXACT_WHOLE = 2**53
+
+
+class JsonNumber(str):
+    """A number of a JSON file as it is written there: 1.10 stays 1.10 and a 30-digit id keeps its digits."""
+
+    __slots__ = ()
+
+    def value(self) -> int | float:
+        """Give the number itself."""
+        return int(self) if self.lstrip("-").isdigit() else float(self)
+
+
+def text_of(value: object) -> str:
+    """Write one value of any common type as the text of a cell.
+
+    Args:
+        value: Text, a number, a truth value, a date or time, bytes in UTF-8, a list or dict (they become JSON text);
+            None, NaN and the missing values of pandas are "".
+
+    Raises:
+        ValueError: If the value has no text; the message is a clause without a subject or full stop, to go after
+            the place: "is of the type ...".
+    """
+    match value:
+        case str():
+            # JSON's "\ud800" gives half a character, which no encoding can write.
+            if not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    half = ascii(value[error.start])[1:-1]
+                    raise ValueError(f"has half of a surrogate pair ({half}), which is not a character") from None
+            return str.__str__(value)
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return "" if value != value else float.__repr__(value)
+        case int() | Decimal() | uuid.UUID() | datetime.timedelta():
+            return str(value)
+        case bytes():
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                raise ValueError("is binary data and not UTF-8 text") from None
+        case _ if type(value).__name__ in ("NAType", "NaTType"):  # pandas; NaT passes for a datetime
+            return ""
+        case datetime.datetime():
+            # Excel and pandas have no dates, only midnights.
+            is_date = value.tzinfo is None and value.time() == datetime.time.min
+            return value.date().isoformat() if is_date else value.isoformat(sep=" ")
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case list() | tuple() | dict():
+            return json.dumps(_plain(value), ensure_ascii=False)
+        case _:
+            for method in ("tolist", "to_list"):  # numpy's scalars and arrays; the series of polars
+                if hasattr(value, method):
+                    return text_of(getattr(value, method)())
+            raise ValueError(f"is of the type {type(value).__name__}, which has no text")
+
+
+def _plain(value: Any) -> Any:
+    """Make a nested value of what JSON has: dicts, lists, text, numbers, truth values, null."""
+    match value:
+        case JsonNumber():
+            return value.value()
+        case dict():
+            return {text_of(key): _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case float() if value != value:
+            return None
+        case None | bool() | int() | float():
+            return value
+        case _ if hasattr(value, "tolist"):
+            return _plain(value.tolist())
+        case _:
+            return text_of(value)
+
+
+def text_series(series: "pl.Series") -> tuple["pl.Series", list[tuple[int, str]]]:
+    """Write a polars column of any type as text.
+
+    A column of floats that are all whole is written without ".0": pandas makes floats of an integer column as soon
+    as one cell is missing, and the label is 1, not 1.0.
+
+    Args:
+        series: Values of any type.
+
+    Returns:
+        The column as `pl.String` without nulls; the rows (from 0) that have no text, with the reason.
+    """
+    import polars as pl
+
+    dtype = series.dtype
+    if dtype.is_float():
+        series = series.fill_nan(None)
+        whole = ((series == series.round()) & (series.abs() < LARGEST_EXACT_WHOLE)).all()
+        texts = (series.cast(pl.Int64) if whole else series).cast(pl.String)
+    elif dtype == pl.String or dtype.is_integer() or dtype in (pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
+        texts = series.cast(pl.String)
+    else:
+        cells, bad = text_cells(series.to_list())
+        return pl.Series(series.name, cells, dtype=pl.String), bad
+    return texts.fill_null(""), []
+
+
+def text_cells(values: Iterable[object]) -> tuple[list[str], list[tuple[int, str]]]:
+    """Write values of any type as text.
+
+    Returns:
+        The texts; the positions (from 0) of the values that have none, with the reason. Those are "" in the texts.
+    """
+    cells, bad = [], []
+    for row, value in enumerate(values):
+        try:
+            cells.append(text_of(value))
+        except ValueError as error:
+            cells.append("")
+            bad.append((row, str(error)))
+    return cells, bad
+
+
+class RowsToFrame:
+    """Collects rows of text, given one by one, into a frame; a column that a row lacks is "" there."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}  # a set that keeps its order
+        self._rows: list[dict[str, str]] = []
+        self._characters = 0
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, row: dict[str, str]) -> None:
+        """Take one row; its unknown columns go behind the known ones."""
+        for name in row:
+            self._names.setdefault(name)
+        self._rows.append(row)
+        self._characters += sum(map(len, row.values()))
+        if len(self._rows) == CHUNK_ROWS or self._characters > CHUNK_CHARACTERS:
+            self._flush()
+
+    def frame(self) -> "pl.DataFrame":
+        """Give all rows so far."""
+        self._flush()
+        return stack(self._frames)
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = {name: [row.get(name, "") for row in self._rows] for name in self._names}
+            self._frames.append(text_frame(columns))
+            self._rows, self._characters = [], 0
+
+
+def text_frame(columns: dict[str, list[str]]) -> "pl.DataFrame":
+    """Make a frame of text columns."""
+    import polars as pl
+
+    return pl.DataFrame([pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items()])
+
+
+def stack(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
+    """Put frames of text below each other without copying them; missing columns are ""."""
+    import polars as pl
+
+    if not frames:
+        return pl.DataFrame()
+    # rechunk would hold the whole table twice for a moment.
+    whole = pl.concat(frames, how="diagonal", rechunk=False)
+    return whole.fill_null("") if any(column.null_count() for column in whole.get_columns()) else whole

@@ -1,0 +1,165 @@
+"""The table of papers as the rest of papertune sees it: named columns of text, and rows that know where they came from."""
+
+import difflib
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from papertune.errors import TableError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Part of the definition of a checksum: lengths and texts of this many rows of a column are hashed in turns. A change
+# of this number changes every checksum that a run directory holds.
+CHECKSUM_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of text with named columns.
+
+    Attributes:
+        frame: The cells; every column is `pl.String` and none has nulls: a missing cell is "".
+        source: What messages call the table: the path as its user gave it, "data frame", "list of rows" or
+            "standard input".
+        counted: How a person finds row `{}` there, such as "row {} below the header" or "line {}".
+        numbers: The number of each row in that way of counting; None means 1, 2, 3, ...
+    """
+
+    frame: "pl.DataFrame"
+    source: str
+    counted: str = "row {}"
+    numbers: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        import polars as pl
+
+        wrong = [name for name, dtype in self.frame.schema.items() if dtype != pl.String]
+        if wrong or any(self.frame[name].null_count() for name in self.frame.columns):
+            raise ValueError(f"a Table holds text without nulls only; columns that are not text: {wrong}")
+        if self.numbers is not None and len(self.numbers) != self.frame.height:
+            raise ValueError(f"{len(self.numbers)} row numbers for {self.frame.height} rows")
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in the order of the table."""
+        return self.frame.columns
+
+    @property
+    def is_instructions(self) -> bool:
+        """Whether this is instruction data: it has the columns `instruction` and `output`."""
+        return {"instruction", "output"} <= set(self.columns)
+
+    def column(self, name: str) -> list[str]:
+        """Give the cells of one column, in table order.
+
+        Args:
+            name: The column's name, exactly.
+
+        Raises:
+            TableError: If there is no such column; the message has the columns whose names are near.
+        """
+        if name not in self.frame.columns:
+            raise TableError(
+                f'{self.source}: there is no column "{name}".{did_you_mean(name, self.columns)} '
+                f"The columns are {', '.join(self.columns)}. Correct the name, or add the column."
+            )
+        return self.frame[name].to_list()
+
+    def where(self, row: int, column: str | None = None) -> str:
+        """Say where a row or a cell is, in the words and numbers of someone who looks at the source.
+
+        Args:
+            row: Position in this table, from 0.
+            column: Name of the cell's column, if a cell is meant.
+
+        Returns:
+            Such as 'papers.csv, row 17 below the header, column "label"'.
+        """
+        number = row + 1 if self.numbers is None else self.numbers[row]
+        place = f"{self.source}, {self.counted.format(number)}"
+        return place if column is None else f'{place}, column "{column}"'
+
+    def checksum(self) -> str:
+        """Fingerprint the content: column names, cells and their order, but not the file format.
+
+        Returns:
+            SHA-256, 64 hexadecimal digits.
+        """
+        digest = hashlib.sha256()
+        for name in self.columns:
+            encoded = name.encode()
+            digest.update(f"{len(encoded)} {self.frame.height}\n".encode() + encoded)
+            for part in self.frame[name].to_frame().iter_slices(CHECKSUM_ROWS):
+                cells = [cell.encode() for cell in part.to_series().to_list()]
+                # The lengths go first, so that "ab","c" and "a","bc" differ.
+                digest.update((" ".join(str(len(cell)) for cell in cells) + "\n").encode())
+                digest.update(b"".join(cells))
+        return digest.hexdigest()
+
+    def take(self, rows: Sequence[int]) -> "Table":
+        """Give some of the rows as a table whose `where` still names the original ones.
+
+        Args:
+            rows: Positions from 0, in the order wanted; a row may be taken more than once.
+        """
+        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows]
+        return Table(self.frame[list(rows)], self.source, self.counted, numbers)
+
+    def split(self, fraction: float, seed: int, stratify: str | None = None) -> tuple["Table", "Table"]:
+        """Part the rows at random, the same way each time; both parts keep the table's order.
+
+        Args:
+            fraction: Share of the rows that the second part gets, between 0 and 1, rounded to whole rows; each part
+                gets at least one.
+            seed: Chooses the rows.
+            stratify: A column whose values keep their shares in both parts, within one row for each value.
+
+        Returns:
+            The rest and the part.
+
+        Raises:
+            TableError: If the table has fewer than two rows, or no such column.
+            ValueError: If `fraction` is not between 0 and 1.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction is {fraction}; it must lie between 0 and 1")
+        if len(self) < 2:
+            raise TableError(f"{self.source} has only one row; a table needs at least two to be split.")
+        groups: dict[str, list[int]] = defaultdict(list)
+        values = [""] * len(self) if stratify is None else self.column(stratify)
+        # Sorting by random() and not shuffle(): only random() promises the same numbers in every Python.
+        generator = random.Random(seed)
+        order = sorted(range(len(self)), key=[generator.random() for _ in values].__getitem__)
+        for row in order:
+            groups[values[row]].append(row)
+
+        wanted = min(max(round(len(self) * fraction), 1), len(self) - 1)
+        # Largest remainder: every value gets its whole share, the rows that are left go to the largest fractions.
+        shares = {value: len(rows) * wanted / len(self) for value, rows in groups.items()}
+        sizes = {value: int(share) for value, share in shares.items()}
+        by_remainder = sorted(shares, key=lambda value: sizes[value] - shares[value])
+        for value in by_remainder[: wanted - sum(sizes.values())]:
+            sizes[value] += 1
+        part = {row for value, rows in groups.items() for row in rows[: sizes[value]]}
+        return self.take([row for row in range(len(self)) if row not in part]), self.take(sorted(part))
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Suggest the known names near a mistyped one; the suggestion starts with a space, or is empty."""
+    folded = {candidate.strip().casefold(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.strip().casefold(), list(folded), n=3)
+    return f" Did you mean {' or '.join(repr_quoted(folded[match]) for match in near)}?" if near else ""
+
+
+def repr_quoted(text: str) -> str:
+    """Put text into double quotes for a message, shortened, with control characters visible."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return '"' + "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in short) + '"'

@@ -1,0 +1,23 @@
+"""Tasks: what a row asks, what the answer is, and whether a table fits. No torch here."""
+
+from papertune.tasks.check import Findings, check_table
+from papertune.tasks.examples import Example, Prompt, RowReader, answer_text, make_prompt, training_examples
+from papertune.tasks.keywords import clean_keywords, join_keywords, split_keywords
+from papertune.tasks.labels import balanced_weights, nearest_label, read_label
+
+__all__ = [
+    "Example",
+    "Findings",
+    "Prompt",
+    "RowReader",
+    "answer_text",
+    "balanced_weights",
+    "check_table",
+    "clean_keywords",
+    "join_keywords",
+    "make_prompt",
+    "nearest_label",
+    "read_label",
+    "split_keywords",
+    "training_examples",
+]

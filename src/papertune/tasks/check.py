@@ -1,0 +1,198 @@
+"""Does a table fit a recipe? Everything that can be wrong, found in one go."""
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from papertune.config import LabelColumn, Recipe, template_columns
+from papertune.errors import TableError
+from papertune.tables import Table
+from papertune.tasks.examples import RowReader
+from papertune.tasks.keywords import split_keywords
+from papertune.tasks.labels import nearest_label, read_label
+
+Purpose = Literal["train", "predict"]
+
+# Longer than any abstract; what stands here is a whole paper, or two rows run together.
+LONG_DOCUMENT_CHARS = 50_000
+
+
+@dataclass
+class Findings:
+    """What a check has found.
+
+    Attributes:
+        problems: What stops the work, a sentence each.
+        warnings: What should be known, a sentence each with the count and the first row.
+        label_counts: For each label column of the table, how many rows have each label.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    label_counts: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def raise_problems(self, table: Table) -> None:
+        """Raise a TableError with all problems, if there are any."""
+        if self.problems:
+            raise TableError.collect(f"{table.source} does not fit the recipe", self.problems)
+
+
+def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Findings:
+    """Check a table against a recipe, for training or for prediction.
+
+    Args:
+        table: The table.
+        recipe: The recipe.
+        purpose: For "train" the recipe's columns are read, and at least one must be there.
+
+    Returns:
+        All problems and warnings.
+    """
+    findings = Findings()
+    if table.is_instructions:
+        _check_instructions(table, recipe, findings)
+    else:
+        _check_columns(table, recipe, purpose, findings)
+        _check_ids(table, recipe, findings)
+    if not findings.problems:
+        _check_documents(table, recipe, findings)
+    if purpose == "train":
+        for name, column in recipe.columns.items():
+            if isinstance(column, LabelColumn):
+                _check_labels(table, recipe, name, column, findings)
+            else:
+                _check_keywords(table, recipe, name, findings)
+    return findings
+
+
+def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
+    needed = {name: "table.document" for name in template_columns(recipe.table.document)}
+    if recipe.table.id is not None:
+        needed[recipe.table.id] = "table.id"
+    for name, key in needed.items():
+        if name not in table.columns:
+            near = difflib.get_close_matches(name, table.columns, n=1)
+            hint = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(table.columns)}."
+            findings.problems.append(f'{table.source} has no column "{name}", which {key} names. {hint}')
+    if purpose == "train":
+        missing = [name for name in recipe.columns if name not in table.columns]
+        if len(missing) == len(recipe.columns):
+            findings.problems.append(
+                f"{table.source} has none of the columns to learn ({', '.join(missing)}). It has: "
+                f"{', '.join(table.columns)}. Name the recipe's [columns] as the table does."
+            )
+        else:
+            findings.warnings += [
+                f'{table.source} has no column "{name}"; it is not learnt from this table.' for name in missing
+            ]
+
+
+def _check_instructions(table: Table, recipe: Recipe, findings: Findings) -> None:
+    reader = RowReader(table, recipe)
+    questions = " | ".join(column.question for column in recipe.columns.values())
+    for row in range(len(table)):
+        if not reader.asked(row):
+            asked = table.frame["instruction"][row]
+            findings.problems.append(
+                f"{table.where(row, 'instruction')}: {_short(asked)!r} is not a question of the recipe ({questions}). "
+                "Set the question of its column to this text."
+            )
+        try:
+            reader.history(row)
+        except (ValueError, json.JSONDecodeError):
+            findings.problems.append(
+                f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
+            )
+
+
+def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
+    if recipe.table.id is None or recipe.table.id not in table.columns:
+        return
+    first: dict[str, int] = {}
+    for row, value in enumerate(table.frame[recipe.table.id]):
+        if not value.strip():
+            findings.problems.append(f"{table.where(row, recipe.table.id)} is empty. Give the row an id.")
+        elif value in first:
+            findings.problems.append(
+                f'{table.where(row, recipe.table.id)}: the id "{value}" stands already at {table.where(first[value])}. '
+                "Make ids unique, or leave table.id out of the recipe."
+            )
+        else:
+            first[value] = row
+
+
+def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
+    names = ["input"] if table.is_instructions else template_columns(recipe.table.document)
+    for name in (name for name in names if name in table.columns):
+        cells = table.frame[name]
+        _count(findings, table, name, "{} empty", (r for r, cell in enumerate(cells) if not cell.strip()))
+        long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
+        lengths = cells.str.len_chars()
+        _count(findings, table, name, long, (r for r, n in enumerate(lengths) if n > LONG_DOCUMENT_CHARS))
+    if names[0] in table.columns:
+        repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")
+        _count(findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d))
+
+
+def _check_labels(table: Table, recipe: Recipe, name: str, column: LabelColumn, findings: Findings) -> None:
+    if not table.is_instructions and name not in table.columns:
+        return
+    reader = RowReader(table, recipe)
+    counts: Counter[str] = Counter()
+    repaired: list[int] = []
+    shown = "output" if table.is_instructions else name
+    for row in range(len(table)):
+        cell = reader.given(row, name)
+        if cell is None:
+            continue
+        label = read_label(cell, column.labels)
+        if label is None:
+            findings.problems.append(f"{table.where(row, shown)}: {_wrong_label(cell, column, name)}")
+            continue
+        counts[label] += 1
+        if cell != label:
+            repaired.append(row)
+    _count(findings, table, shown, "{} read as a label after tidying (blanks, or 1.0 for 1)", iter(repaired))
+    findings.label_counts[name] = counts
+    unseen = [label for label in column.labels if not counts[label]]
+    if unseen and sum(counts.values()):
+        findings.warnings.append(
+            f'{table.source}, column "{name}": no row has the label {", ".join(repr(label) for label in unseen)}; '
+            "it cannot be learnt."
+        )
+
+
+def _wrong_label(cell: str, column: LabelColumn, name: str) -> str:
+    if not cell.strip():
+        return "the cell is empty. Fill it in, or take the row out."
+    near = nearest_label(cell, column.labels)
+    hint = f' Did you mean "{near}"?' if near else ""
+    shown = ", ".join(column.labels[:5]) + (", ..." if len(column.labels) > 5 else "")
+    return (
+        f'"{_short(cell)}" is not one of the {len(column.labels)} labels ({shown}).{hint} '
+        f"Correct the cell, or add the label to columns.{name}.labels."
+    )
+
+
+def _check_keywords(table: Table, recipe: Recipe, name: str, findings: Findings) -> None:
+    if not table.is_instructions and name not in table.columns:
+        return
+    reader = RowReader(table, recipe)
+    given = ((row, reader.given(row, name)) for row in range(len(table)))
+    empty = (row for row, cell in given if cell is not None and not split_keywords(cell))
+    _count(findings, table, name, "{} without keywords; not learnt", empty)
+
+
+def _count(findings: Findings, table: Table, column: str, what: str, rows: Iterator[int]) -> None:
+    first = next(rows, None)
+    if first is not None:
+        count = 1 + sum(1 for _ in rows)
+        cells = "1 cell is" if count == 1 else f"{count:,} cells are"
+        findings.warnings.append(f"{table.where(first, column)}: {what.format(cells)} (this is the first).")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,8 @@
+"""Training, on transformers' Trainer."""
+
+from papertune.training.callbacks import Progress
+from papertune.training.loop import DevScore, FitResult, fit
+from papertune.training.loss import VOCABULARY, TrainingRow, answer_loss, collate
+from papertune.training.rows import EncodedExamples, encode_examples
+
+__all__ = ["VOCABULARY", "DevScore", "EncodedExamples", "FitResult", "Progress", "TrainingRow", "answer_loss", "collate", "encode_examples", "fit"]

@@ -1,0 +1,161 @@
+"""What happens beside the steps: stopping on a signal, dev scores, marks on checkpoints, metrics.jsonl, progress."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from transformers import TrainerCallback
+
+from papertune.training.checkpoints import checkpoint_path, mark_complete, remove_old
+
+SCORE = "eval_score"
+
+
+class Progress(Protocol):
+    """Shows how far something long has come."""
+
+    def update(self, done: float, total: float, note: str) -> None:
+        """Tell how much is done, and a few words beside it."""
+
+
+class StopRequest:
+    """Remembers that SIGTERM or Ctrl-C asked the training to stop, so that it can save a checkpoint first."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the two signals while this is open; a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def remember(number: int, _: FrameType | None) -> None:
+            self.signal = number
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        for number in before:
+            signal.signal(number, remember)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class FlowCallback(TrainerCallback):
+    """Decides when to stop, and takes a dev score wherever a checkpoint is due.
+
+    Args:
+        stop: Asked after each step.
+        has_dev: Whether there are dev rows to score.
+        patience: Stop after this many dev scores without a new best; 0: never.
+    """
+
+    def __init__(self, stop: StopRequest, *, has_dev: bool, patience: int) -> None:
+        self._stop = stop
+        self._has_dev = has_dev
+        self._patience = patience
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a dev score beside each checkpoint; on a signal, for a checkpoint and the end."""
+        if self._stop.signal is not None:
+            control.should_save = True
+            control.should_training_stop = True
+        else:
+            control.should_evaluate = control.should_save and self._has_dev
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a dev score beside the checkpoint at the end of an epoch."""
+        if self._stop.signal is not None:
+            control.should_save = False  # on_step_end had one written
+        else:
+            control.should_evaluate = control.should_save and self._has_dev
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop when the dev score has not risen for too long."""
+        scores = [entry[SCORE] for entry in state.log_history if SCORE in entry]
+        since_best = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+        if self._patience and since_best >= self._patience:
+            control.should_training_stop = True
+
+
+class CheckpointCallback(TrainerCallback):
+    """Marks a checkpoint complete, then removes old ones."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark and tidy."""
+        mark_complete(checkpoint_path(self._folder, state.global_step))
+        remove_old(self._folder, self._keep, state.best_global_step)
+
+
+class MetricsCallback(TrainerCallback):
+    """Appends what the trainer logs to metrics.jsonl; a resumed training goes on where its checkpoint ends."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take out the lines of steps that will be done again."""
+        if self._file.exists():
+            lines = self._file.read_text("utf-8").splitlines()
+            kept = [line for line in lines if _is_whole(line) and json.loads(line)["step"] <= state.global_step]
+            self._file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Append one line."""
+        values = {key.removeprefix("eval_") if key == SCORE else key: value for key, value in (logs or {}).items()}
+        if "loss" in values or "score" in values:
+            entry = {"step": state.global_step, "epoch": round(state.epoch or 0, 4), **values}
+            with self._file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+
+
+class ProgressCallback(TrainerCallback):
+    """Tells a progress display about steps, loss and rows/s.
+
+    Args:
+        progress: The display.
+        rows_per_step: Examples in one optimizer step.
+    """
+
+    def __init__(self, progress: Progress, rows_per_step: int) -> None:
+        self._progress = progress
+        self._rows_per_step = rows_per_step
+        self._loss: float | None = None
+        self._begun = (0.0, 0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self._begun = (time.monotonic(), state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Keep the last loss."""
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the display on."""
+        since, from_step = self._begun
+        rate = (state.global_step - from_step) * self._rows_per_step / max(time.monotonic() - since, 1e-9)
+        loss = "" if self._loss is None else f"loss {self._loss:.3f}, "
+        self._progress.update(state.global_step, state.max_steps, f"{loss}{rate:.2f} rows/s")
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        return "step" in json.loads(line)
+    except ValueError:
+        return False  # cut off by a kill

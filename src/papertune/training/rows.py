@@ -1,0 +1,67 @@
+"""From examples to encoded training rows, and which loss each one has."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from papertune.config import Column, LabelColumn
+from papertune.encoding import PromptEncoder
+from papertune.tasks import Example, balanced_weights
+from papertune.training.loss import VOCABULARY, TrainingRow
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """What training needs of the examples.
+
+    Attributes:
+        rows: One for each example, in their order.
+        label_tokens: The label sets that a loss runs over, each as the token ids of its labels.
+        shortened: How many documents were too long for the prompt.
+    """
+
+    rows: list[TrainingRow]
+    label_tokens: list[list[int]]
+    shortened: int
+
+
+def encode_examples(
+    examples: Sequence[Example], columns: Mapping[str, Column], encoder: PromptEncoder
+) -> EncodedExamples:
+    """Encode examples for training.
+
+    Raises:
+        RecipeError: If labels cannot be told apart in this model, or a question is too long.
+    """
+    label_tokens: list[list[int]] = []
+    label_sets: dict[str, int] = {}
+    weights: dict[str, dict[str, float]] = {}
+    for name, column in columns.items():
+        if isinstance(column, LabelColumn):
+            ids = encoder.label_ids(column.labels)
+            if column.loss == "labels" and all(len(tokens) == 1 for tokens in ids):
+                label_sets[name] = len(label_tokens)
+                label_tokens.append([tokens[0] for tokens in ids])
+            weights[name] = _weights(column, (e.answer for e in examples if e.column == name))
+    rows: list[TrainingRow] = []
+    shortened = 0
+    for example in examples:
+        column = columns[example.column]
+        prompt = encoder.encode(example.prompt)
+        shortened += prompt.shortened
+        first = len(prompt.ids) - 1
+        weight = weights[example.column][example.answer] if isinstance(column, LabelColumn) else 1.0
+        if isinstance(column, LabelColumn) and example.column in label_sets:
+            target = column.labels.index(example.answer)
+            rows.append(TrainingRow(prompt.ids, first, [target], label_sets[example.column], weight))
+        else:
+            answer = encoder.encode_answer(example.answer, column)
+            rows.append(TrainingRow(prompt.ids + answer[:-1], first, answer, VOCABULARY, weight))
+    return EncodedExamples(rows, label_tokens, shortened)
+
+
+def _weights(column: LabelColumn, given: Iterable[str]) -> dict[str, float]:
+    if column.weights is None:
+        return dict.fromkeys(column.labels, 1.0)
+    if column.weights == "balanced":
+        return balanced_weights(given, column.labels)
+    return column.weights
