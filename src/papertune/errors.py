@@ -8,6 +8,8 @@ PapertuneError               a mistake that its user can mend: one message, exit
 ├── OutputError              a file cannot be written, exists already, or is being written
 └── MissingExtraError        an optional package is not installed
 
+TrainingStopped              a signal ended a training; its checkpoint is written
+
 PapertuneWarning             something to know; the work goes on
 
 Everything else that is raised is a bug of ours and keeps its traceback.
@@ -63,6 +65,18 @@ class OutputError(PapertuneError):
 
 class MissingExtraError(PapertuneError):
     """An optional package is not installed; the message has the install command."""
+
+
+class TrainingStopped(Exception):
+    """SIGTERM or Ctrl-C ended a training; a checkpoint has been written.
+
+    Attributes:
+        signal: The signal's number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class PapertuneWarning(UserWarning):

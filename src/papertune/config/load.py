@@ -45,7 +45,7 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(problem, values) for problem in error.errors()]
+        problems = _explain_all(error.errors(), values)
         raise RecipeError.collect(f"{name} is not a recipe that can be used", [f"{name}: {p}" for p in problems]) from None
 
 
@@ -95,18 +95,63 @@ def _set(values: dict[str, Any], override: str) -> None:
     values[names[-1]] = value
 
 
-def _explain(problem: Any, values: Mapping[str, Any]) -> str:
-    """Say in one line what pydantic found: the key, what it got, what is allowed."""
-    # Pydantic puts the kind of a union's variant into the path; it is no key of the file.
+# What a type is called in the file.
+_SHAPES = {
+    "tuple_type": "a list in [ ]",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
+
+def _explain_all(errors: Sequence[Any], values: Mapping[str, Any]) -> list[str]:
+    """Say in one line each what pydantic found."""
+    found = [(_path(problem, values), problem) for problem in errors]
+    paths = [path for path, _ in found]
+    lines: dict[str, None] = {}
+    for path, problem in found:
+        kind = problem["type"]
+        inner = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+        if inner and kind in ("literal_error", "too_short"):
+            continue  # the value's own parts are wrong, and are told
+        # A value that may be a word or a list has one error for each.
+        kinds = {other["type"] for other_path, other in found if other_path == path}
+        if "literal_error" in kinds and kind in _SHAPES:
+            continue
+        other_shapes = [_SHAPES[other] for other in sorted(kinds) if other in _SHAPES]
+        lines.setdefault(_explain(path, problem, other_shapes, values))
+    return list(lines)
+
+
+def _path(problem: Any, values: Mapping[str, Any]) -> list[str]:
+    """Give the keys that lead to a problem; pydantic's path also has the variants of unions in it."""
     path: list[str] = []
     here: Any = values
-    for step in problem["loc"]:
-        if isinstance(here, Mapping) and step not in here and here.get("kind") == step:
-            continue
-        path.append(str(step))
-        here = here.get(step) if isinstance(here, Mapping) else None
+    in_variant = False
+    for place, step in enumerate(problem["loc"]):
+        is_last = place + 1 == len(problem["loc"])
+        if isinstance(here, Mapping):
+            is_variant = not in_variant and here.get("kind") == step
+            is_key = not is_variant and (step in here or (is_last and problem["type"] == "missing"))
+            inner = here.get(step)
+        else:
+            is_variant = False
+            is_key = isinstance(step, int) and isinstance(here, Sequence) and step < len(here)
+            inner = here[step] if is_key else None
+        if is_key:
+            path.append(str(step))
+            here = inner
+        in_variant = is_variant
+    return path
+
+
+def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Say in one line what pydantic found: the key, what it got, what is allowed."""
     key = ".".join(path)
     kind, context, got = problem["type"], problem.get("ctx", {}), problem["input"]
+    shown = str(got).lower() if isinstance(got, bool) else repr(got)
     if kind == "missing":
         return f"{key} is missing."
     if kind == "extra_forbidden":
@@ -114,18 +159,21 @@ def _explain(problem: Any, values: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(path[-1], allowed, n=1)
         hint = f' Did you mean "{near[0]}"?' if near else ""
         return f"{key} is not a known key.{hint} Known here: {', '.join(allowed)}."
-    if kind in ("literal_error", "union_tag_invalid"):
-        allowed_values = context.get("expected") or context.get("expected_tags")
-        got = context.get("tag", got)
-        return f'{key + ".kind" if kind == "union_tag_invalid" else key} is {got!r}; allowed: {allowed_values}.'
+    if kind == "literal_error":
+        return f"{key} is {shown}; allowed: {', or '.join([context['expected'], *other_shapes])}."
+    if kind == "union_tag_invalid":
+        return f"{key}.kind is {context['tag']!r}; allowed: {context['expected_tags']}."
     if kind == "union_tag_not_found":
-        return f"{key}.kind is missing; it says which kind this is."
+        return f"{key}.kind is missing; allowed: 'label', 'keywords'."  # a method without a kind is lora
     if kind == "value_error":
         message = str(context["error"])
         return f"{key}: {message}." if key else f"{message}."
     if kind == "string_type":
-        return f'{key} is {got!r}; it must be text: put it in quotes ("{got}").'
-    return f"{key} is {got!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+        quoted = f' ("{shown}")' if isinstance(got, bool | int | float) else ""
+        return f"{key} is {shown}; it must be text: put it in quotes{quoted}."
+    if kind in _SHAPES:
+        return f"{key} is {shown}; it must be {_SHAPES[kind]}."
+    return f"{key} is {shown}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
 
 
 def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,8 @@ A recipe is read from TOML and never written to afterwards. `Recipe` holds one s
 own part, not the whole.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
@@ -77,7 +78,8 @@ class KeywordsColumn(Part):
 
     Attributes:
         question: What the model is asked about the document.
-        separator: What stands between keywords in the text that is learnt.
+        separator: What stands between keywords in the text that is learnt; with a semicolon, comma or line break in
+            it, since that is where predicted lists are split.
         output_separator: What stands between keywords in the cell that is written.
         max_new_tokens: How long a predicted list may become, in tokens.
     """
@@ -87,6 +89,12 @@ class KeywordsColumn(Part):
     separator: Text = "; "
     output_separator: Text = "; "
     max_new_tokens: Annotated[int, Field(ge=4)] = 96
+
+    @model_validator(mode="after")
+    def _check(self) -> "KeywordsColumn":
+        if not set(self.separator) & set(";；,，、\n"):
+            raise ValueError(f"separator is {self.separator!r}, where a list is not split again; use one with ; or , in it")
+        return self
 
 
 Column = Annotated[LabelColumn | KeywordsColumn, Field(discriminator="kind")]
@@ -142,7 +150,7 @@ class EncodingSpec(Part):
 
     Attributes:
         max_prompt_tokens: The prompt's length; a longer document is shortened at its end.
-        max_answer_tokens: The answer's length in training; a longer keyword list is cut between keywords.
+        max_answer_tokens: The length of a keyword list in training; a longer one is cut between keywords.
     """
 
     max_prompt_tokens: Annotated[int, Field(ge=16)] = 1024
@@ -217,6 +225,14 @@ class Recipe(Part):
     encoding: EncodingSpec = EncodingSpec()
     training: TrainingSpec = TrainingSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_kind(cls, values: Any) -> Any:
+        # LoRA is the default, so its settings alone will do.
+        if isinstance(values, Mapping) and isinstance(values.get("method"), Mapping):
+            return {**values, "method": {"kind": "lora", **values["method"]}}
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
         if self.table.id in self.columns:
@@ -225,6 +241,10 @@ class Recipe(Part):
         if learnt:
             name = sorted(learnt)[0]
             raise ValueError(f'table.document: shows the model "{{{name}}}", the column that it is to learn')
+        asking: dict[str, str] = {}
+        for name, column in self.columns.items():
+            if (other := asking.setdefault(column.question.strip(), name)) != name:
+                raise ValueError(f"columns.{name}.question: {other} asks the same; the model could not tell them apart")
         return self
 
     def only(self, names: tuple[str, ...]) -> "Recipe":

@@ -100,11 +100,12 @@ class PromptEncoder:
     def encode_answer(self, answer: str, column: LabelColumn | KeywordsColumn) -> list[int]:
         """Encode an answer and the end token; a keyword list that is too long is cut between keywords."""
         ids = self.encode_text(answer)
-        if isinstance(column, KeywordsColumn):
-            keywords = split_keywords(answer)
-            while len(ids) + 1 > self.max_answer_tokens and len(keywords) > 1:
-                keywords.pop()
-                ids = self.encode_text(join_keywords(keywords, column.separator))
+        if isinstance(column, LabelColumn):
+            return [*ids, self.end_id]  # half a label is another label
+        keywords = split_keywords(answer)
+        while len(ids) + 1 > self.max_answer_tokens and len(keywords) > 1:
+            keywords.pop()
+            ids = self.encode_text(join_keywords(keywords, column.separator))
         return [*ids[: self.max_answer_tokens - 1], self.end_id]
 
     def label_ids(self, labels: Sequence[str]) -> list[list[int]]:

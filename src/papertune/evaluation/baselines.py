@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.evaluation.keyword_scores import CJK_CHARACTER, stem
+from papertune.evaluation.keyword_scores import CJK_CHARACTER, fold, keep_letters_and_digits, stem
 
 # A keyword has at most this many words or, in Chinese and its like, from 2 to 8 characters.
 MOST_WORDS = 3
@@ -29,11 +29,12 @@ _MORE_STOP_WORDS = frozenset({"based", "use", "used", "uses", "using"})
 # Characters of Chinese function words, and two verbs that join nearly every pair of terms (use, carry out).
 _CJK_STOP_CHARACTERS = frozenset("的了和是在与及对等为以中上下将被由从而其有并或也之这该可所于就不我们着过使用通进行")
 
-_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
-_TOKEN = re.compile(f"{CJK_CHARACTER.pattern}|[^\\W_]+")
-# No keyword runs across these. A mark inside a word (`e.g`, `3.5`, `2:1`) ends no phrase, so a blank must follow; a
-# bracket or a Chinese mark ends one wherever it stands.
-_BREAK = re.compile(r"[.,;:!?]+(?:\s|$)|[()\[\]{}\"“”<>《》。，；：！？、（）\n]")
+_TOKEN = re.compile(rf"{CJK_CHARACTER.pattern}|(?:(?!{CJK_CHARACTER.pattern})\S)+")
+# No keyword runs across these. A mark between letters or digits (`e.g`, `3.5`, `2:1`) ends no phrase, so a blank or a
+# Chinese character must be beside it; a bracket, a semicolon or a Chinese mark ends one wherever it stands.
+_BREAK = re.compile(
+    rf"[.,:!?]+(?=\s|$|{CJK_CHARACTER.pattern})|(?<={CJK_CHARACTER.pattern})[.,:!?]+|[;()\[\]{{}}\"“”<>《》。、\n]"
+)
 
 
 def majority(train_labels: Sequence[str], rows: int) -> list[str]:
@@ -82,10 +83,11 @@ def tfidf_logistic(
         raise ValueError("there are no training rows")
     if unknown := set(train_labels) - set(labels):
         raise ValueError(f"training label {min(unknown)!r} is not in the label set {list(labels)}")
-    features = _tfidf(train_documents, test_documents) if len(set(train_labels)) > 1 else None
+    learnable = len(set(train_labels)) > 1 and len(test_documents) > 0
+    features = _tfidf(train_documents, test_documents) if learnable else None
     counts = Counter(train_labels)
     probabilities = np.tile([counts[label] / len(train_labels) for label in labels], (len(test_documents), 1))
-    if features is not None and test_documents:
+    if features is not None:
         from sklearn.linear_model import LogisticRegression
 
         classifier = LogisticRegression(C=10, max_iter=1000).fit(features[0], train_labels)
@@ -146,8 +148,8 @@ def _tfidf(train_documents: Sequence[str], test_documents: Sequence[str]) -> tup
 
 def _is_mostly_cjk(documents: Sequence[str]) -> bool:
     """Tell whether more than half of the letters and digits are Chinese, Japanese or Korean."""
-    cjk = sum(len(CJK_CHARACTER.findall(document)) for document in documents)
-    return 2 * cjk > sum(len(_LETTER_OR_DIGIT.findall(document)) for document in documents)
+    texts = [keep_letters_and_digits(fold(document)).replace(" ", "") for document in documents]
+    return 2 * sum(len(CJK_CHARACTER.findall(text)) for text in texts) > sum(len(text) for text in texts)
 
 
 def _stop_words() -> frozenset[str]:
@@ -177,12 +179,12 @@ def _candidates(document: str, stop_words: frozenset[str]) -> dict[str, _Candida
     """Find the candidates of a document by their stems."""
     found: dict[str, _Candidate] = {}
     before = 0
-    for phrase in _BREAK.split(document.lower()):
-        matches = list(_TOKEN.finditer(phrase))
+    for phrase in _BREAK.split(fold(document)):
+        matches = list(_TOKEN.finditer(keep_letters_and_digits(phrase)))
         tokens = [match.group() for match in matches]
         stems_of = [stem(token) for token in tokens]
         for start, end in _spans(tokens, stop_words):
-            text = phrase[matches[start].start() : matches[end - 1].end()]
+            text = " ".join(phrase[matches[start].start() : matches[end - 1].end()].split())
             glue = "" if CJK_CHARACTER.search(text) else " "
             stems = glue.join(stems_of[start:end])
             if stems not in found:

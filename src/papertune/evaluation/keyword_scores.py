@@ -182,7 +182,7 @@ def normalise_keyword(text: str) -> str:
         Stemmed words joined by single blanks; for a keyword with a Chinese, Japanese or Korean character its letters
         and digits with nothing between them; "" if nothing is left.
     """
-    words = _words(text)
+    words = keep_letters_and_digits(fold(text))
     if CJK_CHARACTER.search(words):
         return words.replace(" ", "")
     return " ".join(stem(word) for word in words.split())
@@ -201,7 +201,7 @@ class SearchableDocument:
     """
 
     def __init__(self, text: str) -> None:
-        words = _words(text)
+        words = keep_letters_and_digits(fold(text))
         self._characters = words.replace(" ", "")
         # Chinese text has no blank beside an English word in it; `用LoRA微调` must still have the word LoRA.
         spaced = CJK_CHARACTER.sub(" ", words)
@@ -239,12 +239,18 @@ class _LettersAndDigits(dict[int, str]):
 _LETTERS_AND_DIGITS = _LettersAndDigits()
 
 
-def _words(text: str) -> str:
-    """Lower-case a text and keep its letters and digits, blanks elsewhere.
+def fold(text: str) -> str:
+    """Lower-case a text in the form NFKC.
 
-    NFKC first: full-width letters of Chinese tables, ligatures of PDF text, accents written as two characters.
+    NFKC makes one of what looks the same: full-width letters of Chinese tables, ligatures of PDF text, and accents
+    written as a character of their own.
     """
-    return unicodedata.normalize("NFKC", text).lower().translate(_LETTERS_AND_DIGITS)
+    return unicodedata.normalize("NFKC", text).lower()
+
+
+def keep_letters_and_digits(text: str) -> str:
+    """Put a blank in the place of each character that is no letter, digit or combining mark; the length stays."""
+    return text.translate(_LETTERS_AND_DIGITS)
 
 
 @lru_cache(maxsize=_WORDS_REMEMBERED)
@@ -252,6 +258,9 @@ def stem(word: str) -> str:
     """Give the Porter stem of a lower-case word."""
     import snowballstemmer
 
+    # As in Porter's own program (https://tartarus.org/martin/PorterStemmer/); Snowball would leave nothing of an "s".
+    if len(word) <= 2:
+        return word
     # A new stemmer for each new word, as it keeps the word it works on and so is not for two threads at once.
     return str(snowballstemmer.stemmer("porter").stemWord(word))
 

@@ -59,7 +59,7 @@ class Engine:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.device = next(model.parameters()).device
-        self._dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+        self._float_mask = model.config._attn_implementation == "eager"
 
     @torch.inference_mode()
     def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
@@ -124,9 +124,9 @@ class Engine:
         """Run tokens behind a cache; `sees` is about the new tokens among themselves, (batch, new, new)."""
         old = state.visible[:, None, :].expand(-1, ids.shape[1], -1)
         visible = torch.cat([old, sees], dim=2)[:, None]  # (batch, 1, new, seq + new)
-        # A float mask is what both sdpa and eager attention take.
-        mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)
-        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
+        mask = visible
+        if self._float_mask:
+            mask = torch.zeros(visible.shape, device=self.device).masked_fill_(~visible, torch.finfo(torch.float16).min)
         return self.model(
             input_ids=ids,
             attention_mask=mask,

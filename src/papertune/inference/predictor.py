@@ -49,6 +49,7 @@ class Predictor:
         self._tokenizer = tokenizer
         on_cpu = self._engine.device.type == "cpu"
         self.max_batch_tokens = max_batch_tokens or (4096 if on_cpu else 32768)
+        self.precision_name = str(model.dtype).removeprefix("torch.")
         self._end_ids = _end_ids(model, self.encoder.end_id)
         self._tries: dict[str, LabelTrie] = {}
         self._rules: dict[str, NoRepeatedKeyword] = {}

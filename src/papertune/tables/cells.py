@@ -176,7 +176,7 @@ def text_frame(columns: dict[str, list[str]]) -> "pl.DataFrame":
     """Make a frame of text columns."""
     import polars as pl
 
-    return pl.DataFrame([pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items()])
+    return pl.DataFrame({name: pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items()})
 
 
 def stack(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
@@ -185,6 +185,5 @@ def stack(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
 
     if not frames:
         return pl.DataFrame()
-    # rechunk would hold the whole table twice for a moment.
     whole = pl.concat(frames, how="diagonal", rechunk=False)
     return whole.fill_null("") if any(column.null_count() for column in whole.get_columns()) else whole

@@ -1,4 +1,4 @@
-"""Reads comma- or tab-separated text, where a row that does not fit is an error and never padded or joined in silence."""
+"""Reads comma- or tab-separated text; a row that does not fit is an error, never padded or joined in silence."""
 
 import csv
 import re
@@ -15,6 +15,8 @@ COUNTED = "row {} below the header"
 
 # Python's limit for a field is 131,072 characters; some abstracts with full texts are longer. The largest C long.
 LARGEST_FIELD = 2**31 - 1
+
+NAMES_OF_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
 def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "pl.DataFrame":
@@ -41,7 +43,7 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "pl.Dat
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     problems = Problems(
         f"{source}: rows do not have the fields of the header",
-        f"Put cells that hold {quoted_delimiter(delimiter)} or line breaks in quotes, and give each row all its fields.",
+        f"Quote cells that hold {NAMES_OF_DELIMITERS[delimiter]} or a line break, and give each row all its fields.",
     )
     frames: list[pl.DataFrame] = []
     rows: list[list[str]] = []
@@ -59,7 +61,8 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "pl.Dat
                 number += 1
                 if len(row) != len(names):
                     place = f"{source}, {COUNTED.format(number)} (line {line + 1})"
-                    problems.add(f"{place}: found {len(row)} fields, expected {len(names)} as in the header")
+                    fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
+                    problems.add(f"{place}: found {fields}, expected {len(names)} as in the header")
                 else:
                     rows.append(row)
                     characters += sum(map(len, row))
@@ -74,7 +77,9 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "pl.Dat
             if "unexpected end" in str(error)
             else f"text follows the quote that closes a cell (line {reader.line_num})"
         )
-        problems.remedy = 'Inside a quoted cell write a quote as two: "". ' + problems.remedy * bool(problems.found)
+        problems.remedy = 'Inside a quoted cell, write a quote as two: "".' + f" {problems.remedy}" * bool(
+            problems.found
+        )
         problems.what = f"{source}: rows cannot be read"
         problems.add(f"{source}, {place} (line {line + 1}): {reason}")
     finally:
@@ -100,9 +105,4 @@ def _header(row: list[str], source: str) -> list[str]:
 def _delimiter(header: str) -> str:
     """Tell the delimiter from the first line; names in quotes do not count."""
     bare = re.sub(r'"[^"]*"?', "", header)
-    return next((candidate for candidate in ",;\t" if candidate in bare), ",")
-
-
-def quoted_delimiter(delimiter: str) -> str:
-    """Name a delimiter in a message."""
-    return {",": "a comma", ";": "a semicolon", "\t": "a tab"}[delimiter]
+    return next((candidate for candidate in NAMES_OF_DELIMITERS if candidate in bare), ",")

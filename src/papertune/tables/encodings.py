@@ -13,7 +13,7 @@ from papertune.tables.problems import quoted
 SIGNATURES = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is",
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
-    b"PAR1": "a Parquet file",
+    b"PAR1\x15": "a Parquet file",
     b"\x1f\x8b": "compressed with gzip",
 }
 CHUNK_BYTES = 1 << 20
@@ -26,7 +26,7 @@ CHARACTERS_JUDGED = 20_000
 SHARE_OF_COMMON_CHINESE = 0.8
 
 
-def open_text(file: BinaryIO, source: str, newline: str) -> io.TextIOWrapper:
+def open_text(file: BinaryIO, source: str, newline: str | None) -> io.TextIOWrapper:
     """Open a file of bytes as text in the encoding it has: UTF-8, UTF-16 with a byte order mark, or GB18030.
 
     Args:
@@ -45,7 +45,9 @@ def open_text(file: BinaryIO, source: str, newline: str) -> io.TextIOWrapper:
         raise TableError(f"{source} is empty: it has no bytes. Export the table again.")
     for signature, content in SIGNATURES.items():
         if start.startswith(signature):
-            raise TableError(f"{source} is {content}, not text. Unpack or export it, or correct the suffix of its name.")
+            raise TableError(
+                f"{source} is {content}, not text. Unpack or export it, or correct the suffix of its name."
+            )
     file.seek(0)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from papertune.errors import TableError
@@ -15,7 +16,28 @@ if TYPE_CHECKING:
 BLANK = re.compile(r"[ \t\n\r]*")
 
 
-def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", list[int]]:
+class _RepeatedKey(ValueError):
+    """An object names a key twice; json would keep the last value without a word."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _RepeatedKey(f"the key {quoted(repeated)} is given twice in one object")
+    return row
+
+
+DECODER = json.JSONDecoder(
+    parse_int=JsonNumber,
+    parse_float=JsonNumber,
+    parse_constant=lambda name: None if name == "NaN" else JsonNumber(name),  # the other one is Infinity
+    object_pairs_hook=_unique,
+)
+
+
+def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
     r"""Read one JSON object a line.
 
     Args:
@@ -29,16 +51,16 @@ def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", list[int
     Raises:
         TableError: With every line that is not a JSON object.
     """
-    problems = _problems(source)
+    problems = problems_of_objects(source)
     rows = RowsToFrame()
-    lines = []
+    lines = array("q")
     for line, text in enumerate(file, start=1):
         if not text.strip():
             continue
         place = f"{source}, line {line}"
         try:
-            row = _decoder().decode(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            row = DECODER.decode(text)
+        except (ValueError, RecursionError) as error:
             problems.add(f"{place}: {_not_json(error)}")
             continue
         add_row(row, rows, place, problems)
@@ -60,20 +82,27 @@ def read_json_list(text: str, source: str) -> "pl.DataFrame":
     Raises:
         TableError: If this is not JSON or not a list, or with every entry that is not an object.
     """
-    problems = _problems(source)
+    problems = problems_of_objects(source)
     rows = RowsToFrame()
     try:
+        if not text.lstrip().startswith("["):
+            raise TableError(
+                f"{source} holds {_kind(DECODER.decode(text))}, not a list. Make it a list of objects: [{{...}}]."
+            )
         for entry, row in enumerate(_entries(text), start=1):
             add_row(row, rows, f"{source}, entry {entry}", problems)
-    except json.JSONDecodeError as error:
-        remedy = "Correct the file."
-        if text.lstrip().startswith("{"):
-            remedy = "If it has one object a line, give its name the suffix .jsonl."
-        raise TableError(f"{source}, line {error.lineno}: {_not_json(error)}. {remedy}") from None
-    except RecursionError as error:
-        raise TableError(f"{source}: {_not_json(error)}. Correct the file.") from None
+    except (ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        one_a_line = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and text.lstrip()[0] == "{"
+        remedy = "It seems to have one object a line: give its name the suffix .jsonl." if one_a_line else "Correct it."
+        raise TableError(f"{source}{line}: {_not_json(error)}. {remedy}") from None
     problems.raise_if_any()
     return rows.frame()
+
+
+def problems_of_objects(source: str) -> Problems:
+    """Make the collector for rows that are no objects."""
+    return Problems(f"{source}: rows cannot be read", "Each row is one object from column names to values.")
 
 
 def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> None:
@@ -86,37 +115,69 @@ def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> N
         problems: Gets what is wrong with it.
     """
     if not isinstance(row, dict):
-        problems.add(f"{place}: this is {_kind(row)}, not an object with column names")
+        problems.add(f"{place}: this is {_kind(row)}, not an object")
+        return
+    if not row:
+        problems.add(f"{place}: this object is empty")
         return
     cells = {}
     for name, value in row.items():
-        if not isinstance(name, str) or not name.strip():
-            problems.add(f"{place}: {quoted(str(name))} is not a column name")
-            continue
         try:
+            if not isinstance(name, str):
+                raise ValueError("has a name that is not text")
+            if not name.strip():
+                raise ValueError("has an empty name")
             cells[text_of(name)] = text_of(value)
         except ValueError as error:
-            problems.add(f"{place}, column {quoted(name)}: the value {error}")
+            problems.add(f"{place}, column {quoted(str(name))}: the value {error}")
     rows.add(cells)
 
 
 def _entries(text: str) -> Iterator[object]:
     """Decode the entries of a list one by one: all of them at once take several times the memory of the text."""
-    decoder = _decoder()
-    position = BLANK.match(text, 0).end()  # type: ignore[union-attr]
-    if text[position : position + 1] != "[":
-        decoder.decode(text)  # says what is wrong if it is not JSON at all
-        raise json.JSONDecodeError("a list of objects is expected here", text, position)
-    position = BLANK.match(text, position + 1).end()  # type: ignore[union-attr]
+
+    def skip_blank(position: int) -> int:
+        match = BLANK.match(text, position)
+        assert match  # it matches nothing at all, too
+        return match.end()
+
+    position = skip_blank(skip_blank(0) + 1)
     closed = text[position : position + 1] == "]"
     while not closed:
-        entry, position = decoder.raw_decode(text, position)
+        entry, position = DECODER.raw_decode(text, position)
         yield entry
-        position = BLANK.match(text, position).end()  # type: ignore[union-attr]
-        if text[position : position + 1] not in (",", "]"):
-            raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
-        closed = text[position] == "]"
+        position = skip_blank(position)
+        closed = text[position : position + 1] == "]"
         if not closed:
-            position = BLANK.match(text, position + 1).end()  # type: ignore[union-attr]
-    if (position := BLANK.match(text, position + 1).end()) != len(text):  # type: ignore[union-attr]
+            if text[position : position + 1] != ",":
+                raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
+            position = skip_blank(position + 1)
+    if (position := skip_blank(position + 1)) != len(text):
         raise json.JSONDecodeError("Extra data", text, position)
+
+
+def _not_json(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"this is not JSON ({error.msg} at column {error.colno})"
+        case RecursionError():
+            return "this JSON is nested too deeply"
+        case _:
+            return str(error)
+
+
+def _kind(value: object) -> str:
+    """Name the JSON type of a value, with its article."""
+    match value:
+        case JsonNumber() | int() | float() if not isinstance(value, bool):
+            return "a number"
+        case None | bool():
+            return "null" if value is None else "true or false"
+        case str():
+            return "text"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "one object"
+        case _:
+            return f"a {type(value).__name__}"

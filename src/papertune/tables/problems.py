@@ -58,7 +58,9 @@ def check_names(names: Sequence[str], source: str) -> None:
     for position, name in enumerate(names, start=1):
         if not name.strip():
             # The most common cause by far: DataFrame.to_csv() writes its row index under an empty name.
-            problems.add(f"{source}: column {position} has no name (pandas writes its row index so, without index=False)")
+            problems.add(
+                f"{source}: column {position} has no name (pandas writes its row index so, without index=False)"
+            )
         elif "\0" in name:
             problems.add(f"{source}: the name of column {position}, {quoted(name)}, has a NUL character")
         elif name in names[: position - 1]:

@@ -1,24 +1,185 @@
-"""Reads a table from wherever it is."""
-import csv
+"""Reads a table from wherever it is: by suffix from a file, from standard input, or from memory."""
+
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from papertune.errors import TableError
+from papertune.tables import csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
+from papertune.tables.encodings import open_text
+from papertune.tables.problems import Problems, did_you_mean, quoted
 from papertune.tables.table import Table
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx", ".ris", ".nbib", ".txt")
-
-def read_table(source: Any) -> Table:
-    """Placeholder, being deepened."""
+if TYPE_CHECKING:
+    import pandas as pd
     import polars as pl
+
+TableSource: TypeAlias = "str | Path | Table | pl.DataFrame | pd.DataFrame | Sequence[dict[str, Any]]"
+
+STANDARD_INPUT = "standard input"
+
+
+def read_table(source: TableSource) -> Table:
+    """Read a table; every cell is the text that stands in the source.
+
+    Args:
+        source: A path (the suffix tells the format, see `SUFFIXES`), "-" for JSON lines from standard input,
+            "FOLDER/dataset_info.json:NAME" for an entry of such a register, a data frame of polars or pandas, or a
+            list of dicts.
+
+    Returns:
+        At least one row and one column.
+
+    Raises:
+        TableError: If the source cannot be read as a table; problems of the same kind come together.
+    """
+    import polars as pl
+
+    pandas = sys.modules.get("pandas")  # whoever hands in a frame of it has imported it
     if isinstance(source, Table):
         return source
-    if isinstance(source, pl.DataFrame):
-        return Table(source.with_columns(pl.all().cast(pl.String).fill_null("")), "data frame")
-    if isinstance(source, list):
-        return Table(pl.DataFrame([{k: "" if v is None else str(v) for k, v in r.items()} for r in source]), "list of rows")
-    if not Path(source).exists():
-        raise TableError(f"{source}: there is no such file.")
-    with Path(source).open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.reader(file, delimiter="\t" if str(source).endswith(".tsv") else ","))
-    return Table(pl.DataFrame({n: list(c) for n, c in zip(rows[0], zip(*rows[1:]))}), str(source), "row {} below the header")
+    if isinstance(source, str) and source == "-":
+        table = _read_json_lines(io.BytesIO(sys.stdin.buffer.read()), STANDARD_INPUT)
+    elif isinstance(source, str | Path):
+        table = _read_path(str(source))
+    elif isinstance(source, pl.DataFrame):
+        table = Table(frames.polars_to_text(source, "data frame"), "data frame")
+    elif pandas is not None and isinstance(source, pandas.DataFrame):
+        table = Table(frames.pandas_to_text(source, "data frame"), "data frame")
+    elif isinstance(source, Sequence) and not isinstance(source, bytes):
+        table = Table(frames.rows_to_text(source, "list of rows"), "list of rows")
+    else:
+        hint = " Put a single row into a list: [row]." if isinstance(source, dict) else ""
+        raise TableError(
+            f"a table cannot be made of the type {type(source).__name__}. Give a path, a data frame of polars or "
+            f"pandas, or a list of dicts.{hint}"
+        )
+    return _checked(table)
+
+
+def _checked(table: Table) -> Table:
+    """Refuse what no table may have, whatever it was read from: no rows, no columns, NUL characters."""
+    if not len(table):
+        what = "has a header but no rows" if table.columns else "has no rows"
+        raise TableError(f"{table.source} {what}. Give a table with at least one row.")
+    if not table.columns:
+        raise TableError(f"{table.source} has rows but no columns. Give each row its cells.")
+    problems = Problems(
+        f"{table.source}: cells have NUL characters",
+        "Remove them; they often come from a file in UTF-16 without its byte order mark, or from a damaged one.",
+    )
+    for name in table.columns:
+        for row in table.frame[name].str.contains("\0", literal=True).arg_true().to_list():
+            problems.add(f"{table.where(row, name)}: the cell has a NUL character")
+    problems.raise_if_any()
+    # One chunk a column: it moves no text, and choosing rows from many chunks would copy all of it.
+    return replace(table, frame=table.frame.rechunk())
+
+
+def _read_path(given: str) -> Table:
+    try:
+        register, colon, entry = given.rpartition(":")
+        if colon and register.lower().endswith(".json") and not Path(given).exists():
+            return _read_json(Path(register), register, entry)
+        path = Path(given)
+        reader = READERS.get(path.suffix.lower())
+        if reader is None or not path.is_file():
+            raise _no_table(path, given)
+        return reader(path, given)
+    except PermissionError:
+        raise TableError(f"{given} cannot be read: permission denied. Change its permissions, or copy it.") from None
+    except OSError as error:
+        raise TableError(f"{given} cannot be read: {error.strerror or error}. Check the path and the disk.") from None
+
+
+def _no_table(path: Path, given: str) -> TableError:
+    """Say why a path names no table that can be read."""
+    known = ", ".join(SUFFIXES)
+    if path.is_dir():
+        inside = sorted(child.name for child in path.iterdir() if child.suffix.lower() in READERS)
+        there = f" There are {', '.join(inside[:5])} in it." if inside else ""
+        return TableError(f"{given} is a folder. Name the table's file in it.{there}")
+    if path.exists() and path.is_file():
+        what = f"has the suffix {quoted(path.suffix)}" if path.suffix else "has no suffix"
+        return TableError(f"{given} {what}, which tells no format known here. The known ones are {known}.")
+    if path.exists():
+        return TableError(f"{given} is not an ordinary file. Copy what it gives into one.")
+    if "://" in given:
+        return TableError(f"{given} is an address, not a file. Download the table first.")
+    siblings = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
+    folder = "" if path.parent.is_dir() else f" (nor a folder {path.parent})"
+    return TableError(f"{given}: there is no such file{folder}.{did_you_mean(path.name, siblings)} Check the path.")
+
+
+def _read_csv(path: Path, source: str) -> Table:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else None
+    with path.open("rb") as file, open_text(file, source, newline="") as text:
+        return Table(csv_files.read_csv(text, source, delimiter), source, csv_files.COUNTED)
+
+
+def _read_json_lines(file: BinaryIO, source: str) -> Table:
+    with open_text(file, source, newline="\n") as text:
+        frame, lines = json_files.read_json_lines(text, source)
+    return Table(frame, source, "line {}", lines)
+
+
+def _read_jsonl(path: Path, source: str) -> Table:
+    with path.open("rb") as file:
+        return _read_json_lines(file, source)
+
+
+def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
+    if not path.is_file():
+        raise _no_table(path, source)
+    with path.open("rb") as file, open_text(file, source, newline="") as opened:
+        text = opened.read()
+    register = dataset_info.parse_register(text) if re.match(r"\s*\{", text) else None
+    if register is not None:
+        return dataset_info.read_entry(register, path, entry, _read_path)
+    if entry is not None:
+        raise TableError(
+            f"{source} is not a register of data sets like LLaMA-Factory's. Leave out {quoted(':' + entry)}."
+        )
+    return Table(json_files.read_json_list(text, source), source, "entry {}")
+
+
+def _read_parquet(path: Path, source: str) -> Table:
+    import polars as pl
+
+    try:
+        # A path like "x[1].parquet" or "label=1/x.parquet" is a path and nothing cleverer.
+        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except pl.exceptions.DuplicateError as error:
+        raise TableError(f"{source}: {error}. Give every column a name of its own.") from None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise TableError(f"{source} is not a Parquet file that can be read ({reason}). Export it again.") from None
+    return Table(frames.polars_to_text(frame, source), source)
+
+
+def _read_xlsx(path: Path, source: str) -> Table:
+    frame, numbers = xlsx_files.read_xlsx(path, source)
+    return Table(frame, source, xlsx_files.COUNTED, numbers)
+
+
+def _read_references(path: Path, source: str) -> Table:
+    with path.open("rb") as file, open_text(file, source, newline=None) as text:
+        return Table(reference_files.read_references(text, source), source, "record {}")
+
+
+READERS: dict[str, Callable[[Path, str], Table]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+    ".xlsx": _read_xlsx,
+    ".ris": _read_references,
+    ".nbib": _read_references,
+    ".txt": _read_references,
+}
+SUFFIXES = tuple(READERS)

@@ -1,6 +1,5 @@
-"""The table of papers as the rest of papertune sees it: named columns of text, and rows that know where they came from."""
+"""The table as the rest of papertune sees it: named columns of text, and rows that know where they came from."""
 
-import difflib
 import hashlib
 import random
 from collections import defaultdict
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from papertune.errors import TableError
+from papertune.tables.problems import did_you_mean, quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,7 +68,7 @@ class Table:
         """
         if name not in self.frame.columns:
             raise TableError(
-                f'{self.source}: there is no column "{name}".{did_you_mean(name, self.columns)} '
+                f"{self.source}: there is no column {quoted(name)}.{did_you_mean(name, self.columns)} "
                 f"The columns are {', '.join(self.columns)}. Correct the name, or add the column."
             )
         return self.frame[name].to_list()
@@ -111,7 +111,7 @@ class Table:
             rows: Positions from 0, in the order wanted; a row may be taken more than once.
         """
         numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows]
-        return Table(self.frame[list(rows)], self.source, self.counted, numbers)
+        return Table(self.frame[list(rows), :], self.source, self.counted, numbers)
 
     def split(self, fraction: float, seed: int, stratify: str | None = None) -> tuple["Table", "Table"]:
         """Part the rows at random, the same way each time; both parts keep the table's order.
@@ -150,16 +150,3 @@ class Table:
             sizes[value] += 1
         part = {row for value, rows in groups.items() for row in rows[: sizes[value]]}
         return self.take([row for row in range(len(self)) if row not in part]), self.take(sorted(part))
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Suggest the known names near a mistyped one; the suggestion starts with a space, or is empty."""
-    folded = {candidate.strip().casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.strip().casefold(), list(folded), n=3)
-    return f" Did you mean {' or '.join(repr_quoted(folded[match]) for match in near)}?" if near else ""
-
-
-def repr_quoted(text: str) -> str:
-    """Put text into double quotes for a message, shortened, with control characters visible."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return '"' + "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in short) + '"'

@@ -1,20 +1,153 @@
-"""Writes tables."""
+"""Writes a table so that the file is either complete or not there: into a temporary file, then renamed."""
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from papertune.errors import OutputError
+from papertune.tables.cells import text_series
+from papertune.tables.problems import did_you_mean, quoted
+from papertune.tables.xlsx_files import check_fits_xlsx, write_xlsx
 
 if TYPE_CHECKING:
     import polars as pl
 
-WRITABLE = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Placeholder, being deepened."""
-    if Path(path).exists() and not overwrite:
-        raise OutputError(f"{path} exists. Use --overwrite.")
+    """Find out before the work whether its result could be written.
+
+    Args:
+        path: Where the table shall go; the suffix tells the format, see `WRITABLE`.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        OutputError: If it could not.
+    """
+    path = Path(path)
+    try:
+        _check_place(path, overwrite)
+    except OSError as error:  # such as a folder on the way that may not be entered, or a name that is too long
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from None
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder. Name a file, such as {path / 'papers.csv'}.")
+    if path.suffix.lower() not in WRITERS:
+        what = f"the suffix {quoted(path.suffix)}" if path.suffix else "no suffix"
+        raise OutputError(f"{path} has {what}; a table can be written as {', '.join(WRITABLE)}. Choose one of these.")
+    if not folder.is_dir():
+        near = did_you_mean(
+            folder.name, [child.name for child in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        )
+        raise OutputError(f"{path} cannot be written: there is no folder {folder}.{near} Create it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: the folder {folder} is read-only for you. Choose another one.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not an ordinary file. Choose another name.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already. Choose another name, or replace it with --overwrite.")
+
 
 def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -> None:
-    """Placeholder, being deepened."""
+    """Write a table; the same table gives the same bytes, and `read_table` gives it back.
+
+    A cell that looks like a formula is written as it is.
+
+    Args:
+        frame: Columns of text, or of numbers where a program shall read them as such; other types become text.
+        path: The suffix tells the format, see `WRITABLE`.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        OutputError: If it cannot be written, or the format cannot hold it; then no part of it is left, and a file
+            that was there is untouched.
+    """
+    import polars as pl
+    from xlsxwriter.exceptions import XlsxWriterException  # type: ignore[import-untyped, unused-ignore]
+
+    path = Path(path)
     check_output(path, overwrite=overwrite)
-    frame.write_csv(path, separator="\t" if Path(path).suffix == ".tsv" else ",")
+    frame = _writable(frame, path)
+    # Through a symbolic link: it stays, and its target is replaced.
+    target = path.resolve()
+    temporary = target.with_name(f".papertune-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            WRITERS[path.suffix.lower()](frame, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        check_output(path, overwrite=overwrite)  # writing takes a while: someone else may have come first
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except (OSError, pl.exceptions.PolarsError, XlsxWriterException) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise OutputError(f"{path} could not be written: {reason}. Make room, or choose another folder.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename survive a power cut, where folders can be synced at all."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _writable(frame: "pl.DataFrame", path: Path) -> "pl.DataFrame":
+    """Give the frame with text and numbers only; refuse what no reader of ours would take back."""
+    import polars as pl
+
+    columns = []
+    for series in frame.get_columns():
+        if not series.dtype.is_numeric() or series.dtype.is_decimal():
+            series, bad = text_series(series)
+            for row, reason in bad[:1]:
+                raise OutputError(f"{path}, row {row + 1}, column {quoted(series.name)}: the value {reason}.")
+            for row in series.str.contains("\0", literal=True).arg_true().to_list()[:1]:
+                raise OutputError(
+                    f"{path}, row {row + 1}, column {quoted(series.name)}: the cell has a NUL character, which tables "
+                    "cannot hold. Remove it."
+                )
+        columns.append(series)
+    writable = pl.DataFrame(columns)
+    if path.suffix.lower() == ".xlsx":
+        check_fits_xlsx(writable, str(path))
+    return writable
+
+
+def _write_csv(frame: "pl.DataFrame", file: BinaryIO, separator: str = ",") -> None:
+    import polars as pl
+
+    if frame.width > 1:
+        # polars writes empty text as "" and a null as nothing. With a single column nothing would be a blank line.
+        texts = pl.col(pl.String)
+        frame = frame.with_columns(pl.when(texts != "").then(texts))
+    # The reader would take an unquoted semicolon or tab in a header without commas for the delimiter.
+    ambiguous = frame.width == 1 and separator == "," and any(char in frame.columns[0] for char in ";\t")
+    style: Literal["always", "necessary"] = "always" if ambiguous else "necessary"
+    frame.write_csv(file, separator=separator, line_terminator="\n", quote_style=style)
+
+
+def _write_tsv(frame: "pl.DataFrame", file: BinaryIO) -> None:
+    _write_csv(frame, file, separator="\t")
+
+
+WRITERS: dict[str, Callable[["pl.DataFrame", BinaryIO], None]] = {
+    ".csv": _write_csv,
+    ".tsv": _write_tsv,
+    ".jsonl": lambda frame, file: frame.write_ndjson(file),
+    ".parquet": lambda frame, file: frame.write_parquet(file),
+    ".xlsx": write_xlsx,
+}
+WRITABLE = tuple(WRITERS)

@@ -1,7 +1,6 @@
 """Does a table fit a recipe? Everything that can be wrong, found in one go."""
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -57,8 +56,7 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
     else:
         _check_columns(table, recipe, purpose, findings)
         _check_ids(table, recipe, findings)
-    if not findings.problems:
-        _check_documents(table, recipe, findings)
+    _check_documents(table, recipe, findings)
     if purpose == "train":
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn):
@@ -74,9 +72,8 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         needed[recipe.table.id] = "table.id"
     for name, key in needed.items():
         if name not in table.columns:
-            near = difflib.get_close_matches(name, table.columns, n=1)
-            hint = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(table.columns)}."
-            findings.problems.append(f'{table.source} has no column "{name}", which {key} names. {hint}')
+            hint = _near_column(name, table) or f" It has: {', '.join(table.columns)}."
+            findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
     if purpose == "train":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
@@ -86,8 +83,15 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
             )
         else:
             findings.warnings += [
-                f'{table.source} has no column "{name}"; it is not learnt from this table.' for name in missing
+                f'{table.source} has no column "{name}"; it is not learnt from this table.{_near_column(name, table)}'
+                for name in missing
             ]
+
+
+def _near_column(name: str, table: Table) -> str:
+    folded = {column.strip().casefold(): column for column in table.columns}
+    near = difflib.get_close_matches(name.casefold(), list(folded), n=1)
+    return f' Did you mean "{folded[near[0]]}"?' if near else ""
 
 
 def _check_instructions(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -102,7 +106,7 @@ def _check_instructions(table: Table, recipe: Recipe, findings: Findings) -> Non
             )
         try:
             reader.history(row)
-        except (ValueError, json.JSONDecodeError):
+        except ValueError:
             findings.problems.append(
                 f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
             )

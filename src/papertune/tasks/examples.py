@@ -96,16 +96,20 @@ class RowReader:
         if not self._instructions or "history" not in self._table.columns:
             return ()
         cell = self._table.frame["history"][row]
-        turns = json.loads(cell) if cell else []
-        if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
+        turns = json.loads(cell) if cell.strip() else []
+        if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
             raise ValueError("history is not a list of [question, answer] pairs")
-        return tuple((str(question), str(answer)) for question, answer in turns)
+        return tuple((question, answer) for question, answer in turns)
 
     def given(self, row: int, column: str) -> str | None:
         """Give the cell that the table has for a column, or None where it has no such column."""
         if self._instructions:
             return self._table.frame["output"][row] if self.asked(row) == [column] else None
         return self._table.frame[column][row] if column in self._table.columns else None
+
+
+def _is_turn(turn: object) -> bool:
+    return isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
 
 
 def answer_text(cell: str, column: Column) -> str | None:

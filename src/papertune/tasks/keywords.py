@@ -29,7 +29,7 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
 
 
 def _is_abbreviation(keyword: str) -> bool:
-    # "U.S." and "E. coli K.": the stop belongs to the word when another stands two characters before it.
+    # "U.S.": the stop belongs to the word when another stands two characters before it.
     return re.search(r"(^|[\s.])\w\.\w\.$", keyword) is not None
 
 

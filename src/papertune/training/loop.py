@@ -15,6 +15,7 @@ from transformers import ProgressCallback as BarCallback
 
 from papertune.config import TrainingSpec
 from papertune.encoding import LengthBatchSampler
+from papertune.methods import adapters_in_compute_dtype
 from papertune.models import answer_positions
 from papertune.training.callbacks import (
     SCORE,
@@ -97,7 +98,7 @@ def fit(
     )
     # Its notes on remade optimizers and missing configs are for people who wrote the loop themselves.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    with stop.listening():
+    with stop.listening(), adapters_in_compute_dtype(model, compute_dtype):
         trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
     if stop.signal is None and dev_score is not None and trainer.state.best_global_step:
         trainer.load_weights(checkpoint_path(folder, trainer.state.best_global_step))
@@ -193,8 +194,6 @@ def _arguments(spec: TrainingSpec, folder: Path, *, device: torch.device, dtype:
         seed=spec.seed,
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
-        gradient_checkpointing=spec.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=spec.logging_steps,
         logging_first_step=True,
         eval_strategy="no",  # FlowCallback asks for dev scores

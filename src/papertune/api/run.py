@@ -1,0 +1,223 @@
+"""A finished run: loading it, predicting tables with it, merging it."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from papertune.config import Recipe
+from papertune.errors import OutputError, PapertuneWarning, RunError
+from papertune.inference.journal import Journal
+from papertune.inference.outputs import build_output, choose_columns, empty_cells
+from papertune.inference.predict import Predicted, Tick, predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.models import Base, Precision, find_base
+from papertune.runs import Manifest, RunDirectory, library_versions
+from papertune.tables import Table, check_output, read_table, write_table
+from papertune.tasks import RowReader, check_table
+
+Columns = Sequence[str] | Literal["all"] | None
+
+
+def load_run(path: str | Path, *, device: str | None = None, base: str | Path | None = None) -> "Run":
+    """Open a finished run. Its weights are loaded when they are first needed.
+
+    Args:
+        path: The run directory.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base: Folder or .gguf file of the base model, if it is not where the recipe says.
+
+    Raises:
+        RunError: If the folder is no complete run, or the base model is not the one it was trained on.
+    """
+    directory = RunDirectory(Path(path))
+    recipe, manifest = directory.read()
+    return Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
+
+
+class Run:
+    """A fine-tuned model with everything that prediction needs.
+
+    Attributes:
+        directory: The run's files.
+        recipe: The recipe that it was trained with.
+        manifest: What it remembers of its training.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, recipe: Recipe, manifest: Manifest, *, device: str | None, base: Path | None
+    ) -> None:
+        self.directory = directory
+        self.recipe = recipe
+        self.manifest = manifest
+        self._device = device
+        self._base_folder = base
+
+    def predict(
+        self, table: Any, *, columns: Columns = None, probabilities: bool = False, precision: Precision = "auto"
+    ) -> Any:
+        """Fill in the columns of a table.
+
+        Args:
+            table: A path, a data frame, or a list of dicts.
+            columns: Names of the output's columns; "all"; None: the id and the run's columns.
+            probabilities: Add a column with the probability of each label.
+            precision: Of the weights.
+
+        Returns:
+            A polars data frame in table order; a pandas one, if the table was one.
+
+        Raises:
+            TableError: If the table does not fit the run.
+        """
+        read, reader = self._open(table)
+        chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
+        predictor = self.predictor(precision)
+        plan = predictor.plan(reader, range(len(read)))
+        output = build_output(read, self.recipe, predict_rows(predictor, reader, plan).values, chosen)
+        return output.to_pandas() if type(table).__module__.partition(".")[0] == "pandas" else output
+
+    def predict_file(
+        self,
+        table: Any,
+        output: str | Path,
+        *,
+        columns: Columns = None,
+        probabilities: bool = False,
+        precision: Precision = "auto",
+        overwrite: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+        tick: Tick | None = None,
+    ) -> Predicted:
+        """Fill in the columns of a table and write it; the same call goes on where a killed one stopped.
+
+        Args:
+            table: A path, a data frame, or a list of dicts.
+            output: The file to write; its suffix says the format.
+            columns: As in `predict`.
+            probabilities: As in `predict`.
+            precision: As in `predict`.
+            overwrite: Replace a file that is there; only when all rows are done.
+            tell: Told what goes on, a line each.
+            tick: Told after each batch.
+
+        Raises:
+            OutputError: If the file exists, cannot be written, or is being written by another process.
+            TableError: If the table does not fit the run.
+        """
+        path = Path(output)
+        read, reader = self._open(table)
+        chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
+        # A journal beside an output may mean that a kill came between writing the one and removing the other.
+        going_on = path.with_name(f"{path.name}.journal").exists()
+        check_output(path, overwrite=overwrite or going_on)
+        predictor = self.predictor(precision)
+        plan = predictor.plan(reader, range(len(read)))
+        if plan.shortened:
+            _warn(read, plan.shortened, f"more than {predictor.encoder.max_prompt_tokens} tokens; only the beginning is read")
+        options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]
+        fingerprint = _fingerprint(self.directory.weights_checksum(), read.checksum(), options)
+        with Journal(path, fingerprint, len(plan.batches)) as journal:
+            if journal.finished:
+                kept = sum(len(plan.batches[number]) for number in journal.finished)
+                tell(f"going on: {kept:,} of {len(read):,} rows are done already")
+            predicted = predict_rows(predictor, reader, plan, journal=journal, tick=tick)
+            frame = build_output(read, self.recipe, predicted.values, chosen)
+            self._write(frame, path, journal, overwrite=overwrite)
+        for name, count in empty_cells(frame, self.recipe).items():
+            why = "below abstain_below" if self.recipe.columns[name].kind == "label" else "the model named none"
+            warnings.warn(f'{path}: {count:,} cells of "{name}" are empty ({why}).', PapertuneWarning, stacklevel=2)
+        return predicted
+
+    def predictor(self, precision: Precision = "auto") -> Predictor:
+        """Load the model, its adapter merged, and give what answers batches with it."""
+        if precision not in self._predictors:
+            model, tokenizer = self.load(precision)
+            self._predictors[precision] = Predictor(model, tokenizer, self.recipe)
+        return self._predictors[precision]
+
+    def load(self, precision: Precision = "auto") -> tuple[Any, Any]:
+        """Load the model, its adapter merged, and the tokenizer.
+
+        Raises:
+            RunError: If the base model is not the one the run was trained on.
+            ModelError: If it cannot be loaded.
+        """
+        from papertune.methods import load_adapter, merge_adapter
+        from papertune.models import load_model
+
+        model, tokenizer = load_model(self._base, precision=precision, device=self._device, tokenizer=self.directory.tokenizer)
+        if self.directory.adapter.is_dir():
+            model = merge_adapter(load_adapter(model, self.directory.adapter))
+        return model.eval(), tokenizer
+
+    def merge(self, folder: str | Path, *, precision: Precision = "auto") -> None:
+        """Write the merged model as an ordinary model folder, W = W0 + scale x B A.
+
+        Raises:
+            OutputError: If the folder exists and is not empty, or cannot be written.
+        """
+        path = Path(folder)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(f"{path} exists and is not empty. Choose a new folder.")
+        model, tokenizer = self.load(precision)
+        try:
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    @cached_property
+    def _base(self) -> Base:
+        if self.directory.model.is_dir():
+            return find_base(str(self.directory.model))
+        base = find_base(self.manifest.base_name, self._base_folder)
+        trained_on = self.manifest.base_checksum
+        if trained_on is not None and base.checksum is not None and base.checksum != trained_on:
+            raise RunError(
+                f"{self.directory.path} was trained on {self.manifest.base_name} with weights {trained_on[:12]}..., but "
+                f"{base.location} has {base.checksum[:12]}.... Give the folder of the right ones with --base."
+            )
+        return base
+
+    @cached_property
+    def _predictors(self) -> dict[Precision, Predictor]:
+        return {}
+
+    def _open(self, table: Any) -> tuple[Table, RowReader]:
+        read = table if isinstance(table, Table) else read_table(table)
+        findings = check_table(read, self.recipe, "predict")
+        for warning in findings.warnings:
+            warnings.warn(warning, PapertuneWarning, stacklevel=3)
+        findings.raise_problems(read)
+        return read, RowReader(read, self.recipe)
+
+    def _write(self, frame: Any, path: Path, journal: Journal, *, overwrite: bool) -> None:
+        if path.exists() and not overwrite:
+            # Ours from before a kill, or somebody's file that appeared meanwhile?
+            fresh = path.with_name(f".{path.stem}.check{path.suffix}")
+            write_table(frame, fresh, overwrite=True)
+            same = fresh.read_bytes() == path.read_bytes()
+            fresh.unlink()
+            if not same:
+                raise OutputError(
+                    f"{path} exists and is not this prediction. The finished rows are safe in {journal.path}; add "
+                    "--overwrite to replace the file, or move it away and run the same command."
+                )
+        else:
+            write_table(frame, path, overwrite=overwrite)
+        journal.remove()
+
+
+def _fingerprint(weights: str, table: str, options: Sequence[Any]) -> str:
+    versions = library_versions()
+    kept = {name: versions.get(name) for name in ("papertune", "torch", "transformers", "tokenizers")}
+    return hashlib.sha256(json.dumps([weights, table, list(options), kept]).encode()).hexdigest()
+
+
+def _warn(table: Table, rows: Sequence[int], what: str) -> None:
+    count = "1 document has" if len(rows) == 1 else f"{len(rows):,} documents have"
+    warnings.warn(f"{table.where(min(rows))}: {count} {what} (this is the first).", PapertuneWarning, stacklevel=3)

@@ -1,0 +1,253 @@
+"""From tables and a recipe to a run."""
+
+import shutil
+import signal
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from papertune.api.run import Run, load_run
+from papertune.config import FullMethod, KeywordsColumn, LabelColumn, LoraMethod, Recipe, load_recipe
+from papertune.encoding import PromptEncoder
+from papertune.errors import PapertuneWarning, RecipeError, TableError, TrainingStopped
+from papertune.evaluation.keyword_scores import score_keywords
+from papertune.evaluation.label_scores import score_labels
+from papertune.inference.outputs import keyword_cell, label_cell
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.methods import build_trainable, checkpoint_activations, save_weights, trainable_weights
+from papertune.models import choose_device, choose_dtype, find_base, load_model
+from papertune.runs import Manifest, RunDirectory, TableNote
+from papertune.tables import Table, read_table
+from papertune.tasks import RowReader, check_table, read_label, split_keywords, training_examples
+from papertune.training import Progress, encode_examples, fit
+
+
+@dataclass(frozen=True)
+class _Data:
+    train: list[Table]
+    dev: list[Table]
+    label_counts: dict[str, dict[str, int]]
+
+
+def train(
+    tables: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    output: str | Path,
+    *,
+    dev: Any = None,
+    dev_fraction: float = 0.0,
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    device: str | None = None,
+    base: str | Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> Run:
+    """Fine-tune a model on tables and keep it as a run.
+
+    Args:
+        tables: A table (a path, a data frame, a list of dicts), or a list of paths or frames.
+        recipe: A recipe, its file or built-in name, or a mapping.
+        output: The run directory to make.
+        dev: A table whose score chooses the best checkpoint.
+        dev_fraction: Instead of `dev`: this share of the tables' rows.
+        only: Just these of the recipe's columns.
+        overrides: Settings such as "training.epochs=3".
+        resume: Go on with the training that was begun in `output`.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base: Where the base model is now, if not where the recipe says.
+        tell: Told what goes on, a line each.
+        progress: A display for the steps.
+
+    Returns:
+        The run.
+
+    Raises:
+        RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible.
+        TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
+    """
+    chosen = _choose(load_recipe(recipe, overrides), only)
+    directory = RunDirectory(Path(output))
+    if resume and directory.is_complete:
+        tell(f"{directory.path} is finished already")
+        return load_run(directory.path, device=device, base=base)
+    data = _read(tables, dev, dev_fraction, chosen)
+    notes = [TableNote(table.source, len(table), table.checksum()) for table in data.train]
+    directory.begin(chosen, notes, resume=resume)
+
+    found = find_base(chosen.model, None if base is None else Path(base))
+    place = choose_device(device)
+    compute_dtype = choose_dtype(chosen.training.precision, place)
+    tell(f"loading {chosen.model}")
+    whole = isinstance(chosen.method, FullMethod)
+    model, tokenizer = load_model(found, precision="fp32" if whole else _precision(compute_dtype), device=place)
+    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
+    examples = [example for table in data.train for example in training_examples(table, chosen)]
+    encoded = encode_examples(examples, chosen.columns, encoder)
+    if encoded.shortened:
+        warnings.warn(
+            f"{encoded.shortened:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
+            "the ends of their documents are not read.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
+    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=_start(chosen))
+    if chosen.training.gradient_checkpointing:
+        checkpoint_activations(model)
+    learnt, total = trainable_weights(model)
+    tell(f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}")
+
+    begun = time.monotonic()
+    result = fit(
+        model,
+        encoded.rows,
+        encoded.label_tokens,
+        chosen.training,
+        directory.checkpoints,
+        compute_dtype=compute_dtype,
+        metrics_file=directory.metrics,
+        dev_score=_DevScore(data.dev, chosen, tokenizer, compute_dtype) if data.dev else None,
+        resume=resume,
+        progress=progress,
+    )
+    if result.stop_signal is not None:
+        raise TrainingStopped(
+            f"stopped by {signal.Signals(result.stop_signal).name} after step {result.steps}; a checkpoint is written. "
+            "Add --resume to the same command to go on.",
+            result.stop_signal,
+        )
+    adapted = isinstance(chosen.method, LoraMethod)
+    folder = directory.adapter if adapted else directory.model
+    shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
+    save_weights(model, folder, chosen.model, compute_dtype)
+    tokenizer.save_pretrained(directory.tokenizer)
+    if not adapted:
+        tokenizer.save_pretrained(folder)
+    manifest = Manifest(
+        base_name=chosen.model,
+        base_checksum=found.checksum,
+        tables=notes,
+        label_counts=data.label_counts,
+        examples=len(examples),
+        steps=result.steps,
+        seconds=round(time.monotonic() - begun, 1),
+        trained_weights=learnt,
+        dev_score=result.best_score,
+    )
+    directory.finish(manifest, chosen)
+    return load_run(directory.path, device=device, base=base)
+
+
+class _DevScore:
+    """Scores a model in training on the dev rows, by the tasks' own measures."""
+
+    def __init__(self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype) -> None:
+        self._tables = tables
+        self._recipe = recipe
+        self._tokenizer = tokenizer
+        self._dtype = dtype
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """Give accuracy, macro-F1 and log-loss of labels, F1@5 of keywords, and their mean as "score"."""
+        predictor = Predictor(model, self._tokenizer, self._recipe)
+        device = next(model.parameters()).device.type
+        labels: dict[str, tuple[list[str], list[str], list[Any]]] = {}
+        keywords: dict[str, tuple[list[list[str]], list[list[str]], list[str]]] = {}
+        for table in self._tables:
+            reader = RowReader(table, self._recipe)
+            plan = predictor.plan(reader, range(len(table)))
+            with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
+                values = predict_rows(predictor, reader, plan).values
+            for name, column in self._recipe.columns.items():
+                for row in range(len(table)):
+                    cell = reader.given(row, name)
+                    value = values[name][row]
+                    if cell is None:
+                        continue
+                    if isinstance(column, KeywordsColumn):
+                        truth, said, documents = keywords.setdefault(name, ([], [], []))
+                        truth.append(split_keywords(cell))
+                        said.append(split_keywords(keyword_cell(value, column)))
+                        documents.append(reader.document(row))
+                    else:
+                        given, chosen, scores = labels.setdefault(name, ([], [], []))
+                        given.append(read_label(cell, column.labels) or "")
+                        chosen.append(label_cell(value, column.model_copy(update={"abstain_below": 0.0})))
+                        scores.append(value)
+        metrics: dict[str, float] = {}
+        main: list[float] = []
+        for name, (given, chosen, scores) in labels.items():
+            column = self._recipe.columns[name]
+            assert isinstance(column, LabelColumn)
+            result = score_labels(given, chosen, column.labels, torch.tensor(scores).numpy())
+            metrics |= {f"{name}_accuracy": result.accuracy, f"{name}_macro_f1": result.macro_f1}
+            metrics[f"{name}_log_loss"] = result.log_loss or 0.0
+            main.append(result.macro_f1)
+        for name, (truth, said, documents) in keywords.items():
+            f1 = score_keywords(truth, said, documents).f1_at_5
+            metrics[f"{name}_f1_at_5"] = f1
+            main.append(f1)
+        return {**metrics, "score": sum(main) / len(main)}
+
+
+def _choose(recipe: Recipe, only: Sequence[str]) -> Recipe:
+    unknown = [name for name in only if name not in recipe.columns]
+    if unknown:
+        raise RecipeError(f"--only {unknown[0]}: the recipe has no such column. It has: {', '.join(recipe.columns)}.")
+    return recipe.only(tuple(only)) if only else recipe
+
+
+def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> _Data:
+    many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
+    train_tables = [t if isinstance(t, Table) else read_table(t) for t in (tables if many else [tables])]
+    dev_tables = [] if dev is None else [dev if isinstance(dev, Table) else read_table(dev)]
+    problems: list[str] = []
+    counts: dict[str, dict[str, int]] = {}
+    for index, table in enumerate([*train_tables, *dev_tables]):
+        findings = check_table(table, recipe, "train")
+        problems += findings.problems
+        for warning in findings.warnings:
+            warnings.warn(warning, PapertuneWarning, stacklevel=3)
+        if index < len(train_tables):
+            for name, labels in findings.label_counts.items():
+                total = counts.setdefault(name, {})
+                for label, count in labels.items():
+                    total[label] = total.get(label, 0) + count
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    learnt = {example.column for table in train_tables for example in training_examples(table, recipe)}
+    if unlearnt := [name for name in recipe.columns if name not in learnt]:
+        raise TableError(
+            f'no table has anything to learn for the column "{unlearnt[0]}". Leave it out with --only '
+            f"{' --only '.join(name for name in recipe.columns if name in learnt) or 'COLUMN'}, or add a table."
+        )
+    if dev_fraction and not dev_tables:
+        labels = next((name for name, column in recipe.columns.items() if isinstance(column, LabelColumn)), None)
+        parts = [t.split(dev_fraction, recipe.training.seed, labels if labels in t.columns else None) for t in train_tables]
+        train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
+    limit = recipe.training.dev_rows
+    dev_tables = [t if len(t) <= limit else t.split(limit / len(t), recipe.training.seed)[1] for t in dev_tables]
+    return _Data(train_tables, dev_tables, counts)
+
+
+def _start(recipe: Recipe) -> Path | None:
+    if not isinstance(recipe.method, LoraMethod) or recipe.method.start_from is None:
+        return None
+    start = RunDirectory(Path(recipe.method.start_from))
+    _, manifest = start.read()
+    if not start.adapter.is_dir() or manifest.base_name != recipe.model:
+        raise RecipeError(
+            f"method.start_from: {start.path} is not an adapter run on {recipe.model} (it is on {manifest.base_name})."
+        )
+    return start.adapter
+
+
+def _precision(dtype: torch.dtype) -> Any:
+    return {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]

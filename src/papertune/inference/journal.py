@@ -1,0 +1,135 @@
+"""The journal of a prediction: finished batches, so that a kill costs one batch and never a finished row.
+
+It lies beside the output as OUTPUT.journal, JSON lines:
+
+    {"fingerprint": ..., "batches": 25}          what is predicted, with what
+    {"begin": 0, "rows": 8}                      a batch goes into the model
+    {"batch": 0, "values": {column: [...]}}      it has come out; flushed to disk before the next one begins
+
+A last line that a kill has cut off is dropped. The values are what the model said, in full precision, so a resumed
+prediction writes the same bytes. A lock keeps a second writer out.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from papertune.errors import OutputError
+from papertune.inference.predictor import Value
+
+BatchValues = dict[str, list[Value | None]]
+
+
+class Journal:
+    """Remembers the finished batches of one prediction. Use it as a context manager.
+
+    Args:
+        output: The file that is predicted into.
+        fingerprint: Tells this prediction from any other: run, table, options.
+        batches: How many batches there are.
+    """
+
+    def __init__(self, output: Path, fingerprint: str, batches: int) -> None:
+        self.path = output.with_name(f"{output.name}.journal")
+        self.finished: dict[int, BatchValues] = {}
+        self.rows_begun = 0
+        self._fingerprint = fingerprint
+        self._batches = batches
+        self._lock = FileLock(output.with_name(f"{output.name}.lock"))
+        self._output = output
+        self._stream: IO[str] | None = None
+
+    def __enter__(self) -> "Journal":
+        """Lock, read what is there, and open for appending.
+
+        Raises:
+            OutputError: If another process is at it, or the journal is of another prediction.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(f"{self._output} is being written by another papertune. Wait for it, or choose another file.") from None
+        except OSError as error:
+            raise OutputError(f"{self._output.parent} cannot be written: {error.strerror}. Choose another folder.") from None
+        try:
+            whole = self._read()
+            self._stream = self.path.open("r+" if whole else "w", encoding="utf-8")
+            self._stream.seek(whole)
+            self._stream.truncate()
+            if not whole:
+                self._append({"fingerprint": self._fingerprint, "batches": self._batches}, durable=True)
+        except OSError as error:
+            self._lock.release()
+            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close and unlock; the journal stays until `remove`."""
+        if self._stream is not None:
+            self._stream.close()
+        self._lock.release()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all batches are finished."""
+        return len(self.finished) == self._batches
+
+    def begin(self, batch: int, rows: Sequence[int]) -> None:
+        """Note that a batch goes into the model."""
+        self.rows_begun += len(rows)
+        self._append({"begin": batch, "rows": len(rows)}, durable=False)
+
+    def finish(self, batch: int, values: BatchValues) -> None:
+        """Keep what came out of a batch; when this returns it is on disk."""
+        self._append({"batch": batch, "values": values}, durable=True)
+        self.finished[batch] = values
+
+    def remove(self) -> None:
+        """Remove the journal and its lock; the output is complete."""
+        self.path.unlink(missing_ok=True)
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    def _append(self, entry: dict[str, Any], *, durable: bool) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            self._stream.flush()
+            if durable:
+                os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: {error.strerror or error}. Finished rows are safe in it; make room, then run the same command."
+            ) from error
+
+    def _read(self) -> int:
+        """Take in the finished batches; give the length of the part that is whole, in bytes."""
+        if not self.path.exists():
+            return 0
+        whole = 0
+        with self.path.open("rb") as stream:
+            for number, line in enumerate(stream):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break
+                if number == 0:
+                    if entry.get("fingerprint") != self._fingerprint:
+                        raise OutputError(
+                            f"{self.path} keeps the rows of another prediction (another run, table or option). Finish "
+                            "that one with its own command, or delete this file to give its rows up."
+                        )
+                elif "begin" in entry:
+                    self.rows_begun += entry["rows"]
+                else:
+                    self.finished[entry["batch"]] = entry["values"]
+                whole += len(line)
+        return whole

@@ -1,0 +1,119 @@
+"""From what the model said to the columns of the output table."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import polars as pl
+
+from papertune.config import KeywordsColumn, LabelColumn, Recipe
+from papertune.errors import TableError
+from papertune.inference.predictor import Value
+from papertune.tables import Table
+from papertune.tasks import join_keywords, split_keywords
+
+# Names the rows of a table that has no id column.
+ROW = "row"
+
+
+def choose_columns(
+    columns: Sequence[str] | Literal["all"] | None, table: Table, recipe: Recipe, *, probabilities: bool
+) -> list[str]:
+    """Give the output's columns, in order.
+
+    Args:
+        columns: Names; "all": the table's columns, then the run's; None: the id and the run's columns.
+        table: The table that is filled in.
+        recipe: The run's recipe.
+        probabilities: Whether probabilities of labels are wanted.
+
+    Raises:
+        TableError: If a name is in neither the table nor the run.
+    """
+    given = {f"{name}_given": name for name in recipe.columns if name in table.columns}
+    filled = [name for column in recipe.columns for name in _filled(column, recipe, probabilities=probabilities)]
+    identity = recipe.table.id if recipe.table.id in table.columns else ROW
+    if columns is None:
+        return [identity or ROW, *filled, *given]
+    if columns == "all":
+        kept = [name for name in table.columns if name not in recipe.columns]
+        return list(dict.fromkeys([*kept, *filled, *given]))
+    known = [*table.columns, *filled, *given, ROW]
+    for name in columns:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(dict.fromkeys(known))}."
+            raise TableError(f'--columns: "{name}" is neither in {table.source} nor filled in by the run. {hint}')
+    extra = [name for name in filled if name not in recipe.columns and name not in columns]
+    return [*dict.fromkeys(columns), *extra]
+
+
+def build_output(
+    table: Table, recipe: Recipe, values: Mapping[str, Sequence[Value | None]], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Put the output together, in table order.
+
+    Args:
+        table: The table.
+        recipe: The run's recipe.
+        values: What the model said, for each column of the recipe a value for each row of the table.
+        columns: Names of the output's columns, from `choose_columns`.
+    """
+    series: dict[str, pl.Series] = {}
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelColumn):
+            series |= _label_series(name, column, values[name])
+        else:
+            cells = [keyword_cell(value, column) for value in values[name]]
+            series[name] = pl.Series(name, cells, dtype=pl.String)
+        if name in table.columns:
+            series[f"{name}_given"] = table.frame[name].alias(f"{name}_given")
+    if ROW not in table.columns:
+        series[ROW] = pl.Series(ROW, [str(row + 1) for row in range(len(table))], dtype=pl.String)
+    return pl.DataFrame([series[name] if name in series else table.frame[name] for name in columns])
+
+
+def label_cell(value: Value | None, column: LabelColumn) -> str:
+    """Give the likeliest label, or nothing where its probability is below `abstain_below`."""
+    if value is None:
+        return ""
+    best = max(range(len(value)), key=lambda index: value[index])
+    return column.labels[best] if float(value[best]) >= column.abstain_below else ""
+
+
+def keyword_cell(value: Value | None, column: KeywordsColumn) -> str:
+    """Clean the model's keyword list."""
+    return "" if value is None else join_keywords(split_keywords(str(value)), column.output_separator)
+
+
+def empty_cells(frame: pl.DataFrame, recipe: Recipe) -> dict[str, int]:
+    """Count the cells that stayed empty, by column; columns without any are left out."""
+    counts = {name: int((frame[name] == "").sum()) for name in recipe.columns if name in frame.columns}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _filled(name: str, recipe: Recipe, *, probabilities: bool) -> list[str]:
+    column = recipe.columns[name]
+    if not probabilities or not isinstance(column, LabelColumn):
+        return [name]
+    return [name, *probability_columns(name, column)]
+
+
+def probability_columns(name: str, column: LabelColumn) -> list[str]:
+    """Give the names of the columns with the probability of each label, in the recipe's order."""
+    return [f"{name}_probability_{label}" for label in column.labels]
+
+
+def _label_series(name: str, column: LabelColumn, values: Sequence[Value | None]) -> dict[str, pl.Series]:
+    series = {name: pl.Series(name, [label_cell(value, column) for value in values], dtype=pl.String)}
+    for index, title in enumerate(probability_columns(name, column)):
+        # Rounded down to what a person reads; the journal keeps all digits.
+        cells = ["" if value is None else _probability(float(value[index])) for value in values]
+        series[title] = pl.Series(title, cells, dtype=pl.String)
+    return series
+
+
+def _probability(value: float) -> str:
+    assert math.isfinite(value)
+    return f"{value:.6f}"

@@ -1,0 +1,216 @@
+"""A run directory: all that a training leaves behind, and the only place that knows the names of its files.
+
+    RUN/
+      run.json         the manifest, written last: a folder without it is unfinished
+      recipe.toml      the recipe, every default filled in
+      adapter/         the learnt weights in peft's format, or
+      model/           the whole model, where all or some of its own weights were learnt
+      tokenizer/       the tokenizer's files
+      metrics.jsonl    losses and dev scores by step
+      versions.json    versions of Python and of the libraries
+      README.md        what this is, in words, and the command that uses it
+      training/        checkpoints; only needed to resume
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from papertune.config import Recipe, dump_recipe, load_recipe
+from papertune.errors import OutputError, RunError
+
+FORMAT = 1
+_LIBRARIES = ("papertune", "torch", "transformers", "peft", "accelerate", "safetensors", "polars", "tokenizers")
+
+
+@dataclass(frozen=True)
+class TableNote:
+    """What a run remembers of a table that it learnt from."""
+
+    source: str
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a complete run says of itself.
+
+    Attributes:
+        format: Version of this layout.
+        base_name: The base model as the recipe names it.
+        base_checksum: SHA-256 of its weights; None where it was fetched by a hub id.
+        tables: The tables that were learnt from.
+        label_counts: For each label column the training rows of each label.
+        examples: Training examples.
+        steps: Optimizer steps.
+        seconds: Training time; a resumed training counts only its last part.
+        trained_weights: How many weights were learnt.
+        dev_score: The best dev score, if there was a dev table.
+    """
+
+    base_name: str
+    base_checksum: str | None
+    tables: list[TableNote] = field(default_factory=list)
+    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    examples: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    trained_weights: int = 0
+    dev_score: float | None = None
+    format: int = FORMAT
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.adapter = path / "adapter"
+        self.model = path / "model"
+        self.tokenizer = path / "tokenizer"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "training"
+        self._manifest = path / "run.json"
+        self._recipe = path / "recipe.toml"
+        self._plan = path / "training" / "plan.json"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training has come to its end."""
+        return self._manifest.is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training has begun here."""
+        return self._plan.is_file()
+
+    def begin(self, recipe: Recipe, tables: list[TableNote], *, resume: bool) -> None:
+        """Claim the folder for a training, or check that the one begun here is the same.
+
+        Raises:
+            OutputError: If the folder holds a run already, another training, or something else.
+        """
+        plan = {"recipe": dump_recipe(recipe), "tables": [table.checksum for table in tables]}
+        if self.is_complete:
+            raise OutputError(f"{self.path} holds a finished run already. Choose another folder, or move it away.")
+        if self.is_begun:
+            if not resume:
+                raise OutputError(
+                    f"{self.path} holds an unfinished training. Add --resume to go on with it, or choose another folder."
+                )
+            begun = json.loads(self._plan.read_text("utf-8"))
+            different = [key for key in plan if plan[key] != begun.get(key)]
+            if different:
+                raise OutputError(
+                    f"{self.path}: the training begun here had another {' and other '.join(different)}. "
+                    "Resume it with the same recipe and tables, or choose another folder."
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
+        try:
+            self.checkpoints.mkdir(parents=True)
+            self._recipe.write_text(dump_recipe(recipe), "utf-8")
+            write_atomically(self._plan, json.dumps(plan))
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.") from error
+
+    def finish(self, manifest: Manifest, recipe: Recipe) -> None:
+        """Write the last files; the manifest comes last and makes the run complete."""
+        self._recipe.write_text(dump_recipe(recipe), "utf-8")
+        (self.path / "versions.json").write_text(json.dumps(library_versions(), indent=2) + "\n", "utf-8")
+        (self.path / "README.md").write_text(_readme(self.path.name, manifest, recipe), "utf-8")
+        write_atomically(self._manifest, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
+
+    def read(self) -> tuple[Recipe, Manifest]:
+        """Read a complete run's recipe and manifest.
+
+        Raises:
+            RunError: If the folder is no run, unfinished, damaged or from a newer papertune.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: there is no such run directory.")
+        if not self.is_complete:
+            if self.is_begun:
+                raise RunError(f"{self.path}: its training has not finished. Go on with `papertune train ... --resume`.")
+            raise RunError(f"{self.path} is no run directory: it has no run.json. `papertune train` makes one.")
+        try:
+            values: dict[str, Any] = json.loads(self._manifest.read_text("utf-8"))
+        except ValueError as error:
+            raise RunError(f"{self._manifest} is damaged: {error}. Train again, or restore the file.") from None
+        if values.get("format", 0) > FORMAT:
+            raise RunError(f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune.")
+        try:
+            tables = [TableNote(**table) for table in values.pop("tables")]
+            manifest = Manifest(tables=tables, **values)
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{self._manifest} is damaged: {error}. Train again, or restore the file.") from None
+        missing = [path.name for path in (self._recipe, self.tokenizer) if not path.exists()]
+        if not self.adapter.is_dir() and not self.model.is_dir():
+            missing.append("adapter or model")
+        if missing:
+            raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
+        return load_recipe(self._recipe), manifest
+
+    def weights_checksum(self) -> str:
+        """Give the SHA-256 over the files of the learnt weights and the recipe."""
+        total = hashlib.sha256(self._recipe.read_bytes())
+        folder = self.adapter if self.adapter.is_dir() else self.model
+        for file in sorted(folder.iterdir()):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    total.update(hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is either there as a whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of Python and of the libraries that results depend on."""
+    versions = {"python": python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
+    columns = ", ".join(f"`{column}` ({spec.kind})" for column, spec in recipe.columns.items())
+    tables = "\n".join(f"- {table.source}, {table.rows:,} rows" for table in manifest.tables) or "- none (adopted adapter)"
+    score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"
+    return f"""# {name}
+
+A model that fills in {columns} of a table of papers, made by papertune from `{manifest.base_name}` \
+({recipe.method.kind}, {manifest.trained_weights:,} trained weights, {manifest.steps:,} steps).
+
+Use it:
+
+    papertune predict {name} TABLE.csv -o FILLED.csv
+
+Learnt from:
+
+{tables}
+{score}
+`recipe.toml` says exactly how, `metrics.jsonl` has the losses, `versions.json` the libraries. The folder `training/` is
+only needed to resume a training; it may be deleted.
+"""

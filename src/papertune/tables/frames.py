@@ -1,0 +1,84 @@
+"""Takes tables that are in memory already: data frames of polars and pandas, lists of dicts."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from papertune.tables.cells import RowsToFrame, text_cells, text_series
+from papertune.tables.json_files import add_row, problems_of_objects
+from papertune.tables.problems import Problems, check_names, quoted
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def polars_to_text(frame: "pl.DataFrame", source: str) -> "pl.DataFrame":
+    """Write every column of a polars frame as text; text columns are not copied.
+
+    Args:
+        frame: Columns of any type.
+        source: What messages call the frame or the file that it comes from.
+
+    Raises:
+        TableError: If column names are unusable or values have no text.
+    """
+    check_names(frame.columns, source)
+    problems = _problems_of_values(source)
+    columns = []
+    for series in frame.get_columns():
+        texts, bad = text_series(series)
+        for row, reason in bad:
+            problems.add(f"{source}, row {row + 1}, column {quoted(series.name)}: the value {reason}")
+        columns.append(texts)
+    problems.raise_if_any()
+    return frame.clear().select() if not columns else type(frame)(columns)
+
+
+def pandas_to_text(frame: Any, source: str) -> "pl.DataFrame":
+    """Write every column of a pandas frame as text; its index is left out.
+
+    Args:
+        frame: A `pandas.DataFrame`.
+        source: What messages call it.
+
+    Raises:
+        TableError: If column names are unusable or values have no text.
+    """
+    import polars as pl
+
+    names = [str(name) for name in frame.columns]
+    check_names(names, source)
+    problems = _problems_of_values(source)
+    columns = []
+    for position, name in enumerate(names):
+        values = frame.iloc[:, position]
+        if getattr(values.dtype, "kind", "O") in "iuf" and type(values.dtype).__module__.startswith("numpy"):
+            columns.append(text_series(pl.Series(name, values.to_numpy()))[0])
+            continue
+        cells, bad = text_cells(values.astype(object).tolist())
+        for row, reason in bad:
+            problems.add(f"{source}, row {row + 1}, column {quoted(name)}: the value {reason}")
+        columns.append(pl.Series(name, cells, dtype=pl.String))
+    problems.raise_if_any()
+    return pl.DataFrame(columns)
+
+
+def rows_to_text(rows: Sequence[object], source: str) -> "pl.DataFrame":
+    """Write a list of dicts as a frame of text; a column that a dict lacks is "" there.
+
+    Args:
+        rows: Dicts from column names to values.
+        source: What messages call the list.
+
+    Raises:
+        TableError: With every row that is no dict or has values without text.
+    """
+    problems = problems_of_objects(source)
+    collected = RowsToFrame()
+    for number, row in enumerate(rows, start=1):
+        add_row(row, collected, f"{source}, row {number}", problems)
+    problems.raise_if_any()
+    return collected.frame()
+
+
+def _problems_of_values(source: str) -> Problems:
+    return Problems(f"{source}: values cannot be written as text", "Convert them to text or numbers first.")

@@ -1,0 +1,185 @@
+"""What all tests share: a tiny model, fixed seeds, no network, a cache folder of their own.
+
+The tiny model is two Llama layers with random weights beside a byte-level tokenizer, which encodes any text without
+loss. Its folder looks like one from the hub: config, safetensors, tokenizer, a ChatML template with a default system
+message. `<|im_start|>`, `<|im_end|>` and `<|pad|>` are special tokens; `<|user|>` is an added token that is not marked
+special, as some models have them.
+"""
+
+import os
+
+# Tiny matrices: a second thread only gets in the way. Must be set before torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+# Read once, when huggingface_hub is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import copy
+import ipaddress
+import random
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# The same examples in each run; `--hypothesis-profile search` looks for new ones.
+settings.register_profile("papertune", deadline=None, derandomize=True, database=None, max_examples=50)
+settings.register_profile("search", deadline=None, database=None, max_examples=1000)
+settings.load_profile("papertune")
+
+CHATML = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou read papers.<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# What the tokenizer learns its merges from.
+SENTENCES = [
+    "title: the effect of aspirin on the heart, a randomised trial in patients",
+    "abstract: we study the learning of graphs with neural networks; the method is fast",
+    "Is this a medical paper? Answer 1 or 0. List the keywords of this paper, separated by semicolons.",
+    "system user assistant You read papers.",
+]
+
+
+class NetworkBlocked(RuntimeError):
+    """A test has reached for the network. Not an OSError, which libraries would take for a bad connection."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Block the network and give the tests a cache folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAPERTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", _local_names_only(socket.getaddrinfo))
+        yield
+
+
+def _local_only(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
+            raise NetworkBlocked(f"a test has reached for {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+def _local_names_only(getaddrinfo: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host is not None and not _is_local(host):
+            raise NetworkBlocked(f"a test has looked up {host}")
+        return getaddrinfo(host, *arguments, **options)
+
+    return guarded
+
+
+def _is_local(host: str | bytes) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name in ("", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    """Start each test from the same random numbers; libraries that nobody has imported are left alone."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of the tiny model and its tokenizer. Copy it before changing anything in it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = make_tiny_tokenizer()
+    make_tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _tiny(tiny_folder: Path) -> tuple[Any, Any]:
+    from papertune.models import load_model
+
+    return load_model(tiny_folder, precision="fp32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(_tiny: tuple[Any, Any]) -> Any:
+    """Give the tiny model in float32, for reading only: `own_tiny_model` is for tests that change it."""
+    return _tiny[0]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(_tiny: tuple[Any, Any]) -> Any:
+    """Give the tiny model's tokenizer."""
+    return _tiny[1]
+
+
+@pytest.fixture
+def own_tiny_model(tiny_model: Any) -> Any:
+    """Give a copy of the tiny model that a test may train or wrap."""
+    return copy.deepcopy(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def make_model(tiny_tokenizer: Any) -> Callable[..., Any]:
+    """Give a maker of models like the tiny one, with other numbers of layers or other weights."""
+    return lambda *, layers=2, seed=0: make_tiny_model(tiny_tokenizer, layers=layers, seed=seed)
+
+
+def make_tiny_tokenizer() -> Any:
+    """Make a byte-level BPE tokenizer of 256 bytes, some merges and the added tokens."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|pad|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(SENTENCES, trainer)
+    bpe.add_tokens([AddedToken("<|user|>", special=False, normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=CHATML,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_tiny_model(tokenizer: Any, *, layers: int = 2, seed: int = 0) -> Any:
+    """Make a Llama of 32 dimensions with random weights large enough that its answers differ from row to row."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    return LlamaForCausalLM(config).eval()
