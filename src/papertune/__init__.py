@@ -1,9 +1,9 @@
 """papertune fine-tunes a language model on a table of papers and fills in columns.
 
-    import papertune
+import papertune
 
-    run = papertune.train("papers.csv", "medical-papers", "my-run")
-    filled = run.predict("papers_new.csv")
+run = papertune.train("papers.csv", "medical-papers", "my-run")
+filled = run.predict("papers_new.csv")
 """
 
 from importlib import import_module

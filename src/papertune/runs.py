@@ -1,15 +1,15 @@
 """A run directory: all that a training leaves behind, and the only place that knows the names of its files.
 
-    RUN/
-      run.json         the manifest, written last: a folder without it is unfinished
-      recipe.toml      the recipe, every default filled in
-      adapter/         the learnt weights in peft's format, or
-      model/           the whole model, where all or some of its own weights were learnt
-      tokenizer/       the tokenizer's files
-      metrics.jsonl    losses and dev scores by step
-      versions.json    versions of Python and of the libraries
-      README.md        what this is, in words, and the command that uses it
-      training/        checkpoints; only needed to resume
+RUN/
+  run.json         the manifest, written last: a folder without it is unfinished
+  recipe.toml      the recipe, every default filled in
+  adapter/         the learnt weights in peft's format, or
+  model/           the whole model, where all or some of its own weights were learnt
+  tokenizer/       the tokenizer's files
+  metrics.jsonl    losses and dev scores by step
+  versions.json    versions of Python and of the libraries
+  README.md        what this is, in words, and the command that uses it
+  training/        checkpoints; only needed to resume
 """
 
 import hashlib
@@ -106,7 +106,7 @@ class RunDirectory:
         if self.is_begun:
             if not resume:
                 raise OutputError(
-                    f"{self.path} holds an unfinished training. Add --resume to go on with it, or choose another folder."
+                    f"{self.path} holds an unfinished training. Add --resume to go on, or choose another folder."
                 )
             begun = json.loads(self._plan.read_text("utf-8"))
             different = [key for key in plan if plan[key] != begun.get(key)]
@@ -123,7 +123,9 @@ class RunDirectory:
             self._recipe.write_text(dump_recipe(recipe), "utf-8")
             write_atomically(self._plan, json.dumps(plan))
         except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.") from error
+            raise OutputError(
+                f"{self.path} cannot be written: {error.strerror or error}. Choose another folder."
+            ) from error
 
     def finish(self, manifest: Manifest, recipe: Recipe) -> None:
         """Write the last files; the manifest comes last and makes the run complete."""
@@ -142,7 +144,9 @@ class RunDirectory:
             raise RunError(f"{self.path}: there is no such run directory.")
         if not self.is_complete:
             if self.is_begun:
-                raise RunError(f"{self.path}: its training has not finished. Go on with `papertune train ... --resume`.")
+                raise RunError(
+                    f"{self.path}: its training has not finished. Go on with `papertune train ... --resume`."
+                )
             raise RunError(f"{self.path} is no run directory: it has no run.json. `papertune train` makes one.")
         try:
             values: dict[str, Any] = json.loads(self._manifest.read_text("utf-8"))
@@ -196,7 +200,9 @@ def library_versions() -> dict[str, str]:
 
 def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
     columns = ", ".join(f"`{column}` ({spec.kind})" for column, spec in recipe.columns.items())
-    tables = "\n".join(f"- {table.source}, {table.rows:,} rows" for table in manifest.tables) or "- none (adopted adapter)"
+    tables = (
+        "\n".join(f"- {table.source}, {table.rows:,} rows" for table in manifest.tables) or "- none (adopted adapter)"
+    )
     score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"
     return f"""# {name}
 

@@ -70,7 +70,12 @@ def test_the_tutorials_examples_word_for_word(name, column, instruction):
     assert recipe.method == LoraMethod(kind="lora", rank=8, alpha=32, dropout=0.1, targets=("query_key_value",))
     assert (recipe.encoding.max_prompt_tokens, recipe.encoding.max_answer_tokens) == (512, 512)
     training = recipe.training
-    assert (training.micro_batch_size, training.accumulation, training.epochs, training.learning_rate) == (4, 4, 4, 5e-5)
+    assert (training.micro_batch_size, training.accumulation, training.epochs, training.learning_rate) == (
+        4,
+        4,
+        4,
+        5e-5,
+    )
     assert (training.schedule, training.warmup_steps, training.precision) == ("cosine", 0, "fp16")
 
 
@@ -109,7 +114,10 @@ def test_all_mistakes_are_shown_at_once():
         ('columns.label.labels=["a", " b"]', ["columns.label: labels must not begin or end with a blank: [' b']."]),
         ("columns.label.weights={1=2}", ["columns.label: weights must name each of the labels once: 1, 0."]),
         ("columns.label.weights=even", ["columns.label.weights is 'even'; allowed: 'balanced', or keys with values."]),
-        ("columns.label.weights={1=-1,0=2}", ["columns.label.weights.1 is -1: input should be greater than or equal to 0."]),
+        (
+            "columns.label.weights={1=-1,0=2}",
+            ["columns.label.weights.1 is -1: input should be greater than or equal to 0."],
+        ),
         (
             "columns.label.knd=1",
             [

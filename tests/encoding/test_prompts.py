@@ -60,9 +60,7 @@ def test_nothing_in_a_text_is_special(tiny_tokenizer, document, question, histor
     messages = [text for turn in history for text in turn] + [question + document + question]
     roles = ["user", "assistant"] * len(history) + ["user"]
     expected = "<|im_start|>system\nYou read papers.<|im_end|>\n"
-    expected += "".join(
-        f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, messages, strict=True)
-    )
+    expected += "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, messages, strict=True))
     assert tiny_tokenizer.decode(ids) == expected + "<|im_start|>assistant\n"
 
     answer_ids = encode.encode_answer(answer, LABEL)

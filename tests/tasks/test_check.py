@@ -55,11 +55,19 @@ def test_a_good_table():
     ("rows", "problems"),
     [
         (renamed(uuid="uid"), ['list of rows has no column "uuid", which table.id names. Did you mean "uid"?']),
-        (renamed(abstract="Abstracts"), ['list of rows has no column "abstract", which table.document names. Did you mean "Abstracts"?']),
-        (renamed(title="TITLE "), ['list of rows has no column "title", which table.document names. Did you mean "TITLE "?']),
+        (
+            renamed(abstract="Abstracts"),
+            ['list of rows has no column "abstract", which table.document names. Did you mean "Abstracts"?'],
+        ),
+        (
+            renamed(title="TITLE "),
+            ['list of rows has no column "title", which table.document names. Did you mean "TITLE "?'],
+        ),
         (
             without("title"),
-            ['list of rows has no column "title", which table.document names. It has: uuid, abstract, label, Keywords.'],
+            [
+                'list of rows has no column "title", which table.document names. It has: uuid, abstract, label, Keywords.'
+            ],
         ),
         (
             without("label", "Keywords"),
@@ -210,10 +218,22 @@ def test_an_instruction_table():
             "column \"instruction\": 'Is it medical?' is not a question of the recipe (Medical? | Keywords?). "
             "Set the question of its column to this text.",
         ),
-        ({"output": "yes"}, 'column "output": "yes" is not one of the 2 labels (1, 0). Correct the cell, or add the label to columns.label.labels.'),
+        (
+            {"output": "yes"},
+            'column "output": "yes" is not one of the 2 labels (1, 0). Correct the cell, or add the label to columns.label.labels.',
+        ),
         *(
             ({"history": cell}, 'column "history": not a list of [question, answer] pairs. Correct or empty the cell.')
-            for cell in ["x", '["a", "b"]', '[["a"]]', '{"a": "b"}', '[["a", null]]', "3", '[["a", "b"]', '[["a", "b", "c"]]']
+            for cell in [
+                "x",
+                '["a", "b"]',
+                '[["a"]]',
+                '{"a": "b"}',
+                '[["a", null]]',
+                "3",
+                '[["a", "b"]',
+                '[["a", "b", "c"]]',
+            ]
         ),
     ],
 )

@@ -39,7 +39,8 @@ def test_read_label_gives_a_label_or_nothing(cell, labels):
 
 
 @pytest.mark.parametrize(
-    ("cell", "expected"), [("phsyics", "Physics"), (" PHYSICS ", "Physics"), ("biologie", "biology"), ("history", None), ("", None)]
+    ("cell", "expected"),
+    [("phsyics", "Physics"), (" PHYSICS ", "Physics"), ("biologie", "biology"), ("history", None), ("", None)],
 )
 def test_nearest_label(cell, expected):
     assert nearest_label(cell, ["Physics", "biology"]) == expected
@@ -49,5 +50,7 @@ def test_nearest_label(cell, expected):
 def test_balanced_weights_are_scikit_learns(given_labels):
     weights = balanced_weights(given_labels, ["a", "b", "c"])
     present = np.unique(given_labels)
-    expected = dict(zip(present.tolist(), compute_class_weight("balanced", classes=present, y=given_labels), strict=True))
+    expected = dict(
+        zip(present.tolist(), compute_class_weight("balanced", classes=present, y=given_labels), strict=True)
+    )
     assert weights == pytest.approx({"a": 0, "b": 0, "c": 0} | expected)

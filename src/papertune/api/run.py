@@ -117,7 +117,11 @@ class Run:
         predictor = self.predictor(precision)
         plan = predictor.plan(reader, range(len(read)))
         if plan.shortened:
-            _warn(read, plan.shortened, f"more than {predictor.encoder.max_prompt_tokens} tokens; only the beginning is read")
+            _warn(
+                read,
+                plan.shortened,
+                f"more than {predictor.encoder.max_prompt_tokens} tokens; only the beginning is read",
+            )
         options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]
         fingerprint = _fingerprint(self.directory.weights_checksum(), read.checksum(), options)
         with Journal(path, fingerprint, len(plan.batches)) as journal:
@@ -149,7 +153,9 @@ class Run:
         from papertune.methods import load_adapter, merge_adapter
         from papertune.models import load_model
 
-        model, tokenizer = load_model(self._base, precision=precision, device=self._device, tokenizer=self.directory.tokenizer)
+        model, tokenizer = load_model(
+            self._base, precision=precision, device=self._device, tokenizer=self.directory.tokenizer
+        )
         if self.directory.adapter.is_dir():
             model = merge_adapter(load_adapter(model, self.directory.adapter))
         return model.eval(), tokenizer
@@ -178,8 +184,8 @@ class Run:
         trained_on = self.manifest.base_checksum
         if trained_on is not None and base.checksum is not None and base.checksum != trained_on:
             raise RunError(
-                f"{self.directory.path} was trained on {self.manifest.base_name} with weights {trained_on[:12]}..., but "
-                f"{base.location} has {base.checksum[:12]}.... Give the folder of the right ones with --base."
+                f"{self.directory.path} was trained on {self.manifest.base_name} with weights {trained_on[:12]}..., "
+                f"but {base.location} has {base.checksum[:12]}.... Give the folder of the right ones with --base."
             )
         return base
 

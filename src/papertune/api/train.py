@@ -12,19 +12,15 @@ from typing import Any
 import torch
 
 from papertune.api.run import Run, load_run
-from papertune.config import FullMethod, KeywordsColumn, LabelColumn, LoraMethod, Recipe, load_recipe
+from papertune.config import FullMethod, LabelColumn, LoraMethod, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, RecipeError, TableError, TrainingStopped
-from papertune.evaluation.keyword_scores import score_keywords
-from papertune.evaluation.label_scores import score_labels
-from papertune.inference.outputs import keyword_cell, label_cell
-from papertune.inference.predict import predict_rows
-from papertune.inference.predictor import Predictor
+from papertune.evaluation.dev_score import DevScore
 from papertune.methods import build_trainable, checkpoint_activations, save_weights, trainable_weights
 from papertune.models import choose_device, choose_dtype, find_base, load_model
 from papertune.runs import Manifest, RunDirectory, TableNote
 from papertune.tables import Table, read_table
-from papertune.tasks import RowReader, check_table, read_label, split_keywords, training_examples
+from papertune.tasks import check_table, training_examples
 from papertune.training import Progress, encode_examples, fit
 
 
@@ -73,7 +69,7 @@ def train(
         RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible.
         TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
     """
-    chosen = _choose(load_recipe(recipe, overrides), only)
+    chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     directory = RunDirectory(Path(output))
     if resume and directory.is_complete:
         tell(f"{directory.path} is finished already")
@@ -102,7 +98,9 @@ def train(
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
     learnt, total = trainable_weights(model)
-    tell(f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}")
+    tell(
+        f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}"
+    )
 
     begun = time.monotonic()
     result = fit(
@@ -113,7 +111,7 @@ def train(
         directory.checkpoints,
         compute_dtype=compute_dtype,
         metrics_file=directory.metrics,
-        dev_score=_DevScore(data.dev, chosen, tokenizer, compute_dtype) if data.dev else None,
+        dev_score=DevScore(data.dev, chosen, tokenizer, compute_dtype) if data.dev else None,
         resume=resume,
         progress=progress,
     )
@@ -145,59 +143,12 @@ def train(
     return load_run(directory.path, device=device, base=base)
 
 
-class _DevScore:
-    """Scores a model in training on the dev rows, by the tasks' own measures."""
+def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
+    """Give the recipe with just the columns named, or all if none is.
 
-    def __init__(self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype) -> None:
-        self._tables = tables
-        self._recipe = recipe
-        self._tokenizer = tokenizer
-        self._dtype = dtype
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        """Give accuracy, macro-F1 and log-loss of labels, F1@5 of keywords, and their mean as "score"."""
-        predictor = Predictor(model, self._tokenizer, self._recipe)
-        device = next(model.parameters()).device.type
-        labels: dict[str, tuple[list[str], list[str], list[Any]]] = {}
-        keywords: dict[str, tuple[list[list[str]], list[list[str]], list[str]]] = {}
-        for table in self._tables:
-            reader = RowReader(table, self._recipe)
-            plan = predictor.plan(reader, range(len(table)))
-            with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
-                values = predict_rows(predictor, reader, plan).values
-            for name, column in self._recipe.columns.items():
-                for row in range(len(table)):
-                    cell = reader.given(row, name)
-                    value = values[name][row]
-                    if cell is None:
-                        continue
-                    if isinstance(column, KeywordsColumn):
-                        truth, said, documents = keywords.setdefault(name, ([], [], []))
-                        truth.append(split_keywords(cell))
-                        said.append(split_keywords(keyword_cell(value, column)))
-                        documents.append(reader.document(row))
-                    else:
-                        given, chosen, scores = labels.setdefault(name, ([], [], []))
-                        given.append(read_label(cell, column.labels) or "")
-                        chosen.append(label_cell(value, column.model_copy(update={"abstain_below": 0.0})))
-                        scores.append(value)
-        metrics: dict[str, float] = {}
-        main: list[float] = []
-        for name, (given, chosen, scores) in labels.items():
-            column = self._recipe.columns[name]
-            assert isinstance(column, LabelColumn)
-            result = score_labels(given, chosen, column.labels, torch.tensor(scores).numpy())
-            metrics |= {f"{name}_accuracy": result.accuracy, f"{name}_macro_f1": result.macro_f1}
-            metrics[f"{name}_log_loss"] = result.log_loss or 0.0
-            main.append(result.macro_f1)
-        for name, (truth, said, documents) in keywords.items():
-            f1 = score_keywords(truth, said, documents).f1_at_5
-            metrics[f"{name}_f1_at_5"] = f1
-            main.append(f1)
-        return {**metrics, "score": sum(main) / len(main)}
-
-
-def _choose(recipe: Recipe, only: Sequence[str]) -> Recipe:
+    Raises:
+        RecipeError: If the recipe lacks one.
+    """
     unknown = [name for name in only if name not in recipe.columns]
     if unknown:
         raise RecipeError(f"--only {unknown[0]}: the recipe has no such column. It has: {', '.join(recipe.columns)}.")
@@ -229,8 +180,11 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> _Data:
             f"{' --only '.join(name for name in recipe.columns if name in learnt) or 'COLUMN'}, or add a table."
         )
     if dev_fraction and not dev_tables:
-        labels = next((name for name, column in recipe.columns.items() if isinstance(column, LabelColumn)), None)
-        parts = [t.split(dev_fraction, recipe.training.seed, labels if labels in t.columns else None) for t in train_tables]
+        names = [name for name, column in recipe.columns.items() if isinstance(column, LabelColumn)]
+        parts = [
+            t.split(dev_fraction, recipe.training.seed, next((name for name in names if name in t.columns), None))
+            for t in train_tables
+        ]
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
     limit = recipe.training.dev_rows
     dev_tables = [t if len(t) <= limit else t.split(limit / len(t), recipe.training.seed)[1] for t in dev_tables]

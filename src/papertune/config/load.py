@@ -46,7 +46,9 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
         return Recipe.model_validate(values)
     except ValidationError as error:
         problems = _explain_all(error.errors(), values)
-        raise RecipeError.collect(f"{name} is not a recipe that can be used", [f"{name}: {p}" for p in problems]) from None
+        raise RecipeError.collect(
+            f"{name} is not a recipe that can be used", [f"{name}: {p}" for p in problems]
+        ) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:

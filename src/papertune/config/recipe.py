@@ -93,7 +93,9 @@ class KeywordsColumn(Part):
     @model_validator(mode="after")
     def _check(self) -> "KeywordsColumn":
         if not set(self.separator) & set(";；,，、\n"):
-            raise ValueError(f"separator is {self.separator!r}, where a list is not split again; use one with ; or , in it")
+            raise ValueError(
+                f"separator is {self.separator!r}, where a list is not split again; use one with ; or , in it"
+            )
         return self
 
 
@@ -236,7 +238,7 @@ class Recipe(Part):
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
         if self.table.id in self.columns:
-            raise ValueError(f'columns.{self.table.id}: the column is also table.id; it cannot be learnt')
+            raise ValueError(f"columns.{self.table.id}: the column is also table.id; it cannot be learnt")
         learnt = {part.text for part in parse_template(self.table.document) if part.is_column} & set(self.columns)
         if learnt:
             name = sorted(learnt)[0]

@@ -1,8 +1,8 @@
-"""From a prompt and its answer to token ids; training and prediction share this one way.
+r"""From a prompt and its answer to token ids; training and prediction share this one way.
 
 The user's text is one run of plain text between the literals of the chat template:
 
-    <|im_start|>user\\n  title: ... abstract: ...  \\n\\nIs this a medical paper?  <|im_end|>\\n<|im_start|>assistant\\n
+    <|im_start|>user\n  title: ... abstract: ...  \n\nIs this a medical paper?  <|im_end|>\n<|im_start|>assistant\n
     literal              document (may shrink)     question                        literal
 
 Special tokens come from the literals alone. All other text is encoded with special tokens switched off, so that

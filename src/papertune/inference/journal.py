@@ -52,9 +52,13 @@ class Journal:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise OutputError(f"{self._output} is being written by another papertune. Wait for it, or choose another file.") from None
+            raise OutputError(
+                f"{self._output} is being written by another papertune. Wait for it, or choose another file."
+            ) from None
         except OSError as error:
-            raise OutputError(f"{self._output.parent} cannot be written: {error.strerror}. Choose another folder.") from None
+            raise OutputError(
+                f"{self._output.parent} cannot be written: {error.strerror}. Choose another folder."
+            ) from None
         try:
             whole = self._read()
             self._stream = self.path.open("r+" if whole else "w", encoding="utf-8")
@@ -105,7 +109,8 @@ class Journal:
                 os.fsync(self._stream.fileno())
         except OSError as error:
             raise OutputError(
-                f"{self.path}: {error.strerror or error}. Finished rows are safe in it; make room, then run the same command."
+                f"{self.path}: {error.strerror or error}. Finished rows are safe in it; "
+                "make room, then run the same command."
             ) from error
 
     def _read(self) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 from papertune.config import KeywordsColumn, LabelColumn, Recipe
@@ -128,8 +127,14 @@ class Predictor:
 
 
 def _shared_prefix(prompts: Sequence[list[int]]) -> int:
+    """Count the tokens that all prompts of a row begin with."""
+    shared = 0
+    for tokens in zip(*prompts, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += 1
     # Each prompt must keep a token of its own: its logits are what is wanted.
-    return min(len(commonprefix(prompts)), min(len(prompt) for prompt in prompts) - 1)
+    return min(shared, min(len(prompt) for prompt in prompts) - 1)
 
 
 def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:

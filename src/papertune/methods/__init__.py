@@ -1,7 +1,13 @@
 """Which weights are learnt, and how they are kept: the door to peft."""
 
 from papertune.methods.adapters import adapters_in_compute_dtype, check_adapter, load_adapter, merge_adapter
-from papertune.methods.build import build_trainable, checkpoint_activations, is_adapter_method, save_weights, trainable_weights
+from papertune.methods.build import (
+    build_trainable,
+    checkpoint_activations,
+    is_adapter_method,
+    save_weights,
+    trainable_weights,
+)
 
 __all__ = [
     "adapters_in_compute_dtype",

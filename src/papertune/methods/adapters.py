@@ -4,9 +4,11 @@ import json
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from papertune.errors import ModelError, RunError
 
@@ -27,22 +29,30 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         config = json.loads(config_file.read_text("utf-8"))
     except ValueError as error:
         raise RunError(f"{config_file} is not JSON: {error}.") from None
+    if not isinstance(config, dict):
+        raise RunError(f"{config_file} is no JSON object, so it is no adapter's configuration.")
     if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise RunError(f"{folder} has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.")
     if config.get("peft_type") != "LORA":
         raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only LORA is supported.")
-    return config  # type: ignore[no-any-return]
+    return config
 
 
 def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     """Put a saved adapter on a base model.
 
     Raises:
-        ModelError: If the adapter does not fit the model: layers are missing, or have other shapes.
+        ModelError: If the adapter does not fit the model: layers are missing, are too many, or have other shapes.
+        RunError: If the folder is no adapter, or its weights cannot be read.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
 
     check_adapter(folder)
+    try:
+        saved = load_peft_weights(str(folder), device="cpu")
+    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise RunError(f"{folder}: the adapter's weights cannot be read: {error}. Fetch them again.") from error
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -52,6 +62,11 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     missing = [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]
     if missing:
         raise ModelError(f"{folder}: the adapter does not fit the base model: {missing[0][:300]}")
+    # Of weights for layers that the model does not have, peft says nothing.
+    known = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    unknown = [key for key in saved if (".lora_A." in key or ".lora_B." in key) and key not in known]
+    if unknown:
+        raise ModelError(f"{folder}: the adapter does not fit the base model, which has no {unknown[0]}.")
     return adapted
 
 

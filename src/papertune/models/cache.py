@@ -72,7 +72,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             quantization_config=GgufConfig(dequantize=True),
             dtype=GGUF_DTYPE,
         )
-    except (ValueError, KeyError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # OSError: not to be taken for a full disk
         raise ModelError(f"{gguf}: transformers cannot read this .gguf file: {error}") from error
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)

@@ -5,4 +5,15 @@ from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import VOCABULARY, TrainingRow, answer_loss, collate
 from papertune.training.rows import EncodedExamples, encode_examples
 
-__all__ = ["VOCABULARY", "DevScore", "EncodedExamples", "FitResult", "Progress", "TrainingRow", "answer_loss", "collate", "encode_examples", "fit"]
+__all__ = [
+    "VOCABULARY",
+    "DevScore",
+    "EncodedExamples",
+    "FitResult",
+    "Progress",
+    "TrainingRow",
+    "answer_loss",
+    "collate",
+    "encode_examples",
+    "fit",
+]

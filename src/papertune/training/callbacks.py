@@ -52,7 +52,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
 
-class FlowCallback(TrainerCallback):
+class FlowCallback(TrainerCallback):  # type: ignore[misc]
     """Decides when to stop, and takes a dev score wherever a checkpoint is due.
 
     Args:
@@ -65,6 +65,7 @@ class FlowCallback(TrainerCallback):
         self._stop = stop
         self._has_dev = has_dev
         self._patience = patience
+        self._saved_step: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a dev score beside each checkpoint; on a signal, for a checkpoint and the end."""
@@ -75,11 +76,17 @@ class FlowCallback(TrainerCallback):
             control.should_evaluate = control.should_save and self._has_dev
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a dev score beside the checkpoint at the end of an epoch."""
+        """Ask for a dev score beside the checkpoint at the end of an epoch; on a signal, for the checkpoint alone."""
         if self._stop.signal is not None:
-            control.should_save = False  # on_step_end had one written
-        else:
-            control.should_evaluate = control.should_save and self._has_dev
+            control.should_save = True
+            control.should_training_stop = True
+        # What on_step_end had written must not be written again: a kill would leave half of it, marked complete.
+        control.should_save = control.should_save and state.global_step != self._saved_step
+        control.should_evaluate = control.should_save and self._has_dev and self._stop.signal is None
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Remember the last checkpoint."""
+        self._saved_step = state.global_step
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop when the dev score has not risen for too long."""
@@ -89,7 +96,7 @@ class FlowCallback(TrainerCallback):
             control.should_training_stop = True
 
 
-class CheckpointCallback(TrainerCallback):
+class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint complete, then removes old ones."""
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -102,7 +109,7 @@ class CheckpointCallback(TrainerCallback):
         remove_old(self._folder, self._keep, state.best_global_step)
 
 
-class MetricsCallback(TrainerCallback):
+class MetricsCallback(TrainerCallback):  # type: ignore[misc]
     """Appends what the trainer logs to metrics.jsonl; a resumed training goes on where its checkpoint ends."""
 
     def __init__(self, file: Path) -> None:
@@ -124,7 +131,7 @@ class MetricsCallback(TrainerCallback):
                 stream.write(json.dumps(entry) + "\n")
 
 
-class ProgressCallback(TrainerCallback):
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     """Tells a progress display about steps, loss and rows/s.
 
     Args:

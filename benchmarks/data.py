@@ -1,0 +1,14 @@
+"""Where the tables for measuring are: the folder PAPERTUNE_DATA, by default ../shared/data."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def data_file(name: str) -> Path:
+    """Give a table for measuring, or stop and say what is missing."""
+    folder = Path(os.environ.get("PAPERTUNE_DATA", "../shared/data"))
+    path = folder / name
+    if not path.is_file():
+        sys.exit(f"{path} is not there. Set PAPERTUNE_DATA to the folder with the tables for measuring.")
+    return path

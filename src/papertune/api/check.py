@@ -1,0 +1,115 @@
+"""Tables against a recipe and a tokenizer: problems, lengths, balance, and what the model will see."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from papertune.api.train import choose_columns_to_learn
+from papertune.config import LabelColumn, Recipe, load_recipe
+from papertune.encoding import PromptEncoder
+from papertune.errors import PapertuneWarning, TableError
+from papertune.models import find_base, load_tokenizer
+from papertune.tables import read_table
+from papertune.tasks import Example, RowReader, check_table, training_examples
+from papertune.tasks.check import Purpose
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """An example as the model sees it.
+
+    Attributes:
+        row: Index of the row, from 0.
+        column: The column that is asked for.
+        prompt: The prompt's text, special tokens included.
+        learnt: The tokens of the answer that the loss looks at, as text.
+    """
+
+    row: int
+    column: str
+    prompt: str
+    learnt: list[str]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check tells when there is no problem.
+
+    Attributes:
+        lines: Facts for people, a line each.
+        examples: A few examples.
+    """
+
+    lines: list[str]
+    examples: list[ShownExample]
+
+
+def check_tables(
+    tables: Sequence[Any],
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    purpose: Purpose = "train",
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    base: Path | None = None,
+) -> CheckResult:
+    """Check tables for training or prediction; no weights are loaded.
+
+    Raises:
+        RecipeError, TableError, ModelError: With all problems of the tables at once.
+    """
+    chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
+    read = [read_table(table) for table in tables]
+    problems: list[str] = []
+    lines: list[str] = []
+    for table in read:
+        findings = check_table(table, chosen, purpose)
+        problems += findings.problems
+        lines.append(f"{table.source}: {len(table):,} rows, columns {', '.join(table.columns)}")
+        for name, counts in findings.label_counts.items():
+            lines.append(f"  {name}: " + ", ".join(f"{label} {count:,}" for label, count in counts.most_common()))
+        for warning in findings.warnings:
+            warnings.warn(warning, PapertuneWarning, stacklevel=2)
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    tokenizer = load_tokenizer(find_base(chosen.model, base))
+    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
+    for column in chosen.columns.values():
+        if isinstance(column, LabelColumn):
+            encoder.label_ids(column.labels)
+    shown: list[ShownExample] = []
+    for table in read:
+        if purpose == "train":
+            examples = list(training_examples(table, chosen))
+        else:
+            reader = RowReader(table, chosen)
+            asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
+            examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
+        lines += _lengths(table.source, examples, encoder)
+        for name in chosen.columns:
+            first = next((example for example in examples if example.column == name), None)
+            if first is not None:
+                shown.append(_show(first, chosen, encoder, tokenizer))
+    return CheckResult(lines, shown)
+
+
+def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -> list[str]:
+    encoded = [encoder.encode(example.prompt) for example in examples]
+    if not encoded:
+        return [f"{source}: nothing to learn"]
+    lengths = [len(prompt.ids) for prompt in encoded]
+    shortened = sum(prompt.shortened for prompt in encoded)
+    cut = f"{shortened:,} documents will be shortened" if shortened else "no document will be shortened"
+    return [
+        f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
+        f"the limit is {encoder.max_prompt_tokens}: {cut}"
+    ]
+
+
+def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:
+    prompt = tokenizer.decode(encoder.encode(example.prompt).ids)
+    answer = encoder.encode_answer(example.answer, recipe.columns[example.column]) if example.answer else []
+    return ShownExample(example.row, example.column, prompt, [tokenizer.decode([token]) for token in answer])

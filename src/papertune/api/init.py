@@ -1,0 +1,140 @@
+"""A first recipe for a table."""
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from papertune.errors import TableError
+from papertune.tables import Table
+from papertune.tasks import split_keywords
+
+# A column with more different cells than this is no label column.
+MOST_LABELS = 50
+_ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
+_TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
+_LABEL_NAMES = ("label", "labels", "class", "category", "included", "include", "target", "类别", "标签")
+_KEYWORD_NAMES = ("keywords", "keyword", "keyphrases", "author keywords", "关键词", "关键字")
+
+
+def recipe_for(table: Table, label: Sequence[str] = (), keywords: Sequence[str] = ()) -> str:
+    """Write a commented recipe for a table.
+
+    Args:
+        table: The table.
+        label: Columns that hold labels; if none is named here or in `keywords`, both are guessed.
+        keywords: Columns that hold keywords.
+
+    Returns:
+        TOML.
+
+    Raises:
+        TableError: If a column is not there, nothing can be guessed, or a label column has too many labels.
+    """
+    for name in [*label, *keywords]:
+        if name not in table.columns:
+            near = difflib.get_close_matches(name, table.columns, n=1)
+            hint = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(table.columns)}."
+            raise TableError(f'{table.source} has no column "{name}". {hint}')
+    if not label and not keywords:
+        label = [name for name in _named(table, _LABEL_NAMES) if 2 <= len(_labels(table, name)) <= MOST_LABELS]
+        keywords = _named(table, _KEYWORD_NAMES)
+        if not label and not keywords:
+            raise TableError(
+                f"{table.source}: no column looks like labels or keywords ({', '.join(table.columns)}). "
+                "Name one with --label or --keywords."
+            )
+    learnt = {*label, *keywords}
+    identity = next((name for name in _named(table, _ID_NAMES) if name not in learnt and _is_unique(table, name)), None)
+    text = [name for name in _text_columns(table) if name not in learnt and name != identity]
+    if not text:
+        raise TableError(f"{table.source}: no column looks like text. Write the recipe's table.document by hand.")
+    document = "\n".join(f"{name}: {{{name}}}" for name in text)
+    others = [name for name in table.columns if name not in {*learnt, *text, identity}]
+    lines = [
+        f"# Recipe for {table.source}, written by `papertune init`. Check it with `papertune check`.",
+        'model = "smollm2-135m"   # English, small, no GPU needed; or a model folder, a .gguf file, a hub id',
+        "",
+        "[table]",
+        f"id = {_quote(identity)}" if identity else '# id = "..."   # no column has a different cell in every row',
+        "# What the model reads of a row; cut at the end if it is too long."
+        + (f" Left out: {', '.join(others)}." if others else ""),
+        f"document = {_quote(document)}",
+    ]
+    for name in label:
+        lines += ["", *_label_lines(table, name)]
+    for name in keywords:
+        lines += ["", *_keyword_lines(table, name)]
+    lines += [
+        "",
+        "[method]",
+        'kind = "lora"            # lora, full or freeze',
+        "rank = 8",
+        "",
+        "[training]",
+        "epochs = 1",
+        "learning_rate = 1e-3",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _label_lines(table: Table, name: str) -> list[str]:
+    counts = _labels(table, name)
+    if not 2 <= len(counts) <= MOST_LABELS:
+        raise TableError(
+            f'{table.source}, column "{name}": {len(counts)} different cells; a label column has 2 to {MOST_LABELS}. '
+            "Choose another column."
+        )
+    shown = ", ".join(_quote(value) for value in counts)
+    balance = ", ".join(f"{value} in {count:,} rows" for value, count in counts.most_common(5))
+    rarest, most = min(counts.values()), max(counts.values())
+    weights = ['weights = "balanced"     # the rare labels count more'] if most > 4 * rarest else []
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "label"',
+        f"question = {_quote(f'What is the {name} of this paper? Answer with one of: ' + ', '.join(counts) + '.')}",
+        f"labels = [{shown}]   # {balance}",
+        *weights,
+    ]
+
+
+def _keyword_lines(table: Table, name: str) -> list[str]:
+    counts = [len(split_keywords(cell)) for cell in table.frame[name]]
+    mean = sum(counts) / len(counts)
+    return [
+        f"[columns.{_key(name)}]",
+        f'kind = "keywords"        # {mean:.1f} a row',
+        'question = "List the keywords of this paper, separated by semicolons."',
+        'separator = "; "',
+    ]
+
+
+def _labels(table: Table, name: str) -> Counter[str]:
+    counts = Counter(cell.strip() for cell in table.frame[name] if cell.strip())
+    return Counter(dict(counts.most_common()))
+
+
+def _named(table: Table, names: Sequence[str]) -> list[str]:
+    return [column for name in names for column in table.columns if column.strip().casefold() == name]
+
+
+def _text_columns(table: Table) -> list[str]:
+    named = _named(table, _TEXT_NAMES)
+    if named:
+        return named
+    lengths = {name: table.frame[name].str.len_chars().mean() or 0 for name in table.columns}
+    return [name for name, length in lengths.items() if isinstance(length, int | float) and length >= 30]
+
+
+def _is_unique(table: Table, name: str) -> bool:
+    return table.frame[name].n_unique() == len(table) and not (table.frame[name].str.strip_chars() == "").any()
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML string
+
+
+def _key(name: str) -> str:
+    bare = name.replace("-", "").replace("_", "")
+    return name if bare.isascii() and bare.isalnum() else _quote(name)

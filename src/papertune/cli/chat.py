@@ -1,0 +1,40 @@
+"""papertune chat."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from papertune.cli import options
+from papertune.cli.app import app
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="A run directory, or a model as a recipe names it.")],
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    device: options.Device = None,
+    base: options.Base = None,
+) -> None:
+    """Talk to a run or a model; an empty line or Ctrl-D ends it."""
+    from papertune.api.chat import Conversation
+    from papertune.api.run import load_run
+    from papertune.models import find_base, load_model
+    from papertune.runs import RunDirectory
+
+    run = RunDirectory(Path(model))
+    if run.is_complete or run.is_begun:
+        loaded, tokenizer = load_run(model, device=device, base=base).load()
+    else:
+        loaded, tokenizer = load_model(find_base(model, base), device=device)
+    conversation = Conversation(loaded, tokenizer, max_new_tokens=max_new_tokens)
+    while True:
+        if sys.stdin.isatty():
+            typer.echo("> ", nl=False)
+        question = sys.stdin.readline().strip()
+        if not question:
+            break
+        for piece in conversation.ask(question):
+            typer.echo(piece, nl=False)
+        typer.echo()

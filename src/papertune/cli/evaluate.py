@@ -1,0 +1,55 @@
+"""papertune evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from papertune.cli import options
+from papertune.cli.app import app
+from papertune.cli.predict import ticker
+from papertune.cli.progress import ProgressDisplay
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    table: Annotated[str, typer.Argument(help="A table with the documents and the true columns.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html and report.json.")],
+    truth: Annotated[
+        str | None, typer.Option(help="A table with the true columns, matched by id, if TABLE has none.")
+    ] = None,
+    predictions: Annotated[
+        str | None, typer.Option(help="Score this file, written by papertune predict, instead of running the model.")
+    ] = None,
+    baselines: Annotated[
+        str | None, typer.Option(help="The table the run learnt from: train majority and TF-IDF on it, to compare.")
+    ] = None,
+    precision: options.Precision = "auto",
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    base: options.Base = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a run against the columns a table has, and write a report."""
+    from papertune.api.evaluate import evaluate as run_evaluation
+    from papertune.api.run import load_run
+    from papertune.evaluation.report import summary
+
+    opened = load_run(run, device=device, base=base)
+    tell = options.teller(quiet)
+    with ProgressDisplay("scoring", quiet=quiet) as display:
+        report = run_evaluation(
+            opened,
+            table,
+            output,
+            truth=truth,
+            predictions=predictions,
+            baselines=baselines,
+            precision=precision,
+            overwrite=overwrite,
+            tell=tell,
+            tick=ticker(display, tell),
+        )
+    typer.echo(summary(report))
+    typer.echo(f"{output / 'report.html'}: open it in a browser")

@@ -1,0 +1,30 @@
+"""papertune init."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from papertune.cli.app import app
+
+
+@app.command()
+def init(
+    table: Annotated[str, typer.Argument(help="The table to write a recipe for.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe file to write.")],
+    label: Annotated[list[str], typer.Option(help="A column that holds a label (repeatable).")] = [],  # noqa: B006
+    keywords: Annotated[list[str], typer.Option(help="A column that holds keywords (repeatable).")] = [],  # noqa: B006
+) -> None:
+    """Write a commented recipe for a table: guesses its id, its text columns and its label set."""
+    from papertune.api.init import recipe_for
+    from papertune.errors import OutputError
+    from papertune.tables import read_table
+
+    if output.exists():
+        raise OutputError(f"{output} exists. Choose another name, or move it away.")
+    text = recipe_for(read_table(table), label, keywords)
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}.") from error
+    typer.echo(f"{output} written. Read it, then: papertune check {table} -r {output}")

@@ -1,0 +1,63 @@
+"""papertune predict."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from papertune.cli import options
+from papertune.cli.app import app
+from papertune.cli.progress import ProgressDisplay, duration
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    table: Annotated[str, typer.Argument(help='The table; "-" reads JSON lines from standard input.')],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The table to write: csv, tsv, jsonl, parquet or xlsx.")
+    ],
+    columns: Annotated[
+        str | None,
+        typer.Option(help='Columns to write, such as uuid,Keywords,label, or "all"; default: id and filled columns.'),
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of each label.")] = False,
+    precision: options.Precision = "auto",
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    base: options.Base = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fill in the run's columns of a table; the same command goes on where a stopped one was."""
+    from papertune.api.run import load_run
+
+    opened = load_run(run, device=device, base=base)
+    names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]
+    tell = options.teller(quiet)
+    with ProgressDisplay("predicting", quiet=quiet) as display:
+        predicted = opened.predict_file(
+            table,
+            output,
+            columns=names,
+            probabilities=probabilities,
+            precision=precision,
+            overwrite=overwrite,
+            tell=tell,
+            tick=ticker(display, tell),
+        )
+    rows = len(next(iter(predicted.values.values())))
+    typer.echo(f"{output}: {rows:,} rows ({predicted.rows_begun:,} went through the model)")
+
+
+def ticker(display: ProgressDisplay, tell: Any) -> Any:
+    """Give a function for `predict_file` that shows progress and, after the first batch, says how long it takes."""
+    told = False
+
+    def tick(done: int, rows: int, rate: float, left: float) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            tell(f"about {duration(left)} to go for {rows:,} rows")
+        display.update(done, rows, f"{rate:.2f} rows/s")
+
+    return tick

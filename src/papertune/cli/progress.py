@@ -1,0 +1,71 @@
+"""Progress of something long: a bar on a terminal, a plain line now and then in a log file."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+# Seconds between two lines in a log file.
+LOG_EVERY_S = 30.0
+
+
+class ProgressDisplay:
+    """Shows progress on standard error. Use it as a context manager.
+
+    Args:
+        what: One or two words.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, what: str, *, quiet: bool = False) -> None:
+        self._what = what
+        self._quiet = quiet
+        self._bar: Any = None
+        self._task: Any = None
+        self._begun = time.monotonic()
+        self._told = -LOG_EVERY_S
+
+    def __enter__(self) -> "ProgressDisplay":
+        """Open the bar, on a terminal."""
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=False,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: float, total: float, note: str) -> None:
+        """Tell how much is done, and a few words beside it."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task(self._what, total=total, note=note)
+            self._bar.update(self._task, completed=done, total=total, note=note)
+            return
+        now = time.monotonic() - self._begun
+        if done >= total or now - self._told >= LOG_EVERY_S:
+            self._told = now
+            left = now / done * (total - done) if done else 0.0
+            print(f"{self._what}: {done:.0f}/{total:.0f}  {note}  {duration(left)} left", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Write a time span as people say it."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

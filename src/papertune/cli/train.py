@@ -1,0 +1,69 @@
+"""papertune train and papertune adopt."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from papertune.cli import options
+from papertune.cli.app import app
+from papertune.cli.progress import ProgressDisplay, duration
+
+
+@app.command()
+def train(
+    table: Annotated[list[str], typer.Argument(help="The tables to learn from.")],
+    recipe: options.Recipe,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")],
+    dev: Annotated[
+        str | None, typer.Option(help="A table whose score chooses the best checkpoint.", show_default=False)
+    ] = None,
+    dev_fraction: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Instead of --dev: keep this share of the rows apart.")
+    ] = 0.0,
+    only: options.Only = [],  # noqa: B006
+    sets: options.Sets = [],  # noqa: B006
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training begun in the run directory.")
+    ] = False,
+    device: options.Device = None,
+    base: options.Base = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fine-tune a model on tables; Ctrl-C or SIGTERM writes a checkpoint that --resume goes on from."""
+    from papertune.api.train import train as run_training
+
+    with ProgressDisplay("training", quiet=quiet) as progress:
+        run = run_training(
+            table,
+            recipe,
+            output,
+            dev=dev,
+            dev_fraction=dev_fraction,
+            only=only,
+            overrides=sets,
+            resume=resume,
+            device=device,
+            base=base,
+            tell=options.teller(quiet),
+            progress=progress,
+        )
+    manifest = run.manifest
+    score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
+    typer.echo(f"{output}: {manifest.steps:,} steps in {duration(manifest.seconds)}{score}")
+
+
+@app.command()
+def adopt(
+    adapter: Annotated[Path, typer.Argument(help="A folder with an adapter in peft's format.")],
+    recipe: options.Recipe,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")],
+    sets: options.Sets = [],  # noqa: B006
+    device: options.Device = None,
+    base: options.Base = None,
+) -> None:
+    """Make a run of a ready adapter, without training."""
+    from papertune.api.adopt import adopt as adopt_adapter
+
+    adopt_adapter(adapter, recipe, output, overrides=sets, device=device, base=base)
+    typer.echo(f"{output}: ready for papertune predict")

@@ -1,0 +1,130 @@
+"""Answers beside the truth: what a run or a file said of each row, and how it scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from papertune.config import Column, LabelColumn, Recipe
+from papertune.errors import TableError
+from papertune.evaluation.keyword_scores import KeywordScores, score_keywords
+from papertune.evaluation.label_scores import LabelScores, score_labels
+from papertune.inference.outputs import keyword_cell, label_cell, probability_columns
+from papertune.inference.predictor import Value
+from papertune.tables import Table
+from papertune.tasks import RowReader, read_label, split_keywords
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said of one column, a cell for each row.
+
+    Attributes:
+        cells: The cells.
+        probabilities: For a label column the probability of each label, in the recipe's order, if known.
+    """
+
+    cells: Sequence[str]
+    probabilities: Sequence[Sequence[float]] | None = None
+
+
+def answers_of_values(values: Mapping[str, Sequence[Value | None]], recipe: Recipe) -> dict[str, Answers]:
+    """Give what a predictor said, by column."""
+    answers: dict[str, Answers] = {}
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelColumn):
+            cells = [label_cell(value, column) for value in values[name]]
+            answers[name] = Answers(cells, [[] if value is None else list(value) for value in values[name]])  # type: ignore[arg-type]
+        else:
+            answers[name] = Answers([keyword_cell(value, column) for value in values[name]])
+    return answers
+
+
+def answers_of_table(predicted: Table, recipe: Recipe) -> dict[str, Answers]:
+    """Give what a predicted table says, by column; its rows must be in the order that is wanted.
+
+    Raises:
+        TableError: If it has none of the recipe's columns, or a cell that is no label or no probability.
+    """
+    answers: dict[str, Answers] = {}
+    for name, column in recipe.columns.items():
+        if name not in predicted.columns:
+            continue
+        cells = predicted.column(name)
+        probabilities = None
+        if isinstance(column, LabelColumn):
+            _check_labels(predicted, name, column)
+            names = probability_columns(name, column)
+            if all(title in predicted.columns for title in names):
+                probabilities = _read_probabilities(predicted, names)
+        answers[name] = Answers(cells, probabilities)
+    if not answers:
+        raise TableError(
+            f"{predicted.source} has none of the run's columns ({', '.join(recipe.columns)}). Give the file that "
+            "`papertune predict` has written."
+        )
+    return answers
+
+
+def score_answers(
+    answers: Mapping[str, Answers], truth: RowReader, recipe: Recipe, rows: Sequence[int]
+) -> dict[str, LabelScores | KeywordScores]:
+    """Score the answers of the columns that the truth has.
+
+    Args:
+        answers: By column, a cell for each of `rows`.
+        truth: Reads the true cells and the documents.
+        recipe: The columns.
+        rows: Rows of the truth's table that the answers are about, in the answers' order.
+    """
+    scores: dict[str, LabelScores | KeywordScores] = {}
+    for name, said in answers.items():
+        column = recipe.columns[name]
+        given = [(index, row, truth.given(row, name)) for index, row in enumerate(rows)]
+        known = [(index, row, cell) for index, row, cell in given if cell is not None and _has_truth(cell, column)]
+        if not known:
+            continue
+        cells = [said.cells[index] for index, _, _ in known]
+        if isinstance(column, LabelColumn):
+            labels = [read_label(cell, column.labels) or "" for _, _, cell in known]
+            probabilities = None
+            if said.probabilities is not None:
+                probabilities = np.array([said.probabilities[index] for index, _, _ in known])
+            scores[name] = score_labels(labels, cells, column.labels, probabilities)
+        else:
+            documents = [truth.document(row) for _, row, _ in known]
+            lists = [split_keywords(cell) for _, _, cell in known]
+            scores[name] = score_keywords(lists, [split_keywords(cell) for cell in cells], documents)
+    return scores
+
+
+def main_score(scores: LabelScores | KeywordScores) -> float:
+    """Give the one number that stands for a column: macro-F1 of labels, F1@5 of keywords."""
+    return scores.macro_f1 if isinstance(scores, LabelScores) else scores.f1_at_5
+
+
+def _has_truth(cell: str, column: Column) -> bool:
+    return (
+        read_label(cell, column.labels) is not None if isinstance(column, LabelColumn) else bool(split_keywords(cell))
+    )
+
+
+def _check_labels(predicted: Table, name: str, column: LabelColumn) -> None:
+    for row, cell in enumerate(predicted.frame[name]):
+        if cell and cell not in column.labels:
+            raise TableError(
+                f'{predicted.where(row, name)}: "{cell}" is none of the labels {", ".join(column.labels)}.'
+            )
+
+
+def _read_probabilities(predicted: Table, names: Sequence[str]) -> list[list[float]]:
+    columns: list[list[float]] = []
+    for name in names:
+        column: list[float] = []
+        for row, cell in enumerate(predicted.frame[name]):
+            try:
+                column.append(float(cell))
+            except ValueError:
+                raise TableError(f'{predicted.where(row, name)}: "{cell}" is no probability.') from None
+        columns.append(column)
+    return [list(row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,65 @@
+"""The dev score of a model in training: the tasks' own measures, not only loss."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from papertune.config import LabelColumn, Recipe
+from papertune.evaluation.answers import answers_of_values, main_score, score_answers
+from papertune.evaluation.label_scores import LabelScores
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.tables import Table
+from papertune.tasks import RowReader
+
+
+class DevScore:
+    """Scores a model on dev rows.
+
+    Args:
+        tables: The dev tables; measures are averaged over them by rows.
+        recipe: The columns.
+        tokenizer: The model's tokenizer.
+        dtype: What products are done in.
+    """
+
+    def __init__(self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype) -> None:
+        self._tables = tables
+        # A model that abstains must not look better for the rows it leaves out.
+        answering = {
+            name: column.model_copy(update={"abstain_below": 0.0}) if isinstance(column, LabelColumn) else column
+            for name, column in recipe.columns.items()
+        }
+        self._recipe = recipe.model_copy(update={"columns": answering})
+        self._tokenizer = tokenizer
+        self._dtype = dtype
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """Give accuracy, macro-F1 and log-loss of labels, F1@5 of keywords, and as "score" the mean over the columns.
+
+        The mean is of macro-F1 and F1@5.
+        """
+        predictor = Predictor(model, self._tokenizer, self._recipe)
+        device = next(model.parameters()).device.type
+        sums: dict[str, float] = {}
+        rows: dict[str, int] = {}
+        for table in self._tables:
+            reader = RowReader(table, self._recipe)
+            plan = predictor.plan(reader, range(len(table)))
+            with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
+                values = predict_rows(predictor, reader, plan).values
+            answers = answers_of_values(values, self._recipe)
+            for name, scores in score_answers(answers, reader, self._recipe, range(len(table))).items():
+                measures = {f"{name}_score": main_score(scores)}
+                if isinstance(scores, LabelScores):
+                    measures |= {f"{name}_accuracy": scores.accuracy, f"{name}_macro_f1": scores.macro_f1}
+                    measures[f"{name}_log_loss"] = scores.log_loss or 0.0
+                else:
+                    measures[f"{name}_f1_at_5"] = scores.f1_at_5
+                for key, value in measures.items():
+                    sums[key] = sums.get(key, 0.0) + value * scores.rows
+                    rows[key] = rows.get(key, 0) + scores.rows
+        means = {key: total / rows[key] for key, total in sums.items()}
+        main = [means.pop(f"{name}_score") for name in self._recipe.columns if f"{name}_score" in means]
+        return {**means, "score": sum(main) / len(main)}

@@ -1,0 +1,395 @@
+import json
+import math
+import os
+import shutil
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_loss import LABEL_TOKENS, slow_loss
+
+from papertune.config import FreezeMethod, FullMethod, LoraMethod, TrainingSpec
+from papertune.encoding import shuffled_length_batches
+from papertune.methods import build_trainable
+from papertune.training import VOCABULARY, TrainingRow, callbacks, fit
+from papertune.training.checkpoints import complete_checkpoints, mark_complete
+
+DROPOUT = LoraMethod(rank=4, dropout=0.2)
+
+
+def make_rows(count):
+    """Make examples of all kinds and lengths."""
+    generator = torch.Generator().manual_seed(1)
+
+    def some(low, high, size):
+        return torch.randint(low, high, (size,), generator=generator).tolist()
+
+    rows = []
+    for index in range(count):
+        prompt = some(3, 400, 3 + some(0, 20, 1)[0])
+        answer = some(3, 400, 1 + index % 3)
+        if index % 2:
+            rows.append(TrainingRow(prompt + answer[:-1], len(prompt) - 1, answer, VOCABULARY, 1.0 + index % 3))
+        else:
+            label_set = index // 2 % 2
+            rows.append(TrainingRow(prompt, len(prompt) - 1, [index % len(LABEL_TOKENS[label_set])], label_set))
+    return rows
+
+
+class Training:
+    """Fits fresh copies of one model in folders of their own."""
+
+    def __init__(self, make_model, folder):
+        self.make_model = make_model
+        self.folder = folder
+
+    def __call__(self, name="run", rows=10, method=DROPOUT, spec=None, **options):
+        self.checkpoints = self.folder / name
+        self.metrics_file = self.folder / f"{name}.jsonl"
+        self.model = build_trainable(self.make_model(), method, seed=0)
+        options = {"compute_dtype": torch.float32, "metrics_file": self.metrics_file} | options
+        spec = TrainingSpec(**({"micro_batch_size": 2, "warmup_steps": 2, "logging_steps": 1} | (spec or {})))
+        return fit(self.model, make_rows(rows), LABEL_TOKENS, spec, self.checkpoints, **options)
+
+    def learnt(self):
+        return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def metrics(self):
+        return [json.loads(line) for line in self.metrics_file.read_text("utf-8").splitlines()]
+
+    def steps(self):
+        return [int(checkpoint.name.split("-")[1]) for checkpoint in complete_checkpoints(self.checkpoints)]
+
+
+@pytest.fixture
+def train(make_model, tmp_path, monkeypatch):
+    def mark_complete_once(checkpoint):
+        assert not (checkpoint / "complete").exists(), f"{checkpoint} has been written to while it counted as complete"
+        mark_complete(checkpoint)
+
+    monkeypatch.setattr(callbacks, "mark_complete", mark_complete_once)
+    return Training(make_model, tmp_path)
+
+
+def assert_same_weights(got, expected, **tolerance):
+    assert got.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(got[name], tensor, msg=lambda text, name=name: f"{name}: {text}", **tolerance)
+
+
+def assert_same_checkpoints(one, other):
+    """Compare adapter, optimizer and schedule of two checkpoints bit for bit."""
+    assert_same_weights(load_file(one / "adapter_model.safetensors"), load_file(other / "adapter_model.safetensors"), rtol=0, atol=0)
+    first, second = (torch.load(folder / "optimizer.pt", weights_only=True) for folder in (one, other))
+    assert first["param_groups"] == second["param_groups"]
+    for index, state in first["state"].items():
+        assert_same_weights(second["state"][index], state, rtol=0, atol=0)
+    assert torch.load(one / "scheduler.pt", weights_only=True) == torch.load(other / "scheduler.pt", weights_only=True)
+
+
+def slow_fit(model, rows, *, batch, accumulation, epochs, rate, warmup, seed=0):
+    """Train with one example a pass; give the loss of each optimizer step."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
+    epoch_steps = [
+        [batches[start : start + accumulation] for start in range(0, len(batches), accumulation)]
+        for batches in (shuffled_length_batches([len(r.ids) for r in rows], batch, seed, e) for e in range(epochs))
+    ]
+    steps = [[rows[i] for part in step for i in part] for epoch in epoch_steps for step in epoch]
+    losses = []
+    for number, examples in enumerate(steps):
+        progress = (number - warmup) / max(1, len(steps) - warmup)
+        factor = number / warmup if number < warmup else 0.5 * (1 + math.cos(math.pi * progress))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+        loss = sum(slow_loss(model, row) for row in examples) / len(examples)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("method", [LoraMethod(rank=4), FreezeMethod(kind="freeze", layers=1), FullMethod(kind="full")])
+def test_fit_is_a_plain_loop(train, make_model, method):
+    result = train(rows=11, method=method, spec={"accumulation": 2, "epochs": 2, "learning_rate": 3e-3})
+    model = build_trainable(make_model(), method, seed=0)
+    losses = slow_fit(model, make_rows(11), batch=2, accumulation=2, epochs=2, rate=3e-3, warmup=2)
+    assert (result.steps, result.best_step, result.best_score, result.stop_signal) == (6, None, None, None)
+    assert [entry["step"] for entry in train.metrics()] == [1, 2, 3, 4, 5, 6]
+    assert [entry["loss"] for entry in train.metrics()] == pytest.approx(losses, rel=0, abs=1e-4)
+    assert max(losses) - min(losses) > 0.1
+    expected = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    assert_same_weights(train.learnt(), expected, rtol=0, atol=1e-5)
+    assert not train.model.training
+
+
+def test_accumulated_batches_are_one_batch(train):
+    """Four passes of two rows make the step of one pass of eight, though their answers differ in length."""
+    method = LoraMethod(rank=4)
+    train("a", rows=8, method=method, spec={"micro_batch_size": 2, "accumulation": 4, "epochs": 3})
+    one, one_metrics = train.learnt(), train.metrics()
+    train("b", rows=8, method=method, spec={"micro_batch_size": 8, "epochs": 3})
+    assert_same_weights(train.learnt(), one, rtol=0, atol=1e-5)
+    assert [e["loss"] for e in train.metrics()] == pytest.approx([e["loss"] for e in one_metrics], abs=1e-5)
+
+
+def test_gradient_checkpointing_changes_no_loss(train):
+    losses = {}
+    for checkpointing in (False, True):
+        train(str(checkpointing), method=LoraMethod(rank=4), spec={"gradient_checkpointing": checkpointing})
+        losses[checkpointing] = [(entry["loss"], entry["grad_norm"]) for entry in train.metrics()]
+    assert len(losses[True]) == 5
+    for on, off in zip(losses[True], losses[False], strict=True):
+        assert on == pytest.approx(off, rel=1e-5)
+
+
+RESUMED = {"accumulation": 2, "epochs": 2, "save_steps": 1, "keep_checkpoints": 99}  # 3 steps an epoch
+
+
+@pytest.fixture
+def uninterrupted(train):
+    """Give a whole training's folder, metrics and weights."""
+    train("whole", rows=11, spec=RESUMED)
+    assert train.steps() == [1, 2, 3, 4, 5, 6]
+    return train.checkpoints, train.metrics(), train.learnt()
+
+
+@pytest.mark.parametrize("last", [1, 3, 5, 6])  # in the first epoch, at its end, in the second, at the end
+def test_resumed_is_uninterrupted(train, uninterrupted, last, tmp_path):
+    whole, metrics, weights = uninterrupted
+    shutil.copytree(whole, tmp_path / "again")
+    for step in range(last + 1, 7):
+        shutil.rmtree(tmp_path / "again" / f"checkpoint-{step}")
+    # The lines of the steps that are done again are still there, the last one half.
+    text = "".join(json.dumps(entry) + "\n" for entry in metrics[: last + 1])
+    (tmp_path / "again.jsonl").write_text(text[:-5] if last < 6 else text)
+    result = train("again", rows=11, spec=RESUMED, resume=True)
+    assert (result.steps, result.stop_signal) == (6, None)
+    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    for step in range(last + 1, 7):
+        assert_same_checkpoints(train.checkpoints / f"checkpoint-{step}", whole / f"checkpoint-{step}")
+    assert train.metrics() == metrics
+
+
+def test_a_checkpoint_that_was_cut_off_is_passed_over(train, uninterrupted, tmp_path):
+    whole, metrics, weights = uninterrupted
+    again = shutil.copytree(whole, tmp_path / "again")
+    for step in (5, 6):
+        (again / f"checkpoint-{step}" / "complete").unlink()
+        (again / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"half")
+    train("again", rows=11, spec=RESUMED, resume=True)
+    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert train.steps() == [1, 2, 3, 4, 5, 6]
+    assert_same_checkpoints(again / "checkpoint-6", whole / "checkpoint-6")
+
+
+def test_without_a_checkpoint_to_go_on_from_a_resume_begins(train, uninterrupted, tmp_path):
+    _, metrics, weights = uninterrupted
+    train("again", rows=11, spec=RESUMED, resume=True)
+    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert train.metrics() == metrics
+
+
+def test_a_new_training_does_not_mix_with_the_old_one(train, uninterrupted, tmp_path):
+    whole, metrics, weights = uninterrupted
+    shutil.copytree(whole, tmp_path / "again")
+    shutil.copy(tmp_path / "whole.jsonl", tmp_path / "again.jsonl")
+    train("again", rows=11, spec=RESUMED | {"keep_checkpoints": 1, "epochs": 1})
+    assert train.steps() == [3]
+    assert [entry["step"] for entry in train.metrics()] == [1, 2, 3]
+
+
+class DevScore:
+    """Scores 1, 2, 3, ... by taking random numbers; its call number `fails_at` fails."""
+
+    def __init__(self, fails_at=None):
+        self.calls = 0
+        self.fails_at = fails_at
+        self.was_training = False
+
+    def __call__(self, model):
+        self.was_training |= model.training
+        torch.rand(3)
+        if self.calls + 1 == self.fails_at:
+            self.fails_at = None
+            raise OSError("the disk is full")
+        self.calls += 1
+        return {"score": self.calls}
+
+
+def test_an_interruption_between_two_checkpoints(train):
+    train("whole", rows=11, spec=RESUMED, dev_score=DevScore())
+    whole, metrics, weights = train.checkpoints, train.metrics(), train.learnt()
+    dev_score = DevScore(fails_at=5)
+    with pytest.raises(OSError, match="the disk is full"):
+        train("again", rows=11, spec=RESUMED, dev_score=dev_score)
+    assert train.steps() == [1, 2, 3, 4]
+    result = train("again", rows=11, spec=RESUMED, dev_score=dev_score, resume=True)
+    assert (result.steps, result.best_step, result.best_score) == (6, 6, 6)
+    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_checkpoints(train.checkpoints / "checkpoint-6", whole / "checkpoint-6")
+    assert train.metrics() == metrics
+    assert not dev_score.was_training
+
+
+def scores(*values):
+    remaining = list(values)
+    return lambda _: {"score": remaining.pop(0)}
+
+
+@pytest.mark.parametrize("method", [DROPOUT, FullMethod(kind="full")])
+def test_the_best_weights_are_restored(train, method):
+    weights = []
+    values = iter([0.2, 0.9, 0.9, 0.1, 0.3])
+
+    def dev_score(model):
+        weights.append({name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad})
+        return {"score": next(values), "accuracy": 0.5}
+
+    result = train(method=method, spec={"save_steps": 1, "keep_checkpoints": 1}, dev_score=dev_score)
+    assert (result.steps, result.best_step, result.best_score) == (5, 2, 0.9)
+    assert_same_weights(train.learnt(), weights[1], rtol=0, atol=0)
+    assert train.steps() == [2, 5], "the best and the last stay"
+    scored = [entry for entry in train.metrics() if "score" in entry]
+    assert [(entry["step"], entry["score"], entry["eval_accuracy"]) for entry in scored] == [
+        (step, score, 0.5) for step, score in enumerate([0.2, 0.9, 0.9, 0.1, 0.3], start=1)
+    ]
+    # A resume of what is at its end gives the best weights, too.
+    train(method=method, spec={"save_steps": 1, "keep_checkpoints": 1}, dev_score=dev_score, resume=True)
+    assert_same_weights(train.learnt(), weights[1], rtol=0, atol=0)
+
+
+def test_a_checkpoint_and_a_dev_score_at_the_end_of_each_epoch(train):
+    result = train(spec={"epochs": 3, "keep_checkpoints": 2}, dev_score=scores(1, 2, 3))
+    assert (result.steps, result.best_step) == (15, 15)
+    assert train.steps() == [10, 15]
+    assert [entry["step"] for entry in train.metrics() if "score" in entry] == [5, 10, 15]
+
+
+def test_max_steps_ends_in_the_middle_of_an_epoch(train):
+    result = train(spec={"epochs": 3, "max_steps": 7}, dev_score=scores(1, 2))
+    assert (result.steps, result.best_step) == (7, 7)
+    assert train.steps() == [5, 7]
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(0, 10), (1, 3), (2, 6), (3, 10)])
+def test_patience(train, patience, steps):
+    # A new best at steps 1, 2 and 4; an equal score is none.
+    values = scores(1, 2, 2, 3, 3, 1, 4, 3, 3, 4)
+    result = train(spec={"epochs": 2, "save_steps": 1, "patience": patience}, dev_score=values)
+    assert result.steps == steps
+    assert result.stop_signal is None
+
+
+class Kill:
+    """A progress display that sends a signal after some steps."""
+
+    def __init__(self, step, number=signal.SIGTERM):
+        self.step = step
+        self.number = number
+        self.seen = []
+
+    def update(self, done, total, note):
+        self.seen.append((done, total, note))
+        if done == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "save_steps"),
+    [(1, signal.SIGTERM, 0), (1, signal.SIGTERM, 1), (3, signal.SIGINT, 0), (3, signal.SIGTERM, 1), (6, signal.SIGTERM, 4)],
+)
+def test_a_signal_writes_a_checkpoint_and_ends_the_training(train, uninterrupted, step, number, save_steps):
+    whole, metrics, weights = uninterrupted
+    spec = RESUMED | {"save_steps": save_steps}
+    before = signal.getsignal(number)
+    result = train("again", rows=11, spec=spec, progress=Kill(step, number), dev_score=lambda _: {"score": 1.0})
+    # It comes behind a step: in the middle of an epoch the next step is done, at its end (3, 6) that is the last one.
+    end = step if step in (3, 6) else step + 1
+    assert (result.steps, result.stop_signal) == (end, number)
+    assert train.steps()[-1] == end
+    assert_same_checkpoints(train.checkpoints / f"checkpoint-{end}", whole / f"checkpoint-{end}")
+    assert signal.getsignal(number) is before
+    result = train("again", rows=11, spec=spec, resume=True)
+    assert (result.steps, result.stop_signal) == (6, None)
+    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert [entry for entry in train.metrics() if "loss" in entry] == metrics
+
+
+@pytest.mark.parametrize("step", [3, 6])  # while the dev score at the end of an epoch is taken, and of the last one
+def test_a_signal_during_a_dev_score(train, step):
+    values = scores(1, 2, 3)
+
+    def dev_score(model):
+        if model_steps[-1] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return values(model)
+
+    model_steps = []
+    progress = Kill(None)
+    progress.update = lambda done, total, note: model_steps.append(done)
+    result = train(rows=11, spec=RESUMED | {"save_steps": 0}, progress=progress, dev_score=dev_score)
+    assert result.stop_signal == signal.SIGTERM
+    assert train.steps()[-1] == result.steps
+    assert step <= result.steps <= step + 1
+
+
+def test_a_second_signal_stops_at_once(train, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+
+        class Twice(Kill):
+            def update(self, done, total, note):
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            train(progress=Twice(1))
+        assert signal.getsignal(signal.SIGINT) is stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_progress_is_told(train):
+    progress = Kill(None)
+    train(progress=progress)
+    assert [(done, total) for done, total, _ in progress.seen] == [(step, 5) for step in range(1, 6)]
+    assert progress.seen[0][2].endswith(" rows/s")
+    assert progress.seen[-1][2].startswith("loss ")
+
+
+def test_nothing_is_learnt_from_a_weight_of_zero(train, make_model):
+    rows = [TrainingRow([3, 4, 5], 2, [9], VOCABULARY, 0.0)] * 4
+    train.model = build_trainable(make_model(), DROPOUT, seed=0)
+    before = train.learnt()
+    spec = TrainingSpec(micro_batch_size=2)
+    fit(train.model, rows, [], spec, train.folder / "x", compute_dtype=torch.float32, metrics_file=train.folder / "m")
+    assert_same_weights(train.learnt(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", [DROPOUT, FreezeMethod(kind="freeze", layers=1), FullMethod(kind="full")])
+def test_bfloat16_learns_in_float32(train, make_model, method):
+    """Products in bfloat16, masters in float32; the dev score runs on the same model."""
+    train.make_model = lambda: make_model().bfloat16()
+    ids = torch.arange(3, 13)[None]
+    outputs = []
+
+    def dev_score(model):
+        with torch.inference_mode():
+            outputs.append(model(input_ids=ids).logits)
+        return {"score": 1.0}
+
+    result = train(rows=24, method=method, spec={"epochs": 4, "learning_rate": 1e-2}, compute_dtype=torch.bfloat16, dev_score=dev_score)
+    assert result.steps == 48
+    learnt = train.learnt()
+    assert {tensor.dtype for tensor in learnt.values()} == {torch.float32}
+    losses = [entry["loss"] for entry in train.metrics() if "loss" in entry]
+    assert sum(losses[-12:]) < 0.5 * sum(losses[:12])
+    assert len(outputs) == 4
+    assert outputs[0].isfinite().all()

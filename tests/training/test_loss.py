@@ -1,0 +1,127 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
+from papertune.encoding import PromptEncoder
+from papertune.models import answer_positions
+from papertune.tasks import Example, Prompt
+from papertune.training import VOCABULARY, TrainingRow, answer_loss, collate, encode_examples
+
+LABEL_TOKENS = [[20, 30], [40, 50, 60]]
+token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
+
+
+@st.composite
+def training_rows(draw):
+    prompt, weight = draw(token_lists), draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
+    label_set = draw(st.sampled_from([VOCABULARY, 0, 1]))
+    if label_set == VOCABULARY:
+        answer = draw(token_lists)
+        return TrainingRow(prompt + answer[:-1], len(prompt) - 1, answer, VOCABULARY, weight)
+    target = draw(st.integers(0, len(LABEL_TOKENS[label_set]) - 1))
+    return TrainingRow(prompt, len(prompt) - 1, [target], label_set, weight)
+
+
+def slow_loss(model, row):
+    """Give one example's loss from a pass of its own over prompt and answer, all logits, shifted by one."""
+    if row.label_set == VOCABULARY:
+        ids = torch.tensor([*row.ids, row.targets[-1]])
+        logits = model(input_ids=ids[None]).logits[0, :-1].double()
+        nll = F.cross_entropy(logits, ids[1:], reduction="none")
+        return row.weight * nll[row.first :].mean()
+    logits = model(input_ids=torch.tensor([row.ids])).logits[0, -1].double()
+    chosen = torch.stack([logits[token] for token in LABEL_TOKENS[row.label_set]])
+    return -row.weight * torch.log_softmax(chosen, dim=0)[row.targets[0]]
+
+
+def fast_loss(model, rows):
+    batch = collate(rows, pad_id=0)
+    with answer_positions(model, batch["rows"], batch["columns"]):
+        logits = model(input_ids=batch["input_ids"]).logits
+    tokens = [torch.tensor(tokens) for tokens in LABEL_TOKENS]
+    return answer_loss(logits, batch["targets"], batch["label_sets"], batch["weights"], tokens)
+
+
+@given(st.lists(training_rows(), min_size=1, max_size=5))
+def test_a_batch_is_its_examples_one_by_one(tiny_model, rows):
+    with torch.no_grad():
+        expected = sum(slow_loss(tiny_model, row) for row in rows)
+        loss = fast_loss(tiny_model, rows)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), torch.as_tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_are_those_of_the_examples(own_tiny_model):
+    rows = [TrainingRow([3, 4, 9], 1, [9, 2], VOCABULARY, 2.0), TrainingRow([6, 7, 8, 9], 3, [1], 1)]
+
+    def gradients(loss):
+        own_tiny_model.zero_grad()
+        loss.backward()
+        return {name: p.grad.clone() for name, p in own_tiny_model.named_parameters()}
+
+    slow = gradients(sum(slow_loss(own_tiny_model, row) for row in rows))
+    fast = gradients(fast_loss(own_tiny_model, rows))
+    for name, gradient in slow.items():
+        torch.testing.assert_close(fast[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_collate_by_hand():
+    rows = [TrainingRow([1, 2, 3], 1, [7, 8], VOCABULARY, 3.0), TrainingRow([4, 5, 6, 9], 3, [1], 0)]
+    batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=99).items()}
+    assert batch == {
+        "input_ids": [[1, 2, 3, 99], [4, 5, 6, 9]],
+        "rows": [0, 0, 1],
+        "columns": [1, 2, 3],
+        "targets": [7, 8, 1],
+        "label_sets": [-1, -1, 0],
+        "weights": [1.5, 1.5, 1.0],
+        "examples": 2,
+    }
+
+
+def test_low_precision_logits_are_summed_in_float32():
+    logits = torch.randn(4, 50).bfloat16()
+    targets, weights = torch.tensor([1, 2, 3, 4]), torch.full((4,), 0.25)
+    loss = answer_loss(logits, targets, torch.full((4,), VOCABULARY), weights, [])
+    torch.testing.assert_close(loss, F.cross_entropy(logits.float(), targets), rtol=0, atol=1e-6)
+
+
+COLUMNS = {
+    "label": LabelColumn(kind="label", question="Medical?", labels=("1", "0"), weights="balanced"),
+    "code": LabelColumn(kind="label", question="Code?", labels=("1", "12"), weights={"1": 5, "12": 7}),
+    "words": LabelColumn(kind="label", question="Word?", labels=("2", "3"), loss="answer"),
+    "Keywords": KeywordsColumn(kind="keywords", question="Keywords?"),
+}
+
+
+@pytest.fixture
+def encoder(tiny_tokenizer):
+    return PromptEncoder(tiny_tokenizer, EncodingSpec(max_prompt_tokens=64))
+
+
+def test_examples_become_rows(encoder):
+    prompt = Prompt("", "the heart", "\n\nQ")
+    answers = [("label", "1"), ("label", "0"), ("label", "0"), ("code", "12"), ("words", "3"), ("Keywords", "heart; paper")]
+    encoded = encode_examples([Example(0, column, prompt, answer) for column, answer in answers], COLUMNS, encoder)
+    ids = encoder.encode(prompt).ids
+    one, zero = (encoder.encode_text(text)[0] for text in "10")
+    assert encoded.label_tokens == [[one, zero]], "only labels of one token each have a label set"
+    assert encoded.rows[:3] == [
+        TrainingRow(ids, len(ids) - 1, [0], 0, 1.5),  # 3 rows / (2 labels x 1 row)
+        TrainingRow(ids, len(ids) - 1, [1], 0, 0.75),
+        TrainingRow(ids, len(ids) - 1, [1], 0, 0.75),
+    ]
+    for row, text, weight in zip(encoded.rows[3:], ["12", "3", "heart; paper"], [7, 1, 1], strict=True):
+        answer = [*encoder.encode_text(text), encoder.end_id]
+        assert row == TrainingRow(ids + answer[:-1], len(ids) - 1, answer, VOCABULARY, weight)
+    assert encoded.shortened == 0
+
+
+def test_shortened_documents_are_counted(encoder):
+    prompts = [Prompt("", "the heart " * count, "\n\nQ") for count in (1, 50, 60)]
+    encoded = encode_examples([Example(0, "label", prompt, "1") for prompt in prompts], COLUMNS, encoder)
+    assert encoded.shortened == 2
+    assert max(len(row.ids) for row in encoded.rows) <= 64
