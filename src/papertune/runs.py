@@ -15,6 +15,7 @@ RUN/
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +26,7 @@ from papertune.config import Recipe, dump_recipe, load_recipe
 from papertune.errors import OutputError, RunError
 
 FORMAT = 1
+_RESTORE = "Train again, or restore the file."
 _LIBRARIES = ("papertune", "torch", "transformers", "peft", "accelerate", "safetensors", "polars", "tokenizers")
 
 
@@ -66,6 +68,31 @@ class Manifest:
     format: int = FORMAT
 
 
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training must have in common with the one that it resumes.
+
+    Attributes:
+        recipe: The recipe as TOML, every default filled in.
+        tables: Checksums of the tables that are learnt from.
+        dev: Checksums of the dev tables.
+        base: Checksum of the base model's weights; None where it is fetched by a hub id.
+    """
+
+    recipe: str
+    tables: list[str]
+    dev: list[str]
+    base: str | None
+
+    def differences(self, begun: "TrainingPlan") -> list[str]:
+        """Name what the plan that was begun had otherwise."""
+        names = {"recipe": "recipe", "tables": "tables", "dev": "dev table"}
+        different = [name for key, name in names.items() if getattr(self, key) != getattr(begun, key)]
+        if None not in (self.base, begun.base) and self.base != begun.base:
+            different.append("base model")
+        return different
+
+
 class RunDirectory:
     """The files of one run.
 
@@ -94,34 +121,49 @@ class RunDirectory:
         """Whether a training has begun here."""
         return self._plan.is_file()
 
-    def begin(self, recipe: Recipe, tables: list[TableNote], *, resume: bool) -> None:
-        """Claim the folder for a training, or check that the one begun here is the same.
+    def check_free(self, plan: TrainingPlan, *, resume: bool) -> None:
+        """Check that a training may begin here, or that the one begun or finished here is the same to resume.
+
+        Nothing is written.
 
         Raises:
-            OutputError: If the folder holds a run already, another training, or something else.
+            OutputError: If the folder holds a run already, another training, or something else, or cannot be written.
         """
-        plan = {"recipe": dump_recipe(recipe), "tables": [table.checksum for table in tables]}
-        if self.is_complete:
+        if self.is_complete and not (resume and self.is_begun):
             raise OutputError(f"{self.path} holds a finished run already. Choose another folder, or move it away.")
         if self.is_begun:
             if not resume:
                 raise OutputError(
                     f"{self.path} holds an unfinished training. Add --resume to go on, or choose another folder."
                 )
-            begun = json.loads(self._plan.read_text("utf-8"))
-            different = [key for key in plan if plan[key] != begun.get(key)]
-            if different:
+            try:
+                begun = TrainingPlan(**json.loads(self._plan.read_text("utf-8")))
+            except (TypeError, ValueError) as error:
+                raise OutputError(f"{self._plan} is damaged: {error}. Choose another folder to train in.") from None
+            if different := plan.differences(begun):
                 raise OutputError(
-                    f"{self.path}: the training begun here had another {' and other '.join(different)}. "
-                    "Resume it with the same recipe and tables, or choose another folder."
+                    f"{self.path}: the training begun here had another {' and another '.join(different)}. "
+                    "Resume it with the same ones, or choose another folder."
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
+        inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
+        if self.path.is_file() or not {*inside} <= {self.checkpoints, _partial(self._plan)}:
             raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
+        check_place(self.path)
+
+    def begin(self, plan: TrainingPlan) -> None:
+        """Claim the folder for a training.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        if self.is_begun:
+            return
         try:
-            self.checkpoints.mkdir(parents=True)
-            self._recipe.write_text(dump_recipe(recipe), "utf-8")
-            write_atomically(self._plan, json.dumps(plan))
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._plan, json.dumps(asdict(plan)))
+            self._recipe.write_text(plan.recipe, "utf-8")
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be written: {error.strerror or error}. Choose another folder."
@@ -149,16 +191,17 @@ class RunDirectory:
                 )
             raise RunError(f"{self.path} is no run directory: it has no run.json. `papertune train` makes one.")
         try:
-            values: dict[str, Any] = json.loads(self._manifest.read_text("utf-8"))
-        except ValueError as error:
-            raise RunError(f"{self._manifest} is damaged: {error}. Train again, or restore the file.") from None
-        if values.get("format", 0) > FORMAT:
-            raise RunError(f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune.")
-        try:
+            values: dict[str, Any] = dict(json.loads(self._manifest.read_text("utf-8")))
+            if int(values["format"]) > FORMAT:
+                raise RunError(
+                    f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune."
+                )
             tables = [TableNote(**table) for table in values.pop("tables")]
             manifest = Manifest(tables=tables, **values)
-        except (KeyError, TypeError) as error:
-            raise RunError(f"{self._manifest} is damaged: {error}. Train again, or restore the file.") from None
+        except KeyError as error:
+            raise RunError(f"{self._manifest} is damaged: {error} is missing. {_RESTORE}") from None
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{self._manifest} is damaged: {error}. {_RESTORE}") from None
         missing = [path.name for path in (self._recipe, self.tokenizer) if not path.exists()]
         if not self.adapter.is_dir() and not self.model.is_dir():
             missing.append("adapter or model")
@@ -177,14 +220,50 @@ class RunDirectory:
         return total.hexdigest()
 
 
+def check_new_folder(path: Path) -> None:
+    """Find out before the work whether a folder is new or empty and could be written.
+
+    Raises:
+        OutputError: If it is not.
+    """
+    check_place(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError(f"{path} exists and is not empty. Choose a new folder.")
+
+
+def check_place(path: Path) -> None:
+    """Find out before the work whether a folder could be made, or written where it is there.
+
+    Raises:
+        OutputError: If it could not.
+    """
+    try:
+        nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not nearest.is_dir():
+            raise OutputError(f"{path} cannot be written: {nearest} is not a folder. Choose another place.")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise OutputError(f"{path} cannot be written: {nearest} is read-only for you. Choose another place.")
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from None
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that is either there as a whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    partial = _partial(path)
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def library_versions() -> dict[str, str]:

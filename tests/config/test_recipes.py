@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from papertune.config import (
     FreezeMethod,
     FullMethod,
@@ -17,7 +19,6 @@ from papertune.config import (
 )
 from papertune.errors import RecipeError
 from papertune.tasks import make_prompt
-from pydantic import ValidationError
 
 LABEL = {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}
 MINIMAL = {"table": {"document": "{title}"}, "columns": {"label": LABEL}}
@@ -51,13 +52,14 @@ def test_built_in_recipes_survive_a_dump(name, tmp_path):
         (
             "xfg-label",
             "label",
-            "Please judge whether it is a medical field paper according to the given paper title and abstract, output 1 or "
-            "0, the following is the paper title and abstract -->",
+            "Please judge whether it is a medical field paper according to the given paper title and abstract, "
+            "output 1 or 0, the following is the paper title and abstract -->",
         ),
         (
             "xfg-keywords",
             "Keywords",
-            "Please extract keywords from the given paper title and abstract in the text below, separated by commas -->",
+            "Please extract keywords from the given paper title and abstract in the text below, "
+            "separated by commas -->",
         ),
     ],
 )

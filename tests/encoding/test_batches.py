@@ -1,7 +1,10 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from papertune.encoding import LengthBatchSampler, pad_right, shuffled_length_batches, sorted_token_batches
 
 length_lists = st.lists(st.integers(1, 300), max_size=120)
@@ -42,7 +45,7 @@ def test_prediction_batches_keep_their_budget(lengths, max_tokens, max_rows):
     for batch in batches:
         assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= max_tokens
         assert len(batch) <= max_rows
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in itertools.pairwise(batches):
         # One row more would have been too many.
         assert len(batch) == max_rows or lengths[batch[0]] * (len(batch) + 1) > max_tokens, (batch, following)
 

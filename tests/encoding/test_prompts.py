@@ -3,6 +3,7 @@ import time
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
 from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError, RecipeError
@@ -159,8 +160,8 @@ def test_a_budget_without_room_for_the_question(tiny_tokenizer):
     needed = len(chat_ids(tiny_tokenizer, Prompt("", "", QUESTION)))
     assert encoder(tiny_tokenizer, prompt=needed).encode(prompt).kept_chars == 0
     message = (
-        f"encoding.max_prompt_tokens is {needed - 1}, but the question and the chat template alone take {needed} tokens. "
-        "Raise it, or shorten the question."
+        f"encoding.max_prompt_tokens is {needed - 1}, but the question and the chat template alone take {needed} "
+        "tokens. Raise it, or shorten the question."
     )
     with pytest.raises(RecipeError) as caught:
         encoder(tiny_tokenizer, prompt=needed - 1).encode(prompt)
@@ -197,9 +198,9 @@ def test_labels_that_a_model_cannot_tell_apart(tiny_tokenizer, monkeypatch):
     one, twelve, zero = encode.label_ids(["1", "12", "0"])
     assert (len(one), twelve[0], len(zero)) == (1, one[0], 1)
     monkeypatch.setattr(encode, "encode_text", lambda text: [7] * len(text.strip("-")))
-    with pytest.raises(RecipeError, match='^the labels "ab" and "cd" have the same tokens in this model.'):
+    with pytest.raises(RecipeError, match='^the labels "ab" and "cd" have the same tokens in this model'):
         encode.label_ids(["a", "ab", "cd"])
-    with pytest.raises(RecipeError, match='^the label "-" has no tokens in this model. Choose another word.'):
+    with pytest.raises(RecipeError, match=r'^the label "-" has no tokens in this model\. Choose another word\.$'):
         encode.label_ids(["a", "-"])
 
 

@@ -81,7 +81,8 @@ def test_scores_that_are_not_defined_are_none():
 def test_as_dict_is_plain_data():
     plain = score_labels(["a", "b"], ["a", "a"], ["a", "b"]).as_dict()
     assert plain["confusion"] == [[1, 0], [1, 0]]
-    assert plain["accuracy_interval"] == {"low": 0.0, "high": 1.0}
+    # Wilson for 1 of 2: (1/2 + z^2/4 -+ z sqrt(1/8 + z^2/16)) / (1 + z^2/2), with z = 1.959964.
+    assert plain["accuracy_interval"] == pytest.approx({"low": 0.0945312, "high": 0.9054688}, abs=1e-6)
     assert plain["per_label"][1] == {"label": "b", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
 
 

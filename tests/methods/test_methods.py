@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
 from papertune.config import FreezeMethod, FullMethod, LoraMethod
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
@@ -17,8 +20,6 @@ from papertune.methods import (
     trainable_weights,
 )
 from papertune.models import load_model
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 IDS = torch.arange(3, 23).reshape(2, 10)
 VARIANTS = {
@@ -177,7 +178,7 @@ def test_an_adapter_for_other_layers(adapter, own_tiny_model):
     folder, _ = adapter
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["query_key_value"]}))
-    with pytest.raises(ModelError, match="the adapter does not fit the base model: .*query_key_value"):
+    with pytest.raises(ModelError, match=r"the adapter does not fit the base model: .*query_key_value"):
         load_adapter(own_tiny_model, folder)
 
 

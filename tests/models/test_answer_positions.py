@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
+
 from papertune.errors import ModelError
 from papertune.models import answer_positions, output_layer
-from torch import nn
 
 
 class Wrapper(nn.Module):

@@ -6,10 +6,11 @@ import shutil
 import huggingface_hub
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from papertune.errors import ModelError
 from papertune.models import base as base_module
 from papertune.models import choose_device, choose_dtype, find_base, load_model
-from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture

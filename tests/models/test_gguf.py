@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+
 from papertune.config import EncodingSpec
 from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError
@@ -132,7 +133,7 @@ def test_a_conversion_that_was_killed_is_done_again(tmp_path, monkeypatch):
     leftover.mkdir()
     (leftover / "half").touch()
     file.write_bytes(b"no gguf, but the leftover goes first")
-    with pytest.raises(ModelError, match="transformers cannot read this .gguf file"):
+    with pytest.raises(ModelError, match=r"transformers cannot read this \.gguf file"):
         cache.converted_gguf(file, "0123456789ab")
     assert not leftover.exists()
 

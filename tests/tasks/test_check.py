@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from papertune.config import load_recipe
 from papertune.errors import TableError
 from papertune.tables import read_table
@@ -66,7 +67,8 @@ def test_a_good_table():
         (
             without("title"),
             [
-                'list of rows has no column "title", which table.document names. It has: uuid, abstract, label, Keywords.'
+                'list of rows has no column "title", which table.document names. '
+                "It has: uuid, abstract, label, Keywords."
             ],
         ),
         (
@@ -205,7 +207,8 @@ def test_an_instruction_table():
     assert found.problems == []
     assert found.warnings == [
         'list of rows, row 1, column "input": 2 cells are the same as in another row (this is the first).',
-        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, or 1.0 for 1) (this is the first).',
+        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, or 1.0 for 1) '
+        "(this is the first).",
     ]
     assert found.label_counts == {"label": {"1": 1, "0": 1}}
 
@@ -220,7 +223,8 @@ def test_an_instruction_table():
         ),
         (
             {"output": "yes"},
-            'column "output": "yes" is not one of the 2 labels (1, 0). Correct the cell, or add the label to columns.label.labels.',
+            'column "output": "yes" is not one of the 2 labels (1, 0). '
+            "Correct the cell, or add the label to columns.label.labels.",
         ),
         *(
             ({"history": cell}, 'column "history": not a list of [question, answer] pairs. Correct or empty the cell.')

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from papertune.tasks import clean_keywords, join_keywords, split_keywords
 
 

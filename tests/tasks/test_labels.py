@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from papertune.tasks import balanced_weights, nearest_label, read_label
 from sklearn.utils.class_weight import compute_class_weight
+
+from papertune.tasks import balanced_weights, nearest_label, read_label
 
 
 @pytest.mark.parametrize(

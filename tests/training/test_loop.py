@@ -80,7 +80,9 @@ def assert_same_weights(got, expected, **tolerance):
 
 def assert_same_checkpoints(one, other):
     """Compare adapter, optimizer and schedule of two checkpoints bit for bit."""
-    assert_same_weights(load_file(one / "adapter_model.safetensors"), load_file(other / "adapter_model.safetensors"), rtol=0, atol=0)
+    assert_same_weights(
+        load_file(one / "adapter_model.safetensors"), load_file(other / "adapter_model.safetensors"), rtol=0, atol=0
+    )
     first, second = (torch.load(folder / "optimizer.pt", weights_only=True) for folder in (one, other))
     assert first["param_groups"] == second["param_groups"]
     for index, state in first["state"].items():
@@ -175,7 +177,7 @@ def test_resumed_is_uninterrupted(train, uninterrupted, last, tmp_path):
 
 
 def test_a_checkpoint_that_was_cut_off_is_passed_over(train, uninterrupted, tmp_path):
-    whole, metrics, weights = uninterrupted
+    whole, _, weights = uninterrupted
     again = shutil.copytree(whole, tmp_path / "again")
     for step in (5, 6):
         (again / f"checkpoint-{step}" / "complete").unlink()
@@ -194,7 +196,7 @@ def test_without_a_checkpoint_to_go_on_from_a_resume_begins(train, uninterrupted
 
 
 def test_a_new_training_does_not_mix_with_the_old_one(train, uninterrupted, tmp_path):
-    whole, metrics, weights = uninterrupted
+    whole, _, _ = uninterrupted
     shutil.copytree(whole, tmp_path / "again")
     shutil.copy(tmp_path / "whole.jsonl", tmp_path / "again.jsonl")
     train("again", rows=11, spec=RESUMED | {"keep_checkpoints": 1, "epochs": 1})
@@ -300,7 +302,13 @@ class Kill:
 
 @pytest.mark.parametrize(
     ("step", "number", "save_steps"),
-    [(1, signal.SIGTERM, 0), (1, signal.SIGTERM, 1), (3, signal.SIGINT, 0), (3, signal.SIGTERM, 1), (6, signal.SIGTERM, 4)],
+    [
+        (1, signal.SIGTERM, 0),
+        (1, signal.SIGTERM, 1),
+        (3, signal.SIGINT, 0),
+        (3, signal.SIGTERM, 1),
+        (6, signal.SIGTERM, 4),
+    ],
 )
 def test_a_signal_writes_a_checkpoint_and_ends_the_training(train, uninterrupted, step, number, save_steps):
     whole, metrics, weights = uninterrupted
@@ -385,7 +393,13 @@ def test_bfloat16_learns_in_float32(train, make_model, method):
             outputs.append(model(input_ids=ids).logits)
         return {"score": 1.0}
 
-    result = train(rows=24, method=method, spec={"epochs": 4, "learning_rate": 1e-2}, compute_dtype=torch.bfloat16, dev_score=dev_score)
+    result = train(
+        rows=24,
+        method=method,
+        spec={"epochs": 4, "learning_rate": 1e-2},
+        compute_dtype=torch.bfloat16,
+        dev_score=dev_score,
+    )
     assert result.steps == 48
     learnt = train.learnt()
     assert {tensor.dtype for tensor in learnt.values()} == {torch.float32}

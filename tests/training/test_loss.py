@@ -65,7 +65,9 @@ def test_gradients_are_those_of_the_examples(own_tiny_model):
     slow = gradients(sum(slow_loss(own_tiny_model, row) for row in rows))
     fast = gradients(fast_loss(own_tiny_model, rows))
     for name, gradient in slow.items():
-        torch.testing.assert_close(fast[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            fast[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_collate_by_hand():
@@ -104,7 +106,14 @@ def encoder(tiny_tokenizer):
 
 def test_examples_become_rows(encoder):
     prompt = Prompt("", "the heart", "\n\nQ")
-    answers = [("label", "1"), ("label", "0"), ("label", "0"), ("code", "12"), ("words", "3"), ("Keywords", "heart; paper")]
+    answers = [
+        ("label", "1"),
+        ("label", "0"),
+        ("label", "0"),
+        ("code", "12"),
+        ("words", "3"),
+        ("Keywords", "heart; paper"),
+    ]
     encoded = encode_examples([Example(0, column, prompt, answer) for column, answer in answers], COLUMNS, encoder)
     ids = encoder.encode(prompt).ids
     one, zero = (encoder.encode_text(text)[0] for text in "10")

@@ -8,10 +8,10 @@ from typing import Any
 from papertune.api.run import Run, load_run
 from papertune.config import LoraMethod, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
-from papertune.errors import OutputError, RecipeError
+from papertune.errors import OutputError, RecipeError, RunError
 from papertune.methods import check_adapter, load_adapter, trainable_weights
 from papertune.models import find_base, load_model
-from papertune.runs import Manifest, RunDirectory
+from papertune.runs import Manifest, RunDirectory, check_new_folder
 
 
 def adopt(
@@ -49,10 +49,12 @@ def adopt(
     chosen = load_recipe(recipe, overrides)
     if not isinstance(chosen.method, LoraMethod):
         raise RecipeError(f'method.kind is "{chosen.method.kind}", but {source} is a LoRA adapter. Set it to "lora".')
-    chosen = load_recipe(chosen, [f"method.rank={config['r']}", f"method.alpha={config['lora_alpha']}"])
+    try:
+        chosen = load_recipe(chosen, [f"method.rank={config['r']}", f"method.alpha={config['lora_alpha']}"])
+    except KeyError as error:
+        raise RunError(f"{source / 'adapter_config.json'} has no {error}, so it is no LoRA adapter's.") from None
     directory = RunDirectory(Path(output))
-    if directory.path.exists() and (not directory.path.is_dir() or any(directory.path.iterdir())):
-        raise OutputError(f"{directory.path} exists and is not empty. Choose a new folder.")
+    check_new_folder(directory.path)
     found = find_base(chosen.model, None if base is None else Path(base))
     model, tokenizer = load_model(found, device=device)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from papertune.evaluation.baselines import majority, tfidf_keywords, tfidf_logis
 from papertune.evaluation.report import ColumnReport, Contestant, Report, SampleCell, SampleRow, write_report
 from papertune.inference.predict import Tick, predict_rows
 from papertune.models import Precision
+from papertune.runs import check_place
 from papertune.tables import Table, read_table
 from papertune.tasks import RowReader, answer_text, check_table, split_keywords
 
@@ -57,7 +59,8 @@ def evaluate(
         OutputError: If a report is there already, or the folder cannot be written.
     """
     folder = Path(report)
-    if (folder / "report.json").exists() and not overwrite:
+    check_place(folder)
+    if any((folder / name).exists() for name in ("report.json", "report.html")) and not overwrite:
         raise OutputError(f"{folder} holds a report already. Add --overwrite to replace it, or choose another folder.")
     documents = read_table(table)
     recipe = run.recipe
@@ -121,23 +124,36 @@ def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
     key = recipe.table.id
     if key is None or key not in documents.columns or key not in truth.columns:
         raise TableError(f'{truth.source} can only be matched by an id column, and "{key}" is not in both tables.')
-    where = {value: row for row, value in enumerate(truth.frame[key])}
+    where = _rows_by_id(truth, key)
     missing = [row for row, value in enumerate(documents.frame[key]) if value not in where]
     if missing:
         raise TableError(
             f'{documents.where(missing[0], key)}: the id "{documents.frame[key][missing[0]]}" is not in {truth.source} '
             f"({len(missing):,} rows have none there)."
         )
-    ordered = truth.frame[[where[value] for value in documents.frame[key]]]
+    ordered = truth.take([where[value] for value in documents.frame[key]])
     names = [name for name in recipe.columns if name in truth.columns]
-    return Table(documents.frame.with_columns([ordered[name] for name in names]), truth.source)
+    # It is called by the truth's name and rows, since only its cells are still to be checked.
+    return replace(ordered, frame=documents.frame.with_columns([ordered.frame[name] for name in names]))
+
+
+def _rows_by_id(table: Table, key: str) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for row, value in enumerate(table.frame[key]):
+        if value in rows:
+            raise TableError(
+                f'{table.where(row, key)}: the id "{value}" stands already at {table.where(rows[value])}. '
+                "Make ids unique."
+            )
+        rows[value] = row
+    return rows
 
 
 def _align(predicted: Table, given: Table, recipe: Recipe) -> Table:
     """Put a predicted table's rows into the order of the table that it is about."""
     key = recipe.table.id
     if key is not None and key in predicted.columns and key in given.columns:
-        where = {value: row for row, value in enumerate(predicted.frame[key])}
+        where = _rows_by_id(predicted, key)
         missing = [row for row, value in enumerate(given.frame[key]) if value not in where]
         if missing:
             raise TableError(f'{predicted.source} has no row with the id "{given.frame[key][missing[0]]}".')

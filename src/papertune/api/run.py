@@ -13,9 +13,9 @@ from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, choose_columns, empty_cells
 from papertune.inference.predict import Predicted, Tick, predict_rows
-from papertune.inference.predictor import Predictor
+from papertune.inference.predictor import Plan, Predictor
 from papertune.models import Base, Precision, find_base
-from papertune.runs import Manifest, RunDirectory, library_versions
+from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
 from papertune.tasks import RowReader, check_table
 
@@ -76,9 +76,14 @@ class Run:
         read, reader = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
         predictor = self.predictor(precision)
-        plan = predictor.plan(reader, range(len(read)))
+        plan = self._plan(predictor, read, reader)
         output = build_output(read, self.recipe, predict_rows(predictor, reader, plan).values, chosen)
-        return output.to_pandas() if type(table).__module__.partition(".")[0] == "pandas" else output
+        self._warn_of_empty_cells(output, read.source)
+        if type(table).__module__.partition(".")[0] != "pandas":
+            return output
+        as_pandas = output.to_pandas()
+        as_pandas.index = table.index  # so that `table["label"] = ...` puts each cell beside its paper
+        return as_pandas
 
     def predict_file(
         self,
@@ -115,13 +120,7 @@ class Run:
         going_on = path.with_name(f"{path.name}.journal").exists()
         check_output(path, overwrite=overwrite or going_on)
         predictor = self.predictor(precision)
-        plan = predictor.plan(reader, range(len(read)))
-        if plan.shortened:
-            _warn(
-                read,
-                plan.shortened,
-                f"more than {predictor.encoder.max_prompt_tokens} tokens; only the beginning is read",
-            )
+        plan = self._plan(predictor, read, reader)
         options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]
         fingerprint = _fingerprint(self.directory.weights_checksum(), read.checksum(), options)
         with Journal(path, fingerprint, len(plan.batches)) as journal:
@@ -131,9 +130,7 @@ class Run:
             predicted = predict_rows(predictor, reader, plan, journal=journal, tick=tick)
             frame = build_output(read, self.recipe, predicted.values, chosen)
             self._write(frame, path, journal, overwrite=overwrite)
-        for name, count in empty_cells(frame, self.recipe).items():
-            why = "below abstain_below" if self.recipe.columns[name].kind == "label" else "the model named none"
-            warnings.warn(f'{path}: {count:,} cells of "{name}" are empty ({why}).', PapertuneWarning, stacklevel=2)
+        self._warn_of_empty_cells(frame, str(path))
         return predicted
 
     def predictor(self, precision: Precision = "auto") -> Predictor:
@@ -167,8 +164,7 @@ class Run:
             OutputError: If the folder exists and is not empty, or cannot be written.
         """
         path = Path(folder)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OutputError(f"{path} exists and is not empty. Choose a new folder.")
+        check_new_folder(path)
         model, tokenizer = self.load(precision)
         try:
             model.save_pretrained(path)
@@ -201,6 +197,25 @@ class Run:
         findings.raise_problems(read)
         return read, RowReader(read, self.recipe)
 
+    def _plan(self, predictor: Predictor, read: Table, reader: RowReader) -> Plan:
+        plan = predictor.plan(reader, range(len(read)))
+        if plan.shortened:
+            count = "1 document has" if len(plan.shortened) == 1 else f"{len(plan.shortened):,} documents have"
+            warnings.warn(
+                f"{read.where(min(plan.shortened))}: {count} more than {predictor.encoder.max_prompt_tokens} tokens; "
+                "only the beginning is read (this is the first).",
+                PapertuneWarning,
+                stacklevel=3,
+            )
+        return plan
+
+    def _warn_of_empty_cells(self, frame: Any, where: str) -> None:
+        for name, count in empty_cells(frame, self.recipe).items():
+            why = "below abstain_below" if self.recipe.columns[name].kind == "label" else "the model named none"
+            cells = "1 cell" if count == 1 else f"{count:,} cells"
+            verb = "is" if count == 1 else "are"
+            warnings.warn(f'{where}: {cells} of "{name}" {verb} empty ({why}).', PapertuneWarning, stacklevel=3)
+
     def _write(self, frame: Any, path: Path, journal: Journal, *, overwrite: bool) -> None:
         if path.exists() and not overwrite:
             # Ours from before a kill, or somebody's file that appeared meanwhile?
@@ -222,8 +237,3 @@ def _fingerprint(weights: str, table: str, options: Sequence[Any]) -> str:
     versions = library_versions()
     kept = {name: versions.get(name) for name in ("papertune", "torch", "transformers", "tokenizers")}
     return hashlib.sha256(json.dumps([weights, table, list(options), kept]).encode()).hexdigest()
-
-
-def _warn(table: Table, rows: Sequence[int], what: str) -> None:
-    count = "1 document has" if len(rows) == 1 else f"{len(rows):,} documents have"
-    warnings.warn(f"{table.where(min(rows))}: {count} {what} (this is the first).", PapertuneWarning, stacklevel=3)

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 
 from papertune.api.run import Run, load_run
-from papertune.config import FullMethod, LabelColumn, LoraMethod, Recipe, load_recipe
+from papertune.config import FullMethod, LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, RecipeError, TableError, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
-from papertune.methods import build_trainable, checkpoint_activations, save_weights, trainable_weights
-from papertune.models import choose_device, choose_dtype, find_base, load_model
-from papertune.runs import Manifest, RunDirectory, TableNote
+from papertune.methods import build_trainable, check_adapter, checkpoint_activations, save_weights, trainable_weights
+from papertune.models import Base, choose_device, choose_dtype, find_base, load_model
+from papertune.runs import Manifest, RunDirectory, TableNote, TrainingPlan
 from papertune.tables import Table, read_table
-from papertune.tasks import check_table, training_examples
+from papertune.tasks import Example, check_table, training_examples
 from papertune.training import Progress, encode_examples, fit
 
 
@@ -28,7 +28,6 @@ from papertune.training import Progress, encode_examples, fit
 class _Data:
     train: list[Table]
     dev: list[Table]
-    label_counts: dict[str, dict[str, int]]
 
 
 def train(
@@ -69,19 +68,25 @@ def train(
         RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible.
         TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
     """
-    chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
+    chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     directory = RunDirectory(Path(output))
-    if resume and directory.is_complete:
-        tell(f"{directory.path} is finished already")
-        return load_run(directory.path, device=device, base=base)
     data = _read(tables, dev, dev_fraction, chosen)
     notes = [TableNote(table.source, len(table), table.checksum()) for table in data.train]
-    directory.begin(chosen, notes, resume=resume)
-
-    found = find_base(chosen.model, None if base is None else Path(base))
     place = choose_device(device)
-    compute_dtype = choose_dtype(chosen.training.precision, place)
+    found = find_base(chosen.model, None if base is None else Path(base))
+    start = _start(chosen, found)
+    plan = TrainingPlan(
+        recipe=dump_recipe(chosen),
+        tables=[note.checksum for note in notes],
+        dev=[table.checksum() for table in data.dev],
+        base=found.checksum,
+    )
+    directory.check_free(plan, resume=resume)
+    if directory.is_complete:
+        tell(f"{directory.path} is finished already")
+        return load_run(directory.path, device=device, base=base)
     tell(f"loading {chosen.model}")
+    compute_dtype = choose_dtype(chosen.training.precision, place)
     whole = isinstance(chosen.method, FullMethod)
     model, tokenizer = load_model(found, precision="fp32" if whole else _precision(compute_dtype), device=place)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
@@ -94,7 +99,7 @@ def train(
             PapertuneWarning,
             stacklevel=2,
         )
-    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=_start(chosen))
+    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=start)
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
     learnt, total = trainable_weights(model)
@@ -102,6 +107,7 @@ def train(
         f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}"
     )
 
+    directory.begin(plan)
     begun = time.monotonic()
     result = fit(
         model,
@@ -132,7 +138,7 @@ def train(
         base_name=chosen.model,
         base_checksum=found.checksum,
         tables=notes,
-        label_counts=data.label_counts,
+        label_counts=_count_labels(examples, chosen),
         examples=len(examples),
         steps=result.steps,
         seconds=round(time.monotonic() - begun, 1),
@@ -160,17 +166,11 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> _Data:
     train_tables = [t if isinstance(t, Table) else read_table(t) for t in (tables if many else [tables])]
     dev_tables = [] if dev is None else [dev if isinstance(dev, Table) else read_table(dev)]
     problems: list[str] = []
-    counts: dict[str, dict[str, int]] = {}
-    for index, table in enumerate([*train_tables, *dev_tables]):
+    for table in [*train_tables, *dev_tables]:
         findings = check_table(table, recipe, "train")
         problems += findings.problems
         for warning in findings.warnings:
             warnings.warn(warning, PapertuneWarning, stacklevel=3)
-        if index < len(train_tables):
-            for name, labels in findings.label_counts.items():
-                total = counts.setdefault(name, {})
-                for label, count in labels.items():
-                    total[label] = total.get(label, 0) + count
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
     learnt = {example.column for table in train_tables for example in training_examples(table, recipe)}
@@ -188,17 +188,57 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> _Data:
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
     limit = recipe.training.dev_rows
     dev_tables = [t if len(t) <= limit else t.split(limit / len(t), recipe.training.seed)[1] for t in dev_tables]
-    return _Data(train_tables, dev_tables, counts)
+    if dev_tables and not any(True for table in dev_tables for _ in training_examples(table, recipe)):
+        sources = ", ".join(dict.fromkeys(table.source for table in dev_tables))
+        raise TableError(
+            f"the dev rows of {sources} have no answer in {', '.join(recipe.columns)}, so nothing can be scored. "
+            "Choose other rows, or train without them."
+        )
+    return _Data(train_tables, dev_tables)
 
 
-def _start(recipe: Recipe) -> Path | None:
+def _count_labels(examples: Sequence[Example], recipe: Recipe) -> dict[str, dict[str, int]]:
+    counts = {
+        name: dict.fromkeys(column.labels, 0)
+        for name, column in recipe.columns.items()
+        if isinstance(column, LabelColumn)
+    }
+    for example in examples:
+        if example.column in counts:
+            counts[example.column][example.answer] += 1
+    return counts
+
+
+def _like_its_start(recipe: Recipe) -> Recipe:
+    """Give the recipe with the rank and alpha of the adapter that it starts from, so that it tells the truth."""
+    method = recipe.method
+    if not isinstance(method, LoraMethod) or method.start_from is None:
+        return recipe
+    start = RunDirectory(Path(method.start_from))
+    start.read()
+    if not start.adapter.is_dir():
+        raise RecipeError(
+            f"method.start_from: {start.path} holds a whole model, not an adapter. Give {start.model} as model instead."
+        )
+    config = check_adapter(start.adapter)
+    taken = {"rank": config.get("r"), "alpha": config.get("lora_alpha")}
+    for key, value in taken.items():
+        if key in method.model_fields_set and getattr(method, key) != value:
+            raise RecipeError(
+                f"method.{key} is {getattr(method, key)}, but the adapter of {start.path} has {value}. Leave it out."
+            )
+    return load_recipe(recipe, [f"method.{key}={value}" for key, value in taken.items()])
+
+
+def _start(recipe: Recipe, base: Base) -> Path | None:
     if not isinstance(recipe.method, LoraMethod) or recipe.method.start_from is None:
         return None
     start = RunDirectory(Path(recipe.method.start_from))
     _, manifest = start.read()
-    if not start.adapter.is_dir() or manifest.base_name != recipe.model:
+    if manifest.base_checksum != base.checksum and None not in (manifest.base_checksum, base.checksum):
         raise RecipeError(
-            f"method.start_from: {start.path} is not an adapter run on {recipe.model} (it is on {manifest.base_name})."
+            f"method.start_from: {start.path} was trained on {manifest.base_name}, whose weights are not those of "
+            f"{base.location}. Name the same model."
         )
     return start.adapter
 

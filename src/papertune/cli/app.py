@@ -8,6 +8,9 @@ import typer
 
 from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped
 
+# 128 + SIGINT, as shells have it.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="papertune",
     help="Fine-tune a language model on a table of papers and fill in its columns.",
@@ -34,9 +37,10 @@ def main() -> None:
     except TrainingStopped as stopped:
         _say(str(stopped))
         sys.exit(128 + stopped.signal)
-    except KeyboardInterrupt:
-        _say("stopped; what is finished is kept, and the same command goes on")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C
+            _say("stopped; what is finished is kept, and the same command goes on")
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nobody is left to tell
         sys.exit(1)

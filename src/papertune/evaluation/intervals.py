@@ -1,9 +1,11 @@
-"""Percentile-bootstrap intervals: how far a score could have come out otherwise with other papers.
+"""95 percent intervals: how far a score could have come out otherwise with other papers.
 
-Rows are drawn with replacement, as many as there are, and the score is taken again (Efron and Tibshirani 1993,
-"An Introduction to the Bootstrap", chapter 13). The seed is fixed, so the same rows give the same interval.
+A share of rows (accuracy) has Wilson's score interval, which stays honest at 0 and 1. Other scores have the percentile
+bootstrap: rows are drawn with replacement, as many as there are, and the score is taken again (Efron and Tibshirani
+1993, "An Introduction to the Bootstrap", chapter 13). The seed is fixed: the same rows give the same interval.
 
-A score of exactly 0 or 1 gets an interval of no width, since every resample has it too: read that as "too few rows".
+A bootstrapped score of exactly 0 or 1 gets an interval of no width, since every resample has it too: read that as "too
+few rows".
 """
 
 from collections.abc import Callable
@@ -35,6 +37,19 @@ class Interval:
     def overlaps(self, other: "Interval") -> bool:
         """Tell whether the two ranges have a point in common."""
         return self.low <= other.high and other.low <= self.high
+
+
+def share_interval(hits: int, rows: int) -> Interval:
+    """Give the interval of a share of rows (Wilson 1927, JASA 22, pages 209 to 212).
+
+    Args:
+        hits: Rows that count.
+        rows: All rows, at least one.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, rows).proportion_ci(COVERAGE, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
 
 
 def mean_interval(values: NDArray[np.float64]) -> Interval:

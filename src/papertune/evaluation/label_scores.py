@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.evaluation.intervals import Interval, counted_interval
+from papertune.evaluation.intervals import Interval, counted_interval, share_interval
 
 # How far the probabilities of a row may be from adding up to 1: sums of bfloat16 or of rounded table cells.
 SUM_TOLERANCE = 1e-2
@@ -41,7 +41,7 @@ class LabelScores:
         rows: How many rows were scored.
         labels: The label set, in the order of `per_label` and of both axes of `confusion`.
         accuracy: Share of the rows with the right label; an empty prediction is wrong.
-        accuracy_interval: Its 95 percent bootstrap interval.
+        accuracy_interval: Its 95 percent interval (Wilson's).
         macro_f1: Plain mean of F1 over the whole label set; see `score_labels`.
         macro_f1_interval: Its 95 percent bootstrap interval.
         per_label: Precision, recall, F1 and support of each label.
@@ -163,22 +163,20 @@ def _as_probabilities(probabilities: NDArray[np.floating[Any]], rows: int, label
 
 
 def _intervals(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> tuple[Interval, Interval]:
-    """Give the intervals of accuracy and of macro F1, resampling the confusion matrix instead of the rows."""
+    """Give the intervals of accuracy and of macro F1, the latter resampling the confusion matrix, not the rows."""
     pairs = Counter(zip(truth, predicted, strict=True))
     occurrences = np.array(list(pairs.values()), dtype=np.int64)  # (kinds,)
     true_of = np.array([[wanted == label for label in labels] for wanted, _ in pairs], dtype=np.float64)
     given_of = np.array([[given == label for label in labels] for _, given in pairs], dtype=np.float64)
     hit_of = true_of * given_of  # all three (kinds, labels)
 
-    def accuracy(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(counts @ hit_of.sum(axis=1) / len(truth), dtype=np.float64)
-
     def macro_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
         # F1 = 2 hits / (rows with the label + rows given the label); 0 hits divided by at least 1 is the 0 we want.
         named = counts @ (true_of + given_of)  # (resamples, labels)
         return np.asarray((2 * (counts @ hit_of) / np.maximum(named, 1)).mean(axis=1), dtype=np.float64)
 
-    return counted_interval(occurrences, accuracy), counted_interval(occurrences, macro_f1)
+    hits = sum(count for (wanted, given), count in pairs.items() if wanted == given)
+    return share_interval(hits, len(truth)), counted_interval(occurrences, macro_f1)
 
 
 def _auc(true_ids: NDArray[np.int64], shares: NDArray[np.float64]) -> float | None:

@@ -60,6 +60,12 @@ class Engine:
         self.model = model
         self.device = next(model.parameters()).device
         self._float_mask = model.config._attn_implementation == "eager"
+        config = model.config.get_text_config()
+        layer_types = getattr(config, "layer_types", None)
+        self._mixes_layers = layer_types is not None
+        # Layers that only see so many tokens back (Gemma, Mistral).
+        slides = layer_types is None or "sliding_attention" in layer_types
+        self._window: int | None = getattr(config, "sliding_window", None) if slides else None
 
     @torch.inference_mode()
     def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
@@ -78,7 +84,8 @@ class Engine:
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         ids = pad_right(prompts, 0).to(self.device)
         rows = torch.arange(len(prompts), device=self.device)
-        cache = DynamicCache(config=self.model.config)
+        # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
+        cache = DynamicCache() if self._window else DynamicCache(config=self.model.config)
         with answer_positions(self.model, rows, lengths - 1):
             output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
         visible = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
@@ -91,7 +98,9 @@ class Engine:
         ids = pad_right(suffixes, 0).to(self.device)
         offsets = torch.arange(ids.shape[1], device=self.device)
         real = offsets < added[:, None]  # (batch, new)
-        earlier = (offsets[None, :] <= offsets[:, None])[None] & real[:, None, :]  # (batch, new, new)
+        # Padding sees itself, or nothing might be left for it to see, and its values would be NaN.
+        itself = offsets[None, :] == offsets[:, None]
+        earlier = (offsets[None, :] <= offsets[:, None])[None] & (real[:, None, :] | itself)  # (batch, new, new)
         rows = torch.arange(len(suffixes), device=self.device)
         with answer_positions(self.model, rows, added - 1):
             output = self._behind(state, ids, earlier, state.lengths[:, None] + offsets)
@@ -124,9 +133,12 @@ class Engine:
         """Run tokens behind a cache; `sees` is about the new tokens among themselves, (batch, new, new)."""
         old = state.visible[:, None, :].expand(-1, ids.shape[1], -1)
         visible = torch.cat([old, sees], dim=2)[:, None]  # (batch, 1, new, seq + new)
-        mask = visible
-        if self._float_mask:
-            mask = torch.zeros(visible.shape, device=self.device).masked_fill_(~visible, torch.finfo(torch.float16).min)
+        mask: Any = self._form(visible)
+        if self._window:
+            keys = torch.cat([state.visible.cumsum(dim=1) - 1, positions], dim=1)  # the place of each key in its row
+            near = positions[:, :, None] - keys[:, None, :] < self._window  # (batch, new, seq + new)
+            sliding = self._form(visible & near[:, None])
+            mask = {"full_attention": mask, "sliding_attention": sliding} if self._mixes_layers else sliding
         return self.model(
             input_ids=ids,
             attention_mask=mask,
@@ -134,3 +146,9 @@ class Engine:
             past_key_values=state.cache,
             use_cache=True,
         )
+
+    def _form(self, visible: Tensor) -> Tensor:
+        """Give a mask in the form that the model's attention takes."""
+        if not self._float_mask:
+            return visible
+        return torch.zeros(visible.shape, device=self.device).masked_fill_(~visible, torch.finfo(torch.float16).min)

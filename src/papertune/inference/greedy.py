@@ -29,7 +29,7 @@ def greedy(
     answers: list[list[int]] = [[] for _ in range(len(state.lengths))]
     alive = list(range(len(answers)))
     for step in range(max_new_tokens):
-        logits = state.last_logits.float()
+        logits = state.last_logits.to(torch.float32, copy=True)  # a fork may share them
         forbidden = [forbid(answers[row]) if forbid else () for row in alive]
         for index, ids in enumerate(forbidden):
             if ids:

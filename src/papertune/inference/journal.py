@@ -13,6 +13,7 @@ prediction writes the same bytes. A lock keeps a second writer out.
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,8 @@ from filelock import FileLock, Timeout
 
 from papertune.errors import OutputError
 from papertune.inference.predictor import Value
+
+_HEADER = b'{"fingerprint": '
 
 BatchValues = dict[str, list[Value | None]]
 
@@ -67,23 +70,23 @@ class Journal:
             if not whole:
                 self._append({"fingerprint": self._fingerprint, "batches": self._batches}, durable=True)
         except OSError as error:
-            self._lock.release()
+            self._give_up()
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}.") from error
         except BaseException:
-            self._lock.release()
+            self._give_up()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close and unlock; the journal stays until `remove`."""
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # on a full disk, what `_append` has told already: it tries to write the rest again
+                self._stream.close()
         self._lock.release()
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all batches are finished."""
-        return len(self.finished) == self._batches
+    def _give_up(self) -> None:
+        Path(self._lock.lock_file).unlink(missing_ok=True)  # nothing has been begun
+        self.__exit__()
 
     def begin(self, batch: int, rows: Sequence[int]) -> None:
         """Note that a batch goes into the model."""
@@ -120,6 +123,11 @@ class Journal:
         whole = 0
         with self.path.open("rb") as stream:
             for number, line in enumerate(stream):
+                if number == 0 and not line.startswith(_HEADER[: len(line)]):
+                    raise OutputError(
+                        f"{self.path} is no journal of papertune, but has the name that this prediction's must have. "
+                        "Move it away, or choose another output."
+                    )
                 if not line.endswith(b"\n"):
                     break
                 try:

@@ -37,8 +37,13 @@ def choose_columns(
     if columns is None:
         return [identity or ROW, *filled, *given]
     if columns == "all":
-        kept = [name for name in table.columns if name not in recipe.columns]
-        return list(dict.fromkeys([*kept, *filled, *given]))
+        # A column of an earlier prediction gives way to what is filled in now under its name.
+        kept = [name for name in table.columns if name not in {*recipe.columns, *filled, *given}]
+        return [*kept, *filled, *given]
+    if isinstance(columns, str):
+        columns = [columns]
+    if not columns:
+        raise TableError("--columns: no column is named. Name some, or leave it out.")
     known = [*table.columns, *filled, *given, ROW]
     for name in columns:
         if name not in known:

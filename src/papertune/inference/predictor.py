@@ -81,7 +81,7 @@ class Predictor:
         """
         values: dict[str, list[Value | None]] = {name: [None] * len(rows) for name in self.recipe.columns}
         asked = [tuple(reader.asked(row)) for row in rows]
-        for names in sorted(set(asked)):
+        for names in sorted(set(asked) - {()}):
             members = [index for index, each in enumerate(asked) if each == names]
             prompts = {
                 name: [self.encoder.encode(reader.prompt(rows[index], name)).ids for index in members] for name in names

@@ -82,34 +82,45 @@ def _lora(model: Any, method: LoraMethod, start: Path | None) -> Any:
 
     if start is not None:
         return load_adapter(model, start, trainable=True)
-    if method.targets != "all-linear":
-        names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        unknown = [target for target in method.targets if target not in names]
-        if unknown:
-            raise ModelError(
-                f"method.targets names {', '.join(unknown)}, but the model has no such linear layer. It has: "
-                f'{", ".join(sorted(names))}. Or use "all-linear".'
-            )
+    known = _linear_names(model)
+    targets = known if method.targets == "all-linear" else list(method.targets)
+    if unknown := [target for target in targets if target not in known]:
+        raise ModelError(
+            f"method.targets names {', '.join(unknown)}, but the model has no such linear layer. It has: "
+            f'{", ".join(known)}. Or use "all-linear".'
+        )
+    last: dict[str, Any] = {}
+    if method.layers is not None:
+        path, layers = _decoder_layers(model)
+        chosen = _last(layers, method.layers)
+        last = {"layers_to_transform": list(chosen), "layers_pattern": path.rsplit(".", 1)[-1]}
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=method.rank,
         lora_alpha=method.alpha,
         lora_dropout=method.dropout,
-        target_modules="all-linear" if method.targets == "all-linear" else list(method.targets),
+        target_modules=targets,
         use_rslora=method.rslora,
         use_dora=method.dora,
+        **last,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by names that transformers is renaming
         return get_peft_model(model, config, autocast_adapter_dtype=True)
 
 
+def _linear_names(model: Any) -> list[str]:
+    """Give the names of the model's linear layers, without their path; the output layer is none of them."""
+    output = model.get_output_embeddings()
+    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not output}
+    return sorted({name.rsplit(".", 1)[-1] for name in linear})
+
+
 def _freeze(model: Any, method: FreezeMethod) -> Any:
     path, layers = _decoder_layers(model)
-    if method.layers > len(layers):
-        raise ModelError(f"method.layers is {method.layers}, but the model has {len(layers)} layers.")
+    chosen = _last(layers, method.layers)
     model.requires_grad_(False)
-    for index in range(len(layers) - method.layers, len(layers)):
+    for index in chosen:
         for module in _chosen(layers[index], method, f"{path}.{index}"):
             module.float().requires_grad_(True)
     return model
@@ -124,6 +135,12 @@ def _chosen(layer: nn.Module, method: FreezeMethod, path: str) -> list[nn.Module
         direct = ", ".join(name for name, _ in layer.named_children())
         raise ModelError(f"method.modules names {', '.join(unknown)}, but {path} has no such part. It has: {direct}.")
     return [children[name] for name in method.modules]
+
+
+def _last(layers: nn.ModuleList, count: int) -> range:
+    if count > len(layers):
+        raise ModelError(f"method.layers is {count}, but the model has {len(layers)} layers.")
+    return range(len(layers) - count, len(layers))
 
 
 def _decoder_layers(model: Any) -> tuple[str, nn.ModuleList]:

@@ -130,7 +130,8 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model, args, train_dataset=rows, data_collator=partial(collate, pad_id=0), callbacks=callbacks)
         self.remove_callback(PrinterCallback)
         self.remove_callback(BarCallback)
-        self.loss_is_scaled_for_ga = True  # compute_loss divides by the examples of the whole optimizer step
+        # compute_loss divides by the examples of the whole optimizer step; the second name is that of older versions.
+        self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         self._label_tokens = [torch.tensor(tokens, device=args.device) for tokens in label_tokens]
         self._lengths = [len(row.ids) for row in rows]
         self._dev_score = dev_score

@@ -1,0 +1,192 @@
+import json
+import math
+
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+
+from papertune import OutputError, TableError, evaluate
+from papertune.evaluation.baselines import tfidf_keywords, tfidf_logistic
+from papertune.evaluation.keyword_scores import score_keywords
+from papertune.tasks import split_keywords
+
+
+@pytest.fixture(scope="module")
+def rows(papers):
+    return papers(12, 200)
+
+
+@pytest.fixture(scope="module")
+def predicted(run, rows):
+    return run.predict(rows, probabilities=True, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def report(run, rows, papers, tmp_path_factory):
+    """Give report.json of the run on labelled rows, with baselines."""
+    folder = tmp_path_factory.mktemp("reports") / "report"
+    evaluate(run, rows, folder, baselines=papers(16), precision="fp32")
+    return json.loads((folder / "report.json").read_text("utf-8"))
+
+
+def scores(report, column, contestant):
+    chosen = next(c for c in report["columns"] if c["name"] == column)
+    return next(c["scores"] for c in chosen["contestants"] if contestant in c["name"])
+
+
+def documents(rows):
+    return [f"title: {row['title']}\nabstract: {row['abstract']}" for row in rows]
+
+
+class TestNumbers:
+    def test_of_the_label_are_those_of_scikit_learn(self, report, rows, predicted):
+        truth, said = [row["label"] for row in rows], predicted["label"].to_list()
+        of_one = [float(cell) for cell in predicted["label_probability_1"]]
+        got = scores(report, "label", "fine-tuned")
+        assert got["rows"] == 12
+        assert got["accuracy"] == pytest.approx(accuracy_score(truth, said))
+        assert got["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro", zero_division=0))
+        assert got["auc"] == pytest.approx(roc_auc_score([label == "1" for label in truth], of_one), abs=1e-3)
+        assert got["log_loss"] == pytest.approx(log_loss(truth, [[1 - p, p] for p in of_one]), abs=1e-4)
+        assert got["confusion"] == [
+            [sum(t == a and s == b for t, s in zip(truth, said, strict=True)) for b in "10"] for a in "10"
+        ]
+        assert got["accuracy_interval"]["low"] <= got["accuracy"] <= got["accuracy_interval"]["high"]
+
+    def test_of_the_keywords_are_counted_by_hand(self, report, rows, predicted):
+        expected = score_keywords(
+            [split_keywords(row["Keywords"]) for row in rows],
+            [split_keywords(cell) for cell in predicted["Keywords"]],
+            documents(rows),
+        )
+        assert scores(report, "Keywords", "fine-tuned")["f1_at_5"] == pytest.approx(expected.f1_at_5)
+
+    def test_of_the_baselines(self, report, rows, papers):
+        learnt = papers(16)
+        truth = [row["label"] for row in rows]
+        said, probabilities = tfidf_logistic(
+            documents(learnt), [row["label"] for row in learnt], documents(rows), ["1", "0"]
+        )
+        tfidf = scores(report, "label", "TF-IDF + logistic regression")
+        assert tfidf["accuracy"] == pytest.approx(accuracy_score(truth, said))
+        of_true = [row["10".index(label)] for row, label in zip(probabilities.tolist(), truth, strict=True)]
+        assert tfidf["log_loss"] == pytest.approx(-sum(map(math.log, of_true)) / len(truth))
+        assert scores(report, "label", "majority")["accuracy"] == 0.5
+        lists = tfidf_keywords(documents(learnt), documents(rows))
+        expected = score_keywords([split_keywords(row["Keywords"]) for row in rows], lists, documents(rows))
+        assert scores(report, "Keywords", "TF-IDF")["f1_at_5"] == pytest.approx(expected.f1_at_5)
+
+    def test_the_run_is_told(self, report, run):
+        assert report["rows"] == 12
+        assert report["facts"]["method"] == "lora"
+        assert report["loss_curve"][0][0] == 1
+        assert {cell["column"] for sample in report["samples"] for cell in sample["cells"]} == {"label", "Keywords"}
+        assert all(sample["id"].startswith("p2") for sample in report["samples"])
+
+
+class TestTruthApart:
+    @pytest.fixture
+    def parted(self, rows):
+        documents = [{k: row[k] for k in ("uuid", "title", "abstract")} for row in rows]
+        truth = [{k: row[k] for k in ("uuid", "label", "Keywords")} for row in reversed(rows)]
+        return documents, truth
+
+    def test_is_matched_by_id(self, run, parted, report, tmp_path):
+        documents, truth = parted
+        extra = {"uuid": "not asked", "label": "1", "Keywords": "a"}
+        evaluate(run, documents, tmp_path / "report", truth=[*truth, extra], precision="fp32")
+        got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        for column in ("label", "Keywords"):
+            assert scores(got, column, "fine-tuned") == scores(report, column, "fine-tuned")
+
+    def test_that_lacks_a_row_is_refused(self, run, parted, tmp_path):
+        documents, truth = parted
+        with pytest.raises(TableError, match=r'the id "p211" is not in list of rows \(1 rows have none there\)'):
+            evaluate(run, documents, tmp_path / "report", truth=truth[1:])
+        assert not (tmp_path / "report").exists()
+
+    def test_with_an_id_twice_is_refused(self, run, parted, tmp_path):
+        documents, truth = parted
+        with pytest.raises(TableError, match=r'row 13, column "uuid": the id "p205" stands already at .*row 7'):
+            evaluate(run, documents, tmp_path / "report", truth=[*truth, truth[6]])
+
+    def test_a_wrong_label_is_named_where_it_stands(self, run, parted, tmp_path):
+        documents, truth = parted
+        truth[2]["label"] = "2"
+        with pytest.raises(TableError, match='row 3, column "label": "2" is not one of the 2 labels'):
+            evaluate(run, documents, tmp_path / "report", truth=truth)
+
+    def test_without_an_id_column_is_refused(self, run, parted, tmp_path):
+        documents, truth = parted
+        with pytest.raises(TableError, match="can only be matched by an id column"):
+            evaluate(run, documents, tmp_path / "report", truth=[{"label": row["label"]} for row in truth])
+
+
+class TestPredictionsOfAFile:
+    def test_score_as_the_model_does(self, run, rows, report, tmp_path, monkeypatch):
+        run.predict_file(rows, tmp_path / "said.csv", probabilities=True, precision="fp32")
+        monkeypatch.setattr(run, "predictor", None)  # not asked
+        evaluate(run, rows, tmp_path / "report", predictions=tmp_path / "said.csv")
+        got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        expected = scores(report, "label", "fine-tuned")
+        for key, value in scores(got, "label", "fine-tuned").items():
+            assert value == (pytest.approx(expected[key], abs=1e-5) if isinstance(value, float) else expected[key])
+        assert scores(got, "Keywords", "fine-tuned") == scores(report, "Keywords", "fine-tuned")
+
+    def test_in_another_order(self, run, rows, predicted, report, tmp_path):
+        evaluate(run, rows, tmp_path / "report", predictions=predicted.reverse().drop("label_probability_1"))
+        got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        label = scores(got, "label", "fine-tuned")
+        assert label["accuracy"] == scores(report, "label", "fine-tuned")["accuracy"]
+        assert label["auc"] is None  # half of the probabilities is none
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda rows: rows[1:], 'has no row with the id "p200"'),
+            (lambda rows: [*rows, rows[0]], 'the id "p200" stands already'),
+            (lambda rows: [{**row, "label": "yes"} for row in rows], '"yes" is none of the labels 1, 0'),
+            (lambda rows: [{**row, "label_probability_0": "high"} for row in rows], '"high" is no probability'),
+            (lambda rows: [{"uuid": row["uuid"]} for row in rows], "none of the run's columns"),
+            (lambda rows: [{"label": row["label"]} for row in rows[1:]], "has 11 rows, but list of rows has 12"),
+        ],
+    )
+    def test_that_do_not_fit_are_refused(self, run, rows, predicted, tmp_path, change, message):
+        with pytest.raises(TableError, match=message):
+            evaluate(run, rows, tmp_path / "report", predictions=change(predicted.to_dicts()))
+        assert not (tmp_path / "report").exists()
+
+    def test_an_empty_answer_is_an_abstention(self, run, rows, predicted, tmp_path):
+        said = [{**row, "label": ""} if n == 0 else row for n, row in enumerate(predicted.to_dicts())]
+        evaluate(run, rows, tmp_path / "report", predictions=said)
+        got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        assert scores(got, "label", "fine-tuned")["abstained"] == 1
+
+
+class TestFolder:
+    def test_a_report_that_is_there_stays(self, run, rows, predicted, tmp_path):
+        evaluate(run, rows, tmp_path, predictions=predicted)
+        before = (tmp_path / "report.json").read_bytes()
+        with pytest.raises(OutputError, match="holds a report already"):
+            evaluate(run, rows[:6], tmp_path, predictions=predicted)
+        assert (tmp_path / "report.json").read_bytes() == before
+        evaluate(run, rows[:6], tmp_path, predictions=predicted, overwrite=True)
+        assert json.loads((tmp_path / "report.json").read_text("utf-8"))["rows"] == 6
+
+    def test_a_place_that_cannot_be_is_told_before_the_work(self, run, rows, tmp_path, monkeypatch):
+        monkeypatch.setattr(run, "predictor", None)
+        (tmp_path / "file").write_text("")
+        for place in (tmp_path / "file", tmp_path / "file" / "report"):
+            with pytest.raises(OutputError, match="is not a folder"):
+                evaluate(run, rows, place)
+
+
+class TestNothingToScore:
+    def test_a_table_without_the_columns(self, run, rows, tmp_path):
+        with pytest.raises(TableError, match="none of the columns to learn"):
+            evaluate(run, [{k: row[k] for k in ("uuid", "title", "abstract")} for row in rows], tmp_path / "report")
+
+    def test_one_of_two_columns_is_enough(self, run, rows, tmp_path):
+        labelled = [{k: v for k, v in row.items() if k != "Keywords"} for row in rows]
+        evaluate(run, labelled, tmp_path / "report", precision="fp32")
+        got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        assert [column["name"] for column in got["columns"]] == ["label"]

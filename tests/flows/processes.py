@@ -1,0 +1,197 @@
+"""Commands in processes of their own that can be killed.
+
+A process that imports torch and transformers takes seconds to start. So a server imports them once, runs nothing, and
+forks a fresh process for each command (the start method "forkserver" of multiprocessing).
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "papertune.api.run",
+        "papertune.api.train",
+        "papertune.cli.commands",
+        "peft",
+        "polars",
+        "rich.progress",
+        "safetensors.torch",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.auto.tokenization_auto",
+        "transformers.models.llama.modeling_llama",
+        "transformers.trainer",
+        "xlsxwriter.exceptions",
+    ]
+)
+
+# Prompts are 60 to 130 tokens long, so a batch has 2 to 4 of them.
+BATCH_TOKENS = 270
+# The tiny model is so quick that a killer who waits its turn for the processor would come too late.
+SLOWED_BY_S = 0.02
+
+Patch = Callable[[], None]
+
+
+class Command:
+    """A running `papertune` command.
+
+    Args:
+        arguments: Of the command line.
+        log: Gets what it prints.
+        patches: Called in the new process first.
+    """
+
+    def __init__(self, arguments: list[Any], log: Path, *patches: Patch) -> None:
+        self._log = log
+        self._process = FORKS.Process(target=_run, args=([str(a) for a in arguments], str(log), patches))
+        self._process.start()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.is_alive()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def end(self) -> int:
+        """Wait for the process; give its exit code, -9 if it was killed."""
+        self._process.join()
+        code = self._process.exitcode
+        assert code is not None
+        self._process.close()
+        return code
+
+    def printed(self) -> str:
+        return self._log.read_text("utf-8")
+
+    def wait_for(self, condition: Callable[[], bool]) -> bool:
+        """Wait until something has happened, or the process is at its end; tell which."""
+        while not condition():
+            if not self.is_running:
+                return condition()
+            time.sleep(0.002)
+        return True
+
+
+def _run(arguments: list[str], log: str, patches: tuple[Patch, ...]) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    for patch in patches:
+        patch()
+    from papertune.cli import main
+
+    sys.argv = ["papertune", *arguments]
+    main()
+
+
+def lines(file: Path) -> int:
+    """Count the whole lines of a file that may not be there yet."""
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def small_batches() -> None:
+    """Make prediction use many batches of few rows, which no option of the command does."""
+    from papertune.api import run
+
+    run.Predictor = partial(run.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
+
+
+def slow_batches() -> None:
+    """Make each batch of a prediction take a little longer."""
+    from papertune.inference.predictor import Predictor
+
+    Predictor.answer = _slowly(Predictor.answer)  # type: ignore[method-assign]
+
+
+def slow_steps() -> None:
+    """Make each forward pass of a training take a little longer."""
+    from papertune.training import loop
+
+    loop.answer_loss = _slowly(loop.answer_loss)
+
+
+def _slowly(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def slowed(*arguments: Any, **options: Any) -> Any:
+        time.sleep(SLOWED_BY_S)
+        return function(*arguments, **options)
+
+    return slowed
+
+
+def die(*_: object, **__: object) -> None:
+    """Kill this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(module: str, name: str, count: int = 1, after: bool = False) -> None:
+    """Kill this process at the n-th call of a function, before or after it.
+
+    Args:
+        module: Where the function is looked up: a module, or a class as "module:Class".
+        name: The function.
+        count: At which call, from 1.
+        after: Let that call do its work first.
+    """
+    owner = _owner(module)
+    function = getattr(owner, name)
+    calls = 0
+
+    @wraps(function)
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == count and not after:
+            die()
+        result = function(*arguments, **options)
+        if calls == count:
+            die()
+        return result
+
+    setattr(owner, name, counted)
+
+
+def die_halfway(module: str, name: str, count: int, file_argument: int) -> None:
+    """Kill this process at the n-th call of a function that writes a file, when half of the file is written."""
+    owner = _owner(module)
+    function = getattr(owner, name)
+    calls = 0
+
+    @wraps(function)
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = function(*arguments, **options)
+        if calls == count:
+            file = Path(arguments[file_argument])
+            os.truncate(file, file.stat().st_size // 2)
+            die()
+        return result
+
+    setattr(owner, name, counted)
+
+
+def _owner(module: str) -> Any:
+    from importlib import import_module
+
+    path, _, inner = module.partition(":")
+    found = import_module(path)
+    return getattr(found, inner) if inner else found
+
+
+def limit_file_size(limit: int) -> None:
+    """Let no file grow beyond so many bytes: to a program this looks like a disk that is full."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -1,0 +1,211 @@
+import json
+import random
+import re
+import shutil
+import signal
+import time
+from functools import partial
+
+import pytest
+from processes import Command, die_at, limit_file_size, lines, slow_batches, small_batches
+
+import papertune
+from papertune import OutputError
+from papertune.inference.journal import Journal
+
+KILLS = 20
+
+
+class Prediction:
+    """One `papertune predict` command, given again and again."""
+
+    def __init__(self, sample, run, folder):
+        self.sample = sample
+        self.run = run
+        self.output = folder / "out.csv"
+        self.journal = folder / "out.csv.journal"
+        self.lock = folder / "out.csv.lock"
+        self.log = folder / "log.txt"
+
+    def start(self, *patches):
+        arguments = ["predict", self.run.directory.path, self.sample.new, "-o", self.output, "--probabilities"]
+        return Command(arguments, self.log, small_batches, *patches)
+
+    def rows_begun(self):
+        """Give how many rows have gone through the model, as the command's last line has it."""
+        rows, begun = re.findall(r"out\.csv: (\d+) rows \((\d+) went through the model\)", self.log.read_text())[-1]
+        assert int(rows) == self.sample.ROWS
+        return int(begun)
+
+    def is_tidy(self):
+        return not self.journal.exists() and not self.lock.exists()
+
+
+@pytest.fixture
+def prediction(sample, trained, tmp_path):
+    return Prediction(sample, trained, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample, trained, tmp_path_factory):
+    """Give a prediction that nobody has disturbed, and its journal as it was before the end."""
+    prediction = Prediction(sample, trained, tmp_path_factory.mktemp("undisturbed"))
+    # The journal goes when all is done; dying right before that keeps it.
+    command = prediction.start(partial(die_at, "papertune.inference.journal:Journal", "remove"))
+    assert command.end() == -signal.SIGKILL
+    prediction.whole_journal = prediction.journal.read_bytes()
+    header, *entries = [json.loads(line) for line in prediction.whole_journal.splitlines()]
+    prediction.batches = header["batches"]
+    prediction.most_rows = max(entry["rows"] for entry in entries if "begin" in entry)
+    assert prediction.batches >= 25
+    assert prediction.most_rows >= 2
+    return prediction
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments_it_ends_with_the_same_bytes(prediction, undisturbed):
+    chance = random.Random(20)
+    for number in range(KILLS):
+        before = lines(prediction.journal)
+        command = prediction.start(slow_batches)
+        # A journal has two lines a batch; so it dies sometimes with a batch in the model, sometimes after one.
+        more = chance.choice((1, 2))
+        assert command.wait_for(lambda before=before, more=more: lines(prediction.journal) >= before + more)
+        time.sleep(chance.uniform(0, 0.03))
+        command.send(signal.SIGKILL)
+        assert command.end() == -signal.SIGKILL, f"it was done before kill {number + 1}: {command.printed()}"
+        assert not prediction.output.exists()
+    command = prediction.start()
+    assert command.end() == 0, command.printed()
+    assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
+    begun = prediction.rows_begun()
+    assert prediction.sample.ROWS <= begun <= prediction.sample.ROWS + KILLS * undisturbed.most_rows
+    assert "going on:" in command.printed()
+    assert prediction.is_tidy()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "count", "after"),
+    [
+        ("os", "fsync", 1, False),  # the journal's first line
+        ("os", "fsync", 5, False),  # written, but perhaps not on the disk
+        ("pathlib:Path", "replace", 1, False),  # the output lies beside its name
+        ("pathlib:Path", "replace", 1, True),  # the output is there, and so is the journal
+        ("papertune.inference.journal:Journal", "remove", 1, False),
+    ],
+)
+def test_killed_in_the_middle_of_writing(prediction, undisturbed, module, name, count, after):
+    assert prediction.start(partial(die_at, module, name, count, after)).end() == -signal.SIGKILL
+    begun_before = prediction.journal.read_bytes().count(b'"begin"')
+    command = prediction.start()
+    assert command.end() == 0, command.printed()
+    assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
+    assert prediction.is_tidy()
+    if begun_before == undisturbed.batches:  # nothing was left to do
+        assert prediction.rows_begun() == prediction.sample.ROWS
+
+
+def test_killed_between_removing_journal_and_lock(prediction, undisturbed):
+    assert prediction.start(partial(die_at, "pathlib:Path", "unlink", 2, True)).end() == -signal.SIGKILL
+    assert not prediction.journal.exists()
+    assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
+    command = prediction.start()
+    assert command.end() == 2
+    assert "exists already" in command.printed()
+
+
+def test_a_second_writer_is_refused(prediction, undisturbed):
+    first = prediction.start(slow_batches)
+    assert first.wait_for(lambda: lines(prediction.journal) >= 4)
+    first.send(signal.SIGSTOP)
+    try:
+        held = prediction.journal.read_bytes()
+        second = prediction.start()
+        assert second.end() == 2
+        assert "error: " in second.printed()
+        assert "is being written by another papertune" in second.printed()
+        assert "Traceback" not in second.printed()
+        assert prediction.journal.read_bytes() == held
+    finally:
+        first.send(signal.SIGCONT)
+    assert first.end() == 0
+    assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
+    assert prediction.rows_begun() == prediction.sample.ROWS
+    assert prediction.is_tidy()
+
+
+@pytest.mark.parametrize("limit", [30, 1000, 4000])
+def test_a_disk_that_is_full(prediction, undisturbed, limit):
+    command = prediction.start(partial(limit_file_size, limit))
+    assert command.end() == 2
+    assert command.printed().count("error: ") == 1
+    assert "Traceback" not in command.printed()
+    assert not prediction.output.exists()
+    finished = prediction.journal.read_bytes().count(b'{"batch"') if prediction.journal.exists() else 0
+    command = prediction.start()
+    assert command.end() == 0, command.printed()
+    assert ("going on:" in command.printed()) == (finished > 1)
+    assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
+
+
+class TestTornLastLine:
+    def places(self, journal):
+        """Give every length that cuts the last two lines: one of a batch that begins, one of its values."""
+        *_, start, _, end = [m.end() for m in re.finditer(b"\n", journal)]
+        return range(start, end + 1)
+
+    def test_is_dropped_wherever_it_is_torn(self, undisturbed, tmp_path):
+        journal = undisturbed.whole_journal
+        fingerprint = json.loads(journal.splitlines()[0])["fingerprint"]
+        last = json.loads(journal.splitlines()[-1])
+        for length in self.places(journal):
+            (tmp_path / "out.csv.journal").write_bytes(journal[:length])
+            with Journal(tmp_path / "out.csv", fingerprint, undisturbed.batches) as opened:
+                whole = length == len(journal)
+                assert len(opened.finished) == undisturbed.batches - (not whole)
+                assert (last["batch"] in opened.finished) == whole
+                if not whole:
+                    opened.begin(last["batch"], [0])
+                    opened.finish(last["batch"], last["values"])
+            with Journal(tmp_path / "out.csv", fingerprint, undisturbed.batches) as opened:
+                assert len(opened.finished) == undisturbed.batches
+                assert opened.finished[last["batch"]] == last["values"]
+
+    def test_its_rows_are_predicted_again(self, undisturbed, trained, sample, tmp_path, monkeypatch):
+        monkeypatch.setattr(
+            "papertune.api.run.Predictor",
+            partial(papertune.inference.predictor.Predictor, max_batch_tokens=undisturbed_batch_tokens()),
+        )
+        run = papertune.load_run(trained.directory.path)
+        places = self.places(undisturbed.whole_journal)
+        for length in places[:: len(places) // 12]:
+            (tmp_path / "out.csv.journal").write_bytes(undisturbed.whole_journal[:length])
+            run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
+            assert (tmp_path / "out.csv").read_bytes() == undisturbed.output.read_bytes()
+            (tmp_path / "out.csv").unlink()
+
+    def test_of_the_header_begins_anew(self, undisturbed, tmp_path):
+        header = undisturbed.whole_journal.splitlines(keepends=True)[0]
+        fingerprint = json.loads(header)["fingerprint"]
+        for length in range(len(header)):
+            (tmp_path / "out.csv.journal").write_bytes(header[:length])
+            with Journal(tmp_path / "out.csv", fingerprint, undisturbed.batches) as opened:
+                assert not opened.finished
+            assert (tmp_path / "out.csv.journal").read_bytes() == header
+
+
+def undisturbed_batch_tokens():
+    from processes import BATCH_TOKENS
+
+    return BATCH_TOKENS
+
+
+def test_a_journal_that_was_copied_elsewhere_is_refused(undisturbed, tmp_path):
+    shutil.copy(undisturbed.journal, tmp_path / "other.csv.journal")
+    with (
+        pytest.raises(OutputError, match="keeps the rows of another prediction"),
+        Journal(tmp_path / "other.csv", "another", 3),
+    ):
+        pass
+    assert (tmp_path / "other.csv.journal").read_bytes() == undisturbed.whole_journal
+    assert not (tmp_path / "other.csv.lock").exists()

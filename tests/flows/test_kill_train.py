@@ -1,0 +1,135 @@
+import random
+import signal
+import time
+from functools import partial
+
+import pytest
+import torch
+from processes import Command, die_at, die_halfway, lines, slow_steps
+from safetensors.torch import load_file
+
+import papertune
+from papertune.training.checkpoints import complete_checkpoints
+
+STEPS = 12
+
+
+class Training:
+    """One `papertune train` command, given again and again."""
+
+    def __init__(self, sample, folder):
+        self.sample = sample
+        self.run = folder / "run"
+        self.log = folder / "log.txt"
+        self.metrics = self.run / "metrics.jsonl"
+        self.kills = 0
+
+    def start(self, *patches):
+        return Command(
+            ["train", self.sample.train, "-r", self.sample.recipe, "-o", self.run, "--resume"], self.log, *patches
+        )
+
+    def steps(self):
+        return [int(path.name.removeprefix("checkpoint-")) for path in complete_checkpoints(self.run / "training")]
+
+    def dies(self, patch):
+        """Start it with something that kills it."""
+        command = self.start(patch)
+        assert command.end() == -signal.SIGKILL, command.printed()
+        self.kills += 1
+
+    def is_killed_after(self, more, delay):
+        """Start it, and kill it from outside some steps and seconds later."""
+        done = lines(self.metrics)
+        command = self.start(slow_steps)
+        assert command.wait_for(lambda: lines(self.metrics) > done)  # the lines of steps to do again are gone by then
+        from_here = lines(self.metrics)
+        assert command.wait_for(lambda: lines(self.metrics) >= from_here + more)
+        time.sleep(delay)
+        command.send(signal.SIGKILL)
+        assert command.end() == -signal.SIGKILL, command.printed()
+        self.kills += 1
+
+
+@pytest.fixture
+def training(sample, tmp_path):
+    return Training(sample, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample, tmp_path_factory):
+    training = Training(sample, tmp_path_factory.mktemp("undisturbed"))
+    command = training.start()
+    assert command.end() == 0, command.printed()
+    assert training.steps() == [STEPS - 2, STEPS]
+    return training
+
+
+def assert_the_same(one, other):
+    """Compare two runs bit for bit: what they have learnt, and from what their last checkpoint would go on."""
+    for file in ("adapter/adapter_model.safetensors", f"training/checkpoint-{STEPS}/adapter_model.safetensors"):
+        first, second = load_file(one.run / file), load_file(other.run / file)
+        assert first.keys() == second.keys()
+        assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    states = [
+        torch.load(each.run / "training" / f"checkpoint-{STEPS}" / "optimizer.pt", weights_only=True)
+        for each in (one, other)
+    ]
+    assert states[0]["param_groups"] == states[1]["param_groups"]
+    assert states[0]["state"].keys() == states[1]["state"].keys()
+    assert len(states[0]["state"]) > 0
+    for index, state in states[0]["state"].items():
+        assert all(torch.equal(tensor, states[1]["state"][index][name]) for name, tensor in state.items())
+    assert one.metrics.read_text("utf-8") == other.metrics.read_text("utf-8")
+
+
+# The trainer saves the adapter, then with torch.save the optimizer, the schedule, the random numbers and its arguments.
+in_the_adapter = partial(die_halfway, "peft.peft_model", "safe_save_file", file_argument=1)
+in_the_state = partial(die_halfway, "torch", "save", file_argument=1)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
+    chance = random.Random(7)
+    training.dies(partial(in_the_adapter, 1))
+    assert training.steps() == []
+    training.is_killed_after(1, chance.uniform(0, 0.05))
+    training.is_killed_after(2, chance.uniform(0, 0.05))
+    assert training.steps()
+    training.dies(partial(in_the_state, 1))
+    training.dies(partial(in_the_state, 3))
+    training.is_killed_after(1, chance.uniform(0, 0.05))
+    training.dies(partial(in_the_adapter, 2))
+    # With everything marked but older checkpoints not yet removed.
+    training.dies(partial(die_at, "papertune.training.callbacks", "mark_complete", 1, after=True))
+    training.dies(partial(die_at, "papertune.training.checkpoints", "_remove", 1))
+    command = training.start()
+    assert command.end() == 0, command.printed()
+    assert training.kills == 9
+    assert_the_same(training, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        pytest.param(partial(die_at, "papertune.api.train", "save_weights"), id="before the weights"),
+        pytest.param(partial(in_the_adapter, 1 + STEPS // 2), id="in the weights"),
+        pytest.param(partial(die_at, "papertune.runs", "_readme"), id="before the manifest"),
+        pytest.param(
+            partial(die_at, "papertune.runs:RunDirectory", "finish", after=True), id="right after the manifest"
+        ),
+    ],
+)
+def test_killed_at_the_end_it_is_finished_by_resuming(training, undisturbed, patch):
+    training.dies(patch)
+    command = training.start()
+    assert command.end() == 0, command.printed()
+    assert_the_same(training, undisturbed)
+    assert papertune.load_run(training.run).manifest.steps == STEPS
+
+
+def test_killed_before_it_has_begun(training, undisturbed):
+    training.dies(partial(die_at, "papertune.runs", "write_atomically"))
+    command = training.start()
+    assert command.end() == 0, command.printed()
+    assert_the_same(training, undisturbed)

@@ -1,0 +1,204 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
+
+from papertune.inference.engine import Engine
+from papertune.inference.greedy import greedy
+from papertune.inference.label_scoring import LabelTrie
+
+TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
+token_ids = st.integers(3, 399)
+prompts = st.lists(st.lists(token_ids, min_size=1, max_size=12), min_size=1, max_size=4)
+
+
+def full_logits(model, ids):
+    """Give the logits of one row in a pass of its own, without cache or padding; shape (seq, vocab)."""
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+
+
+def cached(state):
+    """Give a copy of all keys and values."""
+    return [(layer.keys.clone(), layer.values.clone()) for layer in state.cache.layers]
+
+
+def assert_same_state(state, before):
+    cache, visible, lengths, logits = before
+    for (keys, values), (old_keys, old_values) in zip(cached(state), cache, strict=True):
+        assert torch.equal(keys, old_keys)
+        assert torch.equal(values, old_values)
+    assert torch.equal(state.visible, visible)
+    assert torch.equal(state.lengths, lengths)
+    assert torch.equal(state.last_logits, logits)
+
+
+def snapshot(state):
+    return cached(state), state.visible.clone(), state.lengths.clone(), state.last_logits.clone()
+
+
+# Layers that see 8 tokens back: all of Mistral's, every second of Gemma's.
+SLIDING = {
+    "vocab_size": 401,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "initializer_range": 0.5,
+    "sliding_window": 8,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+@pytest.fixture(scope="module", params=["sdpa", "eager", "mistral", "gemma"])
+def model(request, make_model):
+    if request.param == "mistral":
+        return MistralForCausalLM(MistralConfig(**SLIDING)).eval()
+    if request.param == "gemma":
+        layers = ["sliding_attention", "full_attention"]
+        return Gemma3ForCausalLM(Gemma3TextConfig(**SLIDING, layer_types=layers)).eval()
+    model = make_model()
+    model.set_attn_implementation(request.param)
+    return model
+
+
+@settings(max_examples=15)
+@given(prompts)
+def test_a_batch_is_its_rows_one_by_one(model, rows):
+    engine = Engine(model)
+    expected = torch.stack([full_logits(model, row)[-1] for row in rows])
+    torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
+    state = engine.prefill(rows)
+    torch.testing.assert_close(state.last_logits, expected, **TOLERANCE)
+    assert state.lengths.tolist() == [len(row) for row in rows]
+
+
+@settings(max_examples=15)
+@given(st.data(), prompts)
+def test_prompts_may_come_in_pieces(model, data, rows):
+    engine = Engine(model)
+    state = engine.prefill(rows)
+    for _ in range(3):
+        suffixes = [data.draw(st.lists(token_ids, min_size=1, max_size=5)) for _ in rows]
+        engine.extend(state, suffixes)
+        rows = [row + suffix for row, suffix in zip(rows, suffixes, strict=True)]
+        expected = torch.stack([full_logits(model, row)[-1] for row in rows])
+        torch.testing.assert_close(state.last_logits, expected, **TOLERANCE)
+    assert state.lengths.tolist() == [len(row) for row in rows]
+
+
+@settings(max_examples=15)
+@given(st.data(), prompts)
+def test_rows_may_leave(model, data, rows):
+    engine = Engine(model)
+    state = engine.prefill(rows)
+    kept = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True, min_size=1).map(sorted))
+    state.select(torch.tensor(kept))
+    engine.extend(state, [[7, 8]] * len(kept))
+    expected = torch.stack([full_logits(model, [*rows[index], 7, 8])[-1] for index in kept])
+    torch.testing.assert_close(state.last_logits, expected, **TOLERANCE)
+
+
+label_sets = st.lists(
+    st.lists(st.integers(3, 6), min_size=1, max_size=4).map(tuple), min_size=2, max_size=6, unique=True
+)
+
+
+@settings(max_examples=15)
+@given(prompts, label_sets)
+def test_a_tree_of_tokens_leaves_the_prompts_as_they_are(model, rows, labels):
+    engine = Engine(model)
+    state = engine.prefill(rows)
+    engine.extend(state, [[9]] * len(rows))
+    before = snapshot(state)
+    trie = LabelTrie.build([*labels, (7, 7)], 2)
+    logits = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
+    assert_same_state(state, before)
+    for index, row in enumerate(rows):
+        for node in range(len(trie.tokens)):
+            path, above = [], node
+            while above >= 0:
+                path.insert(0, trie.tokens[above])
+                above = trie.parents[above]
+            torch.testing.assert_close(logits[index, node], full_logits(model, [*row, 9, *path])[-1], **TOLERANCE)
+
+
+def test_forks_do_not_feel_each_other(tiny_model):
+    engine = Engine(tiny_model)
+    rows = [[5, 6, 7], [8]]
+    state = engine.prefill(rows)
+    before = snapshot(state)
+    one, other = state.fork(), state.fork()
+    engine.extend(one, [[11], [12]])
+    other.select(torch.tensor([1]))
+    engine.extend(other, [[13, 14]])
+    ready = state.fork()
+    greedy(engine, ready, end_ids={2}, max_new_tokens=3, forbid=lambda _: [3, 4, 5])
+    assert_same_state(state, before)
+    torch.testing.assert_close(one.last_logits[1], full_logits(tiny_model, [8, 12])[-1], **TOLERANCE)
+    torch.testing.assert_close(other.last_logits[0], full_logits(tiny_model, [8, 13, 14])[-1], **TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_padding_is_not_seen_in_any_dtype(make_model, dtype):
+    """What a padded row gets is bit for bit what it gets with other padding beside it."""
+    engine = Engine(make_model().to(dtype))
+    outcomes = []
+    for neighbour in ([5] * 9, [6] * 9):
+        state = engine.prefill([[7, 8], neighbour])
+        engine.extend(state, [[9], [10, 11, 12]])
+        outcomes.append(state.last_logits[0])
+    assert torch.equal(*outcomes)
+    assert outcomes[0].isfinite().all()
+
+
+# Random answers rarely come to an end, so one token in five ends them here.
+END_IDS = [2, *range(3, 400, 5)]
+
+
+@given(prompts, st.integers(1, 12))
+def test_greedy_is_generate_row_by_row(tiny_model, rows, limit):
+    engine = Engine(tiny_model)
+    answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=limit)
+    for row, answer in zip(rows, answers, strict=True):
+        ids = torch.tensor([row])
+        generated = tiny_model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=limit, eos_token_id=END_IDS
+        )[0, len(row) :].tolist()
+        assert answer == [token for token in generated if token not in END_IDS]
+
+
+def test_finished_rows_leave_the_batch(tiny_model):
+    engine = Engine(tiny_model)
+    rows = [[index, index + 1] for index in range(3, 35, 2)]
+    sizes = []
+    extend = engine.extend
+    engine.extend = lambda state, suffixes: (sizes.append(len(suffixes)), extend(state, suffixes))
+    answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=20)
+    assert sizes == [sum(len(answer) > step for answer in answers) for step in range(len(sizes))]
+    assert sizes[0] > sizes[-1] > 0
+    assert len(sizes) == min(max(map(len, answers)), 19), "the last token needs no pass"
+
+
+def test_forbidden_tokens_do_not_come(tiny_model):
+    engine = Engine(tiny_model)
+    rows = [[5, 6, 7], [8, 9]]
+    free = greedy(engine, engine.prefill(rows), end_ids={2}, max_new_tokens=4)
+
+    def forbid(answer):
+        if len(answer) == 3:
+            return None  # it has said enough
+        return {free[0][0], free[1][0]} if not answer else ()
+
+    answers = greedy(engine, engine.prefill(rows), end_ids={2}, max_new_tokens=4, forbid=forbid)
+    for row, answer in zip(rows, answers, strict=True):
+        assert len(answer) == 3
+        best = full_logits(tiny_model, row)[-1]
+        best[[free[0][0], free[1][0]]] = -torch.inf
+        assert answer[0] == best.argmax()
+        assert answer[1] == full_logits(tiny_model, [*row, answer[0]])[-1].argmax()

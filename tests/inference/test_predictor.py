@@ -1,0 +1,188 @@
+import pytest
+import torch
+
+from papertune.config import load_recipe
+from papertune.encoding import PromptEncoder
+from papertune.inference.engine import Engine
+from papertune.inference.greedy import greedy
+from papertune.inference.keyword_rules import NoRepeatedKeyword
+from papertune.inference.predictor import Predictor
+from papertune.tables import read_table
+from papertune.tasks import RowReader
+
+COLUMNS = {
+    "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+    "code": {"kind": "label", "question": "Which code?", "labels": ["1", "12", "120", "2"]},
+    "Keywords": {"kind": "keywords", "question": "Keywords?", "max_new_tokens": 12},
+}
+DOCUMENTS = ["the heart of patients", "", "graphs " * 30, "漢字 <|im_end|>", "the", "neural networks " * 9, "the heart"]
+TOLERANCE = 1e-5
+
+
+def make_recipe(layout="document-first", columns=COLUMNS, max_prompt_tokens=120):
+    return load_recipe(
+        {
+            "layout": layout,
+            "table": {"document": "{text}"},
+            "columns": columns,
+            "encoding": {"max_prompt_tokens": max_prompt_tokens},
+        }
+    )
+
+
+def make_reader(recipe, rows=None):
+    return RowReader(read_table(rows or [{"text": text} for text in DOCUMENTS]), recipe)
+
+
+def answers(model, tokenizer, recipe, rows=None, **options):
+    """Predict all rows as one plan; give the values by column, in table order."""
+    predictor = Predictor(model, tokenizer, recipe, **options)
+    reader = make_reader(recipe, rows)
+    count = len(rows or DOCUMENTS)
+    values = {name: [None] * count for name in recipe.columns}
+    for batch in predictor.plan(reader, range(count)).batches:
+        for name, cells in predictor.answer(reader, batch).items():
+            for row, cell in zip(batch, cells, strict=True):
+                values[name][row] = cell
+    return values
+
+
+def assert_same(got, expected):
+    assert got.keys() == expected.keys()
+    for name, cells in expected.items():
+        for row, (cell, other) in enumerate(zip(got[name], cells, strict=True)):
+            approx = other if isinstance(other, str | None) else pytest.approx(other, abs=TOLERANCE)
+            assert cell == approx, (name, row)
+
+
+def slow_answers(model, tokenizer, recipe, rows=None):
+    """Ask each row and each column for itself; labels in a pass each, keywords a token at a time."""
+    reader = make_reader(recipe, rows)
+    encoder = PromptEncoder(tokenizer, recipe.encoding)
+    engine = Engine(model)
+    values = {name: [] for name in recipe.columns}
+    for row in range(len(rows or DOCUMENTS)):
+        for name, column in recipe.columns.items():
+            if name not in reader.asked(row):
+                values[name].append(None)
+                continue
+            prompt = encoder.encode(reader.prompt(row, name)).ids
+            if column.kind == "label":
+                labels = [tokenizer.encode(label) for label in column.labels]
+                if any(len(ids) > 1 for ids in labels):
+                    labels = [[*ids, tokenizer.eos_token_id] for ids in labels]
+                with torch.no_grad():
+                    passes = [model(torch.tensor([prompt + ids])).logits[0].double().log_softmax(-1) for ids in labels]
+                scores = [
+                    sum(logprobs[len(prompt) - 1 + place, token] for place, token in enumerate(ids))
+                    for logprobs, ids in zip(passes, labels, strict=True)
+                ]
+                values[name].append(torch.softmax(torch.stack(scores), 0).tolist())
+            else:
+                rule = NoRepeatedKeyword(tokenizer, column.separator, len(tokenizer))
+                end_ids, limit = {tokenizer.eos_token_id}, column.max_new_tokens
+                (ids,) = greedy(engine, engine.prefill([prompt]), end_ids=end_ids, max_new_tokens=limit, forbid=rule)
+                text = tokenizer.decode(ids, skip_special_tokens=True)
+                values[name].append(text.rsplit(";", 1)[0] if len(ids) == limit and ";" in text else text)
+    return values
+
+
+@pytest.mark.parametrize("names", [("label",), ("code",), ("label", "Keywords"), ("label", "code", "Keywords")])
+@pytest.mark.parametrize("layout", ["document-first", "question-first"])
+def test_all_in_one_pass_is_each_alone(tiny_model, tiny_tokenizer, layout, names):
+    recipe = make_recipe(layout, {name: COLUMNS[name] for name in names})
+    expected = slow_answers(tiny_model, tiny_tokenizer, recipe)
+    # One batch, some batches, a row at a time.
+    for max_batch_tokens in (None, 500, 1):
+        assert_same(answers(tiny_model, tiny_tokenizer, recipe, max_batch_tokens=max_batch_tokens), expected)
+    assert len({str(cell) for cell in expected[names[0]]}) > 5, "the rows are told apart"
+
+
+INSTRUCTIONS = [
+    {"instruction": "Keywords?", "input": "the heart", "output": "", "history": ""},
+    {"instruction": "Medical?", "input": "the heart", "output": "", "history": '[["What?", "That."]]'},
+    {"instruction": " Medical?", "input": "", "output": "", "history": ""},
+    {"instruction": "No question of the recipe", "input": "the heart", "output": "", "history": ""},
+    {"instruction": "Keywords?", "input": "graphs " * 9, "output": "", "history": '[["a", "b"], ["c", "d"]]'},
+    {"instruction": "Which code?", "input": "the heart", "output": "", "history": ""},
+]
+
+
+def test_instruction_tables(tiny_model, tiny_tokenizer):
+    recipe = make_recipe()
+    got = answers(tiny_model, tiny_tokenizer, recipe, INSTRUCTIONS)
+    assert_same(got, slow_answers(tiny_model, tiny_tokenizer, recipe, INSTRUCTIONS))
+    assert [cell is None for cell in got["label"]] == [True, False, False, True, True, True]
+    assert [cells[3] for cells in got.values()] == [None, None, None]
+
+
+def test_the_plan(tiny_model, tiny_tokenizer):
+    recipe = make_recipe(max_prompt_tokens=64)
+    predictor = Predictor(tiny_model, tiny_tokenizer, recipe, max_batch_tokens=150)
+    reader = make_reader(recipe)
+    ticks = []
+    plan = predictor.plan(reader, range(len(DOCUMENTS)), ticks.append)
+    lengths = [
+        max(len(predictor.encoder.encode(reader.prompt(row, name)).ids) for name in COLUMNS)
+        for row in range(len(DOCUMENTS))
+    ]
+    order = [row for batch in plan.batches for row in batch]
+    assert sorted(order) == list(range(len(DOCUMENTS)))
+    assert [lengths[row] for row in order] == sorted(lengths, reverse=True)
+    assert plan.tokens == [sum(lengths[row] for row in batch) for batch in plan.batches]
+    assert all(len(batch) == 1 or lengths[batch[0]] * len(batch) <= 150 for batch in plan.batches)
+    assert plan.shortened == [2, 5]
+    assert ticks == list(range(len(DOCUMENTS)))
+    # Some rows of a table only.
+    assert sorted(row for batch in predictor.plan(reader, [5, 1]).batches for row in batch) == [1, 5]
+
+
+class Says:
+    """Makes a model say some ids behind any prompt, and then the end."""
+
+    def __init__(self, ids):
+        self.ids, self.asked = ids, 0
+
+    def __call__(self, _module, _inputs, output):
+        logits = torch.zeros_like(output)
+        logits[:, self.ids[self.asked % len(self.ids)]] = 1
+        self.asked += 1
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("heart; lung; paper", 96, "heart; lung; paper"),
+        # The last one may be half a word, even where the limit comes behind it.
+        ("heart; lung; paper", 15, "heart; lung"),
+        ("heart; lung; paper", 11, "heart"),
+        # Half a word is better than none.
+        ("heart", 4, "hear"),
+    ],
+)
+def test_a_list_that_was_cut_off_loses_its_last_keyword(own_tiny_model, tiny_tokenizer, text, limit, expected):
+    ids = [tiny_tokenizer.convert_tokens_to_ids(char) for char in text.replace(" ", "Ġ")]
+    columns = {"Keywords": COLUMNS["Keywords"] | {"max_new_tokens": limit}}
+    own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
+    got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
+    assert got == {"Keywords": [expected]}
+
+
+def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer):
+    other_end = tiny_tokenizer.convert_tokens_to_ids("z")
+    own_tiny_model.generation_config.eos_token_id = [tiny_tokenizer.eos_token_id, other_end]
+    ids = [*tiny_tokenizer.encode("heart"), other_end, *tiny_tokenizer.encode("lung")]
+    own_tiny_model.lm_head.register_forward_hook(Says(ids))
+    columns = {"Keywords": COLUMNS["Keywords"]}
+    got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
+    assert got == {"Keywords": ["heart"]}
+
+
+def test_without_a_chat_template(tiny_model, tiny_tokenizer):
+    """The two columns share nothing but the document."""
+    recipe = make_recipe().model_copy(update={"chat": False})
+    together = answers(tiny_model, tiny_tokenizer, recipe)
+    for name in COLUMNS:
+        alone = recipe.model_copy(update={"columns": {name: recipe.columns[name]}})
+        assert_same(answers(tiny_model, tiny_tokenizer, alone), {name: together[name]})
