@@ -129,6 +129,7 @@ class RunDirectory:
         Raises:
             OutputError: If the folder holds a run already, another training, or something else, or cannot be written.
         """
+        check_place(self.path)
         if self.is_complete and not (resume and self.is_begun):
             raise OutputError(f"{self.path} holds a finished run already. Choose another folder, or move it away.")
         if self.is_begun:
@@ -148,9 +149,8 @@ class RunDirectory:
             return
         # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
         inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
-        if self.path.is_file() or not {*inside} <= {self.checkpoints, _partial(self._plan)}:
+        if not {*inside} <= {self.checkpoints, _partial(self._plan)}:
             raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
-        check_place(self.path)
 
     def begin(self, plan: TrainingPlan) -> None:
         """Claim the folder for a training.
@@ -218,6 +218,26 @@ class RunDirectory:
                 with file.open("rb") as stream:
                     total.update(hashlib.file_digest(stream, "sha256").digest())
         return total.hexdigest()
+
+
+def check_new_file(path: Path, remedy: str) -> None:
+    """Find out before the work whether a file is new and could be written.
+
+    Args:
+        path: The file.
+        remedy: What to do if it is there already.
+
+    Raises:
+        OutputError: If it is not.
+    """
+    try:
+        if path.exists():
+            raise OutputError(f"{path} exists already. {remedy}")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Name one that is there.")
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
+    check_place(path.parent)
 
 
 def check_new_folder(path: Path) -> None:

@@ -154,12 +154,12 @@ class TestAbstaining:
         assert not recwarn.list
 
     def test_a_shortened_document_is_told(self, recipe, papers, tmp_path):
-        recipe["encoding"] = {"max_prompt_tokens": 90}
-        with pytest.warns(PapertuneWarning, match="2 of 8 prompts have more than 90 tokens"):
+        recipe["encoding"] = {"max_prompt_tokens": 70}
+        with pytest.warns(PapertuneWarning, match="4 of 8 prompts have more than 70 tokens"):
             run = papertune.train(papers(8), recipe, tmp_path / "run", only=["label"])
         long = {"uuid": "x", "title": "long", "abstract": "heart " * 200}
         short = {"uuid": "y", "title": "short", "abstract": "heart"}
-        with pytest.warns(PapertuneWarning, match=r"list of rows, row 2: 1 document has more than 90 tokens"):
+        with pytest.warns(PapertuneWarning, match=r"list of rows, row 2: 1 document has more than 70 tokens"):
             run.predict([short, long])
 
 
@@ -189,6 +189,22 @@ class TestPredictFile:
         run.predict_file(new_papers, tmp_path / name, probabilities=True, precision="fp32")
         assert papertune.read_table(tmp_path / name).frame.equals(filled)
         assert sorted(path.name for path in tmp_path.iterdir()) == [name]  # no journal, no lock
+
+    def test_what_a_format_cannot_hold_is_told_before_the_work(self, run, new_papers, tmp_path, monkeypatch):
+        monkeypatch.setattr(run, "predictor", None)
+        rows = [{**new_papers[0], "author": "A" * 40_000}]
+        with pytest.raises(OutputError, match="xlsx holds at most 32,767"):
+            run.predict_file(rows, tmp_path / "out.xlsx", columns="all")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_tables_cannot_hold_is_left_out_of_keywords(self, run, papers, tmp_path, monkeypatch):
+        from papertune.inference.predictor import Predictor
+
+        said = {"label": [[0.5, 0.5]], "Keywords": ["heart\0 rate;\x1b[1mgraph\ufffe; \x07;e\tf"]}
+        monkeypatch.setattr(Predictor, "answer", lambda *_: said)
+        for name in ("out.csv", "out.xlsx", "out.parquet", "out.jsonl"):
+            run.predict_file(papers(1), tmp_path / name)
+            assert papertune.read_table(tmp_path / name).column("Keywords") == ["heart rate; [1mgraph; e f"]
 
     def test_says_what_it_did(self, run, new_papers, tmp_path):
         ticks = []

@@ -49,7 +49,7 @@ class Sample:
             rank = 4
             dropout = 0.2
             [training]
-            epochs = 2
+            epochs = 4
             micro_batch_size = 4
             accumulation = 2
             warmup_steps = 1

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial, wraps
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,18 @@ class Command:
 
     Args:
         arguments: Of the command line.
-        log: Gets what it prints.
         patches: Called in the new process first.
+
+    Attributes:
+        printed: All that it has printed, once it is at its end.
     """
 
-    def __init__(self, arguments: list[Any], log: Path, *patches: Patch) -> None:
-        self._log = log
-        self._process = FORKS.Process(target=_run, args=([str(a) for a in arguments], str(log), patches))
+    def __init__(self, arguments: list[Any], *patches: Patch) -> None:
+        self.printed = ""
+        self._pipe, write_end = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_run, args=([str(a) for a in arguments], write_end, patches))
         self._process.start()
+        write_end.close()
 
     @property
     def is_running(self) -> bool:
@@ -65,14 +70,14 @@ class Command:
 
     def end(self) -> int:
         """Wait for the process; give its exit code, -9 if it was killed."""
+        with self._pipe as pipe:
+            while part := os.read(pipe.fileno(), 65536):
+                self.printed += part.decode()
         self._process.join()
         code = self._process.exitcode
         assert code is not None
         self._process.close()
         return code
-
-    def printed(self) -> str:
-        return self._log.read_text("utf-8")
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
         """Wait until something has happened, or the process is at its end; tell which."""
@@ -83,10 +88,10 @@ class Command:
         return True
 
 
-def _run(arguments: list[str], log: str, patches: tuple[Patch, ...]) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+def _run(arguments: list[str], pipe: Connection, patches: tuple[Patch, ...]) -> None:
+    os.dup2(pipe.fileno(), 1)
+    os.dup2(pipe.fileno(), 2)
+    pipe.close()
     for patch in patches:
         patch()
     from papertune.cli import main

@@ -7,11 +7,12 @@ import time
 from functools import partial
 
 import pytest
-from processes import Command, die_at, limit_file_size, lines, slow_batches, small_batches
+from processes import BATCH_TOKENS, Command, die_at, limit_file_size, lines, slow_batches, small_batches
 
 import papertune
 from papertune import OutputError
 from papertune.inference.journal import Journal
+from papertune.inference.predictor import Predictor
 
 KILLS = 20
 
@@ -25,15 +26,14 @@ class Prediction:
         self.output = folder / "out.csv"
         self.journal = folder / "out.csv.journal"
         self.lock = folder / "out.csv.lock"
-        self.log = folder / "log.txt"
 
     def start(self, *patches):
         arguments = ["predict", self.run.directory.path, self.sample.new, "-o", self.output, "--probabilities"]
-        return Command(arguments, self.log, small_batches, *patches)
+        return Command(arguments, small_batches, *patches)
 
-    def rows_begun(self):
+    def rows_begun(self, command):
         """Give how many rows have gone through the model, as the command's last line has it."""
-        rows, begun = re.findall(r"out\.csv: (\d+) rows \((\d+) went through the model\)", self.log.read_text())[-1]
+        ((rows, begun),) = re.findall(r"out\.csv: (\d+) rows \((\d+) went through the model\)", command.printed)
         assert int(rows) == self.sample.ROWS
         return int(begun)
 
@@ -73,14 +73,14 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bytes(prediction, undist
         assert command.wait_for(lambda before=before, more=more: lines(prediction.journal) >= before + more)
         time.sleep(chance.uniform(0, 0.03))
         command.send(signal.SIGKILL)
-        assert command.end() == -signal.SIGKILL, f"it was done before kill {number + 1}: {command.printed()}"
+        assert command.end() == -signal.SIGKILL, f"it was done before kill {number + 1}: {command.printed}"
         assert not prediction.output.exists()
     command = prediction.start()
-    assert command.end() == 0, command.printed()
+    assert command.end() == 0, command.printed
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
-    begun = prediction.rows_begun()
+    begun = prediction.rows_begun(command)
     assert prediction.sample.ROWS <= begun <= prediction.sample.ROWS + KILLS * undisturbed.most_rows
-    assert "going on:" in command.printed()
+    assert "going on:" in command.printed
     assert prediction.is_tidy()
 
 
@@ -98,11 +98,11 @@ def test_killed_in_the_middle_of_writing(prediction, undisturbed, module, name, 
     assert prediction.start(partial(die_at, module, name, count, after)).end() == -signal.SIGKILL
     begun_before = prediction.journal.read_bytes().count(b'"begin"')
     command = prediction.start()
-    assert command.end() == 0, command.printed()
+    assert command.end() == 0, command.printed
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
     assert prediction.is_tidy()
     if begun_before == undisturbed.batches:  # nothing was left to do
-        assert prediction.rows_begun() == prediction.sample.ROWS
+        assert prediction.rows_begun(command) == prediction.sample.ROWS
 
 
 def test_killed_between_removing_journal_and_lock(prediction, undisturbed):
@@ -111,7 +111,7 @@ def test_killed_between_removing_journal_and_lock(prediction, undisturbed):
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
     command = prediction.start()
     assert command.end() == 2
-    assert "exists already" in command.printed()
+    assert "exists already" in command.printed
 
 
 def test_a_second_writer_is_refused(prediction, undisturbed):
@@ -122,15 +122,15 @@ def test_a_second_writer_is_refused(prediction, undisturbed):
         held = prediction.journal.read_bytes()
         second = prediction.start()
         assert second.end() == 2
-        assert "error: " in second.printed()
-        assert "is being written by another papertune" in second.printed()
-        assert "Traceback" not in second.printed()
+        assert "error: " in second.printed
+        assert "is being written by another papertune" in second.printed
+        assert "Traceback" not in second.printed
         assert prediction.journal.read_bytes() == held
     finally:
         first.send(signal.SIGCONT)
     assert first.end() == 0
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
-    assert prediction.rows_begun() == prediction.sample.ROWS
+    assert prediction.rows_begun(first) == prediction.sample.ROWS
     assert prediction.is_tidy()
 
 
@@ -138,13 +138,13 @@ def test_a_second_writer_is_refused(prediction, undisturbed):
 def test_a_disk_that_is_full(prediction, undisturbed, limit):
     command = prediction.start(partial(limit_file_size, limit))
     assert command.end() == 2
-    assert command.printed().count("error: ") == 1
-    assert "Traceback" not in command.printed()
+    assert command.printed.count("error: ") == 1
+    assert "Traceback" not in command.printed
     assert not prediction.output.exists()
     finished = prediction.journal.read_bytes().count(b'{"batch"') if prediction.journal.exists() else 0
     command = prediction.start()
-    assert command.end() == 0, command.printed()
-    assert ("going on:" in command.printed()) == (finished > 1)
+    assert command.end() == 0, command.printed
+    assert ("going on:" in command.printed) == (finished > 1)
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
 
 
@@ -174,7 +174,7 @@ class TestTornLastLine:
     def test_its_rows_are_predicted_again(self, undisturbed, trained, sample, tmp_path, monkeypatch):
         monkeypatch.setattr(
             "papertune.api.run.Predictor",
-            partial(papertune.inference.predictor.Predictor, max_batch_tokens=undisturbed_batch_tokens()),
+            partial(Predictor, max_batch_tokens=BATCH_TOKENS),
         )
         run = papertune.load_run(trained.directory.path)
         places = self.places(undisturbed.whole_journal)
@@ -192,12 +192,6 @@ class TestTornLastLine:
             with Journal(tmp_path / "out.csv", fingerprint, undisturbed.batches) as opened:
                 assert not opened.finished
             assert (tmp_path / "out.csv.journal").read_bytes() == header
-
-
-def undisturbed_batch_tokens():
-    from processes import BATCH_TOKENS
-
-    return BATCH_TOKENS
 
 
 def test_a_journal_that_was_copied_elsewhere_is_refused(undisturbed, tmp_path):

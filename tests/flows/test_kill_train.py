@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import papertune
 from papertune.training.checkpoints import complete_checkpoints
 
-STEPS = 12
+STEPS = 24
 
 
 class Training:
@@ -20,14 +20,11 @@ class Training:
     def __init__(self, sample, folder):
         self.sample = sample
         self.run = folder / "run"
-        self.log = folder / "log.txt"
         self.metrics = self.run / "metrics.jsonl"
         self.kills = 0
 
     def start(self, *patches):
-        return Command(
-            ["train", self.sample.train, "-r", self.sample.recipe, "-o", self.run, "--resume"], self.log, *patches
-        )
+        return Command(["train", self.sample.train, "-r", self.sample.recipe, "-o", self.run, "--resume"], *patches)
 
     def steps(self):
         return [int(path.name.removeprefix("checkpoint-")) for path in complete_checkpoints(self.run / "training")]
@@ -35,7 +32,7 @@ class Training:
     def dies(self, patch):
         """Start it with something that kills it."""
         command = self.start(patch)
-        assert command.end() == -signal.SIGKILL, command.printed()
+        assert command.end() == -signal.SIGKILL, command.printed
         self.kills += 1
 
     def is_killed_after(self, more, delay):
@@ -47,7 +44,7 @@ class Training:
         assert command.wait_for(lambda: lines(self.metrics) >= from_here + more)
         time.sleep(delay)
         command.send(signal.SIGKILL)
-        assert command.end() == -signal.SIGKILL, command.printed()
+        assert command.end() == -signal.SIGKILL, command.printed
         self.kills += 1
 
 
@@ -60,7 +57,7 @@ def training(sample, tmp_path):
 def undisturbed(sample, tmp_path_factory):
     training = Training(sample, tmp_path_factory.mktemp("undisturbed"))
     command = training.start()
-    assert command.end() == 0, command.printed()
+    assert command.end() == 0, command.printed
     assert training.steps() == [STEPS - 2, STEPS]
     return training
 
@@ -104,7 +101,7 @@ def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
     training.dies(partial(die_at, "papertune.training.callbacks", "mark_complete", 1, after=True))
     training.dies(partial(die_at, "papertune.training.checkpoints", "_remove", 1))
     command = training.start()
-    assert command.end() == 0, command.printed()
+    assert command.end() == 0, command.printed
     assert training.kills == 9
     assert_the_same(training, undisturbed)
 
@@ -123,7 +120,7 @@ def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
 def test_killed_at_the_end_it_is_finished_by_resuming(training, undisturbed, patch):
     training.dies(patch)
     command = training.start()
-    assert command.end() == 0, command.printed()
+    assert command.end() == 0, command.printed
     assert_the_same(training, undisturbed)
     assert papertune.load_run(training.run).manifest.steps == STEPS
 
@@ -131,5 +128,5 @@ def test_killed_at_the_end_it_is_finished_by_resuming(training, undisturbed, pat
 def test_killed_before_it_has_begun(training, undisturbed):
     training.dies(partial(die_at, "papertune.runs", "write_atomically"))
     command = training.start()
-    assert command.end() == 0, command.printed()
+    assert command.end() == 0, command.printed
     assert_the_same(training, undisturbed)

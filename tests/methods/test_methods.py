@@ -85,7 +85,7 @@ def test_an_unknown_target(own_tiny_model):
         build_trainable(own_tiny_model, LoraMethod(targets=("q_proj", "query_key_value")), seed=0)
     assert str(caught.value) == (
         "method.targets names query_key_value, but the model has no such linear layer. It has: "
-        'down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj. Or use "all-linear".'
+        'down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj. Or use "all-linear".'
     )
 
 

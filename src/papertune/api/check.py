@@ -25,13 +25,13 @@ class ShownExample:
         row: Index of the row, from 0.
         column: The column that is asked for.
         prompt: The prompt's text, special tokens included.
-        learnt: The tokens of the answer that the loss looks at, as text.
+        learnt: The part of it that is learnt, as text; empty for prediction.
     """
 
     row: int
     column: str
     prompt: str
-    learnt: list[str]
+    learnt: str
 
 
 @dataclass(frozen=True)
@@ -112,4 +112,4 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:
     prompt = tokenizer.decode(encoder.encode(example.prompt).ids)
     answer = encoder.encode_answer(example.answer, recipe.columns[example.column]) if example.answer else []
-    return ShownExample(example.row, example.column, prompt, [tokenizer.decode([token]) for token in answer])
+    return ShownExample(example.row, example.column, prompt, tokenizer.decode(answer))

@@ -9,7 +9,7 @@ from typing import Any
 from papertune.api.train import choose_columns_to_learn
 from papertune.config import Recipe, load_recipe
 from papertune.errors import OutputError, PapertuneWarning
-from papertune.runs import write_atomically
+from papertune.runs import check_new_file, write_atomically
 from papertune.tables import read_table
 from papertune.tasks import check_table, training_examples
 
@@ -35,8 +35,8 @@ def write_instructions(
     path = Path(output)
     if path.suffix not in (".json", ".jsonl"):
         raise OutputError(f"{path}: give the file the suffix .json or .jsonl.")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists. Add --overwrite to replace it, or choose another name.")
+    if not overwrite:
+        check_new_file(path, "Add --overwrite to replace it, or choose another name.")
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     read = read_table(table)
     findings = check_table(read, chosen, "train")

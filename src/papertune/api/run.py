@@ -13,10 +13,11 @@ from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, choose_columns, empty_cells
 from papertune.inference.predict import Predicted, Tick, predict_rows
-from papertune.inference.predictor import Plan, Predictor
+from papertune.inference.predictor import Plan, Predictor, Value
 from papertune.models import Base, Precision, find_base
 from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
+from papertune.tables.xlsx_files import check_fits_xlsx
 from papertune.tasks import RowReader, check_table
 
 Columns = Sequence[str] | Literal["all"] | None
@@ -117,8 +118,14 @@ class Run:
         read, reader = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
         # A journal beside an output may mean that a kill came between writing the one and removing the other.
-        going_on = path.with_name(f"{path.name}.journal").exists()
+        try:
+            going_on = path.with_name(f"{path.name}.journal").exists()
+        except OSError as error:  # such as a name that is too long
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
         check_output(path, overwrite=overwrite or going_on)
+        if path.suffix.lower() == ".xlsx":  # it has limits, better met now than when all is done
+            blank: dict[str, list[Value | None]] = {name: [None] * len(read) for name in self.recipe.columns}
+            check_fits_xlsx(build_output(read, self.recipe, blank, chosen), str(path))
         predictor = self.predictor(precision)
         plan = self._plan(predictor, read, reader)
         options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]

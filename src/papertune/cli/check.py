@@ -40,6 +40,5 @@ def _coloured(example: Any) -> Any:
 
     text = Text()
     text.append(example.prompt, style="dim")
-    for token in example.learnt:
-        text.append(token, style="bold green")
+    text.append(example.learnt, style="bold green")
     return text

@@ -18,13 +18,13 @@ def init(
     """Write a commented recipe for a table: guesses its id, its text columns and its label set."""
     from papertune.api.init import recipe_for
     from papertune.errors import OutputError
+    from papertune.runs import check_new_file, write_atomically
     from papertune.tables import read_table
 
-    if output.exists():
-        raise OutputError(f"{output} exists. Choose another name, or move it away.")
+    check_new_file(output, "Choose another name, or move it away.")
     text = recipe_for(read_table(table), label, keywords)
     try:
-        output.write_text(text, "utf-8")
+        write_atomically(output, text)
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error.strerror}.") from error
     typer.echo(f"{output} written. Read it, then: papertune check {table} -r {output}")

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,6 +16,9 @@ from papertune.tasks import join_keywords, split_keywords
 
 # Names the rows of a table that has no id column.
 ROW = "row"
+
+# Control characters and noncharacters: a model can say them, but tables cannot hold them.
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 def choose_columns(
@@ -89,7 +93,9 @@ def label_cell(value: Value | None, column: LabelColumn) -> str:
 
 def keyword_cell(value: Value | None, column: KeywordsColumn) -> str:
     """Clean the model's keyword list."""
-    return "" if value is None else join_keywords(split_keywords(str(value)), column.output_separator)
+    if value is None:
+        return ""
+    return join_keywords(split_keywords(_UNWRITABLE.sub(" ", str(value))), column.output_separator)
 
 
 def empty_cells(frame: pl.DataFrame, recipe: Recipe) -> dict[str, int]:

@@ -1,0 +1,232 @@
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import papertune as api
+from papertune.config import builtin_recipes, load_recipe
+
+
+def cells(path, name):
+    return api.read_table(path).column(name)
+
+
+class TestTheWholeWay:
+    def test_from_a_table_to_a_filled_table(self, papertune, here, tiny_folder):
+        said = papertune("init", "papers.csv", "-o", "mine.toml")
+        assert (said.code, said.err) == (0, "")
+        assert said.out == "mine.toml written. Read it, then: papertune check papers.csv -r mine.toml\n"
+        recipe = load_recipe("mine.toml")
+        assert list(recipe.columns) == ["label", "Keywords"]
+        assert recipe.columns["label"].labels == ("0", "1")
+        assert (recipe.table.id, recipe.table.document) == ("uuid", "title: {title}\nabstract: {abstract}")
+
+        model = ["--set", f"model={tiny_folder}", "--set", "training.logging_steps=1"]
+        said = papertune("check", "papers.csv", "-r", "mine.toml", *model)
+        assert said.code == 0, said.err
+        assert "papers.csv: 12 rows, columns uuid, title, author, abstract, Keywords, label" in said.out
+        assert "label: 0 6, 1 6" in said.out
+        assert "no document will be shortened" in said.out
+        assert "<|im_start|>user\ntitle: the heart 0\nabstract: heart graph aspirin network" in said.out
+        assert "no problems" in said.out
+
+        said = papertune("train", "papers.csv", "-r", "mine.toml", "-o", "run", "--dev-fraction", "0.25", *model)
+        assert said.code == 0, said.err
+        assert re.fullmatch(r"run: 3 steps in \d+ s, dev score 0\.\d{4}\n", said.out)
+        assert "training: 3/3" in said.err
+        assert "on 18 examples" in said.err
+
+        said = papertune("predict", "run", "new.csv", "-o", "filled.csv", "--probabilities")
+        assert said.code == 0, said.err
+        assert said.out == "filled.csv: 6 rows (6 went through the model)\n"
+        assert "to go for 6 rows" in said.err
+        assert cells("filled.csv", "uuid") == [f"p{n:03}" for n in range(50, 56)]
+        assert set(cells("filled.csv", "label")) <= {"0", "1"}
+
+        said = papertune("evaluate", "run", "papers.csv", "-o", "report", "--baselines", "papers.csv")
+        assert said.code == 0, said.err
+        assert "majority" in said.out
+        assert "report.html: open it in a browser" in said.out
+        numbers = json.loads((here / "report" / "report.json").read_text("utf-8"))
+        accuracy = next(c["score"] for c in numbers["contestants"] if c["metric"] == "accuracy")
+        assert f"Accuracy {accuracy:.3f}" in said.out
+
+        said = papertune("merge", "run", "-o", "merged", "--precision", "fp32")
+        assert said.code == 0, said.err
+        assert (here / "merged" / "model.safetensors").is_file()
+
+        said = papertune("adopt", "run/adapter", "-r", "mine.toml", "-o", "adopted", *model)
+        assert (said.code, said.out) == (0, "adopted: ready for papertune predict\n"), said.err
+        assert papertune("predict", "adopted", "new.csv", "-o", "again.csv", "--probabilities").code == 0
+        assert (here / "again.csv").read_bytes() == (here / "filled.csv").read_bytes()
+
+        for model_or_run in ("run", "merged"):
+            said = papertune(
+                "chat", model_or_run, "--max-new-tokens", "5", stdin="Is it medical?\nAnd now?\n\nnot read\n"
+            )
+            assert (said.code, said.err) == (0, "")
+            assert said.out.count("\n") >= 2
+
+    def test_instruction_files(self, papertune, here):
+        said = papertune("instructions", "papers.csv", "-r", "recipe.toml", "-o", "label.json", "--only", "label")
+        assert (said.code, said.out) == (0, "label.json: 12 entries\n")
+        assert papertune("train", "label.json", "-r", "recipe.toml", "-o", "a", "--only", "label", "-q").code == 0
+        assert papertune("train", "papers.csv", "-r", "recipe.toml", "-o", "b", "--only", "label", "-q").code == 0
+        weights = [here / run / "adapter" / "adapter_model.safetensors" for run in ("a", "b")]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+
+    def test_several_tables_and_settings(self, papertune, here):
+        said = papertune(
+            "train", "papers.csv", "papers.csv", "-r", "recipe.toml", "-o", "run",
+            "--set", "training.max_steps=2", "--set", "method.rank=2", "--only", "label", "--dev", "papers.csv",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        assert said.out.startswith("run: 2 steps")
+        recipe, manifest = api.load_run("run").recipe, api.load_run("run").manifest
+        assert (recipe.method.rank, recipe.training.max_steps, list(recipe.columns)) == (2, 2, ["label"])
+        assert manifest.examples == 24
+        assert manifest.label_counts == {"label": {"1": 12, "0": 12}}
+
+
+class TestPredict:
+    def test_columns(self, papertune, here, trained):
+        assert papertune("predict", trained, "new.csv", "-o", "a.csv", "--columns", "uuid,Keywords, label").code == 0
+        assert api.read_table("a.csv").columns == ["uuid", "Keywords", "label"]
+        assert papertune("predict", trained, "papers.csv", "-o", "b.csv", "--columns", "all").code == 0
+        assert api.read_table("b.csv").columns == [
+            "uuid", "title", "author", "abstract", "label", "Keywords", "label_given", "Keywords_given",
+        ]  # fmt: skip
+
+    def test_standard_input(self, papertune, here, trained):
+        rows = [json.dumps({"uuid": str(n), "title": "a graph", "abstract": "of a heart"}) for n in range(3)]
+        said = papertune("predict", trained, "-", "-o", "a.jsonl", stdin="\n".join(rows))
+        assert said.code == 0, said.err
+        assert cells("a.jsonl", "uuid") == ["0", "1", "2"]
+
+    def test_quiet_prints_the_result_alone(self, papertune, here, trained):
+        said = papertune("predict", trained, "new.csv", "-o", "a.csv", "--quiet")
+        assert (said.code, said.err) == (0, "")
+        assert said.out == "a.csv: 6 rows (6 went through the model)\n"
+
+    def test_ctrl_c(self, papertune, here, trained, monkeypatch):
+        from papertune.inference.predictor import Predictor
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Predictor, "answer", interrupted)
+            said = papertune("predict", trained, "new.csv", "-o", "a.csv", "-q")
+        assert (said.code, said.out) == (128 + signal.SIGINT, "")
+        assert said.err == "stopped; what is finished is kept, and the same command goes on\n"
+        assert papertune("predict", trained, "new.csv", "-o", "a.csv").code == 0
+
+    def test_a_base_model_that_has_moved(self, papertune, here, trained, tiny_folder):
+        (here / "moved").symlink_to(tiny_folder)
+        assert papertune("predict", trained, "new.csv", "-o", "a.csv", "--base", "moved").code == 0
+
+
+class TestInit:
+    def test_columns_can_be_named(self, papertune, here):
+        table = (here / "papers.csv").read_text("utf-8").replace("label", "in review").replace("Keywords", "terms")
+        (here / "other.csv").write_text(table, "utf-8")
+        assert "no column looks like labels or keywords" in papertune("init", "other.csv", "-o", "a.toml").error
+        said = papertune("init", "other.csv", "-o", "a.toml", "--label", "in review", "--keywords", "terms")
+        assert said.code == 0, said.err
+        assert list(load_recipe("a.toml").columns) == ["in review", "terms"]
+
+    def test_what_it_writes_fits_the_table(self, papertune, here, tiny_folder):
+        rare = [f'r{n},"a ""quoted"" title {n}",x,an abstract {n},,{n % 9 == 0:d}' for n in range(18)]
+        header = "pmid,Title,year,Abstract,Author Keywords,Included"
+        (here / "rare.csv").write_text("\n".join([header, *rare]) + "\n", "utf-8")
+        assert papertune("init", "rare.csv", "-o", "rare.toml").code == 0
+        recipe = load_recipe("rare.toml")
+        assert recipe.columns["Included"].weights == "balanced"
+        assert recipe.table.document == "Title: {Title}\nAbstract: {Abstract}"
+        said = papertune("check", "rare.csv", "-r", "rare.toml", "--only", "Included", "--set", f"model={tiny_folder}")
+        assert said.code == 0, said.err
+
+    @pytest.mark.parametrize(
+        ("column", "message"),
+        [
+            ("labels", 'no column "labels". Did you mean "label"?'),
+            ("title", '"title": 60 different cells; a label column has 2 to 50'),
+            ("label", '"label": 1 different cells; a label column has 2 to 50'),
+        ],
+    )
+    def test_a_label_column_that_is_none(self, papertune, here, column, message):
+        wide = [f"{n},t{n},a{n},an abstract,k,1" for n in range(60)]
+        (here / "wide.csv").write_text("\n".join(["uuid,title,author,abstract,Keywords,label", *wide]) + "\n", "utf-8")
+        assert message in papertune("init", "wide.csv", "-o", "a.toml", "--label", column).error
+        assert not (here / "a.toml").exists()
+
+
+class TestCheck:
+    def test_for_prediction_needs_no_answers(self, papertune, here):
+        assert "none of the columns to learn" in papertune("check", "new.csv", "-r", "recipe.toml").error
+        said = papertune("check", "new.csv", "-r", "recipe.toml", "--for", "predict")
+        assert said.code == 0, said.err
+        assert "no problems" in said.out
+
+    def test_all_problems_at_once(self, papertune, here):
+        lines = (here / "papers.csv").read_text("utf-8").splitlines()
+        lines[2] = lines[2][:-1] + "yes"
+        lines[4] = lines[4].replace("p003", "p000")
+        (here / "bad.csv").write_text("\n".join(lines) + "\n", "utf-8")
+        message = papertune("check", "bad.csv", "-r", "recipe.toml").error
+        assert "2 problems" in message
+        assert 'row 2 below the header, column "label": "yes" is not one of the 2 labels (1, 0)' in message
+        assert 'row 4 below the header, column "uuid": the id "p000" stands already at bad.csv, row 1' in message
+
+    def test_no_weights_are_loaded(self, papertune, here, monkeypatch):
+        from transformers import AutoModelForCausalLM
+
+        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)
+        assert papertune("check", "papers.csv", "-r", "recipe.toml").code == 0
+
+
+class TestBuiltIn:
+    def test_recipes(self, papertune):
+        said = papertune("recipes")
+        assert [line.split()[0] for line in said.out.splitlines()] == list(builtin_recipes())
+        said = papertune("recipes", "medical-papers")
+        assert said.out == builtin_recipes()["medical-papers"]
+        assert "medical-papers" in papertune("recipes", "medical").error
+
+    def test_models(self, papertune):
+        said = papertune("models")
+        assert (said.code, said.err) == (0, "")
+        assert said.out.startswith("smollm2-135m")
+
+
+class TestInAProcessOfItsOwn:
+    def run(self, *arguments):
+        program = "from papertune.cli import main; main()"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def test_a_mistake(self, here):
+        done, _ = self.run("check", "nothing.csv", "-r", "recipe.toml")
+        assert done.returncode == 2
+        assert done.stderr == "error: nothing.csv: there is no such file. Check the path.\n"
+        assert done.stdout == ""
+
+    def test_help(self):
+        done, seconds = self.run("--help")
+        assert done.returncode == 0
+        assert done.stderr == ""
+        shown = re.findall(r"│ (\w+) ", done.stdout)
+        for command in ("init", "check", "train", "predict", "evaluate", "chat", "instructions", "adopt", "merge"):
+            assert command in shown
+        print(f"papertune --help: {seconds:.2f} s of processor time")
+
+    def test_an_unknown_command(self):
+        done, _ = self.run("predikt")
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
