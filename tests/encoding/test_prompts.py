@@ -198,7 +198,7 @@ def test_labels_that_a_model_cannot_tell_apart(tiny_tokenizer, monkeypatch):
     one, twelve, zero = encode.label_ids(["1", "12", "0"])
     assert (len(one), twelve[0], len(zero)) == (1, one[0], 1)
     monkeypatch.setattr(encode, "encode_text", lambda text: [7] * len(text.strip("-")))
-    with pytest.raises(RecipeError, match='^the labels "ab" and "cd" have the same tokens in this model'):
+    with pytest.raises(RecipeError, match=r'^the labels "ab" and "cd" have the same tokens in this model'):
         encode.label_ids(["a", "ab", "cd"])
     with pytest.raises(RecipeError, match=r'^the label "-" has no tokens in this model\. Choose another word\.$'):
         encode.label_ids(["a", "-"])

@@ -82,9 +82,8 @@ class Run:
         self._warn_of_empty_cells(output, read.source)
         if type(table).__module__.partition(".")[0] != "pandas":
             return output
-        as_pandas = output.to_pandas()
-        as_pandas.index = table.index  # so that `table["label"] = ...` puts each cell beside its paper
-        return as_pandas
+        # With the table's own index, `table["label"] = filled["label"]` puts each cell beside its paper.
+        return type(table)(output.to_dict(as_series=False), index=table.index)
 
     def predict_file(
         self,

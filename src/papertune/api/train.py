@@ -21,7 +21,7 @@ from papertune.models import Base, choose_device, choose_dtype, find_base, load_
 from papertune.runs import Manifest, RunDirectory, TableNote, TrainingPlan
 from papertune.tables import Table, read_table
 from papertune.tasks import Example, check_table, training_examples
-from papertune.training import Progress, encode_examples, fit
+from papertune.training import Progress, check_trackers, encode_examples, fit
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def train(
         TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
     """
     chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
+    check_trackers(chosen.training.report_to)
     directory = RunDirectory(Path(output))
     data = _read(tables, dev, dev_fraction, chosen)
     notes = [TableNote(table.source, len(table), table.checksum()) for table in data.train]

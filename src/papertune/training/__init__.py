@@ -4,6 +4,7 @@ from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import VOCABULARY, TrainingRow, answer_loss, collate
 from papertune.training.rows import EncodedExamples, encode_examples
+from papertune.training.trackers import check_trackers
 
 __all__ = [
     "VOCABULARY",
@@ -13,6 +14,7 @@ __all__ = [
     "Progress",
     "TrainingRow",
     "answer_loss",
+    "check_trackers",
     "collate",
     "encode_examples",
     "fit",

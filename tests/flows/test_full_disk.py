@@ -1,0 +1,96 @@
+import errno
+import os
+from functools import partial
+
+import pytest
+from processes import BATCH_TOKENS
+
+import papertune
+from papertune import OutputError
+from papertune.inference.predictor import Predictor
+
+NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def run(trained, monkeypatch):
+    """Give a run that predicts in many batches."""
+    monkeypatch.setattr("papertune.api.run.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
+    return papertune.load_run(trained.directory.path)
+
+
+class Disk:
+    """Stands in for os.fsync: counts its calls, and has no room from the n-th one on."""
+
+    def __init__(self):
+        self.calls = 0
+        self.full_from = None
+
+    def __call__(self, descriptor):
+        self.calls += 1
+        if self.full_from is not None and self.calls >= self.full_from:
+            raise NO_ROOM
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    disk = Disk()
+    monkeypatch.setattr(os, "fsync", disk)
+    return disk
+
+
+@pytest.fixture
+def expected(run, sample, disk, tmp_path):
+    """Predict undisturbed; give the bytes, and how often something was to be on the disk for certain."""
+    run.predict_file(sample.new, tmp_path / "expected.csv", probabilities=True)
+    calls, disk.calls = disk.calls, 0
+    return (tmp_path / "expected.csv").read_bytes(), calls
+
+
+# The journal's header, its first and a later batch, its last batch, the table; -1 is the folder of the table.
+@pytest.mark.parametrize("call", [1, 2, 12, -3, -2])
+def test_no_finished_row_is_lost(run, sample, disk, expected, tmp_path, call):
+    content, calls = expected
+    call = call if call > 0 else calls + 1 + call
+    disk.full_from = call
+    output, journal = tmp_path / "out.csv", tmp_path / "out.csv.journal"
+    with pytest.raises(OutputError, match="No space left on device"):
+        run.predict_file(sample.new, output, probabilities=True)
+    assert not output.exists()
+    assert not list(tmp_path.glob(".papertune-*"))
+    # A batch whose values were written but not made certain may be there as well.
+    finished = journal.read_bytes().count(b'{"batch"')
+    assert finished - max(0, min(call, calls - 1) - 2) in (0, 1)
+    disk.full_from = None
+    predicted = run.predict_file(sample.new, output, probabilities=True)
+    assert output.read_bytes() == content
+    assert predicted.rows_begun <= sample.ROWS + 4
+    assert not journal.exists()
+
+
+def test_a_folder_that_cannot_be_synced_is_no_matter(run, sample, disk, expected, tmp_path):
+    content, calls = expected
+    disk.full_from = calls
+    run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
+    assert (tmp_path / "out.csv").read_bytes() == content
+
+
+def test_of_a_writer_that_fails_halfway_nothing_stays(run, sample, expected, tmp_path, monkeypatch):
+    content, _ = expected
+    import polars as pl
+
+    def half(frame, file, **_):
+        file.write(b"uuid,lab")
+        raise NO_ROOM
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_csv", half)
+        with pytest.raises(OutputError, match=r"out\.csv could not be written: No space left"):
+            run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "expected.csv") == [
+        "out.csv.journal",
+        "out.csv.lock",
+    ]
+    monkeypatch.setattr(Predictor, "answer", None)  # nothing is left to compute
+    run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
+    assert (tmp_path / "out.csv").read_bytes() == content
