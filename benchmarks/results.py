@@ -69,7 +69,7 @@ def main() -> None:
 class _Lines:
     """Prints progress now and then."""
 
-    def update(self, done: float, total: float, note: str) -> None:
+    def update(self, done: float, total: float, note: str, left_s: float) -> None:
         """Print every tenth step."""
         if done % 10 == 0 or done == total:
             print(f"{time.strftime('%H:%M:%S')} {done:.0f}/{total:.0f} {note}", flush=True)

@@ -1,6 +1,7 @@
 import importlib
 import inspect
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -78,13 +79,9 @@ class TestErrors:
         """Read the tree at the top of errors.py: for each class the one above it."""
         above = {}
         parent = None
-        for line in (errors.__doc__ or "").splitlines():
-            words = line.replace("├──", "").replace("└──", "").split()
-            if not words or not words[0].isidentifier() or not words[0].startswith(("Papertune", *PREFIXES)):
-                continue
-            below = line.startswith(("├──", "└──"))
-            above[words[0]] = parent if below else None
-            parent = parent if below else words[0]
+        for branch, name in re.findall(r"^([├└]── )?([A-Z]\w+) {2,}\S", errors.__doc__ or "", re.MULTILINE):
+            above[name] = parent if branch else None
+            parent = parent if branch else name
         return above
 
     def test_the_tree_shows_every_class_where_it_is(self):
@@ -121,4 +118,3 @@ class TestErrors:
 
 # Classes of errors.py that are no mistake of the user.
 PARENTS = {"TrainingStopped": Exception, "PapertuneWarning": UserWarning}
-PREFIXES = ("Recipe", "Table", "Model", "Run", "Output", "Missing", "Training")

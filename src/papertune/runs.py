@@ -15,12 +15,15 @@ RUN/
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from papertune.config import Recipe, dump_recipe, load_recipe
 from papertune.errors import OutputError, RunError
@@ -110,6 +113,7 @@ class RunDirectory:
         self._manifest = path / "run.json"
         self._recipe = path / "recipe.toml"
         self._plan = path / "training" / "plan.json"
+        self._lock = path / "training" / "lock"
 
     @property
     def is_complete(self) -> bool:
@@ -149,25 +153,42 @@ class RunDirectory:
             return
         # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
         inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
-        if not {*inside} <= {self.checkpoints, _partial(self._plan)}:
+        if not {*inside} <= {self.checkpoints, self._lock, _partial(self._plan)}:
             raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
 
-    def begin(self, plan: TrainingPlan) -> None:
-        """Claim the folder for a training.
+    @contextmanager
+    def claimed(self, plan: TrainingPlan, *, resume: bool) -> Iterator[None]:
+        """Hold the folder for one training while this is open; a killed process holds nothing.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If another process trains here, or has done so meanwhile, or the folder cannot be written.
         """
-        if self.is_begun:
-            return
+        lock = FileLock(self._lock)
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._plan, json.dumps(asdict(plan)))
-            self._recipe.write_text(plan.recipe, "utf-8")
-        except OSError as error:
+            lock.acquire(timeout=0)
+        except Timeout:
             raise OutputError(
-                f"{self.path} cannot be written: {error.strerror or error}. Choose another folder."
-            ) from error
+                f"{self.path}: another papertune trains in this folder. Wait for it, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self.check_free(plan, resume=resume)
+            if self.is_complete:
+                raise OutputError(f"{self.path}: another papertune has finished this training meanwhile.")
+            if not self.is_begun:
+                try:
+                    write_atomically(self._plan, json.dumps(asdict(plan)))
+                    self._recipe.write_text(plan.recipe, "utf-8")
+                except OSError as error:
+                    raise self._unwritable(error) from error
+            yield
+        finally:
+            lock.release()
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.")
 
     def finish(self, manifest: Manifest, recipe: Recipe) -> None:
         """Write the last files; the manifest comes last and makes the run complete."""

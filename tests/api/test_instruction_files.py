@@ -78,6 +78,18 @@ def test_an_entry_of_a_register(recipe, papers, tmp_path):
     assert run.manifest.tables[0].source.endswith("dataset_info.json:mine (renamed.json)")
 
 
+@pytest.mark.filterwarnings("ignore:.*the same as in another row")
+def test_can_be_scored(run, written, papers, tmp_path):
+    papertune.evaluate(run, papers(8), tmp_path / "table", precision="fp32")
+    papertune.evaluate(run, written, tmp_path / "entries", precision="fp32")
+    run.predict_file(written, tmp_path / "said.csv", probabilities=True, precision="fp32")
+    papertune.evaluate(run, written, tmp_path / "said", predictions=tmp_path / "said.csv")
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("table", "entries", "said")]
+    expected = reports[0]["contestants"]
+    assert [score["metric"] for score in expected] == ["accuracy", "macro_f1", "f1_at_5", "f1_at_o"]
+    assert reports[1]["contestants"] == reports[2]["contestants"] == expected
+
+
 class TestHistory:
     ROWS = (
         {"instruction": "Is it medical? Answer 1 or 0.", "input": "a trial", "output": "1", "history": []},

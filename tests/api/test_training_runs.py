@@ -285,7 +285,7 @@ class Interrupting:
         self.step = step
         self.action = action
 
-    def update(self, done, total, note):
+    def update(self, done, total, note, left_s):
         if done == self.step:
             self.action()
 

@@ -146,9 +146,9 @@ def test_a_whole_book_is_shortened_in_no_time(tiny_tokenizer):
     encode = encoder(tiny_tokenizer)
     document = "the heart of man, 漢字 " * 10_000  # 200,000 characters
     encode.encode(Prompt("", "warm up", QUESTION))
-    start = time.perf_counter()
+    start = time.process_time()
     encoded = encode.encode(Prompt("", document, QUESTION))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert 1000 < len(encoded.ids) <= 1024
     # A text of rare characters takes several tokens for each, one of blanks a token for many.
     for document in ("🎉" * 100_000, " " * 100_000):

@@ -125,6 +125,24 @@ def test_killed_at_the_end_it_is_finished_by_resuming(training, undisturbed, pat
     assert papertune.load_run(training.run).manifest.steps == STEPS
 
 
+def test_a_second_training_in_the_folder_is_refused(training, undisturbed):
+    first = training.start(slow_steps)
+    assert first.wait_for(lambda: lines(training.metrics) >= 3)
+    first.send(signal.SIGSTOP)
+    try:
+        before = {path: path.read_bytes() for path in training.run.rglob("*") if path.is_file()}
+        second = training.start()
+        assert second.end() == 2
+        assert "error: " in second.printed
+        assert "another papertune trains in this folder" in second.printed
+        assert "Traceback" not in second.printed
+        assert {path: path.read_bytes() for path in training.run.rglob("*") if path.is_file()} == before
+    finally:
+        first.send(signal.SIGCONT)
+    assert first.end() == 0
+    assert_the_same(training, undisturbed)
+
+
 def test_killed_before_it_has_begun(training, undisturbed):
     training.dies(partial(die_at, "papertune.runs", "write_atomically"))
     command = training.start()

@@ -294,7 +294,7 @@ class Kill:
         self.number = number
         self.seen = []
 
-    def update(self, done, total, note):
+    def update(self, done, total, note, left_s):
         self.seen.append((done, total, note))
         if done == self.step:
             os.kill(os.getpid(), self.number)
@@ -353,7 +353,7 @@ def test_a_second_signal_stops_at_once(train, monkeypatch):
     try:
 
         class Twice(Kill):
-            def update(self, done, total, note):
+            def update(self, done, total, note, left_s):
                 os.kill(os.getpid(), signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGINT)
 

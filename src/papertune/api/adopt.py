@@ -50,7 +50,7 @@ def adopt(
     if not isinstance(chosen.method, LoraMethod):
         raise RecipeError(f'method.kind is "{chosen.method.kind}", but {source} is a LoRA adapter. Set it to "lora".')
     try:
-        chosen = load_recipe(chosen, [f"method.rank={config['r']}", f"method.alpha={config['lora_alpha']}"])
+        chosen = chosen.model_copy(update={"method": _method_of(config)})
     except KeyError as error:
         raise RunError(f"{source / 'adapter_config.json'} has no {error}, so it is no LoRA adapter's.") from None
     directory = RunDirectory(Path(output))
@@ -70,3 +70,20 @@ def adopt(
     except OSError as error:
         raise OutputError(f"{directory.path} cannot be written: {error.strerror or error}.") from error
     return load_run(directory.path, device=device, base=base)
+
+
+def _method_of(config: Mapping[str, Any]) -> LoraMethod:
+    """Give the method that an adapter's configuration tells of.
+
+    Raises:
+        KeyError: If it lacks the rank or alpha.
+    """
+    targets = config.get("target_modules")
+    return LoraMethod(
+        rank=config["r"],
+        alpha=config["lora_alpha"],
+        dropout=config.get("lora_dropout") or 0.0,
+        targets=tuple(targets) if isinstance(targets, list) and targets else "all-linear",
+        rslora=bool(config.get("use_rslora")),
+        dora=bool(config.get("use_dora")),
+    )

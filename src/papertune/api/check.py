@@ -15,6 +15,7 @@ from papertune.models import find_base, load_tokenizer
 from papertune.tables import read_table
 from papertune.tasks import Example, RowReader, check_table, training_examples
 from papertune.tasks.check import Purpose
+from papertune.training import scores_label_set
 
 
 @dataclass(frozen=True)
@@ -111,5 +112,11 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
 
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:
     prompt = tokenizer.decode(encoder.encode(example.prompt).ids)
-    answer = encoder.encode_answer(example.answer, recipe.columns[example.column]) if example.answer else []
-    return ShownExample(example.row, example.column, prompt, tokenizer.decode(answer))
+    column = recipe.columns[example.column]
+    if not example.answer:
+        learnt = ""
+    elif isinstance(column, LabelColumn) and scores_label_set(column, encoder):
+        learnt = example.answer
+    else:
+        learnt = tokenizer.decode(encoder.encode_answer(example.answer, column))
+    return ShownExample(example.row, example.column, prompt, learnt)

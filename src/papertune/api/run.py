@@ -11,7 +11,7 @@ from typing import Any, Literal
 from papertune.config import Recipe
 from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
-from papertune.inference.outputs import build_output, choose_columns, empty_cells
+from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells
 from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Plan, Predictor, Value
 from papertune.models import Base, Precision, find_base
@@ -74,8 +74,9 @@ class Run:
         Raises:
             TableError: If the table does not fit the run.
         """
-        read, reader = self._open(table)
+        read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
+        reader = RowReader(read, answering(self.recipe, chosen))
         predictor = self.predictor(precision)
         plan = self._plan(predictor, read, reader)
         output = build_output(read, self.recipe, predict_rows(predictor, reader, plan).values, chosen)
@@ -114,8 +115,9 @@ class Run:
             TableError: If the table does not fit the run.
         """
         path = Path(output)
-        read, reader = self._open(table)
+        read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
+        reader = RowReader(read, answering(self.recipe, chosen))
         # A journal beside an output may mean that a kill came between writing the one and removing the other.
         try:
             going_on = path.with_name(f"{path.name}.journal").exists()
@@ -195,13 +197,13 @@ class Run:
     def _predictors(self) -> dict[Precision, Predictor]:
         return {}
 
-    def _open(self, table: Any) -> tuple[Table, RowReader]:
+    def _open(self, table: Any) -> Table:
         read = table if isinstance(table, Table) else read_table(table)
         findings = check_table(read, self.recipe, "predict")
         for warning in findings.warnings:
             warnings.warn(warning, PapertuneWarning, stacklevel=3)
         findings.raise_problems(read)
-        return read, RowReader(read, self.recipe)
+        return read
 
     def _plan(self, predictor: Predictor, read: Table, reader: RowReader) -> Plan:
         plan = predictor.plan(reader, range(len(read)))

@@ -108,45 +108,45 @@ def train(
         f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}"
     )
 
-    directory.begin(plan)
-    begun = time.monotonic()
-    result = fit(
-        model,
-        encoded.rows,
-        encoded.label_tokens,
-        chosen.training,
-        directory.checkpoints,
-        compute_dtype=compute_dtype,
-        metrics_file=directory.metrics,
-        dev_score=DevScore(data.dev, chosen, tokenizer, compute_dtype) if data.dev else None,
-        resume=resume,
-        progress=progress,
-    )
-    if result.stop_signal is not None:
-        raise TrainingStopped(
-            f"stopped by {signal.Signals(result.stop_signal).name} after step {result.steps}; a checkpoint is written. "
-            "Add --resume to the same command to go on.",
-            result.stop_signal,
+    with directory.claimed(plan, resume=resume):
+        begun = time.monotonic()
+        result = fit(
+            model,
+            encoded.rows,
+            encoded.label_tokens,
+            chosen.training,
+            directory.checkpoints,
+            compute_dtype=compute_dtype,
+            metrics_file=directory.metrics,
+            dev_score=DevScore(data.dev, chosen, tokenizer, compute_dtype) if data.dev else None,
+            resume=resume,
+            progress=progress,
         )
-    adapted = isinstance(chosen.method, LoraMethod)
-    folder = directory.adapter if adapted else directory.model
-    shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-    save_weights(model, folder, chosen.model, compute_dtype)
-    tokenizer.save_pretrained(directory.tokenizer)
-    if not adapted:
-        tokenizer.save_pretrained(folder)
-    manifest = Manifest(
-        base_name=chosen.model,
-        base_checksum=found.checksum,
-        tables=notes,
-        label_counts=_count_labels(examples, chosen),
-        examples=len(examples),
-        steps=result.steps,
-        seconds=round(time.monotonic() - begun, 1),
-        trained_weights=learnt,
-        dev_score=result.best_score,
-    )
-    directory.finish(manifest, chosen)
+        if result.stop_signal is not None:
+            raise TrainingStopped(
+                f"stopped by {signal.Signals(result.stop_signal).name} after step {result.steps}; a checkpoint is "
+                "written. Add --resume to the same command to go on.",
+                result.stop_signal,
+            )
+        adapted = isinstance(chosen.method, LoraMethod)
+        folder = directory.adapter if adapted else directory.model
+        shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
+        save_weights(model, folder, chosen.model, compute_dtype)
+        tokenizer.save_pretrained(directory.tokenizer)
+        if not adapted:
+            tokenizer.save_pretrained(folder)
+        manifest = Manifest(
+            base_name=chosen.model,
+            base_checksum=found.checksum,
+            tables=notes,
+            label_counts=_count_labels(examples, chosen),
+            examples=len(examples),
+            steps=result.steps,
+            seconds=round(time.monotonic() - begun, 1),
+            trained_weights=learnt,
+            dev_score=result.best_score,
+        )
+        directory.finish(manifest, chosen)
     return load_run(directory.path, device=device, base=base)
 
 

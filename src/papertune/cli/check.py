@@ -32,7 +32,10 @@ def check(
         console.rule(f"row {example.row + 1}, {example.column}", align="left")
         console.print(_coloured(example))
     console.rule()
-    console.print("no problems" + (": learnt tokens are shown in green" if result.examples else ""))
+    console.print(
+        "no problems"
+        + (": what is learnt is shown in green" if any(example.learnt for example in result.examples) else "")
+    )
 
 
 def _coloured(example: Any) -> Any:

@@ -58,6 +58,6 @@ def ticker(display: ProgressDisplay, tell: Any) -> Any:
         if not told:
             told = True
             tell(f"about {duration(left)} to go for {rows:,} rows")
-        display.update(done, rows, f"{rate:.2f} rows/s")
+        display.update(done, rows, f"{rate:.2f} rows/s", left)
 
     return tick

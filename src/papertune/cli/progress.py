@@ -29,13 +29,12 @@ class ProgressDisplay:
         """Open the bar, on a terminal."""
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, Progress, TextColumn
 
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[note]}"),
-                TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=False,
             )
@@ -47,10 +46,11 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: float, total: float, note: str) -> None:
-        """Tell how much is done, and a few words beside it."""
+    def update(self, done: float, total: float, note: str, left_s: float) -> None:
+        """Tell how much is done, a few words beside it, and how many seconds are left."""
         if self._quiet:
             return
+        note = f"{note}, {duration(left_s)} left"
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task(self._what, total=total, note=note)
@@ -59,8 +59,7 @@ class ProgressDisplay:
         now = time.monotonic() - self._begun
         if done >= total or now - self._told >= LOG_EVERY_S:
             self._told = now
-            left = now / done * (total - done) if done else 0.0
-            print(f"{self._what}: {done:.0f}/{total:.0f}  {note}  {duration(left)} left", file=sys.stderr, flush=True)
+            print(f"{self._what}: {done:.0f}/{total:.0f}  {note}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

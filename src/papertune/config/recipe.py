@@ -167,7 +167,7 @@ class TrainingSpec(Part):
 
     Attributes:
         epochs: Passes over the training rows.
-        max_steps: Stop after this many optimizer steps, if set.
+        max_steps: Train for this many optimizer steps instead of `epochs`, if set.
         micro_batch_size: Examples in one forward pass.
         accumulation: Forward passes in one optimizer step.
         learning_rate: The highest rate of the schedule.
@@ -179,8 +179,8 @@ class TrainingSpec(Part):
         precision: "auto": bfloat16 where the hardware multiplies it fast, float16 on older GPUs, else float32.
         gradient_checkpointing: Compute activations again in the backward pass: less memory, a third more time.
         logging_steps: Optimizer steps between two lines of metrics.jsonl.
-        save_steps: Optimizer steps between two checkpoints; 0: one at the end of each epoch. The dev score is taken
-            at the same steps.
+        save_steps: Optimizer steps between two checkpoints; 0: at the end of each epoch, and every 100 steps. The dev
+            score is taken at the same steps.
         keep_checkpoints: How many of the last checkpoints stay (the best one stays too).
         dev_rows: Most rows of the dev table that the dev score looks at during training.
         patience: Stop after this many dev scores without a new best; 0: never.

@@ -88,7 +88,7 @@ def score_answers(
         if isinstance(column, LabelColumn):
             labels = [read_label(cell, column.labels) or "" for _, _, cell in known]
             probabilities = None
-            if said.probabilities is not None:
+            if said.probabilities is not None and all(said.probabilities[index] for index, _, _ in known):
                 probabilities = np.array([said.probabilities[index] for index, _, _ in known])
             scores[name] = score_labels(labels, cells, column.labels, probabilities)
         else:
@@ -118,13 +118,14 @@ def _check_labels(predicted: Table, name: str, column: LabelColumn) -> None:
 
 
 def _read_probabilities(predicted: Table, names: Sequence[str]) -> list[list[float]]:
-    columns: list[list[float]] = []
-    for name in names:
-        column: list[float] = []
-        for row, cell in enumerate(predicted.frame[name]):
-            try:
-                column.append(float(cell))
-            except ValueError:
-                raise TableError(f'{predicted.where(row, name)}: "{cell}" is no probability.') from None
-        columns.append(column)
-    return [list(row) for row in zip(*columns, strict=True)]
+    rows: list[list[float]] = []
+    for row, cells in enumerate(predicted.frame.select(names).rows()):
+        probabilities: list[float] = []
+        if any(cells):  # a row of an instruction file that asks for another column has none
+            for name, cell in zip(names, cells, strict=True):
+                try:
+                    probabilities.append(float(cell))
+                except ValueError:
+                    raise TableError(f'{predicted.where(row, name)}: "{cell}" is no probability.') from None
+        rows.append(probabilities)
+    return rows

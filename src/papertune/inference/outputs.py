@@ -58,6 +58,22 @@ def choose_columns(
     return [*dict.fromkeys(columns), *extra]
 
 
+def answering(recipe: Recipe, columns: Sequence[str]) -> Recipe:
+    """Give the recipe with just the columns that the output shows, so that no other question costs time.
+
+    Args:
+        recipe: The run's recipe.
+        columns: Names of the output's columns, from `choose_columns`.
+
+    Raises:
+        TableError: If the output shows none.
+    """
+    needed = [n for n in recipe.columns if not {*_filled(n, recipe, probabilities=True)}.isdisjoint(columns)]
+    if not needed:
+        raise TableError(f"--columns names none of the columns that the run fills in ({', '.join(recipe.columns)}).")
+    return recipe.only(tuple(needed))
+
+
 def build_output(
     table: Table, recipe: Recipe, values: Mapping[str, Sequence[Value | None]], columns: Sequence[str]
 ) -> pl.DataFrame:

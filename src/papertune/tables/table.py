@@ -54,8 +54,8 @@ class Table:
 
     @property
     def is_instructions(self) -> bool:
-        """Whether this is instruction data: it has the columns `instruction` and `output`."""
-        return {"instruction", "output"} <= set(self.columns)
+        """Whether this is instruction data: it has `instruction`, and `input` or `output`."""
+        return "instruction" in self.columns and not {"input", "output"}.isdisjoint(self.columns)
 
     def column(self, name: str) -> list[str]:
         """Give the cells of one column, in table order.

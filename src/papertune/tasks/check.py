@@ -52,7 +52,7 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
     """
     findings = Findings()
     if table.is_instructions:
-        _check_instructions(table, recipe, findings)
+        _check_instructions(table, recipe, purpose, findings)
     else:
         _check_columns(table, recipe, purpose, findings)
         _check_ids(table, recipe, findings)
@@ -94,7 +94,9 @@ def _near_column(name: str, table: Table) -> str:
     return f' Did you mean "{folded[near[0]]}"?' if near else ""
 
 
-def _check_instructions(table: Table, recipe: Recipe, findings: Findings) -> None:
+def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
+    if purpose == "train" and "output" not in table.columns:
+        findings.problems.append(f"{table.source}: its entries have no output, so there is nothing to learn.")
     reader = RowReader(table, recipe)
     questions = " | ".join(column.question for column in recipe.columns.values())
     for row in range(len(table)):

@@ -104,7 +104,8 @@ class RowReader:
     def given(self, row: int, column: str) -> str | None:
         """Give the cell that the table has for a column, or None where it has no such column."""
         if self._instructions:
-            return self._table.frame["output"][row] if self.asked(row) == [column] else None
+            known = "output" in self._table.columns and self.asked(row) == [column]
+            return self._table.frame["output"][row] if known else None
         return self._table.frame[column][row] if column in self._table.columns else None
 
 

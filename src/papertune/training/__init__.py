@@ -3,7 +3,7 @@
 from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import VOCABULARY, TrainingRow, answer_loss, collate
-from papertune.training.rows import EncodedExamples, encode_examples
+from papertune.training.rows import EncodedExamples, encode_examples, scores_label_set
 from papertune.training.trackers import check_trackers
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "collate",
     "encode_examples",
     "fit",
+    "scores_label_set",
 ]

@@ -11,17 +11,21 @@ from types import FrameType
 from typing import Any, Protocol
 
 from transformers import TrainerCallback
+from transformers.trainer_utils import SaveStrategy
 
 from papertune.training.checkpoints import checkpoint_path, mark_complete, remove_old
 
 SCORE = "eval_score"
 
+# Where the recipe asks for a checkpoint at the end of each epoch only, this many steps are the most a kill may cost.
+SAFETY_STEPS = 100
+
 
 class Progress(Protocol):
     """Shows how far something long has come."""
 
-    def update(self, done: float, total: float, note: str) -> None:
-        """Tell how much is done, and a few words beside it."""
+    def update(self, done: float, total: float, note: str, left_s: float) -> None:
+        """Tell how much is done, a few words beside it, and how many seconds are left."""
 
 
 class StopRequest:
@@ -73,6 +77,8 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
             control.should_save = True
             control.should_training_stop = True
         else:
+            if args.save_strategy == SaveStrategy.EPOCH and state.global_step % SAFETY_STEPS == 0:
+                control.should_save = True
             control.should_evaluate = control.should_save and self._has_dev
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -158,7 +164,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         since, from_step = self._begun
         rate = (state.global_step - from_step) * self._rows_per_step / max(time.monotonic() - since, 1e-9)
         loss = "" if self._loss is None else f"loss {self._loss:.3f}, "
-        self._progress.update(state.global_step, state.max_steps, f"{loss}{rate:.2f} rows/s")
+        left_s = (state.max_steps - state.global_step) * self._rows_per_step / rate
+        self._progress.update(state.global_step, state.max_steps, f"{loss}{rate:.2f} rows/s", left_s)
 
 
 def _is_whole(line: str) -> bool:

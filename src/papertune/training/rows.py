@@ -37,10 +37,9 @@ def encode_examples(
     weights: dict[str, dict[str, float]] = {}
     for name, column in columns.items():
         if isinstance(column, LabelColumn):
-            ids = encoder.label_ids(column.labels)
-            if column.loss == "labels" and all(len(tokens) == 1 for tokens in ids):
+            if scores_label_set(column, encoder):
                 label_sets[name] = len(label_tokens)
-                label_tokens.append([tokens[0] for tokens in ids])
+                label_tokens.append([tokens[0] for tokens in encoder.label_ids(column.labels)])
             weights[name] = _weights(column, (e.answer for e in examples if e.column == name))
     rows: list[TrainingRow] = []
     shortened = 0
@@ -57,6 +56,16 @@ def encode_examples(
             answer = encoder.encode_answer(example.answer, column)
             rows.append(TrainingRow(prompt.ids + answer[:-1], first, answer, VOCABULARY, weight))
     return EncodedExamples(rows, label_tokens, shortened)
+
+
+def scores_label_set(column: LabelColumn, encoder: PromptEncoder) -> bool:
+    """Tell whether a column's loss runs over its label set: the recipe wants it, and each label is one token.
+
+    Raises:
+        RecipeError: If labels cannot be told apart in this model.
+    """
+    ids = encoder.label_ids(column.labels)
+    return column.loss == "labels" and all(len(tokens) == 1 for tokens in ids)
 
 
 def _weights(column: LabelColumn, given: Iterable[str]) -> dict[str, float]:
