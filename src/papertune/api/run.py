@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -79,8 +79,9 @@ class Run:
         reader = RowReader(read, answering(self.recipe, chosen))
         predictor = self.predictor(precision)
         plan = self._plan(predictor, read, reader)
-        output = build_output(read, self.recipe, predict_rows(predictor, reader, plan).values, chosen)
-        self._warn_of_empty_cells(output, read.source)
+        values = predict_rows(predictor, reader, plan).values
+        output = build_output(read, self.recipe, values, chosen)
+        self._warn_of_empty_cells(values, chosen, read.source)
         if type(table).__module__.partition(".")[0] != "pandas":
             return output
         # With the table's own index, `table["label"] = filled["label"]` puts each cell beside its paper.
@@ -138,7 +139,7 @@ class Run:
             predicted = predict_rows(predictor, reader, plan, journal=journal, tick=tick)
             frame = build_output(read, self.recipe, predicted.values, chosen)
             self._write(frame, path, journal, overwrite=overwrite)
-        self._warn_of_empty_cells(frame, str(path))
+        self._warn_of_empty_cells(predicted.values, chosen, str(path))
         return predicted
 
     def predictor(self, precision: Precision = "auto") -> Predictor:
@@ -217,8 +218,11 @@ class Run:
             )
         return plan
 
-    def _warn_of_empty_cells(self, frame: Any, where: str) -> None:
-        for name, count in empty_cells(frame, self.recipe).items():
+    def _warn_of_empty_cells(
+        self, values: Mapping[str, Sequence[Value | None]], chosen: Sequence[str], where: str
+    ) -> None:
+        counts = empty_cells(values, self.recipe)
+        for name, count in ((name, counts[name]) for name in chosen if name in counts):
             why = "below abstain_below" if self.recipe.columns[name].kind == "label" else "the model named none"
             cells = "1 cell" if count == 1 else f"{count:,} cells"
             verb = "is" if count == 1 else "are"

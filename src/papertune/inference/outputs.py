@@ -114,9 +114,16 @@ def keyword_cell(value: Value | None, column: KeywordsColumn) -> str:
     return join_keywords(split_keywords(_UNWRITABLE.sub(" ", str(value))), column.output_separator)
 
 
-def empty_cells(frame: pl.DataFrame, recipe: Recipe) -> dict[str, int]:
-    """Count the cells that stayed empty, by column; columns without any are left out."""
-    counts = {name: int((frame[name] == "").sum()) for name in recipe.columns if name in frame.columns}
+def empty_cells(values: Mapping[str, Sequence[Value | None]], recipe: Recipe) -> dict[str, int]:
+    """Count the cells that stayed empty though they were asked for, by column; columns without any are left out."""
+    counts: dict[str, int] = {}
+    for name, column in recipe.columns.items():
+        cells = (
+            label_cell(value, column) if isinstance(column, LabelColumn) else keyword_cell(value, column)
+            for value in values[name]
+            if value is not None
+        )
+        counts[name] = sum(not cell for cell in cells)
     return {name: count for name, count in counts.items() if count}
 
 
