@@ -5,9 +5,10 @@ import shutil
 import pandas as pd
 import polars as pl
 import pytest
+from safetensors.torch import load_file, save_file
 
 import papertune
-from papertune import OutputError, PapertuneWarning, RunError, TableError
+from papertune import ModelError, OutputError, PapertuneWarning, RunError, TableError
 from papertune.tables import write_table
 
 
@@ -88,6 +89,13 @@ class TestColumns:
     def test_probabilities_stand_behind_a_list(self, run, papers):
         output = run.predict(papers(2), columns=["uuid", "label"], probabilities=True)
         assert output.columns == ["uuid", "label", "label_probability_1", "label_probability_0"]
+
+    def test_what_is_not_shown_is_not_asked(self, run, new_papers, filled, monkeypatch):
+        monkeypatch.setattr("papertune.inference.predictor.greedy", None)
+        output = run.predict(new_papers, columns=["uuid", "label"], precision="fp32")
+        assert output["label"].to_list() == filled["label"].to_list()
+        with pytest.raises(TableError, match=r"names none of the columns that the run fills in \(label, Keywords\)"):
+            run.predict(new_papers, columns=["uuid", "title"])
 
     def test_an_unknown_name_is_refused_and_a_near_one_offered(self, run, new_papers):
         with pytest.raises(TableError, match=r'"Keyword" is neither in list of rows .* Did you mean "Keywords"\?'):
@@ -267,6 +275,15 @@ class TestPredictFile:
         with pytest.raises(OutputError, match=r"out\.csv\.journal"):
             run.predict_file(new_papers, tmp_path / "out.csv")
         assert journal.read_text() == content
+
+
+def test_a_model_whose_numbers_overflow_is_told(both_columns, papers, tmp_path):
+    run = papertune.train(papers(4), both_columns, tmp_path / "run", only=["label"])
+    weights = tmp_path / "run" / "adapter" / "adapter_model.safetensors"
+    save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(ModelError, match='the model\'s probabilities for "label" are not numbers'):
+        run.predict_file(papers(3), tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
 
 
 class TestLoading:

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 import papertune as api
+from papertune.cli.progress import ProgressDisplay
 from papertune.config import builtin_recipes, load_recipe
 
 
@@ -127,6 +129,23 @@ class TestPredict:
     def test_a_base_model_that_has_moved(self, papertune, here, trained, tiny_folder):
         (here / "moved").symlink_to(tiny_folder)
         assert papertune("predict", trained, "new.csv", "-o", "a.csv", "--base", "moved").code == 0
+
+
+def test_sigterm_stops_a_training_that_can_be_resumed(papertune, here, monkeypatch):
+    command = ["train", "papers.csv", "-r", "recipe.toml", "-o", "run", "--only", "label"]
+
+    def stop(_, done, *__):
+        if done == 1:  # a second signal would end it at once
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressDisplay, "update", stop)
+        said = papertune(*command)
+    assert (said.code, said.out) == (128 + signal.SIGTERM, "")
+    assert said.err.endswith("a checkpoint is written. Add --resume to the same command to go on.\n")
+    said = papertune(*command, "--resume")
+    assert said.code == 0, said.err
+    assert said.out.startswith("run: 3 steps")
 
 
 class TestInit:

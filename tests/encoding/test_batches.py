@@ -24,8 +24,9 @@ def test_training_batches_are_mixed_anew():
     orders = [shuffled_length_batches(lengths, 4, seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
     sets = [{frozenset(batch) for batch in order} for order in orders]
     assert all(a != b for i, a in enumerate(sets) for b in sets[:i]), "the same rows share a batch again"
-    # The order of batches does not go from short to long.
-    assert all([max(batch) for batch in order] != sorted(max(batch) for batch in order) for order in orders)
+    # Within a group as little as between them the batches go from short to long: a step up is as likely as one down.
+    steps = [a[0] < b[0] for order in orders for a, b in itertools.pairwise(order)]
+    assert 0.35 < sum(steps) / len(steps) < 0.65
 
 
 def test_training_batches_waste_little_padding():

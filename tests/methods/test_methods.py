@@ -27,6 +27,7 @@ VARIANTS = {
     "rslora": LoraMethod(rank=4, alpha=5, rslora=True),
     "dora": LoraMethod(rank=3, alpha=5, dora=True),
     "targets": LoraMethod(rank=2, alpha=4, targets=("q_proj", "down_proj")),
+    "layers": LoraMethod(rank=2, alpha=4, layers=1),
 }
 
 
@@ -78,6 +79,18 @@ def test_targets_are_those_named(own_tiny_model):
     model = build_trainable(own_tiny_model, VARIANTS["targets"], seed=0)
     names = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name, p in model.named_parameters() if p.requires_grad}
     assert names == {"q_proj", "down_proj"}
+
+
+@pytest.mark.parametrize(("layers", "count"), [(2, 1), (12, 1), (12, 3), (12, 12)])
+def test_lora_in_the_last_layers_only(make_model, layers, count):
+    model = build_trainable(make_model(layers=layers), LoraMethod(rank=2, layers=count), seed=0)
+    adapted = {name.split(".layers.")[1].split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert adapted == {str(layer) for layer in range(layers - count, layers)}
+
+
+def test_lora_in_more_layers_than_there_are(own_tiny_model):
+    with pytest.raises(ModelError, match=r"^method.layers is 3, but the model has 2 layers\.$"):
+        build_trainable(own_tiny_model, LoraMethod(layers=3), seed=0)
 
 
 def test_an_unknown_target(own_tiny_model):

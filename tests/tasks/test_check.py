@@ -243,3 +243,9 @@ def test_an_instruction_table():
 )
 def test_instruction_tables_with_a_problem(cells, problem):
     assert findings([INSTRUCTIONS[0] | cells, *INSTRUCTIONS[1:]]).problems == [f"list of rows, row 1, {problem}"]
+
+
+def test_an_instruction_table_without_output_is_enough_to_predict():
+    rows = [{name: cell for name, cell in row.items() if name != "output"} for row in INSTRUCTIONS]
+    assert findings(rows, purpose="predict").problems == []
+    assert findings(rows).problems == ["list of rows: its entries have no output, so there is nothing to learn."]

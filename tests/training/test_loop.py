@@ -11,7 +11,7 @@ from test_loss import LABEL_TOKENS, slow_loss
 
 from papertune.config import FreezeMethod, FullMethod, LoraMethod, TrainingSpec
 from papertune.encoding import shuffled_length_batches
-from papertune.methods import build_trainable
+from papertune.methods import build_trainable, checkpoint_activations
 from papertune.training import VOCABULARY, TrainingRow, callbacks, fit
 from papertune.training.checkpoints import complete_checkpoints, mark_complete
 
@@ -48,9 +48,13 @@ class Training:
         self.checkpoints = self.folder / name
         self.metrics_file = self.folder / f"{name}.jsonl"
         self.model = build_trainable(self.make_model(), method, seed=0)
+        self.prepare(self.model)
         options = {"compute_dtype": torch.float32, "metrics_file": self.metrics_file} | options
         spec = TrainingSpec(**({"micro_batch_size": 2, "warmup_steps": 2, "logging_steps": 1} | (spec or {})))
         return fit(self.model, make_rows(rows), LABEL_TOKENS, spec, self.checkpoints, **options)
+
+    def prepare(self, model):
+        """Do more to a model before it is trained."""
 
     def learnt(self):
         return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
@@ -138,12 +142,23 @@ def test_accumulated_batches_are_one_batch(train):
     assert [e["loss"] for e in train.metrics()] == pytest.approx([e["loss"] for e in one_metrics], abs=1e-5)
 
 
-def test_gradient_checkpointing_changes_no_loss(train):
-    losses = {}
+@pytest.mark.parametrize("method", [LoraMethod(rank=4), FullMethod(kind="full")])
+def test_gradient_checkpointing_changes_no_loss(train, method):
+    losses, passes = {}, {}
     for checkpointing in (False, True):
-        train(str(checkpointing), method=LoraMethod(rank=4), spec={"gradient_checkpointing": checkpointing})
+        count = []
+
+        def prepare(model, on=checkpointing, count=count):
+            if on:
+                checkpoint_activations(model)
+            (first,) = (module for name, module in model.named_modules() if name.endswith("layers.0.input_layernorm"))
+            first.register_forward_hook(lambda *_: count.append(1))
+
+        train.prepare = prepare
+        train(str(checkpointing), method=method)
         losses[checkpointing] = [(entry["loss"], entry["grad_norm"]) for entry in train.metrics()]
-    assert len(losses[True]) == 5
+        passes[checkpointing] = len(count)
+    assert passes == {False: 5, True: 10}, "nothing is computed again"
     for on, off in zip(losses[True], losses[False], strict=True):
         assert on == pytest.approx(off, rel=1e-5)
 
@@ -271,6 +286,16 @@ def test_a_checkpoint_and_a_dev_score_at_the_end_of_each_epoch(train):
     assert [entry["step"] for entry in train.metrics() if "score" in entry] == [5, 10, 15]
 
 
+def test_a_long_epoch_has_checkpoints_on_the_way(train, monkeypatch):
+    monkeypatch.setattr(callbacks, "SAFETY_STEPS", 2)
+    spec = {"epochs": 2, "keep_checkpoints": 99}
+    train(rows=12, spec=spec, dev_score=scores(*range(6)))  # 6 steps an epoch: at its end both are due
+    assert train.steps() == [2, 4, 6, 8, 10, 12]
+    assert [entry["step"] for entry in train.metrics() if "score" in entry] == [2, 4, 6, 8, 10, 12]
+    train("other", rows=10, spec=spec)
+    assert train.steps() == [2, 4, 5, 6, 8, 10]
+
+
 def test_max_steps_ends_in_the_middle_of_an_epoch(train):
     result = train(spec={"epochs": 3, "max_steps": 7}, dev_score=scores(1, 2))
     assert (result.steps, result.best_step) == (7, 7)
@@ -338,7 +363,7 @@ def test_a_signal_during_a_dev_score(train, step):
 
     model_steps = []
     progress = Kill(None)
-    progress.update = lambda done, total, note: model_steps.append(done)
+    progress.update = lambda done, *_: model_steps.append(done)
     result = train(rows=11, spec=RESUMED | {"save_steps": 0}, progress=progress, dev_score=dev_score)
     assert result.stop_signal == signal.SIGTERM
     assert train.steps()[-1] == result.steps

@@ -1,9 +1,11 @@
 """All rows of a table through a predictor, with or without a journal."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from papertune.errors import ModelError
 from papertune.inference.journal import BatchValues, Journal
 from papertune.inference.predictor import Plan, Predictor, Value
 from papertune.tasks import RowReader
@@ -37,6 +39,9 @@ def predict_rows(
         plan: The batches, of all rows of the table.
         journal: Keeps finished batches; those that it has already are not done again.
         tick: Told after each batch.
+
+    Raises:
+        ModelError: If the model's numbers overflow.
     """
     rows = sum(len(batch) for batch in plan.batches)
     values: dict[str, list[Value | None]] = {name: [None] * rows for name in predictor.recipe.columns}
@@ -51,6 +56,7 @@ def predict_rows(
             if journal is not None:
                 journal.begin(number, batch)
             answers = predictor.answer(reader, batch)
+            _check_finite(answers)
             if journal is not None:
                 journal.finish(number, answers)
             new_rows += len(batch)
@@ -63,3 +69,13 @@ def predict_rows(
             seconds = time.monotonic() - begun
             tick(done_rows, rows, new_rows / seconds, seconds * (todo_tokens - new_tokens) / max(new_tokens, 1))
     return Predicted(values, journal.rows_begun if journal else rows)
+
+
+def _check_finite(answers: BatchValues) -> None:
+    for name, values in answers.items():
+        for value in values:
+            if isinstance(value, list) and not all(map(math.isfinite, value)):
+                raise ModelError(
+                    f'the model\'s probabilities for "{name}" are not numbers: its weights are damaged, or too large '
+                    "for this precision. Try --precision fp32, or train with a lower training.learning_rate."
+                )
