@@ -12,9 +12,11 @@ RUN/
   training/        checkpoints; only needed to resume
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -29,6 +31,7 @@ from papertune.config import Recipe, dump_recipe, load_recipe
 from papertune.errors import OutputError, RunError
 
 FORMAT = 1
+_LEAST_FREE_BYTES = 1_000_000
 _RESTORE = "Train again, or restore the file."
 _LIBRARIES = ("papertune", "torch", "transformers", "peft", "accelerate", "safetensors", "polars", "tokenizers")
 
@@ -290,6 +293,32 @@ def check_place(path: Path) -> None:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
+
+
+@contextmanager
+def telling_of_full_disk(path: Path) -> Iterator[None]:
+    """Turn the many errors of libraries that find a disk full while they save into one for people.
+
+    Raises:
+        OutputError: If the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_full_disk(error, path):
+            raise
+        raise OutputError(
+            f"{path}: the disk is full. The checkpoints that are complete are kept: make room, then add --resume to "
+            "the same command."
+        ) from error
+
+
+def _is_of_full_disk(error: Exception, path: Path) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors says it in words; torch.save only says that it could not write.
+    full = os.strerror(errno.ENOSPC) in str(error)
+    return full or (isinstance(error, RuntimeError) and shutil.disk_usage(path).free < _LEAST_FREE_BYTES)
 
 
 def write_atomically(path: Path, text: str) -> None:

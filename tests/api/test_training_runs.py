@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -387,3 +388,32 @@ class TestResuming:
             (tmp_path / "run" / "training" / "plan.json").write_text(content)
             with pytest.raises(OutputError, match=r"plan\.json is damaged"):
                 train(papers(4), only=["label"], resume=True)
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 512 vs 406"),
+        ],
+    )
+    def test_is_told_and_resumed(self, train, papers, undisturbed, monkeypatch, error):
+        def save(*_, **__):
+            raise error
+
+        usage = shutil.disk_usage("/")
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "save", save)
+            patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+            with pytest.raises(OutputError, match=r"run: the disk is full\. .* make room, then add --resume"):
+                train(papers(14), overrides=SPEC)
+        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+
+    def test_another_failure_keeps_its_own_words(self, train, papers, monkeypatch):
+        def save(*_, **__):
+            raise RuntimeError("something else")
+
+        monkeypatch.setattr(torch, "save", save)
+        with pytest.raises(RuntimeError, match="something else"):
+            train(papers(14), overrides=SPEC)

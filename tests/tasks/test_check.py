@@ -206,7 +206,6 @@ def test_an_instruction_table():
     found = findings(INSTRUCTIONS)
     assert found.problems == []
     assert found.warnings == [
-        'list of rows, row 1, column "input": 2 cells are the same as in another row (this is the first).',
         'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, or 1.0 for 1) '
         "(this is the first).",
     ]

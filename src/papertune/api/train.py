@@ -18,7 +18,7 @@ from papertune.errors import PapertuneWarning, RecipeError, TableError, Training
 from papertune.evaluation.dev_score import DevScore
 from papertune.methods import build_trainable, check_adapter, checkpoint_activations, save_weights, trainable_weights
 from papertune.models import Base, choose_device, choose_dtype, find_base, load_model
-from papertune.runs import Manifest, RunDirectory, TableNote, TrainingPlan
+from papertune.runs import Manifest, RunDirectory, TableNote, TrainingPlan, telling_of_full_disk
 from papertune.tables import Table, read_table
 from papertune.tasks import Example, check_table, training_examples
 from papertune.training import Progress, check_trackers, encode_examples, fit
@@ -108,7 +108,7 @@ def train(
         f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}"
     )
 
-    with directory.claimed(plan, resume=resume):
+    with directory.claimed(plan, resume=resume), telling_of_full_disk(directory.path):
         begun = time.monotonic()
         result = fit(
             model,

@@ -138,7 +138,8 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
         long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
         lengths = cells.str.len_chars()
         _count(findings, table, name, long, (r for r, n in enumerate(lengths) if n > LONG_DOCUMENT_CHARS))
-    if names[0] in table.columns:
+    # In an instruction file each paper stands once for each question.
+    if names[0] in table.columns and not table.is_instructions:
         repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")
         _count(findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d))
 
