@@ -98,9 +98,10 @@ class Predictor:
                 logits = self._engine.last_logits(ids)
                 return {name: self._tries[name].label_probabilities(logits, None).tolist()}
             return {name: self._answer(name, self._engine.prefill(ids))}
-        # The document stands first in every prompt, so its keys and values serve all questions.
+        # Where the document stands first, its keys and values serve all questions. Where a question does, hardly
+        # anything is shared, and a prefill for each keeps the causal kernel.
         shared = [_shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
-        if not all(shared):
+        if not all(shared) or 2 * sum(shared) < sum(len(ids) for ids in next(iter(prompts.values()))):
             return {name: self._answer(name, self._engine.prefill(ids)) for name, ids in prompts.items()}
         state = self._engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), shared, strict=True)])
         answers: dict[str, Sequence[Value]] = {}
