@@ -14,7 +14,6 @@ __all__ = [
     "build_trainable",
     "check_adapter",
     "checkpoint_activations",
-    "is_adapter_method",
     "load_adapter",
     "merge_adapter",
     "save_weights",

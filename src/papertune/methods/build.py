@@ -12,11 +12,6 @@ from papertune.errors import ModelError
 from papertune.methods.adapters import load_adapter
 
 
-def is_adapter_method(method: Method) -> bool:
-    """Tell whether the method leaves the base model as it is and keeps its weights apart."""
-    return isinstance(method, LoraMethod)
-
-
 def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None = None) -> Any:
     """Make a model trainable.
 
