@@ -13,7 +13,6 @@ from papertune.errors import ModelError, RunError
 from papertune.methods import (
     build_trainable,
     check_adapter,
-    is_adapter_method,
     load_adapter,
     merge_adapter,
     save_weights,
@@ -292,8 +291,3 @@ def test_a_model_is_saved_in_one_dtype(own_tiny_model, tmp_path):
     model = build_trainable(own_tiny_model.bfloat16(), FreezeMethod(kind="freeze", layers=1), seed=0)
     save_weights(model, tmp_path / "model", "tiny", torch.bfloat16)
     assert {tensor.dtype for tensor in load_file(tmp_path / "model" / "model.safetensors").values()} == {torch.bfloat16}
-
-
-def test_which_methods_keep_their_weights_apart():
-    assert is_adapter_method(LoraMethod())
-    assert not any(is_adapter_method(method) for method in (FullMethod(kind="full"), FreezeMethod(kind="freeze")))

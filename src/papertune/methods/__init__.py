@@ -4,7 +4,6 @@ from papertune.methods.adapters import adapters_in_compute_dtype, check_adapter,
 from papertune.methods.build import (
     build_trainable,
     checkpoint_activations,
-    is_adapter_method,
     save_weights,
     trainable_weights,
 )
