@@ -86,6 +86,7 @@ def load_model(
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    _register_own_models()
     base = name if isinstance(name, Base) else find_base(str(name))
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
@@ -126,10 +127,16 @@ def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
     """
     from transformers import AutoTokenizer
 
+    _register_own_models()
     try:
         return AutoTokenizer.from_pretrained(base.location, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(_load_failure(base, "the tokenizer ", error)) from error
+
+
+def _register_own_models() -> None:
+    """Let transformers' Auto classes know the models that are built here."""
+    import papertune.models.chatglm2  # noqa: F401
 
 
 def choose_device(device: str | None) -> str:

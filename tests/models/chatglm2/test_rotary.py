@@ -1,0 +1,72 @@
+"""The rotary table, against that of the published implementation at full size (rope_full_size.json)."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from papertune.models.chatglm2.rotary import rotary_table, rotate
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@pytest.fixture(scope="module")
+def goldens():
+    return load_file(Path(__file__).parent / "rope_full_size.safetensors")
+
+
+def table_of(goldens, dtype):
+    return torch.stack(rotary_table(goldens["positions"][None], 64, dtype), dim=-1)[0]
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_tables(goldens, name):
+    table = table_of(goldens, DTYPES[name])
+    assert table.dtype == DTYPES[name]
+    assert torch.equal(table, goldens[f"table_{name}"])
+
+
+def test_the_half_tables_are_coarse(goldens):
+    """What `rotary_table` says of them."""
+    exact = goldens["table_fp32"].double()
+    errors = {name: (table_of(goldens, DTYPES[name]).double() - exact).abs().amax(dim=(1, 2)) for name in DTYPES}
+    at = {position: row for row, position in enumerate(goldens["positions"].tolist())}
+    assert errors["fp32"].max() == 0
+    assert errors["fp16"][at[500]] == pytest.approx(0.165, abs=0.001)
+    assert errors["fp16"][at[2047]] == pytest.approx(0.977, abs=0.001)
+    assert errors["bf16"][at[500]] > 1
+    assert torch.equal(*rotary_table(torch.tensor([[500, 501]]), 64, torch.bfloat16)[0][0])
+
+
+def test_rotation(goldens):
+    states = goldens["x"].transpose(1, 2)  # (batch, heads, seq, head_dim)
+    turned = rotate(states, rotary_table(goldens["positions"][None], 64)).transpose(1, 2)
+    torch.testing.assert_close(turned, goldens["x_rotated"], rtol=0, atol=1e-6)
+    assert torch.equal(turned[..., 64:], goldens["x"][..., 64:])
+
+
+def test_half_precision_states_are_rotated_exactly(goldens):
+    """A float32 table is not rounded for them."""
+    states = goldens["x"].transpose(1, 2).half()
+    table = rotary_table(goldens["positions"][None], 64)
+    turned = rotate(states, table)
+    assert turned.dtype == torch.float16
+    assert torch.equal(turned, rotate(states.float(), table).half())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_has_a_float32_table_unless_told_otherwise(make_chatglm2, dtype):
+    """The keys of the first layer, rotated and not: whatever the weights' dtype, the turn is exact."""
+    ids = torch.tensor([[7]])
+    for original in (False, True):
+        model = make_chatglm2(rotary_in_weight_dtype=original).to(dtype)
+
+        def keys(position, model=model):
+            cache = model(input_ids=ids, position_ids=torch.tensor([[position]]), use_cache=True).past_key_values
+            return cache.layers[0].keys
+
+        expected = rotate(keys(0), rotary_table(torch.tensor([[1501]]), 4))
+        assert torch.equal(keys(1501), expected) is not original
+        coarse = rotate(keys(0), rotary_table(torch.tensor([[1501]]), 4, dtype))
+        assert torch.equal(keys(1501), coarse) is original
