@@ -141,7 +141,7 @@ def test_all_mistakes_are_shown_at_once():
             'columns.x={kind="keywords", question="q", separator=" | "}',
             ["columns.x: separator is ' | ', where a list is not split again; use one with ; or , in it."],
         ),
-        ("method.kind=qlora", ["method.kind is 'qlora'; allowed: 'lora', 'full', 'freeze'."]),
+        ("method.kind=qlora", ["method.kind is 'qlora'; allowed: 'lora', 'ptuning_v2', 'full', 'freeze'."]),
         ("method.targets=q_proj", ["method.targets is 'q_proj'; allowed: 'all-linear', or a list in [ ]."]),
         ('method.targets=["a", 3]', ['method.targets.1 is 3; it must be text: put it in quotes ("3").']),
         ("method=lora", ["method is 'lora'; it must be keys with values."]),

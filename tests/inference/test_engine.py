@@ -2,11 +2,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from papertune.config import PtuningV2Method
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
 from papertune.inference.label_scoring import LabelTrie
+from papertune.methods import build_trainable
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 token_ids = st.integers(3, 399)
@@ -55,16 +57,43 @@ SLIDING = {
 }
 
 
-@pytest.fixture(scope="module", params=["sdpa", "eager", "mistral", "gemma"])
-def model(request, make_model):
-    if request.param == "mistral":
+class TextFirst(LlamaForCausalLM):
+    """Counts the text from 0 as ChatGLM2 does, whatever stands before it."""
+
+    prefix_takes_positions = False
+
+
+def make_engine_model(name, make_model):
+    if name == "mistral":
         return MistralForCausalLM(MistralConfig(**SLIDING)).eval()
-    if request.param == "gemma":
+    if name == "gemma":
         layers = ["sliding_attention", "full_attention"]
         return Gemma3ForCausalLM(Gemma3TextConfig(**SLIDING, layer_types=layers)).eval()
     model = make_model()
-    model.set_attn_implementation(request.param)
+    if name == "text first":
+        return TextFirst(model.config).eval()
+    model.set_attn_implementation(name)
     return model
+
+
+def behind_prefix(model, length):
+    method = PtuningV2Method(kind="ptuning_v2", prefix_length=length)
+    return build_trainable(model, method, seed=0).eval()
+
+
+# Some behind a prefix, which may be longer than the windows.
+MODELS = {
+    **{name: (name, 0) for name in ("sdpa", "eager", "mistral", "gemma")},
+    **{f"{name}, prefix": (name, 5) for name in ("sdpa", "eager", "text first", "mistral", "gemma")},
+    **{f"{name}, long prefix": (name, 11) for name in ("mistral", "gemma")},
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request, make_model):
+    name, length = MODELS[request.param]
+    model = make_engine_model(name, make_model)
+    return behind_prefix(model, length) if length else model
 
 
 @settings(max_examples=15)
@@ -202,3 +231,60 @@ def test_forbidden_tokens_do_not_come(tiny_model):
         best[[free[0][0], free[1][0]]] = -torch.inf
         assert answer[0] == best.argmax()
         assert answer[1] == full_logits(tiny_model, [*row, answer[0]])[-1].argmax()
+
+
+@pytest.fixture(scope="module", params=["sdpa", "text first"])
+def prefixed(request, make_model):
+    return behind_prefix(make_engine_model(request.param, make_model), 5)
+
+
+class TestBehindAPrefix:
+    """What is told of plain models above holds behind a prefix, which the model's own forward pass sees."""
+
+    @given(prompts, st.integers(1, 8))
+    def test_greedy_is_the_likeliest_token_again_and_again(self, prefixed, rows, limit):
+        engine = Engine(prefixed)
+        answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=limit)
+        for row, answer in zip(rows, answers, strict=True):
+            ended = False
+            for place in range(len(answer) + 1):
+                best = int(full_logits(prefixed, row + answer[:place])[-1].argmax())
+                ended = best in END_IDS
+                assert ended or place == limit or best == answer[place]
+            assert ended or len(answer) == limit
+
+    def test_forks_do_not_feel_each_other(self, prefixed):
+        engine = Engine(prefixed)
+        state = engine.prefill([[5, 6, 7], [8]])
+        before = snapshot(state)
+        one, other = state.fork(), state.fork()
+        engine.extend(one, [[11], [12]])
+        other.select(torch.tensor([1]))
+        engine.extend(other, [[13, 14]])
+        assert_same_state(state, before)
+        torch.testing.assert_close(one.last_logits[1], full_logits(prefixed, [8, 12])[-1], **TOLERANCE)
+        torch.testing.assert_close(other.last_logits[0], full_logits(prefixed, [8, 13, 14])[-1], **TOLERANCE)
+
+    def test_the_prefix_changes_what_is_said(self, prefixed):
+        bare = Engine(prefixed.get_base_model()).last_logits([[5, 6, 7]])
+        assert (Engine(prefixed).last_logits([[5, 6, 7]]) - bare).abs().max() > 0.1
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_the_prefix_has_the_dtype_of_the_model(self, make_model, dtype):
+        engine = Engine(behind_prefix(make_model().to(dtype), 5))
+        state = engine.prefill([[7, 8], [5] * 9])
+        engine.extend(state, [[9], [10, 11, 12]])
+        assert {part.dtype for pair in cached(state) for part in pair} == {dtype}
+        assert state.last_logits.isfinite().all()
+
+
+def test_without_a_prefix_the_first_pass_is_told_nothing(tiny_model):
+    """No mask and no positions, so the causal kernel stays."""
+    calls = []
+    handle = tiny_model.register_forward_pre_hook(lambda _, __, told: calls.append(told), with_kwargs=True)
+    try:
+        Engine(tiny_model).last_logits([[5, 6]])
+        Engine(tiny_model).prefill([[5, 6]])
+    finally:
+        handle.remove()
+    assert [set(told) for told in calls] == [{"input_ids", "use_cache"}, {"input_ids", "use_cache", "past_key_values"}]

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from papertune.config import load_recipe
+from papertune.config import PtuningV2Method, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.predictor import Predictor
+from papertune.methods import build_trainable
 from papertune.tables import read_table
 from papertune.tasks import RowReader
 
@@ -96,6 +97,17 @@ def test_all_in_one_pass_is_each_alone(tiny_model, tiny_tokenizer, layout, names
     for max_batch_tokens in (None, 500, 1):
         assert_same(answers(tiny_model, tiny_tokenizer, recipe, max_batch_tokens=max_batch_tokens), expected)
     assert len({str(cell) for cell in expected[names[0]]}) > 5, "the rows are told apart"
+
+
+@pytest.mark.parametrize("layout", ["document-first", "question-first"])
+def test_behind_a_prefix(own_tiny_model, tiny_tokenizer, layout):
+    model = build_trainable(own_tiny_model, PtuningV2Method(kind="ptuning_v2", prefix_length=7), seed=0).eval()
+    recipe = make_recipe(layout)
+    expected = slow_answers(model, tiny_tokenizer, recipe)
+    for max_batch_tokens in (None, 500, 1):
+        assert_same(answers(model, tiny_tokenizer, recipe, max_batch_tokens=max_batch_tokens), expected)
+    bare = answers(model.get_base_model(), tiny_tokenizer, recipe)
+    assert all(bare[name] != cells for name, cells in expected.items())
 
 
 INSTRUCTIONS = [

@@ -208,8 +208,8 @@ def test_an_adapter_for_other_layers(adapter, own_tiny_model):
             " has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.",
         ),
         (
-            lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING"}'),
-            ": a PREFIX_TUNING adapter; only LORA is supported.",
+            lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "P_TUNING"}'),
+            ": a P_TUNING adapter; only LORA and PREFIX_TUNING are supported.",
         ),
         (shutil.rmtree, " holds no adapter_config.json, so it is no adapter in peft's format."),
     ],

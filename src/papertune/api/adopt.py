@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from papertune.api.run import Run, load_run
-from papertune.config import LoraMethod, Recipe, load_recipe
+from papertune.config import LoraMethod, Method, PtuningV2Method, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, RecipeError, RunError
-from papertune.methods import check_adapter, load_adapter, trainable_weights
+from papertune.methods import check_adapter, load_adapter, save_weights, trainable_weights
+from papertune.methods.official_prefix import load_official_prefix, official_prefix
 from papertune.models import find_base, load_model
 from papertune.runs import Manifest, RunDirectory, check_new_folder
 
@@ -23,13 +24,13 @@ def adopt(
     device: str | None = None,
     base: str | Path | None = None,
 ) -> Run:
-    """Make a run of an adapter in peft's format.
+    """Make a run of an adapter in peft's format, or of a P-Tuning v2 checkpoint of ChatGLM2's own training.
 
     The adapter is put on the base model once, so what does not fit is found now. The recipe must ask as the adapter
     was trained: that is the one thing that nobody can check.
 
     Args:
-        adapter: A folder with adapter_config.json and the weights.
+        adapter: A folder with adapter_config.json and the weights, or one with a learnt prefix of ChatGLM2.
         recipe: A recipe, its file or built-in name, or a mapping.
         output: The run directory to make.
         overrides: Settings such as "model=FOLDER".
@@ -45,14 +46,13 @@ def adopt(
         OutputError: If the run directory exists.
     """
     source = Path(adapter)
-    config = check_adapter(source)
+    numbers = None if (source / "adapter_config.json").is_file() else official_prefix(source)
+    if numbers is None:
+        config = check_adapter(source)
+    else:
+        config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
     chosen = load_recipe(recipe, overrides)
-    if not isinstance(chosen.method, LoraMethod):
-        raise RecipeError(f'method.kind is "{chosen.method.kind}", but {source} is a LoRA adapter. Set it to "lora".')
-    try:
-        chosen = chosen.model_copy(update={"method": _method_of(config)})
-    except KeyError as error:
-        raise RunError(f"{source / 'adapter_config.json'} has no {error}, so it is no LoRA adapter's.") from None
+    chosen = chosen.model_copy(update={"method": _method_of(config, chosen.method, source)})
     directory = RunDirectory(Path(output))
     check_new_folder(directory.path)
     found = find_base(chosen.model, None if base is None else Path(base))
@@ -61,10 +61,15 @@ def adopt(
     for column in chosen.columns.values():
         if column.kind == "label":
             encoder.label_ids(column.labels)
-    learnt, _ = trainable_weights(load_adapter(model, source, trainable=True))
+    put_on = load_adapter if numbers is None else load_official_prefix
+    adapted = put_on(model, source, trainable=True)
+    learnt, _ = trainable_weights(adapted)
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, directory.adapter)
+        if numbers is None:
+            shutil.copytree(source, directory.adapter)
+        else:
+            save_weights(adapted, directory.adapter, chosen.model, model.dtype)
         tokenizer.save_pretrained(directory.tokenizer)
         directory.finish(Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=learnt), chosen)
     except OSError as error:
@@ -72,12 +77,34 @@ def adopt(
     return load_run(directory.path, device=device, base=base)
 
 
-def _method_of(config: Mapping[str, Any]) -> LoraMethod:
+def _method_of(config: Mapping[str, Any], given: Method, source: Path) -> Method:
     """Give the method that an adapter's configuration tells of.
 
+    Args:
+        config: Content of adapter_config.json.
+        given: The recipe's method.
+        source: Where the adapter is.
+
     Raises:
-        KeyError: If it lacks the rank or alpha.
+        RecipeError: If the recipe's method is of another kind.
+        RunError: If the configuration lacks what is needed.
     """
+    is_prefix = config["peft_type"] == "PREFIX_TUNING"
+    kind, what = ("ptuning_v2", "P-Tuning v2 prefix") if is_prefix else ("lora", "LoRA adapter")
+    if given.kind != kind:
+        raise RecipeError(f'method.kind is "{given.kind}", but {source} is a {what}. Set it to "{kind}".')
+    try:
+        return _prefix_method(config, given) if isinstance(given, PtuningV2Method) else _lora_method(config)
+    except KeyError as error:
+        raise RunError(f"{source / 'adapter_config.json'} has no {error}, so it is no {what}'s.") from None
+
+
+def _prefix_method(config: Mapping[str, Any], given: PtuningV2Method) -> PtuningV2Method:
+    length, projection = config["num_virtual_tokens"], bool(config.get("prefix_projection"))
+    return PtuningV2Method(kind="ptuning_v2", prefix_length=length, projection=projection, dropout=given.dropout)
+
+
+def _lora_method(config: Mapping[str, Any]) -> LoraMethod:
     targets = config.get("target_modules")
     return LoraMethod(
         rank=config["r"],

@@ -68,7 +68,7 @@ def recipe_for(table: Table, label: Sequence[str] = (), keywords: Sequence[str] 
     lines += [
         "",
         "[method]",
-        'kind = "lora"            # lora, full or freeze',
+        'kind = "lora"            # lora, ptuning_v2, full or freeze',
         "rank = 8",
         "",
         "[training]",

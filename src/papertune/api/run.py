@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from papertune.config import Recipe
+from papertune.config import PtuningV2Method, Recipe
 from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells
@@ -143,27 +143,28 @@ class Run:
         return predicted
 
     def predictor(self, precision: Precision = "auto") -> Predictor:
-        """Load the model, its adapter merged, and give what answers batches with it."""
+        """Load the model with what it has learnt, and give what answers batches with it."""
         if precision not in self._predictors:
             model, tokenizer = self.load(precision)
             self._predictors[precision] = Predictor(model, tokenizer, self.recipe)
         return self._predictors[precision]
 
     def load(self, precision: Precision = "auto") -> tuple[Any, Any]:
-        """Load the model, its adapter merged, and the tokenizer.
+        """Load the model, a LoRA adapter merged, a prefix before it, and the tokenizer.
 
         Raises:
             RunError: If the base model is not the one the run was trained on.
             ModelError: If it cannot be loaded.
         """
-        from papertune.methods import load_adapter, merge_adapter
+        from papertune.methods import PrefixModel, load_adapter, merge_adapter
         from papertune.models import load_model
 
         model, tokenizer = load_model(
             self._base, precision=precision, device=self._device, tokenizer=self.directory.tokenizer
         )
         if self.directory.adapter.is_dir():
-            model = merge_adapter(load_adapter(model, self.directory.adapter))
+            adapted = load_adapter(model, self.directory.adapter)
+            model = adapted if isinstance(adapted, PrefixModel) else merge_adapter(adapted)
         return model.eval(), tokenizer
 
     def merge(self, folder: str | Path, *, precision: Precision = "auto") -> None:
@@ -171,7 +172,13 @@ class Run:
 
         Raises:
             OutputError: If the folder exists and is not empty, or cannot be written.
+            RunError: If the run has learnt a prefix.
         """
+        if isinstance(self.recipe.method, PtuningV2Method):
+            raise RunError(
+                f"{self.directory.path} was trained with P-Tuning v2: what it has learnt is a prefix, no difference of "
+                "weights, so there is nothing to add to the model's. Predict with the run itself."
+            )
         path = Path(folder)
         check_new_folder(path)
         model, tokenizer = self.load(precision)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from papertune.api.run import Run, load_run
-from papertune.config import FullMethod, LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
+from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Method, Recipe, dump_recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, RecipeError, TableError, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
@@ -128,7 +128,7 @@ def train(
                 "written. Add --resume to the same command to go on.",
                 result.stop_signal,
             )
-        adapted = isinstance(chosen.method, LoraMethod)
+        adapted = isinstance(chosen.method, LoraMethod | PtuningV2Method)
         folder = directory.adapter if adapted else directory.model
         shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
         save_weights(model, folder, chosen.model, compute_dtype)
@@ -222,6 +222,11 @@ def _like_its_start(recipe: Recipe) -> Recipe:
             f"method.start_from: {start.path} holds a whole model, not an adapter. Give {start.model} as model instead."
         )
     config = check_adapter(start.adapter)
+    if config["peft_type"] != "LORA":
+        raise RecipeError(
+            f"method.start_from: {start.path} holds a P-Tuning v2 prefix, and only a LoRA adapter can be a start. "
+            "Name a run of LoRA, or leave start_from out."
+        )
     taken = {"rank": config.get("r"), "alpha": config.get("lora_alpha")}
     for key, value in taken.items():
         if key in method.model_fields_set and getattr(method, key) != value:

@@ -190,6 +190,7 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         "label": parts.LabelColumn,
         "keywords": parts.KeywordsColumn,
         "lora": parts.LoraMethod,
+        "ptuning_v2": parts.PtuningV2Method,
         "full": parts.FullMethod,
         "freeze": parts.FreezeMethod,
     }

@@ -128,6 +128,21 @@ class LoraMethod(Part):
     start_from: Text | None = None
 
 
+class PtuningV2Method(Part):
+    """A learnt prefix (Liu et al. 2021, arXiv:2110.07602): keys and values before the first token in every layer.
+
+    Attributes:
+        prefix_length: How many virtual tokens stand there.
+        projection: In training two linear layers with a tanh between make the prefix; the run keeps what they made.
+        dropout: Dropout on the prefix while training.
+    """
+
+    kind: Literal["ptuning_v2"]
+    prefix_length: Annotated[int, Field(ge=1)] = 64
+    projection: bool = False
+    dropout: Fraction = 0.0
+
+
 class FullMethod(Part):
     """All weights are trained."""
 
@@ -147,7 +162,7 @@ class FreezeMethod(Part):
     modules: tuple[Text, ...] = ()
 
 
-Method = Annotated[LoraMethod | FullMethod | FreezeMethod, Field(discriminator="kind")]
+Method = Annotated[LoraMethod | PtuningV2Method | FullMethod | FreezeMethod, Field(discriminator="kind")]
 
 
 class EncodingSpec(Part):

@@ -13,6 +13,7 @@ the ids that the tokenizer gives for the whole prompt.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
@@ -137,7 +138,7 @@ class PromptEncoder:
         users = [text for turn in prompt.history for text in turn]
         users.append(f"{prompt.before}{document}{prompt.after}")
         literals = self._frame(len(prompt.history))
-        ids: list[int] = [] if self._chat else list(self._beginning())
+        ids = list(self._beginning)
         plain = ""
         for literal, user in zip(literals, [*users, ""], strict=True):
             position = 0
@@ -163,7 +164,16 @@ class PromptEncoder:
             self._frames[rounds] = literals
         return self._frames[rounds]
 
+    @cached_property
     def _beginning(self) -> list[int]:
-        """Give the ids that the tokenizer puts before any text, such as a begin token."""
-        ids: list[int] = self._tokenizer.encode("", add_special_tokens=True)
-        return ids[:-1] if ids and ids[-1] == self.end_id else ids
+        """The ids that the tokenizer puts before any text, such as a begin token."""
+        if not self._chat:
+            ids: list[int] = self._tokenizer.encode("", add_special_tokens=True)
+            return ids[:-1] if ids and ids[-1] == self.end_id else ids
+        # Most templates write the begin token themselves. ChatGLM2's writes none, but its ids begin with two.
+        text = _MARK.join(self._frame(0))
+        written: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        given: list[int] = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": _MARK}], add_generation_prompt=True, return_dict=False
+        )
+        return given[: -len(written)] if given[-len(written) :] == written else []

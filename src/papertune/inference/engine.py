@@ -7,6 +7,8 @@ tokens) sees the cached keys through a mask that hides the padding in between:
     row 0   d d d d d d . .  |  q q q  |  t t
     row 1   d d d d d d d d  |  q q q  |  t t         d: document  .: padding  q: question  t: tokens behind it
     keys    1 1 1 1 1 1 0 0     1 1 1     1 1
+
+A learnt prefix stands before all of it, in the cache of every row.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from papertune.encoding import pad_right
+from papertune.methods import prefix_of
 from papertune.models import answer_positions
 
 
@@ -26,9 +29,9 @@ class PromptState:
     """Prompts that have gone through the model.
 
     Attributes:
-        cache: Keys and values of the prompts, a transformers cache.
-        visible: Which cached keys are real tokens, bool, shape (batch, seq).
-        lengths: Real tokens of each row, int64, shape (batch,).
+        cache: Keys and values of the prefix, if there is one, and of the prompts, a transformers cache.
+        visible: Which cached keys are virtual or real tokens, bool, shape (batch, virtual + seq).
+        lengths: Real tokens of each row, without the prefix, int64, shape (batch,).
         last_logits: Logits at each row's last token, shape (batch, vocab).
     """
 
@@ -53,14 +56,19 @@ class Engine:
     """Runs prompts through a causal language model.
 
     Args:
-        model: The model, in evaluation mode.
+        model: The model, in evaluation mode. Its prefix, if it has one, is taken as it is now.
+
+    Attributes:
+        model: The model, without its prefix.
+        device: Where it is.
     """
 
     def __init__(self, model: Any) -> None:
-        self.model = model
-        self.device = next(model.parameters()).device
-        self._float_mask = model.config._attn_implementation == "eager"
-        config = model.config.get_text_config()
+        self._prefix = prefix_of(model)
+        self.model = model if self._prefix is None else model.get_base_model()
+        self.device = next(self.model.parameters()).device
+        self._float_mask = self.model.config._attn_implementation == "eager"
+        config = self.model.config.get_text_config()
         layer_types = getattr(config, "layer_types", None)
         self._mixes_layers = layer_types is not None
         # Layers that only see so many tokens back (Gemma, Mistral).
@@ -72,24 +80,24 @@ class Engine:
         """Give the logits behind each prompt, without keeping a cache; shape (batch, vocab)."""
         rows = torch.arange(len(prompts), device=self.device)
         last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
+        ids = pad_right(prompts, 0).to(self.device)
         with answer_positions(self.model, rows, last):
-            output = self.model(input_ids=pad_right(prompts, 0).to(self.device), use_cache=False)
+            output = self.model(input_ids=ids, use_cache=False, **self._behind_prefix(ids, grows=False))
         return output.logits  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> PromptState:
         """Run prompts and keep their keys and values."""
-        from transformers import DynamicCache
-
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         ids = pad_right(prompts, 0).to(self.device)
         rows = torch.arange(len(prompts), device=self.device)
-        # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
-        cache = DynamicCache() if self._window else DynamicCache(config=self.model.config)
+        start = self._behind_prefix(ids, grows=True) or {"past_key_values": self._empty_cache()}
         with answer_positions(self.model, rows, lengths - 1):
-            output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
+            output = self.model(input_ids=ids, use_cache=True, **start)
         visible = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
-        return PromptState(cache, visible, lengths, output.logits)
+        if self._prefix is not None:
+            visible = torch.cat([visible.new_ones(len(prompts), self._prefix.length), visible], dim=1)
+        return PromptState(start["past_key_values"], visible, lengths, output.logits)
 
     @torch.inference_mode()
     def extend(self, state: PromptState, suffixes: Sequence[Sequence[int]]) -> None:
@@ -124,25 +132,47 @@ class Engine:
         """
         batch = len(state.lengths)
         ids = torch.tensor(tokens, device=self.device).expand(batch, -1)
-        positions = state.lengths[:, None] + torch.tensor(depths, device=self.device) - 1
-        output = self._behind(state, ids, sees.to(self.device).expand(batch, -1, -1), positions)
+        before = state.lengths[:, None] + torch.tensor(depths, device=self.device) - 1
+        output = self._behind(state, ids, sees.to(self.device).expand(batch, -1, -1), before)
         state.cache.crop(-len(tokens))
         return output.logits  # type: ignore[no-any-return]
 
-    def _behind(self, state: PromptState, ids: Tensor, sees: Tensor, positions: Tensor) -> Any:
-        """Run tokens behind a cache; `sees` is about the new tokens among themselves, (batch, new, new)."""
+    def _empty_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
+        return DynamicCache() if self._window else DynamicCache(config=self.model.config)
+
+    def _behind_prefix(self, ids: Tensor, *, grows: bool) -> dict[str, Any]:
+        """Give what the model is told besides the first tokens of each row; nothing where there is no prefix."""
+        if self._prefix is None:
+            return {}
+        batch, seq = ids.shape
+        positions = torch.arange(seq, device=self.device).expand(batch, -1) + self._prefix.first_position
+        return {"past_key_values": self._prefix.cache(batch, grows=grows), "position_ids": positions}
+
+    def _behind(self, state: PromptState, ids: Tensor, sees: Tensor, offsets: Tensor) -> Any:
+        """Run tokens behind a cache.
+
+        Args:
+            state: What the cache holds.
+            ids: The new tokens, shape (batch, new).
+            sees: Which of the new tokens each of them sees, bool, shape (batch, new, new).
+            offsets: Real tokens before each new one, without the prefix, int64, shape (batch, new).
+        """
         old = state.visible[:, None, :].expand(-1, ids.shape[1], -1)
         visible = torch.cat([old, sees], dim=2)[:, None]  # (batch, 1, new, seq + new)
         mask: Any = self._form(visible)
         if self._window:
-            keys = torch.cat([state.visible.cumsum(dim=1) - 1, positions], dim=1)  # the place of each key in its row
-            near = positions[:, :, None] - keys[:, None, :] < self._window  # (batch, new, seq + new)
+            places = offsets + (0 if self._prefix is None else self._prefix.length)
+            keys = torch.cat([state.visible.cumsum(dim=1) - 1, places], dim=1)  # the place of each key in its row
+            near = places[:, :, None] - keys[:, None, :] < self._window  # (batch, new, seq + new)
             sliding = self._form(visible & near[:, None])
             mask = {"full_attention": mask, "sliding_attention": sliding} if self._mixes_layers else sliding
         return self.model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=positions,
+            position_ids=offsets + (0 if self._prefix is None else self._prefix.first_position),
             past_key_values=state.cache,
             use_cache=True,
         )

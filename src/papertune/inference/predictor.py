@@ -7,7 +7,7 @@ from typing import Any
 from papertune.config import KeywordsColumn, LabelColumn, Recipe
 from papertune.encoding import PromptEncoder, sorted_token_batches
 from papertune.inference.engine import Engine, PromptState
-from papertune.inference.greedy import greedy
+from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.label_scoring import LabelTrie
 from papertune.tasks import RowReader
@@ -49,7 +49,7 @@ class Predictor:
         on_cpu = self._engine.device.type == "cpu"
         self.max_batch_tokens = max_batch_tokens or (4096 if on_cpu else 32768)
         self.precision_name = str(model.dtype).removeprefix("torch.")
-        self._end_ids = _end_ids(model, self.encoder.end_id)
+        self._end_ids = answer_ends(model, self.encoder.end_id)
         self._tries: dict[str, LabelTrie] = {}
         self._rules: dict[str, NoRepeatedKeyword] = {}
         for name, column in recipe.columns.items():
@@ -144,9 +144,3 @@ def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
     if cut_off and separator in text:
         return text.rsplit(separator, 1)[0]
     return text
-
-
-def _end_ids(model: Any, end_id: int) -> set[int]:
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    more = [configured] if isinstance(configured, int) else (configured or [])
-    return {end_id, *more}

@@ -7,14 +7,18 @@ from papertune.methods.build import (
     save_weights,
     trainable_weights,
 )
+from papertune.methods.prefix import Prefix, PrefixModel, prefix_of
 
 __all__ = [
+    "Prefix",
+    "PrefixModel",
     "adapters_in_compute_dtype",
     "build_trainable",
     "check_adapter",
     "checkpoint_activations",
     "load_adapter",
     "merge_adapter",
+    "prefix_of",
     "save_weights",
     "trainable_weights",
 ]

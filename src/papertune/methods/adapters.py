@@ -33,8 +33,8 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         raise RunError(f"{config_file} is no JSON object, so it is no adapter's configuration.")
     if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise RunError(f"{folder} has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.")
-    if config.get("peft_type") != "LORA":
-        raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only LORA is supported.")
+    if config.get("peft_type") not in ("LORA", "PREFIX_TUNING"):
+        raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only LORA and PREFIX_TUNING are supported.")
     return config
 
 
@@ -48,11 +48,15 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    check_adapter(folder)
+    config = check_adapter(folder)
     try:
         saved = load_peft_weights(str(folder), device="cpu")
     except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise RunError(f"{folder}: the adapter's weights cannot be read: {error}. Fetch them again.") from error
+    if config["peft_type"] == "PREFIX_TUNING":
+        from papertune.methods.prefix_tuned import load_prefix
+
+        return load_prefix(model, folder, config, saved, trainable=trainable)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -71,7 +75,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
 
 
 def merge_adapter(model: Any) -> Any:
-    """Add an adapter to its base weights, W = W0 + scale x B A, and give the plain model."""
+    """Add a LoRA adapter to its base weights, W = W0 + scale x B A, and give the plain model."""
     return model.merge_and_unload()
 
 

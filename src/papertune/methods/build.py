@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, Method
+from papertune.config import FreezeMethod, FullMethod, LoraMethod, Method, PtuningV2Method
 from papertune.errors import ModelError
 from papertune.methods.adapters import load_adapter
+from papertune.methods.prefix import PrefixModel
 
 
 def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None = None) -> Any:
@@ -28,18 +29,28 @@ def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None
         The model, or a peft model around it.
 
     Raises:
-        ModelError: If the method names parts that the model does not have.
+        ModelError: If the method names parts that the model does not have, or does not fit it.
     """
     torch.manual_seed(seed)
     if isinstance(method, LoraMethod):
         return _lora(model, method, start)
+    if isinstance(method, PtuningV2Method):
+        from papertune.methods.prefix_tuned import build_prefix
+
+        return build_prefix(model, method)
     if isinstance(method, FullMethod):
         return model.float().requires_grad_(True)
     return _freeze(model, method)
 
 
 def checkpoint_activations(model: Any) -> None:
-    """Compute activations again in the backward pass instead of keeping them."""
+    """Compute activations again in the backward pass instead of keeping them.
+
+    Raises:
+        ModelError: If the model's prefix would be lost by that.
+    """
+    if isinstance(model, PrefixModel):
+        model.let_checkpoints_see_prefix()
     # transformers is renaming it; the installed one decides.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
@@ -64,7 +75,6 @@ def save_weights(model: Any, folder: Path, base_name: str, dtype: torch.dtype) -
     if hasattr(model, "peft_config"):
         for config in model.peft_config.values():
             config.base_model_name_or_path = base_name
-            config.inference_mode = True
         # Embeddings are never adapted; left to itself peft asks the hub whether they were.
         model.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)

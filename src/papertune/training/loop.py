@@ -15,7 +15,7 @@ from transformers import ProgressCallback as BarCallback
 
 from papertune.config import TrainingSpec
 from papertune.encoding import LengthBatchSampler
-from papertune.methods import adapters_in_compute_dtype
+from papertune.methods import PrefixModel, adapters_in_compute_dtype
 from papertune.models import answer_positions
 from papertune.training.callbacks import (
     SCORE,
@@ -180,6 +180,17 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
     def load_weights(self, checkpoint: Path) -> None:
         """Put a checkpoint's weights into the model."""
         self._load_from_checkpoint(str(checkpoint))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if isinstance(self.model, PrefixModel) and self.args.should_save:
+            self.model.save_encoder(Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.model, PrefixModel):
+            self.model.load_encoder(Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
 def _arguments(spec: TrainingSpec, folder: Path, *, device: torch.device, dtype: torch.dtype) -> TrainingArguments:

@@ -1,0 +1,90 @@
+"""The prefix as a transformers cache, and what a model keeps of a token."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from papertune.errors import ModelError
+
+
+class PrefixLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values that stand before all others.
+
+    One that does not grow is as before after each `update`. So a layer whose activations are computed again in the
+    backward pass gets the same keys a second time; an ordinary cache would by then hold the tokens twice.
+
+    Args:
+        keys: Any float dtype, shape (batch, heads, virtual, head_dim).
+        values: As `keys`.
+        grows: Keep what comes behind.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, *, grows: bool) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.dtype, self.device = keys.dtype, keys.device
+        self.is_initialized = True
+        self._grows = grows
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Give all keys and values, those here first, in the dtype of the new ones."""
+        keys = torch.cat([self.keys.to(key_states), key_states], dim=-2)
+        values = torch.cat([self.values.to(value_states), value_states], dim=-2)
+        if self._grows:
+            self.keys, self.values = keys, values
+        return keys, values
+
+
+def prefix_cache(keys: Tensor, values: Tensor, *, grows: bool) -> Any:
+    """Make a cache that begins with a prefix.
+
+    Layers whose window is shorter than the text have the whole prefix too; masks hide what is out of the window.
+
+    Args:
+        keys: Any float dtype, shape (layers, batch, heads, virtual, head_dim).
+        values: As `keys`.
+        grows: Keep what goes through the model behind the prefix.
+    """
+    cache = DynamicCache()
+    cache.layers = [PrefixLayer(*pair, grows=grows) for pair in zip(keys, values, strict=True)]
+    return cache
+
+
+@dataclass(frozen=True)
+class KeyValueShape:
+    """What a model keeps of each token: in every layer a key and a value of this shape."""
+
+    layers: int
+    heads: int
+    head_dim: int
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers with {self.heads} key-value heads of {self.head_dim}"
+
+
+@torch.no_grad()
+def key_value_shape(model: Any) -> KeyValueShape:
+    """Find out what a model keeps of each token, by running one through it.
+
+    Configurations have many names for it, and do not say it all: which layers share keys, or keep none.
+
+    Raises:
+        ModelError: If the layers do not all keep the same.
+    """
+    cache = DynamicCache(config=model.config)
+    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    model(input_ids=ids, past_key_values=cache, use_cache=True)
+    parts = [getattr(layer, name, None) for layer in cache.layers for name in ("keys", "values")]
+    shapes = {(0, 0) if part is None else (part.shape[1], part.shape[3]) for part in parts}
+    if len(shapes) != 1 or (0, 0) in shapes:
+        found = ", ".join(f"{heads} x {size}" if heads else "none" for heads, size in sorted(shapes))
+        raise ModelError(
+            f"{type(model).__name__}: its layers do not all keep the same keys and values (heads x size: {found}), "
+            'so no prefix fits them all. Use another method, such as method.kind = "lora".'
+        )
+    ((heads, head_dim),) = shapes
+    return KeyValueShape(len(cache.layers), heads, head_dim)

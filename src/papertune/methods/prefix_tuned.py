@@ -1,0 +1,211 @@
+"""A model with a learnt prefix, in peft's PREFIX_TUNING."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModelForCausalLM, PrefixTuningConfig, TaskType
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from papertune.config import PtuningV2Method
+from papertune.errors import ModelError, RunError
+from papertune.methods.prefix import Prefix, PrefixModel
+from papertune.methods.prefix_cache import KeyValueShape, key_value_shape, prefix_cache
+
+# In the folder of a training's checkpoint.
+ENCODER_FILE = "prefix_encoder.safetensors"
+
+
+class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
+    """A frozen causal language model behind a prefix that peft's prompt encoder makes.
+
+    It is peft's own model but for the forward pass, which here keeps the prefix where activations are computed a second
+    time, drops parts of it out in training, and counts positions as the base model does. A base model whose class says
+    `prefix_takes_positions = False` counts the text from 0, any other the text behind the prefix, as peft has it.
+
+    Args:
+        model: The base model; its weights are frozen.
+        config: peft's configuration, every number in it filled in.
+        dropout: Share of the prefix's numbers that are dropped in training.
+    """
+
+    def __init__(self, model: Any, config: PrefixTuningConfig, *, dropout: float = 0.0) -> None:
+        model.requires_grad_(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks by names that transformers is renaming
+            super().__init__(model, config)
+        self.prompt_encoder.float()
+        takes_positions = getattr(model, "prefix_takes_positions", True)
+        self._first_position = config.num_virtual_tokens if takes_positions else 0
+        self._dropout = dropout
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run tokens behind the prefix.
+
+        Args:
+            input_ids: int64, shape (batch, seq).
+            attention_mask: Which of the tokens are real, shape (batch, seq).
+            position_ids: Of the tokens, 0 at the first one of the text, int64, shape (batch, seq).
+            inputs_embeds: Instead of `input_ids`, shape (batch, seq, hidden).
+            use_cache: Keep the tokens' keys and values; the cache that comes back begins with the prefix.
+            options: For the base model.
+
+        Returns:
+            The base model's output.
+        """
+        tokens = input_ids if inputs_embeds is None else inputs_embeds
+        assert tokens is not None
+        batch, seq = tokens.shape[:2]
+        keys, values = (self._for_rows(part, batch) for part in self._keys_and_values())
+        if attention_mask is not None:
+            visible = attention_mask.new_ones(batch, keys.shape[3])
+            attention_mask = torch.cat([visible, attention_mask], dim=1)
+        if position_ids is None:
+            position_ids = torch.arange(seq, device=tokens.device).expand(batch, -1)
+        return self.base_model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids + self._first_position,
+            inputs_embeds=inputs_embeds,
+            past_key_values=prefix_cache(keys, values, grows=bool(use_cache)),
+            use_cache=bool(use_cache),
+            **options,
+        )
+
+    def prefix(self) -> Prefix:
+        """Give a copy of the prefix as it is now, nothing dropped."""
+        with torch.no_grad():
+            keys, values = (part.clone() for part in self._keys_and_values())
+        return Prefix(keys, values, self._first_position)
+
+    def let_checkpoints_see_prefix(self) -> None:
+        """Let layers have the prefix when their activations are computed again.
+
+        Where checkpointing is on, transformers takes the cache away from each layer in training, since an ordinary one
+        would be written to a second time. The prefix would then silently be no part of the model.
+
+        Raises:
+            ModelError: If the layers, or the installed transformers, know no exception from that.
+        """
+        layers = [module for module in self.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if not layers or not hasattr(GradientCheckpointingLayer, "_can_checkpoint_with_cache"):
+            raise ModelError(
+                f"{type(self.base_model).__name__}: this model, or this version of transformers, takes the prefix away "
+                "where activations are computed again. Set training.gradient_checkpointing = false."
+            )
+        for layer in layers:
+            layer._can_checkpoint_with_cache = True
+
+    def save_pretrained(self, save_directory: Any, **options: Any) -> None:
+        """Write the adapter; its embeddings are the base model's, though peft would ask the hub about them."""
+        super().save_pretrained(save_directory, **{**options, "save_embedding_layers": False})
+
+    def save_encoder(self, folder: Path) -> None:
+        """Write the prompt encoder; an adapter has only what comes out of it, which is no start to go on from."""
+        save_file(self.prompt_encoder.state_dict(), folder / ENCODER_FILE)
+
+    def load_encoder(self, folder: Path) -> None:
+        """Read what `save_encoder` wrote."""
+        self.prompt_encoder.load_state_dict(load_file(folder / ENCODER_FILE))
+
+    def _keys_and_values(self) -> tuple[Tensor, Tensor]:
+        """Give both in float32, shape (layers, heads, virtual, head_dim) each."""
+        config = self.active_peft_config
+        encoder = self.prompt_encoder[self.active_adapter]
+        numbers = encoder.embedding.weight  # (virtual, layers * 2 * heads * head_dim)
+        if hasattr(encoder, "transform"):
+            # Not in autocast's dtype: the adapter that is saved in the end is computed in float32 as well.
+            with torch.autocast(numbers.device.type, enabled=False):
+                numbers = encoder.transform(numbers)
+        shape = (config.num_virtual_tokens, config.num_layers * 2, config.num_attention_heads, -1)
+        both = numbers.view(shape).permute(1, 2, 0, 3)  # (layers * 2, heads, virtual, head_dim)
+        return both[0::2], both[1::2]
+
+    def _for_rows(self, part: Tensor, batch: int) -> Tensor:
+        """Give a copy to each row, (layers, batch, heads, virtual, head_dim); in training each drops its own part."""
+        rows = part[:, None].expand(-1, batch, -1, -1, -1)
+        return F.dropout(rows, self._dropout) if self.training and self._dropout else rows
+
+
+def build_prefix(model: Any, method: PtuningV2Method) -> PrefixTuned:
+    """Put a new prefix before a model.
+
+    Raises:
+        ModelError: If no prefix fits its layers.
+    """
+    config = _config(
+        key_value_shape(model),
+        method.prefix_length,
+        prefix_projection=method.projection,
+        encoder_hidden_size=model.config.get_text_config().hidden_size,
+    )
+    return PrefixTuned(model, config, dropout=method.dropout)
+
+
+def load_prefix(
+    model: Any, folder: Path, config: Mapping[str, Any], saved: Mapping[str, Tensor], *, trainable: bool
+) -> PrefixTuned:
+    """Put a saved prefix before a base model.
+
+    Args:
+        model: The base model.
+        folder: Where the adapter is, for messages.
+        config: Content of its adapter_config.json.
+        saved: Its weights.
+        trainable: Whether to go on learning it.
+
+    Raises:
+        ModelError: If the prefix is for other layers than the model has.
+        RunError: If configuration and weights contradict each other.
+    """
+    shape = key_value_shape(model)
+    length, weights = config.get("num_virtual_tokens"), saved.get("prompt_embeddings")
+    if not isinstance(length, int) or weights is None:
+        missing = "prompt_embeddings" if weights is None else "num_virtual_tokens"
+        raise RunError(f"{folder}: the adapter has no {missing}, so it is no prefix. Fetch it again.")
+    # Where a number is left out, peft takes the model's.
+    heads = config.get("num_attention_heads") or shape.heads
+    size = config.get("token_dim") or heads * shape.head_dim
+    made_for = KeyValueShape(config.get("num_layers") or shape.layers, heads, size // heads)
+    if made_for != shape:
+        raise ModelError(
+            f"{folder}: the adapter does not fit the base model: the prefix is for {made_for}, but the model has "
+            f"{shape}. Name the model that it was trained on."
+        )
+    expected = (length, shape.layers * 2 * shape.heads * shape.head_dim)
+    if tuple(weights.shape) != expected:
+        raise RunError(
+            f"{folder}: the adapter's prompt_embeddings have the shape {tuple(weights.shape)}, but its "
+            f"adapter_config.json says {expected}. Fetch it again."
+        )
+    adapted = PrefixTuned(model, _config(shape, length, inference_mode=True))
+    with torch.no_grad():
+        adapted.prompt_encoder[adapted.active_adapter].embedding.weight.copy_(weights)
+    adapted.prompt_encoder.requires_grad_(trainable)
+    adapted.eval()
+    return adapted
+
+
+def _config(shape: KeyValueShape, length: int, **options: Any) -> PrefixTuningConfig:
+    return PrefixTuningConfig(
+        task_type=TaskType.CAUSAL_LM,
+        num_virtual_tokens=length,
+        num_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        token_dim=shape.heads * shape.head_dim,
+        num_transformer_submodules=1,
+        **options,
+    )

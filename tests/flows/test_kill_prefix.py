@@ -1,0 +1,55 @@
+"""Trainings of a prefix that are killed; what holds for LoRA is told in test_kill_train.py."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from processes import die_halfway
+from safetensors.torch import load_file
+from test_kill_train import STEPS, Training, assert_the_same, in_the_adapter, in_the_state
+
+import papertune
+
+in_the_encoder = partial(die_halfway, "papertune.methods.prefix_tuned", "save_file", file_argument=1)
+
+
+@pytest.fixture(scope="module", params=["false", "true"], ids=["plain", "projected"])
+def prefix_sample(request, sample, tmp_path_factory):
+    """Give the sample's table with a recipe that learns a prefix, dropout on, two batches a step."""
+    text = sample.recipe.read_text("utf-8")
+    method = f'kind = "ptuning_v2"\nprefix_length = 6\nprojection = {request.param}'
+    recipe = tmp_path_factory.mktemp("prefix") / "recipe.toml"
+    recipe.write_text(text.replace("rank = 4", method).replace("[training]", "[training]\nlearning_rate = 0.05"))
+    return SimpleNamespace(train=sample.train, recipe=recipe)
+
+
+@pytest.fixture(scope="module")
+def whole(prefix_sample, tmp_path_factory):
+    """Give a training that nobody has killed."""
+    training = Training(prefix_sample, tmp_path_factory.mktemp("whole"))
+    command = training.start()
+    assert command.end() == 0, command.printed
+    return training
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_learns_the_same(prefix_sample, whole, tmp_path):
+    training = Training(prefix_sample, tmp_path)
+    training.dies(partial(in_the_encoder, 1))
+    assert training.steps() == []
+    training.is_killed_after(2, 0.01)
+    assert training.steps()
+    training.dies(partial(in_the_adapter, 1))
+    training.dies(partial(in_the_encoder, 2))
+    training.dies(partial(in_the_state, 1))
+    command = training.start()
+    assert command.end() == 0, command.printed
+    assert training.kills == 5
+    assert_the_same(training, whole)
+    encoders = [
+        load_file(each.run / f"training/checkpoint-{STEPS}/prefix_encoder.safetensors") for each in (training, whole)
+    ]
+    assert encoders[0].keys() == encoders[1].keys()
+    assert all(torch.equal(tensor, encoders[1][name]) for name, tensor in encoders[0].items())
+    assert papertune.load_run(training.run).manifest.steps == STEPS
