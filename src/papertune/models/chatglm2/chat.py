@@ -118,7 +118,8 @@ class ChatMixin:
         heard = past_key_values or HeardTokens([], DynamicCache(config=self.config))
         # The last token is read in any case, or there were no logits to begin with.
         known = takewhile(lambda pair: pair[0] == pair[1], zip(heard.ids, prompt[:-1], strict=False))
-        heard.cache.crop(len(list(known)))
+        if unfit := heard.cache.get_seq_length() - len(list(known)):
+            heard.cache.crop(-unfit)
         tokens = self.generate(
             **inputs,
             past_key_values=heard.cache,
@@ -137,9 +138,10 @@ class ChatMixin:
         for token in tokens:
             ids.append(token)
             text = tokenizer.decode(ids)
-            if not text.endswith(_HALF_A_CHARACTER) and (text := process_response(text)) != answer:
-                answer = text
-                yield given(text)
+            if text.endswith(_HALF_A_CHARACTER) or (text := process_response(text)) in ("", answer):
+                continue
+            answer = text
+            yield given(text)
         if (text := process_response(tokenizer.decode(ids))) != answer:
             yield given(text)
 

@@ -39,7 +39,6 @@ class ChatGLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
-    _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     _can_record_outputs: ClassVar[dict[str, Any]] = {"hidden_states": GLMBlock, "attentions": ChatGLMAttention}

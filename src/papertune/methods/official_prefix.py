@@ -1,0 +1,118 @@
+"""P-Tuning v2 checkpoints in the form of ChatGLM2's own training: weights named `transformer.prefix_encoder.*`.
+
+    plain       embedding.weight: for each virtual token layers x (key, value) x heads x head_dim numbers
+    projected   trans.2(tanh(trans.0(embedding.weight))) gives them
+
+peft keeps the numbers of a plain one in the same order.
+"""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from papertune.errors import ModelError, RunError
+from papertune.methods.prefix import PrefixModel
+
+_ENCODER = "transformer.prefix_encoder."
+_PICKLED = "pytorch_model.bin"
+_PROJECTION = ("trans.0.weight", "trans.0.bias", "trans.2.weight", "trans.2.bias")
+
+
+def official_prefix(source: Path) -> Tensor | None:
+    """Read the prefix of an official checkpoint; a projection is carried out, and what comes out of it given.
+
+    Args:
+        source: The checkpoint's folder, or its file of weights.
+
+    Returns:
+        float32, shape (virtual, layers * 2 * heads * head_dim); None if there is no such prefix.
+
+    Raises:
+        RunError: If the weights cannot be read, or parts are missing.
+    """
+    candidates = [source / name for name in ("model.safetensors", _PICKLED)] if source.is_dir() else [source]
+    file = next((file for file in candidates if file.is_file()), None)
+    if file is None:
+        return None
+    try:
+        # Memory-mapped: it may be the file of a whole model, of which nothing is wanted.
+        weights = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, mmap=True)
+    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise RunError(f"{file}: the weights cannot be read: {error}. Fetch them again.") from error
+    encoder: dict[str, Tensor] = {
+        name.removeprefix(_ENCODER): tensor.float() for name, tensor in weights.items() if name.startswith(_ENCODER)
+    }
+    if not encoder:
+        return None
+    projected = any(name.startswith("trans.") for name in encoder)
+    if missing := [name for name in ("embedding.weight", *_PROJECTION * projected) if name not in encoder]:
+        raise RunError(f"{file} has no {_ENCODER}{missing[0]}, so the prefix is not complete. Fetch it again.")
+    numbers = encoder["embedding.weight"]
+    if not projected:
+        return numbers
+    first_weight, first_bias, last_weight, last_bias = (encoder[name] for name in _PROJECTION)
+    inner = torch.tanh(torch.addmm(first_bias, numbers, first_weight.T))
+    return torch.addmm(last_bias, inner, last_weight.T)
+
+
+def load_official_prefix(model: Any, source: Path, *, trainable: bool = False) -> Any:
+    """Put the prefix of an official checkpoint before ChatGLM2.
+
+    Args:
+        model: The base model.
+        source: The checkpoint's folder, or its file of weights.
+        trainable: Whether to go on learning it, as a plain one.
+
+    Returns:
+        A `PrefixTuned` model.
+
+    Raises:
+        ModelError: If the model is no ChatGLM2, or the prefix is for other layers than it has.
+        RunError: If the checkpoint has no prefix, or cannot be read.
+    """
+    from papertune.methods.prefix_cache import key_value_shape
+    from papertune.methods.prefix_tuned import load_prefix
+
+    _check_that_it_counts_the_text_alone(model)
+    numbers = official_prefix(source)
+    if numbers is None:
+        raise RunError(f"{source} holds no weights named {_ENCODER}*, so it is no official P-Tuning v2 checkpoint.")
+    shape = key_value_shape(model)
+    expected = shape.layers * 2 * shape.heads * shape.head_dim
+    if numbers.shape[1] != expected:
+        raise ModelError(
+            f"{source}: the prefix does not fit the base model: it has {numbers.shape[1]} numbers for each virtual "
+            f"token, but the model needs {expected}: {shape}. Name the model that it was trained on."
+        )
+    config = {"num_virtual_tokens": len(numbers)}
+    return load_prefix(model, source, config, {"prompt_embeddings": numbers}, trainable=trainable)
+
+
+def save_official_prefix(model: PrefixModel, folder: Path) -> None:
+    """Write a prefix of ChatGLM2 as its own code reads it: the plain form, in `pytorch_model.bin`.
+
+    There it is loaded with `pre_seq_len` set to the length of the prefix, and `prefix_projection` to false.
+
+    Raises:
+        ModelError: If the model is no ChatGLM2.
+    """
+    _check_that_it_counts_the_text_alone(model)
+    prefix = model.prefix()
+    both = torch.stack([prefix.keys, prefix.values], dim=1)  # (layers, 2, heads, virtual, head_dim)
+    numbers = both.permute(3, 0, 1, 2, 4).flatten(1).contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({f"{_ENCODER}embedding.weight": numbers}, folder / _PICKLED)
+
+
+def _check_that_it_counts_the_text_alone(model: Any) -> None:
+    base = model.get_base_model() if isinstance(model, PrefixModel) else model  # type: ignore[attr-defined]
+    if getattr(base, "prefix_takes_positions", True):
+        raise ModelError(
+            f"{type(base).__name__}: official P-Tuning v2 checkpoints are for ChatGLM2, where the text behind a prefix "
+            "is counted from 0. Name a ChatGLM2 as model."
+        )

@@ -1,0 +1,219 @@
+"""P-Tuning v2 on ChatGLM2: the recorded outputs of the published implementation, and its checkpoints."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import papertune
+from papertune.errors import ModelError, RunError
+from papertune.inference.engine import Engine
+from papertune.methods import checkpoint_activations, load_adapter, prefix_of, save_weights
+from papertune.methods.official_prefix import load_official_prefix, official_prefix, save_official_prefix
+
+HERE = Path(__file__).parent
+LOGITS = {"atol": 2e-4, "rtol": 1e-4}
+LOSS = {"atol": 1e-5, "rtol": 0}
+GRADIENTS = {"atol": 2e-5, "rtol": 1e-3}
+FILES = {"e0": HERE / "tiny_ptuning_embedding.safetensors", "e1": HERE / "tiny_ptuning_projection.safetensors"}
+
+
+@pytest.fixture(params=FILES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def golden(goldens, name):
+    return {key[3:]: tensor for key, tensor in goldens.items() if key.startswith(f"{name}.")}
+
+
+@pytest.fixture(params=["sdpa", "eager"])
+def tuned(request, own_golden_model, name):
+    own_golden_model.set_attn_implementation(request.param)
+    return load_official_prefix(own_golden_model, FILES[name], trainable=True).eval()
+
+
+def assert_close(found, expected, tolerance=LOGITS):
+    torch.testing.assert_close(found.detach(), expected, **tolerance)
+
+
+def test_the_prefix(tuned, golden):
+    prefix = prefix_of(tuned)
+    found = torch.stack([prefix.keys, prefix.values], dim=1)  # (layers, 2, heads, virtual, head_dim)
+    assert_close(found.transpose(2, 3), golden["prefix_kv"], {"atol": 1e-6, "rtol": 1e-6})
+    assert prefix.first_position == 0
+
+
+def test_logits(tuned, golden):
+    for use_cache in (False, True):
+        assert_close(tuned(input_ids=golden["input_ids"], use_cache=use_cache).logits, golden["logits"])
+    bare = tuned.get_base_model()(input_ids=golden["input_ids"]).logits
+    assert (bare - golden["logits"]).abs().max() > 0.1
+
+
+def test_left_padded_batch(tuned, golden):
+    mask = golden["batch_attention_mask"]
+    logits = tuned(
+        input_ids=golden["batch_input_ids"], attention_mask=mask, position_ids=golden["batch_position_ids"]
+    ).logits
+    assert_close(logits[mask.bool()], golden["batch_logits"][mask.bool()])
+
+
+def test_greedy_decoding(tuned, golden):
+    """By papertune's own decoding, whose batches are padded at the right."""
+    mask = golden["gen_attention_mask"].bool()
+    rows = [ids[real].tolist() for ids, real in zip(golden["gen_input_ids"], mask, strict=True)]
+    engine = Engine(tuned)
+    state = engine.prefill(rows)
+    ids, scores = [], []
+    for _ in range(12):
+        scores.append(state.last_logits)
+        ids.append(state.last_logits.argmax(dim=-1))
+        engine.extend(state, ids[-1][:, None].tolist())
+    assert torch.equal(torch.stack(ids, dim=1), golden["greedy_ids"][:, -12:])
+    assert_close(torch.stack(scores, dim=1), golden["greedy_scores"])
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_loss_and_gradients(tuned, golden, name, checkpointing):
+    """Of the prefix by backward, and from there through the projection that had made it."""
+    if checkpointing:
+        checkpoint_activations(tuned)
+        tuned.train()
+    loss = tuned(input_ids=golden["train_input_ids"], labels=golden["train_labels"]).loss
+    assert_close(loss, golden["train_loss"], LOSS)
+    loss.backward()
+    (gradient,) = [weight.grad for weight in tuned.parameters() if weight.requires_grad]
+    start = "transformer.prefix_encoder."
+    encoder = {key.removeprefix(start): value.requires_grad_() for key, value in load_file(FILES[name]).items()}
+    numbers = encoder["embedding.weight"]
+    if name == "e1":
+        inner = torch.tanh(numbers @ encoder["trans.0.weight"].T + encoder["trans.0.bias"])
+        numbers = inner @ encoder["trans.2.weight"].T + encoder["trans.2.bias"]
+    found = torch.autograd.grad(numbers, list(encoder.values()), grad_outputs=gradient)
+    assert len(found) == sum(key.startswith("grad.") for key in golden) == (1 if name == "e0" else 5)
+    for key, value in zip(encoder, found, strict=True):
+        assert value.abs().max() > 0
+        assert_close(value, golden[f"grad.{start}{key}"], GRADIENTS)
+
+
+def test_as_a_peft_adapter(tuned, golden, golden_model, tmp_path):
+    save_weights(tuned, tmp_path / "adapter", "a model", torch.float32)
+    again = load_adapter(golden_model, tmp_path / "adapter")
+    assert_close(again(input_ids=golden["input_ids"]).logits, golden["logits"])
+
+
+class TestOfficialCheckpoints:
+    @pytest.mark.parametrize("form", ["file", "safetensors", "pickle"])
+    def test_read(self, name, golden, form, tmp_path):
+        source = FILES[name]
+        if form == "safetensors":
+            shutil.copyfile(source, tmp_path / "model.safetensors")
+        elif form == "pickle":
+            torch.save(load_file(source), tmp_path / "pytorch_model.bin")
+        found = official_prefix(source if form == "file" else tmp_path)
+        expected = golden["prefix_kv"].permute(2, 0, 1, 3, 4).flatten(1)
+        assert found.dtype == torch.float32
+        assert_close(found, expected, {"atol": 1e-6, "rtol": 1e-6})
+
+    def test_written(self, tuned, golden, name, own_golden_model, tmp_path):
+        """In the plain form, whatever it was read from."""
+        save_official_prefix(tuned, tmp_path / "written")
+        (file,) = (tmp_path / "written").iterdir()
+        weights = torch.load(file, weights_only=True)
+        assert set(weights) == {"transformer.prefix_encoder.embedding.weight"}
+        (numbers,) = weights.values()
+        assert_close(numbers, golden["prefix_kv"].permute(2, 0, 1, 3, 4).flatten(1), {"atol": 1e-6, "rtol": 1e-6})
+        if name == "e0":
+            assert torch.equal(numbers, *load_file(FILES[name]).values())
+        again = load_official_prefix(own_golden_model, tmp_path / "written")
+        assert torch.equal(prefix_of(again).keys, prefix_of(tuned).keys)
+
+    def test_half_precision(self, own_golden_model, goldens, tmp_path):
+        """As training in float16 writes them; the projection is carried out in float32."""
+        halved = {key: tensor.half() for key, tensor in load_file(FILES["e1"]).items()}
+        torch.save(halved, tmp_path / "pytorch_model.bin")
+        tuned = load_official_prefix(own_golden_model, tmp_path)
+        logits = tuned(input_ids=goldens["e1.input_ids"]).logits
+        assert (logits - goldens["e1.logits"]).abs().max() < 0.02
+
+    def test_trained_or_not(self, own_golden_model):
+        assert not any(w.requires_grad for w in load_official_prefix(own_golden_model, FILES["e0"]).parameters())
+
+    def test_folders_that_are_none(self, own_golden_model, golden_folder, tmp_path):
+        assert official_prefix(tmp_path) is None
+        assert official_prefix(golden_folder) is None  # a whole model
+        with pytest.raises(RunError, match=r"holds no weights named transformer\.prefix_encoder\.\*"):
+            load_official_prefix(own_golden_model, golden_folder)
+
+    def test_mistakes_are_told(self, own_golden_model, make_chatglm2, tiny_model, tmp_path):
+        weights = load_file(FILES["e1"])
+        del weights["transformer.prefix_encoder.trans.2.bias"]
+        save_file(weights, tmp_path / "model.safetensors")
+        with pytest.raises(RunError, match=r"has no transformer\.prefix_encoder\.trans\.2\.bias, so the prefix is not"):
+            official_prefix(tmp_path)
+        (tmp_path / "model.safetensors").write_bytes(b"cut off")
+        with pytest.raises(RunError, match="the weights cannot be read"):
+            official_prefix(tmp_path)
+        message = "has 192 numbers for each virtual token, but the model needs 64: 2 layers with 2 key-value heads of 8"
+        with pytest.raises(ModelError, match=message):
+            load_official_prefix(make_chatglm2(), FILES["e0"])
+        with pytest.raises(ModelError, match=r"LlamaForCausalLM: .* are for ChatGLM2"):
+            load_official_prefix(tiny_model, FILES["e0"])
+
+    def test_no_code_is_run(self, tmp_path):
+        torch.save({"transformer.prefix_encoder.embedding.weight": Path}, tmp_path / "pytorch_model.bin")
+        with pytest.raises(RunError, match="Weights only load failed"):
+            official_prefix(tmp_path)
+
+
+class TestAdopt:
+    """A run is made of an official checkpoint."""
+
+    @pytest.fixture
+    def recipe(self, chatglm2_folder):
+        return {
+            "model": str(chatglm2_folder),
+            "table": {"id": "id", "document": "{title}"},
+            "columns": {"label": {"kind": "label", "question": "?", "labels": ["1", "0"]}},
+            "method": {"kind": "ptuning_v2"},
+        }
+
+    @pytest.fixture
+    def checkpoint(self, tmp_path):
+        torch.manual_seed(0)
+        folder = tmp_path / "checkpoint"
+        folder.mkdir()
+        numbers = torch.randn(6, 2 * 2 * 2 * 8)
+        torch.save({"transformer.prefix_encoder.embedding.weight": numbers}, folder / "pytorch_model.bin")
+        (folder / "config.json").write_text(json.dumps({"pre_seq_len": 6, "prefix_projection": False}))
+        return folder
+
+    def test_it_predicts(self, checkpoint, recipe, tmp_path):
+        run = papertune.adopt(checkpoint, recipe, tmp_path / "run", device="cpu")
+        assert run.recipe.method.prefix_length == 6
+        assert run.recipe.method.projection is False
+        assert run.manifest.trained_weights == 6 * 64
+        papers = [{"id": "a", "title": "the heart"}, {"id": "b", "title": "心脏 networks"}]
+        found = papertune.load_run(tmp_path / "run", device="cpu").predict(papers, probabilities=True, precision="fp32")
+        assert set(found["label"]) <= {"0", "1"}
+        # The prefix is in it: another one, other probabilities.
+        torch.save(
+            {"transformer.prefix_encoder.embedding.weight": torch.zeros(6, 64)}, checkpoint / "pytorch_model.bin"
+        )
+        other = papertune.adopt(checkpoint, recipe, tmp_path / "other", device="cpu")
+        assert not other.predict(papers, probabilities=True, precision="fp32").equals(found)
+
+    def test_a_folder_that_is_no_adapter_of_any_kind(self, golden_folder, recipe, tmp_path):
+        with pytest.raises(RunError, match=r"holds no adapter_config\.json"):
+            papertune.adopt(golden_folder, recipe, tmp_path / "run", device="cpu")
+
+    def test_another_method(self, checkpoint, recipe, tmp_path):
+        recipe["method"] = {"kind": "lora"}
+        with pytest.raises(papertune.RecipeError, match=r'is "lora", but .* is a P-Tuning v2 prefix'):
+            papertune.adopt(checkpoint, recipe, tmp_path / "run", device="cpu")
+        assert not (tmp_path / "run").exists()
