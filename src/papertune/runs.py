@@ -33,7 +33,17 @@ from papertune.errors import OutputError, RunError
 FORMAT = 1
 _LEAST_FREE_BYTES = 1_000_000
 _RESTORE = "Train again, or restore the file."
-_LIBRARIES = ("papertune", "torch", "transformers", "peft", "accelerate", "safetensors", "polars", "tokenizers")
+_LIBRARIES = (
+    "papertune",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "polars",
+    "tokenizers",
+    "bitsandbytes",
+)
 
 
 @dataclass(frozen=True)

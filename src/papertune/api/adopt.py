@@ -11,7 +11,7 @@ from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, RecipeError, RunError
 from papertune.methods import check_adapter, load_adapter, save_weights, trainable_weights
 from papertune.methods.official_prefix import load_official_prefix, official_prefix
-from papertune.models import find_base, load_model
+from papertune.models import check_quantization, find_base, load_model
 from papertune.runs import Manifest, RunDirectory, check_new_folder
 
 
@@ -53,10 +53,11 @@ def adopt(
         config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
     chosen = load_recipe(recipe, overrides)
     chosen = chosen.model_copy(update={"method": _method_of(config, chosen.method, source)})
+    check_quantization(chosen.base_bits)
     directory = RunDirectory(Path(output))
     check_new_folder(directory.path)
     found = find_base(chosen.model, None if base is None else Path(base))
-    model, tokenizer = load_model(found, device=device)
+    model, tokenizer = load_model(found, device=device, base_bits=chosen.base_bits)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     for column in chosen.columns.values():
         if column.kind == "label":
@@ -94,7 +95,7 @@ def _method_of(config: Mapping[str, Any], given: Method, source: Path) -> Method
     if given.kind != kind:
         raise RecipeError(f'method.kind is "{given.kind}", but {source} is a {what}. Set it to "{kind}".')
     try:
-        return _prefix_method(config, given) if isinstance(given, PtuningV2Method) else _lora_method(config)
+        return _prefix_method(config, given) if isinstance(given, PtuningV2Method) else _lora_method(config, given)
     except KeyError as error:
         raise RunError(f"{source / 'adapter_config.json'} has no {error}, so it is no {what}'s.") from None
 
@@ -104,7 +105,7 @@ def _prefix_method(config: Mapping[str, Any], given: PtuningV2Method) -> Ptuning
     return PtuningV2Method(kind="ptuning_v2", prefix_length=length, projection=projection, dropout=given.dropout)
 
 
-def _lora_method(config: Mapping[str, Any]) -> LoraMethod:
+def _lora_method(config: Mapping[str, Any], given: Method) -> LoraMethod:
     targets = config.get("target_modules")
     return LoraMethod(
         rank=config["r"],
@@ -113,4 +114,5 @@ def _lora_method(config: Mapping[str, Any]) -> LoraMethod:
         targets=tuple(targets) if isinstance(targets, list) and targets else "all-linear",
         rslora=bool(config.get("use_rslora")),
         dora=bool(config.get("use_dora")),
+        base_bits=given.base_bits if isinstance(given, LoraMethod) else None,
     )

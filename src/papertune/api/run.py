@@ -131,6 +131,8 @@ class Run:
         predictor = self.predictor(precision)
         plan = self._plan(predictor, read, reader)
         options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]
+        if self.recipe.base_bits is not None:
+            options.append(library_versions().get("bitsandbytes"))
         fingerprint = _fingerprint(self.directory.weights_checksum(), read.checksum(), options)
         with Journal(path, fingerprint, len(plan.batches)) as journal:
             if journal.finished:
@@ -150,25 +152,44 @@ class Run:
         return self._predictors[precision]
 
     def load(self, precision: Precision = "auto") -> tuple[Any, Any]:
-        """Load the model, a LoRA adapter merged, a prefix before it, and the tokenizer.
+        """Load the model with what it has learnt, and the tokenizer.
+
+        A LoRA adapter is merged, but stays beside a quantized base; a prefix stands before the model.
 
         Raises:
             RunError: If the base model is not the one the run was trained on.
             ModelError: If it cannot be loaded.
+            MissingExtraError: If quantized weights need a package that is not installed.
         """
-        from papertune.methods import PrefixModel, load_adapter, merge_adapter
+        from papertune.methods import PrefixModel, keep_adapter_beside, load_adapter, merge_adapter
+        from papertune.models import is_quantized
+
+        model, tokenizer = self._load_base(precision)
+        if self.directory.adapter.is_dir():
+            quantized = is_quantized(model)
+            adapted = load_adapter(model, self.directory.adapter)
+            if isinstance(adapted, PrefixModel):
+                model = adapted
+            else:
+                model = keep_adapter_beside(adapted) if quantized else merge_adapter(adapted)
+        return model.eval(), tokenizer
+
+    def _load_base(self, precision: Precision) -> tuple[Any, Any]:
         from papertune.models import load_model
 
-        model, tokenizer = load_model(
-            self._base, precision=precision, device=self._device, tokenizer=self.directory.tokenizer
+        return load_model(
+            self._base,
+            precision=precision,
+            device=self._device,
+            tokenizer=self.directory.tokenizer,
+            base_bits=self.recipe.base_bits,
         )
-        if self.directory.adapter.is_dir():
-            adapted = load_adapter(model, self.directory.adapter)
-            model = adapted if isinstance(adapted, PrefixModel) else merge_adapter(adapted)
-        return model.eval(), tokenizer
 
     def merge(self, folder: str | Path, *, precision: Precision = "auto") -> None:
         """Write the merged model as an ordinary model folder, W = W0 + scale x B A.
+
+        Where the run was trained on a quantized base, W0 is what the few bits stand for: the adapter has learnt to go
+        with these weights, not with those that they were rounded from.
 
         Raises:
             OutputError: If the folder exists and is not empty, or cannot be written.
@@ -181,12 +202,32 @@ class Run:
             )
         path = Path(folder)
         check_new_folder(path)
-        model, tokenizer = self.load(precision)
+        model, tokenizer = self._load_merged(precision)
         try:
             model.save_pretrained(path)
             tokenizer.save_pretrained(path)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    def _load_merged(self, precision: Precision) -> tuple[Any, Any]:
+        from papertune.methods import load_adapter, merge_adapter
+        from papertune.models import dequantized, is_quantized
+
+        model, tokenizer = self._load_base(precision)
+        if is_quantized(model):
+            model = dequantized(model)
+            bits = "few" if self.recipe.base_bits is None else str(self.recipe.base_bits)
+            dtype = str(model.dtype).removeprefix("torch.")
+            warnings.warn(
+                f"{self.directory.path} was trained on {self.manifest.base_name} in {bits} bits. The merged weights "
+                f"are the values that these bits stand for, in {dtype}, with the adapter added. They answer like "
+                "the run; the full-precision weights with the adapter added would not.",
+                PapertuneWarning,
+                stacklevel=3,
+            )
+        if self.directory.adapter.is_dir():
+            model = merge_adapter(load_adapter(model, self.directory.adapter))
+        return model.eval(), tokenizer
 
     @cached_property
     def _base(self) -> Base:

@@ -17,7 +17,15 @@ from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, RecipeError, TableError, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.methods import build_trainable, check_adapter, checkpoint_activations, save_weights, trainable_weights
-from papertune.models import Base, choose_device, choose_dtype, find_base, load_model
+from papertune.models import (
+    Base,
+    Precision,
+    check_quantization,
+    choose_device,
+    choose_dtype,
+    find_base,
+    load_model,
+)
 from papertune.runs import Manifest, RunDirectory, TableNote, TrainingPlan, telling_of_full_disk
 from papertune.tables import Table, read_table
 from papertune.tasks import Example, check_table, training_examples
@@ -70,6 +78,7 @@ def train(
     """
     chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
+    check_quantization(chosen.base_bits)
     directory = RunDirectory(Path(output))
     data = _read(tables, dev, dev_fraction, chosen)
     notes = [TableNote(table.source, len(table), table.checksum()) for table in data.train]
@@ -89,7 +98,8 @@ def train(
     tell(f"loading {chosen.model}")
     compute_dtype = choose_dtype(chosen.training.precision, place)
     whole = isinstance(chosen.method, FullMethod)
-    model, tokenizer = load_model(found, precision="fp32" if whole else _precision(compute_dtype), device=place)
+    precision: Precision = "fp32" if whole else _precision(compute_dtype)
+    model, tokenizer = load_model(found, precision=precision, device=place, base_bits=chosen.base_bits)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     examples = [example for table in data.train for example in training_examples(table, chosen)]
     encoded = encode_examples(examples, chosen.columns, encoder)

@@ -144,6 +144,8 @@ class PtuningV2Method(Part):
 
 
 class FullMethod(Part):
+        base_bits: Store the base model's linear layers in so many bits (QLoRA, arXiv:2305.14314); None: in the
+            precision of the training.
     """All weights are trained."""
 
     kind: Literal["full"]
@@ -155,6 +157,7 @@ class FreezeMethod(Part):
     Attributes:
         layers: How many decoder layers, counted from the last.
         modules: Only these children of each layer (for example "mlp"); empty: the whole layer.
+    base_bits: Literal[4, 8] | None = None
     """
 
     kind: Literal["freeze"]
@@ -270,3 +273,8 @@ class Recipe(Part):
     def only(self, names: tuple[str, ...]) -> "Recipe":
         """Give this recipe with just these of its columns, in the recipe's order."""
         return self.model_copy(update={"columns": {n: c for n, c in self.columns.items() if n in names}})
+    @property
+    def base_bits(self) -> Literal[4, 8] | None:
+        """Bits of a base weight, where the method has the base model quantized."""
+        return self.method.base_bits if isinstance(self.method, LoraMethod) else None
+

@@ -1,6 +1,12 @@
 """Which weights are learnt, and how they are kept: the door to peft."""
 
-from papertune.methods.adapters import adapters_in_compute_dtype, check_adapter, load_adapter, merge_adapter
+from papertune.methods.adapters import (
+    adapters_in_compute_dtype,
+    check_adapter,
+    keep_adapter_beside,
+    load_adapter,
+    merge_adapter,
+)
 from papertune.methods.build import (
     build_trainable,
     checkpoint_activations,
@@ -16,6 +22,7 @@ __all__ = [
     "build_trainable",
     "check_adapter",
     "checkpoint_activations",
+    "keep_adapter_beside",
     "load_adapter",
     "merge_adapter",
     "prefix_of",

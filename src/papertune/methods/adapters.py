@@ -57,6 +57,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         from papertune.methods.prefix_tuned import load_prefix
 
         return load_prefix(model, folder, config, saved, trainable=trainable)
+    check_dora_fits(model, dora=bool(config.get("use_dora")))
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -74,9 +75,37 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     return adapted
 
 
+def check_dora_fits(model: Any, *, dora: bool) -> None:
+    """Check that DoRA can measure the weights of a base model.
+
+    Raises:
+        ModelError: If they are in 8 bits on a CPU, where peft loses their scales as it measures them.
+    """
+    if dora and getattr(model, "is_loaded_in_8bit", False) and model.device.type == "cpu":
+        raise ModelError(
+            "method.dora = true with method.base_bits = 8 does not work on a CPU. Use a GPU, base_bits = 4, or no dora."
+        )
+
+
 def merge_adapter(model: Any) -> Any:
     """Add a LoRA adapter to its base weights, W = W0 + scale x B A, and give the plain model."""
     return model.merge_and_unload()
+
+
+def keep_adapter_beside(model: Any) -> Any:
+    """Give the base model with a LoRA adapter beside its weights, for prediction.
+
+    A few bits have no room for W0 + scale x B A: the sum would be rounded to their levels, and most of what was learnt
+    would be gone.
+
+    Args:
+        model: A peft model.
+    """
+    base = model.get_base_model()
+    for name, parameter in base.named_parameters():
+        if ".lora_A." in name or ".lora_B." in name:
+            parameter.data = parameter.data.to(base.dtype)  # or every input is cast to float32 and back
+    return base
 
 
 def adapters_in_compute_dtype(model: Any, dtype: torch.dtype) -> AbstractContextManager[None]:

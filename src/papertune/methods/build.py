@@ -1,5 +1,6 @@
 """Making a model trainable, by method, and saving what it has learnt."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import nn
 
 from papertune.config import FreezeMethod, FullMethod, LoraMethod, Method, PtuningV2Method
 from papertune.errors import ModelError
-from papertune.methods.adapters import load_adapter
+from papertune.methods.adapters import check_dora_fits, load_adapter
 from papertune.methods.prefix import PrefixModel
 
 
@@ -60,7 +61,12 @@ def checkpoint_activations(model: Any) -> None:
 def trainable_weights(model: Any) -> tuple[int, int]:
     """Count the weights that are learnt, and all weights."""
     parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(map(_count, parameters))
+
+
+def _count(parameter: Any) -> int:
+    packed = getattr(parameter, "quant_state", None)  # two weights of 4 bits are one number
+    return parameter.numel() if packed is None else math.prod(packed.shape)
 
 
 def save_weights(model: Any, folder: Path, base_name: str, dtype: torch.dtype) -> None:
@@ -87,6 +93,7 @@ def _lora(model: Any, method: LoraMethod, start: Path | None) -> Any:
 
     if start is not None:
         return load_adapter(model, start, trainable=True)
+    check_dora_fits(model, dora=method.dora)
     known = _linear_names(model)
     targets = known if method.targets == "all-linear" else list(method.targets)
     if unknown := [target for target in targets if target not in known]:

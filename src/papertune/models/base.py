@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from papertune.errors import ModelError
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
+from papertune.models.quantized import BaseBits, keep_weights_in_place, quantization_config
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -66,6 +67,7 @@ def load_model(
     precision: Precision = "auto",
     device: str | None = None,
     tokenizer: Path | None = None,
+    base_bits: BaseBits | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """Load a base model and its tokenizer.
@@ -75,6 +77,7 @@ def load_model(
         precision: Of the weights; "auto" as `choose_dtype` says.
         device: "cpu", "cuda", "cuda:1", ...; None: a GPU if there is one.
         tokenizer: Folder of the tokenizer, if not the model's.
+        base_bits: Store the linear layers in so many bits; None: in the precision.
         trust_remote_code: Run Python files that come with the model.
 
     Returns:
@@ -82,6 +85,7 @@ def load_model(
 
     Raises:
         ModelError: If it cannot be found or loaded.
+        MissingExtraError: If quantized weights need a package that is not installed.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
@@ -90,6 +94,7 @@ def load_model(
     base = name if isinstance(name, Base) else find_base(str(name))
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
+    quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
     transformers_logging.disable_progress_bar()
     quiet = logging.getLogger("transformers")  # what it says of a folder's files is no news to the user
     level = quiet.level
@@ -105,6 +110,7 @@ def load_model(
             device_map={"": place},
             ignore_mismatched_sizes=True,  # found below, and told in our words
             output_loading_info=True,
+            **quantization,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise ModelError(_load_failure(base, part, error)) from error
@@ -116,6 +122,7 @@ def load_model(
             f"{base.location}: the weights do not fit config.json: {len(made_up)} are missing or have another shape "
             f"({', '.join(made_up[:3])}{', ...' if len(made_up) > 3 else ''}). Fetch the folder again."
         )
+    keep_weights_in_place(model)
     return model.eval(), words
 
 

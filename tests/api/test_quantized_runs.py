@@ -1,0 +1,205 @@
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import papertune
+from papertune import MissingExtraError, ModelError, PapertuneWarning, RecipeError, TrainingStopped
+from papertune.models import load_model
+
+TRAINING = {"micro_batch_size": 2, "accumulation": 2, "epochs": 2, "logging_steps": 1}
+IDS = torch.arange(3, 23).reshape(2, 10)
+
+
+@pytest.fixture(scope="module", params=[4, 8])
+def bits(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def few_bits(both_columns, bits):
+    """Give a recipe with a quantized base, for reading only."""
+    training = {**both_columns["training"], **TRAINING}
+    return {**both_columns, "method": {"rank": 4, "base_bits": bits}, "training": training}
+
+
+@pytest.fixture(scope="module")
+def quantized_run(few_bits, papers, tmp_path_factory):
+    """Give a run on a quantized base, for reading only."""
+    return papertune.train(papers(14), few_bits, tmp_path_factory.mktemp("quantized") / "run")
+
+
+def weights(run):
+    return load_file(run.directory.adapter / "adapter_model.safetensors")
+
+
+def losses(run):
+    lines = map(json.loads, run.directory.metrics.read_text("utf-8").splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(input_ids=IDS).logits
+
+
+def test_it_learns(quantized_run):
+    assert sum(losses(quantized_run)[-3:]) < sum(losses(quantized_run)[:3])
+    assert all(tensor.abs().max() > 0 for tensor in weights(quantized_run).values())
+
+
+def test_the_run_keeps_the_adapter_and_how_the_base_was_stored(quantized_run, bits, run):
+    files = sorted(file.name for file in quantized_run.directory.adapter.iterdir())
+    assert files == ["adapter_config.json", "adapter_model.safetensors"]
+    assert {name: t.shape for name, t in weights(quantized_run).items()} == {
+        name: t.shape for name, t in weights(run).items()
+    }
+    assert papertune.load_run(quantized_run.directory.path).recipe.method.base_bits == bits
+    # The checksum is that of the weights before they were rounded.
+    assert quantized_run.manifest.base_checksum == run.manifest.base_checksum
+    versions = json.loads((quantized_run.directory.path / "versions.json").read_text("utf-8"))
+    assert "bitsandbytes" in versions
+
+
+def test_it_predicts_on_the_same_base_in_another_session(quantized_run, papers, bits):
+    model, _ = quantized_run.load("fp32")
+    assert sum(p.element_size() == 1 for p in model.parameters()) == 14
+    assert not any(p.requires_grad for p in model.parameters())
+    new = [{key: row[key] for key in ("uuid", "title", "abstract")} for row in papers(5, 70)]
+    filled = quantized_run.predict(new, probabilities=True, precision="fp32")
+    again = papertune.load_run(quantized_run.directory.path).predict(new, probabilities=True, precision="fp32")
+    assert again.equals(filled)
+
+
+def test_the_dev_score_is_that_of_the_run_that_is_left(few_bits, papers, tmp_path):
+    dev = papers(8, 100)
+    run = papertune.train(papers(14), few_bits, tmp_path / "run", dev=dev, only=["label"])
+    lines = [json.loads(line) for line in run.directory.metrics.read_text("utf-8").splitlines()]
+    scored = [line for line in lines if "score" in line]
+    best = max(scored, key=lambda line: line["score"])
+    filled = run.predict(dev, probabilities=True, precision="fp32")
+    given = [float(filled[f"label_probability_{row['label']}"][number]) for number, row in enumerate(dev)]
+    loss = -torch.tensor(given, dtype=torch.float64).log().mean().item()
+    assert loss == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
+
+
+def test_activation_checkpointing_changes_nothing(few_bits, papers, tmp_path):
+    runs = [
+        papertune.train(
+            papers(6), few_bits, tmp_path / on, overrides=[f"training.gradient_checkpointing={on}"], only=["label"]
+        )
+        for on in ("true", "false")
+    ]
+    frugal, plain = map(weights, runs)
+    assert frugal.keys() == plain.keys()
+    for name, tensor in frugal.items():
+        torch.testing.assert_close(tensor, plain[name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_stopped_training_ends_the_same(quantized_run, few_bits, papers, tmp_path):
+    class Stop:
+        def update(self, done, total, note, left_s):
+            if done == 8:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    arguments = papers(14), few_bits, tmp_path / "run"
+    with pytest.raises(TrainingStopped, match=r"stopped by SIGTERM after step \d+; a checkpoint"):
+        papertune.train(*arguments, progress=Stop())
+    again, first = weights(papertune.train(*arguments, resume=True)), weights(quantized_run)
+    assert again.keys() == first.keys()
+    assert all(torch.equal(again[name], first[name]) for name in first)
+
+
+def test_all_weights_are_counted(few_bits, papers, tmp_path, tiny_model):
+    told = []
+    papertune.train(
+        papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], tell=told.append
+    )
+    total = sum(p.numel() for p in tiny_model.parameters())
+    assert f"training 3,712 of {total + 3712:,} weights on 4 examples, cpu, fp32" in told
+
+
+class TestMerging:
+    @pytest.fixture
+    def merged(self, quantized_run, tmp_path, bits):
+        with pytest.warns(PapertuneWarning) as caught:
+            quantized_run.merge(tmp_path / "merged", precision="fp32")
+        (warning,) = caught
+        assert str(warning.message) == (
+            f"{quantized_run.directory.path} was trained on {quantized_run.manifest.base_name} in {bits} bits. The "
+            "merged weights are the values that these bits stand for, in float32, with the adapter added. They answer "
+            "like the run; the full-precision weights with the adapter added would not."
+        )
+        return tmp_path / "merged"
+
+    def test_it_answers_like_the_run(self, quantized_run, merged, bits):
+        model, _ = load_model(merged, precision="fp32", device="cpu")
+        ours, _ = quantized_run.load("fp32")
+        # In 8 bits bitsandbytes rounds the inputs of a layer too, which ordinary weights do not ask for.
+        torch.testing.assert_close(logits(model), logits(ours), rtol=0, atol=1e-4 if bits == 4 else 0.5)
+
+    def test_it_is_an_ordinary_folder(self, merged):
+        assert "quantization_config" not in json.loads((merged / "config.json").read_text("utf-8"))
+        saved = load_file(merged / "model.safetensors")
+        assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+        assert not any("lora" in name or "absmax" in name or "SCB" in name for name in saved)
+
+
+class TestAdopting:
+    def test_the_adopted_run_predicts_as_the_trained_one(self, quantized_run, few_bits, papers, tmp_path, bits):
+        adopted = papertune.adopt(quantized_run.directory.adapter, few_bits, tmp_path / "adopted")
+        assert adopted.recipe.method.base_bits == bits
+        new = papers(5, 300)
+        expected = quantized_run.predict(new, probabilities=True, precision="fp32")
+        assert adopted.predict(new, probabilities=True, precision="fp32").equals(expected)
+        assert adopted.manifest.trained_weights == quantized_run.manifest.trained_weights
+
+    def test_on_the_full_base_it_is_another_model(self, quantized_run, both_columns, papers, tmp_path):
+        adopted = papertune.adopt(quantized_run.directory.adapter, both_columns, tmp_path / "adopted")
+        assert adopted.recipe.method.base_bits is None
+        new = papers(5, 300)
+        other = quantized_run.predict(new, probabilities=True, precision="fp32")
+        assert not adopted.predict(new, probabilities=True, precision="fp32").equals(other)
+
+
+def test_an_adapter_of_a_full_base_can_be_the_start(run, few_bits, papers, tmp_path, bits):
+    start = {key: value for key, value in few_bits["method"].items() if key != "rank"}
+    recipe = {**few_bits, "method": {**start, "start_from": str(run.directory.path)}}
+    more = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
+    assert more.recipe.base_bits == bits
+    assert any(not torch.equal(tensor, weights(run)[name]) for name, tensor in weights(more).items())
+    assert all((tensor - weights(run)[name]).abs().max() < 0.1 for name, tensor in weights(more).items())
+
+
+def test_magnitude_and_direction_apart(few_bits, papers, tmp_path, bits):
+    if bits == 8:
+        with pytest.raises(ModelError) as caught:
+            papertune.train(papers(6), few_bits, tmp_path / "run", overrides=["method.dora=true"], only=["label"])
+        assert str(caught.value) == (
+            "method.dora = true with method.base_bits = 8 does not work on a CPU. Use a GPU, base_bits = 4, or no dora."
+        )
+        return
+    run = papertune.train(papers(6), few_bits, tmp_path / "run", overrides=["method.dora=true"], only=["label"])
+    assert any("lora_magnitude_vector" in name for name in weights(run))
+    run.predict(papers(3, 50), precision="bf16")
+
+
+def test_without_the_package_it_is_told_before_any_work(run, few_bits, papers, tmp_path, monkeypatch, bits):
+    monkeypatch.setattr("papertune.models.quantized.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=rf"^method\.base_bits = {bits} needs bitsandbytes, .*\[quantized\]'$"):
+        papertune.train(papers(4), few_bits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(MissingExtraError, match="needs bitsandbytes"):
+        papertune.adopt(run.directory.adapter, few_bits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_numbers_of_bits(few_bits, papers, tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        papertune.train(papers(4), few_bits, tmp_path / "run", overrides=["method.base_bits=3"])
+    assert str(caught.value) == "the recipe: method.base_bits is 3; allowed: 4 or 8."
+    with pytest.raises(RecipeError, match=r"method\.base_bits is not a known key"):
+        papertune.train(papers(4), few_bits, tmp_path / "run", overrides=["method.kind=full"])

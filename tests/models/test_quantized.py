@@ -1,0 +1,144 @@
+import importlib.util
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from papertune.errors import MissingExtraError
+from papertune.models import check_quantization, dequantized, is_quantized, load_model
+from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration
+
+IDS = torch.arange(3, 23).reshape(2, 10)
+# Half of the widest gap between two of NF4's 16 levels, and 1% for the scales, which are rounded themselves.
+NF4_ERROR = 0.305 / 2 * 1.01
+# Half a step, and what float16 takes away before: 2^-11 of the weight.
+INT8_ERROR = 0.5 / 127 + 2**-11
+
+
+def logits(model):
+    with torch.no_grad():
+        return model.eval()(input_ids=IDS).logits.float()
+
+
+def linear_weights(model):
+    return {name: m.weight for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+
+
+@pytest.fixture(scope="module", params=[4, 8])
+def bits(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny_folder, bits):
+    """Give the tiny model with weights of a few bits, for reading only."""
+    return load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0]
+
+
+def test_the_linear_layers_but_the_last_are_stored_in_few_bits(quantized, tiny_model, bits):
+    assert is_quantized(quantized)
+    assert not is_quantized(tiny_model)
+    full = linear_weights(tiny_model)
+    for name, weight in linear_weights(quantized).items():
+        if name == "lm_head":
+            assert torch.equal(weight, full[name])
+        else:
+            assert weight.element_size() == 1
+            assert weight.numel() * 8 == full[name].numel() * bits
+            assert not weight.requires_grad
+    rest = {n: p for n, p in quantized.named_parameters() if "_proj" not in n}
+    assert all(torch.equal(p, tiny_model.get_parameter(name)) for name, p in rest.items())
+    assert len(rest) == 7
+
+
+def test_weights_are_rounded_to_their_levels_and_no_further(tiny_folder, tiny_model, bits):
+    model = dequantized(load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0])
+    assert not is_quantized(model)
+    full = linear_weights(tiny_model)
+    found = {name: weight for name, weight in linear_weights(model).items() if name != "lm_head"}
+    assert len(found) == 14
+    for name, weight in found.items():
+        assert (weight.shape, weight.dtype) == (full[name].shape, torch.float32)
+        # One scale for each block of 64 weights, or for each row.
+        shape = (-1, 64) if bits == 4 else weight.shape
+        error, size = ((w.reshape(shape)).abs().amax(dim=1) for w in (weight - full[name], full[name]))
+        assert (error <= size * (NF4_ERROR if bits == 4 else INT8_ERROR)).all()
+        assert error.max() > 0
+        levels = {len(row.unique()) for row in weight.reshape(shape)}
+        assert max(levels) <= 2**bits
+
+
+def test_it_computes_with_the_rounded_weights(tiny_folder, quantized, tiny_model, bits):
+    plain = dequantized(load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0])
+    # In 8 bits bitsandbytes rounds the inputs too.
+    torch.testing.assert_close(logits(quantized), logits(plain), rtol=0, atol=1e-4 if bits == 4 else 0.3)
+    assert (logits(plain) - logits(tiny_model)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_the_rest_has_the_precision(tiny_folder, bits, precision, dtype):
+    model, _ = load_model(tiny_folder, precision=precision, device="cpu", base_bits=bits)
+    assert model.dtype == dtype
+    assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {dtype}
+    with torch.no_grad():
+        assert model(input_ids=IDS).logits.dtype == dtype
+
+
+def test_nothing_is_told_of_it(tiny_folder, bits, caplog):
+    with caplog.at_level(logging.WARNING):
+        logits(load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0])
+    assert caplog.messages == []
+
+
+def test_weights_are_not_rearranged_where_a_cpu_multiplies_bfloat16(tiny_folder, quantized, monkeypatch):
+    import bitsandbytes
+
+    # As on such a CPU; rearranged weights would be run by a kernel that this one may not have.
+    monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: True)
+    model, _ = load_model(tiny_folder, precision="fp32", device="cpu", base_bits=4)
+    fresh, _ = load_model(tiny_folder, precision="fp32", device="cpu", base_bits=4)
+    assert torch.equal(logits(model), logits(fresh))
+    states = [m.weight.quant_state for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert len(states) == 14
+    assert not any(getattr(state, "packing_format_for_cpu", False) for state in states)
+
+
+def test_chatglm2(tmp_path, tiny_tokenizer, bits):
+    config = ChatGLMConfig(
+        padded_vocab_size=len(tiny_tokenizer),
+        hidden_size=64,
+        ffn_hidden_size=48,
+        num_layers=2,
+        num_attention_heads=4,
+        kv_channels=16,
+        initializer_range=0.1,
+    )
+    full = ChatGLMForConditionalGeneration(config)
+    full.save_pretrained(tmp_path)
+    tiny_tokenizer.save_pretrained(tmp_path)
+    model, _ = load_model(tmp_path, precision="fp32", device="cpu", base_bits=bits)
+    small = {name.rsplit(".", 1)[-1] for name, w in linear_weights(model).items() if w.element_size() == 1}
+    assert small == {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}
+    difference = (logits(model) - logits(full)).abs().max()
+    assert 0 < difference < 0.5 * logits(full).abs().max()
+
+
+class TestWithoutThePackage:
+    @pytest.fixture(autouse=True)
+    def _missing(self, monkeypatch):
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            "papertune.models.quantized.find_spec", lambda name: None if name == "bitsandbytes" else find(name)
+        )
+
+    def test_the_message_has_the_command(self, tiny_folder):
+        with pytest.raises(MissingExtraError) as caught:
+            load_model(tiny_folder, base_bits=4)
+        assert str(caught.value) == (
+            "method.base_bits = 4 needs bitsandbytes, which is not installed: pip install 'papertune[quantized]'"
+        )
+
+    def test_it_is_not_needed_otherwise(self, tiny_folder):
+        check_quantization(None)
+        load_model(tiny_folder, precision="fp32", device="cpu")
