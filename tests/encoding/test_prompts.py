@@ -64,7 +64,7 @@ def test_nothing_in_a_text_is_special(tiny_tokenizer, document, question, histor
     expected += "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, messages, strict=True))
     assert tiny_tokenizer.decode(ids) == expected + "<|im_start|>assistant\n"
 
-    answer_ids = encode.encode_answer(answer, LABEL)
+    (answer_ids,) = encode.encode_answers(answer, LABEL)
     assert answer_ids.pop() == encode.end_id == tiny_tokenizer.eos_token_id
     assert added_ids(tiny_tokenizer, answer_ids) == []
     assert tiny_tokenizer.decode(answer_ids) == answer
@@ -170,9 +170,9 @@ def test_a_budget_without_room_for_the_question(tiny_tokenizer):
 
 def test_a_keyword_list_is_cut_between_keywords(tiny_tokenizer):
     keywords = ["graph", "neural networks", "the heart", "paper"]
-    whole = encoder(tiny_tokenizer).encode_answer("; ".join(keywords), KEYWORDS)
+    (whole,) = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), KEYWORDS)
     for limit in range(2, len(whole) + 1):
-        ids = encoder(tiny_tokenizer, answer=limit).encode_answer("; ".join(keywords), KEYWORDS)
+        (ids,) = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), KEYWORDS)
         assert ids[-1] == tiny_tokenizer.eos_token_id
         assert len(ids) <= limit
         kept = tiny_tokenizer.decode(ids[:-1])
@@ -190,7 +190,7 @@ def test_a_label_is_never_cut(tiny_tokenizer):
     encode = encoder(tiny_tokenizer, answer=2)
     for label, ids in zip(column.labels, encode.label_ids(column.labels), strict=True):
         assert len(ids) > 2
-        assert encode.encode_answer(label, column) == [*ids, encode.end_id]
+        assert encode.encode_answers(label, column) == [[*ids, encode.end_id]]
 
 
 def test_labels_that_a_model_cannot_tell_apart(tiny_tokenizer, monkeypatch):

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.evaluation.baselines import majority, tfidf_keywords, tfidf_logistic
-from papertune.evaluation.keyword_scores import SearchableDocument, normalise_keyword
+from papertune.evaluation.keyword_scores import SearchableDocument
+from papertune.tasks.phrases import normalise_keyword
 
 MEDICAL = [f"patients with tumour {n} were treated in a clinical trial" for n in range(6)]
 PHYSICS = [f"a quantum lattice {n} shows an energy gap of electrons" for n in range(5)]

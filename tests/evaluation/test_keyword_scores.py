@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from papertune.evaluation.keyword_scores import (
     SearchableDocument,
-    normalise_keyword,
     score_keywords,
     unique_keywords,
 )
+from papertune.tasks.phrases import normalise_keyword
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,20 @@ import torch
 
 from papertune.config import PtuningV2Method, load_recipe
 from papertune.encoding import PromptEncoder
+from papertune.inference.beams import likeliest_answers
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.predictor import Predictor
 from papertune.methods import build_trainable
 from papertune.tables import read_table
-from papertune.tasks import RowReader
+from papertune.tasks import RowReader, distinct_keywords
 
 COLUMNS = {
     "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
     "code": {"kind": "label", "question": "Which code?", "labels": ["1", "12", "120", "2"]},
     "Keywords": {"kind": "keywords", "question": "Keywords?", "max_new_tokens": 12},
+    "ranked": {"kind": "ranked_keywords", "question": "Keyword?", "count": 3, "beams": 5, "max_keyword_tokens": 4},
 }
 DOCUMENTS = ["the heart of patients", "", "graphs " * 30, "漢字 <|im_end|>", "the", "neural networks " * 9, "the heart"]
 TOLERANCE = 1e-5
@@ -79,6 +81,11 @@ def slow_answers(model, tokenizer, recipe, rows=None):
                     for logprobs, ids in zip(passes, labels, strict=True)
                 ]
                 values[name].append(torch.softmax(torch.stack(scores), 0).tolist())
+            elif column.kind == "ranked_keywords":
+                state, ends = engine.prefill([prompt]), {tokenizer.eos_token_id}
+                (beams,) = likeliest_answers(engine, state, end_ids=ends, beams=5, max_new_tokens=4)
+                texts = [tokenizer.decode(list(beam.ids), skip_special_tokens=True) for beam in beams]
+                values[name].append("; ".join(distinct_keywords(texts)[:3]))
             else:
                 rule = NoRepeatedKeyword(tokenizer, column.separator, len(tokenizer))
                 end_ids, limit = {tokenizer.eos_token_id}, column.max_new_tokens
@@ -88,7 +95,7 @@ def slow_answers(model, tokenizer, recipe, rows=None):
     return values
 
 
-@pytest.mark.parametrize("names", [("label",), ("code",), ("label", "Keywords"), ("label", "code", "Keywords")])
+@pytest.mark.parametrize("names", [("label",), ("code",), ("ranked",), ("label", "Keywords"), tuple(COLUMNS)])
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
 def test_all_in_one_pass_is_each_alone(tiny_model, tiny_tokenizer, layout, names):
     recipe = make_recipe(layout, {name: COLUMNS[name] for name in names})
@@ -125,7 +132,7 @@ def test_instruction_tables(tiny_model, tiny_tokenizer):
     got = answers(tiny_model, tiny_tokenizer, recipe, INSTRUCTIONS)
     assert_same(got, slow_answers(tiny_model, tiny_tokenizer, recipe, INSTRUCTIONS))
     assert [cell is None for cell in got["label"]] == [True, False, False, True, True, True]
-    assert [cells[3] for cells in got.values()] == [None, None, None]
+    assert [cells[3] for cells in got.values()] == [None] * len(COLUMNS)
 
 
 def test_the_plan(tiny_model, tiny_tokenizer):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from test_loss import LABEL_TOKENS, slow_loss
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, TrainingSpec
+from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
 from papertune.encoding import shuffled_length_batches
 from papertune.methods import build_trainable, checkpoint_activations
 from papertune.training import VOCABULARY, TrainingRow, callbacks, fit
@@ -30,10 +30,10 @@ def make_rows(count):
         prompt = some(3, 400, 3 + some(0, 20, 1)[0])
         answer = some(3, 400, 1 + index % 3)
         if index % 2:
-            rows.append(TrainingRow(prompt + answer[:-1], len(prompt) - 1, answer, VOCABULARY, 1.0 + index % 3))
+            rows.append(TrainingRow(prompt, [answer], VOCABULARY, 1.0 + index % 3))
         else:
             label_set = index // 2 % 2
-            rows.append(TrainingRow(prompt, len(prompt) - 1, [index % len(LABEL_TOKENS[label_set])], label_set))
+            rows.append(TrainingRow(prompt, [[index % len(LABEL_TOKENS[label_set])]], label_set))
     return rows
 
 
@@ -140,6 +140,41 @@ def test_accumulated_batches_are_one_batch(train):
     train("b", rows=8, method=method, spec={"micro_batch_size": 8, "epochs": 3})
     assert_same_weights(train.learnt(), one, rtol=0, atol=1e-5)
     assert [e["loss"] for e in train.metrics()] == pytest.approx([e["loss"] for e in one_metrics], abs=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("method", [LoraMethod(rank=4), PtuningV2Method(kind="ptuning_v2", prefix_length=5)])
+def test_answers_that_share_a_prompt_are_learnt_as_if_each_had_its_own(train, make_model, method, attention):
+    def with_attention():
+        model = make_model()
+        model.set_attn_implementation(attention)
+        return model
+
+    train.make_model = with_attention
+    together = [TrainingRow([3, 4, 5], [[7, 8, 2], [9, 2], [2]]), TrainingRow([6] * 8, [[1, 2], [4, 9]])]
+    # Each counts as its share of the tokens.
+    apart = [
+        TrainingRow(row.prompt, [answer], weight=len(answer) / len(row.targets))
+        for row in together
+        for answer in row.answers
+    ]
+    losses = []
+    for name, rows in (("together", together), ("apart", apart)):
+        model = build_trainable(train.make_model(), method, seed=0)
+        spec = TrainingSpec(micro_batch_size=len(rows), epochs=2, logging_steps=1, warmup_steps=0)
+        fit(
+            model,
+            rows,
+            [],
+            spec,
+            train.folder / name,
+            compute_dtype=torch.float32,
+            metrics_file=train.folder / f"{name}.jsonl",
+        )
+        entries = map(json.loads, (train.folder / f"{name}.jsonl").read_text().splitlines())
+        losses.append([entry["loss"] * len(rows) for entry in entries if "loss" in entry])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert len(losses[0]) == 2
 
 
 @pytest.mark.parametrize("method", [LoraMethod(rank=4), FullMethod(kind="full")])
@@ -398,7 +433,7 @@ def test_progress_is_told(train):
 
 
 def test_nothing_is_learnt_from_a_weight_of_zero(train, make_model):
-    rows = [TrainingRow([3, 4, 5], 2, [9], VOCABULARY, 0.0)] * 4
+    rows = [TrainingRow([3, 4, 5], [[9]], VOCABULARY, 0.0)] * 4
     train.model = build_trainable(make_model(), DROPOUT, seed=0)
     before = train.learnt()
     spec = TrainingSpec(micro_batch_size=2)

@@ -4,11 +4,11 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
+from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder
-from papertune.models import answer_positions
+from papertune.models import AttentionMasks, answer_positions
 from papertune.tasks import Example, Prompt
-from papertune.training import VOCABULARY, TrainingRow, answer_loss, collate, encode_examples
+from papertune.training import VOCABULARY, TrainingRow, answer_loss, collate, encode_examples, tree_inputs
 
 LABEL_TOKENS = [[20, 30], [40, 50, 60]]
 token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
@@ -19,28 +19,30 @@ def training_rows(draw):
     prompt, weight = draw(token_lists), draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
     label_set = draw(st.sampled_from([VOCABULARY, 0, 1]))
     if label_set == VOCABULARY:
-        answer = draw(token_lists)
-        return TrainingRow(prompt + answer[:-1], len(prompt) - 1, answer, VOCABULARY, weight)
+        answers = draw(st.lists(token_lists, min_size=1, max_size=3))
+        return TrainingRow(prompt, answers, VOCABULARY, weight)
     target = draw(st.integers(0, len(LABEL_TOKENS[label_set]) - 1))
-    return TrainingRow(prompt, len(prompt) - 1, [target], label_set, weight)
+    return TrainingRow(prompt, [[target]], label_set, weight)
 
 
 def slow_loss(model, row):
-    """Give one example's loss from a pass of its own over prompt and answer, all logits, shifted by one."""
+    """Give one example's loss: for each answer a pass of its own over prompt and answer, all logits, shifted by one."""
     if row.label_set == VOCABULARY:
-        ids = torch.tensor([*row.ids, row.targets[-1]])
-        logits = model(input_ids=ids[None]).logits[0, :-1].double()
-        nll = F.cross_entropy(logits, ids[1:], reduction="none")
-        return row.weight * nll[row.first :].mean()
-    logits = model(input_ids=torch.tensor([row.ids])).logits[0, -1].double()
+        parts = []
+        for answer in row.answers:
+            ids = torch.tensor([*row.prompt, *answer])
+            logits = model(input_ids=ids[None]).logits[0, :-1].double()
+            parts.append(F.cross_entropy(logits, ids[1:], reduction="none")[len(row.prompt) - 1 :])
+        return row.weight * torch.cat(parts).mean()
+    logits = model(input_ids=torch.tensor([row.prompt])).logits[0, -1].double()
     chosen = torch.stack([logits[token] for token in LABEL_TOKENS[row.label_set]])
-    return -row.weight * torch.log_softmax(chosen, dim=0)[row.targets[0]]
+    return -row.weight * torch.log_softmax(chosen, dim=0)[row.answers[0][0]]
 
 
 def fast_loss(model, rows):
     batch = collate(rows, pad_id=0)
     with answer_positions(model, batch["rows"], batch["columns"]):
-        logits = model(input_ids=batch["input_ids"]).logits
+        logits = model(input_ids=batch["input_ids"], **tree_inputs(AttentionMasks(model), batch)).logits
     tokens = [torch.tensor(tokens) for tokens in LABEL_TOKENS]
     return answer_loss(logits, batch["targets"], batch["label_sets"], batch["weights"], tokens)
 
@@ -55,7 +57,8 @@ def test_a_batch_is_its_examples_one_by_one(tiny_model, rows):
 
 
 def test_gradients_are_those_of_the_examples(own_tiny_model):
-    rows = [TrainingRow([3, 4, 9], 1, [9, 2], VOCABULARY, 2.0), TrainingRow([6, 7, 8, 9], 3, [1], 1)]
+    tree = TrainingRow([5, 8], [[7, 9, 2], [4, 2], [6]])
+    rows = [TrainingRow([3, 4], [[9, 2]], VOCABULARY, 2.0), TrainingRow([6, 7, 8, 9], [[1]], 1), tree]
 
     def gradients(loss):
         own_tiny_model.zero_grad()
@@ -71,17 +74,33 @@ def test_gradients_are_those_of_the_examples(own_tiny_model):
 
 
 def test_collate_by_hand():
-    rows = [TrainingRow([1, 2, 3], 1, [7, 8], VOCABULARY, 3.0), TrainingRow([4, 5, 6, 9], 3, [1], 0)]
+    rows = [TrainingRow([1, 2], [[3, 8]], VOCABULARY, 3.0), TrainingRow([4, 5, 6, 9], [[1]], 0)]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=99).items()}
     assert batch == {
         "input_ids": [[1, 2, 3, 99], [4, 5, 6, 9]],
         "rows": [0, 0, 1],
         "columns": [1, 2, 3],
-        "targets": [7, 8, 1],
+        "targets": [3, 8, 1],
         "label_sets": [-1, -1, 0],
         "weights": [1.5, 1.5, 1.0],
         "examples": 2,
     }
+
+
+def test_a_tree_by_hand():
+    rows = [TrainingRow([1, 2], [[3, 4, 9], [5, 9], [9]]), TrainingRow([6], [[7, 9]])]
+    batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=0).items()}
+    assert batch["input_ids"] == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
+    assert batch["places"] == [[0, 1, 2, 3, 2], [0, 1, 2, 3, 4]]
+    assert (batch["rows"], batch["columns"]) == ([0] * 6 + [1, 1], [1, 2, 3, 1, 4, 1, 0, 1])
+    assert batch["targets"] == [3, 4, 9, 5, 9, 9, 7, 9]
+    assert batch["weights"] == pytest.approx([1 / 6] * 6 + [0.5, 0.5])
+    seen = [["".join(" x"[bit] for bit in row).rstrip() for row in rows] for rows in batch["visible"]]
+    assert seen == [["x", "xx", "xxx", "xxxx", "xx  x"], ["x", "xx", "xxx", "xxxx", "xxxxx"]]
+
+
+def test_one_answer_needs_no_mask():
+    assert "visible" not in collate([TrainingRow([1, 2], [[3, 4, 9]]), TrainingRow([1], [[9], [3, 9]])], pad_id=0)
 
 
 def test_low_precision_logits_are_summed_in_float32():
@@ -96,6 +115,7 @@ COLUMNS = {
     "code": LabelColumn(kind="label", question="Code?", labels=("1", "12"), weights={"1": 5, "12": 7}),
     "words": LabelColumn(kind="label", question="Word?", labels=("2", "3"), loss="answer"),
     "Keywords": KeywordsColumn(kind="keywords", question="Keywords?"),
+    "ranked": RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", max_keyword_tokens=12),
 }
 
 
@@ -113,20 +133,30 @@ def test_examples_become_rows(encoder):
         ("code", "12"),
         ("words", "3"),
         ("Keywords", "heart; paper"),
+        ("ranked", "heart; paper"),
     ]
     encoded = encode_examples([Example(0, column, prompt, answer) for column, answer in answers], COLUMNS, encoder)
     ids = encoder.encode(prompt).ids
     one, zero = (encoder.encode_text(text)[0] for text in "10")
     assert encoded.label_tokens == [[one, zero]], "only labels of one token each have a label set"
     assert encoded.rows[:3] == [
-        TrainingRow(ids, len(ids) - 1, [0], 0, 1.5),  # 3 rows / (2 labels x 1 row)
-        TrainingRow(ids, len(ids) - 1, [1], 0, 0.75),
-        TrainingRow(ids, len(ids) - 1, [1], 0, 0.75),
+        TrainingRow(ids, [[0]], 0, 1.5),  # 3 rows / (2 labels x 1 row)
+        TrainingRow(ids, [[1]], 0, 0.75),
+        TrainingRow(ids, [[1]], 0, 0.75),
     ]
-    for row, text, weight in zip(encoded.rows[3:], ["12", "3", "heart; paper"], [7, 1, 1], strict=True):
-        answer = [*encoder.encode_text(text), encoder.end_id]
-        assert row == TrainingRow(ids + answer[:-1], len(ids) - 1, answer, VOCABULARY, weight)
+    texts = [["12"], ["3"], ["heart; paper"], ["heart", "paper"]]
+    for row, texts_of_row, weight in zip(encoded.rows[3:], texts, [7, 1, 1, 1], strict=True):
+        answers = [[*encoder.encode_text(text), encoder.end_id] for text in texts_of_row]
+        assert row == TrainingRow(ids, answers, VOCABULARY, weight)
     assert encoded.shortened == 0
+
+
+def test_ranked_keywords_that_are_too_long_are_left_out(encoder):
+    prompt = Prompt("", "the heart", "\n\nQ")
+    keywords = ["heart", "a keyword of far too many tokens to be one", "paper"]
+    examples = [Example(0, "ranked", prompt, "; ".join(keywords)), Example(1, "ranked", prompt, keywords[1])]
+    (row,) = encode_examples(examples, COLUMNS, encoder).rows
+    assert row.answers == [[*encoder.encode_text(text), encoder.end_id] for text in ("heart", "paper")]
 
 
 def test_shortened_documents_are_counted(encoder):

@@ -118,5 +118,5 @@ def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: A
     elif isinstance(column, LabelColumn) and scores_label_set(column, encoder):
         learnt = example.answer
     else:
-        learnt = tokenizer.decode(encoder.encode_answer(example.answer, column))
+        learnt = " | ".join(tokenizer.decode(ids) for ids in encoder.encode_answers(example.answer, column))
     return ShownExample(example.row, example.column, prompt, learnt)

@@ -166,7 +166,8 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
     if kind == "union_tag_invalid":
         return f"{key}.kind is {context['tag']!r}; allowed: {context['expected_tags']}."
     if kind == "union_tag_not_found":
-        return f"{key}.kind is missing; allowed: 'label', 'keywords'."  # a method without a kind is lora
+        # Only of columns: a method without a kind is lora.
+        return f"{key}.kind is missing; allowed: 'label', 'keywords', 'ranked_keywords'."
     if kind == "value_error":
         message = str(context["error"])
         return f"{key}: {message}." if key else f"{message}."
@@ -189,6 +190,7 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     by_kind: dict[str, type[parts.Part]] = {
         "label": parts.LabelColumn,
         "keywords": parts.KeywordsColumn,
+        "ranked_keywords": parts.RankedKeywordsColumn,
         "lora": parts.LoraMethod,
         "ptuning_v2": parts.PtuningV2Method,
         "full": parts.FullMethod,

@@ -99,7 +99,37 @@ class KeywordsColumn(Part):
         return self
 
 
-Column = Annotated[LabelColumn | KeywordsColumn, Field(discriminator="kind")]
+class RankedKeywordsColumn(Part):
+    """A column that holds keywords, the surest first.
+
+    Each keyword is an answer of its own (Meng et al. 2017, arXiv:1704.06879), so the model learns how likely it is that
+    a keyword is one of the paper's; the likeliest are found by beam search. A list that is decoded as one text has no
+    such order, and a small model loses its way in it.
+
+    Attributes:
+        question: What the model is asked about the document; it asks for one keyword.
+        count: How many keywords are written.
+        beams: How many unfinished keywords the search goes on with. At least `count`; some of what it finds differs in
+            its ending only, and is written once.
+        max_keyword_tokens: How long a keyword may be, in tokens, in training and in prediction.
+        output_separator: What stands between keywords in the cell that is written.
+    """
+
+    kind: Literal["ranked_keywords"]
+    question: Text
+    count: Annotated[int, Field(ge=1)] = 5
+    beams: Annotated[int, Field(ge=1)] = 16
+    max_keyword_tokens: Annotated[int, Field(ge=2)] = 16
+    output_separator: Text = "; "
+
+    @model_validator(mode="after")
+    def _check(self) -> "RankedKeywordsColumn":
+        if self.beams < self.count:
+            raise ValueError(f"beams is {self.beams}, but {self.count} keywords are to be found; raise it")
+        return self
+
+
+Column = Annotated[LabelColumn | KeywordsColumn | RankedKeywordsColumn, Field(discriminator="kind")]
 
 
 class LoraMethod(Part):
@@ -114,6 +144,8 @@ class LoraMethod(Part):
             first adapted layer, so half the layers train in well under two thirds of the time.
         rslora: Scale by the square root of the rank.
         dora: Learn magnitude and direction apart (arXiv:2402.09353).
+        base_bits: Store the base model's linear layers in so many bits (QLoRA, arXiv:2305.14314); None: in the
+            precision of the training.
         start_from: A run whose adapter is the start of this one.
     """
 
@@ -125,6 +157,7 @@ class LoraMethod(Part):
     layers: Annotated[int, Field(ge=1)] | None = None
     rslora: bool = False
     dora: bool = False
+    base_bits: Literal[4, 8] | None = None
     start_from: Text | None = None
 
 
@@ -144,8 +177,6 @@ class PtuningV2Method(Part):
 
 
 class FullMethod(Part):
-        base_bits: Store the base model's linear layers in so many bits (QLoRA, arXiv:2305.14314); None: in the
-            precision of the training.
     """All weights are trained."""
 
     kind: Literal["full"]
@@ -157,7 +188,6 @@ class FreezeMethod(Part):
     Attributes:
         layers: How many decoder layers, counted from the last.
         modules: Only these children of each layer (for example "mlp"); empty: the whole layer.
-    base_bits: Literal[4, 8] | None = None
     """
 
     kind: Literal["freeze"]
@@ -270,11 +300,11 @@ class Recipe(Part):
                 raise ValueError(f"columns.{name}.question: {other} asks the same; the model could not tell them apart")
         return self
 
-    def only(self, names: tuple[str, ...]) -> "Recipe":
-        """Give this recipe with just these of its columns, in the recipe's order."""
-        return self.model_copy(update={"columns": {n: c for n, c in self.columns.items() if n in names}})
     @property
     def base_bits(self) -> Literal[4, 8] | None:
         """Bits of a base weight, where the method has the base model quantized."""
         return self.method.base_bits if isinstance(self.method, LoraMethod) else None
 
+    def only(self, names: tuple[str, ...]) -> "Recipe":
+        """Give this recipe with just these of its columns, in the recipe's order."""
+        return self.model_copy(update={"columns": {n: c for n, c in self.columns.items() if n in names}})

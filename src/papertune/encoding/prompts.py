@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
+from papertune.config import Column, EncodingSpec, LabelColumn, RankedKeywordsColumn
 from papertune.errors import ModelError, RecipeError
 from papertune.tasks import Prompt, join_keywords, split_keywords
 
@@ -98,16 +98,25 @@ class PromptEncoder:
             )
         return EncodedPrompt(ids, low, shortened=True)
 
-    def encode_answer(self, answer: str, column: LabelColumn | KeywordsColumn) -> list[int]:
-        """Encode an answer and the end token; a keyword list that is too long is cut between keywords."""
+    def encode_answers(self, answer: str, column: Column) -> list[list[int]]:
+        """Encode what is learnt for a cell: the whole text, or each keyword for itself, every one with the end token.
+
+        A keyword list that is too long is cut between keywords; a ranked keyword that is too long is left out.
+
+        Returns:
+            Token ids, at least one answer; none where all of the ranked keywords are too long.
+        """
+        keywords = split_keywords(answer)
+        if isinstance(column, RankedKeywordsColumn):
+            encoded = [self.encode_text(keyword) for keyword in keywords]
+            return [[*ids, self.end_id] for ids in encoded if 0 < len(ids) <= column.max_keyword_tokens]
         ids = self.encode_text(answer)
         if isinstance(column, LabelColumn):
-            return [*ids, self.end_id]  # half a label is another label
-        keywords = split_keywords(answer)
+            return [[*ids, self.end_id]]  # half a label is another label
         while len(ids) + 1 > self.max_answer_tokens and len(keywords) > 1:
             keywords.pop()
             ids = self.encode_text(join_keywords(keywords, column.separator))
-        return [*ids[: self.max_answer_tokens - 1], self.end_id]
+        return [[*ids[: self.max_answer_tokens - 1], self.end_id]]
 
     def label_ids(self, labels: Sequence[str]) -> list[list[int]]:
         """Encode the labels, without an end token.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.evaluation.keyword_scores import CJK_CHARACTER, fold, keep_letters_and_digits, stem
+from papertune.tasks.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, stem
 
 # A keyword has at most this many words or, in Chinese and its like, from 2 to 8 characters.
 MOST_WORDS = 3

@@ -17,24 +17,14 @@ Chinese, Japanese and Korean text has no words to stem: a keyword with such a ch
 digits, and it is present if the document's own such string contains it.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from papertune.evaluation.intervals import Interval, mean_interval
-
-# Han with its extensions and compatibility forms, kana, bopomofo, and Hangul (after NFKC: whole syllables).
-CJK_CHARACTER = re.compile(
-    "[\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af]"
-)
-
-# Different words of 20,000 abstracts are about 100,000.
-_WORDS_REMEMBERED = 1 << 17
+from papertune.tasks.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, normalise_keyword, stem
 
 
 @dataclass(frozen=True)
@@ -170,24 +160,6 @@ def score_keywords(
     )
 
 
-def normalise_keyword(text: str) -> str:
-    """Give the form in which keywords are compared.
-
-    `Convolutional Neural-Networks.` becomes `convolut neural network`; `Lyapunov 函数` becomes `lyapunov函数`.
-
-    Args:
-        text: A keyword as it was written.
-
-    Returns:
-        Stemmed words joined by single blanks; for a keyword with a Chinese, Japanese or Korean character its letters
-        and digits with nothing between them; "" if nothing is left.
-    """
-    words = keep_letters_and_digits(fold(text))
-    if CJK_CHARACTER.search(words):
-        return words.replace(" ", "")
-    return " ".join(stem(word) for word in words.split())
-
-
 def unique_keywords(keywords: Sequence[str]) -> list[str]:
     """Normalise keywords, then drop empty ones and repeats, keeping the first of each in its place."""
     return [phrase for phrase in dict.fromkeys(normalise_keyword(keyword) for keyword in keywords) if phrase]
@@ -220,49 +192,6 @@ class SearchableDocument:
         if CJK_CHARACTER.search(phrase):
             return phrase in self._characters
         return f" {phrase} " in self._stems
-
-
-class _LettersAndDigits(dict[int, str]):
-    """A table for `str.translate` that turns all but letters, digits and combining marks into blanks.
-
-    Combining marks stay: they are the vowels of Hindi and Thai words, which would fall apart without them. The
-    characters met so far are remembered, so long texts run at the speed of `str.translate`.
-    """
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        kept = character.isalnum() or unicodedata.category(character).startswith("M")
-        self[code] = character if kept else " "
-        return self[code]
-
-
-_LETTERS_AND_DIGITS = _LettersAndDigits()
-
-
-def fold(text: str) -> str:
-    """Lower-case a text in the form NFKC.
-
-    NFKC makes one of what looks the same: full-width letters of Chinese tables, ligatures of PDF text, and accents
-    written as a character of their own.
-    """
-    return unicodedata.normalize("NFKC", text).lower()
-
-
-def keep_letters_and_digits(text: str) -> str:
-    """Put a blank in the place of each character that is no letter, digit or combining mark; the length stays."""
-    return text.translate(_LETTERS_AND_DIGITS)
-
-
-@lru_cache(maxsize=_WORDS_REMEMBERED)
-def stem(word: str) -> str:
-    """Give the Porter stem of a lower-case word."""
-    import snowballstemmer
-
-    # As in Porter's own program (https://tartarus.org/martin/PorterStemmer/); Snowball would leave nothing of an "s".
-    if len(word) <= 2:
-        return word
-    # A new stemmer for each new word, as it keeps the word it works on and so is not for two threads at once.
-    return str(snowballstemmer.stemmer("porter").stemWord(word))
 
 
 def _precision_recall_f1(hits: Sequence[bool], true_count: int, divisor: int) -> tuple[float, float, float]:

@@ -13,8 +13,9 @@ from typing import Any
 from papertune.errors import OutputError
 from papertune.evaluation.curves import curve_svg
 from papertune.evaluation.intervals import COVERAGE, RESAMPLES, Interval
-from papertune.evaluation.keyword_scores import KeywordScores, normalise_keyword
+from papertune.evaluation.keyword_scores import KeywordScores
 from papertune.evaluation.label_scores import LabelScores
+from papertune.tasks.phrases import normalise_keyword
 
 # A wider confusion matrix is not readable on a page; the whole of it is in report.json.
 WIDEST_CONFUSION = 30

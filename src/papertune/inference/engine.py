@@ -21,7 +21,7 @@ from torch import Tensor
 
 from papertune.encoding import pad_right
 from papertune.methods import prefix_of
-from papertune.models import answer_positions
+from papertune.models import AttentionMasks, answer_positions
 
 
 @dataclass
@@ -67,13 +67,7 @@ class Engine:
         self._prefix = prefix_of(model)
         self.model = model if self._prefix is None else model.get_base_model()
         self.device = next(self.model.parameters()).device
-        self._float_mask = self.model.config._attn_implementation == "eager"
-        config = self.model.config.get_text_config()
-        layer_types = getattr(config, "layer_types", None)
-        self._mixes_layers = layer_types is not None
-        # Layers that only see so many tokens back (Gemma, Mistral).
-        slides = layer_types is None or "sliding_attention" in layer_types
-        self._window: int | None = getattr(config, "sliding_window", None) if slides else None
+        self._masks = AttentionMasks(self.model)
 
     @torch.inference_mode()
     def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
@@ -119,7 +113,7 @@ class Engine:
 
     @torch.inference_mode()
     def tree_logits(self, state: PromptState, tokens: Sequence[int], sees: Tensor, depths: Sequence[int]) -> Tensor:
-        """Run a tree of tokens behind each prompt.
+        """Run a tree of tokens behind each prompt, the same one behind all.
 
         Args:
             state: The prompts; its cache is as before afterwards.
@@ -132,16 +126,31 @@ class Engine:
         """
         batch = len(state.lengths)
         ids = torch.tensor(tokens, device=self.device).expand(batch, -1)
-        before = state.lengths[:, None] + torch.tensor(depths, device=self.device) - 1
-        output = self._behind(state, ids, sees.to(self.device).expand(batch, -1, -1), before)
+        logits = self.grow_tree(state, ids, sees.to(self.device).expand(batch, -1, -1), depths)
         state.cache.crop(-len(tokens))
-        return output.logits  # type: ignore[no-any-return]
+        return logits
+
+    @torch.inference_mode()
+    def grow_tree(self, state: PromptState, ids: Tensor, sees: Tensor, depths: Sequence[int]) -> Tensor:
+        """Run new nodes of a tree behind each prompt; the cache keeps them, behind those of earlier calls.
+
+        Args:
+            state: The prompts; but for its cache it stays as it is.
+            ids: Token id of each new node, int64, shape (batch, new).
+            sees: Which nodes each new node sees, bool, shape (batch, new, nodes); the new ones are the last.
+            depths: Distance of each node from the prompt's last token, at least 1; the new ones are the last.
+
+        Returns:
+            Logits at the new nodes, shape (batch, new, vocab).
+        """
+        before = state.lengths[:, None] + torch.tensor(depths, device=self.device) - 1
+        return self._behind(state, ids, sees, before).logits  # type: ignore[no-any-return]
 
     def _empty_cache(self) -> Any:
         from transformers import DynamicCache
 
         # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
-        return DynamicCache() if self._window else DynamicCache(config=self.model.config)
+        return DynamicCache() if self._masks.window else DynamicCache(config=self.model.config)
 
     def _behind_prefix(self, ids: Tensor, *, grows: bool) -> dict[str, Any]:
         """Give what the model is told besides the first tokens of each row; nothing where there is no prefix."""
@@ -155,30 +164,20 @@ class Engine:
         """Run tokens behind a cache.
 
         Args:
-            state: What the cache holds.
+            state: What the cache begins with; in a tree, nodes stand behind it.
             ids: The new tokens, shape (batch, new).
-            sees: Which of the new tokens each of them sees, bool, shape (batch, new, new).
-            offsets: Real tokens before each new one, without the prefix, int64, shape (batch, new).
+            sees: Which nodes, the new tokens last, each new token sees, bool, shape (batch, new, nodes).
+            offsets: Real tokens before each node, without the prefix, int64, shape (batch, nodes).
         """
-        old = state.visible[:, None, :].expand(-1, ids.shape[1], -1)
-        visible = torch.cat([old, sees], dim=2)[:, None]  # (batch, 1, new, seq + new)
-        mask: Any = self._form(visible)
-        if self._window:
-            places = offsets + (0 if self._prefix is None else self._prefix.length)
-            keys = torch.cat([state.visible.cumsum(dim=1) - 1, places], dim=1)  # the place of each key in its row
-            near = places[:, :, None] - keys[:, None, :] < self._window  # (batch, new, seq + new)
-            sliding = self._form(visible & near[:, None])
-            mask = {"full_attention": mask, "sliding_attention": sliding} if self._mixes_layers else sliding
+        new = ids.shape[1]
+        visible = torch.cat([state.visible[:, None, :].expand(-1, new, -1), sees], dim=2)  # (batch, new, keys)
+        places = offsets + (0 if self._prefix is None else self._prefix.length)
+        # The place of each key in its row: those of the prompt are counted, since padding has none.
+        keys = torch.cat([state.visible.cumsum(dim=1) - 1, places], dim=1)
         return self.model(
             input_ids=ids,
-            attention_mask=mask,
-            position_ids=offsets + (0 if self._prefix is None else self._prefix.first_position),
+            attention_mask=self._masks.make(visible, places[:, -new:], keys),
+            position_ids=offsets[:, -new:] + (0 if self._prefix is None else self._prefix.first_position),
             past_key_values=state.cache,
             use_cache=True,
         )
-
-    def _form(self, visible: Tensor) -> Tensor:
-        """Give a mask in the form that the model's attention takes."""
-        if not self._float_mask:
-            return visible
-        return torch.zeros(visible.shape, device=self.device).masked_fill_(~visible, torch.finfo(torch.float16).min)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-from papertune.config import KeywordsColumn, LabelColumn, Recipe
+from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
 from papertune.inference.predictor import Value
 from papertune.tables import Table
@@ -107,7 +107,7 @@ def label_cell(value: Value | None, column: LabelColumn) -> str:
     return column.labels[best] if float(value[best]) >= column.abstain_below else ""
 
 
-def keyword_cell(value: Value | None, column: KeywordsColumn) -> str:
+def keyword_cell(value: Value | None, column: KeywordsColumn | RankedKeywordsColumn) -> str:
     """Clean the model's keyword list."""
     if value is None:
         return ""

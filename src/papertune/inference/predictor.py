@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from papertune.config import KeywordsColumn, LabelColumn, Recipe
+from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.encoding import PromptEncoder, sorted_token_batches
+from papertune.inference.beams import likeliest_answers
 from papertune.inference.engine import Engine, PromptState
 from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.label_scoring import LabelTrie
-from papertune.tasks import RowReader
+from papertune.tasks import KEYWORDS_APART, RowReader, distinct_keywords, join_keywords
 
 # What the model says of one row and column: label probabilities in the recipe's order, or a keyword list as text.
 Value = list[float] | str
@@ -55,7 +56,7 @@ class Predictor:
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn):
                 self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
-            else:
+            elif isinstance(column, KeywordsColumn):
                 self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator, model.config.vocab_size)
 
     def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
@@ -119,12 +120,26 @@ class Predictor:
             ids = greedy(self._engine, state, end_ids=self._end_ids, max_new_tokens=limit, forbid=rules)
             texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
             return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
+        if isinstance(column, RankedKeywordsColumn):
+            found = likeliest_answers(
+                self._engine,
+                state,
+                end_ids=self._end_ids,
+                beams=column.beams,
+                max_new_tokens=column.max_keyword_tokens,
+            )
+            return [self._best_keywords([beam.ids for beam in beams], column.count) for beams in found]
         trie = self._tries[name]
         nodes = None
         if trie.tokens:
             nodes = self._engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
         probabilities: list[Value] = trie.label_probabilities(state.last_logits, nodes).tolist()
         return probabilities
+
+    def _best_keywords(self, found: Sequence[Sequence[int]], count: int) -> str:
+        """Write the first keywords that differ in more than their endings."""
+        texts: list[str] = self._tokenizer.batch_decode([list(ids) for ids in found], skip_special_tokens=True)
+        return join_keywords(distinct_keywords(texts)[:count], KEYWORDS_APART)
 
 
 def _shared_prefix(prompts: Sequence[list[int]]) -> int:

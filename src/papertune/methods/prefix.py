@@ -51,6 +51,11 @@ class Prefix:
 class PrefixModel(ABC):
     """A frozen base model behind a prefix. The one there is, `PrefixTuned`, imports peft; this class does not."""
 
+    @property
+    @abstractmethod
+    def prefix_length(self) -> int:
+        """How many virtual tokens the prefix has."""
+
     @abstractmethod
     def prefix(self) -> Prefix:
         """Give a copy of the prefix as it is now."""

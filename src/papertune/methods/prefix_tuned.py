@@ -47,7 +47,7 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
     def forward(
         self,
         input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Any = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
@@ -57,7 +57,8 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
 
         Args:
             input_ids: int64, shape (batch, seq).
-            attention_mask: Which of the tokens are real, shape (batch, seq).
+            attention_mask: Which of the tokens are real, shape (batch, seq); or in the form that the base model's
+                layers take, shape (batch, 1, seq, virtual + seq), or such by kind of layer.
             position_ids: Of the tokens, 0 at the first one of the text, int64, shape (batch, seq).
             inputs_embeds: Instead of `input_ids`, shape (batch, seq, hidden).
             use_cache: Keep the tokens' keys and values; the cache that comes back begins with the prefix.
@@ -70,7 +71,7 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         assert tokens is not None
         batch, seq = tokens.shape[:2]
         keys, values = (self._for_rows(part, batch) for part in self._keys_and_values())
-        if attention_mask is not None:
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:
             visible = attention_mask.new_ones(batch, keys.shape[3])
             attention_mask = torch.cat([visible, attention_mask], dim=1)
         if position_ids is None:
@@ -84,6 +85,12 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
             use_cache=bool(use_cache),
             **options,
         )
+
+    @property
+    def prefix_length(self) -> int:
+        """How many virtual tokens the prefix has."""
+        length: int = self.active_peft_config.num_virtual_tokens
+        return length
 
     def prefix(self) -> Prefix:
         """Give a copy of the prefix as it is now, nothing dropped."""

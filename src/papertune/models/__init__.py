@@ -1,6 +1,7 @@
 """Base models and tokenizers: the door to transformers."""
 
 from papertune.models.answer_positions import answer_positions, output_layer
+from papertune.models.attention_masks import AttentionMasks
 from papertune.models.base import (
     Base,
     Precision,
@@ -12,23 +13,24 @@ from papertune.models.base import (
 )
 from papertune.models.cache import cache_folder
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
-
 from papertune.models.quantized import BaseBits, check_quantization, dequantized, is_quantized
+
 __all__ = [
     "KNOWN_MODELS",
     "PACKAGE_INSTALL",
+    "AttentionMasks",
     "Base",
+    "BaseBits",
     "Precision",
     "answer_positions",
-    "BaseBits",
     "cache_folder",
+    "check_quantization",
     "choose_device",
     "choose_dtype",
-    "check_quantization",
-    "find_base",
-    "load_model",
     "dequantized",
-    "load_tokenizer",
+    "find_base",
     "is_quantized",
+    "load_model",
+    "load_tokenizer",
     "output_layer",
 ]

@@ -2,10 +2,11 @@
 
 from papertune.tasks.check import Findings, check_table
 from papertune.tasks.examples import Example, Prompt, RowReader, answer_text, make_prompt, training_examples
-from papertune.tasks.keywords import clean_keywords, join_keywords, split_keywords
+from papertune.tasks.keywords import KEYWORDS_APART, clean_keywords, distinct_keywords, join_keywords, split_keywords
 from papertune.tasks.labels import balanced_weights, nearest_label, read_label
 
 __all__ = [
+    "KEYWORDS_APART",
     "Example",
     "Findings",
     "Prompt",
@@ -14,6 +15,7 @@ __all__ = [
     "balanced_weights",
     "check_table",
     "clean_keywords",
+    "distinct_keywords",
     "join_keywords",
     "make_prompt",
     "nearest_label",

@@ -4,9 +4,17 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from papertune.config import Column, KeywordsColumn, Layout, Recipe, render_template, template_columns
+from papertune.config import (
+    Column,
+    KeywordsColumn,
+    LabelColumn,
+    Layout,
+    Recipe,
+    render_template,
+    template_columns,
+)
 from papertune.tables import Table
-from papertune.tasks.keywords import join_keywords, split_keywords
+from papertune.tasks.keywords import KEYWORDS_APART, join_keywords, split_keywords
 from papertune.tasks.labels import read_label
 
 Turn = tuple[str, str]
@@ -115,9 +123,10 @@ def _is_turn(turn: object) -> bool:
 
 def answer_text(cell: str, column: Column) -> str | None:
     """Give the text that the model should say for a cell, or None where the cell has nothing to learn."""
-    if isinstance(column, KeywordsColumn):
-        return join_keywords(split_keywords(cell), column.separator) or None
-    return read_label(cell, column.labels)
+    if isinstance(column, LabelColumn):
+        return read_label(cell, column.labels)
+    separator = column.separator if isinstance(column, KeywordsColumn) else KEYWORDS_APART
+    return join_keywords(split_keywords(cell), separator) or None
 
 
 def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:

@@ -2,7 +2,7 @@
 
 from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
-from papertune.training.loss import VOCABULARY, TrainingRow, answer_loss, collate
+from papertune.training.loss import VOCABULARY, TrainingRow, answer_loss, collate, tree_inputs
 from papertune.training.rows import EncodedExamples, encode_examples, scores_label_set
 from papertune.training.trackers import check_trackers
 
@@ -19,4 +19,5 @@ __all__ = [
     "encode_examples",
     "fit",
     "scores_label_set",
+    "tree_inputs",
 ]

@@ -16,7 +16,7 @@ from transformers import ProgressCallback as BarCallback
 from papertune.config import TrainingSpec
 from papertune.encoding import LengthBatchSampler
 from papertune.methods import PrefixModel, adapters_in_compute_dtype
-from papertune.models import answer_positions
+from papertune.models import AttentionMasks, answer_positions
 from papertune.training.callbacks import (
     SCORE,
     CheckpointCallback,
@@ -27,7 +27,7 @@ from papertune.training.callbacks import (
     StopRequest,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
-from papertune.training.loss import TrainingRow, answer_loss, collate
+from papertune.training.loss import TrainingRow, answer_loss, collate, tree_inputs
 
 # Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
@@ -135,6 +135,8 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self._label_tokens = [torch.tensor(tokens, device=args.device) for tokens in label_tokens]
         self._lengths = [len(row.ids) for row in rows]
         self._dev_score = dev_score
+        self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
+        self._masks = AttentionMasks(model)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batch by length."""
@@ -160,7 +162,8 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         """Give this batch's share of the mean over the examples of the optimizer step."""
         with answer_positions(model, inputs["rows"], inputs["columns"]):
-            logits = model(input_ids=inputs["input_ids"], use_cache=False).logits
+            tree = tree_inputs(self._masks, inputs, self._virtual)
+            logits = model(input_ids=inputs["input_ids"], use_cache=False, **tree).logits
         loss = answer_loss(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_tokens)
         examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
         # DDP takes the mean of the processes' gradients, and the division above has already been by all examples.

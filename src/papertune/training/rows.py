@@ -47,14 +47,12 @@ def encode_examples(
         column = columns[example.column]
         prompt = encoder.encode(example.prompt)
         shortened += prompt.shortened
-        first = len(prompt.ids) - 1
         weight = weights[example.column][example.answer] if isinstance(column, LabelColumn) else 1.0
         if isinstance(column, LabelColumn) and example.column in label_sets:
             target = column.labels.index(example.answer)
-            rows.append(TrainingRow(prompt.ids, first, [target], label_sets[example.column], weight))
-        else:
-            answer = encoder.encode_answer(example.answer, column)
-            rows.append(TrainingRow(prompt.ids + answer[:-1], first, answer, VOCABULARY, weight))
+            rows.append(TrainingRow(prompt.ids, [[target]], label_sets[example.column], weight))
+        elif answers := encoder.encode_answers(example.answer, column):
+            rows.append(TrainingRow(prompt.ids, answers, VOCABULARY, weight))
     return EncodedExamples(rows, label_tokens, shortened)
 
 
