@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=list(EXPERIMENTS))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipe")
+    parser.add_argument("--rows", type=int, help="learn from this many rows of the training table only")
     parser.add_argument("--zero-shot", action="store_true", help="also ask the base model")
     arguments = parser.parse_args()
     for name in arguments.names:
@@ -45,10 +46,10 @@ def main() -> None:
         if (folder / "run.json").exists():
             run = load_run(folder)
         else:
-            show = _Lines()
-            run = train(
-                str(learn), recipe, folder, only=[column], overrides=arguments.overrides, tell=print, progress=show
-            )
+            show, table = _Lines(), papertune.read_table(str(learn))
+            if arguments.rows:
+                _, table = table.split(arguments.rows / len(table), 2)
+            run = train(table, recipe, folder, only=[column], overrides=arguments.overrides, tell=print, progress=show)
         begun = time.monotonic()
         report = evaluate(run, str(dev), folder / "report", baselines=str(learn), overwrite=True)
         seconds = time.monotonic() - begun
