@@ -86,3 +86,14 @@ def test_several_end_tokens_count_together(small):
             ends = [log_probability(small, [3, 4], [*beam.ids, end]) for end in (END, 5)]
             assert not {END, 5} & set(beam.ids)
             assert beam.log_probability == pytest.approx(math.log(sum(map(math.exp, ends))), abs=1e-4)
+
+
+def test_ids_that_the_tokenizer_lacks_are_never_chosen(small):
+    engine = Engine(small)
+    options = {"end_ids": {END}, "beams": 50, "max_new_tokens": 2}
+    (free,) = likeliest_answers(engine, engine.prefill([[3, 4]]), **options)
+    (bound,) = likeliest_answers(engine, engine.prefill([[3, 4]]), **options, vocabulary=5)
+    assert any(max(beam.ids) >= 5 for beam in free)
+    assert [(beam.ids, pytest.approx(beam.log_probability)) for beam in free if max(beam.ids) < 5] == [
+        (beam.ids, beam.log_probability) for beam in bound
+    ]

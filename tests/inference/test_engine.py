@@ -214,6 +214,19 @@ def test_finished_rows_leave_the_batch(tiny_model):
     assert len(sizes) == min(max(map(len, answers)), 19), "the last token needs no pass"
 
 
+def test_ids_that_the_tokenizer_lacks_are_never_chosen(own_tiny_model):
+    engine, rows = Engine(own_tiny_model), [[3, 4, 5], [6]]
+    free = greedy(engine, engine.prefill(rows), end_ids={2}, max_new_tokens=6)
+    limit = max(map(max, free))
+    bound = greedy(engine, engine.prefill(rows), end_ids={2}, max_new_tokens=6, vocabulary=limit)
+    assert max(map(max, bound)) < limit
+    for row, prompt in zip(bound, rows, strict=True):
+        for place, token in enumerate(row):
+            with torch.no_grad():
+                logits = own_tiny_model(torch.tensor([[*prompt, *row[:place]]])).logits[0, -1, :limit]
+            assert token == logits.argmax()
+
+
 def test_forbidden_tokens_do_not_come(tiny_model):
     engine = Engine(tiny_model)
     rows = [[5, 6, 7], [8, 9]]

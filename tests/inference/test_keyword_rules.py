@@ -9,7 +9,7 @@ from papertune.inference.keyword_rules import NoRepeatedKeyword
 
 @pytest.fixture(scope="module")
 def rule(tiny_tokenizer):
-    return NoRepeatedKeyword(tiny_tokenizer, "; ", len(tiny_tokenizer))
+    return NoRepeatedKeyword(tiny_tokenizer, "; ")
 
 
 fragments = st.lists(
@@ -90,7 +90,7 @@ def test_a_model_that_loops_does_not_repeat_itself(rule, tiny_tokenizer):
 
 def test_a_loop_that_no_token_can_stop_ends(tiny_tokenizer):
     """The end of this keyword is half a character, so that no token has it as its text."""
-    rule = NoRepeatedKeyword(tiny_tokenizer, "; ", len(tiny_tokenizer))
+    rule = NoRepeatedKeyword(tiny_tokenizer, "; ")
     engine = Loop(tiny_tokenizer, ["漢; "])
     (answer,) = greedy(engine, engine.start(), end_ids={engine.end}, max_new_tokens=100, forbid=rule)
     assert tiny_tokenizer.decode(answer).strip("; ").count("漢") == 3

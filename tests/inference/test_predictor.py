@@ -87,7 +87,7 @@ def slow_answers(model, tokenizer, recipe, rows=None):
                 texts = [tokenizer.decode(list(beam.ids), skip_special_tokens=True) for beam in beams]
                 values[name].append("; ".join(distinct_keywords(texts)[:3]))
             else:
-                rule = NoRepeatedKeyword(tokenizer, column.separator, len(tokenizer))
+                rule = NoRepeatedKeyword(tokenizer, column.separator)
                 end_ids, limit = {tokenizer.eos_token_id}, column.max_new_tokens
                 (ids,) = greedy(engine, engine.prefill([prompt]), end_ids=end_ids, max_new_tokens=limit, forbid=rule)
                 text = tokenizer.decode(ids, skip_special_tokens=True)

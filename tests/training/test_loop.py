@@ -12,7 +12,7 @@ from test_loss import LABEL_TOKENS, slow_loss
 from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
 from papertune.encoding import shuffled_length_batches
 from papertune.methods import build_trainable, checkpoint_activations
-from papertune.training import VOCABULARY, TrainingRow, callbacks, fit
+from papertune.training import VOCABULARY, Question, TrainingRow, callbacks, fit
 from papertune.training.checkpoints import complete_checkpoints, mark_complete
 
 DROPOUT = LoraMethod(rank=4, dropout=0.2)
@@ -30,10 +30,10 @@ def make_rows(count):
         prompt = some(3, 400, 3 + some(0, 20, 1)[0])
         answer = some(3, 400, 1 + index % 3)
         if index % 2:
-            rows.append(TrainingRow(prompt, [answer], VOCABULARY, 1.0 + index % 3))
+            rows.append(TrainingRow(prompt, [Question([answer], VOCABULARY, 1.0 + index % 3)]))
         else:
             label_set = index // 2 % 2
-            rows.append(TrainingRow(prompt, [[index % len(LABEL_TOKENS[label_set])]], label_set))
+            rows.append(TrainingRow(prompt, [Question([[index % len(LABEL_TOKENS[label_set])]], label_set)]))
     return rows
 
 
@@ -151,12 +151,18 @@ def test_answers_that_share_a_prompt_are_learnt_as_if_each_had_its_own(train, ma
         return model
 
     train.make_model = with_attention
-    together = [TrainingRow([3, 4, 5], [[7, 8, 2], [9, 2], [2]]), TrainingRow([6] * 8, [[1, 2], [4, 9]])]
-    # Each counts as its share of the tokens.
+    together = [
+        TrainingRow([3, 4, 5], [Question([[7, 8, 2], [9, 2], [2]], ids=[8, 9]), Question([[1]], 0, 2.0, ids=[4])]),
+        TrainingRow([6] * 8, [Question([[1, 2], [4, 9]])]),
+    ]
+    # Each answer counts as its share of the tokens.
     apart = [
-        TrainingRow(row.prompt, [answer], weight=len(answer) / len(row.targets))
+        TrainingRow(
+            row.shared + asked.ids, [Question([answer], asked.label_set, asked.weight * len(answer) / asked.targets)]
+        )
         for row in together
-        for answer in row.answers
+        for asked in row.questions
+        for answer in asked.answers
     ]
     losses = []
     for name, rows in (("together", together), ("apart", apart)):
@@ -165,14 +171,14 @@ def test_answers_that_share_a_prompt_are_learnt_as_if_each_had_its_own(train, ma
         fit(
             model,
             rows,
-            [],
+            LABEL_TOKENS,
             spec,
             train.folder / name,
             compute_dtype=torch.float32,
             metrics_file=train.folder / f"{name}.jsonl",
         )
         entries = map(json.loads, (train.folder / f"{name}.jsonl").read_text().splitlines())
-        losses.append([entry["loss"] * len(rows) for entry in entries if "loss" in entry])
+        losses.append([entry["loss"] * sum(len(row.questions) for row in rows) for entry in entries if "loss" in entry])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert len(losses[0]) == 2
 
@@ -433,7 +439,7 @@ def test_progress_is_told(train):
 
 
 def test_nothing_is_learnt_from_a_weight_of_zero(train, make_model):
-    rows = [TrainingRow([3, 4, 5], [[9]], VOCABULARY, 0.0)] * 4
+    rows = [TrainingRow([3, 4, 5], [Question([[9]], VOCABULARY, 0.0)])] * 4
     train.model = build_trainable(make_model(), DROPOUT, seed=0)
     before = train.learnt()
     spec = TrainingSpec(micro_batch_size=2)

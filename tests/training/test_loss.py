@@ -8,33 +8,40 @@ from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn, RankedKe
 from papertune.encoding import PromptEncoder
 from papertune.models import AttentionMasks, answer_positions
 from papertune.tasks import Example, Prompt
-from papertune.training import VOCABULARY, TrainingRow, answer_loss, collate, encode_examples, tree_inputs
+from papertune.training import VOCABULARY, Question, TrainingRow, answer_loss, collate, encode_examples, tree_inputs
 
 LABEL_TOKENS = [[20, 30], [40, 50, 60]]
 token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
 
 
 @st.composite
-def training_rows(draw):
-    prompt, weight = draw(token_lists), draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
+def questions(draw):
+    ids, weight = draw(st.one_of(st.just([]), token_lists)), draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
     label_set = draw(st.sampled_from([VOCABULARY, 0, 1]))
     if label_set == VOCABULARY:
-        answers = draw(st.lists(token_lists, min_size=1, max_size=3))
-        return TrainingRow(prompt, answers, VOCABULARY, weight)
+        return Question(draw(st.lists(token_lists, min_size=1, max_size=3)), VOCABULARY, weight, ids)
     target = draw(st.integers(0, len(LABEL_TOKENS[label_set]) - 1))
-    return TrainingRow(prompt, [[target]], label_set, weight)
+    return Question([[target]], label_set, weight, ids)
+
+
+training_rows = st.builds(TrainingRow, token_lists, st.lists(questions(), min_size=1, max_size=3))
 
 
 def slow_loss(model, row):
+    """Give the loss of a row's examples, each for itself."""
+    return sum(slow_loss_of(model, row.shared + question.ids, question) for question in row.questions)
+
+
+def slow_loss_of(model, prompt, row):
     """Give one example's loss: for each answer a pass of its own over prompt and answer, all logits, shifted by one."""
     if row.label_set == VOCABULARY:
         parts = []
         for answer in row.answers:
-            ids = torch.tensor([*row.prompt, *answer])
+            ids = torch.tensor([*prompt, *answer])
             logits = model(input_ids=ids[None]).logits[0, :-1].double()
-            parts.append(F.cross_entropy(logits, ids[1:], reduction="none")[len(row.prompt) - 1 :])
+            parts.append(F.cross_entropy(logits, ids[1:], reduction="none")[len(prompt) - 1 :])
         return row.weight * torch.cat(parts).mean()
-    logits = model(input_ids=torch.tensor([row.prompt])).logits[0, -1].double()
+    logits = model(input_ids=torch.tensor([prompt])).logits[0, -1].double()
     chosen = torch.stack([logits[token] for token in LABEL_TOKENS[row.label_set]])
     return -row.weight * torch.log_softmax(chosen, dim=0)[row.answers[0][0]]
 
@@ -47,7 +54,7 @@ def fast_loss(model, rows):
     return answer_loss(logits, batch["targets"], batch["label_sets"], batch["weights"], tokens)
 
 
-@given(st.lists(training_rows(), min_size=1, max_size=5))
+@given(st.lists(training_rows, min_size=1, max_size=5))
 def test_a_batch_is_its_examples_one_by_one(tiny_model, rows):
     with torch.no_grad():
         expected = sum(slow_loss(tiny_model, row) for row in rows)
@@ -57,8 +64,11 @@ def test_a_batch_is_its_examples_one_by_one(tiny_model, rows):
 
 
 def test_gradients_are_those_of_the_examples(own_tiny_model):
-    tree = TrainingRow([5, 8], [[7, 9, 2], [4, 2], [6]])
-    rows = [TrainingRow([3, 4], [[9, 2]], VOCABULARY, 2.0), TrainingRow([6, 7, 8, 9], [[1]], 1), tree]
+    rows = [
+        TrainingRow([3, 4], [Question([[9, 2]], VOCABULARY, 2.0)]),
+        TrainingRow([6, 7, 8, 9], [Question([[1]], 1)]),
+        TrainingRow([5, 8], [Question([[7, 9, 2], [4, 2], [6]], ids=[8, 8]), Question([[1]], 1, ids=[3])]),
+    ]
 
     def gradients(loss):
         own_tiny_model.zero_grad()
@@ -74,7 +84,7 @@ def test_gradients_are_those_of_the_examples(own_tiny_model):
 
 
 def test_collate_by_hand():
-    rows = [TrainingRow([1, 2], [[3, 8]], VOCABULARY, 3.0), TrainingRow([4, 5, 6, 9], [[1]], 0)]
+    rows = [TrainingRow([1, 2], [Question([[3, 8]], VOCABULARY, 3.0)]), TrainingRow([4, 5, 6, 9], [Question([[1]], 0)])]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=99).items()}
     assert batch == {
         "input_ids": [[1, 2, 3, 99], [4, 5, 6, 9]],
@@ -88,7 +98,7 @@ def test_collate_by_hand():
 
 
 def test_a_tree_by_hand():
-    rows = [TrainingRow([1, 2], [[3, 4, 9], [5, 9], [9]]), TrainingRow([6], [[7, 9]])]
+    rows = [TrainingRow([1, 2], [Question([[3, 4, 9], [5, 9], [9]])]), TrainingRow([6], [Question([[7, 9]])])]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=0).items()}
     assert batch["input_ids"] == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
     assert batch["places"] == [[0, 1, 2, 3, 2], [0, 1, 2, 3, 4]]
@@ -99,8 +109,22 @@ def test_a_tree_by_hand():
     assert seen == [["x", "xx", "xxx", "xxxx", "xx  x"], ["x", "xx", "xxx", "xxxx", "xxxxx"]]
 
 
+def test_two_questions_by_hand():
+    label, keywords = Question([[1]], 0, ids=[4, 5]), Question([[6, 7, 9], [8, 9]], ids=[3])
+    batch = {name: tensor.tolist() for name, tensor in collate([TrainingRow([1, 2], [label, keywords])], 0).items()}
+    assert batch["input_ids"] == [[1, 2, 4, 5, 3, 6, 7, 8]]
+    assert batch["places"] == [[0, 1, 2, 3, 2, 3, 4, 3]]
+    assert (batch["columns"], batch["targets"]) == ([3, 4, 5, 6, 4, 7], [1, 6, 7, 9, 8, 9])
+    assert batch["label_sets"] == [0, -1, -1, -1, -1, -1]
+    assert batch["weights"] == pytest.approx([1] + [1 / 5] * 5)
+    assert batch["examples"] == 2
+    seen = ["".join(" x"[bit] for bit in row).rstrip() for row in batch["visible"][0]]
+    assert seen == ["x", "xx", "xxx", "xxxx", "xx  x", "xx  xx", "xx  xxx", "xx  x  x"]
+
+
 def test_one_answer_needs_no_mask():
-    assert "visible" not in collate([TrainingRow([1, 2], [[3, 4, 9]]), TrainingRow([1], [[9], [3, 9]])], pad_id=0)
+    rows = [TrainingRow([1, 2], [Question([[3, 4, 9]], ids=[5])]), TrainingRow([1], [Question([[9], [3, 9]])])]
+    assert "visible" not in collate(rows, pad_id=0)
 
 
 def test_low_precision_logits_are_summed_in_float32():
@@ -135,20 +159,37 @@ def test_examples_become_rows(encoder):
         ("Keywords", "heart; paper"),
         ("ranked", "heart; paper"),
     ]
-    encoded = encode_examples([Example(0, column, prompt, answer) for column, answer in answers], COLUMNS, encoder)
+    examples = [Example(row, column, prompt, answer) for row, (column, answer) in enumerate(answers)]
+    encoded = encode_examples(examples, COLUMNS, encoder)
     ids = encoder.encode(prompt).ids
     one, zero = (encoder.encode_text(text)[0] for text in "10")
     assert encoded.label_tokens == [[one, zero]], "only labels of one token each have a label set"
     assert encoded.rows[:3] == [
-        TrainingRow(ids, [[0]], 0, 1.5),  # 3 rows / (2 labels x 1 row)
-        TrainingRow(ids, [[1]], 0, 0.75),
-        TrainingRow(ids, [[1]], 0, 0.75),
+        TrainingRow(ids, [Question([[0]], 0, 1.5)]),  # 3 rows / (2 labels x 1 row)
+        TrainingRow(ids, [Question([[1]], 0, 0.75)]),
+        TrainingRow(ids, [Question([[1]], 0, 0.75)]),
     ]
     texts = [["12"], ["3"], ["heart; paper"], ["heart", "paper"]]
     for row, texts_of_row, weight in zip(encoded.rows[3:], texts, [7, 1, 1, 1], strict=True):
         answers = [[*encoder.encode_text(text), encoder.end_id] for text in texts_of_row]
-        assert row == TrainingRow(ids, answers, VOCABULARY, weight)
+        assert row == TrainingRow(ids, [Question(answers, VOCABULARY, weight)])
     assert encoded.shortened == 0
+
+
+def test_columns_of_one_row_share_its_document(encoder):
+    document = "the heart of the patients and the effect of aspirin on it"
+    prompts = {name: Prompt("", document, f"\n\n{column.question}") for name, column in COLUMNS.items()}
+    answers = {"label": "1", "Keywords": "heart; paper"}
+    examples = [Example(4, name, prompts[name], answer) for name, answer in answers.items()]
+    other = Example(5, "label", Prompt("", "graphs", "\n\nMedical?"), "0")
+    row, alone = encode_examples([*examples, other], COLUMNS, encoder).rows
+    for question, name in zip(row.questions, answers, strict=True):
+        assert row.shared + question.ids == encoder.encode(prompts[name]).ids
+    assert row.questions[0].ids != []
+    assert alone == TrainingRow(encoder.encode(other.prompt).ids, alone.questions)
+    # Where the question stands first, hardly anything is shared.
+    first = [Example(4, name, Prompt(COLUMNS[name].question, document, ""), answer) for name, answer in answers.items()]
+    assert [len(row.questions) for row in encode_examples(first, COLUMNS, encoder).rows] == [1, 1]
 
 
 def test_ranked_keywords_that_are_too_long_are_left_out(encoder):
@@ -156,11 +197,13 @@ def test_ranked_keywords_that_are_too_long_are_left_out(encoder):
     keywords = ["heart", "a keyword of far too many tokens to be one", "paper"]
     examples = [Example(0, "ranked", prompt, "; ".join(keywords)), Example(1, "ranked", prompt, keywords[1])]
     (row,) = encode_examples(examples, COLUMNS, encoder).rows
-    assert row.answers == [[*encoder.encode_text(text), encoder.end_id] for text in ("heart", "paper")]
+    assert row.questions[0].answers == [[*encoder.encode_text(text), encoder.end_id] for text in ("heart", "paper")]
 
 
 def test_shortened_documents_are_counted(encoder):
     prompts = [Prompt("", "the heart " * count, "\n\nQ") for count in (1, 50, 60)]
-    encoded = encode_examples([Example(0, "label", prompt, "1") for prompt in prompts], COLUMNS, encoder)
+    encoded = encode_examples(
+        [Example(row, "label", prompt, "1") for row, prompt in enumerate(prompts)], COLUMNS, encoder
+    )
     assert encoded.shortened == 2
     assert max(len(row.ids) for row in encoded.rows) <= 64

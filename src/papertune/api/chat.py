@@ -32,7 +32,14 @@ class Conversation:
         state = self._engine.prefill([self._prompt_ids()])
         ids: list[int] = []
         given = ""
-        for _, token in greedy_tokens(self._engine, state, end_ids=self._end_ids, max_new_tokens=self._max_new_tokens):
+        tokens = greedy_tokens(
+            self._engine,
+            state,
+            end_ids=self._end_ids,
+            max_new_tokens=self._max_new_tokens,
+            vocabulary=len(self._tokenizer),
+        )
+        for _, token in tokens:
             ids.append(token)
             answer = self._decode(ids)
             if len(answer) > len(given) and not answer.endswith(_HALF_A_CHARACTER):

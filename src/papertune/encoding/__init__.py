@@ -7,7 +7,7 @@ from papertune.encoding.batches import (
     shuffled_length_batches,
     sorted_token_batches,
 )
-from papertune.encoding.prompts import EncodedPrompt, PromptEncoder
+from papertune.encoding.prompts import EncodedPrompt, PromptEncoder, shared_prefix
 
 __all__ = [
     "IGNORE_INDEX",
@@ -15,6 +15,7 @@ __all__ = [
     "LengthBatchSampler",
     "PromptEncoder",
     "pad_right",
+    "shared_prefix",
     "shuffled_length_batches",
     "sorted_token_batches",
 ]

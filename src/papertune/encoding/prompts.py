@@ -186,3 +186,14 @@ class PromptEncoder:
             [{"role": "user", "content": _MARK}], add_generation_prompt=True, return_dict=False
         )
         return given[: -len(written)] if given[-len(written) :] == written else []
+
+
+def shared_prefix(prompts: Sequence[list[int]]) -> int:
+    """Count the tokens that all prompts begin with, all but the last one of the shortest at most."""
+    shared = 0
+    for tokens in zip(*prompts, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += 1
+    # Each prompt must keep a token of its own: its logits are what is wanted.
+    return min(shared, min(len(prompt) for prompt in prompts) - 1)

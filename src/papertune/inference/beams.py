@@ -32,7 +32,13 @@ class Beam:
 
 @torch.inference_mode()
 def likeliest_answers(
-    engine: Engine, state: PromptState, *, end_ids: Collection[int], beams: int, max_new_tokens: int
+    engine: Engine,
+    state: PromptState,
+    *,
+    end_ids: Collection[int],
+    beams: int,
+    max_new_tokens: int,
+    vocabulary: int | None = None,
 ) -> list[list[Beam]]:
     """Search for the likeliest answers to each prompt.
 
@@ -45,6 +51,7 @@ def likeliest_answers(
         end_ids: Tokens that end an answer.
         beams: How many unfinished answers are kept, and how many answers are wanted.
         max_new_tokens: Longest answer, in tokens, without the end token.
+        vocabulary: How many ids the tokenizer has; the model may have more, which are never chosen. None: as many.
 
     Returns:
         For each prompt at most `beams` answers of at least one token, the likeliest first.
@@ -59,7 +66,7 @@ def likeliest_answers(
     path = torch.zeros(len(rows), 1, 0, dtype=torch.bool, device=engine.device)
     depths: list[int] = []
     for step in range(max_new_tokens + 1):
-        ahead = logits.float().log_softmax(dim=-1) + scores[:, :, None]
+        ahead = logits.float().log_softmax(dim=-1)[:, :, :vocabulary] + scores[:, :, None]
         if step:
             ended = ahead[:, :, ends].logsumexp(dim=-1).tolist()
             for index, row in enumerate(rows):

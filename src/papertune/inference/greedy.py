@@ -12,7 +12,13 @@ Forbid = Callable[[Sequence[int]], Collection[int] | None]
 
 
 def greedy(
-    engine: Engine, state: PromptState, *, end_ids: Collection[int], max_new_tokens: int, forbid: Forbid | None = None
+    engine: Engine,
+    state: PromptState,
+    *,
+    end_ids: Collection[int],
+    max_new_tokens: int,
+    vocabulary: int | None = None,
+    forbid: Forbid | None = None,
 ) -> list[list[int]]:
     """Continue each prompt with the likeliest token, again and again.
 
@@ -21,20 +27,30 @@ def greedy(
         state: The prompts; used up.
         end_ids: Tokens that end an answer.
         max_new_tokens: The most tokens a row gets.
+        vocabulary: How many ids the tokenizer has; the model may have more, which are never chosen. None: as many.
         forbid: Tokens that must not come next, by row.
 
     Returns:
         Token ids of each row's answer, without the end token.
     """
     answers: list[list[int]] = [[] for _ in range(len(state.lengths))]
-    for row, token in greedy_tokens(engine, state, end_ids=end_ids, max_new_tokens=max_new_tokens, forbid=forbid):
+    steps = greedy_tokens(
+        engine, state, end_ids=end_ids, max_new_tokens=max_new_tokens, vocabulary=vocabulary, forbid=forbid
+    )
+    for row, token in steps:
         answers[row].append(token)
     return answers
 
 
 @torch.inference_mode()
 def greedy_tokens(
-    engine: Engine, state: PromptState, *, end_ids: Collection[int], max_new_tokens: int, forbid: Forbid | None = None
+    engine: Engine,
+    state: PromptState,
+    *,
+    end_ids: Collection[int],
+    max_new_tokens: int,
+    vocabulary: int | None = None,
+    forbid: Forbid | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Do as `greedy`, and give each token as soon as it is chosen.
 
@@ -43,6 +59,7 @@ def greedy_tokens(
         state: The prompts; used up.
         end_ids: Tokens that end an answer.
         max_new_tokens: The most tokens a row gets.
+        vocabulary: How many ids the tokenizer has; the model may have more, which are never chosen. None: as many.
         forbid: Tokens that must not come next, by row.
 
     Yields:
@@ -51,7 +68,7 @@ def greedy_tokens(
     answers: list[list[int]] = [[] for _ in range(len(state.lengths))]
     alive = list(range(len(answers)))
     for step in range(max_new_tokens):
-        logits = state.last_logits.to(torch.float32, copy=True)  # a fork may share them
+        logits = state.last_logits[:, :vocabulary].to(torch.float32, copy=True)  # a fork may share them
         forbidden = [forbid(answers[row]) if forbid else () for row in alive]
         for index, ids in enumerate(forbidden):
             if ids:

@@ -17,14 +17,13 @@ class NoRepeatedKeyword:
     Args:
         tokenizer: A transformers tokenizer.
         separator: What stands between keywords.
-        vocabulary: How many token ids there are.
     """
 
-    def __init__(self, tokenizer: Any, separator: str, vocabulary: int) -> None:
+    def __init__(self, tokenizer: Any, separator: str) -> None:
         self._tokenizer = tokenizer
         self._separator = separator.strip() or separator
         self._by_text: dict[str, list[int]] = {}
-        for token, text in enumerate(tokenizer.batch_decode([[token] for token in range(vocabulary)])):
+        for token, text in enumerate(tokenizer.batch_decode([[token] for token in range(len(tokenizer))])):
             self._by_text.setdefault(text.casefold(), []).append(token)
 
     def __call__(self, answer: Sequence[int]) -> list[int] | None:

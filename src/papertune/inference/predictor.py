@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
-from papertune.encoding import PromptEncoder, sorted_token_batches
+from papertune.encoding import PromptEncoder, shared_prefix, sorted_token_batches
 from papertune.inference.beams import likeliest_answers
 from papertune.inference.engine import Engine, PromptState
 from papertune.inference.greedy import answer_ends, greedy
@@ -57,7 +57,7 @@ class Predictor:
             if isinstance(column, LabelColumn):
                 self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
             elif isinstance(column, KeywordsColumn):
-                self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator, model.config.vocab_size)
+                self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator)
 
     def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
         """Measure all prompts and put them into batches."""
@@ -101,7 +101,7 @@ class Predictor:
             return {name: self._answer(name, self._engine.prefill(ids))}
         # Where the document stands first, its keys and values serve all questions. Where a question does, hardly
         # anything is shared, and a prefill for each keeps the causal kernel.
-        shared = [_shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
+        shared = [shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
         if not all(shared) or 2 * sum(shared) < sum(len(ids) for ids in next(iter(prompts.values()))):
             return {name: self._answer(name, self._engine.prefill(ids)) for name, ids in prompts.items()}
         state = self._engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), shared, strict=True)])
@@ -117,7 +117,14 @@ class Predictor:
         if isinstance(column, KeywordsColumn):
             rules = self._rules[name]
             limit = column.max_new_tokens
-            ids = greedy(self._engine, state, end_ids=self._end_ids, max_new_tokens=limit, forbid=rules)
+            ids = greedy(
+                self._engine,
+                state,
+                end_ids=self._end_ids,
+                max_new_tokens=limit,
+                vocabulary=len(self._tokenizer),
+                forbid=rules,
+            )
             texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
             return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
         if isinstance(column, RankedKeywordsColumn):
@@ -127,6 +134,7 @@ class Predictor:
                 end_ids=self._end_ids,
                 beams=column.beams,
                 max_new_tokens=column.max_keyword_tokens,
+                vocabulary=len(self._tokenizer),
             )
             return [self._best_keywords([beam.ids for beam in beams], column.count) for beams in found]
         trie = self._tries[name]
@@ -140,17 +148,6 @@ class Predictor:
         """Write the first keywords that differ in more than their endings."""
         texts: list[str] = self._tokenizer.batch_decode([list(ids) for ids in found], skip_special_tokens=True)
         return join_keywords(distinct_keywords(texts)[:count], KEYWORDS_APART)
-
-
-def _shared_prefix(prompts: Sequence[list[int]]) -> int:
-    """Count the tokens that all prompts of a row begin with."""
-    shared = 0
-    for tokens in zip(*prompts, strict=False):
-        if len(set(tokens)) > 1:
-            break
-        shared += 1
-    # Each prompt must keep a token of its own: its logits are what is wanted.
-    return min(shared, min(len(prompt) for prompt in prompts) - 1)
 
 
 def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:

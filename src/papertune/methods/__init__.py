@@ -13,6 +13,7 @@ from papertune.methods.build import (
     save_weights,
     trainable_weights,
 )
+from papertune.methods.merged_products import merged_products
 from papertune.methods.prefix import Prefix, PrefixModel, prefix_of
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "keep_adapter_beside",
     "load_adapter",
     "merge_adapter",
+    "merged_products",
     "prefix_of",
     "save_weights",
     "trainable_weights",

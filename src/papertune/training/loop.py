@@ -15,8 +15,9 @@ from transformers import ProgressCallback as BarCallback
 
 from papertune.config import TrainingSpec
 from papertune.encoding import LengthBatchSampler
-from papertune.methods import PrefixModel, adapters_in_compute_dtype
+from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
 from papertune.models import AttentionMasks, answer_positions
+from papertune.training.batch import TrainingRow, collate, tree_inputs
 from papertune.training.callbacks import (
     SCORE,
     CheckpointCallback,
@@ -27,7 +28,7 @@ from papertune.training.callbacks import (
     StopRequest,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
-from papertune.training.loss import TrainingRow, answer_loss, collate, tree_inputs
+from papertune.training.loss import answer_loss
 
 # Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
@@ -67,7 +68,7 @@ def fit(
 
     Args:
         model: A model with trainable weights, on its device.
-        rows: The encoded examples.
+        rows: The encoded rows.
         label_tokens: For each label set the token ids of its labels.
         spec: How to train.
         folder: For the checkpoints.
@@ -100,7 +101,7 @@ def fit(
     )
     # Its notes on remade optimizers and missing configs are for people who wrote the loop themselves.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    with stop.listening(), adapters_in_compute_dtype(model, compute_dtype):
+    with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), merged_products(model, compute_dtype):
         trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
     if stop.signal is None and dev_score is not None and trainer.state.best_global_step:
         trainer.load_weights(checkpoint_path(folder, trainer.state.best_global_step))
@@ -133,7 +134,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         # compute_loss divides by the examples of the whole optimizer step; the second name is that of older versions.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         self._label_tokens = [torch.tensor(tokens, device=args.device) for tokens in label_tokens]
-        self._lengths = [len(row.ids) for row in rows]
+        self._lengths = list(map(len, rows))
         self._dev_score = dev_score
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)

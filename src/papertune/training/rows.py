@@ -1,12 +1,13 @@
 """From examples to encoded training rows, and which loss each one has."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from papertune.config import Column, LabelColumn
-from papertune.encoding import PromptEncoder
+from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.tasks import Example, balanced_weights
-from papertune.training.loss import VOCABULARY, TrainingRow
+from papertune.training.batch import VOCABULARY, Question, TrainingRow
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class EncodedExamples:
     """What training needs of the examples.
 
     Attributes:
-        rows: One for each example, in their order.
+        rows: In the examples' order; examples of one row of the table share one where its document stands first.
         label_tokens: The label sets that a loss runs over, each as the token ids of its labels.
         shortened: How many documents were too long for the prompt.
     """
@@ -43,17 +44,32 @@ def encode_examples(
             weights[name] = _weights(column, (e.answer for e in examples if e.column == name))
     rows: list[TrainingRow] = []
     shortened = 0
-    for example in examples:
-        column = columns[example.column]
-        prompt = encoder.encode(example.prompt)
-        shortened += prompt.shortened
-        weight = weights[example.column][example.answer] if isinstance(column, LabelColumn) else 1.0
-        if isinstance(column, LabelColumn) and example.column in label_sets:
-            target = column.labels.index(example.answer)
-            rows.append(TrainingRow(prompt.ids, [[target]], label_sets[example.column], weight))
-        elif answers := encoder.encode_answers(example.answer, column):
-            rows.append(TrainingRow(prompt.ids, answers, VOCABULARY, weight))
+    for _, together in groupby(examples, key=lambda example: (example.row, example.prompt.document)):
+        asked: list[tuple[list[int], Question]] = []
+        for example in together:
+            column = columns[example.column]
+            prompt = encoder.encode(example.prompt)
+            shortened += prompt.shortened
+            label_set, weight = label_sets.get(example.column, VOCABULARY), 1.0
+            if isinstance(column, LabelColumn):
+                weight = weights[example.column][example.answer]
+            if isinstance(column, LabelColumn) and label_set != VOCABULARY:
+                answers = [[column.labels.index(example.answer)]]
+            else:
+                answers = encoder.encode_answers(example.answer, column)
+            if answers:
+                asked.append((prompt.ids, Question(answers, label_set, weight)))
+        rows += _rows(asked)
     return EncodedExamples(rows, label_tokens, shortened)
+
+
+def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:
+    """Let the questions about one document share its pass, where most of the prompt is shared."""
+    prompts = [ids for ids, _ in asked]
+    shared = shared_prefix(prompts) if len(asked) > 1 else 0
+    if len(asked) < 2 or 2 * shared < max(map(len, prompts)):
+        return [TrainingRow(ids, [question]) for ids, question in asked]
+    return [TrainingRow(prompts[0][:shared], [replace(question, ids=ids[shared:]) for ids, question in asked])]
 
 
 def scores_label_set(column: LabelColumn, encoder: PromptEncoder) -> bool:

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from papertune.config import FullMethod, LoraMethod
+from papertune.methods import build_trainable, checkpoint_activations, merged_products
+
+IDS = torch.arange(3, 33).view(2, 15)
+
+
+def learn(model, layers):
+    """Give the logits, and the gradients of all that is learnt; first make the adapters do something."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    model.train()
+    with merged_products(model, torch.float32) as count:
+        assert count == layers
+        logits = model(input_ids=IDS).logits
+        logits.square().mean().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+    assert all(gradient.any() for gradient in gradients.values())
+    model.zero_grad()
+    return logits.detach(), gradients
+
+
+def plainly(model):
+    logits = model(input_ids=IDS).logits
+    logits.square().mean().backward()
+    return logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("method", [LoraMethod(rank=4), LoraMethod(rank=3, alpha=5, rslora=True, layers=1)])
+def test_it_is_what_peft_computes(own_tiny_model, method, checkpointing):
+    model = build_trainable(own_tiny_model, method, seed=0)
+    if checkpointing:
+        checkpoint_activations(model)
+    logits, gradients = learn(model, layers=7 * (method.layers or 2))
+    expected_logits, expected = plainly(model)
+    torch.testing.assert_close(logits, expected_logits, rtol=1e-5, atol=1e-5)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_bias_is_added(own_tiny_model):
+    layer = own_tiny_model.model.layers[0].mlp.up_proj
+    layer.bias = torch.nn.Parameter(torch.linspace(-1, 1, layer.out_features))
+    model = build_trainable(own_tiny_model, LoraMethod(rank=2, targets=("up_proj",)), seed=0)
+    torch.testing.assert_close(learn(model, layers=2)[0], plainly(model)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [LoraMethod(dropout=0.1), LoraMethod(dora=True), FullMethod(kind="full")])
+def test_where_it_would_not_be_the_same_nothing_changes(own_tiny_model, method):
+    with merged_products(build_trainable(own_tiny_model, method, seed=0), torch.float32) as count:
+        assert count == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_low_precision_is_left_to_peft(own_tiny_model, dtype):
+    model = build_trainable(own_tiny_model.bfloat16(), LoraMethod(), seed=0)
+    with merged_products(model, dtype) as count:
+        assert count == 0
+
+
+def test_float32_weights_in_bfloat16_products_are_left_to_peft(own_tiny_model):
+    with merged_products(build_trainable(own_tiny_model, LoraMethod(), seed=0), torch.bfloat16) as count:
+        assert count == 0
+
+
+def test_afterwards_the_layers_are_as_before(own_tiny_model):
+    model = build_trainable(own_tiny_model, LoraMethod(), seed=0)
+    with merged_products(model, torch.float32):
+        assert any("forward" in vars(module) for module in model.modules())
+    assert not any("forward" in vars(module) for module in model.modules())

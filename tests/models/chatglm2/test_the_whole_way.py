@@ -1,0 +1,170 @@
+"""Every command on a ChatGLM2 folder that looks like the published one: the tutorial from its table to submit.csv."""
+
+import csv
+import signal
+
+import pytest
+import torch
+from processes import Command, lines, slow_steps
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import papertune
+from papertune.training.checkpoints import complete_checkpoints
+
+HEADER = ["uuid", "title", "author", "abstract", "Keywords", "label"]
+WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "患者", "learning", "effect", "study", "neural"]
+SHORT = [
+    "encoding.max_answer_tokens=24",
+    "training.epochs=2",
+    "training.learning_rate=1e-2",
+    "training.logging_steps=1",
+]
+PTUNING = "method={ kind = 'ptuning_v2', prefix_length = 6 }"
+
+pytestmark = pytest.mark.slow
+
+
+def papers(numbers):
+    for n in numbers:
+        words = [WORDS[(n * 5 + i * (1 + n % 3)) % len(WORDS)] for i in range(4 + n % 5)]
+        keywords = f"{words[0]}; {words[1]} {words[2]}"
+        yield [f"p{n:03}", f"the {words[0]} {n}", f"Author {n}", " ".join(words), keywords, str(n % 2)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, chatglm2_folder):
+    return Project(tmp_path_factory.mktemp("way"), chatglm2_folder)
+
+
+class Project:
+    """A folder with papers.csv, new.csv and a model."""
+
+    def __init__(self, folder, model):
+        self.folder, self.model = folder, model
+        for name, numbers, columns in (("papers", range(24), 6), ("new", range(50, 60), 4)):
+            with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows(row[:columns] for row in (HEADER, *papers(numbers)))
+
+    def __truediv__(self, name):
+        return self.folder / name
+
+    def command(self, *arguments, patches=()):
+        return Command(list(arguments), *patches)
+
+    def run(self, *arguments):
+        """Run a command that has to end well; give what it printed."""
+        command = self.command(*arguments)
+        assert command.end() == 0, command.printed
+        return command.printed
+
+    def train(self, recipe, name, *settings, more=(), patches=()):
+        options = [option for setting in (f"model={self.model}", *SHORT, *settings) for option in ("--set", setting)]
+        return self.command(
+            "train", self / "papers.csv", "-r", recipe, "-o", self / name, *options, *more, patches=patches
+        )
+
+    def trained(self, recipe, name, *settings, more=()):
+        """Train unless it has been done; give the run directory."""
+        if not (self / name / "run.json").exists():
+            command = self.train(recipe, name, *settings, more=more)
+            assert command.end() == 0, command.printed
+        return self / name
+
+    def rows(self, name):
+        with (self / name).open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+
+
+def test_check(project):
+    printed = project.run("check", project / "papers.csv", "-r", "xfg-label", "--set", f"model={project.model}")
+    assert "24 rows" in printed
+    # The chat template, the instruction and the document with nothing between them.
+    assert "[Round 1]\n\n问：Please judge whether it is a medical field paper" in printed
+    assert "the following is the paper title and abstract -->title:the heart 0,abstract:heart" in printed
+
+
+def test_from_the_tables_to_submit(project):
+    label, keywords = project.trained("xfg-label", "label"), project.trained("xfg-keywords", "keywords")
+    project.run("predict", label, project / "new.csv", "-o", project / "labelled.csv", "--columns", "all")
+    # A tiny model of random weights says what it likes, but a label is always a label.
+    submit = project / "submit.csv"
+    project.run("predict", keywords, project / "labelled.csv", "-o", submit, "--columns", "uuid,Keywords,label")
+    rows, labelled = project.rows("submit.csv"), project.rows("labelled.csv")
+    assert [row["uuid"] for row in rows] == [f"p{n:03}" for n in range(50, 60)]
+    assert list(rows[0]) == ["uuid", "Keywords", "label"]
+    assert [row["label"] for row in rows] == [row["label"] for row in labelled]
+    assert {row["label"] for row in rows} <= {"0", "1"}
+    assert any(row["Keywords"] for row in rows)
+
+
+def test_evaluate(project):
+    printed = project.run(
+        "evaluate", project.trained("xfg-label", "label"), project / "papers.csv", "-o", project / "r"
+    )
+    assert "Log loss" in printed
+    assert (project / "r" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("settings", [(), (PTUNING,)], ids=["lora", "ptuning_v2"])
+def test_killed_and_resumed(project, settings):
+    settings = (*settings, "training.micro_batch_size=2", "training.save_steps=1", "training.keep_checkpoints=99")
+    name = f"killed-{len(settings)}"
+    undisturbed = project.trained("xfg-label", f"undisturbed-{len(settings)}", *settings)
+    killed = project.train("xfg-label", name, *settings, patches=[slow_steps])
+    assert killed.wait_for(lambda: lines(project / name / "metrics.jsonl") >= 2)
+    killed.send(signal.SIGKILL)
+    assert killed.end() == -signal.SIGKILL, killed.printed
+    assert complete_checkpoints(project / name / "training")
+    resumed = project.train("xfg-label", name, *settings, more=["--resume"])
+    assert resumed.end() == 0, resumed.printed
+    one, other = (
+        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (undisturbed, project / name)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+
+
+def test_merge(project):
+    run = project.trained("xfg-label", "label")
+    project.run("merge", run, "-o", project / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(project / "merged").eval()
+    assert AutoTokenizer.from_pretrained(project / "merged")("heart")["input_ids"][0] == 401
+    model, _ = papertune.load_run(run).load()
+    ids = torch.arange(5, 30)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(merged(ids).logits, model(ids).logits, rtol=0, atol=1e-5)
+
+
+def test_a_prefix_predicts_and_is_not_merged(project):
+    run = project.trained("xfg-label", "prefix", PTUNING)
+    project.run("predict", run, project / "new.csv", "-o", project / "prefixed.csv", "--probabilities")
+    for row in project.rows("prefixed.csv"):
+        chances = [float(row[f"label_probability_{label}"]) for label in "10"]
+        assert sum(chances) == pytest.approx(1, abs=1e-5)
+    refused = project.command("merge", run, "-o", project / "no")
+    assert refused.end() == 2
+    assert "prefix" in refused.printed
+    assert not (project / "no").exists()
+
+
+def test_chat(project, monkeypatch, capsys):
+    import io
+
+    from papertune.cli import main
+
+    arguments = ["papertune", "chat", str(project.trained("xfg-label", "label")), "--max-new-tokens", "8"]
+    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr("sys.stdin", io.StringIO("你好\n\n"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.endswith("\n")
+
+
+def test_the_recipe_s_instructions(project):
+    file = project / "paper_label.json"
+    project.run("instructions", project / "papers.csv", "-r", "xfg-label", "-o", file)
+    table = papertune.read_table(file)
+    assert set(table.frame["output"]) == {"0", "1"}
+    assert table.frame["input"][0].startswith("title:the heart 0,abstract:heart")
