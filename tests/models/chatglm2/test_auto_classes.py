@@ -234,6 +234,11 @@ def test_save_and_load(chatglm2_folder, tmp_path):
     assert again.generation_config.pad_token_id == 0
 
 
+def test_a_folder_without_a_tokenizer_config(folder):
+    (folder / "tokenizer_config.json").unlink()
+    assert type(AutoTokenizer.from_pretrained(folder)) is ChatGLMTokenizer
+
+
 def test_the_name_is_where_it_was_loaded_from(folder):
     edit_json(folder / "config.json", _name_or_path="THUDM/chatglm2-6b")
     assert AutoModel.from_pretrained(folder).name_or_path == str(folder)

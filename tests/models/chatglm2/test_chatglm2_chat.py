@@ -67,12 +67,15 @@ def test_it_draws_as_the_original_by_default(model, tokenizer, monkeypatch):
     model.chat(tokenizer, "a")
     model.chat(tokenizer, "a", temperature=0.01)
     model.chat(tokenizer, "a", do_sample=False)
+    model.chat(tokenizer, "a", max_new_tokens=5)
     names = ("do_sample", "top_p", "temperature", "max_length", "num_beams")
     assert [{name: options[name] for name in names if name in options} for options in seen] == [
         {"do_sample": True, "top_p": 0.8, "temperature": 0.8, "max_length": 8192, "num_beams": 1},
         {"do_sample": True, "top_p": 0.8, "temperature": 0.01, "max_length": 8192, "num_beams": 1},
         # generate would complain of settings for a draw that does not take place
         {"do_sample": False, "max_length": 8192, "num_beams": 1},
+        # nor of two limits
+        {"do_sample": True, "top_p": 0.8, "temperature": 0.8, "num_beams": 1},
     ]
 
 
@@ -202,16 +205,32 @@ def test_another_conversation_may_follow(model, tokenizer):
     *_, (_, _, heard) = model.stream_chat(tokenizer, "the heart", return_past_key_values=True, **options)
     found = list(model.stream_chat(tokenizer, "networks", past_key_values=heard, **options))
     assert found == list(model.stream_chat(tokenizer, "networks", **options))
-    # Even the very same question, of which every token is in the cache.
+    # Even the very same question, of which every token is in the cache: the last one is read again for its logits.
     *_, (_, _, heard) = model.stream_chat(tokenizer, "the heart", return_past_key_values=True, **options)
-    found = list(model.stream_chat(tokenizer, "the heart", past_key_values=heard, **options))
+    read = []
+    handle = model.register_forward_pre_hook(
+        lambda _, __, inputs: read.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        found = list(model.stream_chat(tokenizer, "the heart", past_key_values=heard, **options))
+    finally:
+        handle.remove()
+    assert read == [1] * 4
     assert found == list(model.stream_chat(tokenizer, "the heart", **options))
 
 
 def test_a_stream_may_be_left(model, tokenizer):
-    for _ in model.stream_chat(tokenizer, "a", max_new_tokens=50, do_sample=False):
-        assert torch.is_grad_enabled(), "what goes on in the stream does not reach the one who listens"
-        break
+    """Nothing is kept for a backward pass, and that does not reach the one who listens."""
+    inside = []
+    handle = model.register_forward_hook(lambda *_: inside.append(torch.is_grad_enabled()))
+    try:
+        for _ in model.stream_chat(tokenizer, "a", max_new_tokens=50, do_sample=False):
+            assert torch.is_grad_enabled()
+            break
+    finally:
+        handle.remove()
+    assert not any(inside)
+    assert 0 < len(inside) < 50
     assert torch.is_grad_enabled()
 
 

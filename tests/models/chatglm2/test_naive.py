@@ -65,6 +65,8 @@ def test_logits_and_hidden_states(make_chatglm2, name, attention):
         assert biases == {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}
     else:
         assert biases == ({"query_key_value"} if CONFIGS[name].get("add_qkv_bias", True) else set())
+    has_norm = "transformer.encoder.final_layernorm.weight" in model.state_dict()
+    assert has_norm is CONFIGS[name].get("post_layer_norm", True)
     expected, states = naive_logits(weights_of(model), model.config, IDS)
     output = model(input_ids=torch.tensor([IDS]), output_hidden_states=True)
     assert_same(output.logits[0], expected)

@@ -220,7 +220,7 @@ def test_training_rows_as_published(published):
 def test_answers_are_encoded_as_for_training(published):
     golden = GOLDENS["ptuning"][0]
     column = LabelColumn(kind="label", question="?", labels=("1", "0"))
-    answer = encoder(published).encode_answer(golden["answer"], column)
+    (answer,) = encoder(published).encode_answers(golden["answer"], column)
     prompt = encoder(published).encode(Prompt("", golden["prompt"], "")).ids
     assert prompt + answer == golden["input_ids"][: len(prompt + answer)]
 

@@ -84,7 +84,6 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
         """Check what transformers does not, and take what is left of an older version's file."""
         # It names the remote code that this class stands in for. A saved model has no such files.
         kwargs.pop("auto_map", None)
-        kwargs.pop("_name_or_path", None)  # of whoever saved it
         super().__post_init__(**kwargs)
         if problem := self._problem():
             raise ValueError(f"config.json: {problem}")
