@@ -50,7 +50,7 @@ def both_columns(tiny_folder: Path) -> dict[str, Any]:
             "Keywords": {"kind": "keywords", "question": "List the keywords.", "max_new_tokens": 12},
         },
         "method": {"rank": 4},
-        "training": {"precision": "fp32", "micro_batch_size": 4, "warmup_steps": 1, "learning_rate": 0.01},
+        "training": {"precision": "fp32", "micro_batch_size": 2, "warmup_steps": 1, "learning_rate": 0.01},
     }
 
 

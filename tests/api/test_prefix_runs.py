@@ -13,7 +13,7 @@ from papertune import ModelError, RecipeError, RunError, TrainingStopped
 from papertune.methods import PrefixModel
 
 METHOD = {"kind": "ptuning_v2", "prefix_length": 6, "dropout": 0.2}
-TRAINING = {"learning_rate": 0.05, "micro_batch_size": 2, "accumulation": 2, "epochs": 2, "logging_steps": 1}
+TRAINING = {"learning_rate": 0.05, "micro_batch_size": 1, "accumulation": 2, "epochs": 2, "logging_steps": 1}
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "projected"])
@@ -55,7 +55,7 @@ def test_it_predicts_in_another_session(prefix_run, papers):
 def test_it_has_learnt_something(prefix_run):
     losses = [json.loads(line).get("loss") for line in prefix_run.directory.metrics.read_text("utf-8").splitlines()]
     losses = [loss for loss in losses if loss is not None]
-    assert sum(losses[-3:]) < sum(losses[:3])
+    assert sum(losses[7:]) < sum(losses[:7])
 
 
 def test_the_directory_tells_what_it_is(prefix_run, method):

@@ -50,7 +50,7 @@ class Sample:
             dropout = 0.2
             [training]
             epochs = 4
-            micro_batch_size = 4
+            micro_batch_size = 2
             accumulation = 2
             warmup_steps = 1
             logging_steps = 1

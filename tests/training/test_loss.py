@@ -149,7 +149,7 @@ def encoder(tiny_tokenizer):
 
 
 def test_examples_become_rows(encoder):
-    prompt = Prompt("", "the heart", "\n\nQ")
+    prompts = [Prompt("", f"the heart {row}", "\n\nQ") for row in range(7)]
     answers = [
         ("label", "1"),
         ("label", "0"),
@@ -159,20 +159,20 @@ def test_examples_become_rows(encoder):
         ("Keywords", "heart; paper"),
         ("ranked", "heart; paper"),
     ]
-    examples = [Example(row, column, prompt, answer) for row, (column, answer) in enumerate(answers)]
+    examples = [Example(row, column, prompts[row], answer) for row, (column, answer) in enumerate(answers)]
     encoded = encode_examples(examples, COLUMNS, encoder)
-    ids = encoder.encode(prompt).ids
+    ids = [encoder.encode(prompt).ids for prompt in prompts]
     one, zero = (encoder.encode_text(text)[0] for text in "10")
     assert encoded.label_tokens == [[one, zero]], "only labels of one token each have a label set"
     assert encoded.rows[:3] == [
-        TrainingRow(ids, [Question([[0]], 0, 1.5)]),  # 3 rows / (2 labels x 1 row)
-        TrainingRow(ids, [Question([[1]], 0, 0.75)]),
-        TrainingRow(ids, [Question([[1]], 0, 0.75)]),
+        TrainingRow(ids[0], [Question([[0]], 0, 1.5)]),  # 3 rows / (2 labels x 1 row)
+        TrainingRow(ids[1], [Question([[1]], 0, 0.75)]),
+        TrainingRow(ids[2], [Question([[1]], 0, 0.75)]),
     ]
     texts = [["12"], ["3"], ["heart; paper"], ["heart", "paper"]]
-    for row, texts_of_row, weight in zip(encoded.rows[3:], texts, [7, 1, 1, 1], strict=True):
+    for row, prompt, texts_of_row, weight in zip(encoded.rows[3:], ids[3:], texts, [7, 1, 1, 1], strict=True):
         answers = [[*encoder.encode_text(text), encoder.end_id] for text in texts_of_row]
-        assert row == TrainingRow(ids, [Question(answers, VOCABULARY, weight)])
+        assert row == TrainingRow(prompt, [Question(answers, VOCABULARY, weight)])
     assert encoded.shortened == 0
 
 
@@ -187,6 +187,8 @@ def test_columns_of_one_row_share_its_document(encoder):
         assert row.shared + question.ids == encoder.encode(prompts[name]).ids
     assert row.questions[0].ids != []
     assert alone == TrainingRow(encoder.encode(other.prompt).ids, alone.questions)
+    # A column that comes again is another row's, even if its document is the same.
+    assert len(encode_examples([examples[0], examples[0]], COLUMNS, encoder).rows) == 2
     # Where the question stands first, hardly anything is shared.
     first = [Example(4, name, Prompt(COLUMNS[name].question, document, ""), answer) for name, answer in answers.items()]
     assert [len(row.questions) for row in encode_examples(first, COLUMNS, encoder).rows] == [1, 1]

@@ -102,11 +102,13 @@ def _label_lines(table: Table, name: str) -> list[str]:
 def _keyword_lines(table: Table, name: str) -> list[str]:
     counts = [len(split_keywords(cell)) for cell in table.frame[name]]
     mean = sum(counts) / len(counts)
+    count = max(1, round(mean))
     return [
         f"[columns.{_key(name)}]",
-        f'kind = "keywords"        # {mean:.1f} a row',
-        'question = "List the keywords of this paper, separated by semicolons."',
-        'separator = "; "',
+        'kind = "ranked_keywords"',
+        'question = "Name one keyword of this paper."',
+        f"count = {count}                # how many are written; the table has {mean:.1f} a row",
+        *([f"beams = {2 * count}"] if count > 8 else []),
     ]
 
 

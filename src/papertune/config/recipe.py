@@ -216,7 +216,7 @@ class TrainingSpec(Part):
     Attributes:
         epochs: Passes over the training rows.
         max_steps: Train for this many optimizer steps instead of `epochs`, if set.
-        micro_batch_size: Examples in one forward pass.
+        micro_batch_size: Rows in one forward pass; where the question stands first, each column of a row counts as one.
         accumulation: Forward passes in one optimizer step.
         learning_rate: The highest rate of the schedule.
         schedule: How the rate falls after the warm-up.

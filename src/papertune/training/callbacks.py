@@ -142,7 +142,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         progress: The display.
-        rows_per_step: Examples in one optimizer step.
+        rows_per_step: Rows in one optimizer step.
     """
 
     def __init__(self, progress: Progress, rows_per_step: int) -> None:

@@ -1,8 +1,7 @@
 """From examples to encoded training rows, and which loss each one has."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from papertune.config import Column, LabelColumn
 from papertune.encoding import PromptEncoder, shared_prefix
@@ -44,7 +43,7 @@ def encode_examples(
             weights[name] = _weights(column, (e.answer for e in examples if e.column == name))
     rows: list[TrainingRow] = []
     shortened = 0
-    for _, together in groupby(examples, key=lambda example: (example.row, example.prompt.document)):
+    for together in _about_one_document(examples):
         asked: list[tuple[list[int], Question]] = []
         for example in together:
             column = columns[example.column]
@@ -61,6 +60,23 @@ def encode_examples(
                 asked.append((prompt.ids, Question(answers, label_set, weight)))
         rows += _rows(asked)
     return EncodedExamples(rows, label_tokens, shortened)
+
+
+def _about_one_document(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """Part the examples where the document changes, or a column comes again.
+
+    The columns of a table's row follow each other, and so they do in an instruction file that is made of one.
+    """
+    group: list[Example] = []
+    for example in examples:
+        if group and (
+            example.prompt.document != group[0].prompt.document or example.column in {each.column for each in group}
+        ):
+            yield group
+            group = []
+        group.append(example)
+    if group:
+        yield group
 
 
 def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:
