@@ -9,6 +9,7 @@ peft keeps the numbers of a plain one in the same order.
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -40,10 +41,11 @@ def official_prefix(source: Path) -> Tensor | None:
     if file is None:
         return None
     try:
-        # Memory-mapped: it may be the file of a whole model, of which nothing is wanted.
-        weights = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, mmap=True)
+        weights = load_file(file) if file.suffix == ".safetensors" else _unpickled(file)
     except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise RunError(f"{file}: the weights cannot be read: {error}. Fetch them again.") from error
+    if not isinstance(weights, dict):
+        return None
     encoder: dict[str, Tensor] = {
         name.removeprefix(_ENCODER): tensor.float() for name, tensor in weights.items() if name.startswith(_ENCODER)
     }
@@ -58,6 +60,14 @@ def official_prefix(source: Path) -> Tensor | None:
     first_weight, first_bias, last_weight, last_bias = (encoder[name] for name in _PROJECTION)
     inner = torch.tanh(torch.addmm(first_bias, numbers, first_weight.T))
     return torch.addmm(last_bias, inner, last_weight.T)
+
+
+def _unpickled(file: Path) -> Any:
+    """Load onto the CPU what may have been saved from a GPU.
+
+    Memory-mapped where the format allows it: it may be the file of a whole model, of which nothing is wanted.
+    """
+    return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
 
 
 def load_official_prefix(model: Any, source: Path, *, trainable: bool = False) -> Any:

@@ -10,7 +10,8 @@ from transformers import StaticCache
 
 from papertune.methods import checkpoint_activations
 from papertune.models import answer_positions
-from papertune.models.chatglm2.layers import ChatGLMAttention, GLMBlock
+from papertune.models.chatglm2 import layers
+from papertune.models.chatglm2.layers import ChatGLMAttention, GLMBlock, eager_attention
 
 TOLERANCE = {"rtol": 0, "atol": 5e-5}  # float32, logits of size 10
 ROWS = [[7, 300, 12], [401, 5, 5, 80, 31, 2, 9, 44, 8], [3], [250, 17, 61, 90, 400, 6]]
@@ -135,6 +136,35 @@ def test_attention_weights(make):
     assert [tuple(layer.shape) for layer in weights] == [(1, 4, 9, 9)] * 2
     assert_close(weights[0].sum(dim=-1), torch.ones(1, 4, 9))
     assert weights[0].triu(diagonal=1).abs().max() == 0
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_padding_makes_no_nan_in_float16(make, attention):
+    """Nor where all scores are far below zero, and the mask's number is the least that float16 has."""
+    model = make(attention=attention)
+    with torch.no_grad():
+        for block in model.transformer.encoder.layers:
+            bias = block.self_attention.query_key_value.bias
+            if model.config.multi_query_attention:  # one number of a head, unturned: 20 in queries, -20 in keys
+                bias[4:32:8], bias[36:48:8] = 20, -20
+            else:
+                bias[4::24], bias[12::24] = 20, -20
+    ids, mask, positions = padded(ROWS, "left")
+    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    exact = model(**inputs).logits[mask.bool()]
+    found = model.half()(**inputs).logits[mask.bool()].float()
+    assert found.isfinite().all()
+    assert (found - exact).abs().mean() < 0.3
+
+
+def test_attention_hears_nothing_of_positions(make, monkeypatch):
+    """Flash attention would take a gap for the beginning of another text."""
+    told = {}
+    model = make(attention="eager")
+    monkeypatch.setattr(layers, "eager_attention", lambda *a, **k: told.update(k) or eager_attention(*a, **k))
+    model(input_ids=torch.tensor([[5, 6, 7]]), position_ids=torch.tensor([[0, 7, 9]]))
+    assert "scaling" in told
+    assert "position_ids" not in told
 
 
 @pytest.mark.parametrize("labels_at", [slice(None), slice(3, 5)])

@@ -164,6 +164,16 @@ def test_what_is_not_supported_is_told(folder, changes, problem):
         assert str(caught.value).startswith(f"{folder}: the model cannot be loaded: config.json: {problem}")
 
 
+def test_what_is_not_supported_is_told_of_later_settings_too(folder):
+    """As the authors load a model for P-Tuning v2; without the prefix it would answer as if untrained."""
+    config = AutoConfig.from_pretrained(folder, pre_seq_len=128)
+    problem = re.escape("config.json: pre_seq_len = 128: the learnt prefix is no part of this model. Set it to null")
+    with pytest.raises(ValueError, match=problem):
+        AutoModel.from_pretrained(folder, config=config)
+    with pytest.raises(ValueError, match=problem):
+        AutoModel.from_pretrained(folder, pre_seq_len=128)
+
+
 def test_no_quantization_is_no_quantization():
     config = ChatGLMConfig(quantization_bit=0, pre_seq_len=None)
     assert config.quantization_bit == 0

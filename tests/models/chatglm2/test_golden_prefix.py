@@ -145,12 +145,26 @@ class TestOfficialCheckpoints:
         expected = torch.tanh(embedding @ first.T + first_bias) @ last.T + last_bias
         assert_close(official_prefix(tmp_path).double(), expected, {"atol": 1e-5, "rtol": 0})
 
+    def test_saved_from_a_gpu(self, monkeypatch, tmp_path):
+        """As the authors' script saves them; read where there is none."""
+        monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        torch.save(load_file(FILES["e0"]), tmp_path / "pytorch_model.bin")
+        found = official_prefix(tmp_path)
+        assert found.device.type == "cpu"
+        assert torch.equal(found, *load_file(FILES["e0"]).values())
+
+    def test_an_older_file_format(self, tmp_path):
+        torch.save(load_file(FILES["e0"]), tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+        assert torch.equal(official_prefix(tmp_path), *load_file(FILES["e0"]).values())
+
     def test_trained_or_not(self, own_golden_model):
         assert not any(w.requires_grad for w in load_official_prefix(own_golden_model, FILES["e0"]).parameters())
 
     def test_folders_that_are_none(self, own_golden_model, golden_folder, tmp_path):
         assert official_prefix(tmp_path) is None
         assert official_prefix(golden_folder) is None  # a whole model
+        torch.save([1, 2], tmp_path / "pytorch_model.bin")
+        assert official_prefix(tmp_path) is None
         with pytest.raises(RunError, match=r"holds no weights named transformer\.prefix_encoder\.\*"):
             load_official_prefix(own_golden_model, golden_folder)
 

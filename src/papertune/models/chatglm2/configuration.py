@@ -85,6 +85,14 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
         # It names the remote code that this class stands in for. A saved model has no such files.
         kwargs.pop("auto_map", None)
         super().__post_init__(**kwargs)
+        self.check()
+
+    def check(self) -> None:
+        """Check that the numbers fit together and ask for nothing that is not supported.
+
+        Raises:
+            ValueError: If not; the message says what to do.
+        """
         if problem := self._problem():
             raise ValueError(f"config.json: {problem}")
 
@@ -98,10 +106,14 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
         groups = self.num_key_value_heads
         if groups < 1 or self.num_attention_heads % groups:
             return (
-                f"num_attention_heads = {self.num_attention_heads} is no multiple of multi_query_group_num = {groups}."
+                f"num_attention_heads = {self.num_attention_heads} is no multiple of multi_query_group_num = {groups}. "
+                "Correct it, or fetch config.json again."
             )
         if self.kv_channels % 4:
-            return f"kv_channels = {self.kv_channels} is no multiple of 4, and half of a head is rotated in pairs."
+            return (
+                f"kv_channels = {self.kv_channels} is no multiple of 4, and half of a head is rotated in pairs. "
+                "Correct it, or fetch config.json again."
+            )
         if not self.rmsnorm:
             return "rmsnorm = false is not supported; no published ChatGLM2 has other norms."
         if self.fp32_residual_connection:
@@ -113,7 +125,7 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
             )
         if self.pre_seq_len:
             return (
-                f"pre_seq_len = {self.pre_seq_len}: the learnt prefix is no part of this model. Load it without; "
-                "`papertune adopt` puts a prefix before it."
+                f"pre_seq_len = {self.pre_seq_len}: the learnt prefix is no part of this model. Set it to null; "
+                "`papertune adopt` reads a checkpoint of the prefix, and puts it before the model."
             )
         return None

@@ -126,10 +126,12 @@ def eager_attention(
     """
     shared = module.num_key_value_groups
     keys, values = (part.repeat_interleave(shared, dim=1) for part in (keys, values))
-    scores = queries @ keys.transpose(2, 3) * scaling
+    # In float16 a hidden score could become -inf: a padding token, from which all is hidden, would make NaNs, and those
+    # reach every token through its value, even with a weight of 0.
+    scores = (queries @ keys.transpose(2, 3) * scaling).float()
     if attention_mask is not None:
         scores = scores + attention_mask
-    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(queries.dtype)
+    weights = F.softmax(scores, dim=-1).to(queries.dtype)
     weights = F.dropout(weights, dropout, training=module.training)
     return (weights @ values).transpose(1, 2).contiguous(), weights
 

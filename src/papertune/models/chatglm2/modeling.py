@@ -84,6 +84,7 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
 
     def __init__(self, config: ChatGLMConfig) -> None:
         super().__init__(config)
+        config.check()  # once more: what `from_pretrained` is given is set when the configuration has been made
         self.embedding = ChatGLMEmbedding(config)
         self.encoder = ChatGLMBlocks(config)
         self.output_layer = nn.Linear(config.hidden_size, config.padded_vocab_size, bias=False)
@@ -135,7 +136,8 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
         if position_ids is None:
             seen = 0 if past_key_values is None else past_key_values.get_seq_length()
             position_ids = (torch.arange(states.shape[1], device=states.device) + seen)[None]
-        # The positions stay out of it: transformers would take gaps in them for several texts packed into one row.
+        # The positions stay out of the mask, and of the attention functions: transformers would take gaps in them for
+        # several texts packed into one row.
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=states,
@@ -149,7 +151,6 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
             position_embeddings=rotary_table(position_ids, self.config.kv_channels // 2, dtype),
             past_key_values=past_key_values,
             use_cache=use_cache,
-            position_ids=position_ids,
             **options,
         )
         return BaseModelOutputWithPast(last_hidden_state=states, past_key_values=past_key_values)
