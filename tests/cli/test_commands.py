@@ -148,6 +148,28 @@ def test_sigterm_stops_a_training_that_can_be_resumed(papertune, here, monkeypat
     assert said.out.startswith("run: 3 steps")
 
 
+def test_keywords_that_are_too_long_are_told(papertune, here, tiny_folder):
+    long = "a keyword of far too many tokens to be one"
+    rows = [f"t{n},an abstract {n},{f'heart; {long}; lung' if n % 2 else f'{long}; heart'}" for n in range(4)]
+    (here / "long.csv").write_text("\n".join(["title,abstract,Keywords", *rows]) + "\n", "utf-8")
+    assert papertune("init", "long.csv", "-o", "long.toml").code == 0
+    table = ("long.csv", "-r", "long.toml", "--set", f"model={tiny_folder}")
+    said = papertune("check", *table)
+    assert said.code == 0, said.err
+    assert "Keywords: 4 of 10 keywords have more than 16 tokens (max_keyword_tokens) and will not be learnt" in said.out
+    assert "heart<|im_end|>" in said.out
+    assert long not in said.out
+    said = papertune("train", *table, "-o", "long-run", "--set", "training.max_steps=1")
+    assert said.warnings == [
+        'column "Keywords": 4 keywords have more tokens than columns.Keywords.max_keyword_tokens; not learnt.'
+    ]
+    (here / "long.csv").write_text(f"title,abstract,Keywords\nt,an abstract,{long}\n", "utf-8")
+    said = papertune("train", *table, "-o", "none")
+    assert "columns.Keywords.max_keyword_tokens is 16, but every keyword" in said.err
+    assert said.code == 2
+    assert not (here / "none").exists()
+
+
 class TestInit:
     def test_columns_can_be_named(self, papertune, here):
         table = (here / "papers.csv").read_text("utf-8").replace("label", "in review").replace("Keywords", "terms")
@@ -167,6 +189,13 @@ class TestInit:
         assert recipe.table.document == "Title: {Title}\nAbstract: {Abstract}"
         said = papertune("check", "rare.csv", "-r", "rare.toml", "--only", "Included", "--set", f"model={tiny_folder}")
         assert said.code == 0, said.err
+
+    def test_rows_without_keywords_do_not_count(self, papertune, here):
+        rows = [f"t{n},an abstract,{'' if n % 3 else 'a; b; c; d; e; f; g; h; i; j'}" for n in range(9)]
+        (here / "few.csv").write_text("\n".join(["title,abstract,Keywords", *rows]) + "\n", "utf-8")
+        assert papertune("init", "few.csv", "-o", "few.toml").code == 0
+        column = load_recipe("few.toml").columns["Keywords"]
+        assert (column.count, column.beams) == (10, 20)
 
     @pytest.mark.parametrize(
         ("column", "message"),

@@ -97,3 +97,16 @@ def test_ids_that_the_tokenizer_lacks_are_never_chosen(small):
     assert [(beam.ids, pytest.approx(beam.log_probability)) for beam in free if max(beam.ids) < 5] == [
         (beam.ids, beam.log_probability) for beam in bound
     ]
+
+
+def test_an_end_that_the_tokenizer_lacks_still_ends_an_answer(small):
+    """The models' makers may name one."""
+    engine = Engine(small)
+    (row,) = likeliest_answers(
+        engine, engine.prefill([[3, 4]]), end_ids={END, 6}, beams=50, max_new_tokens=2, vocabulary=5
+    )
+    words = (0, 1, 3, 4)
+    assert {beam.ids for beam in row} == {(a,) for a in words} | {(a, b) for a in words for b in words}
+    with torch.no_grad():
+        ends = [log_probability(small, [3, 4], [*row[0].ids, end]) for end in (END, 6)]
+    assert row[0].log_probability == pytest.approx(math.log(sum(map(math.exp, ends))), abs=1e-4)

@@ -1,12 +1,15 @@
+import re
+
 import pytest
 import torch
 
 from papertune.config import PtuningV2Method, load_recipe
 from papertune.encoding import PromptEncoder
-from papertune.inference.beams import likeliest_answers
+from papertune.inference.beams import Beam, likeliest_answers
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
+from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
 from papertune.methods import build_trainable
 from papertune.tables import read_table
@@ -85,7 +88,8 @@ def slow_answers(model, tokenizer, recipe, rows=None):
                 state, ends = engine.prefill([prompt]), {tokenizer.eos_token_id}
                 (beams,) = likeliest_answers(engine, state, end_ids=ends, beams=5, max_new_tokens=4)
                 texts = [tokenizer.decode(list(beam.ids), skip_special_tokens=True) for beam in beams]
-                values[name].append("; ".join(distinct_keywords(texts)[:3]))
+                said = [part for text in texts for part in re.split("[;；\n]", text)]
+                values[name].append("; ".join(distinct_keywords(said)[:3]))
             else:
                 rule = NoRepeatedKeyword(tokenizer, column.separator)
                 end_ids, limit = {tokenizer.eos_token_id}, column.max_new_tokens
@@ -186,6 +190,22 @@ def test_a_list_that_was_cut_off_loses_its_last_keyword(own_tiny_model, tiny_tok
     own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
     got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
     assert got == {"Keywords": [expected]}
+
+
+@pytest.mark.parametrize(
+    ("said", "count", "written"),
+    [
+        ("1,2-x", 1, "1,2-x"),  # a comma in the only keyword does not part it
+        ("a; b", 1, "a"),  # a model that says several at once
+        ("a; b", 2, "a | b"),
+    ],
+)
+def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monkeypatch, said, count, written):
+    beams = [Beam(tuple(tiny_tokenizer.encode(said)), -1.0)]
+    monkeypatch.setattr("papertune.inference.predictor.likeliest_answers", lambda *_, **__: [beams])
+    recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"count": count, "output_separator": " | "}})
+    (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
+    assert keyword_cell(value, recipe.columns["ranked"]) == written
 
 
 def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer):

@@ -1,6 +1,6 @@
 from papertune.config import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import Example, Prompt, RowReader, make_prompt, training_examples
+from papertune.tasks import Example, Prompt, RowReader, make_prompt, split_keywords, training_examples
 
 COLUMNS = {
     "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
@@ -54,3 +54,16 @@ def test_instruction_rows_ask_one_question_each():
 def test_an_instruction_table_without_input():
     table = read_table([{"instruction": "Medical?", "output": "1"}])
     assert [example.prompt.document for example in training_examples(table, RECIPE)] == [""]
+
+
+def test_a_comma_in_the_only_keyword_does_not_part_it():
+    column = {"kind": "ranked_keywords", "question": "Keyword?"}
+    recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"Keywords": column}})
+    cells = ["Surgery, oral;", "heart, lung", "Surgery, oral; heart"]
+    table = read_table([{"title": "A", "Keywords": cell} for cell in cells])
+    answers = [example.answer for example in training_examples(table, recipe)]
+    assert [split_keywords(answer) for answer in answers] == [
+        ["Surgery, oral"],
+        ["heart", "lung"],
+        ["Surgery, oral", "heart"],
+    ]

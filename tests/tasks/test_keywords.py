@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.tasks import clean_keywords, join_keywords, split_keywords
+from papertune.tasks import clean_keywords, join_keywords, keywords_as_text, split_keywords
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,8 @@ def test_what_is_joined_is_split_again(keywords, separator):
 @given(st.lists(st.text(st.sampled_from("ab ,，、"))).map(clean_keywords).filter(lambda kept: len(kept) > 1))
 def test_commas_survive_between_semicolons(keywords):
     assert split_keywords(join_keywords(keywords, "; ")) == keywords
+
+
+@given(st.lists(st.text(st.sampled_from("ab1 ,，、.-"))).map(clean_keywords))
+def test_as_text_even_one_keyword_keeps_its_comma(keywords):
+    assert split_keywords(keywords_as_text(keywords)) == keywords

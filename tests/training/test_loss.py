@@ -3,9 +3,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder
+from papertune.errors import RecipeError
 from papertune.models import AttentionMasks, answer_positions
 from papertune.tasks import Example, Prompt
 from papertune.training import VOCABULARY, Question, TrainingRow, answer_loss, collate, encode_examples, tree_inputs
@@ -81,6 +83,22 @@ def test_gradients_are_those_of_the_examples(own_tiny_model):
         torch.testing.assert_close(
             fast[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("layers", [["sliding_attention"] * 2, ["sliding_attention", "full_attention"]])
+def test_trees_in_layers_that_see_a_few_tokens_back(layers, attention):
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "vocab_size": 64, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.5, "sliding_window": 4}
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **heads, layer_types=layers)).eval()
+    model.set_attn_implementation(attention)
+    rows = [
+        TrainingRow([5, 9, 8, 7, 6], [Question([[7, 9, 2], [4, 2], [6]], ids=[8, 3, 9]), Question([[9, 2]], ids=[3])]),
+        TrainingRow([6, 7], [Question([[9, 2]])]),
+    ]
+    with torch.no_grad():
+        expected = sum(slow_loss(model, row) for row in rows)
+        torch.testing.assert_close(fast_loss(model, rows).double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_collate_by_hand():
@@ -198,8 +216,13 @@ def test_ranked_keywords_that_are_too_long_are_left_out(encoder):
     prompt = Prompt("", "the heart", "\n\nQ")
     keywords = ["heart", "a keyword of far too many tokens to be one", "paper"]
     examples = [Example(0, "ranked", prompt, "; ".join(keywords)), Example(1, "ranked", prompt, keywords[1])]
-    (row,) = encode_examples(examples, COLUMNS, encoder).rows
+    encoded = encode_examples(examples, COLUMNS, encoder)
+    (row,) = encoded.rows
+    assert encoded.left_out == {"ranked": 2}
     assert row.questions[0].answers == [[*encoder.encode_text(text), encoder.end_id] for text in ("heart", "paper")]
+
+    with pytest.raises(RecipeError, match=r"columns\.ranked\.max_keyword_tokens is 12, but every keyword"):
+        encode_examples(examples[1:], COLUMNS, encoder)
 
 
 def test_shortened_documents_are_counted(encoder):

@@ -8,12 +8,12 @@ from statistics import mean
 from typing import Any
 
 from papertune.api.train import choose_columns_to_learn
-from papertune.config import LabelColumn, Recipe, load_recipe
+from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, TableError
 from papertune.models import find_base, load_tokenizer
 from papertune.tables import read_table
-from papertune.tasks import Example, RowReader, check_table, training_examples
+from papertune.tasks import Example, RowReader, check_table, split_keywords, training_examples
 from papertune.tasks.check import Purpose
 from papertune.training import scores_label_set
 
@@ -90,6 +90,8 @@ def check_tables(
             asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
             examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
         lines += _lengths(table.source, examples, encoder)
+        if purpose == "train":
+            lines += _long_keywords(examples, chosen, encoder)
         for name in chosen.columns:
             first = next((example for example in examples if example.column == name), None)
             if first is not None:
@@ -108,6 +110,21 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
         f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
         f"the limit is {encoder.max_prompt_tokens}: {cut}"
     ]
+
+
+def _long_keywords(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
+    lines: list[str] = []
+    for name, column in recipe.columns.items():
+        if isinstance(column, RankedKeywordsColumn):
+            answers = [example.answer for example in examples if example.column == name]
+            given = sum(len(split_keywords(answer)) for answer in answers)
+            left_out = given - sum(len(encoder.encode_answers(answer, column)) for answer in answers)
+            if left_out:
+                lines.append(
+                    f"  {name}: {left_out:,} of {given:,} keywords have more than {column.max_keyword_tokens} tokens "
+                    "(max_keyword_tokens) and will not be learnt"
+                )
+    return lines
 
 
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:

@@ -100,8 +100,8 @@ def _label_lines(table: Table, name: str) -> list[str]:
 
 
 def _keyword_lines(table: Table, name: str) -> list[str]:
-    counts = [len(split_keywords(cell)) for cell in table.frame[name]]
-    mean = sum(counts) / len(counts)
+    counts = [count for cell in table.frame[name] if (count := len(split_keywords(cell)))]
+    mean = sum(counts) / max(1, len(counts))  # of the rows that have any; the others are not learnt
     count = max(1, round(mean))
     return [
         f"[columns.{_key(name)}]",

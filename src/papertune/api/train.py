@@ -110,6 +110,13 @@ def train(
             PapertuneWarning,
             stacklevel=2,
         )
+    for name, count in encoded.left_out.items():
+        warnings.warn(
+            f'column "{name}": {"1 keyword has" if count == 1 else f"{count:,} keywords have"} more tokens than '
+            f"columns.{name}.max_keyword_tokens; not learnt.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
     model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=start)
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)

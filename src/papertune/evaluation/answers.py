@@ -94,7 +94,9 @@ def score_answers(
         else:
             documents = [truth.document(row) for _, row, _ in known]
             lists = [split_keywords(cell) for _, _, cell in known]
-            scores[name] = score_keywords(lists, [split_keywords(cell) for cell in cells], documents)
+            # Whatever stands between keywords that were written, ";" is read.
+            said_lists = [split_keywords(cell.replace(column.output_separator, ";")) for cell in cells]
+            scores[name] = score_keywords(lists, said_lists, documents)
     return scores
 
 

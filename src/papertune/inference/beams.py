@@ -66,7 +66,7 @@ def likeliest_answers(
     path = torch.zeros(len(rows), 1, 0, dtype=torch.bool, device=engine.device)
     depths: list[int] = []
     for step in range(max_new_tokens + 1):
-        ahead = logits.float().log_softmax(dim=-1)[:, :, :vocabulary] + scores[:, :, None]
+        ahead = logits.float().log_softmax(dim=-1) + scores[:, :, None]
         if step:
             ended = ahead[:, :, ends].logsumexp(dim=-1).tolist()
             for index, row in enumerate(rows):
@@ -75,7 +75,9 @@ def likeliest_answers(
         if step == max_new_tokens:
             break
         ahead[:, :, ends] = -torch.inf
-        width = min(beams, ahead[0].numel() - ahead.shape[1] * len(ends))
+        ahead = ahead[:, :, :vocabulary]
+        words = ahead.shape[2] - sum(end < ahead.shape[2] for end in end_ids)
+        width = min(beams, ahead.shape[1] * words)
         scores, chosen = ahead.flatten(1).topk(width)  # (batch, beams)
         parents, tokens = chosen // ahead.shape[2], chosen % ahead.shape[2]
         kept = [index for index, row in enumerate(rows) if _may_improve(finished[row], scores[index], beams)]

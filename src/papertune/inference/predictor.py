@@ -11,7 +11,7 @@ from papertune.inference.engine import Engine, PromptState
 from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.label_scoring import LabelTrie
-from papertune.tasks import KEYWORDS_APART, RowReader, distinct_keywords, join_keywords
+from papertune.tasks import RowReader, distinct_keywords, keywords_as_text, split_keywords
 
 # What the model says of one row and column: label probabilities in the recipe's order, or a keyword list as text.
 Value = list[float] | str
@@ -147,7 +147,9 @@ class Predictor:
     def _best_keywords(self, found: Sequence[Sequence[int]], count: int) -> str:
         """Write the first keywords that differ in more than their endings."""
         texts: list[str] = self._tokenizer.batch_decode([list(ids) for ids in found], skip_special_tokens=True)
-        return join_keywords(distinct_keywords(texts)[:count], KEYWORDS_APART)
+        # A model that has not learnt this column may say several at once.
+        said = split_keywords("".join(f"{text};" for text in texts))
+        return keywords_as_text(distinct_keywords(said)[:count])
 
 
 def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:

@@ -10,7 +10,7 @@ class AttentionMasks:
     """Makes 4-D masks for one model.
 
     Args:
-        model: A causal language model, without wrappers.
+        model: A causal language model, or a wrapper that shows its configuration.
 
     Attributes:
         window: How many tokens back the layers see that do not see all; None where all layers see all.

@@ -2,7 +2,14 @@
 
 from papertune.tasks.check import Findings, check_table
 from papertune.tasks.examples import Example, Prompt, RowReader, answer_text, make_prompt, training_examples
-from papertune.tasks.keywords import KEYWORDS_APART, clean_keywords, distinct_keywords, join_keywords, split_keywords
+from papertune.tasks.keywords import (
+    KEYWORDS_APART,
+    clean_keywords,
+    distinct_keywords,
+    join_keywords,
+    keywords_as_text,
+    split_keywords,
+)
 from papertune.tasks.labels import balanced_weights, nearest_label, read_label
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "clean_keywords",
     "distinct_keywords",
     "join_keywords",
+    "keywords_as_text",
     "make_prompt",
     "nearest_label",
     "read_label",

@@ -14,7 +14,7 @@ from papertune.config import (
     template_columns,
 )
 from papertune.tables import Table
-from papertune.tasks.keywords import KEYWORDS_APART, join_keywords, split_keywords
+from papertune.tasks.keywords import join_keywords, keywords_as_text, split_keywords
 from papertune.tasks.labels import read_label
 
 Turn = tuple[str, str]
@@ -125,8 +125,10 @@ def answer_text(cell: str, column: Column) -> str | None:
     """Give the text that the model should say for a cell, or None where the cell has nothing to learn."""
     if isinstance(column, LabelColumn):
         return read_label(cell, column.labels)
-    separator = column.separator if isinstance(column, KeywordsColumn) else KEYWORDS_APART
-    return join_keywords(split_keywords(cell), separator) or None
+    keywords = split_keywords(cell)
+    if isinstance(column, KeywordsColumn):
+        return join_keywords(keywords, column.separator) or None
+    return keywords_as_text(keywords) or None
 
 
 def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:

@@ -1,7 +1,7 @@
 """Keyword cells: from a table's or a model's text to a clean list, and back."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from papertune.tasks.phrases import normalise_keyword
 
@@ -50,3 +50,10 @@ def _is_abbreviation(keyword: str) -> bool:
 def join_keywords(keywords: Iterable[str], separator: str) -> str:
     """Write keywords as one text."""
     return separator.join(keywords)
+
+
+def keywords_as_text(keywords: Sequence[str]) -> str:
+    """Write keywords as the text that `split_keywords` reads the same keywords from; none may have a `;` in it."""
+    text = join_keywords(keywords, KEYWORDS_APART)
+    # A comma in the only keyword would part it.
+    return f"{text};" if len(keywords) == 1 and _WEAK.search(text) else text

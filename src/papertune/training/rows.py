@@ -1,11 +1,13 @@
 """From examples to encoded training rows, and which loss each one has."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from papertune.config import Column, LabelColumn
+from papertune.config import Column, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder, shared_prefix
-from papertune.tasks import Example, balanced_weights
+from papertune.errors import RecipeError
+from papertune.tasks import Example, balanced_weights, split_keywords
 from papertune.training.batch import VOCABULARY, Question, TrainingRow
 
 
@@ -17,11 +19,13 @@ class EncodedExamples:
         rows: In the examples' order; examples of one row of the table share one where its document stands first.
         label_tokens: The label sets that a loss runs over, each as the token ids of its labels.
         shortened: How many documents were too long for the prompt.
+        left_out: How many ranked keywords were too long, by column; columns without any are left out.
     """
 
     rows: list[TrainingRow]
     label_tokens: list[list[int]]
     shortened: int
+    left_out: dict[str, int]
 
 
 def encode_examples(
@@ -30,7 +34,8 @@ def encode_examples(
     """Encode examples for training.
 
     Raises:
-        RecipeError: If labels cannot be told apart in this model, or a question is too long.
+        RecipeError: If labels cannot be told apart in this model, a question is too long, or all keywords of a column
+            are.
     """
     label_tokens: list[list[int]] = []
     label_sets: dict[str, int] = {}
@@ -43,6 +48,8 @@ def encode_examples(
             weights[name] = _weights(column, (e.answer for e in examples if e.column == name))
     rows: list[TrainingRow] = []
     shortened = 0
+    left_out: Counter[str] = Counter()
+    learnt: set[str] = set()
     for together in _about_one_document(examples):
         asked: list[tuple[list[int], Question]] = []
         for example in together:
@@ -56,10 +63,19 @@ def encode_examples(
                 answers = [[column.labels.index(example.answer)]]
             else:
                 answers = encoder.encode_answers(example.answer, column)
+            if isinstance(column, RankedKeywordsColumn):
+                left_out[example.column] += len(split_keywords(example.answer)) - len(answers)
             if answers:
+                learnt.add(example.column)
                 asked.append((prompt.ids, Question(answers, label_set, weight)))
         rows += _rows(asked)
-    return EncodedExamples(rows, label_tokens, shortened)
+    for name, column in columns.items():
+        if isinstance(column, RankedKeywordsColumn) and left_out[name] and name not in learnt:
+            raise RecipeError(
+                f"columns.{name}.max_keyword_tokens is {column.max_keyword_tokens}, but every keyword of the tables "
+                "has more tokens in this model. Raise it."
+            )
+    return EncodedExamples(rows, label_tokens, shortened, dict(+left_out))
 
 
 def _about_one_document(examples: Sequence[Example]) -> Iterator[list[Example]]:
