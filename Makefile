@@ -31,7 +31,7 @@ check: setup
 	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 docs: setup
 	$(BIN)/python -m papertune.cli.reference > docs/commands.md
