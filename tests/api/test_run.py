@@ -277,11 +277,15 @@ class TestPredictFile:
         assert journal.read_text() == content
 
 
-def test_a_model_whose_numbers_overflow_is_told(both_columns, papers, tmp_path):
-    run = papertune.train(papers(4), both_columns, tmp_path / "run", only=["label"])
+@pytest.mark.parametrize("kind", ["label", "keywords", "ranked_keywords"])
+def test_a_model_whose_numbers_overflow_is_told(recipe, papers, tmp_path, kind):
+    name = "label" if kind == "label" else "Keywords"
+    if kind == "ranked_keywords":
+        recipe["columns"]["Keywords"] = {"kind": kind, "question": "Name a keyword.", "beams": 5}
+    run = papertune.train(papers(4), recipe, tmp_path / "run", only=[name])
     weights = tmp_path / "run" / "adapter" / "adapter_model.safetensors"
     save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)
-    with pytest.raises(ModelError, match='the model\'s probabilities for "label" are not numbers'):
+    with pytest.raises(ModelError, match=f'the model\'s probabilities for "{name}" are not numbers'):
         run.predict_file(papers(3), tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 

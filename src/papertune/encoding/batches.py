@@ -1,4 +1,4 @@
-"""Which examples share a batch, and how a batch becomes tensors.
+"""Which rows share a batch, and how a batch becomes tensors.
 
 Rows of unlike length waste work on padding: on abstracts 30% of the tokens at batch 4 and 74% at batch 32. So
 prediction sorts by length, and training sorts inside groups of some batches, which keeps the order random enough.
@@ -12,21 +12,21 @@ from torch import Tensor
 
 IGNORE_INDEX = -100
 
-# Batches in one group of training examples that is sorted by length.
+# Batches in one group of training rows that is sorted by length.
 GROUP_BATCHES = 8
 
 
 def shuffled_length_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Order training examples into batches of similar length, anew in each epoch.
+    """Order training rows into batches of similar length, anew in each epoch.
 
     Args:
-        lengths: Length of each example in tokens.
-        batch_size: Examples in a batch; the last one may have fewer.
+        lengths: Length of each row in tokens.
+        batch_size: Rows in a batch; the last one may have fewer.
         seed: Of the order.
         epoch: Counts from 0.
 
     Returns:
-        Indices of the examples, batch by batch; each index once.
+        Indices of the rows, batch by batch; each index once.
     """
     order = random.Random(f"{seed}-{epoch}")
     indices = list(range(len(lengths)))
@@ -74,8 +74,8 @@ class LengthBatchSampler:
     """A batch sampler for a DataLoader: `shuffled_length_batches` of the epoch that `set_epoch` has told.
 
     Args:
-        lengths: Length of each example in tokens.
-        batch_size: Examples in a batch.
+        lengths: Length of each row in tokens.
+        batch_size: Rows in a batch.
         seed: Of the order.
     """
 

@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from papertune.errors import ModelError
 from papertune.inference.journal import BatchValues, Journal
-from papertune.inference.predictor import Plan, Predictor, Value
+from papertune.inference.predictor import Plan, Predictor, Value, no_numbers
 from papertune.tasks import RowReader
 
 # Told after each batch: rows done, rows in all, rows/s so far, seconds left.
@@ -75,7 +74,4 @@ def _check_finite(answers: BatchValues) -> None:
     for name, values in answers.items():
         for value in values:
             if isinstance(value, list) and not all(map(math.isfinite, value)):
-                raise ModelError(
-                    f'the model\'s probabilities for "{name}" are not numbers: its weights are damaged, or too large '
-                    "for this precision. Try --precision fp32, or train with a lower training.learning_rate."
-                )
+                raise no_numbers(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.encoding import PromptEncoder, shared_prefix, sorted_token_batches
+from papertune.errors import ModelError
 from papertune.inference.beams import likeliest_answers
 from papertune.inference.engine import Engine, PromptState
 from papertune.inference.greedy import answer_ends, greedy
@@ -114,6 +115,8 @@ class Predictor:
 
     def _answer(self, name: str, state: PromptState) -> Sequence[Value]:
         column = self.recipe.columns[name]
+        if not isinstance(column, LabelColumn) and bool(state.last_logits.isnan().any()):
+            raise no_numbers(name)  # words would be found all the same
         if isinstance(column, KeywordsColumn):
             rules = self._rules[name]
             limit = column.max_new_tokens
@@ -150,6 +153,14 @@ class Predictor:
         # A model that has not learnt this column may say several at once.
         said = split_keywords("".join(f"{text};" for text in texts))
         return keywords_as_text(distinct_keywords(said)[:count])
+
+
+def no_numbers(name: str) -> ModelError:
+    """Give the error of a column for which the model's probabilities overflow."""
+    return ModelError(
+        f'the model\'s probabilities for "{name}" are not numbers: its weights are damaged, or too large for this '
+        "precision. Try --precision fp32, or train with a lower training.learning_rate."
+    )
 
 
 def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
