@@ -226,6 +226,12 @@ class TestAdopt:
         other = papertune.adopt(checkpoint, recipe, tmp_path / "other", device="cpu")
         assert not other.predict(papers, probabilities=True, precision="fp32").equals(found)
 
+    def test_a_run_is_written_in_the_official_form(self, checkpoint, recipe, tmp_path):
+        run = papertune.adopt(checkpoint, recipe, tmp_path / "run", device="cpu")
+        model, _ = run.load()
+        save_official_prefix(model, tmp_path / "official")
+        assert torch.equal(official_prefix(tmp_path / "official"), official_prefix(checkpoint))
+
     def test_a_folder_that_is_no_adapter_of_any_kind(self, golden_folder, recipe, tmp_path):
         with pytest.raises(RunError, match=r"holds no adapter_config\.json"):
             papertune.adopt(golden_folder, recipe, tmp_path / "run", device="cpu")
