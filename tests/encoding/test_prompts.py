@@ -4,12 +4,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn
+from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError, RecipeError
 from papertune.tasks import Prompt, join_keywords
 
 LABEL = LabelColumn(kind="label", question="Medical?", labels=("1", "0"))
+RANKED = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?")
 KEYWORDS = KeywordsColumn(kind="keywords", question="Keywords?")
 QUESTION = "\n\nIs this a medical paper?"
 ADDED = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<|user|>"]
@@ -215,3 +216,16 @@ def test_models_that_cannot_be_used(tiny_folder):
     tokenizer.eos_token = None
     with pytest.raises(ModelError, match="has no end token"):
         encoder(tokenizer)
+
+
+def test_ranked_keywords_are_as_many_as_fit(tiny_tokenizer):
+    keywords = ["heart", "paper", "graph", "neural networks"]
+    whole = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), RANKED)
+    assert whole == [[*tiny_tokenizer.encode(keyword), tiny_tokenizer.eos_token_id] for keyword in keywords]
+    sizes = [len(ids) for ids in whole]
+    for limit in range(2, sum(sizes) + 1):
+        fitting = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), RANKED)
+        count = len(fitting)
+        assert fitting == whole[:count]
+        assert count == 1 or sum(sizes[:count]) <= limit
+        assert count == len(whole) or sum(sizes[: count + 1]) > limit

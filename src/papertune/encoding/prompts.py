@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from papertune.config import Column, EncodingSpec, LabelColumn, RankedKeywordsColumn
@@ -101,7 +102,8 @@ class PromptEncoder:
     def encode_answers(self, answer: str, column: Column) -> list[list[int]]:
         """Encode what is learnt for a cell: the whole text, or each keyword for itself, every one with the end token.
 
-        A keyword list that is too long is cut between keywords; a ranked keyword that is too long is left out.
+        A list of more than `max_answer_tokens` is cut between keywords, in either form; a single ranked keyword that is
+        longer than its column allows is left out.
 
         Returns:
             Token ids, at least one answer; none where all of the ranked keywords are too long.
@@ -109,7 +111,9 @@ class PromptEncoder:
         keywords = split_keywords(answer)
         if isinstance(column, RankedKeywordsColumn):
             encoded = [self.encode_text(keyword) for keyword in keywords]
-            return [[*ids, self.end_id] for ids in encoded if 0 < len(ids) <= column.max_keyword_tokens]
+            answers = [[*ids, self.end_id] for ids in encoded if 0 < len(ids) <= column.max_keyword_tokens]
+            fit = sum(end <= self.max_answer_tokens for end in accumulate(map(len, answers)))
+            return answers[: max(fit, 1)]
         ids = self.encode_text(answer)
         if isinstance(column, LabelColumn):
             return [[*ids, self.end_id]]  # half a label is another label
