@@ -1,7 +1,7 @@
 """Memory of a training as `papertune models --memory` computes it, and as it is measured.
 
     python benchmarks/memory.py                                     a few settings of smollm2-135m, one after another
-    python benchmarks/memory.py --setting "method.kind=full" --rows 4 --seq 128
+    python benchmarks/memory.py --setting "method={kind='full'}" --rows 4 --seq 128
 
 Each setting trains three optimizer steps in a process of its own, on rows that all have the same length. On a GPU the
 measured peak is torch.cuda.max_memory_allocated; on a CPU the highest resident memory after the model is loaded, less
@@ -29,11 +29,11 @@ SETTINGS = [
     ("method.kind=lora training.gradient_checkpointing=true", 8, 256),
     ("method.base_bits=8", 4, 128),
     ("method.base_bits=4", 4, 128),
-    ("method.kind=ptuning_v2", 4, 128),
-    ("method.kind=freeze", 4, 128),
-    ("method.kind=full", 2, 128),
-    ("method.kind=full", 4, 128),
-    ("method.kind=full training.gradient_checkpointing=true", 4, 128),
+    ("method={kind='ptuning_v2'}", 4, 128),
+    ("method={kind='freeze'}", 4, 128),
+    ("method={kind='full'}", 2, 128),
+    ("method={kind='full'}", 4, 128),
+    ("method={kind='full'} training.gradient_checkpointing=true", 4, 128),
 ]
 ANSWER_TOKENS = 8
 

@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,3 +70,23 @@ def test_a_model_that_is_too_large():
     assert row.setting == "full"
     assert row.memory.weights == pytest.approx(4 * 6_243_584_000, rel=1e-4)
     assert set(row.largest.values()) == {0}
+
+
+def test_the_numbers_of_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text("utf-8")
+    shown = re.search(r"^\| `lora` \(the recipe\) \| (.*) \|$", page, re.MULTILINE)
+    assert shown
+    tutorial = load_recipe("xfg-label")
+    (found,) = training_memory(
+        find_config(tutorial.model),
+        tutorial.method,
+        [batch_shape(tutorial)],
+        dtype=torch.bfloat16,
+        accumulation=tutorial.training.accumulation,
+    )
+    parts = (found.weights, found.gradients, found.optimizer, found.activations, found.total)
+    # Another version of transformers may compute in other steps.
+    assert [float(cell) for cell in shown[1].split(" | ")[:5]] == pytest.approx(
+        [p / GB for p in parts], rel=0.03, abs=0.006
+    )
+    assert f"{found.parameters:,} parameters" in page

@@ -34,10 +34,7 @@ class MemoryRow:
 
 
 def batch_shape(recipe: Recipe) -> BatchShape:
-    """Give the largest batch that a recipe may have: every prompt and every answer as long as it allows.
-
-    Ranked keywords have no limit but that of each; they are taken for as long as a list may be.
-    """
+    """Give the largest batch that a recipe may have: every prompt and every answer as long as it allows."""
     columns = list(recipe.columns.values())
     answers = [
         # A token is at least a byte; one more for a blank before the label, one for the end.
