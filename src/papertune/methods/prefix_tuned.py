@@ -86,6 +86,36 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
             **options,
         )
 
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Give what one step of `generate` tells the base model: the prefix before the first one, positions as here.
+
+        peft's own counts the positions of every model's text behind the prefix.
+        """
+        inputs: dict[str, Any] = self.base_model_prepare_inputs_for_generation(*args, **kwargs)
+        cache = inputs.get("past_key_values")
+        if cache is None or not cache.get_seq_length():
+            tokens = inputs["input_ids"] if inputs.get("input_ids") is not None else inputs["inputs_embeds"]
+            keys, values = (self._for_rows(part, len(tokens)) for part in self._keys_and_values())
+            inputs["past_key_values"] = prefix_cache(keys, values, grows=bool(inputs.get("use_cache")))
+        if (mask := inputs.get("attention_mask")) is not None:
+            inputs["attention_mask"] = torch.cat([mask.new_ones(len(mask), self.prefix_length), mask], dim=1)
+        inputs["position_ids"] = inputs["position_ids"] + self._first_position
+        return inputs
+
+    def chat(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer as the base model's own `chat` does, behind the prefix."""
+        return type(self.get_base_model()).chat(self, *args, **kwargs)
+
+    def stream_chat(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: peft takes the prefix away before the first token is drawn.
+
+        Raises:
+            ModelError: Always.
+        """
+        raise ModelError(
+            "stream_chat does not see a learnt prefix. Use chat, or `papertune chat RUN`, which streams."
+        )
+
     @property
     def prefix_length(self) -> int:
         """How many virtual tokens the prefix has."""

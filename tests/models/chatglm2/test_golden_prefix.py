@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import papertune
+from papertune.config import PtuningV2Method
 from papertune.errors import ModelError, RunError
 from papertune.inference.engine import Engine
-from papertune.methods import checkpoint_activations, load_adapter, prefix_of, save_weights
+from papertune.inference.greedy import greedy
+from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of, save_weights
 from papertune.methods.official_prefix import load_official_prefix, official_prefix, save_official_prefix
+from papertune.models.chatglm2 import ChatGLMTokenizer
 
 HERE = Path(__file__).parent
 LOGITS = {"atol": 2e-4, "rtol": 1e-4}
@@ -77,6 +80,38 @@ def test_greedy_decoding(tuned, golden):
         engine.extend(state, ids[-1][:, None].tolist())
     assert torch.equal(torch.stack(ids, dim=1), golden["greedy_ids"][:, -12:])
     assert_close(torch.stack(scores, dim=1), golden["greedy_scores"])
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_greedy_decoding_by_generate(tuned, golden, use_cache):
+    """By transformers' own decoding, whose batches are padded at the left."""
+    ids = tuned.generate(
+        input_ids=golden["gen_input_ids"],
+        attention_mask=golden["gen_attention_mask"],
+        max_new_tokens=12,
+        min_new_tokens=12,
+        do_sample=False,
+        use_cache=use_cache,
+        pad_token_id=0,
+    )
+    assert torch.equal(ids[:, -12:], golden["greedy_ids"][:, -12:])
+
+
+def test_chat_is_behind_the_prefix(make_chatglm2, sentencepiece_file):
+    tokenizer = ChatGLMTokenizer(sentencepiece_file)
+    model = build_trainable(make_chatglm2(), PtuningV2Method(kind="ptuning_v2", prefix_length=6), seed=0).eval()
+    options = {"do_sample": False, "max_length": 60}
+    answer, history = model.chat(tokenizer, "heart", history=[], **options)
+    assert history == [("heart", answer)]
+    assert answer != model.get_base_model().chat(tokenizer, "heart", history=[], **options)[0]
+    ids = tokenizer(tokenizer.build_prompt("heart"))["input_ids"]
+    engine = Engine(model)
+    (expected,) = greedy(
+        engine, engine.prefill([ids]), end_ids={2}, max_new_tokens=60 - len(ids), vocabulary=len(tokenizer)
+    )
+    assert answer == tokenizer.decode(expected).strip()
+    with pytest.raises(ModelError, match="stream_chat does not see a learnt prefix"):
+        model.stream_chat(tokenizer, "heart")
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
