@@ -112,9 +112,7 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         Raises:
             ModelError: Always.
         """
-        raise ModelError(
-            "stream_chat does not see a learnt prefix. Use chat, or `papertune chat RUN`, which streams."
-        )
+        raise ModelError("stream_chat does not see a learnt prefix. Use chat, or `papertune chat RUN`, which streams.")
 
     @property
     def prefix_length(self) -> int:
