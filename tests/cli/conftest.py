@@ -95,7 +95,7 @@ def write_project(folder: Path, model: Path) -> None:
         [method]
         rank = 4
         [training]
-        micro_batch_size = 2
+        micro_batch_size = 4
         logging_steps = 1
         """,
         "utf-8",
