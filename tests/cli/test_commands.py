@@ -38,7 +38,7 @@ class TestTheWholeWay:
         said = papertune("train", "papers.csv", "-r", "mine.toml", "-o", "run", "--dev-fraction", "0.25", *model)
         assert said.code == 0, said.err
         assert re.fullmatch(r"run: 2 steps in \d+ s, dev score 0\.\d{4}\n", said.out)
-        assert "training: 3/3" in said.err
+        assert "training: 2/2" in said.err
         assert "on 18 examples" in said.err
 
         said = papertune("predict", "run", "new.csv", "-o", "filled.csv", "--probabilities")
