@@ -32,7 +32,7 @@ from papertune.inference.engine import Engine
 from papertune.inference.label_scoring import LabelTrie
 from papertune.methods import build_trainable, merge_adapter
 from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration
-from papertune.training import TrainingRow, fit
+from papertune.training import Question, TrainingRow, fit
 
 # In ChatGLM2's tokenizer "1" and "0" are two tokens each, with the same first one; the end token is 2.
 LABELS = [[30910, 30939], [30910, 30940]]
@@ -111,7 +111,7 @@ def train(model: Any, steps: int, device: torch.device, dtype: torch.dtype) -> t
     """Train at the tutorial's settings, twice: the first few steps are the warm-up."""
     method = LoraMethod(rank=8, alpha=32, dropout=0.1, targets=("query_key_value",))
     model = build_trainable(model, method, seed=0)
-    rows = [TrainingRow(random_ids(510, seed), [[*LABELS[seed % 2], END]]) for seed in range(16 * steps)]
+    rows = [TrainingRow(random_ids(510, seed), [Question([[*LABELS[seed % 2], END]])]) for seed in range(16 * steps)]
     seconds = 0.0
     for count in (2, steps):
         reset_peak(device)
