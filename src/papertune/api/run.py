@@ -13,7 +13,8 @@ from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells
 from papertune.inference.predict import Predicted, Tick, predict_rows
-from papertune.inference.predictor import Plan, Predictor, Value
+from papertune.inference.plan import Plan
+from papertune.inference.predictor import Predictor, Value
 from papertune.models import Base, Precision, find_base
 from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
 from papertune.tables import Table, check_output, read_table, write_table

@@ -2,6 +2,7 @@
 
 from papertune.encoding.batches import (
     IGNORE_INDEX,
+    Batches,
     LengthBatchSampler,
     pad_right,
     shuffled_length_batches,
@@ -11,6 +12,7 @@ from papertune.encoding.prompts import EncodedPrompt, PromptEncoder, shared_pref
 
 __all__ = [
     "IGNORE_INDEX",
+    "Batches",
     "EncodedPrompt",
     "LengthBatchSampler",
     "PromptEncoder",

@@ -5,9 +5,12 @@ prediction sorts by length, and training sorts inside groups of some batches, wh
 """
 
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORE_INDEX = -100
@@ -42,20 +45,48 @@ def shuffled_length_batches(lengths: Sequence[int], batch_size: int, seed: int, 
     return full + short
 
 
-def sorted_token_batches(lengths: Sequence[int], max_tokens: int, max_rows: int) -> list[list[int]]:
+class Batches:
+    """Which rows share a batch, a sequence of lists of row indices; it takes 8 bytes a row and 8 a batch.
+
+    Attributes:
+        rows: Row indices, batch by batch, int64, shape (rows,).
+        starts: Where each batch begins in `rows`, and where the last one ends, int64, shape (batches + 1,).
+    """
+
+    def __init__(self, rows: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.starts = starts
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, number: int) -> list[int]:
+        place = range(len(self))[number]
+        return self.rows[self.starts[place] : self.starts[place + 1]].tolist()  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows of each batch, int64, shape (batches,)."""
+        return np.diff(self.starts)
+
+
+def sorted_token_batches(lengths: Sequence[int] | NDArray[np.int64], max_tokens: int, max_rows: int) -> Batches:
     """Cut rows, longest first, into batches of at most `max_tokens` padded tokens and `max_rows` rows.
 
     Longest first, so that a batch that does not fit into memory fails at once, and the time left is never guessed too
     low. A row longer than `max_tokens` is a batch of its own. Rows of one length keep their order.
     """
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        batch = batches[-1] if batches else None
-        if batch and len(batch) < max_rows and lengths[batch[0]] * (len(batch) + 1) <= max_tokens:
-            batch.append(index)
-        else:
-            batches.append([index])
-    return batches
+    given = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-given, kind="stable")
+    starts = array("q", [0])
+    while starts[-1] < len(order):
+        longest = int(given[order[starts[-1]]])  # the first row, so it alone says how many fit
+        fit = min(max_tokens // longest, max_rows) if longest else max_rows
+        starts.append(min(starts[-1] + max(fit, 1), len(order)))
+    return Batches(order, np.array(starts))
 
 
 def pad_right(rows: Sequence[Sequence[int]], fill: int) -> Tensor:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from papertune.inference.journal import BatchValues, Journal
-from papertune.inference.predictor import Plan, Predictor, Value, no_numbers
+from papertune.inference.plan import Plan
+from papertune.inference.predictor import Predictor, Value, no_numbers
 from papertune.tasks import RowReader
 
 # Told after each batch: rows done, rows in all, rows/s so far, seconds left.

@@ -1,36 +1,21 @@
-"""Rows of a table through a model: the plan of batches, and what the model says about each batch."""
+"""Rows of a table through a model: what it says about each batch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
-from papertune.encoding import PromptEncoder, shared_prefix, sorted_token_batches
+from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import ModelError
 from papertune.inference.beams import likeliest_answers
 from papertune.inference.engine import Engine, PromptState
 from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.label_scoring import LabelTrie
+from papertune.inference.plan import Plan, batch_tokens, make_plan
 from papertune.tasks import RowReader, distinct_keywords, keywords_as_text, split_keywords
 
 # What the model says of one row and column: label probabilities in the recipe's order, or a keyword list as text.
 Value = list[float] | str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which rows go through the model together. It depends on the table, the recipe and the budget alone.
-
-    Attributes:
-        batches: Row indices, batch by batch, longest rows first.
-        tokens: Prompt tokens of each batch.
-        shortened: Rows whose document is too long for the prompt.
-    """
-
-    batches: list[list[int]]
-    tokens: list[int]
-    shortened: list[int]
 
 
 class Predictor:
@@ -48,8 +33,7 @@ class Predictor:
         self.encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
         self._engine = Engine(model)
         self._tokenizer = tokenizer
-        on_cpu = self._engine.device.type == "cpu"
-        self.max_batch_tokens = max_batch_tokens or (4096 if on_cpu else 32768)
+        self.max_batch_tokens = max_batch_tokens or batch_tokens(self._engine.device.type)
         self.precision_name = str(model.dtype).removeprefix("torch.")
         self._end_ids = answer_ends(model, self.encoder.end_id)
         self._tries: dict[str, LabelTrie] = {}
@@ -62,18 +46,7 @@ class Predictor:
 
     def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
         """Measure all prompts and put them into batches."""
-        lengths: list[int] = []
-        shortened: list[int] = []
-        for done, row in enumerate(rows):
-            encoded = [self.encoder.encode(reader.prompt(row, name)) for name in reader.asked(row)]
-            lengths.append(max((len(prompt.ids) for prompt in encoded), default=0))
-            if any(prompt.shortened for prompt in encoded):
-                shortened.append(row)
-            if tick is not None:
-                tick(done)
-        batches = sorted_token_batches(lengths, self.max_batch_tokens, max_rows=self.max_batch_tokens // 128)
-        tokens = [sum(lengths[index] for index in batch) for batch in batches]
-        return Plan([[rows[index] for index in batch] for batch in batches], tokens, shortened)
+        return make_plan(self.encoder, reader, rows, self.max_batch_tokens, tick)
 
     def answer(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[Value | None]]:
         """Answer all columns for one batch of rows.

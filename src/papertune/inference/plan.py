@@ -1,0 +1,71 @@
+"""Which rows go through the model together."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.encoding import Batches, PromptEncoder, sorted_token_batches
+from papertune.tasks import RowReader
+
+# Prompts of fewer tokens than this do not make a batch of more rows.
+_LEAST_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows go through the model together. It depends on the table, the recipe and the budget alone.
+
+    Attributes:
+        batches: Row indices, batch by batch, longest rows first.
+        tokens: Prompt tokens of each batch, int64, shape (batches,).
+        shortened: Rows whose document is too long for the prompt, ascending if the planned rows are.
+    """
+
+    batches: Batches
+    tokens: NDArray[np.int64]
+    shortened: Sequence[int]
+
+
+def batch_tokens(device: str) -> int:
+    """Give how many padded prompt tokens a batch may have where nobody has said it.
+
+    Args:
+        device: Such as "cpu" or "cuda:1".
+    """
+    return 4096 if device == "cpu" else 32768
+
+
+def make_plan(
+    encoder: PromptEncoder,
+    reader: RowReader,
+    rows: Sequence[int],
+    max_batch_tokens: int,
+    tick: Callable[[int], None] | None = None,
+) -> Plan:
+    """Measure all prompts and put them into batches.
+
+    Args:
+        encoder: Says how long a prompt is.
+        reader: Reads the rows.
+        rows: Which ones.
+        max_batch_tokens: Padded prompt tokens in a batch.
+        tick: Told after each row how many were done before it.
+
+    Raises:
+        RecipeError: If a question alone is too long.
+    """
+    lengths = np.zeros(len(rows), dtype=np.int64)
+    shortened = array("q")
+    for done, row in enumerate(rows):
+        encoded = [encoder.encode(reader.prompt(row, name)) for name in reader.asked(row)]
+        lengths[done] = max((len(prompt.ids) for prompt in encoded), default=0)
+        if any(prompt.shortened for prompt in encoded):
+            shortened.append(row)
+        if tick is not None:
+            tick(done)
+    cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // _LEAST_TOKENS)
+    tokens = np.add.reduceat(lengths[cut.rows], cut.starts[:-1])
+    return Plan(Batches(np.asarray(rows, dtype=np.int64)[cut.rows], cut.starts), tokens, shortened)
