@@ -93,19 +93,23 @@ class TrainingPlan:
         tables: Checksums of the tables that are learnt from.
         dev: Checksums of the dev tables.
         base: Checksum of the base model's weights; None where it is fetched by a hub id.
+        processes: How many processes train; each has a part of the batches and of the checkpoints.
     """
 
     recipe: str
     tables: list[str]
     dev: list[str]
     base: str | None
+    processes: int = 1
 
     def differences(self, begun: "TrainingPlan") -> list[str]:
-        """Name what the plan that was begun had otherwise."""
+        """Name what another plan, such as the one that was begun, has otherwise."""
         names = {"recipe": "recipe", "tables": "tables", "dev": "dev table"}
         different = [name for key, name in names.items() if getattr(self, key) != getattr(begun, key)]
         if None not in (self.base, begun.base) and self.base != begun.base:
             different.append("base model")
+        if self.processes != begun.processes:
+            different.append(f"number of processes ({begun.processes}, not {self.processes})")
         return different
 
 

@@ -2,9 +2,11 @@
 
 import shutil
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,13 @@ import torch
 from papertune.api.run import Run, load_run
 from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Method, Recipe, dump_recipe, load_recipe
 from papertune.encoding import PromptEncoder
-from papertune.errors import PapertuneWarning, RecipeError, TableError, TrainingStopped
+from papertune.errors import OutputError, PapertuneWarning, RecipeError, TableError, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.methods import build_trainable, check_adapter, checkpoint_activations, save_weights, trainable_weights
 from papertune.models import (
     Base,
     Precision,
     check_quantization,
-    choose_device,
     choose_dtype,
     find_base,
     load_model,
@@ -29,13 +30,44 @@ from papertune.models import (
 from papertune.runs import Manifest, RunDirectory, TableNote, TrainingPlan, telling_of_full_disk
 from papertune.tables import Table, read_table
 from papertune.tasks import Example, check_table, training_examples
-from papertune.training import Progress, check_trackers, encode_examples, fit
+from papertune.training import (
+    EncodedExamples,
+    Processes,
+    Progress,
+    check_trackers,
+    encode_examples,
+    fit,
+    joined_processes,
+)
 
 
 @dataclass(frozen=True)
 class _Data:
     train: list[Table]
     dev: list[Table]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is known before weights load."""
+
+    recipe: Recipe
+    data: _Data
+    notes: list[TableNote]
+    base: Base
+    start: Path | None
+    plan: TrainingPlan
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What goes into the training."""
+
+    model: Any
+    tokenizer: Any
+    encoded: EncodedExamples
+    examples: list[Example]
+    dtype: torch.dtype
 
 
 def train(
@@ -55,6 +87,9 @@ def train(
 ) -> Run:
     """Fine-tune a model on tables and keep it as a run.
 
+    Where `torchrun` or `accelerate launch` has started several processes, all of them call this with the same
+    arguments. Each learns from its share of the rows; the first one writes, tells and shows progress.
+
     Args:
         tables: A table (a path, a data frame, a list of dicts), or a list of paths or frames.
         recipe: A recipe, its file or built-in name, or a mapping.
@@ -64,7 +99,7 @@ def train(
         only: Just these of the recipe's columns.
         overrides: Settings such as "training.epochs=3".
         resume: Go on with the training that was begun in `output`.
-        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        device: "cpu", "cuda", ...; None: a GPU if there is one, of several processes to each its own.
         base: Where the base model is now, if not where the recipe says.
         tell: Told what goes on, a line each.
         progress: A display for the steps.
@@ -73,71 +108,144 @@ def train(
         The run.
 
     Raises:
-        RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible.
+        RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible. What
+            one of several processes meets before the training begins is raised in all.
         TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
+        ProcessLost: If another process of the training has ended before its time.
     """
+    directory = RunDirectory(Path(output))
+    with joined_processes(device) as processes:
+        if not processes.is_first:
+            tell = _say_nothing
+        with processes.agreed():
+            job = _prepare(tables, recipe, dev, dev_fraction, only, overrides, base, processes)
+        with processes.agreed():
+            _check_together(job.plan, directory, processes, resume=resume)
+        if processes.first_value(lambda: directory.is_complete):
+            tell(f"{directory.path} is finished already")
+            return load_run(directory.path, device=device, base=base)
+        tell(f"loading {job.recipe.model}")
+        with processes.agreed():
+            learner = _load(job, processes)
+        learnt, total = trainable_weights(learner.model)
+        each = "" if processes.count == 1 else f" in each of {processes.count} processes"
+        tell(
+            f"training {learnt:,} of {total:,} weights on {len(learner.examples):,} examples, "
+            f"{processes.device}{each}, {_precision(learner.dtype)}"
+        )
+        with ExitStack() as held:
+            with processes.agreed():
+                if processes.is_first:
+                    held.enter_context(directory.claimed(job.plan, resume=resume))
+            with processes.agreed():
+                _check_shared(directory, processes)
+            _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
+    return load_run(directory.path, device=device, base=base)
+
+
+def _prepare(
+    tables: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    dev: Any,
+    dev_fraction: float,
+    only: Sequence[str],
+    overrides: Sequence[str],
+    base: str | Path | None,
+    processes: Processes,
+) -> _Job:
+    """Find all mistakes that can be found before weights load; the warnings are for the caller of `train`."""
     chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
-    directory = RunDirectory(Path(output))
     data = _read(tables, dev, dev_fraction, chosen)
     notes = [TableNote(table.source, len(table), table.checksum()) for table in data.train]
-    place = choose_device(device)
     found = find_base(chosen.model, None if base is None else Path(base))
-    start = _start(chosen, found)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
         dev=[table.checksum() for table in data.dev],
         base=found.checksum,
+        processes=processes.count,
     )
-    directory.check_free(plan, resume=resume)
-    if directory.is_complete:
-        tell(f"{directory.path} is finished already")
-        return load_run(directory.path, device=device, base=base)
-    tell(f"loading {chosen.model}")
-    compute_dtype = choose_dtype(chosen.training.precision, place)
+    return _Job(chosen, data, notes, found, _start(chosen, found), plan)
+
+
+def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
+    """Check that all processes are about the same training, and that it may be done in the folder."""
+    for index, other in enumerate(processes.all_values(plan)):
+        if different := plan.differences(other):
+            raise OutputError(
+                f"process {index} of {processes.count} has another {' and another '.join(different)} than process "
+                f"{processes.index}. Give all of them the same files."
+            )
+    if processes.is_first:
+        directory.check_free(plan, resume=resume)
+
+
+def _load(job: _Job, processes: Processes) -> _Learner:
+    """Load the model, encode the examples, and make the model trainable."""
+    chosen = job.recipe
+    compute_dtype = choose_dtype(chosen.training.precision, processes.device)
     whole = isinstance(chosen.method, FullMethod)
     precision: Precision = "fp32" if whole else _precision(compute_dtype)
-    model, tokenizer = load_model(found, precision=precision, device=place, base_bits=chosen.base_bits)
+    model, tokenizer = load_model(job.base, precision=precision, device=processes.device, base_bits=chosen.base_bits)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    examples = [example for table in data.train for example in training_examples(table, chosen)]
+    examples = [example for table in job.data.train for example in training_examples(table, chosen)]
     encoded = encode_examples(examples, chosen.columns, encoder)
     if encoded.shortened:
         warnings.warn(
             f"{encoded.shortened:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
             "the ends of their documents are not read.",
             PapertuneWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     for name, count in encoded.left_out.items():
         warnings.warn(
             f'column "{name}": {"1 keyword has" if count == 1 else f"{count:,} keywords have"} more tokens than '
             f"columns.{name}.max_keyword_tokens; not learnt.",
             PapertuneWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=start)
+    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start)
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
-    learnt, total = trainable_weights(model)
-    tell(
-        f"training {learnt:,} of {total:,} weights on {len(examples):,} examples, {place}, {_precision(compute_dtype)}"
-    )
+    return _Learner(model, tokenizer, encoded, examples, compute_dtype)
 
-    with directory.claimed(plan, resume=resume), telling_of_full_disk(directory.path):
+
+def _check_shared(directory: RunDirectory, processes: Processes) -> None:
+    """Check that a process on another machine sees the folder that the first one has made."""
+    if not directory.is_begun:
+        raise OutputError(
+            f"{directory.path}: process {processes.index} on {socket.gethostname()} does not see what the first "
+            "process has written there. Choose a folder that all machines share."
+        )
+
+
+def _train(
+    job: _Job,
+    learner: _Learner,
+    directory: RunDirectory,
+    processes: Processes,
+    learnt: int,
+    *,
+    resume: bool,
+    progress: Progress | None,
+) -> None:
+    """Train in a folder that is claimed; then the first process completes the run."""
+    with telling_of_full_disk(directory.path):
         begun = time.monotonic()
         result = fit(
-            model,
-            encoded.rows,
-            encoded.label_tokens,
-            chosen.training,
+            learner.model,
+            learner.encoded.rows,
+            learner.encoded.label_tokens,
+            job.recipe.training,
             directory.checkpoints,
-            compute_dtype=compute_dtype,
+            compute_dtype=learner.dtype,
             metrics_file=directory.metrics,
-            dev_score=DevScore(data.dev, chosen, tokenizer, compute_dtype) if data.dev else None,
+            dev_score=DevScore(job.data.dev, job.recipe, learner.tokenizer, learner.dtype) if job.data.dev else None,
             resume=resume,
             progress=progress,
+            processes=processes,
         )
         if result.stop_signal is not None:
             raise TrainingStopped(
@@ -145,26 +253,36 @@ def train(
                 "written. Add --resume to the same command to go on.",
                 result.stop_signal,
             )
-        adapted = isinstance(chosen.method, LoraMethod | PtuningV2Method)
-        folder = directory.adapter if adapted else directory.model
-        shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-        save_weights(model, folder, chosen.model, compute_dtype)
-        tokenizer.save_pretrained(directory.tokenizer)
-        if not adapted:
-            tokenizer.save_pretrained(folder)
         manifest = Manifest(
-            base_name=chosen.model,
-            base_checksum=found.checksum,
-            tables=notes,
-            label_counts=_count_labels(examples, chosen),
-            examples=len(examples),
+            base_name=job.recipe.model,
+            base_checksum=job.base.checksum,
+            tables=job.notes,
+            label_counts=_count_labels(learner.examples, job.recipe),
+            examples=len(learner.examples),
             steps=result.steps,
             seconds=round(time.monotonic() - begun, 1),
             trained_weights=learnt,
             dev_score=result.best_score,
         )
-        directory.finish(manifest, chosen)
-    return load_run(directory.path, device=device, base=base)
+    with processes.agreed(), telling_of_full_disk(directory.path):
+        if processes.is_first:
+            _write(learner, job.recipe, directory)
+            directory.finish(manifest, job.recipe)
+
+
+def _write(learner: _Learner, recipe: Recipe, directory: RunDirectory) -> None:
+    """Write what was learnt."""
+    adapted = isinstance(recipe.method, LoraMethod | PtuningV2Method)
+    folder = directory.adapter if adapted else directory.model
+    shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
+    save_weights(learner.model, folder, recipe.model, learner.dtype)
+    learner.tokenizer.save_pretrained(directory.tokenizer)
+    if not adapted:
+        learner.tokenizer.save_pretrained(folder)
+
+
+def _say_nothing(_: str) -> None:
+    pass
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
@@ -188,7 +306,7 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> _Data:
         findings = check_table(table, recipe, "train")
         problems += findings.problems
         for warning in findings.warnings:
-            warnings.warn(warning, PapertuneWarning, stacklevel=3)
+            warnings.warn(warning, PapertuneWarning, stacklevel=4)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
     learnt = {example.column for table in train_tables for example in training_examples(table, recipe)}

@@ -8,6 +8,10 @@ import typer
 from papertune.cli import options
 from papertune.cli.app import app
 from papertune.cli.progress import ProgressDisplay, duration
+from papertune.errors import PapertuneError, TrainingStopped
+
+# Exit codes of a process that leaves the message to another one: as a mistake has it, and where that one is gone.
+MISTAKE, LOST = 2, 1
 
 
 @app.command()
@@ -32,25 +36,41 @@ def train(
 ) -> None:
     """Fine-tune a model on tables; Ctrl-C or SIGTERM writes a checkpoint that --resume goes on from."""
     from papertune.api.train import train as run_training
+    from papertune.training import ProcessLost, launched_first
 
-    with ProgressDisplay("training", quiet=quiet) as progress:
-        run = run_training(
-            table,
-            recipe,
-            output,
-            dev=dev,
-            dev_fraction=dev_fraction,
-            only=only,
-            overrides=sets,
-            resume=resume,
-            device=device,
-            base=base,
-            tell=options.teller(quiet),
-            progress=progress,
-        )
-    manifest = run.manifest
-    score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
-    typer.echo(f"{output}: {manifest.steps:,} steps in {duration(manifest.seconds)}{score}")
+    try:
+        with ProgressDisplay("training", quiet=quiet or not launched_first()) as progress:
+            run = run_training(
+                table,
+                recipe,
+                output,
+                dev=dev,
+                dev_fraction=dev_fraction,
+                only=only,
+                overrides=sets,
+                resume=resume,
+                device=device,
+                base=base,
+                tell=options.teller(quiet),
+                progress=progress,
+            )
+    # All processes meet the same end; one message is enough.
+    except PapertuneError as error:
+        if launched_first():
+            raise
+        raise typer.Exit(MISTAKE) from error
+    except TrainingStopped as stopped:
+        if launched_first():
+            raise
+        raise typer.Exit(128 + stopped.signal) from stopped
+    except ProcessLost as lost:
+        if launched_first():
+            typer.echo(str(lost), err=True)
+        raise typer.Exit(LOST) from lost
+    if launched_first():
+        manifest = run.manifest
+        score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
+        typer.echo(f"{output}: {manifest.steps:,} steps in {duration(manifest.seconds)}{score}")
 
 
 @app.command()

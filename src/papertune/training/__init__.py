@@ -1,9 +1,10 @@
 """Training, on transformers' Trainer."""
 
-from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, tree_inputs
+from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import answer_loss
+from papertune.training.processes import Processes, ProcessLost, joined_processes, launched_first
 from papertune.training.rows import EncodedExamples, encode_examples, scores_label_set
 from papertune.training.trackers import check_trackers
 
@@ -12,6 +13,8 @@ __all__ = [
     "DevScore",
     "EncodedExamples",
     "FitResult",
+    "ProcessLost",
+    "Processes",
     "Progress",
     "Question",
     "TrainingRow",
@@ -20,6 +23,9 @@ __all__ = [
     "collate",
     "encode_examples",
     "fit",
+    "joined_processes",
+    "launched_first",
     "scores_label_set",
+    "split_batch",
     "tree_inputs",
 ]

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from papertune.training.checkpoints import checkpoint_path, mark_complete, remove_old
+from papertune.training.processes import Processes
 
 SCORE = "eval_score"
 
@@ -29,10 +30,23 @@ class Progress(Protocol):
 
 
 class StopRequest:
-    """Remembers that SIGTERM or Ctrl-C asked the training to stop, so that it can save a checkpoint first."""
+    """Remembers that SIGTERM or Ctrl-C asked the training to stop, so that it can save a checkpoint first.
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
+    Args:
+        processes: Those of the training.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._signal = 0
+        self._processes = processes
+
+    def agreed_signal(self) -> int | None:
+        """Give the signal that any process has got by now. All processes have to ask, and all get the same answer.
+
+        A launcher sends a signal to one process after the other, so that some are a step further when it comes.
+        """
+        self._signal = self._processes.largest(self._signal)
+        return self._signal or None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -43,7 +57,7 @@ class StopRequest:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def remember(number: int, _: FrameType | None) -> None:
-            self.signal = number
+            self._signal = number
             for each, handler in before.items():
                 signal.signal(each, handler)
 
@@ -73,7 +87,7 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a dev score beside each checkpoint; on a signal, for a checkpoint and the end."""
-        if self._stop.signal is not None:
+        if self._stop.agreed_signal() is not None:
             control.should_save = True
             control.should_training_stop = True
         else:
@@ -83,12 +97,13 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a dev score beside the checkpoint at the end of an epoch; on a signal, for the checkpoint alone."""
-        if self._stop.signal is not None:
+        stopped = self._stop.agreed_signal() is not None
+        if stopped:
             control.should_save = True
             control.should_training_stop = True
         # What on_step_end had written must not be written again: a kill would leave half of it, marked complete.
         control.should_save = control.should_save and state.global_step != self._saved_step
-        control.should_evaluate = control.should_save and self._has_dev and self._stop.signal is None
+        control.should_evaluate = control.should_save and self._has_dev and not stopped
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remember the last checkpoint."""
@@ -103,16 +118,19 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint complete, then removes old ones."""
+    """Marks a checkpoint complete when all processes have written their part, then removes old ones."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int, processes: Processes) -> None:
         self._folder = folder
         self._keep = keep
+        self._processes = processes
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark and tidy."""
-        mark_complete(checkpoint_path(self._folder, state.global_step))
-        remove_old(self._folder, self._keep, state.best_global_step)
+        self._processes.wait()
+        if self._processes.is_first:
+            mark_complete(checkpoint_path(self._folder, state.global_step))
+            remove_old(self._folder, self._keep, state.best_global_step)
 
 
 class MetricsCallback(TrainerCallback):  # type: ignore[misc]
@@ -142,7 +160,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         progress: The display.
-        rows_per_step: Rows in one optimizer step.
+        rows_per_step: Rows in one optimizer step, those of all processes.
     """
 
     def __init__(self, progress: Progress, rows_per_step: int) -> None:

@@ -3,18 +3,17 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers import ProgressCallback as BarCallback
 
 from papertune.config import TrainingSpec
-from papertune.encoding import LengthBatchSampler
 from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
 from papertune.models import AttentionMasks, answer_positions
 from papertune.training.batch import TrainingRow, collate, tree_inputs
@@ -29,6 +28,8 @@ from papertune.training.callbacks import (
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
 from papertune.training.loss import answer_loss
+from papertune.training.processes import Processes
+from papertune.training.shares import SharedBatchSampler
 
 # Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
@@ -63,8 +64,11 @@ def fit(
     dev_score: DevScore | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> FitResult:
     """Train a model; afterwards it has the best weights, or the last ones where no dev score chose.
+
+    Of several processes all have to call this, with the same arguments; each learns from its share of the rows.
 
     Args:
         model: A model with trainable weights, on its device.
@@ -76,42 +80,57 @@ def fit(
         metrics_file: JSON lines of losses and dev scores.
         dev_score: Scores the model on dev rows.
         resume: Go on from the last complete checkpoint, if there is one; else all checkpoints in the folder go.
-        progress: A display.
+        progress: A display; only the first process tells it.
+        processes: Those of the training; None: this one alone.
 
     Returns:
-        How it ended. After a signal a checkpoint has been written.
+        How it ended, the same in all processes. After a signal a checkpoint has been written.
     """
-    stop = StopRequest()
-    if not resume:
-        remove_all(folder)  # an older training's would count as newer ones than this one's first
-    remove_incomplete(folder)
-    checkpoints = complete_checkpoints(folder)
+    processes = processes or Processes()
+    stop = StopRequest(processes)
+    last = processes.first_value(lambda: _tidied(folder, resume=resume))
     trainer = _AnswerTrainer(
         model,
         _arguments(spec, folder, device=next(model.parameters()).device, dtype=compute_dtype),
         rows=rows,
         label_tokens=label_tokens,
         dev_score=dev_score,
+        processes=processes,
         callbacks=[
             FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),
-            CheckpointCallback(folder, spec.keep_checkpoints),
-            MetricsCallback(metrics_file),
-            *([ProgressCallback(progress, spec.micro_batch_size * spec.accumulation)] if progress else []),
+            CheckpointCallback(folder, spec.keep_checkpoints, processes),
         ],
     )
+    if processes.is_first:
+        trainer.add_callback(MetricsCallback(metrics_file))
+        if progress:
+            rows_per_step = spec.micro_batch_size * spec.accumulation * processes.count
+            trainer.add_callback(ProgressCallback(progress, rows_per_step))
+    if processes.count > 1:
+        torch.manual_seed(spec.seed + processes.index)  # or all would drop out the same of different rows
     # Its notes on remade optimizers and missing configs are for people who wrote the loop themselves.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), merged_products(model, compute_dtype):
-        trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
-    if stop.signal is None and dev_score is not None and trainer.state.best_global_step:
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    stop_signal = stop.agreed_signal()
+    if stop_signal is None and dev_score is not None and trainer.state.best_global_step:
         trainer.load_weights(checkpoint_path(folder, trainer.state.best_global_step))
     model.eval()
     return FitResult(
         steps=trainer.state.global_step,
         best_step=trainer.state.best_global_step,
         best_score=trainer.state.best_metric,
-        stop_signal=stop.signal,
+        stop_signal=stop_signal,
     )
+
+
+def _tidied(folder: Path, *, resume: bool) -> Path | None:
+    """Remove checkpoints that nothing can go on from, and give the last of the others."""
+    if not resume:
+        remove_all(folder)  # an older training's would count as newer ones than this one's first
+    remove_incomplete(folder)
+    checkpoints = complete_checkpoints(folder)
+    return checkpoints[-1] if checkpoints else None
 
 
 class _AnswerTrainer(Trainer):  # type: ignore[misc]
@@ -125,10 +144,10 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         rows: Sequence[TrainingRow],
         label_tokens: Sequence[Sequence[int]],
         dev_score: DevScore | None,
+        processes: Processes,
         callbacks: list[Any],
     ) -> None:
-        # Padding is never seen by a real token and never a target, so any id will do.
-        super().__init__(model, args, train_dataset=rows, data_collator=partial(collate, pad_id=0), callbacks=callbacks)
+        super().__init__(model, args, train_dataset=rows, data_collator=self._collate, callbacks=callbacks)
         self.remove_callback(PrinterCallback)
         self.remove_callback(BarCallback)
         # compute_loss divides by the examples of the whole optimizer step; the second name is that of older versions.
@@ -136,19 +155,39 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self._label_tokens = [torch.tensor(tokens, device=args.device) for tokens in label_tokens]
         self._lengths = list(map(len, rows))
         self._dev_score = dev_score
+        self._processes = processes
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batch by length."""
-        sampler = LengthBatchSampler(self._lengths, self.args.train_batch_size, self.args.seed)
+        """Batch by length, and take this process's share."""
+        sampler = SharedBatchSampler(
+            self._lengths,
+            self.args.train_batch_size,
+            self.args.seed,
+            accumulation=self.args.gradient_accumulation_steps,
+            index=self._processes.index,
+            count=self._processes.count,
+        )
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=sampler,
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        # Told that it is alone: accelerate's own way to share batches out repeats rows to make up the last ones, and
+        # hides our sampler from the trainer, which then cannot tell it the epoch.
+        return prepare_data_loader(  # type: ignore[no-any-return]
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def _collate(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
+        # Padding is never seen by a real token and never a target, so any id will do.
+        if rows:
+            return collate(rows, pad_id=0)
+        # Nothing is left for this process, but the others wait for its gradients: some row, counted as none.
+        batch = collate([min(self.train_dataset, key=len)], pad_id=0)
+        return batch | {name: torch.zeros_like(batch[name]) for name in ("weights", "examples")}
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
         examples = torch.stack([batch["examples"] for batch in batch_samples]).sum().to(device)
@@ -174,8 +213,10 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the dev rows."""
         assert self._dev_score is not None
+        dev_score = self._dev_score
         self.model.eval()
-        metrics = {f"eval_{name}": value for name, value in self._dev_score(self.model).items()}
+        scores = self._processes.first_value(lambda: dict(dev_score(self.model)))
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
         assert SCORE in metrics
         self.log(metrics)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -225,6 +266,8 @@ def _arguments(spec: TrainingSpec, folder: Path, *, device: torch.device, dtype:
         remove_unused_columns=False,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
+        ddp_find_unused_parameters=False,  # each pass uses all that is trained
+        ddp_broadcast_buffers=False,  # they never change
     )
 
 

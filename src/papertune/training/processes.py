@@ -1,0 +1,162 @@
+"""The processes of one training, as `torchrun` or `accelerate launch` start them.
+
+Each process has its own copy of the model and its own rows; only the first one writes, tells and decides. Decisions
+travel over a group of their own on the CPU (gloo): a GPU is never waited for, and waiting has no time limit that a long
+dev score could run into.
+"""
+
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from papertune.errors import ModelError, PapertuneError, PapertuneWarning
+from papertune.models import choose_device
+
+T = TypeVar("T")
+
+# A process that is gone is noticed at once, by its closed connection. This is for one that hangs.
+_LONGEST_WAIT = timedelta(days=1)
+
+
+class ProcessLost(Exception):
+    """Another process of the training has ended before its time; what was wrong is told there."""
+
+
+class Processes:
+    """All processes of a training as one of them sees them; by default it is alone.
+
+    Args:
+        index: Which one this is, from 0.
+        count: How many there are.
+        device: What this one computes on.
+        group: Connects them.
+
+    Attributes:
+        index: Which one this is.
+        count: How many there are.
+        device: What this one computes on, for example "cuda:1".
+        is_first: Whether this is the one that writes.
+    """
+
+    def __init__(self, index: int = 0, count: int = 1, device: str = "cpu", group: Any = None) -> None:
+        self.index = index
+        self.count = count
+        self.device = device
+        self.is_first = index == 0
+        self._group = group
+
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        if self.count > 1:
+            dist.barrier(self._group)
+
+    def largest(self, number: int) -> int:
+        """Give the largest of the numbers that the processes bring."""
+        return max(self.all_values(number))
+
+    def all_values(self, value: T) -> list[T]:
+        """Give what each process brings, by its index."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value, self._group)
+        return values
+
+    def first_value(self, make: Callable[[], T], *, together: bool = False) -> T:
+        """Give what the first process makes to all of them.
+
+        Args:
+            make: Called in the first process; the others wait.
+            together: Call it in all processes, because it needs all of them; still the first one's value counts.
+        """
+        made = [make() if self.is_first or together else None]
+        if self.count > 1:
+            dist.broadcast_object_list(made, src=0, group=self._group)
+        return made[0]  # type: ignore[return-value]
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Let a mistake that one process meets in here end them all, with that one's message.
+
+        Raises:
+            PapertuneError: What this process, or else the first other one, has met.
+        """
+        mistake: PapertuneError | None = None
+        try:
+            yield
+        except PapertuneError as error:
+            mistake = error
+        for index, other in enumerate(self.all_values(mistake)):
+            if mistake is None and other is not None:
+                mistake = other if index == 0 else type(other)(f"process {index} of {self.count}: {other}")
+        if mistake is not None:
+            raise mistake
+
+
+def launched_first() -> bool:
+    """Tell whether this process is the first of those that a launcher has started, or the only one."""
+    return int(os.environ.get("RANK") or 0) == 0
+
+
+@contextmanager
+def joined_processes(device: str | None) -> Iterator[Processes]:
+    """Join the processes that a launcher has started, while this is open; without a launcher there is one process.
+
+    In all but the first one our warnings are not shown.
+
+    Args:
+        device: "cpu", "cuda", ...; None: a GPU if there is one. Of several processes on a machine each gets its own.
+
+    Raises:
+        ModelError: If the device is not there, or is one that several processes would have to share.
+        ProcessLost: If another process has ended meanwhile.
+    """
+    from accelerate.state import AcceleratorState, PartialState
+
+    place = choose_device(device)
+    was_joined = dist.is_initialized()
+    state = PartialState(cpu=place == "cpu")
+    count: int = state.num_processes
+    try:
+        if count == 1:
+            yield Processes(device=place)
+            return
+        if ":" in place:
+            raise ModelError(
+                f"--device {device} is one GPU, and {count} processes train. Write --device cuda: each takes its own."
+            )
+        if place == "cuda":
+            place = choose_device(f"cuda:{state.local_process_index}")
+        group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+        with warnings.catch_warnings():
+            if state.process_index > 0:
+                warnings.simplefilter("ignore", PapertuneWarning)
+            try:
+                yield Processes(state.process_index, count, place, group)
+            except RuntimeError as error:
+                if not _is_of_lost_process(error):
+                    raise
+                raise ProcessLost(
+                    f"stopped: another of the {count} processes has ended (noticed by process {state.process_index} "
+                    f"on {socket.gethostname()}). What was wrong is told there. --resume goes on from the last "
+                    "checkpoint."
+                ) from error
+    finally:
+        if not was_joined and dist.is_initialized():
+            dist.destroy_process_group()
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _is_of_lost_process(error: RuntimeError) -> bool:
+    """Whether a collective operation has failed because the other side is gone: gloo says it in words only."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    text = str(error)
+    return "gloo" in text and any(words in text for words in ("Connection closed", "Connection reset", "Broken pipe"))

@@ -1,0 +1,64 @@
+"""Which rows each of several processes learns from.
+
+Together they do the optimizer steps of one process that accumulates as many times more: the batches of an epoch are
+the same, in the same order, and each step takes the next `accumulation` x processes of them. Inside a step their order
+is free, since gradients are summed. So they are sorted by size and dealt out back and forth, which gives each process
+about as much to do, and in each pass batches of like size:
+
+    step of 6 batches, 2 processes, sizes    process 0:  9  6  4
+                                             process 1:  8  7  3
+"""
+
+from collections.abc import Iterator, Sequence
+
+from papertune.encoding import LengthBatchSampler
+
+
+class SharedBatchSampler:
+    """A batch sampler for the DataLoader of one process: its share of the batches of `LengthBatchSampler`.
+
+    At the end of an epoch batches may be missing; who gets none gets an empty one, so that all take the same number of
+    passes.
+
+    Args:
+        lengths: Length of each row in tokens.
+        batch_size: Rows in a batch of one process.
+        seed: Of the order.
+        accumulation: Batches of each process in an optimizer step.
+        index: Which process this is, from 0.
+        count: How many processes there are.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, *, accumulation: int, index: int, count: int
+    ) -> None:
+        self._lengths = lengths
+        self._batches = LengthBatchSampler(lengths, batch_size, seed)
+        self._step = accumulation * count
+        self._index = index
+        self._count = count
+        self.batch_size = batch_size
+        self.drop_last = False
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch, counted from 0."""
+        self._batches.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = list(self._batches)
+        for start in range(0, len(batches), self._step):
+            yield from self._share(batches[start : start + self._step])
+
+    def __len__(self) -> int:
+        return -(-len(self._batches) // self._count)
+
+    def _share(self, step: list[list[int]]) -> Iterator[list[int]]:
+        if self._count > 1:  # alone, a process keeps the order
+            step = sorted(step, key=self._size, reverse=True)
+        for number, start in enumerate(range(0, len(step), self._count)):
+            dealt = step[start : start + self._count]
+            place = self._index if number % 2 == 0 else self._count - 1 - self._index
+            yield dealt[place] if place < len(dealt) else []
+
+    def _size(self, batch: list[int]) -> int:
+        return len(batch) * max(self._lengths[row] for row in batch)
