@@ -10,7 +10,16 @@ from papertune.encoding import PromptEncoder
 from papertune.errors import RecipeError
 from papertune.models import AttentionMasks, answer_positions
 from papertune.tasks import Example, Prompt
-from papertune.training import VOCABULARY, Question, TrainingRow, answer_loss, collate, encode_examples, tree_inputs
+from papertune.training import (
+    VOCABULARY,
+    Question,
+    TrainingRow,
+    answer_loss,
+    collate,
+    encode_examples,
+    split_batch,
+    tree_inputs,
+)
 
 LABEL_TOKENS = [[20, 30], [40, 50, 60]]
 token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
@@ -49,7 +58,10 @@ def slow_loss_of(model, prompt, row):
 
 
 def fast_loss(model, rows):
-    batch = collate(rows, pad_id=0)
+    return batch_loss(model, collate(rows, pad_id=0))
+
+
+def batch_loss(model, batch):
     with answer_positions(model, batch["rows"], batch["columns"]):
         logits = model(input_ids=batch["input_ids"], **tree_inputs(AttentionMasks(model), batch)).logits
     tokens = [torch.tensor(tokens) for tokens in LABEL_TOKENS]
@@ -85,6 +97,20 @@ def test_gradients_are_those_of_the_examples(own_tiny_model):
         )
 
 
+@given(st.lists(training_rows, min_size=1, max_size=6), st.integers(1, 40))
+def test_a_batch_is_the_sum_of_its_parts(tiny_model, rows, max_tokens):
+    batch = collate(rows, pad_id=0)
+    parts = split_batch(batch, max_tokens)
+    with torch.no_grad():
+        losses = [batch_loss(tiny_model, part) for part in parts]
+        whole = batch_loss(tiny_model, batch)
+    torch.testing.assert_close(sum(losses), whole, rtol=1e-5, atol=1e-5)
+    assert sorted(n for part in parts for n in part["lengths"].tolist()) == sorted(map(len, rows))
+    for part in parts:
+        assert part["input_ids"].shape[1] == max(part["lengths"])
+        assert len(part["lengths"]) == 1 or part["input_ids"].numel() <= max_tokens
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("layers", [["sliding_attention"] * 2, ["sliding_attention", "full_attention"]])
 def test_trees_in_layers_that_see_a_few_tokens_back(layers, attention):
@@ -106,6 +132,7 @@ def test_collate_by_hand():
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=99).items()}
     assert batch == {
         "input_ids": [[1, 2, 3, 99], [4, 5, 6, 9]],
+        "lengths": [3, 4],
         "rows": [0, 0, 1],
         "columns": [1, 2, 3],
         "targets": [3, 8, 1],

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from papertune.encoding import pad_right
+from papertune.encoding import pad_right, sorted_token_batches
 from papertune.models import AttentionMasks
 
 # Stands in `label_set` for "the whole vocabulary".
@@ -110,6 +110,7 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
 
     Returns:
         input_ids: int64, shape (batch, seq), filled up at the right.
+        lengths: Real tokens of each row, int64, shape (batch,).
         rows, columns: Where logits are wanted, int64, shape (positions,).
         targets, label_sets: As in `Question`, int64, shape (positions,).
         weights: Weight of the example over the length of its answers, float32, shape (positions,).
@@ -122,6 +123,7 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
     wanted = [(number, *position) for number, row in enumerate(rows) for position in _wanted(row)]
     batch = {
         "input_ids": pad_right([row.ids for row in rows], pad_id),
+        "lengths": torch.tensor(list(map(len, rows))),
         "rows": torch.tensor([number for number, *_ in wanted]),
         "columns": torch.tensor([place for _, place, _, _ in wanted]),
         "targets": torch.tensor([target for _, _, target, _ in wanted]),
@@ -131,6 +133,40 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
     }
     spans = [list(_spans(row)) for row in rows]
     return batch | _tree(spans, batch["input_ids"].shape[1]) if any(s.hidden for each in spans for s in each) else batch
+
+
+def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, Tensor]]:
+    """Cut a batch into parts that go through the model one after the other; their losses and gradients add up.
+
+    Args:
+        batch: From `collate`.
+        max_tokens: Padded tokens of a part; a longer row is a part of its own.
+
+    Returns:
+        The parts, longest rows first, each as from `collate` but for `examples`, which stays with the whole.
+    """
+    lengths = batch["lengths"].tolist()
+    parts = sorted_token_batches(lengths, max_tokens, max_rows=len(lengths))
+    if len(parts) == 1:
+        return [{name: tensor for name, tensor in batch.items() if name != "examples"}]
+    device = batch["input_ids"].device
+    split: list[dict[str, Tensor]] = []
+    for part in parts:
+        members = torch.tensor(part, device=device)
+        width = int(batch["lengths"][members[0]])
+        here = batch["rows"][:, None] == members  # (positions, rows of the part)
+        wanted = here.any(dim=1)
+        cut = {
+            "input_ids": batch["input_ids"][members, :width],
+            "lengths": batch["lengths"][members],
+            "rows": here[wanted].int().argmax(dim=1),
+            **{name: batch[name][wanted] for name in ("columns", "targets", "label_sets", "weights")},
+        }
+        if "visible" in batch:
+            cut["places"] = batch["places"][members, :width]
+            cut["visible"] = batch["visible"][members, :width, :width]
+        split.append(cut)
+    return split
 
 
 def tree_inputs(masks: AttentionMasks, batch: Mapping[str, Tensor], virtual: int = 0) -> dict[str, Any]:
