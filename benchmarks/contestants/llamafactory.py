@@ -1,0 +1,88 @@
+"""LLaMA-Factory; made for llamafactory 0.9.5. Its own environment: pip install llamafactory torch.
+
+It loads, encodes and trains in one call, so the time counted is the one that its trainer tells (train_runtime). It
+takes text, not token ids: the prompts with the chat template's tokens written out, in its template "empty". The loss is
+on answers.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from contestants.protocol import Work, serve
+
+
+class LlamaFactory(Work):
+    """Trains a fresh adapter in each round."""
+
+    packages = ("llamafactory", "torch", "transformers", "peft", "trl")
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._temporary = tempfile.TemporaryDirectory()
+        folder = Path(self._temporary.name)
+        os.environ["HF_DATASETS_CACHE"] = str(folder / "cache")
+        os.environ.setdefault("DISABLE_VERSION_CHECK", "1")
+        # Loads most of what a round needs.
+        import llamafactory.train.tuner  # noqa: F401
+        import torch
+
+        torch.set_num_threads(job["threads"])
+        self._job = job
+        rows = [{"instruction": row["prompt"], "input": "", "output": row["answer"]} for row in job["texts"]]
+        (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+        (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}), encoding="utf-8")
+        model = Path(job["model"])
+        if str(model) != job["tokenizer"]:  # it looks for both in one folder
+            joined = folder / "model"
+            joined.mkdir()
+            for file in (*model.iterdir(), *Path(job["tokenizer"]).iterdir()):
+                (joined / file.name).unlink(missing_ok=True)
+                (joined / file.name).symlink_to(file.resolve())
+            model = joined
+        self._settings = {
+            "stage": "sft",
+            "do_train": True,
+            "model_name_or_path": str(model),
+            "dataset": "rows",
+            "dataset_dir": str(folder),
+            "template": "empty",
+            "cutoff_len": 8192,
+            "finetuning_type": "lora",
+            "lora_rank": job["rank"],
+            "lora_alpha": job["alpha"],
+            "lora_target": "all",
+            "output_dir": job["folder"],
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": job["batch_size"],
+            "gradient_accumulation_steps": 1,
+            "learning_rate": job["learning_rate"],
+            "lr_scheduler_type": job["schedule"],
+            "warmup_steps": job["warmup_steps"],
+            "seed": job["seed"],
+            "bf16": job["dtype"] == "bfloat16",
+            "fp16": job["dtype"] == "float16",
+            "disable_gradient_checkpointing": True,
+            "disable_shuffling": True,
+            "save_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+            "use_cpu": job["device"] == "cpu",
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Do all that its command does; what is counted is what its trainer counts."""
+        from llamafactory.train.tuner import run_exp
+
+        run_exp(dict(self._settings))
+        told = json.loads((Path(self._job["folder"]) / "train_results.json").read_text("utf-8"))
+        return {"seconds": told["train_runtime"], "loss": told["train_loss"]}
+
+    def finish(self) -> dict[str, Any]:
+        """Say where it has saved the adapter."""
+        return {"adapter": self._job["folder"]}
+
+
+if __name__ == "__main__":
+    serve(LlamaFactory)

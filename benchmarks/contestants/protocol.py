@@ -1,0 +1,171 @@
+"""What a contestant and the benchmark say to each other, on the contestant's side. The standard library only.
+
+A contestant is a process of its own, so that its memory is its own and its packages may be others. The first line on
+its standard input is the job, as JSON; it loads what it needs and answers one line. Each further line asks for a round:
+
+    in   {"model": "...", "threads": 2, ...}
+    out  {"ready": true, "load_s": 3.1, "loaded_bytes": ..., "versions": {"torch": "2.13.0"}}
+    in   round
+    out  {"seconds": 12.3, "peak_bytes": ..., "labels": ["1", "0", ...]}
+
+A failure is a line {"error": "..."}, and the process ends. Between two rounds it waits, and the others have the
+machine. What libraries print goes to standard error.
+"""
+
+import contextlib
+import ctypes
+import ctypes.util
+import gc
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+class Work:
+    """What a contestant does; a subclass loads in its constructor, which takes the job.
+
+    Attributes:
+        packages: Whose versions are told.
+    """
+
+    packages: tuple[str, ...] = ("torch", "transformers")
+
+    def prepare(self) -> None:
+        """Do what belongs to a round but is not counted."""
+
+    def run(self) -> dict[str, Any]:
+        """Do one round, and give what came of it."""
+        raise NotImplementedError
+
+    def finish(self) -> dict[str, Any]:
+        """Give what is found out after a round and is not counted."""
+        return {}
+
+
+class NotMeasured(Exception):
+    """This contestant cannot do this job here; the message says why."""
+
+
+def serve(load: Callable[[dict[str, Any]], Work]) -> None:
+    """Read the job, load, and do the rounds that are asked for, until standard input ends.
+
+    Args:
+        load: Makes the work of a job. Not counted in any round.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    try:
+        begun = time.perf_counter()
+        job = json.loads(sys.stdin.readline())
+        work = load(job)
+        answer(
+            {
+                "ready": True,
+                "load_s": round(time.perf_counter() - begun, 2),
+                "loaded_bytes": memory("VmRSS"),
+                "versions": versions(work.packages),
+            }
+        )
+        for _ in sys.stdin:
+            work.prepare()
+            gc.collect()
+            synchronize()
+            begun = time.perf_counter()
+            result = work.run()
+            synchronize()
+            seconds = time.perf_counter() - begun
+            answer({"seconds": seconds, "peak_bytes": peak_bytes(), **result, **work.finish()})
+            give_memory_back()
+    except NotMeasured as reason:
+        answer({"error": str(reason)})
+    except Exception as error:
+        traceback.print_exc()
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        answer({"error": f"{type(error).__name__}: {first}"[:300]})
+    answers.close()
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Give the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def synchronize() -> None:
+    """Wait for a GPU, if this process uses one."""
+    cuda = _cuda()
+    if cuda is not None:
+        cuda.synchronize()
+
+
+def peak_bytes() -> int:
+    """Give the highest memory so far: allocated on the GPU if one is used, else resident in this process's tree."""
+    cuda = _cuda()
+    return memory("VmHWM") if cuda is None else cuda.max_memory_allocated()
+
+
+def memory(field: str) -> int:
+    """Give a field of /proc/PID/status, summed over this process and its children, in bytes.
+
+    The peaks of several processes need not have been at one moment: their sum is the most that it can have been.
+    """
+    if not Path("/proc/self/status").exists():  # not Linux: the peak is all that is known
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return sum(_status_bytes(pid, field) for pid in _tree(os.getpid()))
+
+
+def give_memory_back() -> None:
+    """Let the system have what is free, so that a contestant that waits holds no more than it needs."""
+    gc.collect()
+    cuda = _cuda()
+    if cuda is not None:
+        cuda.empty_cache()
+    name = ctypes.util.find_library("c") if sys.platform == "linux" else None
+    trim = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
+    if trim is not None:
+        trim(0)
+
+
+def _cuda() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
+
+
+def _tree(root: int) -> list[int]:
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text(errors="replace")
+            except OSError:  # it has just ended
+                continue
+            parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)

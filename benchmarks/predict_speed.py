@@ -1,0 +1,272 @@
+"""Label prediction: the tutorial's way, batches, papertune and other tools, in turns on the same rows and weights.
+
+    python benchmarks/predict_speed.py --run RUN                            all rows of papers_dev.csv, three rounds
+    python benchmarks/predict_speed.py --run RUN --contestant vllm=PYTHON   vLLM too, from an environment that has it
+    python benchmarks/predict_speed.py --rows 24 --table examples/papers.csv
+    python benchmarks/predict_speed.py --run RUN --columns label,Keywords   one column, the other, both at once
+
+Without --run, a run of medical-papers is made in a few steps: fast enough to measure with, and its labels mean nothing.
+
+Each contestant is a process of its own, which has loaded before the first round; contest.py has the turns. They get the
+same token ids, but papertune gets the table: reading its cells, encoding the prompts and writing the column are counted
+for papertune alone. Rates are medians of the rounds, with the range. Memory is the resident memory of the contestant's
+process at its peak, loading included; on a GPU, what PyTorch had allocated.
+
+The share of the ceiling counts the work that a label needs, whatever a contestant does: 2 operations for each weight
+and token but for the embedding, and the output layer at one position. The ceiling is measured in the same rounds, as
+torch.mm of the model's own shapes (contestants/products.py) in the dtype of that contestant. One line of JSON last.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from papertune.config import LabelColumn, Recipe
+from papertune.encoding import PromptEncoder
+from papertune.errors import PapertuneError
+from papertune.models import choose_device
+from papertune.tables import Table, write_table
+from papertune.tasks import read_label
+
+from columns_speed import compare_columns  # isort: skip - beside this file
+from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
+from material import (  # isort: skip
+    PRECISIONS,
+    Weights,
+    add_options,
+    add_run_options,
+    auto_dtype,
+    evenly_over_lengths,
+    prepared_run,
+    prompts_of,
+    table_rows,
+)
+from tables import described_ceilings, gigabytes, rates, show  # isort: skip
+
+TOOLS = {"vllm": "contestants.vllm"}
+TOOLS_WORK = {"vllm": "one decoding step, label tokens only, shared prefixes cached"}
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_options(parser, rows=None, table="papers_dev.csv")
+    add_run_options(parser)
+    parser.add_argument("--columns", help="NAME,NAME: time papertune on each column alone and on both together")
+    parser.add_argument("--precision", default="auto", help="of --columns")
+    parser.add_argument("--force", action="store_true", help="measure bf16 where the processor is slow at it")
+    arguments = parser.parse_args()
+    try:
+        result = compare_columns(arguments) if arguments.columns else compare_ways(arguments)
+    except PapertuneError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(json.dumps(result))
+
+
+def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure the ways of filling in a label column, and print the table."""
+    device = choose_device(arguments.device)
+    with prepared_run(arguments, ["label"]) as (run, weights, tokenizer), tempfile.TemporaryDirectory() as folder:
+        column = next((name for name, each in run.recipe.columns.items() if isinstance(each, LabelColumn)), None)
+        if column is None:
+            raise SystemExit(f"error: {weights.run} has no label column.")
+        table = table_rows(arguments, "papers_dev.csv")
+        lengths = [len(ids) for ids in prompts_of(table, run.recipe, tokenizer, column)]
+        rows = table.take(evenly_over_lengths(lengths, arguments.rows))
+        path = Path(folder) / "rows.csv"
+        write_table(rows.frame, path)
+        prompts = prompts_of(rows, run.recipe, tokenizer, column)
+        contestants = label_contestants(arguments, run.recipe, weights, tokenizer, column, path, device)
+        products = ceiling(weights.shapes, contestants, device)
+        common = {"device": device, "prompts": prompts}
+        entered = [*contestants, products]
+        compete(entered, common, rounds=arguments.rounds, threads=arguments.threads, timeout_s=arguments.timeout)
+        tokens = sum(map(len, prompts))
+        operations = 2.0 * weights.multiplied * tokens + 2.0 * weights.head * len(rows)
+        truth = known_labels(rows, run.recipe, column)
+    ceilings = best_ceilings(products)
+    result: dict[str, Any] = {
+        "benchmark": "predict_speed",
+        "machine": machine(arguments.threads, device),
+        "run": str(arguments.run or f"made here in {arguments.steps} steps"),
+        "rows": len(rows),
+        "prompt_tokens": tokens,
+        "rounds": arguments.rounds,
+        "operations_a_row": operations / len(rows),
+        "ceilings": ceilings,
+        "contestants": {},
+    }
+    reference = next(each for each in contestants if each.name == "papertune fp32")
+    expected = labels_of(reference, column) if reference.is_measured else None
+    for each in contestants:
+        result["contestants"][each.name] = measured(
+            each, column, len(rows), tokens, operations, ceilings, expected, truth
+        )
+    base = result["contestants"]["tutorial"]
+    for told in result["contestants"].values():
+        if "rows_per_s" in told and "rows_per_s" in base:
+            told["times_tutorial"] = round(told["rows_per_s"]["median"] / base["rows_per_s"]["median"], 3)
+    print_ways(result, arguments.output)
+    return result
+
+
+def label_contestants(
+    arguments: argparse.Namespace,
+    recipe: Recipe,
+    weights: Weights,
+    tokenizer: Any,
+    column: str,
+    table: Path,
+    device: str,
+) -> list[Contestant]:
+    """List the contestants, those included that are not measured here."""
+    spec = recipe.columns[column]
+    assert isinstance(spec, LabelColumn)
+    ids = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat).label_ids(spec.labels)
+    label_ids = dict(zip(spec.labels, ids, strict=True))
+    steps = max(map(len, ids)) + 1
+    dtype = auto_dtype(device)
+    generating = {
+        "label_ids": label_ids,
+        "max_new_tokens": steps,
+        "precision": PRECISIONS[dtype],
+        "dtype": dtype,
+    }
+    unmerged = {**generating, "model": weights.base, "adapter": str(weights.adapter)}
+    merged = {**generating, "model": str(weights.merged), "adapter": None}
+    found = [
+        Contestant(
+            "tutorial",
+            "contestants.generate",
+            {**unmerged, "batch_size": 1, "temperature": 0.01},
+            f"row by row, {steps} decoding steps, sampling, full vocabulary, LoRA unmerged",
+        ),
+        Contestant(
+            "batched generate",
+            "contestants.generate",
+            {**merged, "batch_size": 8, "temperature": None},
+            f"8 rows left-padded, {steps} decoding steps, greedy, full vocabulary",
+        ),
+    ]
+    for precision in ("fp32", "bf16", "int8"):
+        job = {
+            "run": str(weights.run),
+            "base": None if arguments.base is None else str(arguments.base),
+            "table": str(table),
+            "columns": [column],
+            "precision": precision,
+            "dtype": DTYPES[precision],
+            "overrides": [],
+        }
+        each = Contestant(f"papertune {precision}", "contestants.papertune", job, "one pass, scores of the labels")
+        if precision == "bf16" and dtype != "bfloat16" and not arguments.force:
+            each.reason = "this processor is slow at bfloat16; --force measures it all the same"
+        found.append(each)
+    for each in foreign(arguments.contestant, TOOLS, TOOLS_WORK):
+        each.job = merged
+        found.append(each)
+    return chosen(found, arguments.only, always=("papertune fp32",))
+
+
+def known_labels(rows: Table, recipe: Recipe, column: str) -> list[str | None] | None:
+    """Give the table's own labels, if it has them."""
+    if column not in rows.columns:
+        return None
+    spec = recipe.columns[column]
+    assert isinstance(spec, LabelColumn)
+    return [read_label(cell, spec.labels) for cell in rows.column(column)]
+
+
+def labels_of(contestant: Contestant, column: str) -> list[str | None]:
+    """Give the labels of the last round."""
+    last = contestant.rounds[-1]
+    labels: list[str | None] = last["cells"][column] if "cells" in last else last["labels"]
+    return labels
+
+
+def measured(
+    contestant: Contestant,
+    column: str,
+    rows: int,
+    tokens: int,
+    operations: float,
+    ceilings: dict[str, Any],
+    expected: Sequence[str | None] | None,
+    truth: Sequence[str | None] | None,
+) -> dict[str, Any]:
+    """Put together what is known of a contestant.
+
+    Args:
+        contestant: After its rounds.
+        column: The label column.
+        rows: Rows of a round.
+        tokens: Prompt tokens of a round.
+        operations: That a round needs.
+        ceilings: Operations a second, by dtype.
+        expected: The labels of the reference in float32.
+        truth: The table's own labels; None where a cell has none.
+    """
+    if not contestant.is_measured:
+        return {"not_measured": contestant.reason or "no round was done"}
+    labels = labels_of(contestant, column)
+    dtype = contestant.job["dtype"]
+    top = ceilings.get(dtype)
+    told: dict[str, Any] = {
+        "work": contestant.work,
+        "dtype": dtype,
+        "rows_per_s": contestant.rates(rows),
+        "tokens_per_s": contestant.rates(tokens)["median"],
+        "seconds": contestant.seconds,
+        "load_s": contestant.ready["load_s"],
+        "peak_bytes": contestant.peak_bytes,
+        "loaded_bytes": contestant.ready["loaded_bytes"],
+        "versions": contestant.ready["versions"],
+        "unreadable": labels.count(None),
+    }
+    if isinstance(top, float):
+        told["share_of_ceiling"] = contestant.rates(operations)["median"] / top
+    if expected is not None:
+        told["agreement"] = sum(a == b for a, b in zip(labels, expected, strict=True)) / rows
+    if truth is not None and any(label is not None for label in truth):
+        pairs = [(said, label) for said, label in zip(labels, truth, strict=True) if label is not None]
+        told["accuracy"] = sum(said == label for said, label in pairs) / len(pairs)
+    return told
+
+
+def print_ways(result: dict[str, Any], output: Path | None) -> None:
+    """Print the table, and write it."""
+    lines = []
+    for name, told in result["contestants"].items():
+        if "not_measured" in told:
+            lines.append([name, f"not measured: {told['not_measured']}"])
+            continue
+        lines.append(
+            [
+                name,
+                rates(told["rows_per_s"]),
+                f"{told['tokens_per_s']:.0f}",
+                f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
+                f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
+                gigabytes(told["peak_bytes"]),
+                f"{told['agreement']:.1%}" if "agreement" in told else "",
+                f"{told['accuracy']:.1%}" if "accuracy" in told else "",
+                told["work"] + (f"; {told['unreadable']} answers are no label" if told["unreadable"] else ""),
+            ]
+        )
+    head = ["way", "rows/s (range)", "tokens/s", "x tutorial", "of ceiling", "peak GB"]
+    head += ["as fp32", "accuracy", "work"]
+    notes = [
+        f"{result['rows']} rows, {result['prompt_tokens'] / result['rows']:.0f} prompt tokens each, "
+        f"{result['operations_a_row'] / 1e9:.1f} GFLOP a row (2 x weights x tokens, output layer once); "
+        f"medians of {result['rounds']} rounds in turns; run: {result['run']}",
+        "ceilings, Gop/s of matrix products: " + described_ceilings(result["ceilings"]),
+    ]
+    show("Prediction", head, lines, notes, result["machine"], output)
+
+
+if __name__ == "__main__":
+    main()
