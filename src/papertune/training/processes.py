@@ -122,7 +122,7 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
 
     place = choose_device(device)
     was_joined = dist.is_initialized()
-    state = PartialState(cpu=place == "cpu")
+    state = PartialState(cpu=place.startswith("cpu"))
     count: int = state.num_processes
     try:
         if count == 1:
@@ -130,7 +130,8 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
             return
         if ":" in place:
             raise ModelError(
-                f"--device {device} is one GPU, and {count} processes train. Write --device cuda: each takes its own."
+                f"--device {device} is one device, and {count} processes train. Write it without the number: each "
+                "takes its own."
             )
         if place == "cuda":
             place = choose_device(f"cuda:{state.local_process_index}")

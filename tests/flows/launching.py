@@ -1,0 +1,59 @@
+"""Commands in several processes that belong together, as a launcher starts them."""
+
+import os
+import socket
+from functools import partial
+from typing import Any
+
+from processes import Command, Patch
+
+
+class Launch:
+    """One `papertune` command in several processes.
+
+    Args:
+        arguments: Of the command line.
+        count: How many processes.
+        patches: Called first in all of them.
+        of_one: More of these for single processes, by their index.
+
+    Attributes:
+        commands: The processes.
+        printed: What each has printed, once all are at their end.
+    """
+
+    def __init__(
+        self, arguments: list[Any], *patches: Patch, count: int = 2, of_one: dict[int, list[Patch]] | None = None
+    ) -> None:
+        port = free_port()
+        self.printed: list[str] = []
+        self.commands = [
+            Command(arguments, partial(become, index, count, port), *patches, *(of_one or {}).get(index, []))
+            for index in range(count)
+        ]
+
+    def end(self) -> list[int]:
+        """Wait for all processes; give their exit codes."""
+        codes = [command.end() for command in self.commands]
+        self.printed = [command.printed for command in self.commands]
+        return codes
+
+
+def become(index: int, count: int, port: int) -> None:
+    """Make this process one of several, with the variables that torchrun sets."""
+    os.environ |= {
+        "RANK": str(index),
+        "LOCAL_RANK": str(index),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
