@@ -12,9 +12,10 @@ from papertune.config import PtuningV2Method, Recipe
 from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells
-from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.plan import Plan
-from papertune.inference.predictor import Predictor, Value
+from papertune.inference.predict import Predicted, Tick, predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.inference.values import ColumnValues
 from papertune.models import Base, Precision, find_base
 from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
@@ -127,8 +128,7 @@ class Run:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
         check_output(path, overwrite=overwrite or going_on)
         if path.suffix.lower() == ".xlsx":  # it has limits, better met now than when all is done
-            blank: dict[str, list[Value | None]] = {name: [None] * len(read) for name in self.recipe.columns}
-            check_fits_xlsx(build_output(read, self.recipe, blank, chosen), str(path))
+            check_fits_xlsx(build_output(read, self.recipe, {}, chosen), str(path))
         predictor = self.predictor(precision)
         plan = self._plan(predictor, read, reader)
         options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]
@@ -136,8 +136,7 @@ class Run:
             options.append(library_versions().get("bitsandbytes"))
         fingerprint = _fingerprint(self.directory.weights_checksum(), read.checksum(), options)
         with Journal(path, fingerprint, len(plan.batches)) as journal:
-            if journal.finished:
-                kept = sum(len(plan.batches[number]) for number in journal.finished)
+            if kept := int(plan.batches.sizes[journal.finished].sum()):
                 tell(f"going on: {kept:,} of {len(read):,} rows are done already")
             predicted = predict_rows(predictor, reader, plan, journal=journal, tick=tick)
             frame = build_output(read, self.recipe, predicted.values, chosen)
@@ -267,9 +266,7 @@ class Run:
             )
         return plan
 
-    def _warn_of_empty_cells(
-        self, values: Mapping[str, Sequence[Value | None]], chosen: Sequence[str], where: str
-    ) -> None:
+    def _warn_of_empty_cells(self, values: Mapping[str, ColumnValues], chosen: Sequence[str], where: str) -> None:
         counts = empty_cells(values, self.recipe)
         for name, count in ((name, counts[name]) for name in chosen if name in counts):
             why = "below abstain_below" if self.recipe.columns[name].kind == "label" else "the model named none"

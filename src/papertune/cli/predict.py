@@ -45,8 +45,7 @@ def predict(
             tell=tell,
             tick=ticker(display, tell),
         )
-    rows = len(next(iter(predicted.values.values())))
-    typer.echo(f"{output}: {rows:,} rows ({predicted.rows_begun:,} went through the model)")
+    typer.echo(f"{output}: {predicted.rows:,} rows ({predicted.rows_begun:,} went through the model)")
 
 
 def ticker(display: ProgressDisplay, tell: Any) -> Any:

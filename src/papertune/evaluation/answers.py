@@ -9,8 +9,8 @@ from papertune.config import Column, LabelColumn, Recipe
 from papertune.errors import TableError
 from papertune.evaluation.keyword_scores import KeywordScores, score_keywords
 from papertune.evaluation.label_scores import LabelScores, score_labels
-from papertune.inference.outputs import keyword_cell, label_cell, probability_columns
-from papertune.inference.predictor import Value
+from papertune.inference.outputs import keyword_cells, label_cells, probability_columns
+from papertune.inference.values import ColumnValues
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label, split_keywords
 
@@ -28,15 +28,17 @@ class Answers:
     probabilities: Sequence[Sequence[float]] | None = None
 
 
-def answers_of_values(values: Mapping[str, Sequence[Value | None]], recipe: Recipe) -> dict[str, Answers]:
+def answers_of_values(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str, Answers]:
     """Give what a predictor said, by column."""
     answers: dict[str, Answers] = {}
     for name, column in recipe.columns.items():
         if isinstance(column, LabelColumn):
-            cells = [label_cell(value, column) for value in values[name]]
-            answers[name] = Answers(cells, [[] if value is None else list(value) for value in values[name]])  # type: ignore[arg-type]
+            cells = label_cells(values[name], column)
+            asked = cells.is_not_null().to_list()
+            probabilities = [row.tolist() if known else [] for row, known in zip(values[name], asked, strict=True)]
+            answers[name] = Answers(cells.fill_null("").to_list(), probabilities)
         else:
-            answers[name] = Answers([keyword_cell(value, column) for value in values[name]])
+            answers[name] = Answers(keyword_cells(values[name], column).fill_null("").to_list())
     return answers
 
 

@@ -17,14 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from papertune.errors import OutputError
-from papertune.inference.predictor import Value
+from papertune.inference.values import BatchValues
 
 _HEADER = b'{"fingerprint": '
-
-BatchValues = dict[str, list[Value | None]]
 
 
 class Journal:
@@ -34,17 +34,22 @@ class Journal:
         output: The file that is predicted into.
         fingerprint: Tells this prediction from any other: run, table, options.
         batches: How many batches there are.
+
+    Attributes:
+        path: The journal's file.
+        rows_begun: Rows of all batches that have gone into the model.
     """
 
     def __init__(self, output: Path, fingerprint: str, batches: int) -> None:
         self.path = output.with_name(f"{output.name}.journal")
-        self.finished: dict[int, BatchValues] = {}
+        # Where in the file the values of each batch are; -1: nowhere yet. They stay there, so memory holds them once.
+        self._places: NDArray[np.int64] = np.full(batches, -1, dtype=np.int64)
         self.rows_begun = 0
         self._fingerprint = fingerprint
         self._batches = batches
         self._lock = FileLock(output.with_name(f"{output.name}.lock"))
         self._output = output
-        self._stream: IO[str] | None = None
+        self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> "Journal":
         """Lock, read what is there, and open for appending.
@@ -64,7 +69,7 @@ class Journal:
             ) from None
         try:
             whole = self._read()
-            self._stream = self.path.open("r+" if whole else "w", encoding="utf-8")
+            self._stream = self.path.open("r+b" if whole else "w+b")
             self._stream.seek(whole)
             self._stream.truncate()
             if not whole:
@@ -95,18 +100,32 @@ class Journal:
 
     def finish(self, batch: int, values: BatchValues) -> None:
         """Keep what came out of a batch; when this returns it is on disk."""
-        self._append({"batch": batch, "values": values}, durable=True)
-        self.finished[batch] = values
+        self._places[batch] = self._append({"batch": batch, "values": values}, durable=True)
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Which batches are finished, bool, shape (batches,)."""
+        return self._places >= 0
+
+    def read(self, batch: int) -> BatchValues:
+        """Give the values of a finished batch."""
+        assert self._stream is not None
+        self._stream.seek(self._places[batch])
+        values: BatchValues = json.loads(self._stream.readline())["values"]
+        self._stream.seek(0, os.SEEK_END)
+        return values
 
     def remove(self) -> None:
         """Remove the journal and its lock; the output is complete."""
         self.path.unlink(missing_ok=True)
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
-    def _append(self, entry: dict[str, Any], *, durable: bool) -> None:
+    def _append(self, entry: dict[str, Any], *, durable: bool) -> int:
+        """Write a line; give where it begins."""
         assert self._stream is not None
+        place = self._stream.tell()
         try:
-            self._stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            self._stream.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
             self._stream.flush()
             if durable:
                 os.fsync(self._stream.fileno())
@@ -115,6 +134,7 @@ class Journal:
                 f"{self.path}: {error.strerror or error}. Finished rows are safe in it; "
                 "make room, then run the same command."
             ) from error
+        return place
 
     def _read(self) -> int:
         """Take in the finished batches; give the length of the part that is whole, in bytes."""
@@ -143,6 +163,6 @@ class Journal:
                 elif "begin" in entry:
                     self.rows_begun += entry["rows"]
                 else:
-                    self.finished[entry["batch"]] = entry["values"]
+                    self._places[entry["batch"]] = whole
                 whole += len(line)
         return whole

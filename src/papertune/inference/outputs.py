@@ -1,16 +1,17 @@
 """From what the model said to the columns of the output table."""
 
 import difflib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
-from papertune.inference.predictor import Value
+from papertune.inference.values import ColumnValues, text_series
 from papertune.tables import Table
 from papertune.tasks import join_keywords, split_keywords
 
@@ -75,55 +76,66 @@ def answering(recipe: Recipe, columns: Sequence[str]) -> Recipe:
 
 
 def build_output(
-    table: Table, recipe: Recipe, values: Mapping[str, Sequence[Value | None]], columns: Sequence[str]
+    table: Table, recipe: Recipe, values: Mapping[str, ColumnValues], columns: Sequence[str]
 ) -> pl.DataFrame:
     """Put the output together, in table order.
 
     Args:
         table: The table.
         recipe: The run's recipe.
-        values: What the model said, for each column of the recipe a value for each row of the table.
+        values: What the model said; a column that is missing, or a row of it, is left empty.
         columns: Names of the output's columns, from `choose_columns`.
     """
     series: dict[str, pl.Series] = {}
     for name, column in recipe.columns.items():
-        if isinstance(column, LabelColumn):
-            series |= _label_series(name, column, values[name])
+        if name not in values:
+            filled = _filled(name, recipe, probabilities=True)
+            series |= {
+                title: pl.repeat("", len(table), eager=True).alias(title) for title in filled if title in columns
+            }
+        elif isinstance(column, LabelColumn):
+            series |= _label_series(name, column, values[name], columns)
         else:
-            cells = [keyword_cell(value, column) for value in values[name]]
-            series[name] = pl.Series(name, cells, dtype=pl.String)
+            series[name] = keyword_cells(values[name], column).fill_null("").alias(name)
         if name in table.columns:
             series[f"{name}_given"] = table.frame[name].alias(f"{name}_given")
     if ROW not in table.columns:
-        series[ROW] = pl.Series(ROW, [str(row + 1) for row in range(len(table))], dtype=pl.String)
+        series[ROW] = pl.int_range(1, len(table) + 1, eager=True).cast(pl.String).alias(ROW)
     return pl.DataFrame([series[name] if name in series else table.frame[name] for name in columns])
 
 
-def label_cell(value: Value | None, column: LabelColumn) -> str:
-    """Give the likeliest label, or nothing where its probability is below `abstain_below`."""
-    if value is None:
-        return ""
-    best = max(range(len(value)), key=lambda index: value[index])
-    return column.labels[best] if float(value[best]) >= column.abstain_below else ""
+def label_cells(values: ColumnValues, column: LabelColumn) -> pl.Series:
+    """Give the likeliest label of each row, the first of equals.
+
+    Returns:
+        Text; "" where its probability is below `abstain_below`, null where the row does not ask for it.
+    """
+    probabilities = _probabilities(values)
+    best = probabilities.argmax(axis=1)
+    highest = probabilities.max(axis=1)
+    best[highest < column.abstain_below] = len(column.labels)
+    best[np.isnan(highest)] = len(column.labels) + 1
+    return pl.Series([*column.labels, "", None], dtype=pl.String).gather(best)
 
 
-def keyword_cell(value: Value | None, column: KeywordsColumn | RankedKeywordsColumn) -> str:
+def keyword_cell(value: str, column: KeywordsColumn | RankedKeywordsColumn) -> str:
     """Clean the model's keyword list."""
-    if value is None:
-        return ""
-    return join_keywords(split_keywords(_UNWRITABLE.sub(" ", str(value))), column.output_separator)
+    return join_keywords(split_keywords(_UNWRITABLE.sub(" ", value)), column.output_separator)
 
 
-def empty_cells(values: Mapping[str, Sequence[Value | None]], recipe: Recipe) -> dict[str, int]:
+def keyword_cells(values: ColumnValues, column: KeywordsColumn | RankedKeywordsColumn) -> pl.Series:
+    """Clean the model's keyword lists; null where the row does not ask for one."""
+    return text_series("", (None if value is None else keyword_cell(value, column) for value in values))
+
+
+def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str, int]:
     """Count the cells that stayed empty though they were asked for, by column; columns without any are left out."""
     counts: dict[str, int] = {}
     for name, column in recipe.columns.items():
-        cells = (
-            label_cell(value, column) if isinstance(column, LabelColumn) else keyword_cell(value, column)
-            for value in values[name]
-            if value is not None
-        )
-        counts[name] = sum(not cell for cell in cells)
+        if name in values:
+            said = values[name]
+            cells = label_cells(said, column) if isinstance(column, LabelColumn) else keyword_cells(said, column)
+            counts[name] = int((cells == "").sum())
     return {name: count for name, count in counts.items() if count}
 
 
@@ -139,15 +151,15 @@ def probability_columns(name: str, column: LabelColumn) -> list[str]:
     return [f"{name}_probability_{label}" for label in column.labels]
 
 
-def _label_series(name: str, column: LabelColumn, values: Sequence[Value | None]) -> dict[str, pl.Series]:
-    series = {name: pl.Series(name, [label_cell(value, column) for value in values], dtype=pl.String)}
-    for index, title in enumerate(probability_columns(name, column)):
-        # Rounded down to what a person reads; the journal keeps all digits.
-        cells = ["" if value is None else _probability(float(value[index])) for value in values]
-        series[title] = pl.Series(title, cells, dtype=pl.String)
+def _label_series(name: str, column: LabelColumn, values: ColumnValues, columns: Sequence[str]) -> dict[str, pl.Series]:
+    series = {name: label_cells(values, column).fill_null("").alias(name)}
+    for title, likely in zip(probability_columns(name, column), _probabilities(values).T, strict=True):
+        if title in columns:
+            # Rounded to what a person reads; the journal keeps all digits.
+            series[title] = text_series(title, ("" if p != p else f"{p:.6f}" for p in likely))
     return series
 
 
-def _probability(value: float) -> str:
-    assert math.isfinite(value)
-    return f"{value:.6f}"
+def _probabilities(values: ColumnValues) -> NDArray[np.float64]:
+    assert isinstance(values, np.ndarray)
+    return values

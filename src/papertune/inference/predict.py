@@ -2,16 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from papertune.inference.journal import BatchValues, Journal
+import numpy as np
+
+from papertune.config import Recipe
+from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
-from papertune.inference.predictor import Predictor, Value, no_numbers
+from papertune.inference.predictor import Predictor, no_numbers
+from papertune.inference.values import BatchValues, ColumnValues, TableValues
 from papertune.tasks import RowReader
 
 # Told after each batch: rows done, rows in all, rows/s so far, seconds left.
 Tick = Callable[[int, int, float, float], None]
+
+# Answers the batches of these numbers and gives them in any order, each with its number.
+Answering = Callable[[list[int]], Iterable[tuple[int, BatchValues]]]
 
 
 @dataclass(frozen=True)
@@ -19,12 +26,16 @@ class Predicted:
     """What the model said of a table.
 
     Attributes:
-        values: For each column of the recipe a value for each row, in table order.
+        values: For each column of the recipe what was said of each row, in table order. Of a label column the
+            probabilities in the recipe's order, float64, shape (rows, labels), NaN in the rows that do not ask for it;
+            of a keywords column a polars series of text, null in those rows.
+        rows: Rows of the table.
         rows_begun: Rows that went into the model, those of a journal included; more than the rows of the table where
             a kill cost a batch.
     """
 
-    values: dict[str, list[Value | None]]
+    values: dict[str, ColumnValues]
+    rows: int
     rows_begun: int
 
 
@@ -43,36 +54,61 @@ def predict_rows(
     Raises:
         ModelError: If the model's numbers overflow.
     """
-    rows = sum(len(batch) for batch in plan.batches)
-    values: dict[str, list[Value | None]] = {name: [None] * rows for name in predictor.recipe.columns}
-    finished = dict(journal.finished) if journal else {}
-    todo_tokens = sum(n for number, n in enumerate(plan.tokens) if number not in finished)
-    begun, done_rows, new_rows, new_tokens = time.monotonic(), 0, 0, 0
-    for number, batch in enumerate(plan.batches):
-        answers: BatchValues
-        if number in finished:
-            answers = finished[number]
-        else:
+
+    def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
+        for number in numbers:
+            rows = plan.batches[number]
             if journal is not None:
-                journal.begin(number, batch)
-            answers = predictor.answer(reader, batch)
-            _check_finite(answers)
-            if journal is not None:
-                journal.finish(number, answers)
-            new_rows += len(batch)
-            new_tokens += plan.tokens[number]
-        for name, cells in answers.items():
-            for row, cell in zip(batch, cells, strict=True):
-                values[name][row] = cell
+                journal.begin(number, rows)
+            yield number, predictor.answer(reader, rows)
+
+    return collect_rows(answering, predictor.recipe, plan, journal=journal, tick=tick)
+
+
+def collect_rows(
+    answering: Answering, recipe: Recipe, plan: Plan, *, journal: Journal | None, tick: Tick | None
+) -> Predicted:
+    """Have the batches of a plan answered that a journal lacks, keep them there, and put all into table order.
+
+    Args:
+        answering: Answers batches, and tells the journal which ones it begins.
+        recipe: The columns that are answered.
+        plan: The batches, of all rows of the table.
+        journal: Keeps finished batches.
+        tick: Told after each batch.
+
+    Raises:
+        ModelError: If the model's numbers overflow.
+    """
+    rows = len(plan.batches.rows)
+    collected = TableValues(recipe, rows)
+    finished = np.zeros(len(plan.batches), dtype=np.bool_) if journal is None else journal.finished
+    done_rows = 0
+    for number in np.flatnonzero(finished).tolist():
+        assert journal is not None
+        batch = plan.batches[number]
+        collected.put(batch, journal.read(number))
         done_rows += len(batch)
-        if tick is not None and new_rows:
+    todo = np.flatnonzero(~finished).tolist()
+    todo_tokens = int(plan.tokens[todo].sum())
+    begun, new_rows, new_tokens = time.monotonic(), 0, 0
+    for number, values in answering(todo):
+        _check_finite(values)
+        if journal is not None:
+            journal.finish(number, values)
+        batch = plan.batches[number]
+        collected.put(batch, values)
+        new_rows += len(batch)
+        new_tokens += int(plan.tokens[number])
+        if tick is not None:
             seconds = time.monotonic() - begun
-            tick(done_rows, rows, new_rows / seconds, seconds * (todo_tokens - new_tokens) / max(new_tokens, 1))
-    return Predicted(values, journal.rows_begun if journal else rows)
+            left = seconds * (todo_tokens - new_tokens) / max(new_tokens, 1)
+            tick(done_rows + new_rows, rows, new_rows / seconds, left)
+    return Predicted(collected.columns(), rows, journal.rows_begun if journal else rows)
 
 
-def _check_finite(answers: BatchValues) -> None:
-    for name, values in answers.items():
-        for value in values:
-            if isinstance(value, list) and not all(map(math.isfinite, value)):
+def _check_finite(values: BatchValues) -> None:
+    for name, cells in values.items():
+        for cell in cells:
+            if isinstance(cell, list) and not all(map(math.isfinite, cell)):
                 raise no_numbers(name)

@@ -1,0 +1,97 @@
+"""What the model has said of all rows of a table, in little memory.
+
+A Python list of a million texts or pairs of floats takes some hundred bytes a row. Here a row takes 8 bytes for each
+label, and for a keyword list its UTF-8 bytes and 24 more.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from papertune.config import LabelColumn, Recipe
+from papertune.inference.predictor import Value
+
+# What the model says of one batch: for each column a value for each row, None where the row does not ask for it.
+BatchValues = dict[str, list[Value | None]]
+
+# What it says of a table, for one column of the recipe, in table order. Labels: their probabilities in the recipe's
+# order, float64, shape (rows, labels), NaN in the rows that do not ask for them. Keywords: text, null likewise.
+ColumnValues = NDArray[np.float64] | pl.Series
+
+# Texts become a part of a polars column so many at a time.
+_PART = 4096
+
+
+class TableValues:
+    """Collects the values of batches, in any order of rows.
+
+    Args:
+        recipe: The columns.
+        rows: How many rows there are.
+    """
+
+    def __init__(self, recipe: Recipe, rows: int) -> None:
+        self._labels: dict[str, NDArray[np.float64]] = {}
+        self._texts: dict[str, _Texts] = {}
+        for name, column in recipe.columns.items():
+            if isinstance(column, LabelColumn):
+                self._labels[name] = np.full((rows, len(column.labels)), np.nan)
+            else:
+                self._texts[name] = _Texts()
+        # Where the texts of a row have been put; where none have, it is -1, and they stay null.
+        self._places = np.full(rows if self._texts else 0, -1, dtype=np.int64)
+        self._put = 0
+
+    def put(self, rows: Sequence[int], values: BatchValues) -> None:
+        """Take the values of a batch.
+
+        Args:
+            rows: Its rows.
+            values: For each column a value for each of these rows.
+        """
+        for name, cells in values.items():
+            if name in self._labels:
+                missing = [np.nan] * self._labels[name].shape[1]
+                self._labels[name][rows] = [missing if cell is None else cell for cell in cells]
+            else:
+                self._texts[name].extend(cells)
+        if self._texts:
+            self._places[rows] = range(self._put, self._put + len(rows))
+            self._put += len(rows)
+
+    def columns(self) -> dict[str, ColumnValues]:
+        """Give all values by column, in table order."""
+        places = pl.Series(self._places, dtype=pl.Int64).replace(-1, None)
+        texts = {name: texts.series(name).gather(places) for name, texts in self._texts.items()}
+        return {**self._labels, **texts}
+
+
+def text_series(name: str, texts: Iterable[str | None]) -> pl.Series:
+    """Make a column of texts that are made one after the other, without a list of all of them."""
+    collected = _Texts()
+    left = iter(texts)
+    while part := list(islice(left, _PART)):
+        collected.extend(part)
+    return collected.series(name)
+
+
+class _Texts:
+    def __init__(self) -> None:
+        self._parts: list[pl.Series] = [pl.Series(dtype=pl.String)]
+        self._last: list[str | None] = []
+
+    def extend(self, texts: Iterable[Value | None]) -> None:
+        self._last.extend(None if text is None else str(text) for text in texts)
+        if len(self._last) >= _PART:
+            self._close_part()
+
+    def series(self, name: str) -> pl.Series:
+        self._close_part()
+        return pl.concat(self._parts, rechunk=False).alias(name)
+
+    def _close_part(self) -> None:
+        self._parts.append(pl.Series(self._last, dtype=pl.String))
+        self._last = []
