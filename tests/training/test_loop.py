@@ -12,7 +12,7 @@ from test_loss import LABEL_TOKENS, slow_loss
 from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
 from papertune.encoding import shuffled_length_batches
 from papertune.methods import build_trainable, checkpoint_activations
-from papertune.training import VOCABULARY, Question, TrainingRow, callbacks, fit
+from papertune.training import VOCABULARY, Question, TrainingRow, callbacks, fit, loop
 from papertune.training.checkpoints import complete_checkpoints, mark_complete
 
 DROPOUT = LoraMethod(rank=4, dropout=0.2)
@@ -130,6 +130,30 @@ def test_fit_is_a_plain_loop(train, make_model, method):
     expected = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     assert_same_weights(train.learnt(), expected, rtol=0, atol=1e-5)
     assert not train.model.training
+
+
+def test_fifty_steps_are_those_of_a_plain_loop(train, make_model, monkeypatch):
+    # In parts of one or two rows. Rounding grows with the steps: the rate is that of the built-in recipe.
+    monkeypatch.setattr(loop, "_CPU_PART_TOKENS", 24)
+    spec = {"micro_batch_size": 4, "epochs": 17, "learning_rate": 1e-3}
+    method = LoraMethod(rank=4)
+    train(rows=11, method=method, spec=spec)
+    model = build_trainable(make_model(), method, seed=0)
+    losses = slow_fit(model, make_rows(11), batch=4, accumulation=1, epochs=17, rate=1e-3, warmup=2)
+    assert len(losses) == 51
+    assert [entry["loss"] for entry in train.metrics()] == pytest.approx(losses, rel=0, abs=1e-4)
+
+
+def test_a_batch_goes_through_in_parts_that_fit(train, monkeypatch):
+    monkeypatch.setattr(loop, "_CPU_PART_TOKENS", 24)
+    shapes = []
+    train.prepare = lambda model: model.register_forward_pre_hook(
+        lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    train(rows=8, spec={"micro_batch_size": 8, "epochs": 1})
+    assert len(shapes) > 1
+    assert sum(rows for rows, _ in shapes) == 8
+    assert all(rows == 1 or rows * seq <= 24 for rows, seq in shapes)
 
 
 def test_accumulated_batches_are_one_batch(train):

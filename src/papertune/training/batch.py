@@ -143,12 +143,12 @@ def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, 
         max_tokens: Padded tokens of a part; a longer row is a part of its own.
 
     Returns:
-        The parts, longest rows first, each as from `collate` but for `examples`, which stays with the whole.
+        The parts, longest rows first, each as from `collate` but for `examples`, which counts those of the whole.
     """
     lengths = batch["lengths"].tolist()
     parts = sorted_token_batches(lengths, max_tokens, max_rows=len(lengths))
     if len(parts) == 1:
-        return [{name: tensor for name, tensor in batch.items() if name != "examples"}]
+        return [dict(batch)]
     device = batch["input_ids"].device
     split: list[dict[str, Tensor]] = []
     for part in parts:
@@ -161,6 +161,7 @@ def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, 
             "lengths": batch["lengths"][members],
             "rows": here[wanted].int().argmax(dim=1),
             **{name: batch[name][wanted] for name in ("columns", "targets", "label_sets", "weights")},
+            "examples": batch["examples"],
         }
         if "visible" in batch:
             cut["places"] = batch["places"][members, :width]

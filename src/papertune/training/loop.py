@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from transformers import ProgressCallback as BarCallback
 from papertune.config import TrainingSpec
 from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
 from papertune.models import AttentionMasks, answer_positions
-from papertune.training.batch import TrainingRow, collate, tree_inputs
+from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.callbacks import (
     SCORE,
     CheckpointCallback,
@@ -30,6 +31,9 @@ from papertune.training.checkpoints import checkpoint_path, complete_checkpoints
 from papertune.training.loss import answer_loss
 from papertune.training.processes import Processes
 from papertune.training.shares import SharedBatchSampler
+
+# Padded tokens that go through the model together on a CPU.
+_CPU_PART_TOKENS = 1024
 
 # Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
@@ -192,6 +196,20 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
         examples = torch.stack([batch["examples"] for batch in batch_samples]).sum().to(device)
         return self.accelerator.gather(examples).sum() if self.args.world_size > 1 else examples
+
+    def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | None = None) -> Tensor:
+        """Learn from a batch; on a CPU in parts, whose activations fit its caches and are gone before the next come.
+
+        Products of so many tokens are as fast there as larger ones. A GPU wants the whole batch.
+        """
+        inputs = self._prepare_inputs(inputs)
+        parts = split_batch(inputs, _CPU_PART_TOKENS) if self.args.device.type == "cpu" else [inputs]
+        losses: list[Tensor] = []
+        for number, part in enumerate(parts, start=1):
+            # Processes add their gradients up once a batch; they may have other numbers of parts.
+            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,
