@@ -10,7 +10,7 @@ from papertune.tables import write_table
 
 from contest import Contestant, compete, machine  # isort: skip - beside this file
 from material import evenly_over_lengths, prepared_run, prompts_of, table_rows  # isort: skip
-from tables import gigabytes, rates, show  # isort: skip
+from speed_tables import gigabytes, rates, show  # isort: skip
 
 
 def compare_columns(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -214,7 +214,8 @@ class _Process:
         self._errors = errors
         self._answers: queue.Queue[str | None] = queue.Queue()
         # A thread reads, since a pipe cannot be read with a limit of time on every system.
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def tell(self, message: Any) -> None:
         stdin = self._process.stdin
@@ -247,6 +248,12 @@ class _Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def close(self) -> None:
+        """Close its pipe, after its end."""
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         stdout = self._process.stdout
@@ -296,6 +303,7 @@ def _started(contestant: Contestant, threads: int) -> Iterator[_Process]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             contact.kill()
+            contact.close()
 
 
 def _say(line: str) -> None:

@@ -38,7 +38,7 @@ from material import (  # isort: skip
     prompts_of,
     table_rows,
 )
-from tables import gigabytes, rates, show  # isort: skip
+from speed_tables import gigabytes, rates, show  # isort: skip
 
 LIST = 'columns.Keywords={kind="keywords", question="List the keywords of this paper, separated by semicolons."}'
 RANKED = 'columns.Keywords={kind="ranked_keywords", question="Name one keyword of this paper."}'

@@ -44,7 +44,7 @@ from material import (  # isort: skip
     prompts_of,
     table_rows,
 )
-from tables import described_ceilings, gigabytes, rates, show  # isort: skip
+from speed_tables import described_ceilings, gigabytes, rates, show  # isort: skip
 
 TOOLS = {"vllm": "contestants.vllm"}
 TOOLS_WORK = {"vllm": "one decoding step, label tokens only, shared prefixes cached"}

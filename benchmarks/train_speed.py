@@ -36,7 +36,7 @@ from papertune.tasks import training_examples
 from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
 from data import data_file  # isort: skip - beside this file
 from material import add_options, auto_dtype, evenly_over_lengths, linear_shapes, prompts_of, table_rows  # isort: skip
-from tables import described_ceilings, gigabytes, rates, show  # isort: skip
+from speed_tables import described_ceilings, gigabytes, rates, show  # isort: skip
 
 TOOLS = {"trl": "contestants.trl", "llamafactory": "contestants.llamafactory"}
 TOOLS_WORK = {

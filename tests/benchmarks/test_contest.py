@@ -1,0 +1,162 @@
+"""The contest: what contestants are told and answer, and what is said of those that are absent or fail."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from contest import Contestant, chosen, compete, foreign
+from contestants.generate import read_label, up_to_end
+from contestants.trainer import example
+from material import evenly_over_lengths
+from speed_tables import described_ceilings, rates
+
+FAKE = """
+import os, sys
+from contestants.protocol import NotMeasured, Work, serve
+
+class Fake(Work):
+    packages = ("pytest", "no-such-package")
+    def __init__(self, job):
+        if job.get("refuse"):
+            raise NotMeasured("no such precision")
+        if job.get("fail"):
+            raise ValueError("the weights are damaged\\nsecond line")
+        self.job, self.prepared = job, 0
+    def prepare(self):
+        self.prepared += 1
+    def run(self):
+        print("noise of a library")
+        if self.job.get("die_in") == self.prepared:
+            sys.stderr.write("out of luck\\n")
+            sys.stderr.flush()
+            os._exit(3)
+        if self.job.get("hang_in") == self.prepared:
+            import time
+            time.sleep(60)
+        return {"labels": self.job["labels"], "threads": os.environ["OMP_NUM_THREADS"]}
+    def finish(self):
+        return {"prepared": self.prepared}
+
+if __name__ == "__main__":
+    serve(Fake)
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Give a maker of contestants that run a script of the test's own."""
+    script = tmp_path / "fake_contestant.py"
+    script.write_text(FAKE)
+    # A contestant is run as a module, by an interpreter: this one finds the script of this test.
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
+    python.chmod(0o755)
+
+    def make(name: str = "fake", **job: object) -> Contestant:
+        return Contestant(name, "fake_contestant", {"labels": ["1", "0"], **job}, "nothing", python=str(python))
+
+    return make
+
+
+def run(*contestants: Contestant, rounds: int = 2, timeout_s: float = 60) -> None:
+    compete(contestants, {"device": "cpu"}, rounds=rounds, threads=1, timeout_s=timeout_s)
+
+
+def test_a_contestant_answers_its_rounds_and_what_libraries_print_is_no_answer(fake):
+    contestant = fake()
+    run(contestant)
+    assert contestant.is_measured
+    assert [each["labels"] for each in contestant.rounds] == [["1", "0"]] * 2
+    assert [each["prepared"] for each in contestant.rounds] == [1, 2]
+    assert contestant.rounds[0]["threads"] == "1"
+    assert contestant.ready["versions"] == {"pytest": pytest.__version__}
+    assert contestant.peak_bytes > 1_000_000
+    assert contestant.rates(2)["low"] <= contestant.rates(2)["median"] <= contestant.rates(2)["high"]
+
+
+def test_contestants_take_turns(fake, capsys: pytest.CaptureFixture[str]):
+    run(fake("A"), fake("B"))
+    lines = [line.rsplit(maxsplit=2)[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines[2:] == ["round 1 of 2: A", "round 1 of 2: B", "round 2 of 2: A", "round 2 of 2: B"]
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        ({"refuse": True}, "no such precision"),
+        ({"fail": True}, "ValueError: the weights are damaged"),
+        ({"die_in": 2}, "ended with exit code 3: out of luck"),
+    ],
+)
+def test_one_that_fails_is_not_measured_and_the_others_go_on(fake, job, reason):
+    failing, other = fake("failing", **job), fake("other")
+    run(failing, other)
+    assert not failing.is_measured
+    assert failing.reason == reason
+    assert len(other.rounds) == 2
+
+
+def test_one_that_hangs_is_ended(fake):
+    hanging, other = fake("hanging", hang_in=1), fake("other")
+    run(hanging, other, rounds=1, timeout_s=10)
+    assert hanging.reason == "no answer within 10 s"
+    assert len(other.rounds) == 1
+
+
+def test_an_absent_tool_says_how_to_bring_it():
+    known, work = {"vllm": "contestants.vllm", "other": "contestants.other"}, {"vllm": "", "other": ""}
+    absent, wrong = foreign(["other=/no/such/python"], known, work)
+    assert absent.reason == "give the interpreter of an environment that has it: --contestant vllm=PYTHON"
+    assert wrong.reason == "/no/such/python is no interpreter"
+    (found,) = foreign([f"vllm={sys.executable}"], {"vllm": "contestants.vllm"}, work)
+    assert found.reason is None
+    assert found.python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("vlm=python", "error: --contestant vlm: there is no such contestant. There are: vllm."),
+        ("vllm", "error: --contestant vllm: name its interpreter: --contestant vllm=PYTHON."),
+    ],
+)
+def test_a_tool_that_is_named_wrongly_is_a_mistake(option, message):
+    with pytest.raises(SystemExit) as stopped:
+        foreign([option], {"vllm": "contestants.vllm"}, {"vllm": ""})
+    assert stopped.value.code == message
+
+
+def test_only_leaves_the_others_out_and_knows_their_names(fake):
+    kept, left, needed = chosen([fake("a"), fake("b"), fake("c")], ["a"], always=["c"])
+    assert (kept.reason, left.reason, needed.reason) == (None, "left out by --only", None)
+    with pytest.raises(SystemExit) as stopped:
+        chosen([fake("a"), fake("b")], ["d"])
+    assert stopped.value.code == "error: --only d: there is no such contestant. There are: a, b."
+
+
+def test_rows_are_drawn_evenly_over_their_lengths_and_stay_in_order():
+    lengths = [50, 10, 40, 20, 30, 60]
+    assert evenly_over_lengths(lengths, 3) == [2, 3, 5]  # 20, 40, 60
+    assert evenly_over_lengths(lengths, None) == evenly_over_lengths(lengths, 9) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_label_is_what_the_tokens_begin_with():
+    labels = {"1": [7], "12": [7, 8], "0": [6]}
+    assert read_label([7, 8, 2], labels) == "12"
+    assert read_label([7, 2, 2], labels) == "1"
+    assert read_label([9, 7], labels) is None
+    assert up_to_end([4, 5, 2, 0, 0], {2}) == [4, 5, 2]
+    assert up_to_end([4, 5], {2}) == [4, 5]
+
+
+def test_targets_of_plain_fine_tuning():
+    row = {"prompt": [1, 2], "answer": [3, 4]}
+    assert example(row, every_position=True) == {"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4]}
+    assert example(row, every_position=False) == {"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}
+
+
+def test_numbers_in_the_table():
+    assert rates({"median": 1.2345, "low": 1.0, "high": 2.0}) == "1.23 (1-2)"
+    assert described_ceilings({"float32": 5e10, "int8": "not measured, no such operator"}) == (
+        "float32 50, int8: not measured, no such operator"
+    )

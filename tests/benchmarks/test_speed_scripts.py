@@ -1,0 +1,81 @@
+"""The speed benchmarks at tiny size: each runs to its line of JSON. Their times mean nothing here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAPERS = ROOT / "examples" / "papers.csv"
+
+pytestmark = pytest.mark.slow
+
+
+def run_script(name: str, tiny_folder: Path, *options: str, rows: int = 3) -> tuple[dict[str, Any], str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / name), "--table", str(PAPERS)]
+    command += ["--set", f"model={tiny_folder}", "--rows", str(rows), "--rounds", "1", "--device", "cpu", *options]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=550)
+    assert ended.returncode == 0, ended.stderr
+    *table, last = ended.stdout.splitlines()
+    return json.loads(last), "\n".join(table)
+
+
+def test_prediction(tiny_folder, tmp_path):
+    only = ["--only", "batched generate", "--only", "vllm", "--contestant", "vllm=/no/such/python"]
+    result, table = run_script("predict_speed.py", tiny_folder, *only, "--output", str(tmp_path / "speed" / "table.md"))
+    assert {"machine", "rows", "prompt_tokens", "operations_a_row", "ceilings"} <= result.keys()
+    assert {"cpu", "cores", "threads", "torch"} <= result["machine"].keys()
+    assert result["rows"] == 3
+    assert result["ceilings"]["float32"] > 0
+    contestants = result["contestants"]
+    for name in ("batched generate", "papertune fp32"):
+        told = contestants[name]
+        assert {"rows_per_s", "tokens_per_s", "peak_bytes", "work", "accuracy", "unreadable"} <= told.keys()
+        assert 0 < told["share_of_ceiling"] < 1
+    assert contestants["papertune fp32"]["agreement"] == 1.0
+    assert contestants["papertune fp32"]["unreadable"] == 0
+    assert contestants["tutorial"] == {"not_measured": "left out by --only"}
+    assert contestants["vllm"] == {"not_measured": "/no/such/python is no interpreter"}
+    assert "| vllm" in table
+    assert "not measured: /no/such/python is no interpreter" in table
+    assert (tmp_path / "speed" / "table.md").read_text().strip() == table
+
+
+def test_columns_in_one_run(tiny_folder):
+    options = ["--columns", "label,Keywords", "--set", "columns.Keywords.beams=5"]
+    result, table = run_script("predict_speed.py", tiny_folder, *options)
+    assert list(result["contestants"]) == ["label", "Keywords", "label + Keywords"]
+    assert result["allowed_s"] == pytest.approx(
+        1.3 * result["contestants"]["label"]["seconds"][0] + result["decoding_s"]
+    )
+    assert "x the first column alone (at most 1.3 is wanted)" in table
+
+
+def test_generation(tiny_folder):
+    options = ["--only", "tutorial", "--only", "papertune list", "--set", "columns.Keywords.max_new_tokens=6"]
+    result, table = run_script("generate_speed.py", tiny_folder, *options)
+    contestants = result["contestants"]
+    assert contestants["tutorial"]["answer_tokens_are"] == "generated"
+    assert 3 <= contestants["tutorial"]["answer_tokens"] <= 3 * 6
+    assert contestants["papertune list"]["times_tutorial"] > 0
+    assert contestants["papertune ranked"] == {"not_measured": "left out by --only"}
+    assert "up to 6 tokens, sampling, LoRA unmerged" in table
+
+
+def test_training(tiny_folder):
+    options = ["--score", "--dev", str(PAPERS), "--dev-rows", "4", "--set", "training.micro_batch_size=2"]
+    only = ["--only", "trainer", "--only", "papertune"]
+    result, table = run_script("train_speed.py", tiny_folder, *options, *only, rows=4)
+    assert result["settings"]["batch_size"] == 2
+    contestants = result["contestants"]
+    for name in ("trainer", "papertune"):
+        told = contestants[name]
+        assert told["steps"] == 2
+        assert {"rows_per_s", "tokens_per_s", "times_trainer", "memory_of_trainer", "share_of_ceiling"} <= told.keys()
+        assert 0 <= told["dev"]["label_accuracy"] <= 1
+    assert contestants["trainer, answers"] == {"not_measured": "left out by --only"}
+    assert contestants["trl"]["not_measured"].endswith("--contestant trl=PYTHON")
+    assert "dev accuracy" in table
