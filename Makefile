@@ -1,12 +1,13 @@
 # The chores of papertune. A fresh machine needs Python 3.11 or newer and make.
 #   make setup   .venv with everything pinned      make demo   the whole way on the sample papers
 #   make test    checks and the whole suite        make check  lint, types, import rules
+#   make bench   small speed benchmarks, a few minutes; their tables go to bench/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 BIN = .venv/bin
 DONE = .venv/.installed
 
-.PHONY: setup demo test check docs clean
+.PHONY: setup demo test check bench docs clean
 
 setup: $(DONE)
 
@@ -33,8 +34,18 @@ check: setup
 test: check
 	$(BIN)/pytest -n 2
 
+# The sample papers where the tables for measuring are not at hand. Full sizes: docs/performance.md.
+BENCH_ROWS = $(if $(wildcard $(PAPERTUNE_DATA)/papers_dev.csv),,--table examples/papers.csv)
+
+bench: setup
+	$(BIN)/python benchmarks/predict_speed.py --rows 12 --rounds 2 $(BENCH_ROWS) --output bench/prediction.md
+	$(BIN)/python benchmarks/train_speed.py --rows 8 --rounds 2 $(BENCH_ROWS) --output bench/training.md
+	$(BIN)/python benchmarks/generate_speed.py --rows 4 --rounds 1 $(BENCH_ROWS) --output bench/generation.md
+	@cat bench/prediction.md bench/training.md bench/generation.md > bench/table.md
+	@cat bench/table.md
+
 docs: setup
 	$(BIN)/python -m papertune.cli.reference > docs/commands.md
 
 clean:
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf bench demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -114,7 +114,9 @@ def prepared_run(
         if path is None:
             path = folder / "run"
             settings = ["training.micro_batch_size=4", f"training.max_steps={arguments.steps}", *overrides]
-            rows = read_table(str(SAMPLE_PAPERS)).take(range(4 * arguments.steps))
+            papers = read_table(str(SAMPLE_PAPERS))
+            count = min(4 * arguments.steps, len(papers))
+            rows = papers.take(range(0, len(papers), len(papers) // count)[:count])
             train(
                 rows,
                 "medical-papers",
