@@ -144,12 +144,14 @@ def test_a_mistake_is_told_once(sample, undisturbed, tmp_path):
     assert launch.printed[0].startswith("error: ")
     assert launch.printed[1] == ""
 
-    launch = Launch(command(sample, undisturbed))
+    twice = tmp_path / "twice.csv"
+    twice.write_text(sample.train.read_text("utf-8") + "p999,heart 0,heart,heart,1\n", "utf-8")
+    launch = Launch(["train", twice, "-r", sample.recipe, "-o", undisturbed])
     assert launch.end() == [2, 2]
-    assert launch.printed == [
-        f"error: {undisturbed} holds a finished run already. Choose another folder, or move it away.\n",
-        "",
-    ]
+    warning, error = launch.printed[0].splitlines()
+    assert warning.startswith("warning: ")
+    assert error == f"error: {undisturbed} holds a finished run already. Choose another folder, or move it away."
+    assert launch.printed[1] == ""
 
 
 def other_seed():

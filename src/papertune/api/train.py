@@ -18,7 +18,14 @@ from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Metho
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RecipeError, TableError, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
-from papertune.methods import build_trainable, check_adapter, checkpoint_activations, save_weights, trainable_weights
+from papertune.methods import (
+    build_trainable,
+    check_adapter,
+    checkpoint_activations,
+    load_adapter,
+    save_weights,
+    trainable_weights,
+)
 from papertune.models import (
     Base,
     Precision,
@@ -188,7 +195,9 @@ def _load(job: _Job, processes: Processes) -> _Learner:
     compute_dtype = choose_dtype(chosen.training.precision, processes.device)
     whole = isinstance(chosen.method, FullMethod)
     precision: Precision = "fp32" if whole else _precision(compute_dtype)
-    model, tokenizer = load_model(job.base, precision=precision, device=processes.device, base_bits=chosen.base_bits)
+    model, tokenizer = load_model(
+        job.base, precision=precision, device=processes.loading_device, base_bits=chosen.base_bits
+    )
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     examples = [example for table in job.data.train for example in training_examples(table, chosen)]
     encoded = encode_examples(examples, chosen.columns, encoder)
@@ -266,19 +275,30 @@ def _train(
         )
     with processes.agreed(), telling_of_full_disk(directory.path):
         if processes.is_first:
-            _write(learner, job.recipe, directory)
+            _write(job, learner, result.sharded_to, directory)
             directory.finish(manifest, job.recipe)
 
 
-def _write(learner: _Learner, recipe: Recipe, directory: RunDirectory) -> None:
+def _write(job: _Job, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:
     """Write what was learnt."""
-    adapted = isinstance(recipe.method, LoraMethod | PtuningV2Method)
+    adapted = isinstance(job.recipe.method, LoraMethod | PtuningV2Method)
     folder = directory.adapter if adapted else directory.model
     shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-    save_weights(learner.model, folder, recipe.model, learner.dtype)
+    model = learner.model if sharded_to is None else _put_together(job, learner, sharded_to, adapted=adapted)
+    save_weights(model, folder, job.recipe.model, learner.dtype)
     learner.tokenizer.save_pretrained(directory.tokenizer)
     if not adapted:
         learner.tokenizer.save_pretrained(folder)
+
+
+def _put_together(job: _Job, learner: _Learner, checkpoint: Path, *, adapted: bool) -> Any:
+    """Give the whole model, of which each process has a part only, from a checkpoint."""
+    if adapted:
+        bits = job.recipe.base_bits
+        model, _ = load_model(job.base, precision=_precision(learner.dtype), device="cpu", base_bits=bits)
+        return load_adapter(model, checkpoint)
+    learner.tokenizer.save_pretrained(checkpoint)  # a model is loaded together with one
+    return load_model(str(checkpoint), precision="fp32", device="cpu")[0]
 
 
 def _say_nothing(_: str) -> None:

@@ -37,7 +37,7 @@ class StopRequest:
     """
 
     def __init__(self, processes: Processes) -> None:
-        self._signal = 0
+        self._received = 0
         self._processes = processes
 
     def agreed_signal(self) -> int | None:
@@ -45,8 +45,7 @@ class StopRequest:
 
         A launcher sends a signal to one process after the other, so that some are a step further when it comes.
         """
-        self._signal = self._processes.largest(self._signal)
-        return self._signal or None
+        return self._processes.largest(self._received) or None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -57,7 +56,7 @@ class StopRequest:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def remember(number: int, _: FrameType | None) -> None:
-            self._signal = number
+            self._received = number
             for each, handler in before.items():
                 signal.signal(each, handler)
 

@@ -15,6 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers import ProgressCallback as BarCallback
 
 from papertune.config import TrainingSpec
+from papertune.errors import RecipeError
 from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
 from papertune.models import AttentionMasks, answer_positions
 from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
@@ -48,12 +49,15 @@ class FitResult:
         best_step: The step whose weights the model has now, if a dev score chose it.
         best_score: Its dev score.
         stop_signal: The signal that ended it early; None if it came to its end.
+        sharded_to: The checkpoint with those weights, where the model in memory is divided among the processes and
+            must not be used any more; else None.
     """
 
     steps: int
     best_step: int | None
     best_score: float | None
     stop_signal: int | None
+    sharded_to: Path | None = None
 
 
 def fit(
@@ -75,7 +79,7 @@ def fit(
     Of several processes all have to call this, with the same arguments; each learns from its share of the rows.
 
     Args:
-        model: A model with trainable weights, on its device.
+        model: A model with trainable weights, on its device; or on the CPU, where several processes will divide it.
         rows: The encoded rows.
         label_tokens: For each label set the token ids of its labels.
         spec: How to train.
@@ -93,9 +97,10 @@ def fit(
     processes = processes or Processes()
     stop = StopRequest(processes)
     last = processes.first_value(lambda: _tidied(folder, resume=resume))
+    place = torch.device(processes.device) if processes.count > 1 else next(model.parameters()).device
     trainer = _AnswerTrainer(
         model,
-        _arguments(spec, folder, device=next(model.parameters()).device, dtype=compute_dtype),
+        _arguments(spec, folder, on_cpu=place.type == "cpu", dtype=compute_dtype),
         rows=rows,
         label_tokens=label_tokens,
         dev_score=dev_score,
@@ -114,17 +119,21 @@ def fit(
         torch.manual_seed(spec.seed + processes.index)  # or all would drop out the same of different rows
     # Its notes on remade optimizers and missing configs are for people who wrote the loop themselves.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), merged_products(model, compute_dtype):
+    # A layer that is divided is put together for its own forward pass, which merged products would go around.
+    products = nullcontext() if trainer.is_sharded else merged_products(model, compute_dtype)
+    with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), products:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     stop_signal = stop.agreed_signal()
-    if stop_signal is None and dev_score is not None and trainer.state.best_global_step:
-        trainer.load_weights(checkpoint_path(folder, trainer.state.best_global_step))
+    chosen = checkpoint_path(folder, trainer.state.best_global_step or trainer.state.global_step)
+    if stop_signal is None and not trainer.is_sharded and trainer.state.best_global_step:
+        trainer.load_weights(chosen)
     model.eval()
     return FitResult(
         steps=trainer.state.global_step,
         best_step=trainer.state.best_global_step,
         best_score=trainer.state.best_metric,
         stop_signal=stop_signal,
+        sharded_to=chosen if trainer.is_sharded else None,
     )
 
 
@@ -162,6 +171,26 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self._processes = processes
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)
+        if self.is_sharded:
+            self._check_sharded_method()
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the processes divide the weights among them, so that each pass needs them all."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _check_sharded_method(self) -> None:
+        if isinstance(self.model, PrefixModel):
+            raise RecipeError(
+                'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start it without them: a prefix '
+                "is small, and each process has the whole model."
+            )
+        kind = str(self.accelerator.state.fsdp_plugin.state_dict_type) if self.is_fsdp_enabled else ""
+        if "SHARDED" in kind:
+            raise RecipeError(
+                "FSDP is set to save each process's part apart (SHARDED_STATE_DICT), and a run has whole weights. Add "
+                "--fsdp_state_dict_type FULL_STATE_DICT to accelerate launch."
+            )
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batch by length, and take this process's share."""
@@ -233,7 +262,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         assert self._dev_score is not None
         dev_score = self._dev_score
         self.model.eval()
-        scores = self._processes.first_value(lambda: dict(dev_score(self.model)))
+        scores = self._processes.first_value(lambda: dict(dev_score(self.model)), together=self.is_sharded)
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         assert SCORE in metrics
         self.log(metrics)
@@ -256,8 +285,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
-def _arguments(spec: TrainingSpec, folder: Path, *, device: torch.device, dtype: torch.dtype) -> TrainingArguments:
-    on_cpu = device.type == "cpu"
+def _arguments(spec: TrainingSpec, folder: Path, *, on_cpu: bool, dtype: torch.dtype) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,

@@ -37,19 +37,24 @@ class Processes:
         count: How many there are.
         device: What this one computes on.
         group: Connects them.
+        divide_weights: Whether they will divide the weights among them.
 
     Attributes:
         index: Which one this is.
         count: How many there are.
         device: What this one computes on, for example "cuda:1".
         is_first: Whether this is the one that writes.
+        loading_device: Where a model goes when it is loaded: to the CPU where a device is to get only a part of it.
     """
 
-    def __init__(self, index: int = 0, count: int = 1, device: str = "cpu", group: Any = None) -> None:
+    def __init__(
+        self, index: int = 0, count: int = 1, device: str = "cpu", group: Any = None, *, divide_weights: bool = False
+    ) -> None:
         self.index = index
         self.count = count
         self.device = device
         self.is_first = index == 0
+        self.loading_device = "cpu" if divide_weights else device
         self._group = group
 
     def wait(self) -> None:
@@ -140,7 +145,10 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
             if state.process_index > 0:
                 warnings.simplefilter("ignore", PapertuneWarning)
             try:
-                yield Processes(state.process_index, count, place, group)
+                divide_weights = any(
+                    os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true" for engine in ("FSDP", "DEEPSPEED")
+                )
+                yield Processes(state.process_index, count, place, group, divide_weights=divide_weights)
             except RuntimeError as error:
                 if not _is_of_lost_process(error):
                     raise

@@ -1,0 +1,157 @@
+"""`papertune train` in two processes that divide the weights among them, by FSDP2.
+
+accelerate knows FSDP on accelerators only, so the processes are told that theirs is one. What FSDP2 does with the
+model, and what we do around it, is the same with gloo on a CPU.
+"""
+
+import json
+import os
+import re
+import signal
+from functools import partial
+
+import pytest
+import torch
+from launching import Launch
+from processes import lines, slow_steps
+from safetensors.torch import load_file
+
+import papertune
+
+
+def divide_weights(state_dict="FULL_STATE_DICT"):
+    """Set what `accelerate launch --use_fsdp --fsdp_version 2` sets; let a CPU pass for an accelerator."""
+    import torch.distributed as dist
+    from accelerate.state import DistributedType, PartialState
+
+    os.environ |= {
+        "ACCELERATE_USE_FSDP": "true",
+        "ACCELERATE_TORCH_DEVICE": "cpu",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer",
+        "FSDP_STATE_DICT_TYPE": state_dict,
+    }
+
+    def prepare_backend(*_):
+        if not dist.is_initialized():
+            dist.init_process_group("gloo")
+        return "gloo", DistributedType.MULTI_GPU
+
+    PartialState._prepare_backend = prepare_backend
+
+
+def watch_weights():
+    """Print how much of the first weight this process has when its loss is computed."""
+    from papertune.training import loop
+
+    compute_loss = loop._AnswerTrainer.compute_loss
+
+    def watched(trainer, model, *arguments, **options):
+        first = next(model.parameters())
+        print(f"\nholds {first.to_local().numel() / first.numel()}")
+        return compute_loss(trainer, model, *arguments, **options)
+
+    loop._AnswerTrainer.compute_loss = watched
+
+
+def learnt(run):
+    folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def recipe(sample, tmp_path):
+    """Give a maker of recipes with another method."""
+
+    def make(method):
+        text = re.sub(r"\[method\][^[]*", f"[method]\n{method}\n", sample.recipe.read_text("utf-8"))
+        (tmp_path / "recipe.toml").write_text(text, "utf-8")
+        return tmp_path / "recipe.toml"
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["rank = 4", 'kind = "full"'])
+def test_divided_weights_learn_what_whole_ones_learn(sample, recipe, tmp_path, method):
+    """In float32, without dropout: losses and norms of the gradients within 1e-4, weights within 1e-5."""
+    settings = ["training.epochs=1", "training.micro_batch_size=5", "training.learning_rate=1e-4"]
+    settings += ["training.dev_rows=4", "training.save_steps=1"]
+    options = [part for setting in [*settings, "training.accumulation=1"] for part in ("--set", setting)]
+    launch = Launch(
+        ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "two", "--dev", sample.train, *options],
+        divide_weights,
+        watch_weights,
+    )
+    assert launch.end() == [0, 0], launch.printed
+    for printed in launch.printed:
+        assert [round(float(share), 1) for share in re.findall(r"holds (\S+)", printed)] == [0.5] * 3
+    papertune.train(
+        sample.train,
+        recipe(method),
+        tmp_path / "one",
+        dev=sample.train,
+        overrides=[*settings, "training.accumulation=2"],
+    )
+    expected, got = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert len(expected) == 6
+    for one_entry, two_entry in zip(expected, got, strict=True):
+        del one_entry["epoch"], two_entry["epoch"]  # in passes of one process
+        assert two_entry == pytest.approx(one_entry, abs=1e-4)
+    weights = learnt(tmp_path / "one")
+    assert weights.keys() == learnt(tmp_path / "two").keys()
+    for name, tensor in learnt(tmp_path / "two").items():
+        torch.testing.assert_close(tensor, weights[name], rtol=0, atol=1e-5, msg=name)
+    one, two = (papertune.load_run(tmp_path / name) for name in ("one", "two"))
+    assert two.manifest.dev_score == pytest.approx(one.manifest.dev_score, abs=1e-6)
+    assert two.predict(sample.train).equals(one.predict(sample.train))
+
+
+@pytest.mark.slow
+def test_a_training_with_divided_weights_resumes(sample, tmp_path):
+    def command(name, *options):
+        settings = ["training.epochs=4", "training.accumulation=1", "training.micro_batch_size=6"]
+        sets = [part for setting in settings for part in ("--set", setting)]
+        return ["train", sample.train, "-r", sample.recipe, "-o", tmp_path / name, *sets, *options]
+
+    whole = Launch(command("whole"), divide_weights)
+    assert whole.end() == [0, 0], whole.printed
+    first = Launch(command("again"), divide_weights, slow_steps)
+    assert first.commands[0].wait_for(lambda: lines(tmp_path / "again" / "metrics.jsonl") >= 3)  # in the second epoch
+    first.commands[0].send(signal.SIGTERM)
+    assert first.end() == [128 + signal.SIGTERM] * 2, first.printed
+    second = Launch(command("again", "--resume"), divide_weights)
+    assert second.end() == [0, 0], second.printed
+    assert metrics(tmp_path / "again") == metrics(tmp_path / "whole")
+    expected = learnt(tmp_path / "whole")
+    for name, tensor in learnt(tmp_path / "again").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("method", "state_dict", "message"),
+    [
+        (
+            'kind = "ptuning_v2"',
+            "FULL_STATE_DICT",
+            'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start it without them: a prefix is '
+            "small, and each process has the whole model.",
+        ),
+        (
+            "rank = 4",
+            "SHARDED_STATE_DICT",
+            "FSDP is set to save each process's part apart (SHARDED_STATE_DICT), and a run has whole weights. Add "
+            "--fsdp_state_dict_type FULL_STATE_DICT to accelerate launch.",
+        ),
+    ],
+)
+def test_what_divided_weights_cannot_do_is_said(sample, recipe, tmp_path, method, state_dict, message):
+    command = ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "run", "--quiet"]
+    launch = Launch(command, partial(divide_weights, state_dict))
+    assert launch.end() == [2, 2], launch.printed
+    assert launch.printed == [f"error: {message}\n", ""]
