@@ -1,13 +1,24 @@
-"""LLaMA-Factory; made for llamafactory 0.9.5. Its own environment: pip install llamafactory torch.
+"""LLaMA-Factory; made for llamafactory 0.9.5.
+
+In an environment of its own, beside a CPU build of PyTorch:
+
+    pip install torch==2.13.0 llamafactory==0.9.5
+    pip uninstall torchvision torchaudio
 
 It loads, encodes and trains in one call, so the time counted is the one that its trainer tells (train_runtime). It
 takes text, not token ids: the prompts with the chat template's tokens written out, in its template "empty". The loss is
 on answers.
 """
 
+import importlib
+import importlib.util
 import json
 import os
+import shutil
+import sys
 import tempfile
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +35,10 @@ class LlamaFactory(Work):
         folder = Path(self._temporary.name)
         os.environ["HF_DATASETS_CACHE"] = str(folder / "cache")
         os.environ.setdefault("DISABLE_VERSION_CHECK", "1")
-        # Loads most of what a round needs.
-        import llamafactory.train.tuner  # noqa: F401
         import torch
+
+        _stand_in_for("torchaudio")
+        importlib.import_module("llamafactory.train.tuner")  # most of what takes time to import
 
         torch.set_num_threads(job["threads"])
         self._job = job
@@ -71,6 +83,10 @@ class LlamaFactory(Work):
             "use_cpu": job["device"] == "cpu",
         }
 
+    def prepare(self) -> None:
+        """Remove what the last round has saved, which it would refuse to write over."""
+        shutil.rmtree(self._job["folder"], ignore_errors=True)
+
     def run(self) -> dict[str, Any]:
         """Do all that its command does; what is counted is what its trainer counts."""
         from llamafactory.train.tuner import run_exp
@@ -82,6 +98,14 @@ class LlamaFactory(Work):
     def finish(self) -> dict[str, Any]:
         """Say where it has saved the adapter."""
         return {"adapter": self._job["folder"]}
+
+
+def _stand_in_for(name: str) -> None:
+    """Let an empty module stand in for one that is not there: sound is imported, but no row has any."""
+    if importlib.util.find_spec(name) is None:
+        module = types.ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        sys.modules[name] = module
 
 
 if __name__ == "__main__":
