@@ -117,8 +117,9 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
 def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     if recipe.table.id is None or recipe.table.id not in table.columns:
         return
-    first: dict[str, int] = {}
-    for row, value in enumerate(table.frame[recipe.table.id]):
+    cells = table.frame[recipe.table.id]
+    first: dict[str, int] = {}  # of repeated ids only: those of a large table take much memory
+    for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
             findings.problems.append(f"{table.where(row, recipe.table.id)} is empty. Give the row an id.")
         elif value in first:
@@ -126,7 +127,7 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
                 f'{table.where(row, recipe.table.id)}: the id "{value}" stands already at {table.where(first[value])}. '
                 "Make ids unique, or leave table.id out of the recipe."
             )
-        else:
+        elif repeated:
             first[value] = row
 
 
