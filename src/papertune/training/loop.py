@@ -124,8 +124,9 @@ def fit(
     with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), products:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     stop_signal = stop.agreed_signal()
-    chosen = checkpoint_path(folder, trainer.state.best_global_step or trainer.state.global_step)
-    if stop_signal is None and not trainer.is_sharded and trainer.state.best_global_step:
+    best_step = trainer.state.best_global_step if dev_score is not None else None
+    chosen = checkpoint_path(folder, best_step or trainer.state.global_step)
+    if stop_signal is None and best_step and not trainer.is_sharded:
         trainer.load_weights(chosen)
     model.eval()
     return FitResult(
