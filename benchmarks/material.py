@@ -107,6 +107,8 @@ def prepared_run(
         columns: That a run which is made here learns.
         overrides: Settings of a run that is made here, before those of the command line.
     """
+    if arguments.run is not None and arguments.overrides:
+        raise SystemExit("error: --set goes with a run that is made here; the recipe of --run stands.")
     device = choose_device(arguments.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

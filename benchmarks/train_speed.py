@@ -210,6 +210,7 @@ def measured(
         "seconds": contestant.seconds,
         "peak_bytes": contestant.peak_bytes,
         "steps": contestant.rounds[-1].get("steps"),
+        "examples": contestant.rounds[-1].get("examples", rows),
         "versions": contestant.ready["versions"],
     }
     if isinstance(ceilings.get(dtype), float):

@@ -19,7 +19,7 @@ class Training(Work):
 
         torch.set_num_threads(job["threads"])
         self._job = job
-        self._recipe = load_recipe(job["recipe"], job["overrides"])
+        self._recipe = load_recipe(job["recipe"], job["overrides"]).only(tuple(job["columns"]))
 
     def prepare(self) -> None:
         """Load the model anew, since a round changes it."""
@@ -55,7 +55,7 @@ class Training(Work):
             compute_dtype=self._dtype,
             metrics_file=folder / "metrics.jsonl",
         )
-        return {"steps": result.steps}
+        return {"steps": result.steps, "examples": sum(len(row.questions) for row in self._rows.rows)}
 
     def finish(self) -> dict[str, Any]:
         """Save the adapter, and let go of everything."""

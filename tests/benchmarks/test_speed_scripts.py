@@ -74,6 +74,7 @@ def test_training(tiny_folder):
     for name in ("trainer", "papertune"):
         told = contestants[name]
         assert told["steps"] == 2
+        assert told["examples"] == 4  # the sample papers have keywords too, which are not learnt here
         assert {"rows_per_s", "tokens_per_s", "times_trainer", "memory_of_trainer", "share_of_ceiling"} <= told.keys()
         assert 0 <= told["dev"]["label_accuracy"] <= 1
     assert contestants["trainer, answers"] == {"not_measured": "left out by --only"}
