@@ -107,9 +107,10 @@ def lines(file: Path) -> int:
 
 def small_batches() -> None:
     """Make prediction use many batches of few rows, which no option of the command does."""
-    from papertune.api import run
+    from papertune.api import run, workforce
 
     run.Predictor = partial(run.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
+    workforce.batch_tokens = lambda device: BATCH_TOKENS
 
 
 def slow_batches() -> None:
@@ -117,6 +118,33 @@ def slow_batches() -> None:
     from papertune.inference.predictor import Predictor
 
     Predictor.answer = _slowly(Predictor.answer)  # type: ignore[method-assign]
+
+
+def workers_die_once(mark: Path) -> None:
+    """Make the first of Ray's workers that answers a batch kill itself in the middle of it.
+
+    Args:
+        mark: A file that is there afterwards.
+    """
+    from papertune.api import workforce
+
+    open_predictor = workforce._predictor_there
+
+    # Inside a function, so that it goes to the workers as code; they cannot import this module.
+    def opening(*arguments: Any) -> Any:
+        predictor, facts = open_predictor(*arguments)
+        answer = predictor.answer
+
+        def answer_or_die(*arguments: Any) -> Any:
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer(*arguments)
+
+        predictor.answer = answer_or_die  # type: ignore[method-assign]
+        return predictor, facts
+
+    workforce._predictor_there = opening
 
 
 def slow_steps() -> None:

@@ -4,23 +4,29 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from papertune.config import PtuningV2Method, Recipe
+from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells
-from papertune.inference.plan import Plan
+from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.inference.values import ColumnValues
-from papertune.models import Base, Precision, find_base
+from papertune.models import Base, Precision, choose_device, choose_dtype, find_base, load_tokenizer
 from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
 from papertune.tables.xlsx_files import check_fits_xlsx
 from papertune.tasks import RowReader, check_table
+
+if TYPE_CHECKING:
+    from papertune.api.workforce import Workforce
 
 Columns = Sequence[str] | Literal["all"] | None
 
@@ -59,6 +65,11 @@ class Run:
         self._device = device
         self._base_folder = base
 
+    @property
+    def device(self) -> str | None:
+        """The device that was asked for: "cpu", "cuda", ...; None: a GPU if there is one."""
+        return self._device
+
     def predict(
         self, table: Any, *, columns: Columns = None, probabilities: bool = False, precision: Precision = "auto"
     ) -> Any:
@@ -80,7 +91,7 @@ class Run:
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
         reader = RowReader(read, answering(self.recipe, chosen))
         predictor = self.predictor(precision)
-        plan = self._plan(predictor, read, reader)
+        plan = self._plan(predictor.encoder, predictor.max_batch_tokens, read, reader)
         values = predict_rows(predictor, reader, plan).values
         output = build_output(read, self.recipe, values, chosen)
         self._warn_of_empty_cells(values, chosen, read.source)
@@ -98,6 +109,7 @@ class Run:
         probabilities: bool = False,
         precision: Precision = "auto",
         overwrite: bool = False,
+        workers: int = 1,
         tell: Callable[[str], None] = lambda _: None,
         tick: Tick | None = None,
     ) -> Predicted:
@@ -110,17 +122,21 @@ class Run:
             probabilities: As in `predict`.
             precision: As in `predict`.
             overwrite: Replace a file that is there; only when all rows are done.
+            workers: Processes that share the rows, through Ray; 1: this process alone.
             tell: Told what goes on, a line each.
             tick: Told after each batch.
 
         Raises:
             OutputError: If the file exists, cannot be written, or is being written by another process.
             TableError: If the table does not fit the run.
+            MissingExtraError: If several workers are asked for and Ray is not installed.
+            ModelError: If there are not so many cores or GPUs.
         """
         path = Path(output)
         read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
-        reader = RowReader(read, answering(self.recipe, chosen))
+        asked = answering(self.recipe, chosen)
+        reader = RowReader(read, asked)
         # A journal beside an output may mean that a kill came between writing the one and removing the other.
         try:
             going_on = path.with_name(f"{path.name}.journal").exists()
@@ -129,20 +145,50 @@ class Run:
         check_output(path, overwrite=overwrite or going_on)
         if path.suffix.lower() == ".xlsx":  # it has limits, better met now than when all is done
             check_fits_xlsx(build_output(read, self.recipe, {}, chosen), str(path))
-        predictor = self.predictor(precision)
-        plan = self._plan(predictor, read, reader)
-        options = [chosen, probabilities, predictor.precision_name, predictor.max_batch_tokens, self._base.checksum]
-        if self.recipe.base_bits is not None:
-            options.append(library_versions().get("bitsandbytes"))
-        fingerprint = _fingerprint(self.directory.weights_checksum(), read.checksum(), options)
-        with Journal(path, fingerprint, len(plan.batches)) as journal:
+        with ExitStack() as stack:
+            found: Predictor | Workforce
+            if workers == 1:
+                found = predictor = self.predictor(precision)
+                run_plan: Callable[..., Predicted] = partial(predict_rows, predictor, reader)
+            else:
+                from papertune.api.workforce import workforce
+
+                found = force = stack.enter_context(workforce(self, workers, precision))
+                run_plan = partial(force.predict_rows, read, asked)
+                tell(force.about)
+            plan = self._plan(found.encoder, found.max_batch_tokens, read, reader)
+            # How many processes and threads there are is no part of it: the batches are the same, and so are the bytes.
+            options = [chosen, probabilities, found.max_batch_tokens]
+            fingerprint = _fingerprint(self.facts(found.precision_name), read.checksum(), options)
+            journal = stack.enter_context(Journal(path, fingerprint, len(plan.batches)))
             if kept := int(plan.batches.sizes[journal.finished].sum()):
                 tell(f"going on: {kept:,} of {len(read):,} rows are done already")
-            predicted = predict_rows(predictor, reader, plan, journal=journal, tick=tick)
+            predicted = run_plan(plan, journal=journal, tick=tick)
             frame = build_output(read, self.recipe, predicted.values, chosen)
             self._write(frame, path, journal, overwrite=overwrite)
         self._warn_of_empty_cells(predicted.values, chosen, str(path))
         return predicted
+
+    def facts(self, precision_name: str) -> dict[str, str | None]:
+        """Give what must be the same for two predictions to be the same: weights, precision and libraries."""
+        libraries = ["papertune", "torch", "transformers", "tokenizers"]
+        if self.recipe.base_bits is not None:
+            libraries.append("bitsandbytes")
+        versions = library_versions()
+        weights = {"the run": self.directory.weights_checksum(), "the base model": self._base.checksum}
+        return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}
+
+    def settled_precision(self, precision: Precision = "auto") -> str:
+        """Give the name of the precision that `predictor` will have, without loading the weights."""
+        return str(choose_dtype(precision, choose_device(self._device))).removeprefix("torch.")
+
+    def reopening(self) -> "Callable[[str], Run]":
+        """Give what opens this run on a device, here or in another process."""
+        return partial(_reopen, self.directory.path.resolve(), self._base_folder)
+
+    def load_tokenizer(self) -> Any:
+        """Load the run's tokenizer without the model."""
+        return load_tokenizer(replace(self._base, location=str(self.directory.tokenizer)))
 
     def predictor(self, precision: Precision = "auto") -> Predictor:
         """Load the model with what it has learnt, and give what answers batches with it."""
@@ -254,12 +300,12 @@ class Run:
         findings.raise_problems(read)
         return read
 
-    def _plan(self, predictor: Predictor, read: Table, reader: RowReader) -> Plan:
-        plan = predictor.plan(reader, range(len(read)))
+    def _plan(self, encoder: PromptEncoder, max_batch_tokens: int, read: Table, reader: RowReader) -> Plan:
+        plan = make_plan(encoder, reader, range(len(read)), max_batch_tokens)
         if plan.shortened:
             count = "1 document has" if len(plan.shortened) == 1 else f"{len(plan.shortened):,} documents have"
             warnings.warn(
-                f"{read.where(min(plan.shortened))}: {count} more than {predictor.encoder.max_prompt_tokens} tokens; "
+                f"{read.where(min(plan.shortened))}: {count} more than {encoder.max_prompt_tokens} tokens; "
                 "only the beginning is read (this is the first).",
                 PapertuneWarning,
                 stacklevel=3,
@@ -291,7 +337,9 @@ class Run:
         journal.remove()
 
 
-def _fingerprint(weights: str, table: str, options: Sequence[Any]) -> str:
-    versions = library_versions()
-    kept = {name: versions.get(name) for name in ("papertune", "torch", "transformers", "tokenizers")}
-    return hashlib.sha256(json.dumps([weights, table, list(options), kept]).encode()).hexdigest()
+def _reopen(path: Path, base: Path | None, device: str) -> Run:
+    return load_run(path, device=device, base=base)
+
+
+def _fingerprint(facts: Mapping[str, str | None], table: str, options: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps([facts, table, list(options)]).encode()).hexdigest()

@@ -26,6 +26,9 @@ def predict(
     overwrite: options.Overwrite = False,
     device: options.Device = None,
     base: options.Base = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share the rows, through Ray; those of a cluster at RAY_ADDRESS.")
+    ] = 1,
     quiet: options.Quiet = False,
 ) -> None:
     """Fill in the run's columns of a table; the same command goes on where a stopped one was."""
@@ -42,6 +45,7 @@ def predict(
             probabilities=probabilities,
             precision=precision,
             overwrite=overwrite,
+            workers=workers,
             tell=tell,
             tick=ticker(display, tell),
         )

@@ -1,0 +1,323 @@
+"""Prediction by several processes on one or more machines, through Ray Data.
+
+    driver                                      workers, each with the run loaded once
+    plan, table ── batch numbers, row indices ──▶ answer the batches of a part
+    journal, output ◀── values, as JSON ──────── values or the message of an error
+
+The driver alone writes. What comes back goes to the journal at once, in whatever order; so killing the driver costs the
+parts that are on their way, and killing a worker costs its part: Ray starts the worker again and gives it the same one.
+Workers read no table file: the columns that prompts are made of lie in Ray's shared memory, once a machine.
+"""
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import polars as pl
+import torch
+
+from papertune import errors
+from papertune.config import Recipe, template_columns
+from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
+from papertune.inference.journal import Journal
+from papertune.inference.plan import Plan
+from papertune.inference.predict import Predicted, Tick, collect_rows
+from papertune.inference.predictor import Predictor
+from papertune.inference.values import BatchValues
+from papertune.tables import Table
+from papertune.tasks import RowReader
+
+Answer = TypeVar("Answer")
+
+# Gives what answers batches, and facts that must be the same in all processes.
+Opening = Callable[[], tuple[Predictor, Mapping[str, str | None]]]
+
+# Ray takes some milliseconds and kilobytes for each part of the work, so a large table's parts are of several batches.
+_MOST_PARTS = 4000
+
+# A part that has ended its worker so often is not tried again: perhaps it takes more memory than there is.
+_RETRIES = 2
+
+_INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history")
+
+
+class Workers:
+    """Processes that answer batches. Use it as a context manager; the processes end with it.
+
+    They join the Ray session of this program if it has one, else the cluster at RAY_ADDRESS, else they are on this
+    machine only. On GPUs each has one of its own; on CPUs they share the cores out.
+
+    Args:
+        count: How many.
+        device: "cpu" or "cuda"; None: GPUs where Ray has any.
+
+    Attributes:
+        count: How many.
+        device: "cpu" or "cuda".
+        threads: Of each worker.
+    """
+
+    def __init__(self, count: int, *, device: str | None = None) -> None:
+        if count < 1:
+            raise ValueError(f"{count} workers; there must be one at least")
+        if find_spec("ray") is None:
+            raise MissingExtraError("--workers needs Ray, which is not installed: pip install 'papertune[ray]'")
+        if device not in (None, "cpu", "cuda"):
+            raise ModelError(
+                f"--device {device}: workers take the GPUs that Ray gives them. Say cuda, or leave it out."
+            )
+        self.count = count
+        self._wanted = device
+        self._own_session = False
+        self._is_local = False
+
+    def __enter__(self) -> "Workers":
+        """Join or start Ray.
+
+        Raises:
+            ModelError: If there are fewer cores or GPUs than workers, or the cluster cannot be reached.
+        """
+        import ray
+
+        _keep_quiet()
+        if not ray.is_initialized():
+            self._connect()
+        try:
+            gpus = int(ray.cluster_resources().get("GPU", 0))
+            self.device = self._wanted or ("cuda" if gpus else "cpu")
+            if self.device == "cuda" and gpus < self.count:
+                raise ModelError(
+                    f"{self.count} workers need {self.count} GPUs, but there are {gpus}. Take fewer workers, or "
+                    "--device cpu."
+                )
+            if self._is_local:
+                self.threads, self._cores = max(torch.get_num_threads() // self.count, 1), 1
+            else:
+                nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+                self.threads = self._cores = cores_each(nodes, self.count)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers, and Ray if it was started here."""
+        import ray
+
+        if self._own_session:
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        import ray
+
+        address = os.environ.get("RAY_ADDRESS")
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        self._own_session = True
+        self._is_local = not address or address == "local"
+        try:
+            with warnings.catch_warnings(), _silent():
+                warnings.simplefilter("ignore")  # what Ray will do in its next version
+                if self._is_local:
+                    # On this machine nobody else shall reach it. Its CPUs only count workers here; we set the threads.
+                    ray.init(
+                        "local", num_cpus=self.count, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet
+                    )
+                else:
+                    ray.init(address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            first = str(error).strip().partition("\n")[0]
+            where = "Ray cannot be started" if self._is_local else f"no Ray cluster at RAY_ADDRESS={address}"
+            raise ModelError(f"{where}: {first}") from error
+
+    def ask(self, question: Callable[[str], Answer]) -> Answer:
+        """Give what a function says of the device, on a machine where workers will be."""
+        if self._is_local:
+            return question(self.device)
+        import ray
+
+        asked = ray.remote(question).options(num_cpus=1, num_gpus=int(self.device == "cuda"))
+        return ray.get(asked.remote(self.device))  # type: ignore[no-any-return]
+
+    def predict_rows(
+        self,
+        opening: Opening,
+        facts: Mapping[str, str | None],
+        table: Table,
+        recipe: Recipe,
+        asked: Recipe,
+        plan: Plan,
+        *,
+        journal: Journal,
+        tick: Tick | None = None,
+    ) -> Predicted:
+        """Run a plan.
+
+        Args:
+            opening: Called once in each worker.
+            facts: What must be the same there as here.
+            table: The table.
+            recipe: The run's recipe.
+            asked: The recipe with just the columns that are wanted.
+            plan: The batches, of all rows of the table.
+            journal: Keeps finished batches; those that it has already are not done again.
+            tick: Told after each batch.
+
+        Raises:
+            ModelError: If the model's numbers overflow, or a batch ends its worker again and again.
+            RunError: If a worker has another run or other libraries.
+        """
+        import ray
+
+        names = _INSTRUCTION_COLUMNS if table.is_instructions else template_columns(asked.table.document)
+        frame = table.frame.select([name for name in table.columns if name in names])
+        cells = ray.put(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        arguments = (opening, dict(facts), cells, table.source, asked, self.threads)
+
+        def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
+            for number, values in self._results(numbers, plan, arguments):
+                journal.begin(number, plan.batches[number])
+                yield number, values
+
+        return collect_rows(answering, recipe, plan, journal=journal, tick=tick)
+
+    def _results(
+        self, numbers: Sequence[int], plan: Plan, arguments: tuple[Any, ...]
+    ) -> Iterator[tuple[int, BatchValues]]:
+        if not numbers:
+            return
+        import ray
+
+        items = [{"number": number, "rows": plan.batches[number]} for number in numbers]
+        todo = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_PARTS))
+        done = todo.map_batches(
+            _Worker,
+            fn_constructor_args=arguments,
+            batch_size=None,  # all of a part
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(self.count, len(items))),
+            num_cpus=self._cores,
+            num_gpus=int(self.device == "cuda"),
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
+        try:
+            for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                yield from values_of(part)
+        except (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnavailableError) as error:
+            raise ModelError(
+                f"a batch has ended its worker {_RETRIES + 1} times, perhaps for lack of memory. Finished rows are "
+                "safe; run the same command with fewer workers."
+            ) from error
+
+
+def cores_each(nodes: Sequence[int], workers: int) -> int:
+    """Give how many cores each worker may have if none is spread over two machines.
+
+    Args:
+        nodes: Cores of each machine.
+        workers: How many workers.
+
+    Raises:
+        ModelError: If there are fewer cores than workers.
+    """
+    for cores in range(max(sum(nodes) // workers, 0), 0, -1):
+        if sum(node // cores for node in nodes) >= workers:
+            return cores
+    raise ModelError(f"{workers} workers need as many cores, but the Ray cluster has {sum(nodes)}. Take fewer workers.")
+
+
+def values_of(part: Any) -> Iterator[tuple[int, BatchValues]]:
+    """Give what a worker says of a part, batch by batch; its error is raised where it came.
+
+    Args:
+        part: A pyarrow table of what `_Worker` gives back.
+    """
+    for result in part.to_pylist():
+        if result["error"]:
+            raise getattr(errors, result["error"])(result["message"])
+        yield result["number"], json.loads(result["values"])
+
+
+class _Worker:
+    """Answers parts of the work in a process of Ray's. Our errors go back as data, others as Ray has it."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        facts: Mapping[str, str | None],
+        cells: Any,
+        source: str,
+        asked: Recipe,
+        threads: int,
+    ) -> None:
+        import ray
+
+        torch.set_num_threads(threads)
+        self._failure: PapertuneError | None = None
+        try:
+            self._predictor, here = opening()
+            _check_same(facts, here)
+            frame = pl.from_arrow(ray.get(cells))
+            assert isinstance(frame, pl.DataFrame)
+            self._reader = RowReader(Table(frame, source), asked)
+        except PapertuneError as error:
+            self._failure = error
+
+    def __call__(self, part: Any) -> dict[str, list[Any]]:
+        """Answer the batches of a part, a pyarrow table with their numbers and rows."""
+        results: dict[str, list[Any]] = {"number": [], "values": [], "error": [], "message": []}
+        for item in part.to_pylist():
+            said, error, message = "", "", ""
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                said = json.dumps(self._predictor.answer(self._reader, item["rows"]))
+            except PapertuneError as failure:
+                error, message = type(failure).__name__, str(failure)
+            for name, value in zip(results, (item["number"], said, error, message), strict=True):
+                results[name].append(value)
+        return results
+
+
+def _check_same(facts: Mapping[str, str | None], here: Mapping[str, str | None]) -> None:
+    for name, value in facts.items():
+        if here.get(name) != value:
+            raise RunError(
+                f"on a worker's machine ({os.uname().nodename}) {name} is {here.get(name)}, but where the prediction "
+                f"was started it is {value}. All machines must have the same; results would differ otherwise."
+            )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep native code from writing to standard error; what goes wrong is raised."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _keep_quiet() -> None:
+    """Keep Ray from phoning home, and from printing what only its developers can use."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
