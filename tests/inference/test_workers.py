@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from papertune.config import load_recipe
+from papertune.errors import MissingExtraError, ModelError, RunError
+from papertune.inference.workers import Workers, _Worker, cores_each, values_of
+
+pa = pytest.importorskip("pyarrow")
+ray = pytest.importorskip("ray")
+
+PART = {"number": [3, 4], "rows": [[1, 0], [2]]}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "cores"),
+    [([8], 2, 4), ([8], 3, 2), ([2], 2, 1), ([32] * 4, 4, 32), ([8, 64], 2, 32), ([8, 64], 9, 8), ([3, 3], 3, 1)],
+)
+def test_cores_are_shared_out(nodes, workers, cores):
+    assert cores_each(nodes, workers) == cores
+
+
+def test_more_workers_than_cores():
+    with pytest.raises(ModelError, match=r"^5 workers need as many cores, but the Ray cluster has 4\. Take fewer"):
+        cores_each([2, 2], 5)
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setattr("papertune.inference.workers.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"Ray, which is not installed: pip install 'papertune\[ray\]'$"):
+        Workers(2)
+
+
+def test_a_certain_gpu_is_no_choice():
+    with pytest.raises(ModelError, match=r"^--device cuda:1: workers take the GPUs that Ray gives them"):
+        Workers(2, device="cuda:1")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    label = 'kind = "label"\nquestion = "Medical?"\nlabels = ["1", "0"]'
+    path.write_text(f'[table]\ndocument = "{{title}}"\n[columns.label]\n{label}\n')
+    return load_recipe(path)
+
+
+class Repeats:
+    """Gives back what it is asked about, as a label's probabilities."""
+
+    def __init__(self, fails_at=None):
+        self._fails_at = fails_at
+
+    def answer(self, reader, rows):
+        if rows == self._fails_at:
+            raise ModelError("the weights are damaged")
+        return {"label": [[row + 0.1, float(len(reader.document(row)))] for row in rows]}
+
+
+@pytest.fixture
+def make_worker(recipe, monkeypatch):
+    monkeypatch.setattr(ray, "get", lambda cells: cells)
+
+    def make(opening, facts):
+        cells = pa.table({"title": ["a", "bb", "ccc"]})
+        return _Worker(opening, facts, cells, "papers.csv", recipe, 1)
+
+    return make
+
+
+def results_of(worker):
+    return list(values_of(pa.table(worker(pa.table(PART)))))
+
+
+def test_a_worker_answers_each_batch_of_its_part(make_worker):
+    results = results_of(make_worker(lambda: (Repeats(), {"torch": "2"}), {"torch": "2"}))
+    assert results == [(3, {"label": [[1.1, 2.0], [0.1, 1.0]]}), (4, {"label": [[2.1, 3.0]]})]
+    assert json.loads(json.dumps(results[0][1])) == results[0][1]
+
+
+def test_what_fails_in_a_worker_reaches_the_user(make_worker):
+    results = values_of(pa.table(make_worker(lambda: (Repeats([2]), {}), {})(pa.table(PART))))
+    assert next(results)[0] == 3
+    with pytest.raises(ModelError, match=r"^the weights are damaged$"):
+        next(results)
+
+
+def test_a_run_that_cannot_be_opened_there(make_worker):
+    def opening():
+        raise RunError("shared/run is no run directory.")
+
+    with pytest.raises(RunError, match=r"^shared/run is no run directory\.$"):
+        results_of(make_worker(opening, {}))
+
+
+def test_another_library_on_a_workers_machine(make_worker):
+    worker = make_worker(lambda: (Repeats(), {"torch": "2.12"}), {"torch": "2.13"})
+    with pytest.raises(RunError, match=r"^on a worker's machine \(.+\) torch is 2\.12, but where .* it is 2\.13\. All"):
+        results_of(worker)
