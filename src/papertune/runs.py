@@ -56,6 +56,28 @@ class TableNote:
 
 
 @dataclass(frozen=True)
+class Int8Check:
+    """How predictions in int8 compare with those in float32 on a run's own dev rows.
+
+    Attributes:
+        rows: Dev rows.
+        labels: Label cells among their answers.
+        changed: Label cells that differ.
+        scores: Accuracy (labels) or F1@5 (keywords) of each column, in float32 and in int8.
+    """
+
+    rows: int
+    labels: int
+    changed: int
+    scores: dict[str, tuple[float, float]]
+
+    @property
+    def confirms(self) -> bool:
+        """Whether int8 is as good: at most 1% of the labels differ, and no score is lower by more than 0.005."""
+        return self.changed <= self.labels / 100 and all(low >= full - 0.005 for full, low in self.scores.values())
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a complete run says of itself.
 
@@ -70,6 +92,7 @@ class Manifest:
         seconds: Training time; a resumed training counts only its last part.
         trained_weights: How many weights were learnt.
         dev_score: The best dev score, if there was a dev table.
+        int8: What int8 changes on the dev rows, where that was found out.
     """
 
     base_name: str
@@ -81,6 +104,7 @@ class Manifest:
     seconds: float = 0.0
     trained_weights: int = 0
     dev_score: float | None = None
+    int8: Int8Check | None = None
     format: int = FORMAT
 
 
@@ -235,7 +259,8 @@ class RunDirectory:
                     f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune."
                 )
             tables = [TableNote(**table) for table in values.pop("tables")]
-            manifest = Manifest(tables=tables, **values)
+            int8 = values.pop("int8", None)
+            manifest = Manifest(tables=tables, int8=Int8Check(**int8) if int8 else None, **values)
         except KeyError as error:
             raise RunError(f"{self._manifest} is damaged: {error} is missing. {_RESTORE}") from None
         except (TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ from papertune.evaluation.answers import Answers, answers_of_table, answers_of_v
 from papertune.evaluation.baselines import majority, tfidf_keywords, tfidf_logistic
 from papertune.evaluation.report import ColumnReport, Contestant, Report, SampleCell, SampleRow, write_report
 from papertune.inference.predict import Tick, predict_rows
-from papertune.models import Precision
+from papertune.models import PredictionPrecision
 from papertune.runs import check_place
 from papertune.tables import Table, read_table
 from papertune.tasks import RowReader, answer_text, check_table, split_keywords
@@ -32,7 +32,7 @@ def evaluate(
     truth: Any = None,
     predictions: Any = None,
     baselines: Any = None,
-    precision: Precision = "auto",
+    precision: PredictionPrecision = "auto",
     overwrite: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     tick: Tick | None = None,

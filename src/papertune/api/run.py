@@ -19,7 +19,15 @@ from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.inference.values import ColumnValues
-from papertune.models import Base, Precision, choose_device, choose_dtype, find_base, load_tokenizer
+from papertune.models import (
+    Base,
+    Precision,
+    PredictionPrecision,
+    choose_device,
+    choose_dtype,
+    find_base,
+    load_tokenizer,
+)
 from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
 from papertune.tables.xlsx_files import check_fits_xlsx
@@ -71,7 +79,12 @@ class Run:
         return self._device
 
     def predict(
-        self, table: Any, *, columns: Columns = None, probabilities: bool = False, precision: Precision = "auto"
+        self,
+        table: Any,
+        *,
+        columns: Columns = None,
+        probabilities: bool = False,
+        precision: PredictionPrecision = "auto",
     ) -> Any:
         """Fill in the columns of a table.
 
@@ -107,7 +120,7 @@ class Run:
         *,
         columns: Columns = None,
         probabilities: bool = False,
-        precision: Precision = "auto",
+        precision: PredictionPrecision = "auto",
         overwrite: bool = False,
         workers: int = 1,
         tell: Callable[[str], None] = lambda _: None,
@@ -178,9 +191,12 @@ class Run:
         weights = {"the run": self.directory.weights_checksum(), "the base model": self._base.checksum}
         return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}
 
-    def settled_precision(self, precision: Precision = "auto") -> str:
+    def settled_precision(self, precision: PredictionPrecision = "auto") -> str:
         """Give the name of the precision that `predictor` will have, without loading the weights."""
-        return str(choose_dtype(precision, choose_device(self._device))).removeprefix("torch.")
+        chosen = "int8" if precision == "auto" and self._int8_is_best() else precision
+        if chosen == "int8":
+            return chosen
+        return str(choose_dtype(chosen, choose_device(self._device))).removeprefix("torch.")
 
     def reopening(self) -> "Callable[[str], Run]":
         """Give what opens this run on a device, here or in another process."""
@@ -190,14 +206,21 @@ class Run:
         """Load the run's tokenizer without the model."""
         return load_tokenizer(replace(self._base, location=str(self.directory.tokenizer)))
 
-    def predictor(self, precision: Precision = "auto") -> Predictor:
+    def predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
         """Load the model with what it has learnt, and give what answers batches with it."""
-        if precision not in self._predictors:
-            model, tokenizer = self.load(precision)
-            self._predictors[precision] = Predictor(model, tokenizer, self.recipe)
-        return self._predictors[precision]
+        chosen = "int8" if precision == "auto" and self._int8_is_best() else precision
+        if chosen not in self._predictors:
+            model, tokenizer = self.load(chosen)
+            self._predictors[chosen] = Predictor(model, tokenizer, self.recipe)
+        return self._predictors[chosen]
 
-    def load(self, precision: Precision = "auto") -> tuple[Any, Any]:
+    def _int8_is_best(self) -> bool:
+        from papertune.models import cpu_multiplies_int8
+
+        confirmed = self.manifest.int8 is not None and self.manifest.int8.confirms
+        return confirmed and choose_device(self._device) == "cpu" and cpu_multiplies_int8()
+
+    def load(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
         """Load the model with what it has learnt, and the tokenizer.
 
         A LoRA adapter is merged, but stays beside a quantized base; a prefix stands before the model.
@@ -208,9 +231,12 @@ class Run:
             MissingExtraError: If quantized weights need a package that is not installed.
         """
         from papertune.methods import PrefixModel, keep_adapter_beside, load_adapter, merge_adapter
-        from papertune.models import is_quantized
+        from papertune.models import check_int8, is_quantized, to_int8
 
-        model, tokenizer = self._load_base(precision)
+        if precision == "int8":
+            check_int8(choose_device(self._device), self.recipe.base_bits)
+        bare, tokenizer = self._load_base("fp32" if precision == "int8" else precision)
+        model = bare
         if self.directory.adapter.is_dir():
             quantized = is_quantized(model)
             adapted = load_adapter(model, self.directory.adapter)
@@ -218,7 +244,10 @@ class Run:
                 model = adapted
             else:
                 model = keep_adapter_beside(adapted) if quantized else merge_adapter(adapted)
-        return model.eval(), tokenizer
+        model.eval()
+        if precision == "int8":
+            to_int8(bare)
+        return model, tokenizer
 
     def _load_base(self, precision: Precision) -> tuple[Any, Any]:
         from papertune.models import load_model
@@ -289,7 +318,7 @@ class Run:
         return base
 
     @cached_property
-    def _predictors(self) -> dict[Precision, Predictor]:
+    def _predictors(self) -> dict[PredictionPrecision, Predictor]:
         return {}
 
     def _open(self, table: Any) -> Table:

@@ -7,12 +7,13 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from papertune.api.int8 import compare_int8
 from papertune.api.run import Run, load_run
 from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Method, Recipe, dump_recipe, load_recipe
 from papertune.encoding import PromptEncoder
@@ -31,6 +32,7 @@ from papertune.models import (
     Precision,
     check_quantization,
     choose_dtype,
+    cpu_multiplies_int8,
     find_base,
     load_model,
 )
@@ -147,7 +149,20 @@ def train(
             with processes.agreed():
                 _check_shared(directory, processes)
             _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
+        run = load_run(directory.path, device=device, base=base)
+        with processes.agreed():
+            if processes.is_first and job.data.dev and processes.device == "cpu":
+                del learner  # its weights are not needed beside those that are compared
+                _compare_int8(run, job, tell)
     return load_run(directory.path, device=device, base=base)
+
+
+def _compare_int8(run: Run, job: _Job, tell: Callable[[str], None]) -> None:
+    """Find out on the dev rows whether this run predicts as well in int8, where this CPU multiplies it fast."""
+    if job.recipe.base_bits is None and cpu_multiplies_int8():
+        rows = sum(map(len, job.data.dev))
+        tell(f"comparing int8 with float32 on {rows:,} dev rows")
+        run.directory.finish(replace(run.manifest, int8=compare_int8(run, job.data.dev)), job.recipe)
 
 
 def _prepare(

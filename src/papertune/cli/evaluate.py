@@ -25,7 +25,7 @@ def evaluate(
     baselines: Annotated[
         str | None, typer.Option(help="The table the run learnt from: train majority and TF-IDF on it, to compare.")
     ] = None,
-    precision: options.Precision = "auto",
+    precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
     base: options.Base = None,

@@ -24,6 +24,9 @@ Base = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors only.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
 Precision = Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option("--precision", help="Of the weights.")]
+PredictionPrecision = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32", "int8"], typer.Option("--precision", help="Of the weights.")
+]
 
 
 def teller(quiet: bool) -> Callable[[str], None]:

@@ -22,7 +22,7 @@ def predict(
         typer.Option(help='Columns to write, such as uuid,Keywords,label, or "all"; default: id and filled columns.'),
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of each label.")] = False,
-    precision: options.Precision = "auto",
+    precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
     base: options.Base = None,

@@ -26,12 +26,7 @@ class DevScore:
 
     def __init__(self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype) -> None:
         self._tables = tables
-        # A model that abstains must not look better for the rows it leaves out.
-        answering = {
-            name: column.model_copy(update={"abstain_below": 0.0}) if isinstance(column, LabelColumn) else column
-            for name, column in recipe.columns.items()
-        }
-        self._recipe = recipe.model_copy(update={"columns": answering})
+        self._recipe = without_abstaining(recipe)
         self._tokenizer = tokenizer
         self._dtype = dtype
 
@@ -63,3 +58,12 @@ class DevScore:
         means = {key: total / rows[key] for key, total in sums.items()}
         main = [means.pop(f"{name}_score") for name in self._recipe.columns if f"{name}_score" in means]
         return {**means, "score": sum(main) / len(main)}
+
+
+def without_abstaining(recipe: Recipe) -> Recipe:
+    """Give a recipe whose label columns always answer: a model must not look better for the rows it leaves out."""
+    answering = {
+        name: column.model_copy(update={"abstain_below": 0.0}) if isinstance(column, LabelColumn) else column
+        for name, column in recipe.columns.items()
+    }
+    return recipe.model_copy(update={"columns": answering})

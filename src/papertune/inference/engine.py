@@ -8,20 +8,27 @@ tokens) sees the cached keys through a mask that hides the padding in between:
     row 1   d d d d d d d d  |  q q q  |  t t         d: document  .: padding  q: question  t: tokens behind it
     keys    1 1 1 1 1 1 0 0     1 1 1     1 1
 
-A learnt prefix stands before all of it, in the cache of every row.
+A learnt prefix stands before all of it, in the cache of every row. So do tokens that all prompts begin with: they go
+through the model once, and are from then on a prefix like the learnt one.
+
+On a CPU prompts go through in parts whose activations fit its caches; a GPU wants whole batches.
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from papertune.encoding import pad_right
-from papertune.methods import prefix_of
+from papertune.methods import Prefix, prefix_of
 from papertune.models import AttentionMasks, answer_positions
+
+# Padded tokens that go through the model together on a CPU.
+CPU_PART_TOKENS = 1024
 
 
 @dataclass
@@ -68,30 +75,75 @@ class Engine:
         self.model = model if self._prefix is None else model.get_base_model()
         self.device = next(self.model.parameters()).device
         self._masks = AttentionMasks(self.model)
+        self._part_tokens = CPU_PART_TOKENS if self.device.type == "cpu" else None
+
+    @torch.inference_mode()
+    def behind(self, beginning: Sequence[int]) -> "Engine | None":
+        """Give an engine for prompts that all begin with the same tokens; it is given what comes behind them.
+
+        Args:
+            beginning: The tokens, at least one.
+
+        Returns:
+            The engine, or None where a model keeps more of a token than a key and a value in every layer.
+        """
+        if self._masks.window:
+            return None
+        ids = torch.tensor([list(beginning)], device=self.device)
+        start = self._start(ids, grows=True)
+        self.model.base_model(input_ids=ids, use_cache=True, **start)
+        cache = start["past_key_values"]
+        if not _keeps_keys_and_values(cache):
+            return None
+        engine = copy(self)
+        engine._prefix = Prefix(
+            keys=torch.stack([layer.keys[0] for layer in cache.layers]),
+            values=torch.stack([layer.values[0] for layer in cache.layers]),
+            first_position=len(beginning) + (self._prefix.first_position if self._prefix else 0),
+        )
+        return engine
 
     @torch.inference_mode()
     def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Give the logits behind each prompt, without keeping a cache; shape (batch, vocab)."""
-        rows = torch.arange(len(prompts), device=self.device)
-        last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
-        ids = pad_right(prompts, 0).to(self.device)
-        with answer_positions(self.model, rows, last):
-            output = self.model(input_ids=ids, use_cache=False, **self._behind_prefix(ids, grows=False))
-        return output.logits  # type: ignore[no-any-return]
+        return torch.cat([self._run(part, grows=False)[1] for part in self._parts(prompts)])
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> PromptState:
         """Run prompts and keep their keys and values."""
+        caches, logits = zip(*(self._run(part, grows=True) for part in self._parts(prompts)), strict=True)
+        if len(caches) > 1 and not all(map(_keeps_keys_and_values, caches)):
+            caches, logits = zip(self._run(prompts, grows=True), strict=True)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
-        ids = pad_right(prompts, 0).to(self.device)
-        rows = torch.arange(len(prompts), device=self.device)
-        start = self._behind_prefix(ids, grows=True) or {"past_key_values": self._empty_cache()}
-        with answer_positions(self.model, rows, lengths - 1):
-            output = self.model(input_ids=ids, use_cache=True, **start)
-        visible = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
+        visible = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
         if self._prefix is not None:
             visible = torch.cat([visible.new_ones(len(prompts), self._prefix.length), visible], dim=1)
-        return PromptState(start["past_key_values"], visible, lengths, output.logits)
+        return PromptState(_joined(caches), visible, lengths, torch.cat(logits))
+
+    def _parts(self, prompts: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
+        """Cut prompts, in their order, into parts of at most so many padded tokens."""
+        if self._part_tokens is None:
+            return [prompts]
+        parts: list[list[Sequence[int]]] = []
+        widest = 0
+        for prompt in prompts:
+            widest = max(widest, len(prompt))
+            if parts and widest * (len(parts[-1]) + 1) <= self._part_tokens:
+                parts[-1].append(prompt)
+            else:
+                parts.append([prompt])
+                widest = len(prompt)
+        return list(parts)
+
+    def _run(self, prompts: Sequence[Sequence[int]], *, grows: bool) -> tuple[Any, Tensor]:
+        """Run prompts together; give the cache, which keeps them if it grows, and the logits behind each."""
+        rows = torch.arange(len(prompts), device=self.device)
+        last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
+        ids = pad_right(prompts, 0).to(self.device)
+        start = self._start(ids, grows=grows)
+        with answer_positions(self.model, rows, last):
+            output = self.model(input_ids=ids, use_cache=grows, **start)
+        return start.get("past_key_values"), output.logits
 
     @torch.inference_mode()
     def extend(self, state: PromptState, suffixes: Sequence[Sequence[int]]) -> None:
@@ -152,10 +204,10 @@ class Engine:
         # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
         return DynamicCache() if self._masks.window else DynamicCache(config=self.model.config)
 
-    def _behind_prefix(self, ids: Tensor, *, grows: bool) -> dict[str, Any]:
-        """Give what the model is told besides the first tokens of each row; nothing where there is no prefix."""
+    def _start(self, ids: Tensor, *, grows: bool) -> dict[str, Any]:
+        """Give what the model is told besides the first tokens of each row: the prefix, or a cache that will grow."""
         if self._prefix is None:
-            return {}
+            return {"past_key_values": self._empty_cache()} if grows else {}
         batch, seq = ids.shape
         positions = torch.arange(seq, device=self.device).expand(batch, -1) + self._prefix.first_position
         return {"past_key_values": self._prefix.cache(batch, grows=grows), "position_ids": positions}
@@ -181,3 +233,25 @@ class Engine:
             past_key_values=state.cache,
             use_cache=True,
         )
+
+
+def _keeps_keys_and_values(cache: Any) -> bool:
+    """Tell whether a cache has nothing but a key and a value of each token in every layer, all of one shape."""
+    from transformers.cache_utils import DynamicLayer
+
+    if not all(isinstance(layer, DynamicLayer) and not layer.is_sliding for layer in cache.layers):
+        return False
+    return len({(layer.keys.shape, layer.values.shape) for layer in cache.layers}) == 1
+
+
+def _joined(caches: Sequence[Any]) -> Any:
+    """Put the rows of several caches into the first one, each filled up at the right."""
+    joined, *others = caches
+    width = max(cache.get_seq_length() for cache in caches)
+    for index, layer in enumerate(joined.layers if others else ()):
+        parts = [cache.layers[index] for cache in caches]
+        layer.keys, layer.values = (
+            torch.cat([F.pad(part, (0, 0, 0, width - part.shape[2])) for part in tensors])
+            for tensors in ([part.keys for part in parts], [part.values for part in parts])
+        )
+    return joined

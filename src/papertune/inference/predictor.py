@@ -3,7 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
+from papertune.config import (
+    KeywordsColumn,
+    LabelColumn,
+    RankedKeywordsColumn,
+    Recipe,
+    render_template,
+    template_columns,
+)
 from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import ModelError
 from papertune.inference.beams import likeliest_answers
@@ -12,7 +19,13 @@ from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.label_scoring import LabelTrie
 from papertune.inference.plan import Plan, batch_tokens, make_plan
-from papertune.tasks import RowReader, distinct_keywords, keywords_as_text, split_keywords
+from papertune.models import precision_name
+from papertune.tasks import RowReader, distinct_keywords, keywords_as_text, make_prompt, split_keywords
+
+# Documents of which no two begin with the same token, to find out what all prompts begin with.
+_PROBES = ("a", "Z", "9", "(", "中", " ")
+# Fewer tokens than these are not worth a cache of their own.
+_LEAST_BEGINNING = 8
 
 # What the model says of one row and column: label probabilities in the recipe's order, or a keyword list as text.
 Value = list[float] | str
@@ -34,10 +47,11 @@ class Predictor:
         self._engine = Engine(model)
         self._tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens or batch_tokens(self._engine.device.type)
-        self.precision_name = str(model.dtype).removeprefix("torch.")
+        self.precision_name = precision_name(model)
         self._end_ids = answer_ends(model, self.encoder.end_id)
         self._tries: dict[str, LabelTrie] = {}
         self._rules: dict[str, NoRepeatedKeyword] = {}
+        self._beginnings: dict[tuple[str, ...], tuple[list[int], Engine]] = {}
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn):
                 self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
@@ -67,26 +81,70 @@ class Predictor:
         return values
 
     def _answer_prompts(self, prompts: dict[str, list[list[int]]]) -> dict[str, Sequence[Value]]:
-        if len(prompts) == 1:
-            ((name, ids),) = prompts.items()
-            if name in self._tries and not self._tries[name].tokens:
-                logits = self._engine.last_logits(ids)
-                return {name: self._tries[name].label_probabilities(logits, None).tolist()}
-            return {name: self._answer(name, self._engine.prefill(ids))}
-        # Where the document stands first, its keys and values serve all questions. Where a question does, hardly
-        # anything is shared, and a prefill for each keeps the causal kernel.
         shared = [shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
-        if not all(shared) or 2 * sum(shared) < sum(len(ids) for ids in next(iter(prompts.values()))):
-            return {name: self._answer(name, self._engine.prefill(ids)) for name, ids in prompts.items()}
-        state = self._engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), shared, strict=True)])
+        if len(prompts) > 1 and (
+            not all(shared) or 2 * sum(shared) < sum(len(ids) for ids in next(iter(prompts.values())))
+        ):
+            # Where a question stands first, hardly anything is shared, and a prefill for each keeps the causal kernel.
+            return {name: self._answer_prompts({name: ids})[name] for name, ids in prompts.items()}
+        engine, begun = self._engine_for(prompts, min(shared))
+        prompts = {name: [ids[begun:] for ids in rows] for name, rows in prompts.items()}
+        if len(prompts) == 1:
+            ((name, rows),) = prompts.items()
+            if name in self._tries and not self._tries[name].tokens:
+                logits = engine.last_logits(rows)
+                return {name: self._tries[name].label_probabilities(logits, None).tolist()}
+            return {name: self._answer(name, engine, engine.prefill(rows))}
+        # Where the document stands first, its keys and values serve all questions.
+        cuts = [length - begun for length in shared]
+        state = engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), cuts, strict=True)])
         answers: dict[str, Sequence[Value]] = {}
-        for name, ids in prompts.items():
+        for name, rows in prompts.items():
             branch = state.fork()
-            self._engine.extend(branch, [row[n:] for row, n in zip(ids, shared, strict=True)])
-            answers[name] = self._answer(name, branch)
+            engine.extend(branch, [row[n:] for row, n in zip(rows, cuts, strict=True)])
+            answers[name] = self._answer(name, engine, branch)
         return answers
 
-    def _answer(self, name: str, state: PromptState) -> Sequence[Value]:
+    def _engine_for(self, prompts: dict[str, list[list[int]]], shared: int) -> tuple[Engine, int]:
+        """Give the engine that has run what these prompts begin with, and how many tokens that is.
+
+        Args:
+            prompts: Of some columns.
+            shared: How many tokens of each row are the same in all columns, or its length but for the last one.
+        """
+        names = tuple(prompts)
+        if names not in self._beginnings:
+            self._beginnings[names] = self._beginning(names)
+        beginning, engine = self._beginnings[names]
+        begun = len(beginning)
+        # The rows of an instruction file may begin otherwise.
+        fits = shared > begun and all(ids[:begun] == beginning for rows in prompts.values() for ids in rows)
+        return (engine, begun) if fits else (self._engine, 0)
+
+    def _beginning(self, names: Sequence[str]) -> tuple[list[int], Engine]:
+        """Give what the prompts of all these columns begin with, whatever their document, and the engine behind it.
+
+        Not on a GPU: fused kernels there are for prompts without a prefix.
+        """
+        template = self.recipe.table.document
+        prompts = [
+            self.encoder.encode(
+                make_prompt(
+                    self.recipe.layout,
+                    render_template(template, dict.fromkeys(template_columns(template), text)),
+                    self.recipe.columns[name].question,
+                )
+            ).ids
+            for name in names
+            for text in _PROBES
+        ]
+        beginning = prompts[0][: shared_prefix(prompts)]
+        if self._engine.device.type != "cpu" or len(beginning) < _LEAST_BEGINNING:
+            return [], self._engine
+        engine = self._engine.behind(beginning)
+        return ([], self._engine) if engine is None else (beginning, engine)
+
+    def _answer(self, name: str, engine: Engine, state: PromptState) -> Sequence[Value]:
         column = self.recipe.columns[name]
         if not isinstance(column, LabelColumn) and bool(state.last_logits.isnan().any()):
             raise no_numbers(name)  # words would be found all the same
@@ -94,7 +152,7 @@ class Predictor:
             rules = self._rules[name]
             limit = column.max_new_tokens
             ids = greedy(
-                self._engine,
+                engine,
                 state,
                 end_ids=self._end_ids,
                 max_new_tokens=limit,
@@ -105,7 +163,7 @@ class Predictor:
             return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
         if isinstance(column, RankedKeywordsColumn):
             found = likeliest_answers(
-                self._engine,
+                engine,
                 state,
                 end_ids=self._end_ids,
                 beams=column.beams,
@@ -116,7 +174,7 @@ class Predictor:
         trie = self._tries[name]
         nodes = None
         if trie.tokens:
-            nodes = self._engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
+            nodes = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
         probabilities: list[Value] = trie.label_probabilities(state.last_logits, nodes).tolist()
         return probabilities
 

@@ -13,6 +13,7 @@ from papertune.models.base import (
 )
 from papertune.models.cache import cache_folder
 from papertune.models.configurations import find_config
+from papertune.models.int8 import PredictionPrecision, check_int8, cpu_multiplies_int8, precision_name, to_int8
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.quantized import BaseBits, check_quantization, dequantized, is_quantized
 
@@ -23,11 +24,14 @@ __all__ = [
     "Base",
     "BaseBits",
     "Precision",
+    "PredictionPrecision",
     "answer_positions",
     "cache_folder",
+    "check_int8",
     "check_quantization",
     "choose_device",
     "choose_dtype",
+    "cpu_multiplies_int8",
     "dequantized",
     "find_base",
     "find_config",
@@ -35,4 +39,6 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "output_layer",
+    "precision_name",
+    "to_int8",
 ]

@@ -1,0 +1,49 @@
+"""Whether a run predicts as well in int8 as in float32: found out on its own dev rows."""
+
+from collections.abc import Sequence
+
+from papertune.api.run import Run
+from papertune.config import LabelColumn
+from papertune.evaluation.answers import answers_of_values, score_answers
+from papertune.evaluation.dev_score import without_abstaining
+from papertune.evaluation.label_scores import LabelScores
+from papertune.inference.predict import predict_rows
+from papertune.runs import Int8Check
+from papertune.tables import Table
+from papertune.tasks import RowReader
+
+
+def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
+    """Predict tables in float32 and in int8, and compare.
+
+    Args:
+        run: A run whose model is or can be on the CPU.
+        tables: Tables with the true columns.
+
+    Raises:
+        ModelError: If the model cannot be put into int8.
+    """
+    recipe = without_abstaining(run.recipe)
+    labels = changed = 0
+    sums: dict[str, tuple[float, float]] = {}
+    rows: dict[str, int] = {}
+    full, low = run.predictor("fp32"), run.predictor("int8")
+    for table in tables:
+        reader = RowReader(table, recipe)
+        plan = full.plan(reader, range(len(table)))
+        said = [answers_of_values(predict_rows(each, reader, plan).values, recipe) for each in (full, low)]
+        scores = [score_answers(answers, reader, recipe, range(len(table))) for answers in said]
+        for name, column in recipe.columns.items():
+            if isinstance(column, LabelColumn):
+                pairs = list(zip(said[0][name].cells, said[1][name].cells, strict=True))
+                labels += sum(1 for cell, _ in pairs if cell)
+                changed += sum(1 for cell, other in pairs if cell != other)
+            if name in scores[0]:
+                here = [each[name] for each in scores]
+                measures = [each.accuracy if isinstance(each, LabelScores) else each.f1_at_5 for each in here]
+                before = sums.get(name, (0.0, 0.0))
+                count = here[0].rows
+                sums[name] = (before[0] + measures[0] * count, before[1] + measures[1] * count)
+                rows[name] = rows.get(name, 0) + count
+    means = {name: (total[0] / rows[name], total[1] / rows[name]) for name, total in sums.items()}
+    return Int8Check(sum(map(len, tables)), labels, changed, means)

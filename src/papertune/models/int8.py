@@ -1,0 +1,162 @@
+"""Linear layers in int8, for prediction on a CPU.
+
+A weight gets whole numbers and one scale for each output; an activation gets whole numbers and one scale for each token
+(as in LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339, without its outliers):
+
+    w[o, i] = s[o] q[o, i]          q in -127..127, s[o] = max over i of |w[o, i]| / 127
+    x[t, i] = r[t] p[t, i]          p in -127..127, r[t] = max over i of |x[t, i]| / 127
+    y[t, o] = r[t] s[o] sum over i of p[t, i] q[o, i]
+
+The sum is exact, in 32 bits. oneDNN computes it with unsigned activations, p + 128. A CPU without VNNI instructions adds
+pairs of products in 16 bits, where 2 x 255 x 127 would not fit; its weights get 7 bits, q in -64..64, which does.
+
+Embedding, norms, attention and the output layer stay as they are.
+"""
+
+import weakref
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from papertune.errors import ModelError
+from papertune.models.answer_positions import output_layer
+from papertune.models.quantized import BaseBits
+
+# Of the weights a model predicts with.
+PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
+
+_ZERO_POINT = 128  # of an activation
+_ACTIVATION_MAX = 127
+_LEAST = 1e-30  # so that a row of zeros has a scale to be divided by
+
+
+def cpu_multiplies_int8() -> bool:
+    """Tell whether this CPU has instructions (VNNI, AMX) that multiply 8-bit numbers and add in 32 bits."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
+def check_int8(device: str, base_bits: BaseBits | None) -> None:
+    """Check before the work that a model can be put into int8.
+
+    Args:
+        device: Where it will be.
+        base_bits: How its base weights are stored; None: in the run's precision.
+
+    Raises:
+        ModelError: If it cannot.
+    """
+    if device != "cpu":
+        raise ModelError(
+            f"--precision int8 is for CPUs, and this is {device}. Leave it out, or predict with --device cpu."
+        )
+    if base_bits is not None:
+        raise ModelError(
+            f"--precision int8: the run's base model is stored in {base_bits} bits already (method.base_bits). Leave "
+            "--precision out."
+        )
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        raise ModelError("--precision int8 needs a PyTorch with oneDNN, which this one lacks. Use --precision fp32.")
+
+
+def precision_name(model: Any) -> str:
+    """Name what a model's products are done in: its dtype, or int8 and how large its weights may be."""
+    for module in model.modules():
+        if isinstance(module, Int8Linear):
+            return f"int8 (weights up to {module.weight_max})"
+    return str(model.dtype).removeprefix("torch.")
+
+
+def to_int8(model: Any, weight_max: int | None = None) -> int:
+    """Replace a model's linear layers, all but the output layer, in place.
+
+    Args:
+        model: A model on the CPU, in evaluation mode.
+        weight_max: The largest whole number of a weight; None: as this CPU can add up.
+
+    Returns:
+        How many layers it was.
+    """
+    limit = weight_max or (127 if cpu_multiplies_int8() else 64)
+    output = output_layer(model)
+    replaced = 0
+    for parent in list(model.modules()):
+        # Siblings are often given the same tensor (queries, keys and values; gate and up).
+        rounding: dict[int, _TokenRounding] = {}
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear and child is not output:
+                shared = rounding.setdefault(child.in_features, _TokenRounding())
+                setattr(parent, name, Int8Linear(child, shared, limit))
+                replaced += 1
+    return replaced
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with whole numbers for weights.
+
+    Args:
+        linear: The layer it stands for.
+        rounding: Rounds its input.
+        weight_max: The largest whole number of a weight, at most 127.
+    """
+
+    def __init__(self, linear: nn.Linear, rounding: "_TokenRounding", weight_max: int) -> None:
+        super().__init__()
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
+        self.weight_max = weight_max
+        weight = linear.weight.detach().float()
+        scales = weight.abs().amax(dim=1).clamp_min(_LEAST) / weight_max
+        numbers = (weight / scales[:, None]).round().to(torch.int8)
+        # The scales leave together with those of the tokens: oneDNN's own would be one for all tokens.
+        self._scales = scales
+        self._bias = None if linear.bias is None else linear.bias.detach().float()
+        self._packed = torch.ops.onednn.qlinear_prepack(numbers, None)
+        self._zero_points = torch.zeros(linear.out_features, dtype=torch.int64)
+        self._rounding = rounding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply; shape (..., in_features) to (..., out_features), in the dtype of `x`."""
+        numbers, token_scales = self._rounding(x)
+        y: Tensor = torch.ops.onednn.qlinear_pointwise(
+            numbers,
+            1.0,
+            _ZERO_POINT,
+            self._packed,
+            self._scales,
+            self._zero_points,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
+        y.mul_(token_scales)
+        if self._bias is not None:
+            y.add_(self._bias)
+        return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
+
+
+class _TokenRounding:
+    """Rounds each token of an activation to whole numbers, once for all siblings that are given the same tensor."""
+
+    def __init__(self) -> None:
+        self._seen: weakref.ref[Tensor] | None = None
+        self._numbers: Tensor | None = None
+        self._scales: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give p + 128, uint8, shape (tokens, features), and r, float32, shape (tokens, 1)."""
+        if self._numbers is None or self._scales is None or self._seen is None or self._seen() is not x:
+            flat = x.reshape(-1, x.shape[-1]).float()
+            # Not aminmax, nor a conversion to uint8: torch has no vector code for these, and they take ten times as long.
+            scales = torch.maximum(-flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True))
+            scales.clamp_min_(_LEAST).div_(_ACTIVATION_MAX)
+            signed = (flat * scales.reciprocal()).round_().to(torch.int8)
+            self._numbers = signed.view(torch.uint8).add_(_ZERO_POINT)  # wraps around as it should
+            self._scales = scales
+            self._seen = weakref.ref(x)
+        return self._numbers, self._scales

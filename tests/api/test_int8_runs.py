@@ -1,0 +1,132 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+import papertune
+from papertune import ModelError, OutputError
+from papertune.api import train as training  # the module
+from papertune.api.int8 import compare_int8
+from papertune.models import int8
+from papertune.runs import Int8Check
+from papertune.tables import read_table
+
+
+@pytest.fixture
+def new_papers(papers):
+    return papers(9, 100)
+
+
+def probabilities(frame):
+    return [float(cell) for cell in frame["label_probability_1"]]
+
+
+def test_labels_and_keywords_in_int8(run, new_papers):
+    full = run.predict(new_papers, probabilities=True, precision="fp32")
+    low = papertune.load_run(run.directory.path).predict(new_papers, probabilities=True, precision="int8")
+    assert low["uuid"].to_list() == full["uuid"].to_list()
+    assert probabilities(low) != probabilities(full)
+    assert probabilities(low) == pytest.approx(probabilities(full), abs=0.1)
+    assert set(low["label"]) <= {"0", "1"}
+    assert all(low["Keywords"])
+
+
+def test_a_row_does_not_depend_on_the_others(run, new_papers):
+    together = run.predict(new_papers, probabilities=True, precision="int8")
+    alone = [run.predict([paper], probabilities=True, precision="int8") for paper in new_papers]
+    assert probabilities(together) == pytest.approx([probabilities(one)[0] for one in alone], abs=1e-5)
+
+
+def test_a_prefix_before_an_int8_model(recipe, papers, new_papers, tmp_path):
+    recipe["method"] = {"kind": "ptuning_v2", "prefix_length": 3}
+    run = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
+    full, low = (run.predict(new_papers, probabilities=True, precision=each) for each in ("fp32", "int8"))
+    assert probabilities(low) != probabilities(full)
+    assert probabilities(low) == pytest.approx(probabilities(full), abs=0.1)
+
+
+def test_rows_of_one_precision_do_not_go_on_in_another(run, papers, tmp_path, monkeypatch):
+    def stop(done, *_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8", tick=stop)
+    with pytest.raises(OutputError, match="keeps the rows of another prediction"):
+        run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="fp32")
+    run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8")
+
+
+def test_a_base_in_few_bits_is_refused(run, papers):
+    opened = papertune.load_run(run.directory.path)
+    method = opened.recipe.method.model_copy(update={"base_bits": 8})
+    opened.recipe = opened.recipe.model_copy(update={"method": method})
+    with pytest.raises(ModelError, match="the run's base model is stored in 8 bits already"):
+        opened.predict(papers(2), precision="int8")
+
+
+def test_int8_beside_float32(run, papers, monkeypatch):
+    check = compare_int8(run, [read_table(papers(5, 50)), read_table(papers(4, 70))])
+    assert (check.rows, check.labels) == (9, 9)
+    expected = {name: [] for name in ("label", "Keywords")}
+    for precision in ("fp32", "int8"):
+        frame = run.predict(papers(5, 50) + papers(4, 70), precision=precision)
+        pairs = zip(frame["label"], frame["label_given"], strict=True)
+        expected["label"].append(sum(said == given for said, given in pairs) / 9)
+    assert check.scores["label"] == pytest.approx(tuple(expected["label"]))
+    assert set(check.scores) == {"label", "Keywords"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "scores", "confirms"),
+    [
+        (0, {"label": (0.9, 0.9)}, True),
+        (2, {"label": (0.9, 0.895)}, True),
+        (3, {"label": (0.9, 0.9)}, False),
+        (0, {"label": (0.9, 0.894)}, False),
+        (0, {"label": (0.9, 0.95), "Keywords": (0.2, 0.19)}, False),
+    ],
+)
+def test_when_int8_is_as_good(changed, scores, confirms):
+    assert Int8Check(200, 200, changed, scores).confirms is confirms
+
+
+class TestTheChoice:
+    @pytest.fixture
+    def train(self, recipe, papers, tmp_path, monkeypatch):
+        """Give a function that trains on a CPU that has, or has not, fast int8 products."""
+
+        def train(fast=True, **options):
+            for module in (training, papertune.models):
+                monkeypatch.setattr(module, "cpu_multiplies_int8", lambda: fast)
+            return papertune.train(papers(8), recipe, tmp_path / "run", only=["label"], **options)
+
+        return train
+
+    def test_confirmed_on_the_dev_rows(self, train, papers):
+        said = []
+        run = train(dev=papers(6, 50), tell=said.append)
+        assert "comparing int8 with float32 on 6 dev rows" in said
+        kept = json.loads((run.directory.path / "run.json").read_text("utf-8"))["int8"]
+        assert (kept["rows"], kept["labels"]) == (6, 6)
+        assert run.manifest.int8 == papertune.load_run(run.directory.path).manifest.int8
+        run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 0, {"label": (0.9, 0.9)}))
+        assert run.predictor().precision_name.startswith("int8")
+        run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 1, {"label": (0.9, 0.9)}))
+        assert not run.predictor().precision_name.startswith("int8")
+
+    def test_no_dev_rows_no_int8(self, train):
+        run = train()
+        assert run.manifest.int8 is None
+        assert not run.predictor().precision_name.startswith("int8")
+
+    def test_a_cpu_without_fast_int8(self, train, papers):
+        run = train(fast=False, dev=papers(6, 50))
+        assert run.manifest.int8 is None
+        run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 0, {"label": (0.9, 0.9)}))
+        assert not run.predictor().precision_name.startswith("int8")
+
+
+def test_this_cpu_says_what_it_has(monkeypatch):
+    for name, has in (("avx2", False), ("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True)):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda name=name: {name: True, "architecture": "x86_64"})
+        assert int8.cpu_multiplies_int8() is has
