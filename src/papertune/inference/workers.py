@@ -209,7 +209,7 @@ class Workers:
         try:
             for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 yield from values_of(part)
-        except (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnavailableError) as error:
+        except ray.exceptions.RayActorError as error:
             raise ModelError(
                 f"a batch has ended its worker {_RETRIES + 1} times, perhaps for lack of memory. Finished rows are "
                 "safe; run the same command with fewer workers."

@@ -1,0 +1,179 @@
+"""Time and memory against rows, and the start-up: what grows with a table, and what does not.
+
+    python benchmarks/scale.py --rows 1000 10000 100000
+
+A process of its own for each size reads, plans, predicts with a tiny random model and writes; the sample papers are
+repeated with numbers in front. The default model's tokenizer measures real prompts, so only the model's share is small.
+
+Memory: a fresh process has read the table, then its peak of resident memory (VmHWM, reset at that moment) less what it
+had; bytes a row are the slope between two sizes, so what every process needs once falls out. `--plan-only` leaves the
+model out: reading, planning and writing. The input itself takes what its Arrow columns take, in the table below.
+Last comes one JSON line.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "papers.csv"
+
+# From the start of the process to the answer for one paper, with the weights of the default model as they are cached.
+FIRST_ROW = """
+import sys
+import papertune
+run = papertune.load_run(sys.argv[1])
+paper = {"uuid": "1", "title": "Aspirin after a heart attack", "abstract": "A randomised trial."}
+run.predict([paper], columns=["label"])
+"""
+
+
+def main() -> None:
+    """Measure what is asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--plan-only", action="store_true", help="no model: every answer is made up")
+    parser.add_argument("--start-ups", type=int, default=3, help="how often the start-up is timed; 0: not at all")
+    parser.add_argument("--one-size", nargs=3, metavar=("RUN", "TABLE", "OUTPUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one_size:
+        run, table, output = arguments.one_size
+        print(json.dumps(one_size(Path(run), table, Path(output), plan_only=arguments.plan_only)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run = tiny_run(folder)
+        sizes = [measure(run, rows, folder, plan_only=arguments.plan_only) for rows in sorted(arguments.rows)]
+        slopes = [slope(few, many) for few, many in pairwise(sizes)]
+        start_up = [time_to_first_row(default_run(folder)) for _ in range(arguments.start_ups)]
+    print(
+        f"{'rows':>9} {'input MB':>9} {'read s':>8} {'predict s':>10} {'ms/row':>8} {'MB beyond':>10} {'bytes/row':>10}"
+    )
+    for size, growth in zip(sizes, [None, *slopes], strict=True):
+        per_row = "" if growth is None else f"{growth:.0f}"
+        print(
+            f"{size['rows']:>9,} {size['input_bytes'] / 1e6:>9.1f} {size['read_s']:>8.2f} {size['predict_s']:>10.2f} "
+            f"{1e3 * size['predict_s'] / size['rows']:>8.3f} {size['peak_bytes'] / 1e6:>10.1f} {per_row:>10}"
+        )
+    if start_up:
+        print(f"first row of the default model after {statistics.median(start_up):.2f} s (median of {len(start_up)})")
+    result = {"sizes": sizes, "bytes_per_row": slopes, "first_row_s": start_up, "plan_only": arguments.plan_only}
+    print(json.dumps(result | {"cores": os.cpu_count()}))
+
+
+def slope(few: dict[str, Any], many: dict[str, Any]) -> float:
+    """Give the bytes that each row more takes."""
+    return float((many["peak_bytes"] - few["peak_bytes"]) / (many["rows"] - few["rows"]))
+
+
+def tiny_run(folder: Path) -> Path:
+    """Make a run of a random model of 16 dimensions beside the default model's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    import papertune
+    from papertune.models import find_base, load_tokenizer
+
+    tokenizer = load_tokenizer(find_base("smollm2-135m"))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    base = folder / "tiny"
+    LlamaForCausalLM(config).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    # Keywords of a model that has learnt nothing go on to the limit; what they cost is not the question here.
+    return train(
+        papertune, base, folder / "run", ["columns.Keywords.kind=keywords", "columns.Keywords.max_new_tokens=4"]
+    )
+
+
+def default_run(folder: Path) -> Path:
+    """Make a run of the default model that has hardly learnt anything."""
+    import papertune
+
+    run = folder / "default"
+    return run if run.exists() else train(papertune, "smollm2-135m", run, [])
+
+
+def train(papertune: Any, model: Path | str, run: Path, overrides: list[str]) -> Path:
+    """Learn two rows."""
+    table = papertune.read_table(EXAMPLES).take([0, 1])
+    settings = [f"model={model}", "training.epochs=1", *overrides]
+    papertune.train(table, "medical-papers", run, overrides=settings)
+    return run
+
+
+def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str, Any]:
+    """Predict so many rows in a process of its own."""
+    import polars as pl
+
+    papers = pl.read_csv(EXAMPLES, infer_schema=False)
+    numbers = pl.int_range(rows, eager=True)
+    repeated = papers[(numbers % len(papers)).to_list()].select("uuid", "title", "abstract")
+    ids = (numbers.cast(pl.String) + "-").alias("number")
+    table = folder / f"{rows}.parquet"
+    # Numbered, or each paper would be told to stand in the table several times.
+    repeated.with_columns(pl.col("uuid", "title").str.replace("^", ids)).write_parquet(table)
+    command = [sys.executable, __file__, "--one-size", str(run), str(table), str(folder / f"{rows}.csv")]
+    ended = subprocess.run(command + ["--plan-only"] * plan_only, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(ended.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def one_size(run: Path, path: str, output: Path, *, plan_only: bool) -> dict[str, Any]:
+    """Read a table and fill it in, in this process."""
+    import warnings
+
+    import papertune
+
+    warnings.simplefilter("ignore")
+    opened = papertune.load_run(run)
+    # One row first: what is loaded and made once is there before anything is measured.
+    opened.predict_file(papertune.read_table(path).take([0]), output.with_suffix(".first.csv"), probabilities=True)
+    if plan_only:
+        made_up: dict[str, Any] = {"label": [0.75, 0.25], "Keywords": "heart attack; aspirin; randomised trial; ageing"}
+        opened.predictor().answer = lambda reader, rows: {name: [v] * len(rows) for name, v in made_up.items()}
+    begun = time.monotonic()
+    table = papertune.read_table(path)
+    read_s = time.monotonic() - begun
+    before = resident_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    begun = time.monotonic()
+    opened.predict_file(table, output, probabilities=True)
+    return {
+        "rows": len(table),
+        "input_bytes": table.frame.estimated_size(),
+        "read_s": read_s,
+        "predict_s": time.monotonic() - begun,
+        "peak_bytes": resident_bytes("VmHWM") - before,
+    }
+
+
+def resident_bytes(name: str) -> int:
+    """Give a number of this process's memory: VmRSS, as it is now, or VmHWM, the most so far."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
+    return 1024 * int(line.split()[1])
+
+
+def time_to_first_row(run: Path) -> float:
+    """Give the seconds from the start of a process to its end, in which one row is answered."""
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FIRST_ROW, str(run)], check=True)
+    return time.monotonic() - begun
+
+
+if __name__ == "__main__":
+    main()
