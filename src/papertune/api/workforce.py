@@ -12,7 +12,7 @@ from papertune.inference.plan import Plan, batch_tokens
 from papertune.inference.predict import Predicted, Tick
 from papertune.inference.predictor import Predictor
 from papertune.inference.workers import Workers
-from papertune.models import Precision
+from papertune.models import PredictionPrecision
 from papertune.tables import Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def workforce(run: "Run", count: int, precision: Precision) -> Iterator["Workforce"]:
+def workforce(run: "Run", count: int, precision: PredictionPrecision) -> Iterator["Workforce"]:
     """Start the workers of a run; they end with the context.
 
     Args:
@@ -74,12 +74,12 @@ class Workforce:
         )
 
 
-def _precision_there(reopen: Callable[[str], "Run"], precision: Precision, device: str) -> str:
+def _precision_there(reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str) -> str:
     return reopen(device).settled_precision(precision)
 
 
 def _predictor_there(
-    reopen: Callable[[str], "Run"], precision: Precision, device: str
+    reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str
 ) -> tuple[Predictor, Mapping[str, str | None]]:
     run = reopen(device)
     predictor = run.predictor(precision)
