@@ -1,5 +1,6 @@
 """papertune's own prediction, `run.predict` of a table: check, tokens, model and output are all counted."""
 
+import inspect
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,12 +18,11 @@ class Predict(Work):
         from papertune.api.run import Run, load_run
         from papertune.config import load_recipe
         from papertune.errors import PapertuneError
-        from papertune.models import Precision
         from papertune.tables import read_table
 
         torch.set_num_threads(job["threads"])
         self._precision, self._columns = job["precision"], job["columns"]
-        if self._precision not in get_args(Precision):
+        if self._precision not in get_args(inspect.signature(Run.predictor).parameters["precision"].annotation):
             raise NotMeasured(f"this version of papertune has no precision {self._precision}")
         run = load_run(job["run"], device=job["device"], base=job["base"])
         if job["overrides"]:  # the same weights, asked in another way
