@@ -386,3 +386,8 @@ class TestMerging:
 def test_a_written_table_can_be_predicted_again(run, papers, tmp_path):
     write_table(run.predict(papers(3), columns="all"), tmp_path / "first.csv")
     assert run.predict(tmp_path / "first.csv").columns[:3] == ["uuid", "label", "Keywords"]
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "int8"])
+def test_the_precision_is_known_before_the_weights_are_loaded(run, precision):
+    assert run.settled_precision(precision) == run.predictor(precision).precision_name

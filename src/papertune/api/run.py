@@ -195,7 +195,10 @@ class Run:
         """Give the name of the precision that `predictor` will have, without loading the weights."""
         chosen = "int8" if precision == "auto" and self._int8_is_best() else precision
         if chosen == "int8":
-            return chosen
+            from papertune.models import check_int8, cpu_multiplies_int8
+
+            check_int8(choose_device(self._device), self.recipe.base_bits)
+            return f"int8 (weights up to {127 if cpu_multiplies_int8() else 64})"  # as `precision_name` has it
         return str(choose_dtype(chosen, choose_device(self._device))).removeprefix("torch.")
 
     def reopening(self) -> "Callable[[str], Run]":
