@@ -1,0 +1,79 @@
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from processes import Command, die_at, lines, small_batches, workers_die_once
+
+pytest.importorskip("ray")
+
+
+def without_ray():
+    """Make `import ray` fail."""
+    sys.modules["ray"] = None  # type: ignore[assignment]
+
+
+def workers_of_ray():
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:  # it has just ended
+            continue
+        if words.startswith(b"ray::MapWorker"):
+            found.add(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(sample, trained, tmp_path_factory):
+    """Give the folder with what one process writes, and its journal as it was before the end."""
+    folder = tmp_path_factory.mktemp("alone")
+    dying = partial(die_at, "papertune.inference.journal:Journal", "remove")
+    assert Command(command(sample, trained, folder), small_batches, without_ray, dying).end() == -signal.SIGKILL
+    return folder
+
+
+def command(sample, trained, folder, *options):
+    files = [trained.directory.path, sample.new, "-o", folder / "out.csv"]
+    return ["predict", *files, "--probabilities", "--precision", "fp32", "--quiet", *options]
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed(sample, trained, alone, tmp_path):
+    """Two workers go on with the journal of one process, and one of them dies; the file is the same."""
+    entries = (alone / "out.csv.journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "out.csv.journal").write_bytes(b"".join(entries[:9]))
+    died = tmp_path / "died"
+    arguments = command(sample, trained, tmp_path, "--workers", "2")
+    running = Command(arguments, small_batches, partial(workers_die_once, died))
+    assert running.end() == 0, running.printed
+    assert died.exists()
+    assert (tmp_path / "out.csv").read_bytes() == (alone / "out.csv").read_bytes()
+    assert (
+        running.printed.splitlines()[-1]
+        == f"{tmp_path / 'out.csv'}: {sample.ROWS} rows ({sample.ROWS} went through the model)"
+    )
+    assert "Traceback" not in running.printed
+    assert {entry.name for entry in tmp_path.iterdir()} == {"out.csv", "died"}
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed(sample, trained, alone, tmp_path):
+    """Its workers end with it, and one process goes on with its journal."""
+    journal = tmp_path / "out.csv.journal"
+    before = workers_of_ray()
+    running = Command(command(sample, trained, tmp_path, "--workers", "2"), small_batches)
+    assert running.wait_for(lambda: lines(journal) >= 3), running.printed
+    running.send(signal.SIGKILL)
+    assert running.end() == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while workers_of_ray() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not workers_of_ray() - before, "the workers have outlived their driver"
+    assert journal.read_bytes().count(b'{"batch"') >= 1
+    running = Command(command(sample, trained, tmp_path), small_batches, without_ray)
+    assert running.end() == 0, running.printed
+    assert (tmp_path / "out.csv").read_bytes() == (alone / "out.csv").read_bytes()
