@@ -96,10 +96,17 @@ def model(request, make_model):
     return behind_prefix(model, length) if length else model
 
 
+def in_parts(model):
+    """Give an engine that seldom takes all rows of a batch at once."""
+    engine = Engine(model)
+    engine._part_tokens = 15
+    return engine
+
+
 @settings(max_examples=15)
 @given(prompts)
 def test_a_batch_is_its_rows_one_by_one(model, rows):
-    engine = Engine(model)
+    engine = in_parts(model)
     expected = torch.stack([full_logits(model, row)[-1] for row in rows])
     torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
     state = engine.prefill(rows)
@@ -110,7 +117,7 @@ def test_a_batch_is_its_rows_one_by_one(model, rows):
 @settings(max_examples=15)
 @given(st.data(), prompts)
 def test_prompts_may_come_in_pieces(model, data, rows):
-    engine = Engine(model)
+    engine = in_parts(model)
     state = engine.prefill(rows)
     for _ in range(3):
         suffixes = [data.draw(st.lists(token_ids, min_size=1, max_size=5)) for _ in rows]
@@ -124,7 +131,7 @@ def test_prompts_may_come_in_pieces(model, data, rows):
 @settings(max_examples=15)
 @given(st.data(), prompts)
 def test_rows_may_leave(model, data, rows):
-    engine = Engine(model)
+    engine = in_parts(model)
     state = engine.prefill(rows)
     kept = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True, min_size=1).map(sorted))
     state.select(torch.tensor(kept))
@@ -141,7 +148,7 @@ label_sets = st.lists(
 @settings(max_examples=15)
 @given(prompts, label_sets)
 def test_a_tree_of_tokens_leaves_the_prompts_as_they_are(model, rows, labels):
-    engine = Engine(model)
+    engine = in_parts(model)
     state = engine.prefill(rows)
     engine.extend(state, [[9]] * len(rows))
     before = snapshot(state)
@@ -155,6 +162,27 @@ def test_a_tree_of_tokens_leaves_the_prompts_as_they_are(model, rows, labels):
                 path.insert(0, trie.tokens[above])
                 above = trie.parents[above]
             torch.testing.assert_close(logits[index, node], full_logits(model, [*row, 9, *path])[-1], **TOLERANCE)
+
+
+@settings(max_examples=15)
+@given(st.lists(token_ids, min_size=1, max_size=12), prompts)
+def test_what_all_prompts_begin_with_goes_through_once(model, beginning, rows):
+    engine = in_parts(model).behind(beginning)
+    if engine is None:
+        assert in_parts(model)._masks.window
+        return
+    assert all(len(part) == 1 or len(part) * max(map(len, part)) <= 15 for part in engine._parts(rows))
+    expected = torch.stack([full_logits(model, beginning + row)[-1] for row in rows])
+    torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
+    state = engine.prefill(rows)
+    torch.testing.assert_close(state.last_logits, expected, **TOLERANCE)
+    engine.extend(state, [[7, 8]] * len(rows))
+    expected = torch.stack([full_logits(model, [*beginning, *row, 7, 8])[-1] for row in rows])
+    torch.testing.assert_close(state.last_logits, expected, **TOLERANCE)
+    trie = LabelTrie.build([(7, 7), (7,), (5,)], 2)
+    logits = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
+    expected = torch.stack([full_logits(model, [*beginning, *row, 7, 8, trie.tokens[0]])[-1] for row in rows])
+    torch.testing.assert_close(logits[:, 0], expected, **TOLERANCE)
 
 
 def test_forks_do_not_feel_each_other(tiny_model):

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 
 from papertune.config import PtuningV2Method, load_recipe
 from papertune.encoding import PromptEncoder
+from papertune.inference import predictor
 from papertune.inference.beams import Beam, likeliest_answers
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
@@ -158,6 +160,33 @@ def test_the_plan(tiny_model, tiny_tokenizer):
     assert ticks == list(range(len(DOCUMENTS)))
     # Some rows of a table only.
     assert sorted(row for batch in predictor.plan(reader, [5, 1]).batches for row in batch) == [1, 5]
+
+
+@pytest.mark.parametrize("layout", ["document-first", "question-first"])
+@pytest.mark.parametrize("names", [["label"], ["code"], ["Keywords", "label"]])
+def test_the_beginning_goes_through_once(tiny_model, tiny_tokenizer, monkeypatch, layout, names):
+    recipe = make_recipe(layout, {name: COLUMNS[name] for name in names})
+    widths = []
+    hook = tiny_model.register_forward_pre_hook(
+        lambda _, __, inputs: widths.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    got = answers(tiny_model, tiny_tokenizer, recipe)
+    narrow, widths[:] = sum(widths), []
+    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    expected = answers(tiny_model, tiny_tokenizer, recipe)
+    hook.remove()
+    assert narrow < sum(widths)
+    assert_same(got, expected)
+
+
+def test_rows_that_begin_otherwise(tiny_model, tiny_tokenizer, monkeypatch):
+    recipe = make_recipe(columns={"label": COLUMNS["label"]})
+    history = json.dumps([["What is it?", "a paper"]])
+    row = {"instruction": "Medical?", "input": "the heart of patients", "output": ""}
+    rows = [row | {"history": history}, row | {"history": ""}, row | {"history": history}]
+    got = answers(tiny_model, tiny_tokenizer, recipe, rows)
+    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    assert_same(got, answers(tiny_model, tiny_tokenizer, recipe, rows))
 
 
 class Says:

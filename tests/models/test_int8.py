@@ -8,27 +8,22 @@ from torch import nn
 
 from papertune.errors import ModelError
 from papertune.models import check_int8, int8, precision_name, to_int8
-from papertune.models.int8 import Int8Linear, cpu_multiplies_int8
+from papertune.models.int8 import Int8Linear, largest_weight
 
 
-def limit():
-    """Give the largest whole number that this CPU adds up exactly."""
-    return 127 if cpu_multiplies_int8() else 64
-
-
-def slow_product(x, linear, weight_max):
+def slow_product(x, linear):
     """Compute the product of rounded numbers in float64, as the module's docstring writes it."""
     # Rounded in float32, where halves fall to the same side; multiplied and added up in float64.
     w = linear.weight.detach()
-    s = w.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / weight_max
+    s = w.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / largest_weight()
     r = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30) / 127
     q, p = (w / s).round().double(), (x * r.reciprocal()).round().double()
     y = r * (p @ q.T) * s.T
     return y if linear.bias is None else y + linear.bias.detach().double()
 
 
-def int8_layer(linear, weight_max=None):
-    return Int8Linear(linear, int8._TokenRounding(), weight_max or limit())
+def int8_layer(linear):
+    return Int8Linear(linear, int8._TokenRounding())
 
 
 @given(
@@ -45,7 +40,7 @@ def test_a_product_is_that_of_the_rounded_numbers(inputs, outputs, batch, bias, 
     nn.init.normal_(linear.weight, generator=generator)
     x = torch.randn(*batch, inputs, generator=generator) * size
     y = int8_layer(linear)(x)
-    expected = slow_product(x, linear, limit())
+    expected = slow_product(x, linear)
     assert y.shape == expected.shape
     torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-5 * size)
 
@@ -122,7 +117,7 @@ def test_a_model_in_int8_says_nearly_the_same(make_model):
     low = copy.deepcopy(model)
     assert precision_name(low) == "float32"
     assert to_int8(low) == 14
-    assert precision_name(low) == f"int8 (weights up to {limit()})"
+    assert precision_name(low) == f"int8 (weights up to {largest_weight()})"
     assert type(low.get_output_embeddings()) is nn.Linear
     ids = torch.arange(3, 43).view(2, 20)
     with torch.inference_mode():

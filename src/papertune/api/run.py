@@ -195,10 +195,10 @@ class Run:
         """Give the name of the precision that `predictor` will have, without loading the weights."""
         chosen = "int8" if precision == "auto" and self._int8_is_best() else precision
         if chosen == "int8":
-            from papertune.models import check_int8, cpu_multiplies_int8
+            from papertune.models import check_int8, int8_name
 
             check_int8(choose_device(self._device), self.recipe.base_bits)
-            return f"int8 (weights up to {127 if cpu_multiplies_int8() else 64})"  # as `precision_name` has it
+            return int8_name()
         return str(choose_dtype(chosen, choose_device(self._device))).removeprefix("torch.")
 
     def reopening(self) -> "Callable[[str], Run]":
@@ -234,7 +234,7 @@ class Run:
             MissingExtraError: If quantized weights need a package that is not installed.
         """
         from papertune.methods import PrefixModel, keep_adapter_beside, load_adapter, merge_adapter
-        from papertune.models import check_int8, is_quantized, to_int8
+        from papertune.models import check_int8, is_quantized, to_int8, use_grouped_attention
 
         if precision == "int8":
             check_int8(choose_device(self._device), self.recipe.base_bits)
@@ -250,6 +250,8 @@ class Run:
         model.eval()
         if precision == "int8":
             to_int8(bare)
+        if bare.device.type == "cpu":
+            use_grouped_attention(bare)
         return model, tokenizer
 
     def _load_base(self, precision: Precision) -> tuple[Any, Any]:

@@ -28,7 +28,7 @@ from papertune.methods import Prefix, prefix_of
 from papertune.models import AttentionMasks, answer_positions
 
 # Padded tokens that go through the model together on a CPU.
-CPU_PART_TOKENS = 1024
+CPU_PART_TOKENS = 512
 
 
 @dataclass

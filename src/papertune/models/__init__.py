@@ -13,7 +13,15 @@ from papertune.models.base import (
 )
 from papertune.models.cache import cache_folder
 from papertune.models.configurations import find_config
-from papertune.models.int8 import PredictionPrecision, check_int8, cpu_multiplies_int8, precision_name, to_int8
+from papertune.models.grouped_attention import use_grouped_attention
+from papertune.models.int8 import (
+    PredictionPrecision,
+    check_int8,
+    cpu_multiplies_int8,
+    int8_name,
+    precision_name,
+    to_int8,
+)
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.quantized import BaseBits, check_quantization, dequantized, is_quantized
 
@@ -35,10 +43,12 @@ __all__ = [
     "dequantized",
     "find_base",
     "find_config",
+    "int8_name",
     "is_quantized",
     "load_model",
     "load_tokenizer",
     "output_layer",
     "precision_name",
     "to_int8",
+    "use_grouped_attention",
 ]

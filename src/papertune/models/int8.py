@@ -7,8 +7,8 @@ A weight gets whole numbers and one scale for each output; an activation gets wh
     x[t, i] = r[t] p[t, i]          p in -127..127, r[t] = max over i of |x[t, i]| / 127
     y[t, o] = r[t] s[o] sum over i of p[t, i] q[o, i]
 
-The sum is exact, in 32 bits. oneDNN computes it with unsigned activations, p + 128. A CPU without VNNI instructions adds
-pairs of products in 16 bits, where 2 x 255 x 127 would not fit; its weights get 7 bits, q in -64..64, which does.
+The sum is exact, in 32 bits. oneDNN computes it with unsigned activations, p + 128. A CPU without VNNI instructions
+adds pairs of products in 16 bits, where 2 x 255 x 127 would not fit; its weights get 7 bits, q in -64..64, which does.
 
 Embedding, norms, attention and the output layer stay as they are.
 """
@@ -60,25 +60,29 @@ def check_int8(device: str, base_bits: BaseBits | None) -> None:
         raise ModelError("--precision int8 needs a PyTorch with oneDNN, which this one lacks. Use --precision fp32.")
 
 
+def largest_weight() -> int:
+    """Give the largest whole number of a weight with which this CPU adds up products exactly."""
+    return 127 if cpu_multiplies_int8() else 64
+
+
+def int8_name() -> str:
+    """Name what products in int8 are done in on this CPU; results differ with it."""
+    return f"int8 (weights up to {largest_weight()})"
+
+
 def precision_name(model: Any) -> str:
-    """Name what a model's products are done in: its dtype, or int8 and how large its weights may be."""
-    for module in model.modules():
-        if isinstance(module, Int8Linear):
-            return f"int8 (weights up to {module.weight_max})"
+    """Name what a model's products are done in: int8, or its dtype."""
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        return int8_name()
     return str(model.dtype).removeprefix("torch.")
 
 
-def to_int8(model: Any, weight_max: int | None = None) -> int:
-    """Replace a model's linear layers, all but the output layer, in place.
-
-    Args:
-        model: A model on the CPU, in evaluation mode.
-        weight_max: The largest whole number of a weight; None: as this CPU can add up.
+def to_int8(model: Any) -> int:
+    """Replace the linear layers of a model on the CPU, all but the output layer, in place.
 
     Returns:
         How many layers it was.
     """
-    limit = weight_max or (127 if cpu_multiplies_int8() else 64)
     output = output_layer(model)
     replaced = 0
     for parent in list(model.modules()):
@@ -87,7 +91,7 @@ def to_int8(model: Any, weight_max: int | None = None) -> int:
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear and child is not output:
                 shared = rounding.setdefault(child.in_features, _TokenRounding())
-                setattr(parent, name, Int8Linear(child, shared, limit))
+                setattr(parent, name, Int8Linear(child, shared))
                 replaced += 1
     return replaced
 
@@ -98,16 +102,14 @@ class Int8Linear(nn.Module):
     Args:
         linear: The layer it stands for.
         rounding: Rounds its input.
-        weight_max: The largest whole number of a weight, at most 127.
     """
 
-    def __init__(self, linear: nn.Linear, rounding: "_TokenRounding", weight_max: int) -> None:
+    def __init__(self, linear: nn.Linear, rounding: "_TokenRounding") -> None:
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
-        self.weight_max = weight_max
         weight = linear.weight.detach().float()
-        scales = weight.abs().amax(dim=1).clamp_min(_LEAST) / weight_max
+        scales = weight.abs().amax(dim=1).clamp_min(_LEAST) / largest_weight()
         numbers = (weight / scales[:, None]).round().to(torch.int8)
         # The scales leave together with those of the tokens: oneDNN's own would be one for all tokens.
         self._scales = scales
@@ -152,7 +154,7 @@ class _TokenRounding:
         """Give p + 128, uint8, shape (tokens, features), and r, float32, shape (tokens, 1)."""
         if self._numbers is None or self._scales is None or self._seen is None or self._seen() is not x:
             flat = x.reshape(-1, x.shape[-1]).float()
-            # Not aminmax, nor a conversion to uint8: torch has no vector code for these, and they take ten times as long.
+            # Not aminmax, nor a conversion to uint8: torch has no vector code for these; they take ten times as long.
             scales = torch.maximum(-flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True))
             scales.clamp_min_(_LEAST).div_(_ACTIVATION_MAX)
             signed = (flat * scales.reciprocal()).round_().to(torch.int8)

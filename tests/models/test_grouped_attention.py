@@ -1,0 +1,149 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import (
+    DynamicCache,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
+
+from papertune.models import use_grouped_attention
+from papertune.models.grouped_attention import grouped_attention
+
+SIZES = {
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "initializer_range": 0.5,
+    "pad_token_id": 0,
+}
+MODELS = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "one head a group": lambda: LlamaForCausalLM(LlamaConfig(**SIZES | {"num_key_value_heads": 6})),
+    "window": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)),
+    "layers of two kinds": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(**SIZES, sliding_window=8, layer_types=["sliding_attention", "full_attention"])
+    ),
+}
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def slow_attention(query, key, value, scaling):
+    """Attend head by head in float64, with a mask that is written out."""
+    each, seq, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
+    hidden = torch.ones(seq, keys, dtype=torch.bool).triu(keys - seq + 1)
+    heads = []
+    for head in range(query.shape[1]):
+        q, k, v = query[:, head].double(), key[:, head // each].double(), value[:, head // each].double()
+        scores = (q @ k.transpose(1, 2) * scaling).masked_fill(hidden, -torch.inf)
+        heads.append(scores.softmax(-1) @ v)
+    return torch.stack(heads, dim=2)
+
+
+@given(
+    batch=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    each=st.integers(1, 3),
+    seq=st.integers(2, 200),
+    cached=st.sampled_from([0, 1, 40]),
+    sizes=st.sampled_from([(8, 8), (4, 6)]),
+    scaling=st.sampled_from([None, 0.1]),
+    seed=st.integers(0, 2**31),
+)
+def test_attention_is_that_of_each_head(batch, groups, each, seq, cached, sizes, scaling, seed):
+    generator = torch.Generator().manual_seed(seed)
+    query = torch.randn(batch, groups * each, seq, sizes[0], generator=generator)
+    key = torch.randn(batch, groups, cached + seq, sizes[0], generator=generator)
+    value = torch.randn(batch, groups, cached + seq, sizes[1], generator=generator)
+    attended, weights = grouped_attention(SimpleNamespace(), query, key, value, None, scaling=scaling)
+    assert weights is None
+    expected = slow_attention(query, key, value, sizes[0] ** -0.5 if scaling is None else scaling)
+    torch.testing.assert_close(attended.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seq"),
+    [({"is_causal": False}, 5), ({"attention_mask": torch.rand(2, 1, 5, 5) > 0.3}, 5), ({}, 1)],
+    ids=["not causal", "a mask", "one token"],
+)
+def test_the_rest_is_left_to_torch(settings, seq):
+    settings = {"attention_mask": None} | settings
+    query, key, value = torch.randn(2, 4, seq, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
+    module = SimpleNamespace(num_key_value_groups=2)
+    attended, _ = grouped_attention(module, query, key, value, **settings)
+    repeated = (part.repeat_interleave(2, dim=1) for part in (key, value))
+    mask = settings["attention_mask"]
+    expected = F.scaled_dot_product_attention(query, *repeated, attn_mask=mask).transpose(1, 2)
+    torch.testing.assert_close(attended, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+@pytest.fixture(params=MODELS)
+def models(request):
+    """Give a model, and the same one with grouped attention."""
+    torch.manual_seed(0)
+    plain, grouped = MODELS[request.param]().eval(), MODELS[request.param]().eval()
+    plain.set_attn_implementation("sdpa")
+    grouped.load_state_dict(plain.state_dict())
+    use_grouped_attention(grouped)
+    assert grouped.config._attn_implementation == "papertune_grouped"
+    return plain, grouped
+
+
+@torch.no_grad()
+def test_left_padding_is_not_seen(models):
+    plain, grouped = models
+    ids = torch.randint(1, 101, (3, 90))
+    mask = torch.ones_like(ids)
+    mask[1, :50] = mask[2, :89] = 0
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    inputs = {"attention_mask": mask, "position_ids": positions}
+    first = grouped(input_ids=ids, **inputs).logits
+    torch.testing.assert_close(first[mask == 1], plain(input_ids=ids, **inputs).logits[mask == 1], **TOLERANCE)
+    ids[1, :50] = 7
+    torch.testing.assert_close(grouped(input_ids=ids, **inputs).logits[1, 50:], first[1, 50:], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_several_tokens_behind_a_cache(models):
+    plain, grouped = models
+    ids = torch.randint(1, 101, (2, 150))
+    whole = plain(input_ids=ids).logits
+    torch.testing.assert_close(grouped(input_ids=ids).logits, whole, **TOLERANCE)
+    cache, logits = DynamicCache(config=grouped.config), []
+    for part in ids.split([70, 1, 75, 4], dim=1):
+        logits.append(grouped(input_ids=part, past_key_values=cache).logits)
+    torch.testing.assert_close(torch.cat(logits, dim=1), whole, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_a_cache_behind_left_padding(models):
+    ids = torch.randint(1, 101, (2, 100))
+    mask = torch.ones_like(ids)
+    mask[0, :20] = 0
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    outcomes = []
+    for model in models:
+        cache = DynamicCache(config=model.config)
+        model(input_ids=ids[:, :80], attention_mask=mask[:, :80], position_ids=positions[:, :80], past_key_values=cache)
+        behind = {"attention_mask": mask, "position_ids": positions[:, 80:], "past_key_values": cache}
+        outcomes.append(model(input_ids=ids[:, 80:], **behind).logits)
+    torch.testing.assert_close(outcomes[1], outcomes[0], **TOLERANCE)
+
+
+def test_another_attention_is_left_as_it_is(make_model):
+    model = make_model()
+    model.set_attn_implementation("eager")
+    use_grouped_attention(model)
+    assert model.config._attn_implementation == "eager"
