@@ -68,6 +68,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     from papertune.methods import build_trainable, checkpoint_activations
     from papertune.models import choose_dtype, find_config, load_model
     from papertune.training import Question, TrainingRow, fit
+    from papertune.training.loop import CPU_PART_TOKENS
     from papertune.training.memory import BatchShape, training_memory
 
     logging.getLogger().setLevel(logging.ERROR)
@@ -75,13 +76,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     steps = ["training.max_steps=3", f"training.micro_batch_size={arguments.rows}", precision]
     recipe = load_recipe("medical-papers", [*arguments.setting.split(), *steps])
     dtype = choose_dtype(arguments.precision, arguments.device)
-    shape = BatchShape(arguments.rows, arguments.seq, ANSWER_TOKENS)
+    on_gpu = arguments.device.startswith("cuda")
+    together = arguments.rows if on_gpu else min(arguments.rows, max(1, CPU_PART_TOKENS // arguments.seq))
+    shape = BatchShape(together, arguments.seq, ANSWER_TOKENS)
     (predicted,) = training_memory(
         find_config(arguments.model),
         recipe.method,
         [shape],
         dtype=dtype,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
+        accumulation=-(-arguments.rows // together),
     )
     # Once, so that what is loaded when it is first used is not counted.
     torch.nn.Linear(8, 8)(torch.zeros(2, 8)).sum().backward()
@@ -94,7 +98,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     prompt = list(range(100, 100 + arguments.seq - ANSWER_TOKENS + 1))
     answer = list(range(100, 100 + ANSWER_TOKENS))
     rows = [TrainingRow(prompt, [Question([answer])]) for _ in range(3 * arguments.rows)]
-    on_gpu = arguments.device.startswith("cuda")
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     else:

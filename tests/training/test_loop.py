@@ -134,7 +134,7 @@ def test_fit_is_a_plain_loop(train, make_model, method):
 
 def test_fifty_steps_are_those_of_a_plain_loop(train, make_model, monkeypatch):
     # In parts of one or two rows. Rounding grows with the steps: the rate is that of the built-in recipe.
-    monkeypatch.setattr(loop, "_CPU_PART_TOKENS", 24)
+    monkeypatch.setattr(loop, "CPU_PART_TOKENS", 24)
     spec = {"micro_batch_size": 4, "epochs": 17, "learning_rate": 1e-3}
     method = LoraMethod(rank=4)
     train(rows=11, method=method, spec=spec)
@@ -145,7 +145,7 @@ def test_fifty_steps_are_those_of_a_plain_loop(train, make_model, monkeypatch):
 
 
 def test_a_batch_goes_through_in_parts_that_fit(train, monkeypatch):
-    monkeypatch.setattr(loop, "_CPU_PART_TOKENS", 24)
+    monkeypatch.setattr(loop, "CPU_PART_TOKENS", 24)
     shapes = []
     train.prepare = lambda model: model.register_forward_pre_hook(
         lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True

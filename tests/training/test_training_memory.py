@@ -173,6 +173,15 @@ def test_a_model_that_cannot_be_computed(monkeypatch):
     )
 
 
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
+    def forward(self, *_, **__):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        memory()
+
+
 def test_a_method_that_does_not_fit():
     with pytest.raises(ModelError, match=r"^method\.targets names query_key_value, but the model has no such"):
         memory(LoraMethod(targets=("query_key_value",)))

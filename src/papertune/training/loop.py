@@ -34,7 +34,7 @@ from papertune.training.processes import Processes
 from papertune.training.shares import SharedBatchSampler
 
 # Padded tokens that go through the model together on a CPU.
-_CPU_PART_TOKENS = 1024
+CPU_PART_TOKENS = 1024
 
 # Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
@@ -233,7 +233,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         Products of so many tokens are as fast there as larger ones. A GPU wants the whole batch.
         """
         inputs = self._prepare_inputs(inputs)
-        parts = split_batch(inputs, _CPU_PART_TOKENS) if self.args.device.type == "cpu" else [inputs]
+        parts = split_batch(inputs, CPU_PART_TOKENS) if self.args.device.type == "cpu" else [inputs]
         losses: list[Tensor] = []
         for number, part in enumerate(parts, start=1):
             # Processes add their gradients up once a batch; they may have other numbers of parts.

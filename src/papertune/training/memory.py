@@ -115,28 +115,27 @@ def training_memory(
     """
     try:
         base = _build(config, torch.float32 if isinstance(method, FullMethod) else dtype)
-        parameters = sum(p.numel() for p in base.parameters())
-        bits = method.base_bits if isinstance(method, LoraMethod) else None
-        packed = [] if bits is None else _linear_layers(base)
+    except ValueError as error:  # so transformers says that it does not know the kind of model
+        raise _cannot_compute(config, error) from error
+    parameters = sum(p.numel() for p in base.parameters())
+    bits = method.base_bits if isinstance(method, LoraMethod) else None
+    packed = [] if bits is None else _linear_layers(base)
+    peaks: list[int] = []
+    try:
         with torch.device("meta"):
             model = build_trainable(base, method, seed=0)
         if gradient_checkpointing:
             checkpoint_activations(model)
         learnt = [p for p in model.parameters() if p.requires_grad]
         weights = _weight_bytes(model) - sum(_saved_bytes(layer, bits) for layer in packed)
-        peaks: list[int] = []
         for shape in shapes:
             for parameter in learnt:
                 parameter.grad = torch.empty_like(parameter) if accumulation > 1 else None
             peaks.append(_peak_of_passes(model, shape, dtype, {id(layer): bits for layer in packed}))
-    except ModelError:
-        raise
-    except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"{type(config).__name__}: the memory of this model cannot be computed without its weights ({first}). "
-            "Measure it: train a few steps with --set training.max_steps=3."
-        ) from error
+    except RuntimeError as error:  # torch's, where a model asks a tensor without numbers for them
+        if "meta" not in str(error).lower():
+            raise
+        raise _cannot_compute(config, error) from error
     gradients = sum(p.numel() * 4 for p in learnt)
     return [
         TrainingMemory(
@@ -150,6 +149,14 @@ def training_memory(
         )
         for peak in peaks
     ]
+
+
+def _cannot_compute(config: Any, error: Exception) -> ModelError:
+    first = str(error).splitlines()[0]
+    return ModelError(
+        f"{type(config).__name__}: the memory of this model cannot be computed without its weights ({first}). "
+        "Measure it: train a few steps with --set training.max_steps=3."
+    )
 
 
 def _build(config: Any, dtype: torch.dtype) -> Any:
