@@ -199,10 +199,10 @@ class Engine:
         return self._behind(state, ids, sees, before).logits  # type: ignore[no-any-return]
 
     def _empty_cache(self) -> Any:
-        from transformers import DynamicCache
+        from papertune.models.growing_cache import growing_cache
 
         # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
-        return DynamicCache() if self._masks.window else DynamicCache(config=self.model.config)
+        return growing_cache() if self._masks.window else growing_cache(self.model.config)
 
     def _start(self, ids: Tensor, *, grows: bool) -> dict[str, Any]:
         """Give what the model is told besides the first tokens of each row: the prefix, or a cache that will grow."""

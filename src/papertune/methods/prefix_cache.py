@@ -9,34 +9,28 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from papertune.errors import ModelError
+from papertune.models.growing_cache import GrowingLayer
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]
-    """One layer's keys and values that stand before all others.
+    """One layer's keys and values that stand before all others, and are as before after each `update`.
 
-    One that does not grow is as before after each `update`. So a layer whose activations are computed again in the
-    backward pass gets the same keys a second time; an ordinary cache would by then hold the tokens twice.
+    So a layer whose activations are computed again in the backward pass gets the same keys a second time; an ordinary
+    cache would by then hold the tokens twice.
 
     Args:
         keys: Any float dtype, shape (batch, heads, virtual, head_dim).
         values: As `keys`.
-        grows: Keep what comes behind.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, *, grows: bool) -> None:
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
-        self.keys, self.values = keys, values
-        self.dtype, self.device = keys.dtype, keys.device
-        self.is_initialized = True
-        self._grows = grows
+        _begin(self, keys, values)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Give all keys and values, those here first, in the dtype of the new ones."""
         keys = torch.cat([self.keys.to(key_states), key_states], dim=-2)
-        values = torch.cat([self.values.to(value_states), value_states], dim=-2)
-        if self._grows:
-            self.keys, self.values = keys, values
-        return keys, values
+        return keys, torch.cat([self.values.to(value_states), value_states], dim=-2)
 
 
 def prefix_cache(keys: Tensor, values: Tensor, *, grows: bool) -> Any:
@@ -47,11 +41,19 @@ def prefix_cache(keys: Tensor, values: Tensor, *, grows: bool) -> Any:
     Args:
         keys: Any float dtype, shape (layers, batch, heads, virtual, head_dim).
         values: As `keys`.
-        grows: Keep what goes through the model behind the prefix.
+        grows: Keep what comes behind.
     """
     cache = DynamicCache()
-    cache.layers = [PrefixLayer(*pair, grows=grows) for pair in zip(keys, values, strict=True)]
+    for pair in zip(keys, values, strict=True):
+        cache.layers.append(_begin(GrowingLayer(), *pair) if grows else PrefixLayer(*pair))
     return cache
+
+
+def _begin(layer: DynamicLayer, keys: Tensor, values: Tensor) -> DynamicLayer:
+    layer.keys, layer.values = keys, values
+    layer.dtype, layer.device = keys.dtype, keys.device
+    layer.is_initialized = True
+    return layer
 
 
 @dataclass(frozen=True)
