@@ -13,7 +13,7 @@ from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, empty_cells, keyword_cells, label_cells
 from papertune.inference.plan import make_plan
 from papertune.inference.predict import collect_rows
-from papertune.inference.values import TableValues, text_series
+from papertune.inference.values import TableValues, each_text, text_series
 from papertune.tables import Table
 from papertune.tasks import RowReader
 
@@ -63,11 +63,12 @@ def test_what_was_not_said_is_left_empty(recipe):
     assert output.rows() == [("1", "", "", ""), ("2", "", "", "")]
 
 
-@pytest.mark.parametrize("count", [0, 1, 4095, 4096, 4097, 9000])
+@pytest.mark.parametrize("count", [0, 1, 1023, 1024, 1025, 3000])
 def test_a_column_of_many_texts(count):
     texts = [None if n % 7 == 3 else f"text {n}" for n in range(count)]
     series = text_series("name", iter(texts))
     assert (series.name, series.dtype, series.to_list()) == ("name", pl.String, texts)
+    assert list(each_text(series)) == texts
 
 
 class TestJournal:
@@ -120,8 +121,9 @@ def bytes_beyond_the_table(recipe, rows, folder):
 
 def test_a_row_takes_at_most_200_bytes(recipe, tmp_path):
     bytes_beyond_the_table(recipe, 500, tmp_path)  # what is only made once
-    few, many = (bytes_beyond_the_table(recipe, rows, tmp_path) for rows in (4_500, 9_000))
-    assert 60 < (many - few) / 4_500 < 200
+    few, many = (bytes_beyond_the_table(recipe, rows, tmp_path) for rows in (3_000, 9_000))
+    # Both sizes fill the buffers of 1,024 texts and of a batch, so these fall out. It was 100.
+    assert 60 < (many - few) / 6_000 < 200
 
 
 def test_numbers_that_are_none_are_not_kept(recipe, tmp_path):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
-from papertune.inference.values import ColumnValues, text_series
+from papertune.inference.values import ColumnValues, each_text, text_series
 from papertune.tables import Table
 from papertune.tasks import join_keywords, split_keywords
 
@@ -125,7 +125,8 @@ def keyword_cell(value: str, column: KeywordsColumn | RankedKeywordsColumn) -> s
 
 def keyword_cells(values: ColumnValues, column: KeywordsColumn | RankedKeywordsColumn) -> pl.Series:
     """Clean the model's keyword lists; null where the row does not ask for one."""
-    return text_series("", (None if value is None else keyword_cell(value, column) for value in values))
+    assert isinstance(values, pl.Series)
+    return text_series("", (None if text is None else keyword_cell(text, column) for text in each_text(values)))
 
 
 def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str, int]:

@@ -4,7 +4,7 @@ A Python list of a million texts or pairs of floats takes some hundred bytes a r
 label, and for a keyword list its UTF-8 bytes and 24 more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -21,8 +21,8 @@ BatchValues = dict[str, list[Value | None]]
 # order, float64, shape (rows, labels), NaN in the rows that do not ask for them. Keywords: text, null likewise.
 ColumnValues = NDArray[np.float64] | pl.Series
 
-# Texts become a part of a polars column so many at a time.
-_PART = 4096
+# So many texts at a time are Python objects, which take some 80 bytes each beside what they say.
+_PART = 1024
 
 
 class TableValues:
@@ -76,6 +76,15 @@ def text_series(name: str, texts: Iterable[str | None]) -> pl.Series:
     while part := list(islice(left, _PART)):
         collected.extend(part)
     return collected.series(name)
+
+
+def each_text(series: pl.Series) -> Iterator[str | None]:
+    """Give the texts of a column one after the other.
+
+    A series that is iterated over by itself makes Python objects of 25,000 rows at once.
+    """
+    for start in range(0, len(series), _PART):
+        yield from series[start : start + _PART].to_list()
 
 
 class _Texts:

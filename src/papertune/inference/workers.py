@@ -1,12 +1,13 @@
 """Prediction by several processes on one or more machines, through Ray Data.
 
     driver                                      workers, each with the run loaded once
-    plan, table ── batch numbers, row indices ──▶ answer the batches of a part
-    journal, output ◀── values, as JSON ──────── values or the message of an error
+    plan, table ──── batch numbers ──▶ answer the batches of a part
+    journal, output ◀── values, as JSON, or the message of an error
 
 The driver alone writes. What comes back goes to the journal at once, in whatever order; so killing the driver costs the
 parts that are on their way, and killing a worker costs its part: Ray starts the worker again and gives it the same one.
-Workers read no table file: the columns that prompts are made of lie in Ray's shared memory, once a machine.
+Workers read no table file: the columns that prompts are made of, and the rows of all batches, lie in Ray's shared
+memory, once a machine.
 """
 
 import json
@@ -19,11 +20,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 import torch
 
 from papertune import errors
 from papertune.config import Recipe, template_columns
+from papertune.encoding import Batches
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
@@ -117,7 +120,7 @@ class Workers:
         import ray
 
         address = os.environ.get("RAY_ADDRESS")
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         self._own_session = True
         self._is_local = not address or address == "local"
         try:
@@ -176,44 +179,71 @@ class Workers:
 
         names = _INSTRUCTION_COLUMNS if table.is_instructions else template_columns(asked.table.document)
         frame = table.frame.select([name for name in table.columns if name in names])
-        cells = ray.put(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        arguments = (opening, dict(facts), cells, table.source, asked, self.threads)
+        shared = ray.put((frame.to_arrow(compat_level=pl.CompatLevel.oldest()), plan.batches))
+        arguments = (opening, dict(facts), shared, table.source, asked, self.threads)
 
         def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
-            for number, values in self._results(numbers, plan, arguments):
-                journal.begin(number, plan.batches[number])
-                yield number, values
+            with told_of_lost_workers(numbers, plan, table) as is_back:
+                for number, values in self._results(numbers, arguments):
+                    is_back(number)
+                    journal.begin(number, plan.batches[number])
+                    yield number, values
 
         return collect_rows(answering, recipe, plan, journal=journal, tick=tick)
 
-    def _results(
-        self, numbers: Sequence[int], plan: Plan, arguments: tuple[Any, ...]
-    ) -> Iterator[tuple[int, BatchValues]]:
+    def _results(self, numbers: Sequence[int], arguments: tuple[Any, ...]) -> Iterator[tuple[int, BatchValues]]:
         if not numbers:
             return
+        import pyarrow as pa
         import ray
 
-        items = [{"number": number, "rows": plan.batches[number]} for number in numbers]
-        todo = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_PARTS))
-        done = todo.map_batches(
+        parts = np.array_split(np.asarray(numbers, dtype=np.int64), min(len(numbers), _MOST_PARTS))
+        done = ray.data.from_arrow([pa.table({"number": part}) for part in parts]).map_batches(
             _Worker,
             fn_constructor_args=arguments,
             batch_size=None,  # all of a part
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(self.count, len(items))),
+            compute=ray.data.ActorPoolStrategy(size=min(self.count, len(parts))),
             num_cpus=self._cores,
             num_gpus=int(self.device == "cuda"),
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
-        try:
-            for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield from values_of(part)
-        except ray.exceptions.RayActorError as error:
-            raise ModelError(
-                f"a batch has ended its worker {_RETRIES + 1} times, perhaps for lack of memory. Finished rows are "
-                "safe; run the same command with fewer workers."
-            ) from error
+        for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from values_of(part)
+
+
+@contextmanager
+def told_of_lost_workers(numbers: Sequence[int], plan: Plan, table: Table) -> Iterator[Callable[[int], None]]:
+    """Tell the user which rows have ended their worker again and again.
+
+    Ray says that a worker is lost, but not with which batch. Batches are given out in order, so it is most likely the
+    first that is not back: the others have gone on while it was tried again.
+
+    Args:
+        numbers: The batches that are answered, in the order in which they are given out.
+        plan: All batches.
+        table: The table.
+
+    Yields:
+        What is to be told of each batch that is back.
+
+    Raises:
+        ModelError: If Ray has given a worker up.
+    """
+    import ray
+
+    back = np.zeros(len(plan.batches), dtype=np.bool_)
+    try:
+        yield lambda number: back.__setitem__(number, True)
+    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+        number = next(number for number in numbers if not back[number])
+        rows = plan.batches[number]
+        more = f" and {len(rows) - 1:,} more of its batch" if len(rows) > 1 else ""
+        raise ModelError(
+            f"{table.where(rows[0])}{more}: most likely these rows have ended their worker {_RETRIES + 1} times, "
+            "perhaps for lack of memory. Finished rows are safe; run the same command with fewer workers."
+        ) from error
 
 
 def cores_each(nodes: Sequence[int], workers: int) -> int:
@@ -251,7 +281,7 @@ class _Worker:
         self,
         opening: Opening,
         facts: Mapping[str, str | None],
-        cells: Any,
+        shared: Any,
         source: str,
         asked: Recipe,
         threads: int,
@@ -260,27 +290,29 @@ class _Worker:
 
         torch.set_num_threads(threads)
         self._failure: PapertuneError | None = None
+        self._batches: Batches
         try:
             self._predictor, here = opening()
             _check_same(facts, here)
-            frame = pl.from_arrow(ray.get(cells))
+            cells, self._batches = ray.get(shared)
+            frame = pl.from_arrow(cells)
             assert isinstance(frame, pl.DataFrame)
             self._reader = RowReader(Table(frame, source), asked)
         except PapertuneError as error:
             self._failure = error
 
     def __call__(self, part: Any) -> dict[str, list[Any]]:
-        """Answer the batches of a part, a pyarrow table with their numbers and rows."""
+        """Answer the batches of a part, a pyarrow table with their numbers."""
         results: dict[str, list[Any]] = {"number": [], "values": [], "error": [], "message": []}
-        for item in part.to_pylist():
+        for number in part["number"].to_pylist():
             said, error, message = "", "", ""
             try:
                 if self._failure is not None:
                     raise self._failure
-                said = json.dumps(self._predictor.answer(self._reader, item["rows"]))
+                said = json.dumps(self._predictor.answer(self._reader, self._batches[number]))
             except PapertuneError as failure:
                 error, message = type(failure).__name__, str(failure)
-            for name, value in zip(results, (item["number"], said, error, message), strict=True):
+            for name, value in zip(results, (number, said, error, message), strict=True):
                 results[name].append(value)
         return results
 
@@ -319,5 +351,6 @@ def _keep_quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Of a worker that is lost it prints pages, and that this be a bug of Ray. What stops us is raised as well.
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
