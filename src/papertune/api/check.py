@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from papertune.api.train import choose_columns_to_learn
+from papertune.api.training_job import choose_columns_to_learn
 from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, TableError

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from papertune.api.train import choose_columns_to_learn
+from papertune.api.training_job import choose_columns_to_learn
 from papertune.config import Recipe, load_recipe
 from papertune.errors import OutputError, PapertuneWarning
 from papertune.runs import check_new_file, write_atomically

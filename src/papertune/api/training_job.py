@@ -1,0 +1,168 @@
+"""What a training is about, known before weights load: recipe, rows, base model."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from papertune.config import LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
+from papertune.errors import PapertuneWarning, RecipeError, TableError
+from papertune.methods import check_adapter
+from papertune.models import Base, check_quantization, find_base
+from papertune.runs import RunDirectory, TableNote, TrainingPlan
+from papertune.tables import Table, read_table
+from papertune.tasks import check_table, training_examples
+from papertune.training import check_trackers
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is known before weights load.
+
+    Attributes:
+        recipe: With just the columns that are learnt.
+        tables: The tables that are learnt from.
+        dev: The tables whose score chooses the best checkpoint.
+        notes: What the run will remember of `tables`.
+        base: The base model.
+        start: An adapter folder that the adapter begins from; None: it begins with zeros.
+        plan: What a resumed training must have in common.
+    """
+
+    recipe: Recipe
+    tables: list[Table]
+    dev: list[Table]
+    notes: list[TableNote]
+    base: Base
+    start: Path | None
+    plan: TrainingPlan
+
+
+def prepare_job(
+    tables: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    dev: Any,
+    dev_fraction: float,
+    only: Sequence[str],
+    overrides: Sequence[str],
+    base: str | Path | None,
+    processes: int,
+) -> TrainingJob:
+    """Find all mistakes that can be found before weights load.
+
+    Args:
+        tables: As in `train`, like all the rest.
+        recipe: A recipe, its file or built-in name, or a mapping.
+        dev: The dev table.
+        dev_fraction: Instead of `dev`: a share of the rows.
+        only: Just these columns.
+        overrides: Settings.
+        base: Where the base model is now.
+        processes: How many processes train.
+
+    Raises:
+        RecipeError, TableError, ModelError: The mistakes.
+    """
+    chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
+    check_trackers(chosen.training.report_to)
+    check_quantization(chosen.base_bits)
+    learnt_from, scored = _read(tables, dev, dev_fraction, chosen)
+    notes = [TableNote(table.source, len(table), table.checksum()) for table in learnt_from]
+    found = find_base(chosen.model, None if base is None else Path(base))
+    plan = TrainingPlan(
+        recipe=dump_recipe(chosen),
+        tables=[note.checksum for note in notes],
+        dev=[table.checksum() for table in scored],
+        base=found.checksum,
+        processes=processes,
+    )
+    return TrainingJob(chosen, learnt_from, scored, notes, found, _start(chosen, found), plan)
+
+
+def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
+    """Give the recipe with just the columns named, or all if none is.
+
+    Raises:
+        RecipeError: If the recipe lacks one.
+    """
+    unknown = [name for name in only if name not in recipe.columns]
+    if unknown:
+        raise RecipeError(f"--only {unknown[0]}: the recipe has no such column. It has: {', '.join(recipe.columns)}.")
+    return recipe.only(tuple(only)) if only else recipe
+
+
+def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table]]:
+    """Read the tables that are learnt from and the dev tables; the warnings are for the caller of `train`."""
+    many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
+    train_tables = [t if isinstance(t, Table) else read_table(t) for t in (tables if many else [tables])]
+    dev_tables = [] if dev is None else [dev if isinstance(dev, Table) else read_table(dev)]
+    problems: list[str] = []
+    for table in [*train_tables, *dev_tables]:
+        findings = check_table(table, recipe, "train")
+        problems += findings.problems
+        for warning in findings.warnings:
+            warnings.warn(warning, PapertuneWarning, stacklevel=4)
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    learnt = {example.column for table in train_tables for example in training_examples(table, recipe)}
+    if unlearnt := [name for name in recipe.columns if name not in learnt]:
+        raise TableError(
+            f'no table has anything to learn for the column "{unlearnt[0]}". Leave it out with --only '
+            f"{' --only '.join(name for name in recipe.columns if name in learnt) or 'COLUMN'}, or add a table."
+        )
+    if dev_fraction and not dev_tables:
+        names = [name for name, column in recipe.columns.items() if isinstance(column, LabelColumn)]
+        parts = [
+            t.split(dev_fraction, recipe.training.seed, next((name for name in names if name in t.columns), None))
+            for t in train_tables
+        ]
+        train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
+    limit = recipe.training.dev_rows
+    dev_tables = [t if len(t) <= limit else t.split(limit / len(t), recipe.training.seed)[1] for t in dev_tables]
+    if dev_tables and not any(True for table in dev_tables for _ in training_examples(table, recipe)):
+        sources = ", ".join(dict.fromkeys(table.source for table in dev_tables))
+        raise TableError(
+            f"the dev rows of {sources} have no answer in {', '.join(recipe.columns)}, so nothing can be scored. "
+            "Choose other rows, or train without them."
+        )
+    return train_tables, dev_tables
+
+
+def _like_its_start(recipe: Recipe) -> Recipe:
+    """Give the recipe with the rank and alpha of the adapter that it starts from, so that it tells the truth."""
+    method = recipe.method
+    if not isinstance(method, LoraMethod) or method.start_from is None:
+        return recipe
+    start = RunDirectory(Path(method.start_from))
+    start.read()
+    if not start.adapter.is_dir():
+        raise RecipeError(
+            f"method.start_from: {start.path} holds a whole model, not an adapter. Give {start.model} as model instead."
+        )
+    config = check_adapter(start.adapter)
+    if config["peft_type"] != "LORA":
+        raise RecipeError(
+            f"method.start_from: {start.path} holds a P-Tuning v2 prefix, and only a LoRA adapter can be a start. "
+            "Name a run of LoRA, or leave start_from out."
+        )
+    taken = {"rank": config.get("r"), "alpha": config.get("lora_alpha")}
+    for key, value in taken.items():
+        if key in method.model_fields_set and getattr(method, key) != value:
+            raise RecipeError(
+                f"method.{key} is {getattr(method, key)}, but the adapter of {start.path} has {value}. Leave it out."
+            )
+    return load_recipe(recipe, [f"method.{key}={value}" for key, value in taken.items()])
+
+
+def _start(recipe: Recipe, base: Base) -> Path | None:
+    if not isinstance(recipe.method, LoraMethod) or recipe.method.start_from is None:
+        return None
+    start = RunDirectory(Path(recipe.method.start_from))
+    _, manifest = start.read()
+    if manifest.base_checksum != base.checksum and None not in (manifest.base_checksum, base.checksum):
+        raise RecipeError(
+            f"method.start_from: {start.path} was trained on {manifest.base_name}, whose weights are not those of "
+            f"{base.location}. Name the same model."
+        )
+    return start.adapter
