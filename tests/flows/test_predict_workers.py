@@ -52,11 +52,8 @@ def test_a_worker_is_killed(sample, trained, alone, tmp_path):
     assert running.end() == 0, running.printed
     assert died.exists()
     assert (tmp_path / "out.csv").read_bytes() == (alone / "out.csv").read_bytes()
-    assert (
-        running.printed.splitlines()[-1]
-        == f"{tmp_path / 'out.csv'}: {sample.ROWS} rows ({sample.ROWS} went through the model)"
-    )
-    assert "Traceback" not in running.printed
+    # Ray says nothing of the worker that it has lost.
+    assert running.printed == f"{tmp_path / 'out.csv'}: {sample.ROWS} rows ({sample.ROWS} went through the model)\n"
     assert {entry.name for entry in tmp_path.iterdir()} == {"out.csv", "died"}
 
 

@@ -115,6 +115,7 @@ class Workers:
 
         if self._own_session:
             ray.shutdown()
+            _print_what_raylets_say(True)
 
     def _connect(self) -> None:
         import ray
@@ -133,6 +134,7 @@ class Workers:
                     )
                 else:
                     ray.init(address, **quiet)
+            _print_what_raylets_say(False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             first = str(error).strip().partition("\n")[0]
             where = "Ray cannot be started" if self._is_local else f"no Ray cluster at RAY_ADDRESS={address}"
@@ -354,3 +356,13 @@ def _keep_quiet() -> None:
     # Of a worker that is lost it prints pages, and that this be a bug of Ray. What stops us is raised as well.
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _print_what_raylets_say(wanted: bool) -> None:
+    """Turn on or off what Ray prints to standard output when it starts a lost worker again.
+
+    Ray has no setting for it, only the switch of its debugger. A version without that switch prints some lines more.
+    """
+    from ray._private import worker
+
+    worker._worker_logs_enabled = wanted
