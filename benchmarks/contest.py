@@ -169,7 +169,9 @@ def best_ceilings(products: Contestant) -> dict[str, Any]:
     for each in products.rounds:
         for dtype, rate in each["rates"].items():
             best[dtype] = max(rate, best.get(dtype, 0.0))
-        best.update({dtype: f"not measured, {reason}" for dtype, reason in each["reasons"].items()})
+    for each in products.rounds:
+        for dtype, reason in each["reasons"].items():
+            best.setdefault(dtype, f"not measured, {reason}")
     return best
 
 

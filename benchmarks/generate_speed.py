@@ -50,7 +50,7 @@ def main() -> None:
     add_options(parser, rows=None, table="keywords_dev.csv")
     add_run_options(parser)
     parser.add_argument("--ranked-run", type=Path, help="a run of ranked keywords; default: the same weights")
-    parser.add_argument("--precision", default="auto", help="of papertune")
+    parser.add_argument("--precision", help="of papertune; default: that of the others")
     arguments = parser.parse_args()
     try:
         result = compare(arguments)
@@ -125,7 +125,7 @@ def keyword_contestants(
         "base": None if arguments.base is None else str(arguments.base),
         "table": str(table),
         "columns": ["Keywords"],
-        "precision": arguments.precision,
+        "precision": arguments.precision or precision,
         "overrides": [],
     }
     found = [

@@ -230,7 +230,7 @@ def measured(
     if isinstance(top, float):
         told["share_of_ceiling"] = contestant.rates(operations)["median"] / top
     if expected is not None:
-        told["agreement"] = sum(a == b for a, b in zip(labels, expected, strict=True)) / rows
+        told["agreement"] = sum(a is not None and a == b for a, b in zip(labels, expected, strict=True)) / rows
     if truth is not None and any(label is not None for label in truth):
         pairs = [(said, label) for said, label in zip(labels, truth, strict=True) if label is not None]
         told["accuracy"] = sum(said == label for said, label in pairs) / len(pairs)

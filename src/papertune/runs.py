@@ -236,6 +236,10 @@ class RunDirectory:
         self._recipe.write_text(dump_recipe(recipe), "utf-8")
         (self.path / "versions.json").write_text(json.dumps(library_versions(), indent=2) + "\n", "utf-8")
         (self.path / "README.md").write_text(_readme(self.path.name, manifest, recipe), "utf-8")
+        self.write_manifest(manifest)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write or replace the manifest, as a whole or not at all."""
         write_atomically(self._manifest, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
 
     def read(self) -> tuple[Recipe, Manifest]:

@@ -139,7 +139,9 @@ def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> No
     if job.recipe.base_bits is None and cpu_multiplies_int8():
         rows = sum(map(len, job.dev))
         tell(f"comparing int8 with float32 on {rows:,} dev rows")
-        run.directory.finish(replace(run.manifest, int8=compare_int8(run, job.dev)), job.recipe)
+        found = compare_int8(run, job.dev)
+        with telling_of_full_disk(run.directory.path):
+            run.directory.write_manifest(replace(run.manifest, int8=found))
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
