@@ -22,7 +22,13 @@ MOST_PROBLEMS_SHOWN = 20
 
 
 class PapertuneError(Exception):
-    """A mistake that its user can mend; the message says what, where and what to do."""
+    """A mistake that its user can mend; the message says what, where and what to do.
+
+    Attributes:
+        is_shared: Whether all processes of a training raise it, so that one of them is enough to tell it.
+    """
+
+    is_shared: bool = False
 
     @classmethod
     def collect(cls, what: str, problems: Sequence[str]) -> "PapertuneError":

@@ -132,7 +132,13 @@ def test_a_process_that_dies_stops_the_other(sample, undisturbed, tmp_path, inde
     printed = "".join(launch.printed)
     assert "Traceback" not in printed
     # The first process tells of it; where it is the one that has died, the launcher does.
-    assert printed.count("stopped: another of the 2 processes has ended (noticed by process 0 on ") == index
+    told = re.findall(
+        r"^stopped: another of the 2 processes has ended \(noticed by process 0 on \S+: .+\)\. What was wrong is told "
+        r"there\. --resume goes on from the last checkpoint\.$",
+        printed,
+        re.MULTILINE,
+    )
+    assert len(told) == index, launch.printed
     again = Launch(command(sample, run, "--resume"))
     assert again.end() == [0, 0], again.printed
     assert_the_same(run, undisturbed)
@@ -185,6 +191,13 @@ def test_a_mistake_of_one_process_ends_both(sample, tmp_path, patch, message):
     assert launch.end() == [2, 2]
     assert launch.printed == [f"error: {message}\n", ""]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_not_there_is_told_once(sample, tmp_path):
+    launch = Launch(command(sample, tmp_path / "run", "--device", "nonsense"))
+    assert launch.end() == [2, 2]
+    assert launch.printed[0].startswith("error: --device nonsense is not to be had here: ")
+    assert launch.printed[1] == ""
 
 
 def test_one_device_is_not_for_two_processes(sample, tmp_path):

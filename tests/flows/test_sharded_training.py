@@ -55,6 +55,13 @@ def watch_weights():
     loop._AnswerTrainer.compute_loss = watched
 
 
+def small_parts():
+    """Make parts so small that any batch would be split, were the weights not divided."""
+    from papertune.training import loop
+
+    loop.CPU_PART_TOKENS = 8
+
+
 def learnt(run):
     folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
     (file,) = folder.glob("*.safetensors")
@@ -87,6 +94,7 @@ def test_divided_weights_learn_what_whole_ones_learn(sample, recipe, tmp_path, m
         ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "two", "--dev", sample.train, *options],
         divide_weights,
         watch_weights,
+        small_parts,
     )
     assert launch.end() == [0, 0], launch.printed
     for printed in launch.printed:

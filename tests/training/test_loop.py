@@ -156,6 +156,19 @@ def test_a_batch_goes_through_in_parts_that_fit(train, monkeypatch):
     assert all(rows == 1 or rows * seq <= 24 for rows, seq in shapes)
 
 
+def test_where_weights_are_divided_a_batch_is_one_pass(train, monkeypatch):
+    """Each pass needs all processes, and another one's batch may have another number of parts."""
+    monkeypatch.setattr(loop, "CPU_PART_TOKENS", 8)
+    monkeypatch.setattr(loop._AnswerTrainer, "_check_sharded_method", lambda _: None)
+    monkeypatch.setattr(loop._AnswerTrainer, "is_sharded", True)
+    rows = []
+    train.prepare = lambda model: model.register_forward_pre_hook(
+        lambda _, __, inputs: rows.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    train(rows=8, spec={"micro_batch_size": 4, "epochs": 1})
+    assert rows == [4, 4]
+
+
 def test_accumulated_batches_are_one_batch(train):
     """Four passes of two rows make the step of one pass of eight, though their answers differ in length."""
     method = LoraMethod(rank=4)
@@ -342,6 +355,20 @@ def test_the_best_weights_are_restored(train, method):
     # A resume of what is at its end gives the best weights, too.
     train(method=method, spec={"save_steps": 1, "keep_checkpoints": 1}, dev_score=dev_score, resume=True)
     assert_same_weights(train.learnt(), weights[1], rtol=0, atol=0)
+
+
+def test_resumed_without_dev_rows_a_training_ends_with_its_last_weights(train):
+    weights = []
+    values = iter([0.2, 0.9, 0.9, 0.1, 0.3])
+
+    def dev_score(_):
+        weights.append(train.learnt())
+        return {"score": next(values)}
+
+    train(spec={"save_steps": 1}, dev_score=dev_score)
+    result = train(spec={"save_steps": 1}, resume=True)
+    assert (result.steps, result.best_step, result.best_score) == (5, None, None)
+    assert_same_weights(train.learnt(), weights[-1], rtol=0, atol=0)
 
 
 def test_a_checkpoint_and_a_dev_score_at_the_end_of_each_epoch(train):

@@ -54,9 +54,9 @@ def train(
                 tell=options.teller(quiet),
                 progress=progress,
             )
-    # All processes meet the same end; one message is enough.
+    # Where all processes meet the same end, one message is enough.
     except PapertuneError as error:
-        if launched_first():
+        if launched_first() or not error.is_shared:
             raise
         raise typer.Exit(MISTAKE) from error
     except TrainingStopped as stopped:

@@ -124,15 +124,17 @@ def fit(
     with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), products:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     stop_signal = stop.agreed_signal()
-    best_step = trainer.state.best_global_step if dev_score is not None else None
-    chosen = checkpoint_path(folder, best_step or trainer.state.global_step)
+    # A resumed training may remember dev scores that it no longer goes by.
+    state = trainer.state
+    best_step, best_score = (state.best_global_step, state.best_metric) if dev_score is not None else (None, None)
+    chosen = checkpoint_path(folder, best_step or state.global_step)
     if stop_signal is None and best_step and not trainer.is_sharded:
         trainer.load_weights(chosen)
     model.eval()
     return FitResult(
-        steps=trainer.state.global_step,
-        best_step=trainer.state.best_global_step,
-        best_score=trainer.state.best_metric,
+        steps=state.global_step,
+        best_step=best_step,
+        best_score=best_score,
         stop_signal=stop_signal,
         sharded_to=chosen if trainer.is_sharded else None,
     )
@@ -172,8 +174,9 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self._processes = processes
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)
-        if self.is_sharded:
-            self._check_sharded_method()
+        with processes.agreed():
+            if self.is_sharded:
+                self._check_sharded_method()
 
     @property
     def is_sharded(self) -> bool:
@@ -230,10 +233,12 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
     def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | None = None) -> Tensor:
         """Learn from a batch; on a CPU in parts, whose activations fit its caches and are gone before the next come.
 
-        Products of so many tokens are as fast there as larger ones. A GPU wants the whole batch.
+        Products of so many tokens are as fast there as larger ones. A GPU wants the whole batch. So do processes that
+        divide the weights: each pass needs them all, and they may have other numbers of parts.
         """
         inputs = self._prepare_inputs(inputs)
-        parts = split_batch(inputs, CPU_PART_TOKENS) if self.args.device.type == "cpu" else [inputs]
+        in_parts = self.args.device.type == "cpu" and not self.is_sharded
+        parts = split_batch(inputs, CPU_PART_TOKENS) if in_parts else [inputs]
         losses: list[Tensor] = []
         for number, part in enumerate(parts, start=1):
             # Processes add their gradients up once a batch; they may have other numbers of parts.

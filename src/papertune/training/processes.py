@@ -63,8 +63,13 @@ class Processes:
             dist.barrier(self._group)
 
     def largest(self, number: int) -> int:
-        """Give the largest of the numbers that the processes bring."""
-        return max(self.all_values(number))
+        """Give the largest of the whole numbers that the processes bring."""
+        if self.count == 1:
+            return number
+        # All agree so after each step: one small tensor, where all_values would send twice and unpickle.
+        largest = torch.tensor(number, dtype=torch.int64)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, self._group)
+        return int(largest)
 
     def all_values(self, value: T) -> list[T]:
         """Give what each process brings, by its index."""
@@ -91,7 +96,7 @@ class Processes:
         """Let a mistake that one process meets in here end them all, with that one's message.
 
         Raises:
-            PapertuneError: What this process, or else the first other one, has met.
+            PapertuneError: What this process, or else the first other one, has met; marked as shared.
         """
         mistake: PapertuneError | None = None
         try:
@@ -102,6 +107,7 @@ class Processes:
             if mistake is None and other is not None:
                 mistake = other if index == 0 else type(other)(f"process {index} of {self.count}: {other}")
         if mistake is not None:
+            mistake.is_shared = True
             raise mistake
 
 
@@ -125,47 +131,93 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
     """
     from accelerate.state import AcceleratorState, PartialState
 
-    place = choose_device(device)
     was_joined = dist.is_initialized()
-    state = PartialState(cpu=place.startswith("cpu"))
-    count: int = state.num_processes
+    state = PartialState(cpu=_is_for_cpu(device))
+    index, count = state.process_index, state.num_processes
     try:
         if count == 1:
-            yield Processes(device=place)
+            yield Processes(device=choose_device(device))
             return
-        if ":" in place:
-            raise ModelError(
-                f"--device {device} is one device, and {count} processes train. Write it without the number: each "
-                "takes its own."
-            )
-        if place == "cuda":
-            place = choose_device(f"cuda:{state.local_process_index}")
-        group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
-        with warnings.catch_warnings():
-            if state.process_index > 0:
+        with warnings.catch_warnings(), _noticing_loss(index, count):
+            if index > 0:
                 warnings.simplefilter("ignore", PapertuneWarning)
-            try:
-                divide_weights = any(
-                    os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true" for engine in ("FSDP", "DEEPSPEED")
-                )
-                yield Processes(state.process_index, count, place, group, divide_weights=divide_weights)
-            except RuntimeError as error:
-                if not _is_of_lost_process(error):
-                    raise
-                raise ProcessLost(
-                    f"stopped: another of the {count} processes has ended (noticed by process {state.process_index} "
-                    f"on {socket.gethostname()}). What was wrong is told there. --resume goes on from the last "
-                    "checkpoint."
-                ) from error
+            # Before anything can go wrong in one of them: only connected processes can agree on a mistake.
+            group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+            with Processes(index, count, group=group).agreed():
+                place = _own_device(device, state.local_process_index, count)
+            divide_weights = any(
+                os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true" for engine in ("FSDP", "DEEPSPEED")
+            )
+            yield Processes(index, count, place, group, divide_weights=divide_weights)
     finally:
         if not was_joined and dist.is_initialized():
             dist.destroy_process_group()
             AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def _is_for_cpu(device: str | None) -> bool:
+    """Whether the processes connect over the CPU alone; a device that is not there is told when they have."""
+    try:
+        return choose_device(device).startswith("cpu")
+    except ModelError:
+        return True
+
+
+def _own_device(device: str | None, local_index: int, count: int) -> str:
+    """Give the device of one of several processes.
+
+    Args:
+        device: As `joined_processes` takes it.
+        local_index: Which process of its machine this is, from 0.
+        count: How many there are on all machines.
+
+    Raises:
+        ModelError: If the device is not there, or is one that several processes would have to share.
+    """
+    place = choose_device(device)
+    if ":" in place:
+        raise ModelError(
+            f"--device {device} is one device, and {count} processes train. Write it without the number: each takes "
+            "its own."
+        )
+    if place == "cuda":
+        gpus = torch.cuda.device_count()
+        if local_index >= gpus:
+            raise ModelError(
+                f"{socket.gethostname()} has {gpus} {'GPU' if gpus == 1 else 'GPUs'}, and more processes train there. "
+                f"Start {gpus} on it: each takes its own."
+            )
+        place = f"cuda:{local_index}"
+    return place
+
+
+@contextmanager
+def _noticing_loss(index: int, count: int) -> Iterator[None]:
+    """Make what fails in here because another process is gone a ProcessLost.
+
+    Args:
+        index: Which process this is.
+        count: How many there are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_of_lost_process(error):
+            raise
+        cause = str(error).strip() or type(error).__name__
+        raise ProcessLost(
+            f"stopped: another of the {count} processes has ended (noticed by process {index} on "
+            f"{socket.gethostname()}: {cause.splitlines()[0]}). What was wrong is told there. --resume goes on "
+            "from the last checkpoint."
+        ) from error
+
+
 def _is_of_lost_process(error: RuntimeError) -> bool:
-    """Whether a collective operation has failed because the other side is gone: gloo says it in words only."""
-    if isinstance(error, torch.distributed.DistError):
+    """Whether a collective operation has failed because the other side is gone: gloo says it in words only.
+
+    A fault of NCCL is none of these: the process that meets it has to show all of it.
+    """
+    if isinstance(error, dist.DistNetworkError):
         return True
     text = str(error)
     return "gloo" in text and any(words in text for words in ("Connection closed", "Connection reset", "Broken pipe"))
