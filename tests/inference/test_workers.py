@@ -1,4 +1,6 @@
 import json
+import logging
+import os
 
 import numpy as np
 import polars as pl
@@ -6,13 +8,14 @@ import pytest
 
 from papertune.config import load_recipe
 from papertune.encoding import Batches
-from papertune.errors import MissingExtraError, ModelError, RunError
+from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
-from papertune.inference.workers import Workers, _Worker, cores_each, told_of_lost_workers, values_of
+from papertune.inference.workers import Workers, _quiet, _Worker, cores_each, told_of_lost_workers, values_of
 from papertune.tables import Table
 
 pa = pytest.importorskip("pyarrow")
 ray = pytest.importorskip("ray")
+pytest.importorskip("ray.data")
 
 BATCHES = Batches(np.array([1, 0, 2]), np.array([0, 2, 3]))
 PART = {"number": [0, 1]}
@@ -29,6 +32,23 @@ def test_cores_are_shared_out(nodes, workers, cores):
 def test_more_workers_than_cores():
     with pytest.raises(ModelError, match=r"^5 workers need as many cores, but the Ray cluster has 4\. Take fewer"):
         cores_each([2, 2], 5)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "workers", "cores"),
+    [([64, 16], [0, 4], 4, 4), ([16, 16], [1, 8], 2, 16), ([16, 16], [1, 8], 4, 5), ([8, 4], [2, 8], 6, 1)],
+)
+def test_cores_are_those_of_machines_with_gpus(nodes, gpus, workers, cores):
+    assert cores_each(nodes, workers, gpus) == cores
+
+
+def test_gpus_without_cores():
+    message = (
+        r"^4 workers need a GPU and a core on the same machine each, but the Ray cluster has that for 3\. "
+        r"Take fewer workers, or --device cpu\.$"
+    )
+    with pytest.raises(ModelError, match=message):
+        cores_each([64, 2, 1], 4, [0, 8, 1])
 
 
 def test_without_ray(monkeypatch):
@@ -104,6 +124,115 @@ def test_another_library_on_a_workers_machine(make_worker):
         results_of(worker)
 
 
+def test_an_error_of_a_name_that_is_not_known_here():
+    part = pa.table({"number": [0], "values": [""], "error": ["OwnError"], "message": ["it is broken"]})
+    with pytest.raises(PapertuneError, match=r"^it is broken$"):
+        next(values_of(part))
+
+
+def task_error(cause):
+    """What Ray makes of an exception in another process."""
+    text = f"Traceback (most recent call last):\n{type(cause).__name__}: of there"
+    return ray.exceptions.RayTaskError("question", text, cause, proctitle="ray", pid=1, ip="127.0.0.1")
+
+
+@pytest.fixture
+def workers_elsewhere(monkeypatch):
+    """Workers whose questions end with an exception on another machine."""
+
+    class Asked:
+        def options(self, **_):
+            return self
+
+        def remote(self, device):
+            return device
+
+    def make(cause):
+        def get(_):
+            raise task_error(cause).as_instanceof_cause()
+
+        monkeypatch.setattr(ray, "remote", lambda question: Asked())
+        monkeypatch.setattr(ray, "get", get)
+        workers = Workers(2)
+        workers.device = "cpu"
+        return workers
+
+    return make
+
+
+def test_our_errors_come_from_another_machine_without_its_traceback(workers_elsewhere):
+    with pytest.raises(RunError, match=r"^shared/run: there is no such run directory\.$") as caught:
+        workers_elsewhere(RunError("shared/run: there is no such run directory.")).ask(str)
+    assert type(caught.value) is RunError
+
+
+def test_other_errors_keep_it(workers_elsewhere):
+    with pytest.raises(ray.exceptions.RayTaskError, match="KeyError: of there"):
+        workers_elsewhere(KeyError("device")).ask(str)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of its own defaults
+def test_what_ray_prints_is_the_programs_own_again(monkeypatch):
+    from ray._private import worker
+
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "info")
+    context = ray.data.DataContext.get_current()
+    monkeypatch.setattr(context, "enable_progress_bars", True)
+    loggers = [logging.getLogger("ray"), logging.getLogger("ray.data")]
+
+    def state():
+        flags = (context.enable_progress_bars, context.print_on_execution_start, worker._worker_logs_enabled)
+        return flags, [logger.level for logger in loggers], dict(os.environ)
+
+    before = state()
+    with _quiet():
+        flags, levels, environment = state()
+        assert flags == (False, False, False)
+        assert levels == [logging.CRITICAL, logging.CRITICAL]
+        assert (environment["RAY_USAGE_STATS_ENABLED"], environment["RAY_BACKEND_LOG_LEVEL"]) == ("0", "info")
+    assert state() == before
+
+
+@pytest.fixture
+def session(monkeypatch):
+    """Two machines, one with GPUs; give a list of what is done to the session."""
+    nodes = [{"CPU": 64.0}, {"CPU": 16.0, "GPU": 4.0}]
+    done = []
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 80.0, "GPU": 4.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": resources} for resources in nodes])
+    monkeypatch.setattr(ray, "init", lambda *_, **__: done.append("init"))
+    monkeypatch.setattr(ray, "shutdown", lambda: done.append("shutdown"))
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    return done
+
+
+def test_a_session_of_the_programs_own_stays_as_it_is(session):
+    before = logging.getLogger("ray").level
+    assert before != logging.CRITICAL
+    with Workers(4) as workers:
+        assert (workers.device, workers.threads) == ("cuda", 4)
+        assert logging.getLogger("ray").level == before
+    assert session == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of its own defaults
+@pytest.mark.parametrize("count", [4, 5])
+def test_a_session_of_ours_ends_and_ray_prints_again(session, monkeypatch, count):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "first-machine:6379")
+    before = logging.getLogger("ray").level
+    if count == 4:
+        with Workers(count):
+            assert session == ["init"]
+            assert logging.getLogger("ray").level == logging.CRITICAL
+    else:
+        with pytest.raises(ModelError, match=r"^5 workers need 5 GPUs, but there are 4"), Workers(count, device="cuda"):
+            pass
+    assert session == ["init", "shutdown"]
+    assert logging.getLogger("ray").level == before
+
+
 def lose_worker(error, back):
     """Have a worker lost when some batches are back."""
     table = Table(pl.DataFrame({"title": list("abcde")}), "papers.csv")
@@ -114,15 +243,58 @@ def lose_worker(error, back):
         raise error
 
 
-@pytest.mark.parametrize("error", [ray.exceptions.ActorDiedError(), ray.exceptions.OutOfMemoryError("no memory")])
-@pytest.mark.parametrize(
-    ("back", "rows"),
-    [([], "row 3 and 1 more of its batch"), ([2, 0], "row 1 and 1 more of its batch"), ([0, 1], "row 5")],
+lost = pytest.mark.parametrize(
+    "error", [ray.exceptions.ActorDiedError(), ray.exceptions.OutOfMemoryError("no memory")], ids=["died", "memory"]
 )
+
+
+@lost
+@pytest.mark.parametrize(("back", "rows"), [([2, 0], "row 1 and 1 more of its batch"), ([0, 1], "row 5")])
 def test_rows_that_end_their_worker_again_and_again(error, back, rows):
     message = (
-        rf"^papers\.csv, {rows}: most likely these rows have ended their worker 3 times, perhaps for lack of memory\. "
-        r"Finished rows are safe; run the same command with fewer workers\.$"
+        rf"^papers\.csv, {rows}: most likely these rows have ended their worker again and again, perhaps for lack of "
+        r"memory\. Finished rows are safe; run the same command with fewer workers\.$"
     )
     with pytest.raises(ModelError, match=message):
         lose_worker(error, back)
+
+
+@lost
+def test_workers_that_end_before_they_answer(error):
+    message = (
+        r"^papers\.csv, row 3 and 1 more of its batch: workers end while they load the model or answer their first "
+        r"rows, which are most likely these, perhaps for lack of memory\. Finished rows are safe; run the same command "
+        r"with fewer workers\.$"
+    )
+    with pytest.raises(ModelError, match=message):
+        lose_worker(error, [])
+
+
+@lost
+def test_a_worker_that_is_lost_when_all_rows_are_back(error):
+    with pytest.raises(type(error)):
+        lose_worker(error, [0, 1, 2])
+
+
+def test_a_mistake_in_opening_a_run_keeps_its_traceback():
+    with pytest.raises(ray.exceptions.ActorDiedError, match="KeyError: of there"):
+        lose_worker(ray.exceptions.ActorDiedError(task_error(KeyError("layers"))), [])
+
+
+def test_a_worker_that_dies_is_not_started_again_without_end(monkeypatch):
+    given = {}
+
+    class Data:
+        def map_batches(self, _, **options):
+            given.update(options)
+            return self
+
+        def iter_batches(self, **_):
+            return iter([])
+
+    monkeypatch.setattr(ray.data, "from_arrow", lambda parts: Data())
+    workers = Workers(2)
+    workers.device, workers._cores = "cpu", 1
+    assert list(workers._results([0, 1], ())) == []
+    assert given["max_restarts"] == 5
+    assert given["max_task_retries"] == 2

@@ -20,6 +20,7 @@ from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.inference.values import ColumnValues
 from papertune.models import (
+    KNOWN_MODELS,
     Base,
     Precision,
     PredictionPrecision,
@@ -202,8 +203,11 @@ class Run:
         return str(choose_dtype(chosen, choose_device(self._device))).removeprefix("torch.")
 
     def reopening(self) -> "Callable[[str], Run]":
-        """Give what opens this run on a device, here or in another process."""
-        return partial(_reopen, self.directory.path.resolve(), self._base_folder)
+        """Give what opens this run on a device, here or in a process with another working directory."""
+        base, name = self._base_folder, self.manifest.base_name
+        if base is None and name not in KNOWN_MODELS and Path(name).exists():
+            base = Path(name)
+        return partial(_reopen, self.directory.path.resolve(), None if base is None else base.absolute())
 
     def load_tokenizer(self) -> Any:
         """Load the run's tokenizer without the model."""

@@ -16,7 +16,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -46,6 +46,10 @@ _MOST_PARTS = 4000
 
 # A part that has ended its worker so often is not tried again: perhaps it takes more memory than there is.
 _RETRIES = 2
+
+# Nor is a worker started again without end: one that dies while it loads would never tell. It is more than _RETRIES, so
+# that a long prediction outlives some parts that have ended the same worker once each.
+_RESTARTS = 5
 
 _INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history")
 
@@ -77,8 +81,8 @@ class Workers:
             )
         self.count = count
         self._wanted = device
-        self._own_session = False
         self._is_local = False
+        self._ending = ExitStack()
 
     def __enter__(self) -> "Workers":
         """Join or start Ray.
@@ -88,10 +92,11 @@ class Workers:
         """
         import ray
 
-        _keep_quiet()
-        if not ray.is_initialized():
-            self._connect()
-        try:
+        with ExitStack() as ending:
+            if not ray.is_initialized():
+                ending.enter_context(_quiet())  # a session of the program's own prints what the program wants
+                self._connect()
+                ending.callback(ray.shutdown)
             gpus = int(ray.cluster_resources().get("GPU", 0))
             self.device = self._wanted or ("cuda" if gpus else "cpu")
             if self.device == "cuda" and gpus < self.count:
@@ -102,27 +107,21 @@ class Workers:
             if self._is_local:
                 self.threads, self._cores = max(torch.get_num_threads() // self.count, 1), 1
             else:
-                nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-                self.threads = self._cores = cores_each(nodes, self.count)
-        except BaseException:
-            self.__exit__()
-            raise
+                found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+                cores, cards = ([int(node.get(kind, 0)) for node in found] for kind in ("CPU", "GPU"))
+                self.threads = self._cores = cores_each(cores, self.count, cards if self.device == "cuda" else None)
+            self._ending = ending.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the workers, and Ray if it was started here."""
-        import ray
-
-        if self._own_session:
-            ray.shutdown()
-            _print_what_raylets_say(True)
+        """End the workers, and Ray if it was started here; what it prints is then as it was before."""
+        self._ending.close()
 
     def _connect(self) -> None:
         import ray
 
         address = os.environ.get("RAY_ADDRESS")
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        self._own_session = True
         self._is_local = not address or address == "local"
         try:
             with warnings.catch_warnings(), _silent():
@@ -134,20 +133,24 @@ class Workers:
                     )
                 else:
                     ray.init(address, **quiet)
-            _print_what_raylets_say(False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             first = str(error).strip().partition("\n")[0]
             where = "Ray cannot be started" if self._is_local else f"no Ray cluster at RAY_ADDRESS={address}"
             raise ModelError(f"{where}: {first}") from error
 
     def ask(self, question: Callable[[str], Answer]) -> Answer:
-        """Give what a function says of the device, on a machine where workers will be."""
+        """Give what a function says of the device, on a machine where workers will be; our errors come as they are."""
         if self._is_local:
             return question(self.device)
         import ray
 
         asked = ray.remote(question).options(num_cpus=1, num_gpus=int(self.device == "cuda"))
-        return ray.get(asked.remote(self.device))  # type: ignore[no-any-return]
+        try:
+            return ray.get(asked.remote(self.device))  # type: ignore[no-any-return]
+        except ray.exceptions.RayTaskError as error:  # its text is the other machine's traceback
+            if isinstance(error.cause, PapertuneError):
+                raise error.cause from None
+            raise
 
     def predict_rows(
         self,
@@ -208,7 +211,7 @@ class Workers:
             compute=ray.data.ActorPoolStrategy(size=min(self.count, len(parts))),
             num_cpus=self._cores,
             num_gpus=int(self.device == "cuda"),
-            max_restarts=-1,
+            max_restarts=_RESTARTS,
             max_task_retries=_RETRIES,
         )
         for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -217,10 +220,11 @@ class Workers:
 
 @contextmanager
 def told_of_lost_workers(numbers: Sequence[int], plan: Plan, table: Table) -> Iterator[Callable[[int], None]]:
-    """Tell the user which rows have ended their worker again and again.
+    """Tell the user which rows have ended their worker again and again, or that no worker has answered any.
 
     Ray says that a worker is lost, but not with which batch. Batches are given out in order, so it is most likely the
-    first that is not back: the others have gone on while it was tried again.
+    first that is not back: the others have gone on while it was tried again. If none is back, the worker may not even
+    have loaded the model.
 
     Args:
         numbers: The batches that are answered, in the order in which they are given out.
@@ -231,7 +235,7 @@ def told_of_lost_workers(numbers: Sequence[int], plan: Plan, table: Table) -> It
         What is to be told of each batch that is back.
 
     Raises:
-        ModelError: If Ray has given a worker up.
+        ModelError: If Ray has given a worker up. An exception that a worker has raised while it was made goes through.
     """
     import ray
 
@@ -239,29 +243,47 @@ def told_of_lost_workers(numbers: Sequence[int], plan: Plan, table: Table) -> It
     try:
         yield lambda number: back.__setitem__(number, True)
     except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
-        number = next(number for number in numbers if not back[number])
+        number = next((number for number in numbers if not back[number]), None)
+        if number is None or getattr(error, "actor_init_failed", False):
+            raise
         rows = plan.batches[number]
         more = f" and {len(rows) - 1:,} more of its batch" if len(rows) > 1 else ""
+        where = f"{table.where(rows[0])}{more}"
+        if not back.any():
+            raise ModelError(
+                f"{where}: workers end while they load the model or answer their first rows, which are most likely "
+                "these, perhaps for lack of memory. Finished rows are safe; run the same command with fewer workers."
+            ) from error
         raise ModelError(
-            f"{table.where(rows[0])}{more}: most likely these rows have ended their worker {_RETRIES + 1} times, "
-            "perhaps for lack of memory. Finished rows are safe; run the same command with fewer workers."
+            f"{where}: most likely these rows have ended their worker again and again, perhaps for lack of memory. "
+            "Finished rows are safe; run the same command with fewer workers."
         ) from error
 
 
-def cores_each(nodes: Sequence[int], workers: int) -> int:
+def cores_each(nodes: Sequence[int], workers: int, gpus: Sequence[int] | None = None) -> int:
     """Give how many cores each worker may have if none is spread over two machines.
 
     Args:
         nodes: Cores of each machine.
         workers: How many workers.
+        gpus: GPUs of each machine, if every worker needs one.
 
     Raises:
-        ModelError: If there are fewer cores than workers.
+        ModelError: If there are fewer cores than workers, or fewer on the machines with GPUs.
     """
-    for cores in range(max(sum(nodes) // workers, 0), 0, -1):
-        if sum(node // cores for node in nodes) >= workers:
+    most = nodes if gpus is None else gpus
+    for cores in range(sum(nodes) // workers, 0, -1):
+        if sum(min(node // cores, limit) for node, limit in zip(nodes, most, strict=True)) >= workers:
             return cores
-    raise ModelError(f"{workers} workers need as many cores, but the Ray cluster has {sum(nodes)}. Take fewer workers.")
+    if gpus is None:
+        raise ModelError(
+            f"{workers} workers need as many cores, but the Ray cluster has {sum(nodes)}. Take fewer workers."
+        )
+    places = sum(map(min, nodes, gpus))
+    raise ModelError(
+        f"{workers} workers need a GPU and a core on the same machine each, but the Ray cluster has that for {places}. "
+        "Take fewer workers, or --device cpu."
+    )
 
 
 def values_of(part: Any) -> Iterator[tuple[int, BatchValues]]:
@@ -272,7 +294,7 @@ def values_of(part: Any) -> Iterator[tuple[int, BatchValues]]:
     """
     for result in part.to_pylist():
         if result["error"]:
-            raise getattr(errors, result["error"])(result["message"])
+            raise getattr(errors, result["error"], PapertuneError)(result["message"])
         yield result["number"], json.loads(result["values"])
 
 
@@ -343,26 +365,42 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _keep_quiet() -> None:
-    """Keep Ray from phoning home, and from printing what only its developers can use."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray from phoning home, and from printing what only its developers can use; afterwards all is as before."""
     import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    # Of a worker that is lost it prints pages, and that this be a bug of Ray. What stops us is raised as well.
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _print_what_raylets_say(wanted: bool) -> None:
-    """Turn on or off what Ray prints to standard output when it starts a lost worker again.
-
-    Ray has no setting for it, only the switch of its debugger. A version without that switch prints some lines more.
-    """
     from ray._private import worker
 
-    worker._worker_logs_enabled = wanted
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray warns of its own defaults
+        context = ray.data.DataContext.get_current()
+    # Of a worker that is lost it prints pages, and that this be a bug of Ray. What stops us is raised as well.
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+    variables = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": os.environ.get("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    levels = [logger.level for logger in loggers]
+    bars, start = context.enable_progress_bars, context.print_on_execution_start
+    # What is printed to standard output when a lost worker is started again has no setting, only the switch of Ray's
+    # debugger. A version without that switch prints some lines more.
+    raylets = getattr(worker, "_worker_logs_enabled", True)
+    try:
+        os.environ.update(variables)
+        context.enable_progress_bars = context.print_on_execution_start = False
+        worker._worker_logs_enabled = False
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        worker._worker_logs_enabled = raylets
+        context.enable_progress_bars, context.print_on_execution_start = bars, start
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
