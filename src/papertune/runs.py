@@ -74,7 +74,8 @@ class Int8Check:
     @property
     def confirms(self) -> bool:
         """Whether int8 is as good: at most 1% of the labels differ, and no score is lower by more than 0.005."""
-        return self.changed <= self.labels / 100 and all(low >= full - 0.005 for full, low in self.scores.values())
+        as_good = all(low >= full - 0.005 for full, low in self.scores.values())
+        return bool(self.scores) and self.changed <= self.labels / 100 and as_good
 
 
 @dataclass(frozen=True)

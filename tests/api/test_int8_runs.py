@@ -80,6 +80,7 @@ def test_int8_beside_float32(run, papers, monkeypatch):
     ("changed", "scores", "confirms"),
     [
         (0, {"label": (0.9, 0.9)}, True),
+        (0, {}, False),
         (2, {"label": (0.9, 0.895)}, True),
         (3, {"label": (0.9, 0.9)}, False),
         (0, {"label": (0.9, 0.894)}, False),

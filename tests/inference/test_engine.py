@@ -9,6 +9,7 @@ from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
 from papertune.inference.label_scoring import LabelTrie
 from papertune.methods import build_trainable
+from papertune.models import use_grouped_attention
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 token_ids = st.integers(3, 399)
@@ -70,6 +71,9 @@ def make_engine_model(name, make_model):
         layers = ["sliding_attention", "full_attention"]
         return Gemma3ForCausalLM(Gemma3TextConfig(**SLIDING, layer_types=layers)).eval()
     model = make_model()
+    if name == "grouped":
+        use_grouped_attention(model)
+        return model
     if name == "text first":
         return TextFirst(model.config).eval()
     model.set_attn_implementation(name)
@@ -83,8 +87,8 @@ def behind_prefix(model, length):
 
 # Some behind a prefix, which may be longer than the windows.
 MODELS = {
-    **{name: (name, 0) for name in ("sdpa", "eager", "mistral", "gemma")},
-    **{f"{name}, prefix": (name, 5) for name in ("sdpa", "eager", "text first", "mistral", "gemma")},
+    **{name: (name, 0) for name in ("sdpa", "eager", "grouped", "mistral", "gemma")},
+    **{f"{name}, prefix": (name, 5) for name in ("sdpa", "eager", "grouped", "text first", "mistral", "gemma")},
     **{f"{name}, long prefix": (name, 11) for name in ("mistral", "gemma")},
 }
 

@@ -166,16 +166,16 @@ def test_the_plan(tiny_model, tiny_tokenizer):
 @pytest.mark.parametrize("names", [["label"], ["code"], ["Keywords", "label"]])
 def test_the_beginning_goes_through_once(tiny_model, tiny_tokenizer, monkeypatch, layout, names):
     recipe = make_recipe(layout, {name: COLUMNS[name] for name in names})
-    widths = []
+    tokens = []
     hook = tiny_model.register_forward_pre_hook(
-        lambda _, __, inputs: widths.append(inputs["input_ids"].shape[1]), with_kwargs=True
+        lambda _, __, inputs: tokens.append(inputs["input_ids"].numel()), with_kwargs=True
     )
     got = answers(tiny_model, tiny_tokenizer, recipe)
-    narrow, widths[:] = sum(widths), []
+    few, tokens[:] = sum(tokens), []
     monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
     expected = answers(tiny_model, tiny_tokenizer, recipe)
     hook.remove()
-    assert narrow < sum(widths)
+    assert few < sum(tokens)
     assert_same(got, expected)
 
 
@@ -213,7 +213,10 @@ class Says:
         ("heart", 4, "hear"),
     ],
 )
-def test_a_list_that_was_cut_off_loses_its_last_keyword(own_tiny_model, tiny_tokenizer, text, limit, expected):
+def test_a_list_that_was_cut_off_loses_its_last_keyword(
+    own_tiny_model, tiny_tokenizer, monkeypatch, text, limit, expected
+):
+    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)  # which would be asked as well
     ids = [tiny_tokenizer.convert_tokens_to_ids(char) for char in text.replace(" ", "Ġ")]
     columns = {"Keywords": COLUMNS["Keywords"] | {"max_new_tokens": limit}}
     own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
@@ -237,7 +240,8 @@ def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monke
     assert keyword_cell(value, recipe.columns["ranked"]) == written
 
 
-def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer):
+def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, monkeypatch):
+    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
     other_end = tiny_tokenizer.convert_tokens_to_ids("z")
     own_tiny_model.generation_config.eos_token_id = [tiny_tokenizer.eos_token_id, other_end]
     ids = [*tiny_tokenizer.encode("heart"), other_end, *tiny_tokenizer.encode("lung")]

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
     DynamicCache,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from papertune.models import use_grouped_attention
@@ -33,9 +35,10 @@ MODELS = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
     "one head a group": lambda: LlamaForCausalLM(LlamaConfig(**SIZES | {"num_key_value_heads": 6})),
     "window": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)),
-    "layers of two kinds": lambda: Gemma3ForCausalLM(
-        Gemma3TextConfig(**SIZES, sliding_window=8, layer_types=["sliding_attention", "full_attention"])
+    "window in one layer": lambda: Qwen2ForCausalLM(
+        Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=8, max_window_layers=1)
     ),
+    "norms of queries": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES)),
 }
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -87,6 +90,14 @@ def test_the_rest_is_left_to_torch(settings, seq):
     mask = settings["attention_mask"]
     expected = F.scaled_dot_product_attention(query, *repeated, attn_mask=mask).transpose(1, 2)
     torch.testing.assert_close(attended, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_a_window_without_a_mask_behind_a_cache():
+    query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8)
+    module = SimpleNamespace(num_key_value_groups=2, is_causal=True)
+    attended, _ = grouped_attention(module, query, key, value, None, sliding_window=100)
+    expected = slow_attention(query, key, value, 8**-0.5)
+    torch.testing.assert_close(attended.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(params=MODELS)
@@ -147,3 +158,6 @@ def test_another_attention_is_left_as_it_is(make_model):
     model.set_attn_implementation("eager")
     use_grouped_attention(model)
     assert model.config._attn_implementation == "eager"
+    model = make_model().to(torch.bfloat16)  # whose scores would be rounded
+    use_grouped_attention(model)
+    assert model.config._attn_implementation == "sdpa"

@@ -55,8 +55,15 @@ def test_tokens_are_copied_only_when_the_room_is_used_up(monkeypatch):
     for _ in range(8):
         layer.update(torch.randn(2, 2, 1, 4), torch.randn(2, 2, 1, 4))
         places.append(layer.keys.data_ptr())
-    # The first is taken as it is; room for the second and three more; again.
-    assert [a == b for a, b in pairwise(places)] == [False, True, True, True, False, True, True]
+    # Room for the first and three more; again.
+    assert [a == b for a, b in pairwise(places)] == [True, True, True, False, True, True, True]
+
+
+def test_what_the_new_tokens_are_a_view_of_is_not_kept():
+    fused, layer = torch.randn(2, 3, 5, 40), GrowingLayer()
+    layer.update(fused[..., :4], fused[..., 4:8])
+    for held in (layer.keys, layer.values):
+        assert held.untyped_storage().nbytes() == 2 * 3 * (5 + module._ROOM) * 4 * 4
 
 
 def test_layers_that_keep_something_else_are_left():

@@ -126,6 +126,29 @@ def test_a_model_in_int8_says_nearly_the_same(make_model):
     assert 0 < difference < 0.1
 
 
+def test_what_was_rounded_is_forgotten_with_the_tensor():
+    layer, x = int8_layer(nn.Linear(8, 4)), torch.randn(3, 8)
+    layer(x)
+    assert layer._rounding._numbers is not None
+    del x
+    assert layer._rounding._numbers is None
+
+
+def test_a_model_without_linear_layers_is_refused():
+    model = nn.Sequential(nn.Embedding(5, 8))
+    model.get_output_embeddings = nn.Identity
+    with pytest.raises(ModelError, match="Sequential has no linear layers that can be put into int8"):
+        to_int8(model)
+
+
+def test_numbers_that_are_none_stay_none_and_no_tokens_stay_none():
+    layer = int8_layer(nn.Linear(8, 4))
+    x = torch.randn(3, 8)
+    x[1, 2] = torch.nan
+    assert layer(x).isnan().any(dim=1).tolist() == [False, True, False]
+    assert layer(torch.zeros(0, 8)).shape == (0, 4)
+
+
 def test_what_cannot_be_int8(monkeypatch):
     with pytest.raises(ModelError) as error:
         check_int8("cuda:0", None)

@@ -18,7 +18,7 @@ from papertune.api.run import Run, load_run
 from papertune.api.training_job import TrainingJob, prepare_job
 from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Method, Recipe
 from papertune.encoding import PromptEncoder
-from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
+from papertune.errors import ModelError, OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.methods import (
     build_trainable,
@@ -139,7 +139,11 @@ def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> No
     if job.recipe.base_bits is None and cpu_multiplies_int8():
         rows = sum(map(len, job.dev))
         tell(f"comparing int8 with float32 on {rows:,} dev rows")
-        found = compare_int8(run, job.dev)
+        try:
+            found = compare_int8(run, job.dev)
+        except ModelError as error:
+            tell(f"int8 will not be used: {error}")
+            return
         with telling_of_full_disk(run.directory.path):
             run.directory.write_manifest(replace(run.manifest, int8=found))
 

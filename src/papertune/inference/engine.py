@@ -85,14 +85,11 @@ class Engine:
             beginning: The tokens, at least one.
 
         Returns:
-            The engine, or None where a model keeps more of a token than a key and a value in every layer.
+            The engine, or None where the layers of a model do not all keep a key and a value of every token.
         """
         if self._masks.window:
             return None
-        ids = torch.tensor([list(beginning)], device=self.device)
-        start = self._start(ids, grows=True)
-        self.model.base_model(input_ids=ids, use_cache=True, **start)
-        cache = start["past_key_values"]
+        cache, _ = self._run([beginning], grows=True)
         if not _keeps_keys_and_values(cache):
             return None
         engine = copy(self)
@@ -111,14 +108,16 @@ class Engine:
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> PromptState:
         """Run prompts and keep their keys and values."""
-        caches, logits = zip(*(self._run(part, grows=True) for part in self._parts(prompts)), strict=True)
-        if len(caches) > 1 and not all(map(_keeps_keys_and_values, caches)):
-            caches, logits = zip(self._run(prompts, grows=True), strict=True)
+        parts = [self._run(part, grows=True) for part in self._parts(prompts)]
+        if len(parts) > 1 and not all(_keeps_keys_and_values(cache) for cache, _ in parts):
+            self._part_tokens = None  # never again
+            parts = [self._run(prompts, grows=True)]
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         visible = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
         if self._prefix is not None:
             visible = torch.cat([visible.new_ones(len(prompts), self._prefix.length), visible], dim=1)
-        return PromptState(_joined(caches), visible, lengths, torch.cat(logits))
+        cache = _joined([cache for cache, _ in parts])
+        return PromptState(cache, visible, lengths, torch.cat([logits for _, logits in parts]))
 
     def _parts(self, prompts: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
         """Cut prompts, in their order, into parts of at most so many padded tokens."""
@@ -237,9 +236,9 @@ class Engine:
 
 def _keeps_keys_and_values(cache: Any) -> bool:
     """Tell whether a cache has nothing but a key and a value of each token in every layer, all of one shape."""
-    from transformers.cache_utils import DynamicLayer
+    from papertune.models.growing_cache import GrowingLayer
 
-    if not all(isinstance(layer, DynamicLayer) and not layer.is_sliding for layer in cache.layers):
+    if not all(type(layer) is GrowingLayer and layer.is_initialized for layer in cache.layers):
         return False
     return len({(layer.keys.shape, layer.values.shape) for layer in cache.layers}) == 1
 

@@ -82,12 +82,11 @@ class Predictor:
 
     def _answer_prompts(self, prompts: dict[str, list[list[int]]]) -> dict[str, Sequence[Value]]:
         shared = [shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
-        if len(prompts) > 1 and (
-            not all(shared) or 2 * sum(shared) < sum(len(ids) for ids in next(iter(prompts.values())))
-        ):
+        engine, begun = self._engine_for(prompts)
+        behind = sum(len(ids) - begun for ids in next(iter(prompts.values())))
+        if len(prompts) > 1 and (min(shared) <= begun or 2 * sum(n - begun for n in shared) < behind):
             # Where a question stands first, hardly anything is shared, and a prefill for each keeps the causal kernel.
             return {name: self._answer_prompts({name: ids})[name] for name, ids in prompts.items()}
-        engine, begun = self._engine_for(prompts, min(shared))
         prompts = {name: [ids[begun:] for ids in rows] for name, rows in prompts.items()}
         if len(prompts) == 1:
             ((name, rows),) = prompts.items()
@@ -105,20 +104,15 @@ class Predictor:
             answers[name] = self._answer(name, engine, branch)
         return answers
 
-    def _engine_for(self, prompts: dict[str, list[list[int]]], shared: int) -> tuple[Engine, int]:
-        """Give the engine that has run what these prompts begin with, and how many tokens that is.
-
-        Args:
-            prompts: Of some columns.
-            shared: How many tokens of each row are the same in all columns, or its length but for the last one.
-        """
+    def _engine_for(self, prompts: dict[str, list[list[int]]]) -> tuple[Engine, int]:
+        """Give the engine that has run what these prompts begin with, and how many tokens that is."""
         names = tuple(prompts)
         if names not in self._beginnings:
             self._beginnings[names] = self._beginning(names)
         beginning, engine = self._beginnings[names]
         begun = len(beginning)
         # The rows of an instruction file may begin otherwise.
-        fits = shared > begun and all(ids[:begun] == beginning for rows in prompts.values() for ids in rows)
+        fits = all(ids[:begun] == beginning and len(ids) > begun for rows in prompts.values() for ids in rows)
         return (engine, begun) if fits else (self._engine, 0)
 
     def _beginning(self, names: Sequence[str]) -> tuple[list[int], Engine]:

@@ -4,8 +4,8 @@
     times the keys that any of them may see                       (head_dim, keys up to the block's end)
 
 makes one matrix product of what grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245) would repeat the keys
-for, and leaves out most of what causality hides. Only causal attention without padding is computed so, also behind
-cached keys; the rest goes to torch's own `scaled_dot_product_attention`.
+for, and leaves out most of what causality hides. Only causal attention of several queries without padding is computed
+so, also behind cached keys; the rest goes to torch's own `scaled_dot_product_attention`.
 """
 
 from typing import Any
@@ -14,16 +14,22 @@ import torch
 from torch import Tensor
 
 _NAME = "papertune_grouped"
+# Others ask for "sdpa" by name, and compute something else under any other.
+_MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "chatglm")
 # Queries of a block: few enough to leave out most of the hidden half, many enough for products at full speed.
 _BLOCK = 64
 
 
 def use_grouped_attention(model: Any) -> None:
-    """Let a model that uses torch's attention compute it so."""
+    """Let a model compute its attention so, if it is one of those that do nothing special with torch's.
+
+    Only in float32: in fewer bits the scores would be rounded before the softmax, which torch's kernels avoid.
+    """
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
-    if model.config._attn_implementation != "sdpa":
+    config = model.config
+    if config.model_type not in _MODEL_TYPES or config._attn_implementation != "sdpa" or model.dtype != torch.float32:
         return
     AttentionInterface.register(_NAME, grouped_attention)
     # Without a mask function of its own a new name would get no mask at all, and padding would be seen.
@@ -64,6 +70,10 @@ def grouped_attention(
     if attention_mask is not None or not causal or dropout or special or seq == 1:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+        if attention_mask is None and causal and 1 < seq < key.shape[2]:
+            # Without a mask torch would take the queries for the first of the text.
+            keys = key.shape[2]
+            attention_mask = torch.ones(seq, keys, dtype=torch.bool, device=query.device).tril(keys - seq)[None, None]
         attended, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **more
         )

@@ -20,6 +20,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self.keys: Tensor
+        self.values: Tensor
         self._key_room: Tensor | None = None
         self._value_room: Tensor | None = None
 
@@ -27,11 +29,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         """Take in keys and values; give all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        if self.get_seq_length() == 0:
-            self.keys, self.values = key_states, value_states
-        else:
-            self.keys, self._key_room = _appended(self.keys, key_states, self._key_room)
-            self.values, self._value_room = _appended(self.values, value_states, self._value_room)
+        # Copied the first time too: they may be views of a product that holds the queries as well.
+        empty = self.get_seq_length() == 0
+        keys: Tensor = key_states[:, :, :0] if empty else self.keys
+        values: Tensor = value_states[:, :, :0] if empty else self.values
+        self.keys, self._key_room = _appended(keys, key_states, None if empty else self._key_room)
+        self.values, self._value_room = _appended(values, value_states, None if empty else self._value_room)
         return self.keys, self.values
 
 

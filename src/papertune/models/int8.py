@@ -34,7 +34,12 @@ _LEAST = 1e-30  # so that a row of zeros has a scale to be divided by
 def cpu_multiplies_int8() -> bool:
     """Tell whether this CPU has instructions (VNNI, AMX) that multiply 8-bit numbers and add in 32 bits."""
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    fast = any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    return fast and _has_onednn()
+
+
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def check_int8(device: str, base_bits: BaseBits | None) -> None:
@@ -47,7 +52,7 @@ def check_int8(device: str, base_bits: BaseBits | None) -> None:
     Raises:
         ModelError: If it cannot.
     """
-    if device != "cpu":
+    if torch.device(device).type != "cpu":
         raise ModelError(
             f"--precision int8 is for CPUs, and this is {device}. Leave it out, or predict with --device cpu."
         )
@@ -56,7 +61,7 @@ def check_int8(device: str, base_bits: BaseBits | None) -> None:
             f"--precision int8: the run's base model is stored in {base_bits} bits already (method.base_bits). Leave "
             "--precision out."
         )
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not _has_onednn():
         raise ModelError("--precision int8 needs a PyTorch with oneDNN, which this one lacks. Use --precision fp32.")
 
 
@@ -80,12 +85,18 @@ def precision_name(model: Any) -> str:
 def to_int8(model: Any) -> int:
     """Replace the linear layers of a model on the CPU, all but the output layer, in place.
 
+    The model can then predict and no more: it cannot be saved, copied or trained.
+
     Returns:
         How many layers it was.
+
+    Raises:
+        ModelError: If it has none.
     """
     output = output_layer(model)
     replaced = 0
-    for parent in list(model.modules()):
+    # Without the layers themselves: the list would keep their weights until the last is replaced.
+    for parent in [module for module in model.modules() if not isinstance(module, nn.Linear)]:
         # Siblings are often given the same tensor (queries, keys and values; gate and up).
         rounding: dict[int, _TokenRounding] = {}
         for name, child in list(parent.named_children()):
@@ -93,6 +104,11 @@ def to_int8(model: Any) -> int:
                 shared = rounding.setdefault(child.in_features, _TokenRounding())
                 setattr(parent, name, Int8Linear(child, shared))
                 replaced += 1
+    if not replaced:
+        raise ModelError(
+            f"--precision int8: {type(model).__name__} has no linear layers that can be put into int8. Leave "
+            "--precision out."
+        )
     return replaced
 
 
@@ -143,7 +159,10 @@ class Int8Linear(nn.Module):
 
 
 class _TokenRounding:
-    """Rounds each token of an activation to whole numbers, once for all siblings that are given the same tensor."""
+    """Rounds each token of an activation to whole numbers, once for all siblings that are given the same tensor.
+
+    A tensor is taken for the same while it lives, so nothing may be written into it between two siblings.
+    """
 
     def __init__(self) -> None:
         self._seen: weakref.ref[Tensor] | None = None
@@ -160,5 +179,8 @@ class _TokenRounding:
             signed = (flat * scales.reciprocal()).round_().to(torch.int8)
             self._numbers = signed.view(torch.uint8).add_(_ZERO_POINT)  # wraps around as it should
             self._scales = scales
-            self._seen = weakref.ref(x)
+            self._seen = weakref.ref(x, self._forget)
         return self._numbers, self._scales
+
+    def _forget(self, _: Any) -> None:
+        self._seen = self._numbers = self._scales = None

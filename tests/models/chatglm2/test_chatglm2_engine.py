@@ -10,6 +10,7 @@ from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
 from papertune.inference.label_scoring import LabelTrie
 from papertune.methods import build_trainable
+from papertune.models import use_grouped_attention
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 token_ids = st.integers(0, 415)
@@ -17,9 +18,11 @@ prompts = st.lists(st.lists(token_ids, min_size=1, max_size=12), min_size=1, max
 KINDS = {
     "sdpa": ("sdpa", {}, 0),
     "eager": ("eager", {}, 0),
+    "grouped": ("grouped", {}, 0),
     "multi-head": ("sdpa", {"multi_query_attention": False}, 0),
     "sdpa, prefix": ("sdpa", {}, 5),
     "eager, prefix": ("eager", {}, 5),
+    "grouped, prefix": ("grouped", {}, 5),
     "multi-head, prefix": ("sdpa", {"multi_query_attention": False}, 5),
 }
 
@@ -27,10 +30,20 @@ KINDS = {
 @pytest.fixture(scope="module", params=KINDS)
 def model(request, make_chatglm2):
     attention, config, prefix = KINDS[request.param]
-    model = make_chatglm2(attention=attention, **config)
+    model = make_chatglm2(attention="sdpa" if attention == "grouped" else attention, **config)
+    if attention == "grouped":
+        use_grouped_attention(model)
+        assert model.config._attn_implementation == "papertune_grouped"
     if not prefix:
         return model
     return build_trainable(model, PtuningV2Method(kind="ptuning_v2", prefix_length=prefix), seed=0).eval()
+
+
+def in_parts(model):
+    """Give an engine that seldom takes all rows of a batch at once."""
+    engine = Engine(model)
+    engine._part_tokens = 15
+    return engine
 
 
 def last_logits(model, ids):
@@ -42,16 +55,28 @@ def last_logits(model, ids):
 @settings(max_examples=15)
 @given(prompts)
 def test_a_batch_is_its_rows_one_by_one(model, rows):
-    engine = Engine(model)
+    engine = in_parts(model)
     expected = torch.stack([last_logits(model, row) for row in rows])
     torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
     torch.testing.assert_close(engine.prefill(rows).last_logits, expected, **TOLERANCE)
 
 
 @settings(max_examples=15)
+@given(st.lists(token_ids, min_size=1, max_size=12), prompts)
+def test_what_all_prompts_begin_with_goes_through_once(model, beginning, rows):
+    engine = in_parts(model).behind(beginning)
+    expected = torch.stack([last_logits(model, beginning + row) for row in rows])
+    torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
+    state = engine.prefill(rows)
+    engine.extend(state, [[7, 8]] * len(rows))
+    expected = torch.stack([last_logits(model, [*beginning, *row, 7, 8]) for row in rows])
+    torch.testing.assert_close(state.last_logits, expected, **TOLERANCE)
+
+
+@settings(max_examples=15)
 @given(st.data(), prompts)
 def test_prompts_may_come_in_pieces(model, data, rows):
-    engine = Engine(model)
+    engine = in_parts(model)
     state = engine.prefill(rows)
     for _ in range(2):
         suffixes = [data.draw(st.lists(token_ids, min_size=1, max_size=5)) for _ in rows]
@@ -69,7 +94,7 @@ label_sets = st.lists(
 @settings(max_examples=15)
 @given(prompts, label_sets)
 def test_a_tree_of_tokens(model, rows, labels):
-    engine = Engine(model)
+    engine = in_parts(model)
     state = engine.prefill(rows)
     engine.extend(state, [[9]] * len(rows))
     trie = LabelTrie.build([*labels, (7, 7)], 2)
@@ -90,7 +115,7 @@ END_IDS = [2, *range(3, 415, 5)]
 @settings(max_examples=15)
 @given(prompts, st.integers(1, 8))
 def test_greedy_is_the_likeliest_token_again_and_again(model, rows, limit):
-    engine = Engine(model)
+    engine = in_parts(model)
     answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=limit)
     for row, answer in zip(rows, answers, strict=True):
         for place in range(len(answer) + 1):
