@@ -162,21 +162,21 @@ def test_a_mistake_is_told_once(sample, undisturbed, tmp_path):
 
 def other_seed():
     """Make this process read another recipe than it is told."""
-    from papertune.api import train
+    from papertune.api import training_job
 
-    read = train.load_recipe
-    train.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
+    read = training_job.load_recipe
+    training_job.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
 
 
 def no_model():
     """Let this process not find the base model."""
-    from papertune.api import train
+    from papertune.api import training_job
     from papertune.errors import ModelError
 
     def find_base(*_):
         raise ModelError("tiny: there is no such folder.")
 
-    train.find_base = find_base
+    training_job.find_base = find_base
 
 
 @pytest.mark.parametrize(
