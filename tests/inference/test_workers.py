@@ -10,7 +10,8 @@ from papertune.config import load_recipe
 from papertune.encoding import Batches
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
-from papertune.inference.workers import Workers, _quiet, _Worker, cores_each, told_of_lost_workers, values_of
+from papertune.inference.ray_session import quiet_ray
+from papertune.inference.workers import Workers, _Worker, cores_each, told_of_lost_workers, values_of
 from papertune.tables import Table
 
 pa = pytest.importorskip("pyarrow")
@@ -186,7 +187,7 @@ def test_what_ray_prints_is_the_programs_own_again(monkeypatch):
         return flags, [logger.level for logger in loggers], dict(os.environ)
 
     before = state()
-    with _quiet():
+    with quiet_ray():
         flags, levels, environment = state()
         assert flags == (False, False, False)
         assert levels == [logging.CRITICAL, logging.CRITICAL]

@@ -11,10 +11,7 @@ memory, once a machine.
 """
 
 import json
-import logging
 import os
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -32,6 +29,7 @@ from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, Tick, collect_rows
 from papertune.inference.predictor import Predictor
+from papertune.inference.ray_session import connect_ray, quiet_ray
 from papertune.inference.values import BatchValues
 from papertune.tables import Table
 from papertune.tasks import RowReader
@@ -94,8 +92,8 @@ class Workers:
 
         with ExitStack() as ending:
             if not ray.is_initialized():
-                ending.enter_context(_quiet())  # a session of the program's own prints what the program wants
-                self._connect()
+                ending.enter_context(quiet_ray())  # a session of the program's own prints what the program wants
+                self._is_local = connect_ray(self.count)
                 ending.callback(ray.shutdown)
             gpus = int(ray.cluster_resources().get("GPU", 0))
             self.device = self._wanted or ("cuda" if gpus else "cpu")
@@ -116,27 +114,6 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         """End the workers, and Ray if it was started here; what it prints is then as it was before."""
         self._ending.close()
-
-    def _connect(self) -> None:
-        import ray
-
-        address = os.environ.get("RAY_ADDRESS")
-        quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        self._is_local = not address or address == "local"
-        try:
-            with warnings.catch_warnings(), _silent():
-                warnings.simplefilter("ignore")  # what Ray will do in its next version
-                if self._is_local:
-                    # On this machine nobody else shall reach it. Its CPUs only count workers here; we set the threads.
-                    ray.init(
-                        "local", num_cpus=self.count, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet
-                    )
-                else:
-                    ray.init(address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            first = str(error).strip().partition("\n")[0]
-            where = "Ray cannot be started" if self._is_local else f"no Ray cluster at RAY_ADDRESS={address}"
-            raise ModelError(f"{where}: {first}") from error
 
     def ask(self, question: Callable[[str], Answer]) -> Answer:
         """Give what a function says of the device, on a machine where workers will be; our errors come as they are."""
@@ -348,59 +325,3 @@ def _check_same(facts: Mapping[str, str | None], here: Mapping[str, str | None])
                 f"on a worker's machine ({os.uname().nodename}) {name} is {here.get(name)}, but where the prediction "
                 f"was started it is {value}. All machines must have the same; results would differ otherwise."
             )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep native code from writing to standard error; what goes wrong is raised."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray from phoning home, and from printing what only its developers can use; afterwards all is as before."""
-    import ray.data
-    from ray._private import worker
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray warns of its own defaults
-        context = ray.data.DataContext.get_current()
-    # Of a worker that is lost it prints pages, and that this be a bug of Ray. What stops us is raised as well.
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
-    variables = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": os.environ.get("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    levels = [logger.level for logger in loggers]
-    bars, start = context.enable_progress_bars, context.print_on_execution_start
-    # What is printed to standard output when a lost worker is started again has no setting, only the switch of Ray's
-    # debugger. A version without that switch prints some lines more.
-    raylets = getattr(worker, "_worker_logs_enabled", True)
-    try:
-        os.environ.update(variables)
-        context.enable_progress_bars = context.print_on_execution_start = False
-        worker._worker_logs_enabled = False
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        worker._worker_logs_enabled = raylets
-        context.enable_progress_bars, context.print_on_execution_start = bars, start
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
