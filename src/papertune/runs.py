@@ -12,13 +12,10 @@ RUN/
   training/        checkpoints; only needed to resume
 """
 
-import errno
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,10 +25,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from papertune.config import Recipe, dump_recipe, load_recipe
+from papertune.disk import check_place, partial_of, write_atomically
 from papertune.errors import OutputError, RunError
 
 FORMAT = 1
-_LEAST_FREE_BYTES = 1_000_000
 _RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -195,7 +192,7 @@ class RunDirectory:
             return
         # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
         inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
-        if not {*inside} <= {self.checkpoints, self._lock, _partial(self._plan)}:
+        if not {*inside} <= {self.checkpoints, self._lock, partial_of(self._plan)}:
             raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
 
     @contextmanager
@@ -286,98 +283,6 @@ class RunDirectory:
                 with file.open("rb") as stream:
                     total.update(hashlib.file_digest(stream, "sha256").digest())
         return total.hexdigest()
-
-
-def check_new_file(path: Path, remedy: str) -> None:
-    """Find out before the work whether a file is new and could be written.
-
-    Args:
-        path: The file.
-        remedy: What to do if it is there already.
-
-    Raises:
-        OutputError: If it is not.
-    """
-    try:
-        if path.exists():
-            raise OutputError(f"{path} exists already. {remedy}")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Name one that is there.")
-    except OSError as error:  # such as a name that is too long
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
-    check_place(path.parent)
-
-
-def check_new_folder(path: Path) -> None:
-    """Find out before the work whether a folder is new or empty and could be written.
-
-    Raises:
-        OutputError: If it is not.
-    """
-    check_place(path)
-    if path.is_dir() and any(path.iterdir()):
-        raise OutputError(f"{path} exists and is not empty. Choose a new folder.")
-
-
-def check_place(path: Path) -> None:
-    """Find out before the work whether a folder could be made, or written where it is there.
-
-    Raises:
-        OutputError: If it could not.
-    """
-    try:
-        nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
-        if not nearest.is_dir():
-            raise OutputError(f"{path} cannot be written: {nearest} is not a folder. Choose another place.")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise OutputError(f"{path} cannot be written: {nearest} is read-only for you. Choose another place.")
-    except OSError as error:  # such as a name that is too long
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from None
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
-
-
-@contextmanager
-def telling_of_full_disk(path: Path) -> Iterator[None]:
-    """Turn the many errors of libraries that find a disk full while they save into one for people.
-
-    Raises:
-        OutputError: If the disk is full.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not _is_of_full_disk(error, path):
-            raise
-        raise OutputError(
-            f"{path}: the disk is full. The checkpoints that are complete are kept: make room, then add --resume to "
-            "the same command."
-        ) from error
-
-
-def _is_of_full_disk(error: Exception, path: Path) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # safetensors says it in words; torch.save only says that it could not write.
-    full = os.strerror(errno.ENOSPC) in str(error)
-    return full or (isinstance(error, RuntimeError) and shutil.disk_usage(path).free < _LEAST_FREE_BYTES)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either there as a whole or not at all."""
-    partial = _partial(path)
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
 
 
 def library_versions() -> dict[str, str]:

@@ -7,12 +7,13 @@ from typing import Any
 
 from papertune.api.run import Run, load_run
 from papertune.config import LoraMethod, Method, PtuningV2Method, Recipe, load_recipe
+from papertune.disk import check_new_folder
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, RecipeError, RunError
 from papertune.methods import check_adapter, load_adapter, save_weights, trainable_weights
 from papertune.methods.official_prefix import load_official_prefix, official_prefix
 from papertune.models import check_quantization, find_base, load_model
-from papertune.runs import Manifest, RunDirectory, check_new_folder
+from papertune.runs import Manifest, RunDirectory
 
 
 def adopt(

@@ -9,13 +9,13 @@ from typing import Any
 
 from papertune.api.run import Run
 from papertune.config import LabelColumn, Recipe
+from papertune.disk import check_place
 from papertune.errors import OutputError, TableError
 from papertune.evaluation.answers import Answers, answers_of_table, answers_of_values, score_answers
 from papertune.evaluation.baselines import majority, tfidf_keywords, tfidf_logistic
 from papertune.evaluation.report import ColumnReport, Contestant, Report, SampleCell, SampleRow, write_report
 from papertune.inference.predict import Tick, predict_rows
 from papertune.models import PredictionPrecision
-from papertune.runs import check_place
 from papertune.tables import Table, read_table
 from papertune.tasks import RowReader, answer_text, check_table, split_keywords
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from papertune.api.training_job import choose_columns_to_learn
 from papertune.config import Recipe, load_recipe
+from papertune.disk import check_new_file, write_atomically
 from papertune.errors import OutputError, PapertuneWarning
-from papertune.runs import check_new_file, write_atomically
 from papertune.tables import read_table
 from papertune.tasks import check_table, training_examples
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from papertune.config import PtuningV2Method, Recipe
+from papertune.disk import check_new_folder
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RunError
 from papertune.inference.journal import Journal
@@ -29,7 +30,7 @@ from papertune.models import (
     find_base,
     load_tokenizer,
 )
-from papertune.runs import Manifest, RunDirectory, check_new_folder, library_versions
+from papertune.runs import Manifest, RunDirectory, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
 from papertune.tables.xlsx_files import check_fits_xlsx
 from papertune.tasks import RowReader, check_table

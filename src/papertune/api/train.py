@@ -17,6 +17,7 @@ from papertune.api.int8 import compare_int8
 from papertune.api.run import Run, load_run
 from papertune.api.training_job import TrainingJob, prepare_job
 from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Method, Recipe
+from papertune.disk import telling_of_full_disk
 from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError, OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
@@ -33,7 +34,7 @@ from papertune.models import (
     cpu_multiplies_int8,
     load_model,
 )
-from papertune.runs import Manifest, RunDirectory, TrainingPlan, telling_of_full_disk
+from papertune.runs import Manifest, RunDirectory, TrainingPlan
 from papertune.tasks import Example, training_examples
 from papertune.training import (
     EncodedExamples,

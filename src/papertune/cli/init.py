@@ -17,8 +17,8 @@ def init(
 ) -> None:
     """Write a commented recipe for a table: guesses its id, its text columns and its label set."""
     from papertune.api.init import recipe_for
+    from papertune.disk import check_new_file, write_atomically
     from papertune.errors import OutputError
-    from papertune.runs import check_new_file, write_atomically
     from papertune.tables import read_table
 
     check_new_file(output, "Choose another name, or move it away.")
