@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from papertune.api.run import Run
 from papertune.config import LabelColumn
 from papertune.evaluation.answers import answers_of_values, score_answers
-from papertune.evaluation.dev_score import without_abstaining
+from papertune.evaluation.dev_score import RowMeans, without_abstaining
 from papertune.evaluation.label_scores import LabelScores
 from papertune.inference.predict import predict_rows
 from papertune.runs import Int8Check
@@ -25,8 +25,7 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
     """
     recipe = without_abstaining(run.recipe)
     labels = changed = 0
-    sums: dict[str, tuple[float, float]] = {}
-    rows: dict[str, int] = {}
+    means = RowMeans(), RowMeans()
     full, low = run.predictor("fp32"), run.predictor("int8")
     for table in tables:
         reader = RowReader(table, recipe)
@@ -38,12 +37,9 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
                 pairs = list(zip(said[0][name].cells, said[1][name].cells, strict=True))
                 labels += sum(1 for cell, _ in pairs if cell)
                 changed += sum(1 for cell, other in pairs if cell != other)
-            if name in scores[0]:
-                here = [each[name] for each in scores]
-                measures = [each.accuracy if isinstance(each, LabelScores) else each.f1_at_5 for each in here]
-                before = sums.get(name, (0.0, 0.0))
-                count = here[0].rows
-                sums[name] = (before[0] + measures[0] * count, before[1] + measures[1] * count)
-                rows[name] = rows.get(name, 0) + count
-    means = {name: (total[0] / rows[name], total[1] / rows[name]) for name, total in sums.items()}
-    return Int8Check(sum(map(len, tables)), labels, changed, means)
+        for each, mean in zip(scores, means, strict=True):
+            for name, score in each.items():
+                mean.add({name: score.accuracy if isinstance(score, LabelScores) else score.f1_at_5}, score.rows)
+    in_full, in_low = (mean.values() for mean in means)
+    both = {name: (in_full[name], in_low[name]) for name in in_full}
+    return Int8Check(sum(map(len, tables)), labels, changed, both)

@@ -1,6 +1,6 @@
 """The dev score of a model in training: the tasks' own measures, not only loss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,8 +37,7 @@ class DevScore:
         """
         predictor = Predictor(model, self._tokenizer, self._recipe)
         device = next(model.parameters()).device.type
-        sums: dict[str, float] = {}
-        rows: dict[str, int] = {}
+        means = RowMeans()
         for table in self._tables:
             reader = RowReader(table, self._recipe)
             plan = predictor.plan(reader, range(len(table)))
@@ -52,12 +51,28 @@ class DevScore:
                     measures[f"{name}_log_loss"] = scores.log_loss or 0.0
                 else:
                     measures[f"{name}_f1_at_5"] = scores.f1_at_5
-                for key, value in measures.items():
-                    sums[key] = sums.get(key, 0.0) + value * scores.rows
-                    rows[key] = rows.get(key, 0) + scores.rows
-        means = {key: total / rows[key] for key, total in sums.items()}
-        main = [means.pop(f"{name}_score") for name in self._recipe.columns if f"{name}_score" in means]
-        return {**means, "score": sum(main) / len(main)}
+                means.add(measures, scores.rows)
+        found = means.values()
+        main = [found.pop(f"{name}_score") for name in self._recipe.columns if f"{name}_score" in found]
+        return {**found, "score": sum(main) / len(main)}
+
+
+class RowMeans:
+    """Means of measures over tables, weighted by rows."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._rows: dict[str, int] = {}
+
+    def add(self, measures: Mapping[str, float], rows: int) -> None:
+        """Take the measures of a table of so many rows."""
+        for key, value in measures.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value * rows
+            self._rows[key] = self._rows.get(key, 0) + rows
+
+    def values(self) -> dict[str, float]:
+        """Give the mean of each measure over the tables that have it."""
+        return {key: total / self._rows[key] for key, total in self._sums.items()}
 
 
 def without_abstaining(recipe: Recipe) -> Recipe:
