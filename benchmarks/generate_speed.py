@@ -14,15 +14,14 @@ that of all beams. One line of JSON last.
 """
 
 import argparse
-import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from papertune.api.run import load_run
 from papertune.config import KeywordsColumn, RankedKeywordsColumn, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
-from papertune.errors import PapertuneError
 from papertune.models import choose_device
 from papertune.tables import write_table
 
@@ -38,7 +37,7 @@ from material import (  # isort: skip
     prompts_of,
     table_rows,
 )
-from speed_tables import gigabytes, rates, show  # isort: skip
+from speed_tables import answer, gigabytes, rates, show, way_lines  # isort: skip
 
 LIST = 'columns.Keywords={kind="keywords", question="List the keywords of this paper, separated by semicolons."}'
 RANKED = 'columns.Keywords={kind="ranked_keywords", question="Name one keyword of this paper."}'
@@ -51,12 +50,7 @@ def main() -> None:
     add_run_options(parser)
     parser.add_argument("--ranked-run", type=Path, help="a run of ranked keywords; default: the same weights")
     parser.add_argument("--precision", help="of papertune; default: that of the others")
-    arguments = parser.parse_args()
-    try:
-        result = compare(arguments)
-    except PapertuneError as error:
-        parser.exit(2, f"error: {error}\n")
-    print(json.dumps(result))
+    answer(parser, compare)
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -189,28 +183,23 @@ def measured(contestant: Contestant, encoder: PromptEncoder, rows: int) -> dict[
 
 def print_ways(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write it."""
-    lines = []
-    for name, told in result["contestants"].items():
-        if "not_measured" in told:
-            lines.append([name, f"not measured: {told['not_measured']}"])
-            continue
-        lines.append(
-            [
-                name,
-                rates(told["rows_per_s"]),
-                f"{told['answer_tokens'] / result['rows']:.1f} {told['answer_tokens_are']}",
-                f"{told['answer_tokens_per_s']:.1f}",
-                f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
-                gigabytes(told["peak_bytes"]),
-                told["work"],
-            ]
-        )
+
+    def cells(told: Mapping[str, Any]) -> list[str]:
+        return [
+            rates(told["rows_per_s"]),
+            f"{told['answer_tokens'] / result['rows']:.1f} {told['answer_tokens_are']}",
+            f"{told['answer_tokens_per_s']:.1f}",
+            f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
+            gigabytes(told["peak_bytes"]),
+            told["work"],
+        ]
+
     head = ["way", "rows/s (range)", "answer tokens a row", "answer tokens/s", "x tutorial", "peak GB", "work"]
     notes = [
         f"{result['rows']} rows, {result['prompt_tokens'] / result['rows']:.0f} prompt tokens each; medians of "
         f"{result['rounds']} rounds in turns; run: {result['run']}; ranked: {result['ranked_run']}",
     ]
-    show("Generation", head, lines, notes, result["machine"], output)
+    show("Generation", head, way_lines(result["contestants"], cells), notes, result["machine"], output)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,13 @@ torch.mm of the model's own shapes (contestants/products.py) in the dtype of tha
 """
 
 import argparse
-import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from papertune.config import LabelColumn, Recipe
 from papertune.encoding import PromptEncoder
-from papertune.errors import PapertuneError
 from papertune.models import choose_device
 from papertune.tables import Table, write_table
 from papertune.tasks import read_label
@@ -44,7 +42,7 @@ from material import (  # isort: skip
     prompts_of,
     table_rows,
 )
-from speed_tables import described_ceilings, gigabytes, rates, show  # isort: skip
+from speed_tables import answer, described_ceilings, gigabytes, rates, show, way_lines  # isort: skip
 
 TOOLS = {"vllm": "contestants.vllm"}
 TOOLS_WORK = {"vllm": "one decoding step, label tokens only, shared prefixes cached (2 GiB set apart on a CPU)"}
@@ -59,12 +57,7 @@ def main() -> None:
     parser.add_argument("--columns", help="NAME,NAME: time papertune on each column alone and on both together")
     parser.add_argument("--precision", default="auto", help="of --columns")
     parser.add_argument("--force", action="store_true", help="measure bf16 where the processor is slow at it")
-    arguments = parser.parse_args()
-    try:
-        result = compare_columns(arguments) if arguments.columns else compare_ways(arguments)
-    except PapertuneError as error:
-        parser.exit(2, f"error: {error}\n")
-    print(json.dumps(result))
+    answer(parser, lambda arguments: compare_columns(arguments) if arguments.columns else compare_ways(arguments))
 
 
 def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -239,24 +232,19 @@ def measured(
 
 def print_ways(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write it."""
-    lines = []
-    for name, told in result["contestants"].items():
-        if "not_measured" in told:
-            lines.append([name, f"not measured: {told['not_measured']}"])
-            continue
-        lines.append(
-            [
-                name,
-                rates(told["rows_per_s"]),
-                f"{told['tokens_per_s']:.0f}",
-                f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
-                f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
-                gigabytes(told["peak_bytes"]),
-                f"{told['agreement']:.1%}" if "agreement" in told else "",
-                f"{told['accuracy']:.1%}" if "accuracy" in told else "",
-                told["work"] + (f"; {told['unreadable']} answers are no label" if told["unreadable"] else ""),
-            ]
-        )
+
+    def cells(told: Mapping[str, Any]) -> list[str]:
+        return [
+            rates(told["rows_per_s"]),
+            f"{told['tokens_per_s']:.0f}",
+            f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
+            f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
+            gigabytes(told["peak_bytes"]),
+            f"{told['agreement']:.1%}" if "agreement" in told else "",
+            f"{told['accuracy']:.1%}" if "accuracy" in told else "",
+            told["work"] + (f"; {told['unreadable']} answers are no label" if told["unreadable"] else ""),
+        ]
+
     head = ["way", "rows/s (range)", "tokens/s", "x tutorial", "of ceiling", "peak GB"]
     head += ["as fp32", "accuracy", "work"]
     notes = [
@@ -265,7 +253,7 @@ def print_ways(result: dict[str, Any], output: Path | None) -> None:
         f"medians of {result['rounds']} rounds in turns; run: {result['run']}",
         "ceilings, Gop/s of matrix products: " + described_ceilings(result["ceilings"]),
     ]
-    show("Prediction", head, lines, notes, result["machine"], output)
+    show("Prediction", head, way_lines(result["contestants"], cells), notes, result["machine"], output)
 
 
 if __name__ == "__main__":

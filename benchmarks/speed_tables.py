@@ -1,9 +1,33 @@
-"""How the speed benchmarks show their numbers: a table for people, in Markdown."""
+"""How the speed benchmarks show their numbers: a table for people, in Markdown, and a line of JSON."""
 
+import argparse
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from papertune.errors import PapertuneError
+
+
+def answer(parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> None:
+    """Read the command line, measure, and print the result as JSON; mistakes of the user end with exit code 2."""
+    arguments = parser.parse_args()
+    try:
+        result = measure(arguments)
+    except PapertuneError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(json.dumps(result))
+
+
+def way_lines(
+    contestants: Mapping[str, Mapping[str, Any]], cells: Callable[[Mapping[str, Any]], Sequence[str]]
+) -> list[list[str]]:
+    """Give the table's lines: name and cells of each contestant, or why it was not measured."""
+    return [
+        [name, f"not measured: {told['not_measured']}"] if "not_measured" in told else [name, *cells(told)]
+        for name, told in contestants.items()
+    ]
 
 
 def show(

@@ -19,14 +19,13 @@ torch.mm of the model's own shapes, measured in the same rounds. One line of JSO
 
 import argparse
 import gc
-import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from papertune.config import LabelColumn, LoraMethod, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
-from papertune.errors import PapertuneError
 from papertune.evaluation.dev_score import DevScore
 from papertune.methods import load_adapter, merge_adapter
 from papertune.models import choose_device, choose_dtype, find_base, load_model
@@ -36,7 +35,7 @@ from papertune.tasks import training_examples
 from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
 from data import data_file  # isort: skip - beside this file
 from material import add_options, auto_dtype, evenly_over_lengths, linear_shapes, prompts_of, table_rows  # isort: skip
-from speed_tables import described_ceilings, gigabytes, rates, show  # isort: skip
+from speed_tables import answer, described_ceilings, gigabytes, rates, show, way_lines  # isort: skip
 
 TOOLS = {"trl": "contestants.trl", "llamafactory": "contestants.llamafactory"}
 TOOLS_WORK = {
@@ -53,12 +52,7 @@ def main() -> None:
     parser.add_argument("--score", action="store_true", help="score the adapters of the last round")
     parser.add_argument("--dev", type=Path, help="the table of --score; default: papers_dev.csv of PAPERTUNE_DATA")
     parser.add_argument("--dev-rows", type=int, help="so many of its rows")
-    arguments = parser.parse_args()
-    try:
-        result = compare(arguments)
-    except PapertuneError as error:
-        parser.exit(2, f"error: {error}\n")
-    print(json.dumps(result))
+    answer(parser, compare)
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -228,25 +222,20 @@ def dev_scores(contestant: Contestant, dev: Table, recipe: Recipe, base: Any, de
 
 def print_ways(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write it."""
-    lines = []
     scored = any("dev" in told for told in result["contestants"].values())
-    for name, told in result["contestants"].items():
-        if "not_measured" in told:
-            lines.append([name, f"not measured: {told['not_measured']}"])
-            continue
-        lines.append(
-            [
-                name,
-                rates(told["rows_per_s"]),
-                f"{told['tokens_per_s']:.0f}",
-                f"{told['times_trainer']:.2f}" if "times_trainer" in told else "",
-                f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
-                gigabytes(told["peak_bytes"]),
-                f"{told['memory_of_trainer']:.2f}" if "memory_of_trainer" in told else "",
-                *([f"{told['dev']['label_accuracy']:.1%}"] if scored else []),
-                told["work"],
-            ]
-        )
+
+    def cells(told: Mapping[str, Any]) -> list[str]:
+        return [
+            rates(told["rows_per_s"]),
+            f"{told['tokens_per_s']:.0f}",
+            f"{told['times_trainer']:.2f}" if "times_trainer" in told else "",
+            f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
+            gigabytes(told["peak_bytes"]),
+            f"{told['memory_of_trainer']:.2f}" if "memory_of_trainer" in told else "",
+            *([f"{told['dev']['label_accuracy']:.1%}"] if scored else []),
+            told["work"],
+        ]
+
     head = ["way", "rows/s (range)", "tokens/s", "x trainer", "of ceiling", "peak GB", "x trainer's"]
     head += [*(["dev accuracy"] if scored else []), "work"]
     settings = ", ".join(f"{key} {value}" for key, value in result["settings"].items())
@@ -257,7 +246,7 @@ def print_ways(result: dict[str, Any], output: Path | None) -> None:
         settings,
         "ceilings, Gop/s of matrix products: " + described_ceilings(result["ceilings"]),
     ]
-    show("Training", head, lines, notes, result["machine"], output)
+    show("Training", head, way_lines(result["contestants"], cells), notes, result["machine"], output)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,28 @@ def serve(load: Callable[[dict[str, Any]], Work]) -> None:
     answers.close()
 
 
+def training_settings(job: dict[str, Any]) -> dict[str, Any]:
+    """Give the arguments that transformers' Trainer and those that build on it have in common."""
+    on_cpu = job["device"] == "cpu"
+    return {
+        "output_dir": job["folder"],
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": job["batch_size"],
+        "learning_rate": job["learning_rate"],
+        "lr_scheduler_type": job["schedule"],
+        "warmup_steps": job["warmup_steps"],
+        "seed": job["seed"],
+        "bf16": job["dtype"] == "bfloat16",
+        "fp16": job["dtype"] == "float16",
+        "train_sampling_strategy": "sequential",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+    }
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Give the versions of those packages that are installed."""
     found = {}

@@ -6,7 +6,7 @@ position; LoRA by peft with its defaults; bfloat16 by autocast, or float32.
 
 from typing import Any
 
-from contestants.protocol import Work, serve
+from contestants.protocol import Work, serve, training_settings
 
 IGNORED = -100
 
@@ -38,25 +38,7 @@ class PlainTrainer(Work):
         )
         self._model = get_peft_model(model, lora)
         rows = [example(row, every_position=job["every_position"]) for row in job["sequences"]]
-        on_cpu = job["device"] == "cpu"
-        arguments = TrainingArguments(
-            output_dir=job["folder"],
-            num_train_epochs=1,
-            per_device_train_batch_size=job["batch_size"],
-            learning_rate=job["learning_rate"],
-            lr_scheduler_type=job["schedule"],
-            warmup_steps=job["warmup_steps"],
-            seed=job["seed"],
-            bf16=job["dtype"] == "bfloat16",
-            fp16=job["dtype"] == "float16",
-            train_sampling_strategy="sequential",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            use_cpu=on_cpu,
-            dataloader_pin_memory=not on_cpu,
-        )
+        arguments = TrainingArguments(**training_settings(job), remove_unused_columns=False)
         self._trainer = Trainer(self._model, arguments, train_dataset=rows, data_collator=self._collate)
 
     def run(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Gradient checkpointing, which it switches on by itself, is off: it would save me
 
 from typing import Any
 
-from contestants.protocol import Work, serve
+from contestants.protocol import Work, serve, training_settings
 
 
 class Trl(Work):
@@ -38,26 +38,11 @@ class Trl(Work):
             }
             for row in job["sequences"]
         ]
-        on_cpu = job["device"] == "cpu"
         arguments = SFTConfig(
-            output_dir=job["folder"],
-            num_train_epochs=1,
-            per_device_train_batch_size=job["batch_size"],
-            learning_rate=job["learning_rate"],
-            lr_scheduler_type=job["schedule"],
-            warmup_steps=job["warmup_steps"],
-            seed=job["seed"],
-            bf16=job["dtype"] == "bfloat16",
-            fp16=job["dtype"] == "float16",
+            **training_settings(job),
             gradient_checkpointing=False,
-            train_sampling_strategy="sequential",
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=on_cpu,
-            dataloader_pin_memory=not on_cpu,
         )
         self._trainer = SFTTrainer(
             model,
