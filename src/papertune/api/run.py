@@ -195,7 +195,7 @@ class Run:
 
     def settled_precision(self, precision: PredictionPrecision = "auto") -> str:
         """Give the name of the precision that `predictor` will have, without loading the weights."""
-        chosen = "int8" if precision == "auto" and self._int8_is_best() else precision
+        chosen = self._with_int8(precision)
         if chosen == "int8":
             from papertune.models import check_int8, int8_name
 
@@ -216,17 +216,19 @@ class Run:
 
     def predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
         """Load the model with what it has learnt, and give what answers batches with it."""
-        chosen = "int8" if precision == "auto" and self._int8_is_best() else precision
+        chosen = self._with_int8(precision)
         if chosen not in self._predictors:
             model, tokenizer = self.load(chosen)
             self._predictors[chosen] = Predictor(model, tokenizer, self.recipe)
         return self._predictors[chosen]
 
-    def _int8_is_best(self) -> bool:
+    def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
+        """Give the precision, int8 for "auto" where this CPU is quick at it and the run's dev rows have confirmed it."""
         from papertune.models import cpu_multiplies_int8
 
         confirmed = self.manifest.int8 is not None and self.manifest.int8.confirms
-        return confirmed and choose_device(self._device) == "cpu" and cpu_multiplies_int8()
+        best = confirmed and choose_device(self._device) == "cpu" and cpu_multiplies_int8()
+        return "int8" if best and precision == "auto" else precision
 
     def load(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
         """Load the model with what it has learnt, and the tokenizer.
