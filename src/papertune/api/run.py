@@ -223,7 +223,7 @@ class Run:
         return self._predictors[chosen]
 
     def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
-        """Give the precision, int8 for "auto" where this CPU is quick at it and the run's dev rows have confirmed it."""
+        """Give the precision; for "auto" int8, where this CPU is quick at it and the dev rows have confirmed it."""
         from papertune.models import cpu_multiplies_int8
 
         confirmed = self.manifest.int8 is not None and self.manifest.int8.confirms
