@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from papertune.errors import OutputError
-from papertune.evaluation.curves import curve_svg
 from papertune.evaluation.keyword_scores import score_keywords
 from papertune.evaluation.label_scores import score_labels
 from papertune.evaluation.report import (
-    WIDEST_CONFUSION,
     ColumnReport,
     Contestant,
     Report,
@@ -24,6 +22,8 @@ from papertune.evaluation.report import (
     verdict,
     write_report,
 )
+from papertune.evaluation.report.page import WIDEST_CONFUSION
+from papertune.evaluation.report.plots import curve_svg
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & 'single' 风格 {{ 987 * 789 }}"
 

@@ -1,0 +1,35 @@
+"""The report of an evaluation: one HTML page for people, one JSON file for programs, a few lines for the terminal."""
+
+from papertune.evaluation.report.data import (
+    Abstention,
+    ColumnReport,
+    Contestant,
+    LabelNoise,
+    LabelSets,
+    LearningPoint,
+    Report,
+    ReviewRow,
+    SampleCell,
+    SampleRow,
+)
+from papertune.evaluation.report.words import Measure, main_measure, measures, summary, verdict
+from papertune.evaluation.report.writing import write_report
+
+__all__ = [
+    "Abstention",
+    "ColumnReport",
+    "Contestant",
+    "LabelNoise",
+    "LabelSets",
+    "LearningPoint",
+    "Measure",
+    "Report",
+    "ReviewRow",
+    "SampleCell",
+    "SampleRow",
+    "main_measure",
+    "measures",
+    "summary",
+    "verdict",
+    "write_report",
+]

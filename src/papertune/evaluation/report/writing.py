@@ -1,0 +1,99 @@
+"""The report's files: report.html for people, report.json for programs."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from papertune.errors import OutputError
+from papertune.evaluation.report.data import Report
+from papertune.evaluation.report.page import page
+from papertune.evaluation.report.words import measures, verdict
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write report.html and report.json.
+
+    The page is one file: no script, nothing from the network, light or dark as the reader's system is. Both files are
+    written under another name first and then renamed, so a reader never meets half of one.
+
+    Args:
+        report: What to write.
+        folder: Where to; made if it is missing. Older reports in it are replaced.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    contents = {
+        "report.html": page(report),
+        "report.json": json.dumps(_plain(report), ensure_ascii=False, indent=2, allow_nan=False) + "\n",
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            _write_whole(folder / name, content)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the report cannot be written ({error.strerror or error}). Name a folder that can be written to."
+        ) from error
+
+
+def _write_whole(path: Path, content: str) -> None:
+    """Write a file under another name, then rename it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # Half of a surrogate pair, which JSON lines can hold, has no UTF-8 form; it becomes a question mark.
+        part.write_bytes(content.encode("utf-8", errors="replace"))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    """Give the report as dicts, lists, strings and finite numbers."""
+    return {
+        "title": report.title,
+        "table": report.table,
+        "rows": report.rows,
+        "facts": report.facts,
+        "contestants": [
+            {
+                "column": column.name,
+                "name": contestant.name,
+                "metric": measure.key,
+                "score": measure.score,
+                "low": measure.interval.low,
+                "high": measure.interval.high,
+            }
+            for column in report.columns
+            for contestant in column.contestants
+            for measure in measures(contestant.scores)
+            if measure.interval is not None
+        ],
+        "columns": [
+            {
+                "name": column.name,
+                "kind": column.kind,
+                "question": column.question,
+                "verdict": verdict(column),
+                "contestants": [
+                    {"name": contestant.name, "note": contestant.note, "scores": contestant.scores.as_dict()}
+                    for contestant in column.contestants
+                ],
+            }
+            for column in report.columns
+        ],
+        "loss_curve": _plain_curve(report.loss_curve),
+        "dev_curve": _plain_curve(report.dev_curve),
+        "samples": [
+            {"id": row.id, "document": row.document, "cells": [vars(cell) for cell in row.cells]}
+            for row in report.samples
+        ],
+    }
+
+
+def _plain_curve(points: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
+    """Give a curve with None for what JSON has no number for."""
+    return [(step, value if math.isfinite(value) else None) for step, value in points]
