@@ -1,0 +1,95 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from papertune.evaluation.intervals import RESAMPLES
+from papertune.evaluation.paired import accuracy_difference, mean_difference
+
+PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
+
+
+@given(PAIRS)
+def test_mcnemar_counts_the_rows_that_only_one_has_right(pairs):
+    first, second = np.array(pairs).T
+    found = accuracy_difference(first, second)
+    gained = sum(a and not b for a, b in pairs)
+    lost = sum(b and not a for a, b in pairs)
+    assert found.difference == pytest.approx(first.mean() - second.mean())
+    expected = binomtest(gained, gained + lost, 0.5).pvalue if gained + lost else 1.0
+    assert found.p_value == pytest.approx(expected)
+    assert found.low <= found.difference + 1e-9
+    assert found.difference <= found.high + 1e-9
+
+
+def test_mcnemar_by_hand():
+    # Five rows that only the first has right, none that only the second has: 2 x (1/2)^5.
+    first = np.array([True] * 5 + [True] * 20 + [False] * 5)
+    second = np.array([False] * 5 + [True] * 20 + [False] * 5)
+    found = accuracy_difference(first, second)
+    assert found.p_value == pytest.approx(2 / 32)
+    assert found.difference == pytest.approx(5 / 30)
+
+
+def test_the_interval_of_the_accuracy_is_that_of_a_bootstrap_over_rows():
+    generator = np.random.default_rng(1)
+    first, second = generator.random(150) < 0.9, generator.random(150) < 0.8
+    found = accuracy_difference(first, second)
+    slow = [
+        first[rows].mean() - second[rows].mean() for rows in (generator.integers(0, 150, 150) for _ in range(RESAMPLES))
+    ]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=0.015)
+
+
+def test_pairs_tell_more_than_two_intervals():
+    # The same rows are hard for both; the first has five more.
+    first = np.array([True] * 60 + [False] * 40)
+    second = np.array([True] * 50 + [False] * 50)
+    assert not accuracy_difference(first, second).may_be_noise
+    apart = np.concatenate([second[50:], second[:50]])  # the same score, right on other rows
+    assert accuracy_difference(first, apart).may_be_noise
+
+
+def test_randomization_of_few_rows_is_the_exact_test():
+    first, second = np.array([0.9, 0.7, 0.8, 0.6, 0.9]), np.array([0.5, 0.6, 0.4, 0.7, 0.1])
+    differences = first - second
+    signs = np.array(list(itertools.product([1, -1], repeat=5)))
+    means = (signs * differences).mean(axis=1)
+    expected = 2 * min((means >= differences.mean() - 1e-12).mean(), (means <= differences.mean() + 1e-12).mean())
+    found = mean_difference(first, second)
+    assert found.p_value == pytest.approx(expected)
+    assert found.difference == pytest.approx(differences.mean())
+    slow = [differences[list(rows)].mean() for rows in itertools.product(range(5), repeat=5)]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=0.03)
+
+
+def test_randomization_of_many_rows_agrees_with_the_t_test():
+    from scipy.stats import ttest_rel
+
+    generator = np.random.default_rng(2)
+    second = generator.random(400)
+    first = second + generator.normal(0.02, 0.2, 400)
+    assert mean_difference(first, second).p_value == pytest.approx(ttest_rel(first, second).pvalue, abs=0.02)
+
+
+def test_equal_contestants_do_not_differ():
+    same = np.array([0.2, 0.4])
+    found = mean_difference(same, same)
+    assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    assert found.may_be_noise
+    assert accuracy_difference(same > 0.3, same > 0.3).p_value == 1
+
+
+def test_the_same_rows_give_the_same_numbers():
+    first, second = np.linspace(0, 1, 50), np.linspace(0.1, 0.9, 50) ** 2
+    assert mean_difference(first, second) == mean_difference(first, second)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
+        mean_difference(np.zeros(2), np.zeros(3))
+    with pytest.raises(ValueError, match="at least one row"):
+        accuracy_difference(np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
