@@ -1,7 +1,8 @@
 import pytest
 
 from papertune.config import load_recipe
-from papertune.evaluation.answers import Answers, score_answers
+from papertune.evaluation.answers import Answers, answers_difference, score_answers
+from papertune.evaluation.keyword_scores import f1_at_5_by_paper, score_keywords
 from papertune.tables import read_table
 from papertune.tasks import RowReader
 
@@ -14,3 +15,47 @@ def test_keywords_are_read_as_they_were_written(separator):
     truth = RowReader(read_table([{"text": "of the heart", "Keywords": "; ".join(words)}]), recipe)
     said = Answers([separator.join(reversed(words))])
     assert score_answers({"Keywords": said}, truth, recipe, [0])["Keywords"].f1_at_5 == 1
+
+
+PAPERS = [
+    {"text": "on the heart", "label": "1", "Keywords": "heart; lung"},
+    {"text": "on graphs", "label": "0", "Keywords": ""},
+    {"text": "on lungs", "label": "1", "Keywords": "lung"},
+    {"text": "on trials", "label": "0", "Keywords": "trial; !"},
+]
+RECIPE = load_recipe(
+    {
+        "table": {"document": "{text}"},
+        "columns": {
+            "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+            "Keywords": {"kind": "keywords", "question": "Keywords?"},
+        },
+    }
+)
+
+
+def test_differences_are_those_of_the_scores():
+    truth = RowReader(read_table(PAPERS), RECIPE)
+    rows = range(4)
+    said = {"label": (["1", "0", "1", "1"], ["0", "0", "", "1"])}
+    said["Keywords"] = (["heart; lung", "x", "lung", "graph"], ["heart", "x", "heart", "trial"])
+    for name, cells in said.items():
+        first, second = (Answers(each) for each in cells)
+        of_first, of_second = (score_answers({name: each}, truth, RECIPE, rows)[name] for each in (first, second))
+        measure = "accuracy" if name == "label" else "f1_at_5"
+        found = answers_difference(first, second, truth, name, RECIPE.columns[name], rows)
+        assert found.difference == pytest.approx(getattr(of_first, measure) - getattr(of_second, measure))
+        assert found.low <= found.difference <= found.high
+    # A row that the table says nothing of is not compared, and neither is one whose keywords are but signs.
+    assert (
+        answers_difference(Answers(["lung"]), Answers([""]), truth, "Keywords", RECIPE.columns["Keywords"], [2]).high
+        > 0
+    )
+
+
+def test_f1_by_paper_is_what_the_score_is_the_mean_of():
+    truth = [["heart", "lung"], [], ["graphs"], ["!"]]
+    said = [["hearts", "Lungs", "x"], ["y"], ["a", "b", "c", "d", "e", "graph"], ["!"]]
+    by_paper = f1_at_5_by_paper(truth, said)
+    assert by_paper.tolist() == pytest.approx([4 / 7, 0])
+    assert by_paper.mean() == pytest.approx(score_keywords(truth, said, [""] * 4).f1_at_5)

@@ -88,6 +88,11 @@ def test_the_same_rows_give_the_same_numbers():
     assert mean_difference(first, second) == mean_difference(first, second)
 
 
+def test_one_row_tells_nothing():
+    assert mean_difference(np.array([0.9]), np.array([0.1])).p_value == 1
+    assert accuracy_difference(np.array([True]), np.array([False])).p_value == 1
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
         mean_difference(np.zeros(2), np.zeros(3))

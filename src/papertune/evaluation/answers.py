@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from papertune.config import Column, LabelColumn, Recipe
+from papertune.config import Column, KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
-from papertune.evaluation.keyword_scores import KeywordScores, score_keywords
+from papertune.evaluation.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
 from papertune.evaluation.label_scores import LabelScores, score_labels
+from papertune.evaluation.paired import PairedDifference, accuracy_difference, mean_difference
 from papertune.inference.outputs import keyword_cells, label_cells, probability_columns
 from papertune.inference.values import ColumnValues
 from papertune.tables import Table
@@ -82,8 +83,7 @@ def score_answers(
     scores: dict[str, LabelScores | KeywordScores] = {}
     for name, said in answers.items():
         column = recipe.columns[name]
-        given = [(index, row, truth.given(row, name)) for index, row in enumerate(rows)]
-        known = [(index, row, cell) for index, row, cell in given if cell is not None and _has_truth(cell, column)]
+        known = _known(truth, name, column, rows)
         if not known:
             continue
         cells = [said.cells[index] for index, _, _ in known]
@@ -96,15 +96,48 @@ def score_answers(
         else:
             documents = [truth.document(row) for _, row, _ in known]
             lists = [split_keywords(cell) for _, _, cell in known]
-            # Whatever stands between keywords that were written, ";" is read.
-            said_lists = [split_keywords(cell.replace(column.output_separator, ";")) for cell in cells]
-            scores[name] = score_keywords(lists, said_lists, documents)
+            scores[name] = score_keywords(lists, [_keywords(cell, column) for cell in cells], documents)
     return scores
+
+
+def answers_difference(
+    first: Answers, second: Answers, truth: RowReader, name: str, column: Column, rows: Sequence[int]
+) -> PairedDifference:
+    """Compare what two contestants said of a column, row by row: accuracy of labels, F1@5 of keywords.
+
+    Args:
+        first: A cell for each of `rows`.
+        second: The same, of whom the first one is compared with.
+        truth: Reads the true cells.
+        name: The column's name.
+        column: The column.
+        rows: Rows of the truth's table that the answers are about; at least one has a true cell.
+    """
+    known = _known(truth, name, column, rows)
+    cells = [[said.cells[index] for index, _, _ in known] for said in (first, second)]
+    if isinstance(column, LabelColumn):
+        labels = [read_label(cell, column.labels) for _, _, cell in known]
+        right = [np.array([a == b for a, b in zip(said, labels, strict=True)]) for said in cells]
+        return accuracy_difference(right[0], right[1])
+    lists = [split_keywords(cell) for _, _, cell in known]
+    f1 = [f1_at_5_by_paper(lists, [_keywords(cell, column) for cell in said]) for said in cells]
+    return mean_difference(f1[0], f1[1])
 
 
 def main_score(scores: LabelScores | KeywordScores) -> float:
     """Give the one number that stands for a column: macro-F1 of labels, F1@5 of keywords."""
     return scores.macro_f1 if isinstance(scores, LabelScores) else scores.f1_at_5
+
+
+def _known(truth: RowReader, name: str, column: Column, rows: Sequence[int]) -> list[tuple[int, int, str]]:
+    """Give the rows with a true cell: where it stands in the answers, which row it is, and the cell."""
+    given = [(index, row, truth.given(row, name)) for index, row in enumerate(rows)]
+    return [(index, row, cell) for index, row, cell in given if cell is not None and _has_truth(cell, column)]
+
+
+def _keywords(cell: str, column: KeywordsColumn | RankedKeywordsColumn) -> list[str]:
+    # Whatever stands between keywords that were written, ";" is read.
+    return split_keywords(cell.replace(column.output_separator, ";"))
 
 
 def _has_truth(cell: str, column: Column) -> bool:

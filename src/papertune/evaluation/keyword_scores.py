@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papertune.evaluation.intervals import Interval, mean_interval
 from papertune.tasks.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, normalise_keyword, stem
@@ -158,6 +159,24 @@ def score_keywords(
         present=_part(parts[True]),
         absent=_part(parts[False]),
     )
+
+
+def f1_at_5_by_paper(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """Give F1 at 5 of each paper that has a true keyword; its mean is the `f1_at_5` of `score_keywords`.
+
+    Args:
+        truth: The true keywords of each paper, length rows.
+        predicted: The predicted keywords of each paper, best first, length rows.
+
+    Returns:
+        Shape (papers with a true keyword,), in the order of the rows.
+    """
+    scores: list[float] = []
+    for true_keywords, predicted_keywords in zip(truth, predicted, strict=True):
+        if phrases := unique_keywords(true_keywords):
+            hits = [phrase in phrases for phrase in unique_keywords(predicted_keywords)[:5]]
+            scores.append(_precision_recall_f1(hits, len(phrases), divisor=5)[2])
+    return np.array(scores, dtype=np.float64)
 
 
 def unique_keywords(keywords: Sequence[str]) -> list[str]:

@@ -83,8 +83,8 @@ def mean_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     _check(first, second)
     differences = first - second
     interval = mean_interval(differences)
-    if not differences.any():
-        return PairedDifference(0.0, 0.0, 0.0, 1.0)
+    if len(differences) == 1 or not differences.any():  # scipy refuses a single row; turned round, it is as far from 0
+        return PairedDifference(float(differences.mean()), interval.low, interval.high, 1.0)
     test = permutation_test(
         (differences,),
         np.mean,  # of one sample, scipy turns the signs of its numbers at random
