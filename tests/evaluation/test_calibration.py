@@ -62,7 +62,8 @@ def test_a_temperature_keeps_the_order_of_the_labels_and_is_softmax_of_logarithm
     calibrated = Temperature(2.0).apply(probabilities)
     roots = [math.sqrt(p) for p in probabilities[0]]
     assert calibrated[0] == pytest.approx([root / sum(roots) for root in roots])
-    assert calibrated[1] == pytest.approx([1.49e-8, 1.49e-8, 1 - 2.98e-8], rel=1e-3)  # sqrt(2.2e-16), since ln 0 is none
+    # sqrt(2.2e-16), since 0 has no logarithm
+    assert calibrated[1] == pytest.approx([1.49e-8, 1.49e-8, 1 - 2.98e-8], rel=1e-3)
     assert Temperature(1.0).apply(probabilities) == pytest.approx(probabilities, abs=1e-15)
     assert np.isnan(Temperature(2.0).apply(np.full((1, 3), np.nan))).all()
 
