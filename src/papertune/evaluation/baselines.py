@@ -1,7 +1,7 @@
 """Plain methods that a fine-tuned model has to beat: seconds of work, no GPU, often good enough.
 
-`tfidf_logistic` is the text classifier to try first (Wang and Manning 2012, "Baselines and Bigrams", ACL P12-2018, make
-the case). `tfidf_keywords` ranks the n-grams of a document by tf-idf; its weights were chosen on the training files of
+`TfidfLogistic` is the text classifier to try first (Wang and Manning 2012, "Baselines and Bigrams", ACL P12-2018, make
+the case). `TfidfKeywords` ranks the n-grams of a document by tf-idf; its weights were chosen on the training files of
 two English sets and one Chinese one, by F1 at 5 on their last fifth or quarter, not on any test file.
 """
 
@@ -55,52 +55,72 @@ def majority(train_labels: Sequence[str], rows: int) -> list[str]:
     return [Counter(train_labels).most_common(1)[0][0]] * rows
 
 
-def tfidf_logistic(
-    train_documents: Sequence[str], train_labels: Sequence[str], test_documents: Sequence[str], labels: Sequence[str]
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Classify documents by logistic regression on the tf-idf of their words and word pairs.
+class TfidfLogistic:
+    """Logistic regression on the tf-idf of a document's words and word pairs.
 
     Words and pairs must occur in two training documents (in one, if no word does), their counts are damped to
     1 + ln(count), and C is 10. Chinese and its like has no blanks and is cut into runs of 1 to 3 characters instead.
 
     Args:
-        train_documents: Texts to learn from, length train_rows.
-        train_labels: Their labels, length train_rows.
-        test_documents: Texts to classify, length rows.
+        documents: Texts to learn from, length train_rows.
+        given: Their labels, length train_rows.
         labels: The label set, in the order of the probabilities' columns.
 
-    Returns:
-        The most probable label of each test document, and the probabilities, shape (rows, labels). A label that the
-        training table lacks has probability 0. Without anything to learn from (one label only, or no words), the
-        probabilities are the labels' shares of the training table.
+    Attributes:
+        weights: How many coefficients were learnt; 0 without anything to learn from (one label only, or no words).
 
     Raises:
         ValueError: If there are no training rows, the lengths differ, or a training label is not in the label set.
     """
-    if len(train_documents) != len(train_labels):
-        raise ValueError(f"{len(train_documents)} training documents, but {len(train_labels)} labels")
-    if not train_labels:
-        raise ValueError("there are no training rows")
-    if unknown := set(train_labels) - set(labels):
-        raise ValueError(f"training label {min(unknown)!r} is not in the label set {list(labels)}")
-    learnable = len(set(train_labels)) > 1 and len(test_documents) > 0
-    features = _tfidf(train_documents, test_documents) if learnable else None
-    counts = Counter(train_labels)
-    probabilities = np.tile([counts[label] / len(train_labels) for label in labels], (len(test_documents), 1))
-    if features is not None:
-        from sklearn.linear_model import LogisticRegression
 
-        classifier = LogisticRegression(C=10, max_iter=1000).fit(features[0], train_labels)
-        column = {label: number for number, label in enumerate(classifier.classes_)}
-        by_class = classifier.predict_proba(features[1])  # columns in the labels' sorted order
-        for number, label in enumerate(labels):
-            probabilities[:, number] = by_class[:, column[label]] if label in column else 0.0
-    predicted = [labels[number] for number in probabilities.argmax(axis=1)]
-    return predicted, probabilities
+    def __init__(self, documents: Sequence[str], given: Sequence[str], labels: Sequence[str]) -> None:
+        if len(documents) != len(given):
+            raise ValueError(f"{len(documents)} training documents, but {len(given)} labels")
+        if not given:
+            raise ValueError("there are no training rows")
+        if unknown := set(given) - set(labels):
+            raise ValueError(f"training label {min(unknown)!r} is not in the label set {list(labels)}")
+        counts = Counter(given)
+        self._labels = list(labels)
+        self._shares = [counts[label] / len(given) for label in labels]
+        self._vectorizer, self._classifier, self.weights = None, None, 0
+        if len(counts) > 1 and (fitted := _fit_tfidf(documents)) is not None:
+            from sklearn.linear_model import LogisticRegression
+
+            self._vectorizer, terms = fitted
+            self._classifier = LogisticRegression(C=10, max_iter=1000).fit(terms, given)
+            self.weights = self._classifier.coef_.size + self._classifier.intercept_.size
+
+    def predict(self, documents: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
+        """Classify documents.
+
+        Args:
+            documents: Texts, length rows.
+
+        Returns:
+            The most probable label of each, and the probabilities, shape (rows, labels). A label that the training
+            rows lack has probability 0. Without anything to learn from, the probabilities are the labels' shares of
+            the training rows.
+        """
+        probabilities = np.tile(self._shares, (len(documents), 1))
+        if self._classifier is not None and self._vectorizer is not None and documents:
+            column = {label: number for number, label in enumerate(self._classifier.classes_)}
+            # Columns in the labels' sorted order.
+            by_class = self._classifier.predict_proba(self._vectorizer.transform(documents))
+            for number, label in enumerate(self._labels):
+                probabilities[:, number] = by_class[:, column[label]] if label in column else 0.0
+        return [self._labels[number] for number in probabilities.argmax(axis=1)], probabilities
 
 
-def tfidf_keywords(train_documents: Sequence[str], test_documents: Sequence[str], count: int = 5) -> list[list[str]]:
-    """Take the best phrases of each document by tf-idf, without a part-of-speech tagger.
+def tfidf_logistic(
+    train_documents: Sequence[str], train_labels: Sequence[str], test_documents: Sequence[str], labels: Sequence[str]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Fit `TfidfLogistic` to training documents and classify others; arguments and returns are those of the class."""
+    return TfidfLogistic(train_documents, train_labels, labels).predict(test_documents)
+
+
+class TfidfKeywords:
+    """Takes the best phrases of a document by tf-idf, without a part-of-speech tagger.
 
     Candidates are runs of 1 to 3 words, or of 2 to 8 characters in Chinese and its like, with no stop word and no
     punctuation in them and no number or single letter at either end. Those with the same stems are one. Each weighs
@@ -112,37 +132,64 @@ def tfidf_keywords(train_documents: Sequence[str], test_documents: Sequence[str]
     that was already taken is passed over.
 
     Args:
-        train_documents: Texts that say how common a phrase is; their keywords are not needed. May be empty.
-        test_documents: Texts to take keywords from, length rows.
-        count: Most keywords to take from a text.
+        documents: Texts that say how common a phrase is; their keywords are not needed. May be empty.
 
-    Returns:
-        Keywords of each test document, best first, lower case, length rows; fewer than `count` if there are not more.
+    Attributes:
+        weights: How many document frequencies were learnt.
     """
-    stop_words = _stop_words()
-    document_frequency: Counter[str] = Counter()
-    for document in train_documents:
-        document_frequency.update(_candidates(document, stop_words).keys())
-    return [
-        _best(_candidates(document, stop_words), document_frequency, len(train_documents), count)
-        for document in test_documents
-    ]
+
+    def __init__(self, documents: Sequence[str]) -> None:
+        self._stop_words = _stop_words()
+        self._documents = len(documents)
+        self._frequency: Counter[str] = Counter()
+        for document in documents:
+            self._frequency.update(_candidates(document, self._stop_words).keys())
+        self.weights = len(self._frequency)
+
+    def predict(self, documents: Sequence[str], count: int = 5) -> list[list[str]]:
+        """Take keywords from documents.
+
+        Args:
+            documents: Texts to take keywords from, length rows.
+            count: Most keywords to take from a text.
+
+        Returns:
+            Keywords of each document, best first, lower case, length rows; fewer than `count` if there are not more.
+        """
+        return [
+            _best(_candidates(document, self._stop_words), self._frequency, self._documents, count)
+            for document in documents
+        ]
 
 
-def _tfidf(train_documents: Sequence[str], test_documents: Sequence[str]) -> tuple[Any, Any] | None:
-    """Give sparse tf-idf matrices, shapes (train_rows, terms) and (rows, terms), or None if there are no terms."""
+def tfidf_keywords(train_documents: Sequence[str], test_documents: Sequence[str], count: int = 5) -> list[list[str]]:
+    """Fit `TfidfKeywords` to training documents and take keywords from others."""
+    return TfidfKeywords(train_documents).predict(test_documents, count)
+
+
+def tfidf_vectorizer(documents: Sequence[str], min_df: int = 1) -> Any:
+    """Give scikit-learn's vectorizer of words and word pairs, or of runs of characters for Chinese; not fitted yet.
+
+    Args:
+        documents: Texts that say which of the two fits.
+        min_df: Documents that a term must occur in.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     units: dict[str, Any] = {"ngram_range": (1, 2)}
-    if _is_mostly_cjk(train_documents):
+    if _is_mostly_cjk(documents):
         units = {"ngram_range": (1, 3), "analyzer": "char"}
+    return TfidfVectorizer(min_df=min_df, sublinear_tf=True, **units)
+
+
+def _fit_tfidf(documents: Sequence[str]) -> tuple[Any, Any] | None:
+    """Give a fitted vectorizer and the sparse matrix (rows, terms) of its documents, or None if there are no terms."""
     for min_df in (2, 1):
-        vectorizer = TfidfVectorizer(min_df=min_df, sublinear_tf=True, **units)
+        vectorizer = tfidf_vectorizer(documents, min_df)
         try:
-            train = vectorizer.fit_transform(train_documents)
+            return vectorizer, vectorizer.fit_transform(documents)
         except ValueError:  # scikit-learn's word for an empty vocabulary
             continue
-        return train, vectorizer.transform(test_documents)
     return None
 
 
