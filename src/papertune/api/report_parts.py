@@ -1,0 +1,87 @@
+"""What the reports of `evaluate` and `compare` have in common."""
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+from papertune.api.run import Run
+from papertune.config import LabelColumn, Recipe
+from papertune.errors import TableError
+from papertune.evaluation.answers import Answers
+from papertune.evaluation.report import SampleCell, SampleRow
+from papertune.tables import Table
+from papertune.tasks import RowReader, answer_text, check_table, split_keywords
+
+# Rows that the report shows with their text.
+SAMPLE_ROWS = 8
+SAMPLE_SEED = 0
+
+
+def check_truth(given: Table, recipe: Recipe) -> None:
+    """Check that a table can be scored against.
+
+    Raises:
+        TableError: If its cells do not fit the recipe, or none of its columns has a true cell.
+    """
+    findings = check_table(given, recipe, "train")
+    findings.raise_problems(given)
+    reader = RowReader(given, recipe)
+    for name, column in recipe.columns.items():
+        cells = (reader.given(row, name) for row in range(len(given)))
+        if any(cell is not None and answer_text(cell, column) for cell in cells):
+            return
+    raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
+
+
+def run_facts(run: Run) -> dict[str, str]:
+    """Give what a report tells about a run."""
+    manifest = run.manifest
+    facts = {
+        "base model": manifest.base_name,
+        "method": run.recipe.method.kind,
+        "trained weights": f"{manifest.trained_weights:,}",
+        "learnt from": ", ".join(f"{table.source} ({table.rows:,} rows)" for table in manifest.tables),
+        "training": f"{manifest.examples:,} examples, {manifest.steps:,} steps, {manifest.seconds / 60:.1f} minutes",
+    }
+    versions = run.directory.path / "versions.json"
+    if versions.exists():
+        kept = ("papertune", "python", "torch", "transformers", "peft")
+        known = json.loads(versions.read_text("utf-8"))
+        facts["versions"] = ", ".join(f"{name} {known[name]}" for name in kept if name in known)
+    return {key: value for key, value in facts.items() if value}
+
+
+def metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
+    """Read (optimizer step, value) from a run's metrics; none where it has no such file or key."""
+    if not metrics.exists():
+        return []
+    entries = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
+    return [(entry["step"], entry[key]) for entry in entries if key in entry]
+
+
+def sample_rows(answers: Mapping[str, Answers], given: Table, reader: RowReader, recipe: Recipe) -> list[SampleRow]:
+    """Choose some papers at random, the same ones each time, and put a run's answers beside the table's."""
+    count = min(SAMPLE_ROWS, len(given))
+    samples: list[SampleRow] = []
+    for row in sorted(random.Random(SAMPLE_SEED).sample(range(len(given)), count)):
+        cells: list[SampleCell] = []
+        for name, said in answers.items():
+            column = recipe.columns[name]
+            cell = reader.given(row, name)
+            probability = None
+            if isinstance(column, LabelColumn) and said.probabilities is not None and said.probabilities[row]:
+                probability = max(said.probabilities[row])
+            shown = "" if cell is None else answer_text(cell, column) or ""
+            if not isinstance(column, LabelColumn):
+                shown = column.output_separator.join(split_keywords(cell or ""))
+            cells.append(SampleCell(name, said.cells[row], shown, probability))
+        key = recipe.table.id
+        title = given.frame[key][row] if key is not None and key in given.columns else f"row {row + 1}"
+        samples.append(SampleRow(title, reader.document(row), cells))
+    return samples
+
+
+def training_costs(run: Run) -> tuple[float | None, int | None]:
+    """Give the seconds that a run's training took and how many weights it learnt, as far as that is known."""
+    return run.manifest.seconds or None, run.manifest.trained_weights or None

@@ -1,0 +1,163 @@
+"""Contestants that need no base model: they learn from the training rows, fill in one column, and say what it cost."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from papertune.config import Column, KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
+from papertune.evaluation.answers import Answers, answers_difference, score_answers
+from papertune.evaluation.baselines import TfidfKeywords, TfidfLogistic, majority
+from papertune.evaluation.report import Contestant, main_measure
+from papertune.tables import Table
+from papertune.tasks import RowReader, answer_text, join_keywords
+
+
+@dataclass(frozen=True)
+class LearntRows:
+    """Training rows that have an answer for a column.
+
+    Attributes:
+        documents: Their texts.
+        answers: What the model would learn to say of them: a label, or keywords as text.
+    """
+
+    documents: list[str]
+    answers: list[str]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a contestant said of one column of a table, and what it cost.
+
+    Attributes:
+        answers: A cell for each row.
+        rows_per_s: Rows that it filled in a second, loading not counted; None if that is not known.
+        training_s: Seconds that its training took; 0 if it learns nothing, None if that is not known.
+        trained_weights: How many numbers it learnt; None if that is not known.
+        note: A remark, such as how many examples were shown.
+        prompt: What a prompted model was shown of one row.
+    """
+
+    answers: Answers
+    rows_per_s: float | None = None
+    training_s: float | None = None
+    trained_weights: int | None = None
+    note: str = ""
+    prompt: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the same as plain dicts, lists, strings and numbers, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Attempt":
+        """Read what `as_dict` has given."""
+        return cls(**{**values, "answers": Answers(**values["answers"])})
+
+
+class NotMeasured(Exception):
+    """A contestant could not take part; the message says why, or what to install."""
+
+
+# Learns from the rows and fills in the column for the documents; raises NotMeasured if it cannot take part.
+Fill = Callable[[LearntRows, Sequence[str]], Attempt]
+
+
+def learnt_rows(table: Table, recipe: Recipe, name: str) -> LearntRows:
+    """Read the rows of a checked training table that have an answer for a column."""
+    reader = RowReader(table, recipe)
+    documents: list[str] = []
+    answers: list[str] = []
+    for row in range(len(table)):
+        cell = reader.given(row, name)
+        if cell is not None and (answer := answer_text(cell, recipe.columns[name])):
+            documents.append(reader.document(row))
+            answers.append(answer)
+    return LearntRows(documents, answers)
+
+
+def plain_baselines(column: Column) -> dict[str, Fill]:
+    """Give the plain methods for a column by the names that reports call them, the strongest first."""
+    if isinstance(column, LabelColumn):
+        return {
+            "TF-IDF + logistic regression": lambda learnt, documents: _logistic(column, learnt, documents),
+            "majority": _majority,
+        }
+    if isinstance(column, KeywordsColumn | RankedKeywordsColumn):
+        return {"TF-IDF n-grams": lambda learnt, documents: _ngrams(column, learnt, documents)}
+    return {}
+
+
+def compared(
+    attempts: Mapping[str, Attempt], baselines: Collection[str], truth: RowReader, recipe: Recipe, name: str, rows: int
+) -> list[Contestant]:
+    """Score what was said of one column, and compare it row by row with the best baseline.
+
+    Args:
+        attempts: By contestant, in the order to show them.
+        baselines: Those of the contestants that are baselines.
+        truth: Reads the true cells.
+        recipe: The columns.
+        name: The column.
+        rows: Rows of the truth's table.
+
+    Returns:
+        The contestants; none if the table has no true cell of this column.
+    """
+    contestants: dict[str, Contestant] = {}
+    for title, attempt in attempts.items():
+        scores = score_answers({name: attempt.answers}, truth, recipe, range(rows))
+        if name in scores:
+            contestants[title] = Contestant(
+                title,
+                scores[name],
+                note=attempt.note,
+                rows_per_s=attempt.rows_per_s,
+                training_s=attempt.training_s,
+                trained_weights=attempt.trained_weights,
+                prompt=attempt.prompt,
+            )
+    plain = [title for title in contestants if title in baselines]
+    if plain:
+        best = max(plain, key=lambda title: main_measure(contestants[title])[0])
+        for title in contestants.keys() - {best}:
+            said, against = attempts[title].answers, attempts[best].answers
+            paired = answers_difference(said, against, truth, name, recipe.columns[name], range(rows))
+            contestants[title] = replace(contestants[title], paired=paired)
+    return list(contestants.values())
+
+
+def _majority(learnt: LearntRows, documents: Sequence[str]) -> Attempt:
+    begun = time.monotonic()
+    cells = majority(learnt.answers, len(documents))
+    return Attempt(Answers(cells), rows_per_s(len(documents), begun), 0.0, 0)
+
+
+def _logistic(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
+    begun = time.monotonic()
+    model = TfidfLogistic(learnt.documents, learnt.answers, column.labels)
+    trained = time.monotonic()
+    cells, probabilities = model.predict(documents)
+    rate = rows_per_s(len(documents), trained)
+    return Attempt(Answers(cells, probabilities.tolist()), rate, trained - begun, model.weights)
+
+
+def _ngrams(column: KeywordsColumn | RankedKeywordsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
+    begun = time.monotonic()
+    model = TfidfKeywords(learnt.documents)
+    trained = time.monotonic()
+    lists = model.predict(documents)
+    rate = rows_per_s(len(documents), trained)
+    return Attempt(keyword_answers(lists, column), rate, trained - begun, model.weights)
+
+
+def keyword_answers(lists: Sequence[Sequence[str]], column: KeywordsColumn | RankedKeywordsColumn) -> Answers:
+    """Write keyword lists as cells."""
+    return Answers([join_keywords(words, column.output_separator) for words in lists])
+
+
+def rows_per_s(rows: int, begun: float) -> float | None:
+    """Give the rows that were done in a second since a moment of the monotonic clock; None if no time has passed."""
+    seconds = time.monotonic() - begun
+    return rows / seconds if seconds > 0 else None
