@@ -1,11 +1,14 @@
-"""What makes scores better than they should be: the same papers in both tables, and columns that give the label away.
+"""What makes scores better than they should be: papers that stand in both tables, and columns that tell the label."""
 
-A shortcut is a feature that predicts the label of these tables but not what the label means (Geirhos et al. 2020,
-"Shortcut learning in deep neural networks", arXiv:2004.07780).
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from papertune.config import LabelColumn, Recipe, template_columns
+from papertune.evaluation.near_duplicates import match_documents, match_earlier_rows
+from papertune.evaluation.review import row_name
+from papertune.evaluation.shortcuts import SurfaceFeature, find_surface_feature
+from papertune.tables import Table
+from papertune.tasks import RowReader, read_label
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class DuplicatePair:
         other_id: Of the row of the table that was learnt from.
         document: Text of the former.
         other_document: Text of the latter.
-        similarity: 1 if they are the same after normalising, else their likeness from 0 to 1.
+        similarity: The share of their runs of four words that they have in common, from 0 to 1.
+        exact: Whether they are the same but for case, blanks and punctuation.
     """
 
     id: str
@@ -25,29 +29,38 @@ class DuplicatePair:
     document: str
     other_document: str
     similarity: float
+    exact: bool
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A surface feature of one column's cells that alone predicts a label column.
+    """A column whose surface alone predicts a label column.
 
     Attributes:
-        label: The label column.
-        column: The column whose cells have the feature.
-        feature: What it is, in words.
-        shown: Whether the model reads the column.
-        accuracy: Cross-validated accuracy of a model that sees this feature alone.
-        majority: Accuracy of always saying the most frequent label.
-        example: What was seen, such as "author repeated: 1 in 700 of 702 rows".
+        label_column: The label column.
+        column: The column whose cells tell it.
+        in_document: Whether the model reads that column.
+        feature: What of the cells tells it.
     """
 
-    label: str
+    label_column: str
     column: str
-    feature: str
-    shown: bool
-    accuracy: float
-    majority: float
-    example: str = ""
+    in_document: bool
+    feature: SurfaceFeature
+
+    def __str__(self) -> str:
+        """Say it in sentences."""
+        advice = (
+            "The model reads this column, so its scores may say little about papers of another source. Remove this "
+            "from the cells, or the column from table.document."
+            if self.in_document
+            else "The model does not read this column; leave it out of table.document."
+        )
+        return (
+            f'column "{self.column}": its {self.feature.name} alone predicts {self.label_column} with accuracy '
+            f"{self.feature.accuracy:.3f}, the most frequent label {self.feature.majority:.3f} "
+            f"({self.feature.split}). {advice}"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,95 @@ class Leaks:
     """What was found.
 
     Attributes:
-        duplicates: Papers of the scored table that the training table has too, exact ones first.
-        shortcuts: Features that give a label away, the most accurate first.
+        learnt_from: Name of the table that was learnt from; "" if it was not there to look at.
+        duplicates: Rows of the scored table that stand in the table that was learnt from too, the most alike first.
+        shortcuts: Columns that tell a label, the most accurate first.
     """
 
+    learnt_from: str
     duplicates: Sequence[DuplicatePair]
     shortcuts: Sequence[Shortcut]
+
+
+def find_leaks(scored: Table, learnt: Table | None, recipe: Recipe) -> Leaks:
+    """Look for papers of the scored table that were learnt from, and for columns that tell a label.
+
+    Args:
+        scored: The table that a run is scored on.
+        learnt: The table that it learnt from, if there is one to look at. Columns are then looked at in this table,
+            which mostly has more rows, and otherwise in the scored one.
+        recipe: The run's recipe.
+    """
+    duplicates = [] if learnt is None else find_duplicates(scored, learnt, recipe)
+    return Leaks(
+        "" if learnt is None else learnt.source,
+        duplicates,
+        find_shortcuts(scored if learnt is None else learnt, recipe),
+    )
+
+
+def find_duplicates(scored: Table, learnt: Table, recipe: Recipe) -> list[DuplicatePair]:
+    """Give the rows of a table whose document stands in another table too, exactly or nearly, the most alike first."""
+    readers = RowReader(scored, recipe), RowReader(learnt, recipe)
+    pairs = [
+        DuplicatePair(
+            row_name(scored, recipe, match.row),
+            row_name(learnt, recipe, match.other),
+            readers[0].document(match.row),
+            readers[1].document(match.other),
+            match.similarity,
+            match.exact,
+        )
+        for match in match_documents(_texts(scored, recipe), _texts(learnt, recipe))
+    ]
+    return sorted(pairs, key=lambda pair: (not pair.exact, -pair.similarity))
+
+
+def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
+    """Give the columns of a table whose surface alone predicts a label column, the most accurate first.
+
+    Every column is looked at but the label column itself: those of the document, and those that the model does not
+    read. Of an instruction file only the input is.
+    """
+    reader = RowReader(table, recipe)
+    in_document = _document_columns(table, recipe)
+    found: list[Shortcut] = []
+    for name, column in recipe.columns.items():
+        if not isinstance(column, LabelColumn):
+            continue
+        cells = ((row, reader.given(row, name)) for row in range(len(table)))
+        known = {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
+        for other in in_document if table.is_instructions else table.columns:
+            if other == name:
+                continue
+            feature = find_surface_feature([table.frame[other][row] for row in known], list(known.values()))
+            if feature is not None:
+                found.append(Shortcut(name, other, other in in_document, feature))
+    return sorted(found, key=lambda shortcut: -shortcut.feature.accuracy)
+
+
+def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
+    """Give what should be known of a table before a run learns from it, a warning each."""
+    if not table.is_instructions:  # where each paper stands once for each question
+        matches = match_earlier_rows(_texts(table, recipe))
+        if matches:
+            first = matches[0]
+            count = "1 row repeats" if len(matches) == 1 else f"{len(matches):,} rows repeat"
+            yield (
+                f"{table.where(first.row)}: the document is {'' if first.exact else 'nearly '}that of "
+                f"{table.where(first.other)}; {count} an earlier one. Rows kept apart for development or testing may "
+                "then have been learnt from: leave one of each."
+            )
+    for shortcut in find_shortcuts(table, recipe):
+        yield f"{table.source}, {shortcut}"
+
+
+def _document_columns(table: Table, recipe: Recipe) -> list[str]:
+    names = ["input"] if table.is_instructions else template_columns(recipe.table.document)
+    return [name for name in names if name in table.columns]
+
+
+def _texts(table: Table, recipe: Recipe) -> list[str]:
+    """Give what each document is filled with, without the words of the template, which all documents share."""
+    columns = [table.frame[name] for name in _document_columns(table, recipe)]
+    return ["\n".join(cells) for cells in zip(*columns, strict=True)] if columns else [""] * len(table)

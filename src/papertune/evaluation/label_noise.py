@@ -1,0 +1,131 @@
+"""Rows whose given label is probably wrong, by confident learning.
+
+The source is Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", JAIR 70,
+arXiv:1911.00068. The probabilities are those of a plain model (`baselines.TfidfLogistic`) for rows that it has not
+learnt from, by cross-validation. It is not the fine-tuned model: that one has learnt the labels in question.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.config import LabelColumn, Recipe
+from papertune.evaluation.baselines import TfidfLogistic
+from papertune.evaluation.intervals import SEED
+from papertune.evaluation.review import REVIEW_ROWS, ReviewRow, row_name
+from papertune.tables import Table
+from papertune.tasks import RowReader, read_label
+
+# With fewer rows the plain model knows too little to doubt anything.
+LEAST_ROWS = 40
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """Rows whose given label a cross-validated plain model doubts.
+
+    Attributes:
+        table: Name of the table whose labels were looked at.
+        rows: How many of its rows were.
+        doubted: How many are doubted.
+        candidates: The most doubtful of these, the most doubtful first.
+    """
+
+    table: str
+    rows: int
+    doubted: int
+    candidates: Sequence[ReviewRow]
+
+
+def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIEW_ROWS) -> LabelNoise | None:
+    """Look for wrong labels in a label column of a table.
+
+    Args:
+        table: The table.
+        recipe: The recipe with the column.
+        name: The column's name.
+        count: Most candidates to give.
+
+    Returns:
+        What was found; None if fewer than `LEAST_ROWS` rows have a label, or all have the same.
+    """
+    column = recipe.columns[name]
+    assert isinstance(column, LabelColumn)
+    reader = RowReader(table, recipe)
+    cells = ((row, reader.given(row, name)) for row in range(len(table)))
+    known = {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
+    given = list(known.values())
+    if len(known) < LEAST_ROWS or len(set(given)) < 2:
+        return None
+    probabilities = cross_validated([reader.document(row) for row in known], given, column.labels)
+    given_ids = np.array([column.labels.index(label) for label in given])
+    rows, likely_ids = doubted_rows(probabilities, given_ids)
+    positions = list(known)
+    candidates = [
+        ReviewRow(
+            row_name(table, recipe, positions[row]),
+            reader.document(positions[row]),
+            given[row],
+            column.labels[likely],
+            float(probabilities[row, likely]),
+            float(probabilities[row, given_ids[row]]),
+        )
+        for row, likely in zip(rows[:count].tolist(), likely_ids[:count].tolist(), strict=True)
+    ]
+    return LabelNoise(table.source, len(known), len(rows), candidates)
+
+
+def cross_validated(documents: Sequence[str], given: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Give the probabilities of TF-IDF and logistic regression for each row, learnt from the other fifths of the rows.
+
+    Args:
+        documents: Texts, length rows, at least 5.
+        given: Their labels, length rows.
+        labels: The label set.
+
+    Returns:
+        The probabilities, float64, shape (rows, labels).
+    """
+    from sklearn.model_selection import KFold
+
+    probabilities = np.empty((len(documents), len(labels)))
+    for learnt, asked in KFold(_FOLDS, shuffle=True, random_state=SEED).split(documents):
+        model = TfidfLogistic([documents[row] for row in learnt], [given[row] for row in learnt], labels)
+        _, probabilities[asked] = model.predict([documents[row] for row in asked])
+    return probabilities
+
+
+def doubted_rows(
+    probabilities: NDArray[np.float64], given_ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the rows whose given label is doubtful: those off the diagonal of the confident joint (equations 1 and 2).
+
+    A label is confident in a row if its probability is at least the mean probability that it has in the rows with that
+    label. A row is doubted if another label than the given one is the likeliest of its confident ones. Labels differ in
+    how probable a model makes them, and this threshold takes it into account.
+
+    Args:
+        probabilities: Of rows that the model has not learnt from, float64, shape (rows, labels).
+        given_ids: Column of the given label, int64, shape (rows,).
+
+    Returns:
+        The doubted rows, by how much more probable the other label is than the given one, the most first; and that
+        other label's column for each; both int64, shape (doubted,).
+    """
+    labels = probabilities.shape[1]
+    thresholds = np.array(
+        [
+            probabilities[given_ids == label, label].mean() if np.any(given_ids == label) else np.inf
+            for label in range(labels)
+        ]
+    )
+    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
+    likely_ids = confident.argmax(axis=1)
+    rows = np.flatnonzero((confident.max(axis=1) >= 0) & (likely_ids != given_ids))
+    lead = probabilities[rows, likely_ids[rows]] - probabilities[rows, given_ids[rows]]
+    order = np.argsort(-lead, kind="stable")
+    return rows[order], likely_ids[rows][order]

@@ -1,0 +1,121 @@
+import random
+
+import pytest
+
+from papertune.config import load_recipe
+from papertune.evaluation.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
+from papertune.tables import read_table
+
+TITLE = "Vitamin D in winter: a trial of weekly drops among 210 nurses on night shifts in Tromsø and Bodø"
+
+
+def recipe(document="{title}", **table):
+    return load_recipe(
+        {
+            "model": "m",
+            "table": {"id": "uuid", "document": document, **table},
+            "columns": {
+                "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+                "Keywords": {"kind": "keywords", "question": "Keywords?"},
+            },
+        }
+    )
+
+
+def rows(count=60, seed=0):
+    rng = random.Random(seed)
+    made = []
+    for row in range(count):
+        label = rng.choice("10")
+        names = [f"{rng.choice('ABCDE')}{'n' * rng.randint(1, 5)} Surname{rng.choice('abc')}" for _ in range(3)]
+        made.append(
+            {
+                "uuid": f"p{row}",
+                "title": " ".join(f"w{rng.randint(0, 500)}" for _ in range(20)),
+                "author": ",".join(names) if label == "1" else "; ".join(names),
+                "label": label,
+            }
+        )
+    return made
+
+
+def test_duplicates_name_both_rows_the_most_alike_first():
+    learnt = read_table(
+        [{"uuid": "old1", "title": TITLE}, {"uuid": "old2", "title": "Of something else altogether, it is"}]
+    )
+    nearly = TITLE.replace("210", "211")
+    scored = read_table(
+        [
+            {"uuid": "new1", "title": nearly},
+            {"uuid": "new2", "title": "other"},
+            {"uuid": "new3", "title": TITLE.upper()},
+        ]
+    )
+    found = find_duplicates(scored, learnt, recipe("title: {title}"))
+    assert [(pair.id, pair.other_id, pair.exact) for pair in found] == [("new3", "old1", True), ("new1", "old1", False)]
+    assert found[0].document == f"title: {TITLE.upper()}"
+    assert found[0].other_document == f"title: {TITLE}"
+    assert 0.4 < found[1].similarity < 1
+
+
+def test_empty_documents_and_the_template_are_no_duplicates():
+    template = "here are the title and the abstract of a paper: {title}"
+    empty = read_table([{"uuid": "a", "title": ""}, {"uuid": "b", "title": "one"}])
+    other = read_table([{"uuid": "c", "title": ""}, {"uuid": "d", "title": "two"}])
+    assert find_duplicates(empty, other, recipe(template)) == []
+
+
+def test_author_lists_give_the_label_away():
+    found = find_shortcuts(read_table(rows()), recipe())
+    assert [(shortcut.label_column, shortcut.column, shortcut.in_document) for shortcut in found] == [
+        ("label", "author", False)
+    ]
+    assert str(found[0]).startswith(
+        'column "author": its number of commas alone predicts label with accuracy 1.000, the most frequent label 0.'
+    )
+    assert str(found[0]).endswith("The model does not read this column; leave it out of table.document.")
+    shown = find_shortcuts(read_table(rows()), recipe("{title} {author}"))
+    assert shown[0].in_document
+    assert "may say little about papers of another source. Remove this from the cells, or the column" in str(shown[0])
+
+
+def test_instruction_files_have_only_their_input():
+    entries = [
+        {"instruction": "Medical?", "input": f"t{row} " + ("a,b" if row % 2 else "a;b"), "output": str(row % 2)}
+        for row in range(60)
+    ]
+    entries += [{"instruction": "Keywords?", "input": f"t{row}", "output": "k"} for row in range(60)]
+    found = find_shortcuts(read_table(entries), recipe())
+    assert [(shortcut.column, shortcut.in_document) for shortcut in found] == [("input", True)]
+    assert all("repeat" not in warning for warning in leak_warnings(read_table(entries), recipe()))
+
+
+def test_leaks_are_looked_for_where_rows_are_most():
+    learnt, scored = read_table(rows(60)), read_table(rows(10, seed=1))
+    both = find_leaks(scored, learnt, recipe())
+    assert both.learnt_from == "list of rows"
+    assert both.duplicates == []
+    assert len(both.shortcuts) == 1
+    alone = find_leaks(learnt, None, recipe())
+    assert (alone.learnt_from, alone.duplicates) == ("", [])
+    assert alone.shortcuts == both.shortcuts
+    assert len(find_leaks(learnt, learnt, recipe()).duplicates) == 60
+
+
+def test_warnings_of_a_training_table():
+    made = rows()
+    made[7]["title"] = made[3]["title"] + " more"
+    made[9]["title"] = made[3]["title"]
+    warnings = list(leak_warnings(read_table(made), recipe()))
+    assert warnings[0] == (
+        "list of rows, row 8: the document is nearly that of list of rows, row 4; 2 rows repeat an earlier one. Rows "
+        "kept apart for development or testing may then have been learnt from: leave one of each."
+    )
+    assert warnings[1].startswith('list of rows, column "author": its number of commas alone predicts label')
+    assert len(warnings) == 2
+
+
+@pytest.mark.parametrize("columns", [["uuid", "label"], ["title"]])
+def test_tables_without_what_is_looked_at(columns):
+    table = read_table([{name: row[name] for name in columns} for row in rows()])
+    assert find_leaks(table, table, recipe()).shortcuts == []

@@ -1,0 +1,54 @@
+import pytest
+
+from papertune.config import load_recipe
+from papertune.evaluation.answers import Answers
+from papertune.evaluation.review import confident_mistakes, judged_rows, least_sure
+from papertune.tables import read_table
+
+RECIPE = {
+    "model": "m",
+    "table": {"id": "uuid", "document": "{title}"},
+    "columns": {
+        "label": {"kind": "label", "question": "?", "labels": ["1", "0"]},
+        "Keywords": {"kind": "keywords", "question": "Which?"},
+    },
+}
+
+
+@pytest.fixture
+def table():
+    labels = ["1", "1.0", "0", "0", "", "1"]
+    return read_table([{"uuid": f"p{row}", "title": f"t{row}", "label": label} for row, label in enumerate(labels)])
+
+
+def test_mistakes_and_unsure_rows(table):
+    answers = Answers(
+        ["1", "0", "1", "0", "1", ""],
+        [[0.9, 0.1], [0.2, 0.8], [0.95, 0.05], [0.45, 0.55], [0.9, 0.1], [0.5, 0.5]],
+    )
+    rows = judged_rows(answers, table, load_recipe(RECIPE), "label")
+    # The row without a label and the one without an answer are no one's mistakes.
+    assert [row.id for row in rows] == ["p0", "p1", "p2", "p3"]
+    wrong = confident_mistakes(rows)
+    assert [(row.id, row.document, row.given, row.said) for row in wrong] == [
+        ("p2", "t2", "0", "1"),
+        ("p1", "t1", "1", "0"),
+    ]
+    assert (wrong[0].said_probability, wrong[0].given_probability) == (0.95, 0.05)
+    assert [row.id for row in least_sure(rows)] == ["p3", "p1", "p0", "p2"]
+    assert [row.id for row in least_sure(rows, 1)] == ["p3"]
+    assert len(confident_mistakes(rows, 1)) == 1
+
+
+def test_without_probabilities_or_labels_there_is_nothing_to_show(table):
+    recipe = load_recipe(RECIPE)
+    assert judged_rows(Answers(["1"] * 6), table, recipe, "label") == []
+    assert judged_rows(Answers(["1"] * 6, [[]] * 6), table, recipe, "label") == []
+    assert judged_rows(Answers(["a"] * 6), table, recipe, "Keywords") == []
+
+
+def test_rows_are_named_by_place_without_ids():
+    table = read_table([{"title": "a", "label": "1"}, {"title": "b", "label": "0"}])
+    recipe = load_recipe({**RECIPE, "table": {"document": "{title}"}})
+    rows = judged_rows(Answers(["1", "1"], [[0.6, 0.4], [0.7, 0.3]]), table, recipe, "label")
+    assert [row.id for row in rows] == ["row 1", "row 2"]
