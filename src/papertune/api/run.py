@@ -240,20 +240,15 @@ class Run:
             ModelError: If it cannot be loaded.
             MissingExtraError: If quantized weights need a package that is not installed.
         """
-        from papertune.methods import PrefixModel, keep_adapter_beside, load_adapter, merge_adapter
-        from papertune.models import check_int8, is_quantized, to_int8, use_grouped_attention
+        from papertune.methods import load_for_prediction
+        from papertune.models import check_int8, to_int8, use_grouped_attention
 
         if precision == "int8":
             check_int8(choose_device(self._device), self.recipe.base_bits)
         bare, tokenizer = self._load_base("fp32" if precision == "int8" else precision)
         model = bare
         if self.directory.adapter.is_dir():
-            quantized = is_quantized(model)
-            adapted = load_adapter(model, self.directory.adapter)
-            if isinstance(adapted, PrefixModel):
-                model = adapted
-            else:
-                model = keep_adapter_beside(adapted) if quantized else merge_adapter(adapted)
+            model = load_for_prediction(bare, self.directory.adapter)
         model.eval()
         if precision == "int8":
             to_int8(bare)

@@ -3,8 +3,8 @@
 from papertune.methods.adapters import (
     adapters_in_compute_dtype,
     check_adapter,
-    keep_adapter_beside,
     load_adapter,
+    load_for_prediction,
     merge_adapter,
 )
 from papertune.methods.build import (
@@ -23,8 +23,8 @@ __all__ = [
     "build_trainable",
     "check_adapter",
     "checkpoint_activations",
-    "keep_adapter_beside",
     "load_adapter",
+    "load_for_prediction",
     "merge_adapter",
     "merged_products",
     "prefix_of",

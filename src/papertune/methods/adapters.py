@@ -11,6 +11,9 @@ import torch
 from safetensors import SafetensorError
 
 from papertune.errors import ModelError, RunError
+from papertune.methods.plain_lora import add_plain_lora
+from papertune.methods.prefix import PrefixModel
+from papertune.models import is_quantized
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -73,6 +76,29 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     if unknown:
         raise ModelError(f"{folder}: the adapter does not fit the base model, which has no {unknown[0]}.")
     return adapted
+
+
+def load_for_prediction(model: Any, folder: Path) -> Any:
+    """Give a base model with what a saved adapter has learnt, for prediction.
+
+    LoRA is added to the weights, but stays beside those of few bits; a prefix stands before the model.
+
+    Args:
+        model: The base model; it is changed, or part of what is given.
+        folder: Of the adapter.
+
+    Raises:
+        ModelError: If the adapter does not fit the model.
+        RunError: If the folder is no adapter, or its weights cannot be read.
+    """
+    config = check_adapter(folder)
+    quantized = is_quantized(model)
+    if not quantized and add_plain_lora(model, folder, config):
+        return model.requires_grad_(False)
+    adapted = load_adapter(model, folder)
+    if isinstance(adapted, PrefixModel):
+        return adapted
+    return keep_adapter_beside(adapted) if quantized else merge_adapter(adapted)
 
 
 def check_dora_fits(model: Any, *, dora: bool) -> None:

@@ -1,0 +1,176 @@
+"""The slow twin of what is added here is peft: an adapter put on the model and merged by it."""
+
+import copy
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft.tuners.tuners_utils import check_target_module_exists
+from safetensors.torch import load_file, save_file
+
+from papertune.config import LoraMethod
+from papertune.errors import ModelError, RunError
+from papertune.methods import (
+    adapters,
+    build_trainable,
+    load_adapter,
+    load_for_prediction,
+    merge_adapter,
+    save_weights,
+)
+from papertune.methods.plain_lora import is_target
+
+PLAIN = {
+    "lora": LoraMethod(rank=3, alpha=5),
+    "rslora": LoraMethod(rank=4, alpha=5, rslora=True, dropout=0.1),
+    "targets": LoraMethod(rank=2, alpha=4, targets=("q_proj", "down_proj")),
+    "layers": LoraMethod(rank=2, alpha=4, layers=1),
+}
+
+
+@pytest.fixture
+def save(make_model, tmp_path):
+    """Give a function that saves the adapter of a method, its weights moved away from zero."""
+
+    def save(method):
+        adapted = build_trainable(make_model(), method, seed=0)
+        with torch.no_grad():
+            for parameter in adapted.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        save_weights(adapted, tmp_path / "adapter", "tiny", torch.float32)
+        return tmp_path / "adapter"
+
+    return save
+
+
+@pytest.fixture
+def peft_s_turns(monkeypatch):
+    """Give a list that grows each time an adapter is left to peft."""
+    turns = []
+    monkeypatch.setattr(adapters, "load_adapter", lambda *arguments: turns.append(1) or load_adapter(*arguments))
+    return turns
+
+
+def edit_config(folder, **keys):
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | keys))
+
+
+def assert_as_peft(model, folder):
+    """Compare all weights, to the last bit, with those that peft gives."""
+    expected = merge_adapter(load_adapter(copy.deepcopy(model), folder)).state_dict()
+    before = copy.deepcopy(model.state_dict())
+    given = load_for_prediction(model, folder)
+    assert given is model
+    assert not any(parameter.requires_grad for parameter in given.parameters())
+    weights = given.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[key], expected[key]) for key in weights)
+    assert not all(torch.equal(weights[key], before[key]) for key in weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_weights_are_peft_s(name, dtype, save, make_model, peft_s_turns):
+    folder = save(PLAIN[name])
+    assert_as_peft(make_model().to(dtype), folder)
+    assert peft_s_turns == []
+
+
+def test_an_adapter_in_bfloat16(save, make_model, peft_s_turns):
+    folder = save(PLAIN["lora"])
+    file = folder / "adapter_model.safetensors"
+    save_file({key: tensor.bfloat16() for key, tensor in load_file(file).items()}, file)
+    assert_as_peft(make_model(), folder)
+    assert peft_s_turns == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"alpha_pattern": {"q_proj": 7}},
+        {"target_modules": ".*(q|k|v|o|gate|up|down)_proj"},
+        {"layers_to_transform": [0, 1]},  # of any list of layers
+        {"layers_to_transform": 1, "layers_pattern": "layers"},
+        {"init_lora_weights": "eva"},
+        {"exclude_modules": ["lm_head"]},
+        {"use_something_new": True},
+    ],
+)
+def test_what_is_not_plain_is_left_to_peft(keys, save, make_model, peft_s_turns):
+    folder = save(PLAIN["layers" if keys.get("layers_to_transform") == 1 else "lora"])
+    edit_config(folder, **keys)
+    assert_as_peft(make_model(), folder)
+    assert peft_s_turns == [1]
+
+
+def test_dora_is_left_to_peft(save, make_model, peft_s_turns):
+    assert_as_peft(make_model(), save(LoraMethod(rank=3, alpha=5, dora=True)))
+    assert peft_s_turns == [1]
+
+
+def test_a_linear_layer_that_is_another_s(save, make_model, peft_s_turns):
+    """What a subclass does with its weight nobody knows."""
+
+    class Doubled(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = make_model()
+    model.model.layers[1].mlp.up_proj.__class__ = Doubled
+    assert_as_peft(model, save(PLAIN["lora"]))
+    assert peft_s_turns == [1]
+
+
+def of_another_size(tensors):
+    tensors.update({key: tensor[:, :2].clone() for key, tensor in tensors.items()})
+
+
+def of_fewer_layers(tensors):
+    for key in [key for key in tensors if ".layers.1." in key]:
+        del tensors[key]
+
+
+def of_more_layers(tensors):
+    tensors.update({k.replace(".layers.1.", ".layers.2."): v.clone() for k, v in tensors.items()})
+
+
+@pytest.mark.parametrize("edit", [of_another_size, of_fewer_layers, of_more_layers])
+def test_an_adapter_that_does_not_fit(edit, save, make_model):
+    folder = save(PLAIN["lora"])
+    tensors = load_file(folder / "adapter_model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=re.escape(f"{folder}: the adapter does not fit the base model")):
+        load_for_prediction(make_model(), folder)
+
+
+def test_a_damaged_adapter(save, make_model):
+    folder = save(PLAIN["lora"])
+    (folder / "adapter_model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(RunError, match=re.escape(f"{folder}: the adapter's weights cannot be read: ")):
+        load_for_prediction(make_model(), folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"has an adapter_config\.json but no adapter_model\.safetensors"):
+        load_for_prediction(make_model(), folder)
+
+
+SEGMENTS = st.sampled_from(["model", "layers", "0", "1", "12", "mlp", "q_proj", "xq_proj"])
+NAMES = st.lists(SEGMENTS, min_size=1, max_size=5).map(".".join)
+
+
+@given(
+    name=NAMES,
+    targets=st.lists(NAMES | SEGMENTS, min_size=1, max_size=3),
+    layers=st.none() | st.lists(st.sampled_from([0, 1, 12]), max_size=2),
+    pattern=st.sampled_from(["layers", "model", "h"]),
+)
+def test_the_same_modules_are_adapted(name, targets, layers, pattern):
+    config = {"target_modules": targets, "layers_to_transform": layers, "layers_pattern": pattern}
+    expected = check_target_module_exists(SimpleNamespace(**config), name)
+    assert is_target(name, config) == bool(expected)
