@@ -20,6 +20,7 @@ from papertune.errors import (
     TableError,
     TrainingStopped,
 )
+from papertune.garbage import collection_paused
 
 if TYPE_CHECKING:
     from papertune.api.adopt import adopt
@@ -68,7 +69,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _LATE:
-        value = getattr(import_module(_LATE[name]), name)
+        with collection_paused():
+            value = getattr(import_module(_LATE[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'papertune' has no attribute {name!r}")

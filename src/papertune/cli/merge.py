@@ -18,7 +18,7 @@ def merge(
     base: options.Base = None,
 ) -> None:
     """Write W = W0 + scale x B A as an ordinary model folder."""
-    from papertune.api.run import load_run
+    from papertune import load_run
 
     load_run(run, device=device, base=base).merge(output, precision=precision)
     typer.echo(f"{output}: a model folder for any program that reads transformers models")

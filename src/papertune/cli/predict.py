@@ -32,7 +32,7 @@ def predict(
     quiet: options.Quiet = False,
 ) -> None:
     """Fill in the run's columns of a table; the same command goes on where a stopped one was."""
-    from papertune.api.run import load_run
+    from papertune import load_run
 
     opened = load_run(run, device=device, base=base)
     names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]

@@ -16,8 +16,10 @@ import torch
 from safetensors import SafetensorError
 
 from papertune.errors import ModelError
+from papertune.garbage import collection_paused
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
+from papertune.models.own_models import register_own_models
 from papertune.models.quantized import BaseBits, keep_weights_in_place, quantization_config
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -61,6 +63,7 @@ def find_base(name: str, folder: Path | None = None) -> Base:
     return _hub(name, name)
 
 
+@collection_paused()
 def load_model(
     name: str | Path | Base,
     *,
@@ -90,8 +93,8 @@ def load_model(
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    _register_own_models()
     base = name if isinstance(name, Base) else find_base(str(name))
+    register_own_models(base.location, tokenizer or base.location)
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
@@ -134,16 +137,11 @@ def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
     """
     from transformers import AutoTokenizer
 
-    _register_own_models()
+    register_own_models(base.location)
     try:
         return AutoTokenizer.from_pretrained(base.location, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(_load_failure(base, "the tokenizer ", error)) from error
-
-
-def _register_own_models() -> None:
-    """Let transformers' Auto classes know the models that are built here."""
-    import papertune.models.chatglm2  # noqa: F401
 
 
 def choose_device(device: str | None) -> str:

@@ -18,14 +18,17 @@ def find_config(name: str) -> Any:
     """
     from transformers import AutoConfig
 
-    import papertune.models.chatglm2  # noqa: F401 - the Auto classes learn of it
     from papertune.models.base import find_base
+    from papertune.models.own_models import register_own_models
 
     published = {**PUBLISHED_CONFIGS, **{key: model.config for key, model in KNOWN_MODELS.items()}}
     if name in published and not Path(name).exists():
         numbers = dict(published[name])
+        if name in PUBLISHED_CONFIGS:
+            register_own_models(name)
         return AutoConfig.for_model(numbers.pop("model_type"), **numbers)
     location = name if (Path(name) / "config.json").is_file() else find_base(name).location
+    register_own_models(location)
     try:
         return AutoConfig.from_pretrained(location)
     except (OSError, ValueError, KeyError) as error:

@@ -88,13 +88,15 @@ def test_load_model_knows_them(chatglm2_folder, trust):
 
 
 @pytest.mark.slow
-def test_load_model_registers_them(chatglm2_folder):
-    """In a fresh process nobody has imported them."""
+def test_load_model_registers_them(chatglm2_folder, tmp_path):
+    """In a fresh process nobody has imported them; a run keeps its tokenizer without the model's configuration."""
+    words = tmp_path / "tokenizer"
+    AutoTokenizer.from_pretrained(chatglm2_folder).save_pretrained(words)
     code = (
-        "import sys; from papertune.models import load_model, load_tokenizer, find_base\n"
+        "import sys; from papertune.models import Base, load_model, load_tokenizer\n"
         "assert 'transformers' not in sys.modules\n"
-        f"words = load_tokenizer(find_base({str(chatglm2_folder)!r}))\n"
-        f"print(type(words).__name__, type(load_model({str(chatglm2_folder)!r}, device='cpu')[0]).__name__)"
+        f"print(type(load_tokenizer(Base('', {str(words)!r}, None))).__name__)\n"
+        f"print(type(load_model({str(chatglm2_folder)!r}, device='cpu')[0]).__name__)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["ChatGLMTokenizer", "ChatGLMForConditionalGeneration"], done.stderr
