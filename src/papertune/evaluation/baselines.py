@@ -84,7 +84,7 @@ class TfidfLogistic:
         self._labels = list(labels)
         self._shares = [counts[label] / len(given) for label in labels]
         self._vectorizer, self._classifier, self.weights = None, None, 0
-        if len(counts) > 1 and (fitted := _fit_tfidf(documents)) is not None:
+        if len(counts) > 1 and (fitted := fit_tfidf(documents)) is not None:
             from sklearn.linear_model import LogisticRegression
 
             self._vectorizer, terms = fitted
@@ -167,25 +167,23 @@ def tfidf_keywords(train_documents: Sequence[str], test_documents: Sequence[str]
     return TfidfKeywords(train_documents).predict(test_documents, count)
 
 
-def tfidf_vectorizer(documents: Sequence[str], min_df: int = 1) -> Any:
-    """Give scikit-learn's vectorizer of words and word pairs, or of runs of characters for Chinese; not fitted yet.
+def fit_tfidf(documents: Sequence[str]) -> tuple[Any, Any] | None:
+    """Fit scikit-learn's tf-idf of words and word pairs, or of runs of characters for Chinese and its like.
 
     Args:
-        documents: Texts that say which of the two fits.
-        min_df: Documents that a term must occur in.
+        documents: Texts, length rows.
+
+    Returns:
+        The fitted vectorizer and the sparse matrix (rows, terms) of the documents, its rows of length 1; None if the
+        documents have no terms.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     units: dict[str, Any] = {"ngram_range": (1, 2)}
     if _is_mostly_cjk(documents):
         units = {"ngram_range": (1, 3), "analyzer": "char"}
-    return TfidfVectorizer(min_df=min_df, sublinear_tf=True, **units)
-
-
-def _fit_tfidf(documents: Sequence[str]) -> tuple[Any, Any] | None:
-    """Give a fitted vectorizer and the sparse matrix (rows, terms) of its documents, or None if there are no terms."""
     for min_df in (2, 1):
-        vectorizer = tfidf_vectorizer(documents, min_df)
+        vectorizer = TfidfVectorizer(min_df=min_df, sublinear_tf=True, **units)
         try:
             return vectorizer, vectorizer.fit_transform(documents)
         except ValueError:  # scikit-learn's word for an empty vocabulary

@@ -64,17 +64,20 @@ class NotMeasured(Exception):
 Fill = Callable[[LearntRows, Sequence[str]], Attempt]
 
 
+def rows_with_answers(table: Table, recipe: Recipe, name: str) -> dict[int, str]:
+    """Give the rows of a checked table that have an answer for a column, and the answers, in table order."""
+    reader = RowReader(table, recipe)
+    column = recipe.columns[name]
+    cells = ((row, reader.given(row, name)) for row in range(len(table)))
+    answers = ((row, answer_text(cell, column)) for row, cell in cells if cell is not None)
+    return {row: answer for row, answer in answers if answer is not None}
+
+
 def learnt_rows(table: Table, recipe: Recipe, name: str) -> LearntRows:
     """Read the rows of a checked training table that have an answer for a column."""
     reader = RowReader(table, recipe)
-    documents: list[str] = []
-    answers: list[str] = []
-    for row in range(len(table)):
-        cell = reader.given(row, name)
-        if cell is not None and (answer := answer_text(cell, recipe.columns[name])):
-            documents.append(reader.document(row))
-            answers.append(answer)
-    return LearntRows(documents, answers)
+    answers = rows_with_answers(table, recipe, name)
+    return LearntRows([reader.document(row) for row in answers], list(answers.values()))
 
 
 def plain_baselines(column: Column) -> dict[str, Fill]:
