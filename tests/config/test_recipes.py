@@ -88,7 +88,7 @@ def test_all_mistakes_are_shown_at_once():
     assert found == [
         "layout is 'middle'; allowed: 'document-first' or 'question-first'.",
         'table.document: names no column; write for example "title: {title}\\nabstract: {abstract}".',
-        "columns.Keywords.kind is 'keyword'; allowed: 'label', 'keywords', 'ranked_keywords'.",
+        "columns.Keywords.kind is 'keyword'; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'.",
         "training.epochs is 0: input should be greater than 0.",
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
@@ -135,7 +135,10 @@ def test_all_mistakes_are_shown_at_once():
                 "Known here: kind, question, labels, loss, weights, abstain_below."
             ],
         ),
-        ("columns.x.question=q", ["columns.x.kind is missing; allowed: 'label', 'keywords', 'ranked_keywords'."]),
+        (
+            "columns.x.question=q",
+            ["columns.x.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'."],
+        ),
         ("columns.x.kind=keywords", ["columns.x.question is missing."]),
         (
             'columns.x={kind="keywords", question="q", separator=" | "}',

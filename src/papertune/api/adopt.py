@@ -60,7 +60,7 @@ def adopt(
     found = find_base(chosen.model, None if base is None else Path(base))
     model, tokenizer = load_model(found, device=device, base_bits=chosen.base_bits)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    for column in chosen.columns.values():
+    for column in chosen.questions.values():
         if column.kind == "label":
             encoder.label_ids(column.labels)
     put_on = load_adapter if numbers is None else load_official_prefix

@@ -71,14 +71,15 @@ def check_tables(
         problems += findings.problems
         lines.append(f"{table.source}: {len(table):,} rows, columns {', '.join(table.columns)}")
         for name, counts in findings.label_counts.items():
-            lines.append(f"  {name}: " + ", ".join(f"{label} {count:,}" for label, count in counts.most_common()))
+            balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
+            lines.append(f"  {name}: {', '.join(balance)}")
         for warning in findings.warnings:
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
     tokenizer = load_tokenizer(find_base(chosen.model, base))
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    for column in chosen.columns.values():
+    for column in chosen.questions.values():
         if isinstance(column, LabelColumn):
             encoder.label_ids(column.labels)
     shown: list[ShownExample] = []
@@ -93,7 +94,8 @@ def check_tables(
         if purpose == "train":
             lines += _long_keywords(examples, chosen, encoder)
         for name in chosen.columns:
-            first = next((example for example in examples if example.column == name), None)
+            asked_for = chosen.questions_of(name)
+            first = next((example for example in examples if example.column in asked_for), None)
             if first is not None:
                 shown.append(_show(first, chosen, encoder, tokenizer))
     return CheckResult(lines, shown)
@@ -129,7 +131,7 @@ def _long_keywords(examples: Sequence[Example], recipe: Recipe, encoder: PromptE
 
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:
     prompt = tokenizer.decode(encoder.encode(example.prompt).ids)
-    column = recipe.columns[example.column]
+    column = recipe.questions[example.column]
     if not example.answer:
         learnt = ""
     elif isinstance(column, LabelColumn) and scores_label_set(column, encoder):

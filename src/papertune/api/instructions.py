@@ -43,10 +43,11 @@ def write_instructions(
     findings.raise_problems(read)
     for warning in findings.warnings:
         warnings.warn(warning, PapertuneWarning, stacklevel=2)
+    questions = chosen.questions
     entries: list[dict[str, Any]] = []
     for example in training_examples(read, chosen):
         entry: dict[str, Any] = {
-            "instruction": chosen.columns[example.column].question,
+            "instruction": questions[example.column].question,
             "input": example.prompt.document,
             "output": example.answer,
         }

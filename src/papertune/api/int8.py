@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from papertune.api.run import Run
-from papertune.config import LabelColumn
-from papertune.evaluation.answers import answers_of_values, score_answers
+from papertune.config import LabelColumn, LabelsColumn
+from papertune.evaluation.answers import answers_of_values, main_score, score_answers
 from papertune.evaluation.dev_score import RowMeans, without_abstaining
 from papertune.evaluation.label_scores import LabelScores
 from papertune.inference.predict import predict_rows
@@ -33,13 +33,13 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
         said = [answers_of_values(predict_rows(each, reader, plan).values, recipe) for each in (full, low)]
         scores = [score_answers(answers, reader, recipe, range(len(table))) for answers in said]
         for name, column in recipe.columns.items():
-            if isinstance(column, LabelColumn):
+            if isinstance(column, LabelColumn | LabelsColumn):
                 pairs = list(zip(said[0][name].cells, said[1][name].cells, strict=True))
                 labels += sum(1 for cell, _ in pairs if cell)
                 changed += sum(1 for cell, other in pairs if cell != other)
         for each, mean in zip(scores, means, strict=True):
             for name, score in each.items():
-                mean.add({name: score.accuracy if isinstance(score, LabelScores) else score.f1_at_5}, score.rows)
+                mean.add({name: score.accuracy if isinstance(score, LabelScores) else main_score(score)}, score.rows)
     in_full, in_low = (mean.values() for mean in means)
     both = {name: (in_full[name], in_low[name]) for name in in_full}
     return Int8Check(sum(map(len, tables)), labels, changed, both)

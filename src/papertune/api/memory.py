@@ -35,7 +35,7 @@ class MemoryRow:
 
 def batch_shape(recipe: Recipe) -> BatchShape:
     """Give the largest batch that a recipe may have: every prompt and every answer as long as it allows."""
-    columns = list(recipe.columns.values())
+    columns = list(recipe.questions.values())
     answers = [
         # A token is at least a byte; one more for a blank before the label, one for the end.
         max(len(label.encode()) for label in column.labels) + 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from papertune.api.run import Run
-from papertune.config import LabelColumn, Recipe
+from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.errors import TableError
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.report import SampleCell, SampleRow
@@ -28,8 +28,12 @@ def check_truth(given: Table, recipe: Recipe) -> None:
     findings.raise_problems(given)
     reader = RowReader(given, recipe)
     for name, column in recipe.columns.items():
-        cells = (reader.given(row, name) for row in range(len(given)))
-        if any(cell is not None and answer_text(cell, column) for cell in cells):
+        if isinstance(column, LabelsColumn):
+            known = any(reader.labels(row, name) for row in range(len(given)))
+        else:
+            cells = (reader.given(row, name) for row in range(len(given)))
+            known = any(cell is not None and answer_text(cell, column) is not None for cell in cells)
+        if known:
             return
     raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
 
@@ -73,7 +77,7 @@ def sample_rows(answers: Mapping[str, Answers], given: Table, reader: RowReader,
             if isinstance(column, LabelColumn) and said.probabilities is not None and said.probabilities[row]:
                 probability = max(said.probabilities[row])
             shown = "" if cell is None else answer_text(cell, column) or ""
-            if not isinstance(column, LabelColumn):
+            if not isinstance(column, LabelColumn | LabelsColumn):
                 shown = column.output_separator.join(split_keywords(cell or ""))
             cells.append(SampleCell(name, said.cells[row], shown, probability))
         key = recipe.table.id

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import torch
 from papertune.api.int8 import compare_int8
 from papertune.api.run import Run, load_run
 from papertune.api.training_job import TrainingJob, prepare_job
-from papertune.config import FullMethod, LabelColumn, LoraMethod, PtuningV2Method, Recipe
+from papertune.config import FullMethod, LabelColumn, LabelsColumn, LoraMethod, PtuningV2Method, Recipe
 from papertune.disk import telling_of_full_disk
 from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError, OutputError, PapertuneWarning, TrainingStopped
@@ -172,7 +173,7 @@ def _load(job: TrainingJob, processes: Processes) -> _Learner:
     )
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     examples = [example for table in job.tables for example in training_examples(table, chosen)]
-    encoded = encode_examples(examples, chosen.columns, encoder)
+    encoded = encode_examples(examples, chosen.questions, encoder)
     if encoded.shortened:
         warnings.warn(
             f"{encoded.shortened:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
@@ -278,14 +279,14 @@ def _say_nothing(_: str) -> None:
 
 
 def _count_labels(examples: Sequence[Example], recipe: Recipe) -> dict[str, dict[str, int]]:
-    counts = {
-        name: dict.fromkeys(column.labels, 0)
-        for name, column in recipe.columns.items()
-        if isinstance(column, LabelColumn)
-    }
-    for example in examples:
-        if example.column in counts:
-            counts[example.column][example.answer] += 1
+    said = Counter((example.column, example.answer) for example in examples)
+    counts: dict[str, dict[str, int]] = {}
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelColumn):
+            counts[name] = {label: said[name, label] for label in column.labels}
+        elif isinstance(column, LabelsColumn):
+            asked = zip(recipe.questions_of(name), column.labels, strict=True)
+            counts[name] = {label: said[question, column.answers[0]] for question, label in asked}
     return counts
 
 

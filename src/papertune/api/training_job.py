@@ -106,10 +106,10 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
     learnt = {example.column for table in train_tables for example in training_examples(table, recipe)}
-    if unlearnt := [name for name in recipe.columns if name not in learnt]:
+    if unlearnt := [name for name in recipe.columns if learnt.isdisjoint(recipe.questions_of(name))]:
         raise TableError(
             f'no table has anything to learn for the column "{unlearnt[0]}". Leave it out with --only '
-            f"{' --only '.join(name for name in recipe.columns if name in learnt) or 'COLUMN'}, or add a table."
+            f"{' --only '.join(n for n in recipe.columns if n not in unlearnt) or 'COLUMN'}, or add a table."
         )
     if dev_fraction and not dev_tables:
         names = [name for name, column in recipe.columns.items() if isinstance(column, LabelColumn)]

@@ -2,12 +2,14 @@
 
 from papertune.config.load import builtin_recipes, dump_recipe, load_recipe
 from papertune.config.recipe import (
+    AskedColumn,
     Column,
     EncodingSpec,
     FreezeMethod,
     FullMethod,
     KeywordsColumn,
     LabelColumn,
+    LabelsColumn,
     Layout,
     LoraMethod,
     Method,
@@ -20,12 +22,14 @@ from papertune.config.recipe import (
 from papertune.config.templates import render_template, template_columns
 
 __all__ = [
+    "AskedColumn",
     "Column",
     "EncodingSpec",
     "FreezeMethod",
     "FullMethod",
     "KeywordsColumn",
     "LabelColumn",
+    "LabelsColumn",
     "Layout",
     "LoraMethod",
     "Method",

@@ -105,6 +105,8 @@ _SHAPES = {
     "model_attributes_type": "keys with values",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
+    "float_type": "a number",
+    "float_parsing": "a number",
 }
 
 
@@ -116,12 +118,14 @@ def _explain_all(errors: Sequence[Any], values: Mapping[str, Any]) -> list[str]:
     for path, problem in found:
         kind = problem["type"]
         inner = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
-        if inner and kind in ("literal_error", "too_short"):
+        if inner and (kind in ("literal_error", "too_short") or kind in _SHAPES):
             continue  # the value's own parts are wrong, and are told
         # A value that may be a word or a list has one error for each.
         kinds = {other["type"] for other_path, other in found if other_path == path}
         if "literal_error" in kinds and kind in _SHAPES:
             continue
+        if kind == "literal_error" and kinds - {kind} - _SHAPES.keys():
+            continue  # it has one of the other shapes, and what is wrong with that is told
         other_shapes = [_SHAPES[other] for other in sorted(kinds) if other in _SHAPES]
         lines.setdefault(_explain(path, problem, other_shapes, values))
     return list(lines)
@@ -167,7 +171,7 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
         return f"{key}.kind is {context['tag']!r}; allowed: {context['expected_tags']}."
     if kind == "union_tag_not_found":
         # Only of columns: a method without a kind is lora.
-        return f"{key}.kind is missing; allowed: 'label', 'keywords', 'ranked_keywords'."
+        return f"{key}.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'."
     if kind == "value_error":
         message = str(context["error"])
         return f"{key}: {message}." if key else f"{message}."
@@ -189,6 +193,7 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         here = here.get(name, {})
     by_kind: dict[str, type[parts.Part]] = {
         "label": parts.LabelColumn,
+        "labels": parts.LabelsColumn,
         "keywords": parts.KeywordsColumn,
         "ranked_keywords": parts.RankedKeywordsColumn,
         "lora": parts.LoraMethod,

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
-from papertune.config.templates import parse_template
+from papertune.config.templates import parse_template, render_template
 
 Layout = Literal["document-first", "question-first"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[StrictStr, Field(min_length=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
@@ -26,6 +27,15 @@ def _check_template(template: str) -> str:
     if not any(part.is_column for part in parse_template(template)):
         raise ValueError('names no column; write for example "title: {title}\\nabstract: {abstract}"')
     return template
+
+
+def _check_label_set(labels: tuple[str, ...], key: str = "labels") -> None:
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise ValueError(f"{key} are repeated: {', '.join(repeated)}")
+    untrimmed = [label for label in labels if label != label.strip()]
+    if untrimmed:
+        raise ValueError(f"{key} must not begin or end with a blank: {untrimmed}")
 
 
 class TableSpec(Part):
@@ -62,15 +72,72 @@ class LabelColumn(Part):
 
     @model_validator(mode="after")
     def _check(self) -> "LabelColumn":
-        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
-        if repeated:
-            raise ValueError(f"labels are repeated: {', '.join(repeated)}")
-        untrimmed = [label for label in self.labels if label != label.strip()]
-        if untrimmed:
-            raise ValueError(f"labels must not begin or end with a blank: {untrimmed}")
+        _check_label_set(self.labels)
         if isinstance(self.weights, dict) and set(self.weights) != set(self.labels):
             raise ValueError(f"weights must name each of the labels once: {', '.join(self.labels)}")
         return self
+
+
+class LabelsColumn(Part):
+    """A column that holds none, one or several of a set of labels.
+
+    Each label is a question of its own that is answered with yes or no ("binary relevance", Tsoumakas and Katakis 2007,
+    doi:10.4018/jdwm.2007070101). So the probabilities of a row do not add up to 1.
+
+    Attributes:
+        question: What the model is asked about the document and one label, which stands in it as {label}.
+        labels: The set, as text.
+        answers: What the model says, yes first.
+        separator: What stands between labels in the cell that is written. Cells are also read at semicolons and line
+            breaks and, where a cell has none of these, at commas.
+        thresholds: The probability from which on a row has a label, for all labels or for each; "f1": for each label
+            the one with the highest F1 on the dev rows, chosen when the training ends.
+        loss: As in `LabelColumn`, of the two answers.
+        weights: For each label how much its yes counts in the loss where its no counts 1; "balanced": its yes and its
+            no count the same in total.
+    """
+
+    kind: Literal["labels"]
+    question: Text
+    labels: Annotated[tuple[Text, ...], Field(min_length=1)]
+    answers: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)] = ("yes", "no")
+    separator: Text = "; "
+    thresholds: Literal["f1"] | Probability | dict[str, Probability] = 0.5
+    loss: Literal["labels", "answer"] = "labels"
+    weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "LabelsColumn":
+        try:
+            names = {part.text for part in parse_template(self.question) if part.is_column}
+        except ValueError as error:
+            raise ValueError(f"question {error}") from None
+        if names != {"label"}:
+            raise ValueError("question must ask about one label: write {label} in it, and no other name in braces")
+        _check_label_set(self.labels)
+        _check_label_set(self.answers, "answers")
+        # Where a label's own signs would part it, a cell could not be read again.
+        signs = [";", "；", "\n", self.separator.strip() or " "]
+        if parted := [label for label in self.labels if any(sign in label for sign in signs)]:
+            raise ValueError(
+                f"labels are parted at {self.separator!r}, semicolons and line breaks, so {parted[0]!r} could not be "
+                "read; choose another separator or another word"
+            )
+        for key, given in (("thresholds", self.thresholds), ("weights", self.weights)):
+            if isinstance(given, dict) and set(given) != set(self.labels):
+                raise ValueError(f"{key} must name each of the labels once: {', '.join(self.labels)}")
+        return self
+
+    def about(self, label: str) -> LabelColumn:
+        """Give the question about one label as a column that is answered with yes or no."""
+        yes, no = self.answers
+        return LabelColumn(
+            kind="label",
+            question=render_template(self.question, {"label": label}),
+            labels=(yes, no),
+            loss=self.loss,
+            weights={yes: self.weights[label], no: 1.0} if isinstance(self.weights, dict) else self.weights,
+        )
 
 
 class KeywordsColumn(Part):
@@ -129,7 +196,10 @@ class RankedKeywordsColumn(Part):
         return self
 
 
-Column = Annotated[LabelColumn | KeywordsColumn | RankedKeywordsColumn, Field(discriminator="kind")]
+# A column that is filled in by the answer to one question.
+AskedColumn = LabelColumn | KeywordsColumn | RankedKeywordsColumn
+
+Column = Annotated[LabelColumn | LabelsColumn | KeywordsColumn | RankedKeywordsColumn, Field(discriminator="kind")]
 
 
 class LoraMethod(Part):
@@ -294,8 +364,13 @@ class Recipe(Part):
         if learnt:
             name = sorted(learnt)[0]
             raise ValueError(f'table.document: shows the model "{{{name}}}", the column that it is to learn')
+        taken = {name: name for name in self.columns}
+        for name in self.columns:
+            for question in self.questions_of(name):
+                if (other := taken.setdefault(question, name)) != name:
+                    raise ValueError(f'columns.{other}: "{question}" stands for a label of columns.{name}; rename it')
         asking: dict[str, str] = {}
-        for name, column in self.columns.items():
+        for name, column in self.questions.items():
             if (other := asking.setdefault(column.question.strip(), name)) != name:
                 raise ValueError(f"columns.{name}.question: {other} asks the same; the model could not tell them apart")
         return self
@@ -304,6 +379,18 @@ class Recipe(Part):
     def base_bits(self) -> Literal[4, 8] | None:
         """Bits of a base weight, where the method has the base model quantized."""
         return self.method.base_bits if isinstance(self.method, LoraMethod) else None
+
+    def questions_of(self, name: str) -> dict[str, AskedColumn]:
+        """Give what is asked for a column, by name: the column itself or, of a labels column, `COLUMN: LABEL` each."""
+        column = self.columns[name]
+        if isinstance(column, LabelsColumn):
+            return {f"{name}: {label}": column.about(label) for label in column.labels}
+        return {name: column}
+
+    @property
+    def questions(self) -> dict[str, AskedColumn]:
+        """What a row is asked, by name, the columns in order."""
+        return {question: asked for name in self.columns for question, asked in self.questions_of(name).items()}
 
     def only(self, names: tuple[str, ...]) -> "Recipe":
         """Give this recipe with just these of its columns, in the recipe's order."""

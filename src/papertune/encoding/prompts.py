@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from papertune.config import Column, EncodingSpec, LabelColumn, RankedKeywordsColumn
+from papertune.config import AskedColumn, EncodingSpec, LabelColumn, RankedKeywordsColumn
 from papertune.errors import ModelError, RecipeError
 from papertune.tasks import Prompt, join_keywords, split_keywords
 
@@ -99,7 +99,7 @@ class PromptEncoder:
             )
         return EncodedPrompt(ids, low, shortened=True)
 
-    def encode_answers(self, answer: str, column: Column) -> list[list[int]]:
+    def encode_answers(self, answer: str, column: AskedColumn) -> list[list[int]]:
         """Encode what is learnt for a cell: the whole text, or each keyword for itself, every one with the end token.
 
         A list of more than `max_answer_tokens` is cut between keywords, in either form; a single ranked keyword that is

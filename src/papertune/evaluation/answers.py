@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from papertune.config import Column, KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
+from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
 from papertune.evaluation.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
 from papertune.evaluation.label_scores import LabelScores, score_labels
+from papertune.evaluation.multilabel_answers import TrueLabels
+from papertune.evaluation.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
 from papertune.evaluation.paired import PairedDifference, accuracy_difference, mean_difference
-from papertune.inference.outputs import keyword_cells, label_cells, probability_columns
+from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells, probability_columns
 from papertune.inference.values import ColumnValues
 from papertune.tables import Table
-from papertune.tasks import RowReader, read_label, split_keywords
+from papertune.tasks import RowReader, answer_text, read_label, read_labels, split_keywords
+
+Scores = LabelScores | MultilabelScores | KeywordScores
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Answers:
 
     Attributes:
         cells: The cells.
-        probabilities: For a label column the probability of each label, in the recipe's order, if known.
+        probabilities: For a label or labels column the probability of each label, in the recipe's order, if known; of a
+            row that was not asked none.
     """
 
     cells: Sequence[str]
@@ -33,8 +38,9 @@ def answers_of_values(values: Mapping[str, ColumnValues], recipe: Recipe) -> dic
     """Give what a predictor said, by column."""
     answers: dict[str, Answers] = {}
     for name, column in recipe.columns.items():
-        if isinstance(column, LabelColumn):
-            cells = label_cells(values[name], column)
+        if isinstance(column, LabelColumn | LabelsColumn):
+            said = values[name]
+            cells = label_cells(said, column) if isinstance(column, LabelColumn) else label_set_cells(said, column)
             asked = cells.is_not_null().to_list()
             probabilities = [row.tolist() if known else [] for row, known in zip(values[name], asked, strict=True)]
             answers[name] = Answers(cells.fill_null("").to_list(), probabilities)
@@ -55,11 +61,11 @@ def answers_of_table(predicted: Table, recipe: Recipe) -> dict[str, Answers]:
             continue
         cells = predicted.column(name)
         probabilities = None
-        if isinstance(column, LabelColumn):
+        if isinstance(column, LabelColumn | LabelsColumn):
             _check_labels(predicted, name, column)
             names = probability_columns(name, column)
             if all(title in predicted.columns for title in names):
-                probabilities = _read_probabilities(predicted, names)
+                probabilities = _read_probabilities(predicted, names, gaps=isinstance(column, LabelsColumn))
         answers[name] = Answers(cells, probabilities)
     if not answers:
         raise TableError(
@@ -71,7 +77,7 @@ def answers_of_table(predicted: Table, recipe: Recipe) -> dict[str, Answers]:
 
 def score_answers(
     answers: Mapping[str, Answers], truth: RowReader, recipe: Recipe, rows: Sequence[int]
-) -> dict[str, LabelScores | KeywordScores]:
+) -> dict[str, Scores]:
     """Score the answers of the columns that the truth has.
 
     Args:
@@ -80,9 +86,15 @@ def score_answers(
         recipe: The columns.
         rows: Rows of the truth's table that the answers are about, in the answers' order.
     """
-    scores: dict[str, LabelScores | KeywordScores] = {}
+    scores: dict[str, Scores] = {}
     for name, said in answers.items():
         column = recipe.columns[name]
+        if isinstance(column, LabelsColumn):
+            true = TrueLabels.read(truth, name, column, rows)
+            if true.entries:
+                likely = None if said.probabilities is None else true.likely(said.probabilities)
+                scores[name] = score_multilabel(true.has, true.predicted(said.cells, column), column.labels, likely)
+            continue
         known = _known(truth, name, column, rows)
         if not known:
             continue
@@ -103,7 +115,9 @@ def score_answers(
 def answers_difference(
     first: Answers, second: Answers, truth: RowReader, name: str, column: Column, rows: Sequence[int]
 ) -> PairedDifference:
-    """Compare what two contestants said of a column, row by row: accuracy of labels, F1@5 of keywords.
+    """Compare what two contestants said of a column, row by row.
+
+    By accuracy of a label column, micro F1 of a labels column, F1@5 of keywords.
 
     Args:
         first: A cell for each of `rows`.
@@ -113,6 +127,10 @@ def answers_difference(
         column: The column.
         rows: Rows of the truth's table that the answers are about; at least one has a true cell.
     """
+    if isinstance(column, LabelsColumn):
+        true = TrueLabels.read(truth, name, column, rows)
+        both = [true.predicted(said.cells, column) for said in (first, second)]
+        return micro_f1_difference(true.has, both[0], both[1])
     known = _known(truth, name, column, rows)
     cells = [[said.cells[index] for index, _, _ in known] for said in (first, second)]
     if isinstance(column, LabelColumn):
@@ -124,8 +142,10 @@ def answers_difference(
     return mean_difference(f1[0], f1[1])
 
 
-def main_score(scores: LabelScores | KeywordScores) -> float:
-    """Give the one number that stands for a column: macro-F1 of labels, F1@5 of keywords."""
+def main_score(scores: Scores) -> float:
+    """Give the one number that stands for a column: macro F1 of a label, micro F1 of labels, F1@5 of keywords."""
+    if isinstance(scores, MultilabelScores):
+        return scores.micro_f1
     return scores.macro_f1 if isinstance(scores, LabelScores) else scores.f1_at_5
 
 
@@ -141,27 +161,27 @@ def _keywords(cell: str, column: KeywordsColumn | RankedKeywordsColumn) -> list[
 
 
 def _has_truth(cell: str, column: Column) -> bool:
-    return (
-        read_label(cell, column.labels) is not None if isinstance(column, LabelColumn) else bool(split_keywords(cell))
-    )
+    return answer_text(cell, column) is not None
 
 
-def _check_labels(predicted: Table, name: str, column: LabelColumn) -> None:
+def _check_labels(predicted: Table, name: str, column: LabelColumn | LabelsColumn) -> None:
     for row, cell in enumerate(predicted.frame[name]):
-        if cell and cell not in column.labels:
+        is_known = read_labels(cell, column) is not None if isinstance(column, LabelsColumn) else cell in column.labels
+        if cell and not is_known:
             raise TableError(
                 f'{predicted.where(row, name)}: "{cell}" is none of the labels {", ".join(column.labels)}.'
             )
 
 
-def _read_probabilities(predicted: Table, names: Sequence[str]) -> list[list[float]]:
+def _read_probabilities(predicted: Table, names: Sequence[str], *, gaps: bool) -> list[list[float]]:
+    """Read the probabilities of each row; gaps, which become NaN, are where a row asks for some of the labels only."""
     rows: list[list[float]] = []
     for row, cells in enumerate(predicted.frame.select(names).rows()):
         probabilities: list[float] = []
         if any(cells):  # a row of an instruction file that asks for another column has none
             for name, cell in zip(names, cells, strict=True):
                 try:
-                    probabilities.append(float(cell))
+                    probabilities.append(float("nan" if gaps and not cell else cell))
                 except ValueError:
                     raise TableError(f'{predicted.where(row, name)}: "{cell}" is no probability.') from None
         rows.append(probabilities)

@@ -8,6 +8,7 @@ import torch
 from papertune.config import LabelColumn, Recipe
 from papertune.evaluation.answers import answers_of_values, main_score, score_answers
 from papertune.evaluation.label_scores import LabelScores
+from papertune.evaluation.multilabel_scores import MultilabelScores
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.tables import Table
@@ -31,9 +32,10 @@ class DevScore:
         self._dtype = dtype
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """Give accuracy, macro-F1 and log-loss of labels, F1@5 of keywords, and as "score" the mean over the columns.
+        """Give the measures of each column, and as "score" the mean over the columns.
 
-        The mean is of macro-F1 and F1@5.
+        Accuracy, macro F1 and log-loss of a label column, micro and macro F1 of a labels column, F1@5 of keywords. The
+        mean is of macro F1 of label columns, micro F1 of labels columns and F1@5.
         """
         predictor = Predictor(model, self._tokenizer, self._recipe)
         device = next(model.parameters()).device.type
@@ -49,6 +51,8 @@ class DevScore:
                 if isinstance(scores, LabelScores):
                     measures |= {f"{name}_accuracy": scores.accuracy, f"{name}_macro_f1": scores.macro_f1}
                     measures[f"{name}_log_loss"] = scores.log_loss or 0.0
+                elif isinstance(scores, MultilabelScores):
+                    measures |= {f"{name}_micro_f1": scores.micro_f1, f"{name}_macro_f1": scores.macro_f1}
                 else:
                     measures[f"{name}_f1_at_5"] = scores.f1_at_5
                 means.add(measures, scores.rows)

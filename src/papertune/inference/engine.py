@@ -163,7 +163,14 @@ class Engine:
         state.last_logits = output.logits
 
     @torch.inference_mode()
-    def tree_logits(self, state: PromptState, tokens: Sequence[int], sees: Tensor, depths: Sequence[int]) -> Tensor:
+    def tree_logits(
+        self,
+        state: PromptState,
+        tokens: Sequence[int],
+        sees: Tensor,
+        depths: Sequence[int],
+        nodes: Sequence[int] | None = None,
+    ) -> Tensor:
         """Run a tree of tokens behind each prompt, the same one behind all.
 
         Args:
@@ -171,15 +178,19 @@ class Engine:
             tokens: Token id of each node.
             sees: Which nodes each node sees, bool, shape (nodes, nodes).
             depths: Distance of each node from the prompt's last token, at least 1.
+            nodes: Where logits are wanted; None: at all nodes.
 
         Returns:
-            Logits at the nodes, shape (batch, nodes, vocab).
+            Logits at these nodes, shape (batch, nodes, vocab).
         """
         batch = len(state.lengths)
         ids = torch.tensor(tokens, device=self.device).expand(batch, -1)
-        logits = self.grow_tree(state, ids, sees.to(self.device).expand(batch, -1, -1), depths)
+        wanted = torch.arange(len(tokens), device=self.device) if nodes is None else torch.tensor(nodes).to(self.device)
+        rows = torch.arange(batch, device=self.device).repeat_interleave(len(wanted))
+        with answer_positions(self.model, rows, wanted.repeat(batch)):
+            logits = self.grow_tree(state, ids, sees.to(self.device).expand(batch, -1, -1), depths)
         state.cache.crop(-len(tokens))
-        return logits
+        return logits.view(batch, len(wanted), -1)
 
     @torch.inference_mode()
     def grow_tree(self, state: PromptState, ids: Tensor, sees: Tensor, depths: Sequence[int]) -> Tensor:

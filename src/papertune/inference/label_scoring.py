@@ -70,12 +70,7 @@ class LabelTrie:
 
     def ancestors(self) -> Tensor:
         """Give which nodes each node sees: itself and those above it; bool, shape (nodes, nodes)."""
-        sees = torch.zeros(len(self.tokens), len(self.tokens), dtype=torch.bool)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                sees[node] = sees[parent]
-            sees[node, node] = True
-        return sees
+        return ancestors(self.parents)
 
     def label_probabilities(self, root_logits: Tensor, node_logits: Tensor | None) -> Tensor:
         """Turn logits into probabilities over the labels.
@@ -93,3 +88,20 @@ class LabelTrie:
                 logprobs[node] = torch.log_softmax(node_logits[:, node].double(), dim=-1)
         scores = [sum(logprobs[node][:, token] for node, token in path) for path in self.paths]
         return torch.softmax(torch.stack(scores, dim=-1), dim=-1)  # type: ignore[arg-type]
+
+
+def ancestors(parents: Sequence[int]) -> Tensor:
+    """Give which nodes of a tree each node sees: itself and those above it.
+
+    Args:
+        parents: Node above each node, which comes before it; -1: the root, which is no node.
+
+    Returns:
+        bool, shape (nodes, nodes).
+    """
+    sees = torch.zeros(len(parents), len(parents), dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            sees[node] = sees[parent]
+        sees[node, node] = True
+    return sees

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from papertune.config import KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
+from papertune.config import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
 from papertune.inference.values import ColumnValues, each_text, text_series
 from papertune.tables import Table
-from papertune.tasks import join_keywords, split_keywords
+from papertune.tasks import join_keywords, join_labels, split_keywords
 
 # Names the rows of a table that has no id column.
 ROW = "row"
@@ -93,7 +93,7 @@ def build_output(
             series |= {
                 title: pl.repeat("", len(table), eager=True).alias(title) for title in filled if title in columns
             }
-        elif isinstance(column, LabelColumn):
+        elif isinstance(column, LabelColumn | LabelsColumn):
             series |= _label_series(name, column, values[name], columns)
         else:
             series[name] = keyword_cells(values[name], column).fill_null("").alias(name)
@@ -118,6 +118,30 @@ def label_cells(values: ColumnValues, column: LabelColumn) -> pl.Series:
     return pl.Series([*column.labels, "", None], dtype=pl.String).gather(best)
 
 
+def label_set_cells(values: ColumnValues, column: LabelsColumn) -> pl.Series:
+    """Give the labels of each row whose probability reaches their threshold, in the recipe's order.
+
+    Returns:
+        Text; "" where no label's does, null where the row asks for none of them.
+    """
+    probabilities = _probabilities(values)
+    thresholds = label_thresholds(column)
+
+    def cell(row: NDArray[np.float64]) -> str | None:
+        reached = np.flatnonzero(row >= thresholds)  # NaN reaches nothing
+        return None if np.isnan(row).all() else join_labels((column.labels[n] for n in reached), column)
+
+    return text_series("", map(cell, probabilities))
+
+
+def label_thresholds(column: LabelsColumn) -> NDArray[np.float64]:
+    """Give the threshold of each label, in the recipe's order, float64, shape (labels,); 0.5 where none is chosen."""
+    given = column.thresholds
+    if isinstance(given, dict):
+        return np.array([given[label] for label in column.labels])
+    return np.full(len(column.labels), 0.5 if given == "f1" else given)
+
+
 def keyword_cell(value: str, column: KeywordsColumn | RankedKeywordsColumn) -> str:
     """Clean the model's keyword list."""
     return join_keywords(split_keywords(_UNWRITABLE.sub(" ", value)), column.output_separator)
@@ -130,10 +154,13 @@ def keyword_cells(values: ColumnValues, column: KeywordsColumn | RankedKeywordsC
 
 
 def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str, int]:
-    """Count the cells that stayed empty though they were asked for, by column; columns without any are left out."""
+    """Count the cells that stayed empty though they were asked for, by column; columns without any are left out.
+
+    A row without any of the labels of a labels column has been answered.
+    """
     counts: dict[str, int] = {}
     for name, column in recipe.columns.items():
-        if name in values:
+        if name in values and not isinstance(column, LabelsColumn):
             said = values[name]
             cells = label_cells(said, column) if isinstance(column, LabelColumn) else keyword_cells(said, column)
             counts[name] = int((cells == "").sum())
@@ -142,18 +169,21 @@ def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str,
 
 def _filled(name: str, recipe: Recipe, *, probabilities: bool) -> list[str]:
     column = recipe.columns[name]
-    if not probabilities or not isinstance(column, LabelColumn):
+    if not probabilities or not isinstance(column, LabelColumn | LabelsColumn):
         return [name]
     return [name, *probability_columns(name, column)]
 
 
-def probability_columns(name: str, column: LabelColumn) -> list[str]:
+def probability_columns(name: str, column: LabelColumn | LabelsColumn) -> list[str]:
     """Give the names of the columns with the probability of each label, in the recipe's order."""
     return [f"{name}_probability_{label}" for label in column.labels]
 
 
-def _label_series(name: str, column: LabelColumn, values: ColumnValues, columns: Sequence[str]) -> dict[str, pl.Series]:
-    series = {name: label_cells(values, column).fill_null("").alias(name)}
+def _label_series(
+    name: str, column: LabelColumn | LabelsColumn, values: ColumnValues, columns: Sequence[str]
+) -> dict[str, pl.Series]:
+    cells = label_cells(values, column) if isinstance(column, LabelColumn) else label_set_cells(values, column)
+    series = {name: cells.fill_null("").alias(name)}
     for title, likely in zip(probability_columns(name, column), _probabilities(values).T, strict=True):
         if title in columns:
             # Rounded to what a person reads; the journal keeps all digits.

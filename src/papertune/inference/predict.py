@@ -26,9 +26,9 @@ class Predicted:
     """What the model said of a table.
 
     Attributes:
-        values: For each column of the recipe what was said of each row, in table order. Of a label column the
-            probabilities in the recipe's order, float64, shape (rows, labels), NaN in the rows that do not ask for it;
-            of a keywords column a polars series of text, null in those rows.
+        values: For each column of the recipe what was said of each row, in table order. Of a label or labels column
+            the probabilities in the recipe's order, float64, shape (rows, labels), NaN where a row does not ask for
+            them; of a keywords column a polars series of text, null in those rows.
         rows: Rows of the table.
         rows_begun: Rows that went into the model, those of a journal included; more than the rows of the table where
             a kill cost a batch.

@@ -1,7 +1,9 @@
 """Rows of a table through a model: what it says about each batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import torch
 
 from papertune.config import (
     KeywordsColumn,
@@ -19,6 +21,7 @@ from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.label_scoring import LabelTrie
 from papertune.inference.plan import Plan, batch_tokens, make_plan
+from papertune.inference.question_tree import QuestionTree, cut_to_size
 from papertune.models import precision_name
 from papertune.tasks import RowReader, distinct_keywords, keywords_as_text, make_prompt, split_keywords
 
@@ -27,7 +30,7 @@ _PROBES = ("a", "Z", "9", "(", "中", " ")
 # Fewer tokens than these are not worth a cache of their own.
 _LEAST_BEGINNING = 8
 
-# What the model says of one row and column: label probabilities in the recipe's order, or a keyword list as text.
+# What the model says of one row and question: label probabilities in the recipe's order, or a keyword list as text.
 Value = list[float] | str
 
 
@@ -43,6 +46,7 @@ class Predictor:
 
     def __init__(self, model: Any, tokenizer: Any, recipe: Recipe, max_batch_tokens: int | None = None) -> None:
         self.recipe = recipe
+        self._questions = recipe.questions
         self.encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
         self._engine = Engine(model)
         self._tokenizer = tokenizer
@@ -52,7 +56,7 @@ class Predictor:
         self._tries: dict[str, LabelTrie] = {}
         self._rules: dict[str, NoRepeatedKeyword] = {}
         self._beginnings: dict[tuple[str, ...], tuple[list[int], Engine]] = {}
-        for name, column in recipe.columns.items():
+        for name, column in self._questions.items():
             if isinstance(column, LabelColumn):
                 self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
             elif isinstance(column, KeywordsColumn):
@@ -63,12 +67,12 @@ class Predictor:
         return make_plan(self.encoder, reader, rows, self.max_batch_tokens, tick)
 
     def answer(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[Value | None]]:
-        """Answer all columns for one batch of rows.
+        """Answer all questions for one batch of rows.
 
         Returns:
-            For each column of the recipe a value for each row; None where the row does not ask for the column.
+            For each of the recipe's questions a value for each row; None where the row does not ask it.
         """
-        values: dict[str, list[Value | None]] = {name: [None] * len(rows) for name in self.recipe.columns}
+        values: dict[str, list[Value | None]] = {name: [None] * len(rows) for name in self._questions}
         asked = [tuple(reader.asked(row)) for row in rows]
         for names in sorted(set(asked) - {()}):
             members = [index for index, each in enumerate(asked) if each == names]
@@ -97,12 +101,52 @@ class Predictor:
         # Where the document stands first, its keys and values serve all questions.
         cuts = [length - begun for length in shared]
         state = engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), cuts, strict=True)])
-        answers: dict[str, Sequence[Value]] = {}
-        for name, rows in prompts.items():
-            branch = state.fork()
-            engine.extend(branch, [row[n:] for row, n in zip(rows, cuts, strict=True)])
-            answers[name] = self._answer(name, engine, branch)
+        behind_it = {name: [row[n:] for row, n in zip(rows, cuts, strict=True)] for name, rows in prompts.items()}
+        answers = self._answer_labels({n: rows for n, rows in behind_it.items() if n in self._tries}, engine, state)
+        for name, rows in behind_it.items():
+            if name not in answers:
+                branch = state.fork()
+                engine.extend(branch, rows)
+                answers[name] = self._answer(name, engine, branch)
         return answers
+
+    def _answer_labels(
+        self, questions: Mapping[str, Sequence[Sequence[int]]], engine: Engine, state: PromptState
+    ) -> dict[str, Sequence[Value]]:
+        """Answer label questions together, in few passes.
+
+        Rows behind whose documents the same tokens stand go through together; where a document has been shortened for
+        one question more than for another, they are not the same.
+
+        Args:
+            questions: For each question the token ids behind the state, of each row.
+            engine: Has run the state.
+            state: The documents; it is as before afterwards.
+
+        Returns:
+            The answers; none where a pass for each question is less work.
+        """
+        groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for row, suffixes in enumerate(zip(*questions.values(), strict=True)):
+            groups.setdefault(tuple(map(tuple, suffixes)), []).append(row)
+        if len(groups) > len(questions):
+            return {}
+        values: dict[str, list[Value]] = {name: [[]] * len(state.lengths) for name in questions}
+        names = list(questions)
+        tries = [self._tries[name] for name in names]
+        for suffixes, rows in groups.items():
+            documents = state
+            if len(groups) > 1:
+                documents = state.fork()
+                documents.select(torch.tensor(rows, device=engine.device))
+            for part in cut_to_size(suffixes, tries, self.max_batch_tokens // len(rows)):
+                tree = QuestionTree.build([(suffixes[index], tries[index]) for index in part])
+                logits = engine.tree_logits(documents, tree.tokens, tree.ancestors(), tree.depths, tree.wanted)
+                found = tree.label_probabilities([tries[index] for index in part], logits)
+                for index, probabilities in zip(part, found, strict=True):
+                    for row, answer in zip(rows, probabilities.tolist(), strict=True):
+                        values[names[index]][row] = answer
+        return dict(values)
 
     def _engine_for(self, prompts: dict[str, list[list[int]]]) -> tuple[Engine, int]:
         """Give the engine that has run what these prompts begin with, and how many tokens that is."""
@@ -126,7 +170,7 @@ class Predictor:
                 make_prompt(
                     self.recipe.layout,
                     render_template(template, dict.fromkeys(template_columns(template), text)),
-                    self.recipe.columns[name].question,
+                    self._questions[name].question,
                 )
             ).ids
             for name in names
@@ -139,7 +183,7 @@ class Predictor:
         return ([], self._engine) if engine is None else (beginning, engine)
 
     def _answer(self, name: str, engine: Engine, state: PromptState) -> Sequence[Value]:
-        column = self.recipe.columns[name]
+        column = self._questions[name]
         if not isinstance(column, LabelColumn) and bool(state.last_logits.isnan().any()):
             raise no_numbers(name)  # words would be found all the same
         if isinstance(column, KeywordsColumn):

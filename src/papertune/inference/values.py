@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from papertune.config import LabelColumn, Recipe
+from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.inference.predictor import Value
 
-# What the model says of one batch: for each column a value for each row, None where the row does not ask for it.
+# What the model says of one batch: for each of the recipe's questions a value for each row, None where it is not asked.
 BatchValues = dict[str, list[Value | None]]
 
-# What it says of a table, for one column of the recipe, in table order. Labels: their probabilities in the recipe's
-# order, float64, shape (rows, labels), NaN in the rows that do not ask for them. Keywords: text, null likewise.
+# What it says of a table, for one column of the recipe, in table order. A label, or labels: their probabilities in the
+# recipe's order, float64, shape (rows, labels), NaN in the rows that do not ask for them; those of a labels column are
+# each of a yes, so their sum is anything. Keywords: text, null likewise.
 ColumnValues = NDArray[np.float64] | pl.Series
 
 # So many texts at a time are Python objects, which take some 80 bytes each beside what they say.
@@ -35,10 +36,14 @@ class TableValues:
 
     def __init__(self, recipe: Recipe, rows: int) -> None:
         self._labels: dict[str, NDArray[np.float64]] = {}
+        # Where the yes of a label stands: the column, and which of its labels.
+        self._yes: dict[str, tuple[str, int]] = {}
         self._texts: dict[str, _Texts] = {}
         for name, column in recipe.columns.items():
-            if isinstance(column, LabelColumn):
+            if isinstance(column, LabelColumn | LabelsColumn):
                 self._labels[name] = np.full((rows, len(column.labels)), np.nan)
+                if isinstance(column, LabelsColumn):
+                    self._yes |= {question: (name, n) for n, question in enumerate(recipe.questions_of(name))}
             else:
                 self._texts[name] = _Texts()
         # Where the texts of a row have been put; where none have, it is -1, and they stay null.
@@ -50,10 +55,13 @@ class TableValues:
 
         Args:
             rows: Its rows.
-            values: For each column a value for each of these rows.
+            values: For each question a value for each of these rows.
         """
         for name, cells in values.items():
-            if name in self._labels:
+            if name in self._yes:
+                column, number = self._yes[name]
+                self._labels[column][rows, number] = [np.nan if cell is None else float(cell[0]) for cell in cells]
+            elif name in self._labels:
                 missing = [np.nan] * self._labels[name].shape[1]
                 self._labels[name][rows] = [missing if cell is None else cell for cell in cells]
             else:

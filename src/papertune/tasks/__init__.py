@@ -10,6 +10,7 @@ from papertune.tasks.keywords import (
     keywords_as_text,
     split_keywords,
 )
+from papertune.tasks.label_sets import join_labels, read_labels, split_labels
 from papertune.tasks.labels import balanced_weights, nearest_label, read_label
 
 __all__ = [
@@ -24,10 +25,13 @@ __all__ = [
     "clean_keywords",
     "distinct_keywords",
     "join_keywords",
+    "join_labels",
     "keywords_as_text",
     "make_prompt",
     "nearest_label",
     "read_label",
+    "read_labels",
     "split_keywords",
+    "split_labels",
     "training_examples",
 ]

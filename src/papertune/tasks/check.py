@@ -2,15 +2,16 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from papertune.config import LabelColumn, Recipe, template_columns
+from papertune.config import LabelColumn, LabelsColumn, Recipe, template_columns
 from papertune.errors import TableError
 from papertune.tables import Table
 from papertune.tasks.examples import RowReader
 from papertune.tasks.keywords import split_keywords
+from papertune.tasks.label_sets import split_labels
 from papertune.tasks.labels import nearest_label, read_label
 
 Purpose = Literal["train", "predict"]
@@ -26,7 +27,7 @@ class Findings:
     Attributes:
         problems: What stops the work, a sentence each.
         warnings: What should be known, a sentence each with the count and the first row.
-        label_counts: For each label column of the table, how many rows have each label.
+        label_counts: For each label or labels column of the table, how many rows have each label; "" stands for none.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -61,6 +62,8 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn):
                 _check_labels(table, recipe, name, column, findings)
+            elif isinstance(column, LabelsColumn):
+                _check_label_sets(table, recipe, name, column, findings)
             else:
                 _check_keywords(table, recipe, name, findings)
     return findings
@@ -98,7 +101,7 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
     if purpose == "train" and "output" not in table.columns:
         findings.problems.append(f"{table.source}: its entries have no output, so there is nothing to learn.")
     reader = RowReader(table, recipe)
-    questions = " | ".join(column.question for column in recipe.columns.values())
+    questions = " | ".join(column.question for column in recipe.questions.values())
     for row in range(len(table)):
         if not reader.asked(row):
             asked = table.frame["instruction"][row]
@@ -158,14 +161,62 @@ def _check_labels(table: Table, recipe: Recipe, name: str, column: LabelColumn, 
             continue
         label = read_label(cell, column.labels)
         if label is None:
-            findings.problems.append(f"{table.where(row, shown)}: {_wrong_label(cell, column, name)}")
+            findings.problems.append(f"{table.where(row, shown)}: {_wrong_label(cell, column.labels, name)}")
             continue
         counts[label] += 1
         if cell != label:
             repaired.append(row)
     _count(findings, table, shown, "{} read as a label after tidying (blanks, or 1.0 for 1)", iter(repaired))
+    _count_labels(findings, table, name, column.labels, counts)
+
+
+def _check_label_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn, findings: Findings) -> None:
+    if table.is_instructions:
+        _check_label_answers(table, recipe, name, column, findings)
+        return
+    if name not in table.columns:
+        return
+    cells = table.frame[name]
+    counts: Counter[str] = Counter()
+    repaired: list[int] = []
+    for row, cell in enumerate(cells):
+        parts = split_labels(cell, column)
+        wrong = [part for part in dict.fromkeys(parts) if part not in column.labels]
+        findings.problems += [f"{table.where(row, name)}: {_wrong_label(part, column.labels, name)}" for part in wrong]
+        counts.update({*parts} - {*wrong} or ([] if wrong else [""]))
+        if len(parts) != len({*parts}):
+            repaired.append(row)
+    _count(findings, table, name, "{} naming a label twice; it counts once", iter(repaired))
+    if len(table) and counts[""] == len(table):
+        findings.problems.append(
+            f'{table.source}, column "{name}": every cell is empty, which says that no row has any of the labels. '
+            "Fill the column in, or take it out of the table."
+        )
+    _count_labels(findings, table, name, column.labels, counts)
+
+
+def _check_label_answers(table: Table, recipe: Recipe, name: str, column: LabelsColumn, findings: Findings) -> None:
+    """Check the entries of an instruction file that ask about a label each."""
+    reader = RowReader(table, recipe)
+    asked = dict(zip(recipe.questions_of(name), column.labels, strict=True))
+    counts: Counter[str] = Counter()
+    for row in range(len(table)):
+        for question in reader.asked(row):
+            cell = reader.given(row, question) if question in asked else None
+            answer = None if cell is None else read_label(cell, column.answers)
+            if answer == column.answers[0]:
+                counts[asked[question]] += 1
+            elif cell is not None and answer is None:
+                findings.problems.append(
+                    f'{table.where(row, "output")}: "{_short(cell)}" is neither "{column.answers[0]}" nor '
+                    f'"{column.answers[1]}". Correct the cell, or set columns.{name}.answers.'
+                )
+    _count_labels(findings, table, name, column.labels, counts)
+
+
+def _count_labels(findings: Findings, table: Table, name: str, labels: Sequence[str], counts: Counter[str]) -> None:
     findings.label_counts[name] = counts
-    unseen = [label for label in column.labels if not counts[label]]
+    unseen = [label for label in labels if not counts[label]]
     if unseen and sum(counts.values()):
         findings.warnings.append(
             f'{table.source}, column "{name}": no row has the label {", ".join(repr(label) for label in unseen)}; '
@@ -173,15 +224,15 @@ def _check_labels(table: Table, recipe: Recipe, name: str, column: LabelColumn, 
         )
 
 
-def _wrong_label(cell: str, column: LabelColumn, name: str) -> str:
+def _wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     if not cell.strip():
         return "the cell is empty. Fill it in, or take the row out."
-    near = nearest_label(cell, column.labels)
+    near = nearest_label(cell, labels)
     hint = f' Did you mean "{near}"?' if near else ""
-    shown = ", ".join(column.labels[:5]) + (", ..." if len(column.labels) > 5 else "")
+    shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+    known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
     return (
-        f'"{_short(cell)}" is not one of the {len(column.labels)} labels ({shown}).{hint} '
-        f"Correct the cell, or add the label to columns.{name}.labels."
+        f'"{_short(cell)}" is not {known} ({shown}).{hint} Correct the cell, or add the label to columns.{name}.labels.'
     )
 
 

@@ -8,6 +8,7 @@ from papertune.config import (
     Column,
     KeywordsColumn,
     LabelColumn,
+    LabelsColumn,
     Layout,
     Recipe,
     render_template,
@@ -15,6 +16,7 @@ from papertune.config import (
 )
 from papertune.tables import Table
 from papertune.tasks.keywords import join_keywords, keywords_as_text, split_keywords
+from papertune.tasks.label_sets import join_labels, read_labels
 from papertune.tasks.labels import read_label
 
 Turn = tuple[str, str]
@@ -39,19 +41,21 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the answer that is to be learnt, of one row and one column.
+    """A prompt and the answer that is to be learnt, of one row and one question.
 
     Attributes:
         row: Index of the row in its table, from 0.
-        column: Name of the column that the answer is for.
+        column: Name of the question in `Recipe.questions`: the column that the answer is for, or one of its labels.
         prompt: What the model is shown.
         answer: What it should say, as text.
+        share: How much of an example it is, so that columns count the same: one over the labels of a labels column.
     """
 
     row: int
     column: str
     prompt: Prompt
     answer: str
+    share: float = 1.0
 
 
 def make_prompt(layout: Layout, document: str, question: str, history: tuple[Turn, ...] = ()) -> Prompt:
@@ -65,7 +69,8 @@ class RowReader:
     """Reads documents, and the answers that a table gives, by row.
 
     Two shapes of table are read: one with the columns that the recipe names, and the tutorial's instruction files,
-    where `input` is the document, `instruction` the question and `output` the answer.
+    where `input` is the document, `instruction` the question and `output` the answer. Of a labels column the questions
+    are about one label each.
     """
 
     def __init__(self, table: Table, recipe: Recipe) -> None:
@@ -73,7 +78,14 @@ class RowReader:
         self._instructions = table.is_instructions
         names = ["input"] if self._instructions else template_columns(recipe.table.document)
         self._cells = {name: table.frame[name] for name in names if name in table.columns}
-        self._questions = {column.question.strip(): name for name, column in recipe.columns.items()}
+        self._asked = recipe.questions
+        self._questions = {column.question.strip(): name for name, column in self._asked.items()}
+        self._labels = {
+            question: (name, label)
+            for name, column in recipe.columns.items()
+            if isinstance(column, LabelsColumn)
+            for question, label in zip(recipe.questions_of(name), column.labels, strict=True)
+        }
         self._table = table
 
     def document(self, row: int) -> str:
@@ -84,15 +96,15 @@ class RowReader:
         return render_template(self._recipe.table.document, cells)
 
     def asked(self, row: int) -> list[str]:
-        """Give the names of the recipe's columns that a row asks for: all, or the one of an instruction file's row."""
+        """Give the names of the recipe's questions that a row asks: all, or the one of an instruction file's row."""
         if not self._instructions:
-            return list(self._recipe.columns)
+            return list(self._asked)
         name = self._questions.get(self._table.frame["instruction"][row].strip())
         return [] if name is None else [name]
 
-    def prompt(self, row: int, column: str) -> Prompt:
-        """Give the prompt of a row for a column."""
-        question = self._recipe.columns[column].question
+    def prompt(self, row: int, name: str) -> Prompt:
+        """Give the prompt of a row for one of the recipe's questions."""
+        question = self._asked[name].question
         return make_prompt(self._recipe.layout, self.document(row), question, self.history(row))
 
     def history(self, row: int) -> tuple[Turn, ...]:
@@ -110,11 +122,37 @@ class RowReader:
         return tuple((question, answer) for question, answer in turns)
 
     def given(self, row: int, column: str) -> str | None:
-        """Give the cell that the table has for a column, or None where it has no such column."""
+        """Give the cell that the table has for a column, or None where it has no such column.
+
+        Of a question about a label it is the yes or no that the labels in the column's cell amount to, and None where
+        something in the cell is no label.
+        """
         if self._instructions:
             known = "output" in self._table.columns and self.asked(row) == [column]
             return self._table.frame["output"][row] if known else None
+        if column in self._labels:
+            name, label = self._labels[column]
+            return self._has(row, name, label) if name in self._table.columns else None
         return self._table.frame[column][row] if column in self._table.columns else None
+
+    def labels(self, row: int, column: str) -> dict[str, bool]:
+        """Give whether a row has each label of a labels column, as far as the table says: all, one or none of them."""
+        spec = self._recipe.columns[column]
+        assert isinstance(spec, LabelsColumn)
+        found: dict[str, bool] = {}
+        for question in self.asked(row):
+            name, label = self._labels.get(question, ("", ""))
+            answer = None if name != column else read_label(self.given(row, question) or "", spec.answers)
+            if answer is not None:
+                found[label] = answer == spec.answers[0]
+        return found
+
+    def _has(self, row: int, name: str, label: str) -> str | None:
+        column = self._recipe.columns[name]
+        assert isinstance(column, LabelsColumn)
+        labels = read_labels(self._table.frame[name][row], column)
+        yes, no = column.answers
+        return None if labels is None else yes if label in labels else no
 
 
 def _is_turn(turn: object) -> bool:
@@ -122,9 +160,16 @@ def _is_turn(turn: object) -> bool:
 
 
 def answer_text(cell: str, column: Column) -> str | None:
-    """Give the text that the model should say for a cell, or None where the cell has nothing to learn."""
+    """Give a cell in the words of the recipe, or None where it says nothing.
+
+    It is what the model should say, but for a labels column, where it is asked about each label. There an empty cell
+    says that the row has none, and gives "".
+    """
     if isinstance(column, LabelColumn):
         return read_label(cell, column.labels)
+    if isinstance(column, LabelsColumn):
+        labels = read_labels(cell, column)
+        return None if labels is None else join_labels(labels, column)
     keywords = split_keywords(cell)
     if isinstance(column, KeywordsColumn):
         return join_keywords(keywords, column.separator) or None
@@ -132,14 +177,17 @@ def answer_text(cell: str, column: Column) -> str | None:
 
 
 def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:
-    """Give the examples of a checked table, row by row, the recipe's columns in order.
+    """Give the examples of a checked table, row by row, the recipe's questions in order.
 
-    Columns that the table lacks and cells with nothing to learn give no example.
+    Columns that the table lacks and cells with nothing to learn give no example. An empty cell of a labels column has
+    something to learn: a no for each label.
     """
     reader = RowReader(table, recipe)
+    columns = recipe.questions
+    shares = {question: 1 / len(asked) for asked in map(recipe.questions_of, recipe.columns) for question in asked}
     for row in range(len(table)):
         for name in reader.asked(row):
             cell = reader.given(row, name)
-            answer = None if cell is None else answer_text(cell, recipe.columns[name])
+            answer = None if cell is None else answer_text(cell, columns[name])
             if answer is not None:
-                yield Example(row, name, reader.prompt(row, name), answer)
+                yield Example(row, name, reader.prompt(row, name), answer, shares[name])

@@ -44,12 +44,14 @@ class Question:
         label_set: Index of the label set that the loss runs over, or `VOCABULARY`.
         weight: How much the example counts.
         ids: Token ids of the question, as far as they are not in the shared part.
+        share: How much of an example it is.
     """
 
     answers: list[list[int]]
     label_set: int = VOCABULARY
     weight: float = 1.0
     ids: list[int] = field(default_factory=list)
+    share: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -113,8 +115,8 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
         lengths: Real tokens of each row, int64, shape (batch,).
         rows, columns: Where logits are wanted, int64, shape (positions,).
         targets, label_sets: As in `Question`, int64, shape (positions,).
-        weights: Weight of the example over the length of its answers, float32, shape (positions,).
-        examples: How many examples there are, int64, shape ().
+        weights: Weight and share of the example over the length of its answers, float32, shape (positions,).
+        examples: How many examples there are, float32, shape ().
 
         Where a row is a tree, also:
         places: Place of each token in its text, int64, shape (batch, seq).
@@ -128,8 +130,8 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
         "columns": torch.tensor([place for _, place, _, _ in wanted]),
         "targets": torch.tensor([target for _, _, target, _ in wanted]),
         "label_sets": torch.tensor([question.label_set for *_, question in wanted]),
-        "weights": torch.tensor([question.weight / question.targets for *_, question in wanted], dtype=torch.float32),
-        "examples": torch.tensor(sum(len(row.questions) for row in rows)),
+        "weights": torch.tensor([q.weight * q.share / q.targets for *_, q in wanted], dtype=torch.float32),
+        "examples": torch.tensor(sum(q.share for row in rows for q in row.questions), dtype=torch.float32),
     }
     spans = [list(_spans(row)) for row in rows]
     return batch | _tree(spans, batch["input_ids"].shape[1]) if any(s.hidden for each in spans for s in each) else batch

@@ -1,7 +1,8 @@
 """The answer-only loss.
 
 Each example counts the same, however long its answer: the loss is the mean over examples of the mean over the tokens
-of their answers.
+of their answers. The yes or no to each label of a labels column are together one example, so that columns count the
+same.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from papertune.config import Column, LabelColumn, RankedKeywordsColumn
+from papertune.config import AskedColumn, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import RecipeError
 from papertune.tasks import Example, balanced_weights, split_keywords
@@ -29,9 +29,14 @@ class EncodedExamples:
 
 
 def encode_examples(
-    examples: Sequence[Example], columns: Mapping[str, Column], encoder: PromptEncoder
+    examples: Sequence[Example], columns: Mapping[str, AskedColumn], encoder: PromptEncoder
 ) -> EncodedExamples:
     """Encode examples for training.
+
+    Args:
+        examples: The examples.
+        columns: The recipe's questions.
+        encoder: Of prompts and answers.
 
     Raises:
         RecipeError: If labels cannot be told apart in this model, a question is too long, or all keywords of a column
@@ -40,12 +45,17 @@ def encode_examples(
     label_tokens: list[list[int]] = []
     label_sets: dict[str, int] = {}
     weights: dict[str, dict[str, float]] = {}
+    given: dict[str, list[str]] = {name: [] for name in columns}
+    for example in examples:
+        given[example.column].append(example.answer)
     for name, column in columns.items():
         if isinstance(column, LabelColumn):
             if scores_label_set(column, encoder):
-                label_sets[name] = len(label_tokens)
-                label_tokens.append([tokens[0] for tokens in encoder.label_ids(column.labels)])
-            weights[name] = _weights(column, (e.answer for e in examples if e.column == name))
+                tokens = [ids[0] for ids in encoder.label_ids(column.labels)]
+                if tokens not in label_tokens:  # the labels of a labels column all have the same yes and no
+                    label_tokens.append(tokens)
+                label_sets[name] = label_tokens.index(tokens)
+            weights[name] = _weights(column, given[name])
     rows: list[TrainingRow] = []
     shortened = 0
     left_out: Counter[str] = Counter()
@@ -67,7 +77,7 @@ def encode_examples(
                 left_out[example.column] += len(split_keywords(example.answer)) - len(answers)
             if answers:
                 learnt.add(example.column)
-                asked.append((prompt.ids, Question(answers, label_set, weight)))
+                asked.append((prompt.ids, Question(answers, label_set, weight, share=example.share)))
         rows += _rows(asked)
     for name, column in columns.items():
         if isinstance(column, RankedKeywordsColumn) and left_out[name] and name not in learnt:
@@ -81,7 +91,7 @@ def encode_examples(
 def _about_one_document(examples: Sequence[Example]) -> Iterator[list[Example]]:
     """Part the examples where the document changes, or a column comes again.
 
-    The columns of a table's row follow each other, and so they do in an instruction file that is made of one.
+    The questions of a table's row follow each other, and so they do in an instruction file that is made of one.
     """
     group: list[Example] = []
     for example in examples:

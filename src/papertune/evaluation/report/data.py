@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from papertune.evaluation.keyword_scores import KeywordScores
 from papertune.evaluation.label_scores import LabelScores
+from papertune.evaluation.multilabel_scores import MultilabelScores
 
 if TYPE_CHECKING:
     from papertune.evaluation.calibration import CalibrationScores  # type: ignore[import-not-found,unused-ignore]
@@ -31,7 +32,7 @@ class Contestant:
     """
 
     name: str
-    scores: LabelScores | KeywordScores
+    scores: LabelScores | MultilabelScores | KeywordScores
     note: str = ""
     rows_per_s: float | None = None
     training_s: float | None = None

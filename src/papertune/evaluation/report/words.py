@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from papertune.evaluation.intervals import Interval
 from papertune.evaluation.keyword_scores import KeywordScores
 from papertune.evaluation.label_scores import LabelScores
+from papertune.evaluation.multilabel_scores import MultilabelScores
 from papertune.evaluation.report.data import ColumnReport, Contestant, Report
 
 
@@ -25,7 +26,7 @@ class Measure:
     interval: Interval | None = None
 
 
-def measures(scores: LabelScores | KeywordScores) -> list[Measure]:
+def measures(scores: LabelScores | MultilabelScores | KeywordScores) -> list[Measure]:
     """Give the scores that stand for a contestant; by the first one, which has an interval, they are compared."""
     if isinstance(scores, LabelScores):
         return [
@@ -33,6 +34,14 @@ def measures(scores: LabelScores | KeywordScores) -> list[Measure]:
             Measure("macro_f1", "Macro F1", scores.macro_f1, scores.macro_f1_interval),
             Measure("auc", "AUC", scores.auc),
             Measure("log_loss", "Log loss", scores.log_loss),
+        ]
+    if isinstance(scores, MultilabelScores):
+        return [
+            Measure("micro_f1", "Micro F1", scores.micro_f1, scores.micro_f1_interval),
+            Measure("macro_f1", "Macro F1", scores.macro_f1, scores.macro_f1_interval),
+            Measure("samples_f1", "F1 of rows", scores.samples_f1, scores.samples_f1_interval),
+            Measure("subset_accuracy", "All labels right", scores.subset_accuracy, scores.subset_accuracy_interval),
+            Measure("average_precision", "Average precision", scores.average_precision),
         ]
     return [
         Measure("f1_at_5", "F1@5", scores.f1_at_5, scores.f1_at_5_interval),
