@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from papertune.config import Column, KeywordsColumn, LabelColumn, RankedKeywordsColumn, Recipe
+from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.evaluation.answers import Answers, answers_difference, score_answers
 from papertune.evaluation.baselines import TfidfKeywords, TfidfLogistic, majority
+from papertune.evaluation.multilabel_answers import label_cells_of, label_matrix
+from papertune.evaluation.multilabel_baselines import TfidfOneVsRest
 from papertune.evaluation.report import Contestant, main_measure
 from papertune.tables import Table
 from papertune.tasks import RowReader, answer_text, join_keywords
@@ -89,7 +91,10 @@ def plain_baselines(column: Column) -> dict[str, Fill]:
         }
     if isinstance(column, KeywordsColumn | RankedKeywordsColumn):
         return {"TF-IDF n-grams": lambda learnt, documents: _ngrams(column, learnt, documents)}
-    return {}
+    return {
+        "TF-IDF + one-vs-rest logistic regression": lambda learnt, documents: _one_vs_rest(column, learnt, documents),
+        "majority": _majority,
+    }
 
 
 def compared(
@@ -144,6 +149,16 @@ def _logistic(column: LabelColumn, learnt: LearntRows, documents: Sequence[str])
     cells, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
     return Attempt(Answers(cells, probabilities.tolist()), rate, trained - begun, model.weights)
+
+
+def _one_vs_rest(column: LabelsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
+    begun = time.monotonic()
+    model = TfidfOneVsRest(learnt.documents, label_matrix(learnt.answers, column))
+    trained = time.monotonic()
+    given, probabilities = model.predict(documents)
+    rate = rows_per_s(len(documents), trained)
+    answers = Answers(label_cells_of(given, column), probabilities.tolist())
+    return Attempt(answers, rate, trained - begun, model.weights, note="thresholds by cross-validation")
 
 
 def _ngrams(column: KeywordsColumn | RankedKeywordsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:

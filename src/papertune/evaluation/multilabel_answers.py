@@ -7,7 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.config import LabelsColumn
-from papertune.tasks import RowReader, read_labels
+from papertune.tasks import RowReader, join_labels, read_labels
+
+
+def label_matrix(cells: Sequence[str], column: LabelsColumn) -> NDArray[np.bool_]:
+    """Give which labels each cell names, bool, shape (rows, labels); none where something in it is no label."""
+    named = [set(read_labels(cell, column) or ()) for cell in cells]
+    has = np.array([[label in names for label in column.labels] for names in named], dtype=np.bool_)
+    return has.reshape(len(cells), len(column.labels))
+
+
+def label_cells_of(has: NDArray[np.bool_], column: LabelsColumn) -> list[str]:
+    """Write the labels of each row, bool, shape (rows, labels), as cells."""
+    return [join_labels((column.labels[n] for n in np.flatnonzero(row)), column) for row in has]
 
 
 @dataclass(frozen=True)
@@ -57,11 +69,9 @@ class TrueLabels:
             cells: What was said of each of the rows that were asked for.
             column: The column.
         """
-        given = np.zeros(self.has.shape, dtype=np.bool_)
-        for paper, entries in enumerate(self.entries):
-            said = {label for index in entries for label in read_labels(cells[index], column) or ()}
-            given[paper] = [label in said for label in column.labels]
-        return given & self.known
+        said = label_matrix(cells, column)
+        given = np.array([said[entries].any(axis=0) for entries in self.entries], dtype=np.bool_)
+        return given.reshape(self.has.shape) & self.known
 
     def likely(self, probabilities: Sequence[Sequence[float]]) -> NDArray[np.float64] | None:
         """Give the probability of each paper's labels, NaN where the truth is not known, shape (papers, labels).
