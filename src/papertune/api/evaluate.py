@@ -6,11 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.api.report_parts import check_truth, metrics_curve, run_facts, sample_rows, training_costs
+from papertune.api.report_parts import (
+    check_report_place,
+    check_truth,
+    metrics_curve,
+    run_facts,
+    sample_rows,
+    training_costs,
+)
 from papertune.api.run import Run
 from papertune.config import Recipe
-from papertune.disk import check_place
-from papertune.errors import OutputError, TableError
+from papertune.errors import TableError
 from papertune.evaluation.answers import answers_of_table, answers_of_values
 from papertune.evaluation.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
 from papertune.evaluation.report import ColumnReport, Report, write_report
@@ -55,9 +61,7 @@ def evaluate(
         OutputError: If a report is there already, or the folder cannot be written.
     """
     folder = Path(report)
-    check_place(folder)
-    if any((folder / name).exists() for name in ("report.json", "report.html")) and not overwrite:
-        raise OutputError(f"{folder} holds a report already. Add --overwrite to replace it, or choose another folder.")
+    check_report_place(folder, overwrite=overwrite)
     documents = read_table(table)
     recipe = run.recipe
     given = documents if truth is None else _join(documents, read_table(truth), recipe)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from papertune.api.run import Run
 from papertune.config import LabelColumn, LabelsColumn, Recipe
-from papertune.errors import TableError
+from papertune.disk import check_place
+from papertune.errors import OutputError, TableError
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.report import SampleCell, SampleRow
 from papertune.tables import Table
@@ -16,6 +17,17 @@ from papertune.tasks import RowReader, answer_text, check_table, split_keywords
 # Rows that the report shows with their text.
 SAMPLE_ROWS = 8
 SAMPLE_SEED = 0
+
+
+def check_report_place(folder: Path, *, overwrite: bool) -> None:
+    """Find out before the work whether a report may be written to a folder.
+
+    Raises:
+        OutputError: If there is one already, or the folder cannot be written.
+    """
+    check_place(folder)
+    if any((folder / name).exists() for name in ("report.json", "report.html")) and not overwrite:
+        raise OutputError(f"{folder} holds a report already. Add --overwrite to replace it, or choose another folder.")
 
 
 def check_truth(given: Table, recipe: Recipe) -> None:
