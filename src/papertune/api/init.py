@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,42 +10,50 @@ from papertune.errors import TableError
 from papertune.tables import Table
 from papertune.tasks import split_keywords
 
-# A column with more different cells than this is no label column.
+# A column with more different cells, or parts of cells, than this is no column of labels.
 MOST_LABELS = 50
+# Labels come again and again; what does not is a keyword.
+_ROWS_OF_A_LABEL = 3
 _ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
 _TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
 _LABEL_NAMES = ("label", "labels", "class", "category", "included", "include", "target", "类别", "标签")
+_LABELS_NAMES = ("topics", "topic", "categories", "tags", "subjects", "主题", "学科")
 _KEYWORD_NAMES = ("keywords", "keyword", "keyphrases", "author keywords", "关键词", "关键字")
 
 
-def recipe_for(table: Table, label: Sequence[str] = (), keywords: Sequence[str] = ()) -> str:
+def recipe_for(
+    table: Table, label: Sequence[str] = (), keywords: Sequence[str] = (), labels: Sequence[str] = ()
+) -> str:
     """Write a commented recipe for a table.
 
     Args:
         table: The table.
-        label: Columns that hold labels; if none is named here or in `keywords`, both are guessed.
+        label: Columns that hold one label; if none is named here, in `keywords` or in `labels`, all are guessed.
         keywords: Columns that hold keywords.
+        labels: Columns that hold none, one or several labels.
 
     Returns:
         TOML.
 
     Raises:
-        TableError: If a column is not there, nothing can be guessed, or a label column has too many labels.
+        TableError: If a column is not there, nothing can be guessed, or a column of labels has too many.
     """
-    for name in [*label, *keywords]:
+    for name in [*label, *labels, *keywords]:
         if name not in table.columns:
             near = difflib.get_close_matches(name, table.columns, n=1)
             hint = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(table.columns)}."
             raise TableError(f'{table.source} has no column "{name}". {hint}')
-    if not label and not keywords:
-        label = [name for name in _named(table, _LABEL_NAMES) if 2 <= len(_labels(table, name)) <= MOST_LABELS]
+    if not label and not labels and not keywords:
+        labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
+        one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]
+        label = [name for name in one if 2 <= len(_labels(table, name)) <= MOST_LABELS]
         keywords = _named(table, _KEYWORD_NAMES)
-        if not label and not keywords:
+        if not label and not labels and not keywords:
             raise TableError(
                 f"{table.source}: no column looks like labels or keywords ({', '.join(table.columns)}). "
-                "Name one with --label or --keywords."
+                "Name one with --label, --labels or --keywords."
             )
-    learnt = {*label, *keywords}
+    learnt = {*label, *labels, *keywords}
     identity = next((name for name in _named(table, _ID_NAMES) if name not in learnt and _is_unique(table, name)), None)
     text = [name for name in _text_columns(table) if name not in learnt and name != identity]
     if not text:
@@ -63,6 +72,8 @@ def recipe_for(table: Table, label: Sequence[str] = (), keywords: Sequence[str] 
     ]
     for name in label:
         lines += ["", *_label_lines(table, name)]
+    for name in labels:
+        lines += ["", *_label_set_lines(table, name)]
     for name in keywords:
         lines += ["", *_keyword_lines(table, name)]
     lines += [
@@ -99,6 +110,24 @@ def _label_lines(table: Table, name: str) -> list[str]:
     ]
 
 
+def _label_set_lines(table: Table, name: str) -> list[str]:
+    counts = _parts(table, name)
+    if not 1 <= len(counts) <= MOST_LABELS:
+        raise TableError(
+            f'{table.source}, column "{name}": {len(counts)} different labels; a labels column has 1 to {MOST_LABELS}. '
+            "Choose another column, or --keywords."
+        )
+    empty = sum(1 for cell in table.frame[name] if not cell.strip())
+    balance = [f"{value} in {count:,} rows" for value, count in counts.most_common(5)]
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "labels"          # none, one or several of the labels; an empty cell says none',
+        'question = "Is this paper about {label}? Answer yes or no."',
+        f"labels = [{', '.join(map(_quote, counts))}]   # {', '.join([*balance, f'none in {empty:,} rows'])}",
+        '# thresholds = "f1"      # with --dev or --dev-fraction: for each label the best there, not 0.5',
+    ]
+
+
 def _keyword_lines(table: Table, name: str) -> list[str]:
     counts = [count for cell in table.frame[name] if (count := len(split_keywords(cell)))]
     mean = sum(counts) / max(1, len(counts))  # of the rows that have any; the others are not learnt
@@ -115,6 +144,21 @@ def _keyword_lines(table: Table, name: str) -> list[str]:
 def _labels(table: Table, name: str) -> Counter[str]:
     counts = Counter(cell.strip() for cell in table.frame[name] if cell.strip())
     return Counter(dict(counts.most_common()))
+
+
+def _parts(table: Table, name: str) -> Counter[str]:
+    """Count the labels of cells that hold several, parted at semicolons or, where no cell has one, at commas."""
+    cells = [cell for cell in table.frame[name] if cell.strip()]
+    strong = re.compile(r"[;；\n]")
+    apart = strong if any(map(strong.search, cells)) else re.compile("[,，、]")
+    parts = Counter(part for cell in cells for part in {each.strip() for each in apart.split(cell)} if part)
+    return Counter(dict(sorted(parts.items(), key=lambda item: (-item[1], item[0]))))
+
+
+def _looks_like_several(table: Table, name: str) -> bool:
+    counts = _parts(table, name)
+    several = sum(counts.values()) > sum(1 for cell in table.frame[name] if cell.strip())
+    return several and len(counts) <= MOST_LABELS and sum(counts.values()) >= _ROWS_OF_A_LABEL * len(counts)
 
 
 def _named(table: Table, names: Sequence[str]) -> list[str]:

@@ -13,6 +13,9 @@ def init(
     table: Annotated[str, typer.Argument(help="The table to write a recipe for.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recipe file to write.")],
     label: Annotated[list[str], typer.Option(help="A column that holds a label (repeatable).")] = [],  # noqa: B006
+    labels: Annotated[
+        list[str], typer.Option(help="A column that holds none, one or several labels (repeatable).")
+    ] = [],  # noqa: B006
     keywords: Annotated[list[str], typer.Option(help="A column that holds keywords (repeatable).")] = [],  # noqa: B006
 ) -> None:
     """Write a commented recipe for a table: guesses its id, its text columns and its label set."""
@@ -22,7 +25,7 @@ def init(
     from papertune.tables import read_table
 
     check_new_file(output, "Choose another name, or move it away.")
-    text = recipe_for(read_table(table), label, keywords)
+    text = recipe_for(read_table(table), label, keywords, labels)
     try:
         write_atomically(output, text)
     except OSError as error:
