@@ -1,7 +1,6 @@
 import json
 import re
 import stat
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,11 +9,19 @@ import numpy as np
 import pytest
 
 from papertune.errors import OutputError
+from papertune.evaluation.calibration import score_calibration
 from papertune.evaluation.keyword_scores import score_keywords
+from papertune.evaluation.label_noise import LabelNoise
 from papertune.evaluation.label_scores import score_labels
+from papertune.evaluation.leaks import DuplicatePair, Leaks, Shortcut
+from papertune.evaluation.multilabel_scores import score_multilabel
+from papertune.evaluation.paired import PairedDifference
 from papertune.evaluation.report import (
+    Abstention,
     ColumnReport,
     Contestant,
+    LabelSets,
+    LearningPoint,
     Report,
     SampleCell,
     SampleRow,
@@ -23,7 +30,10 @@ from papertune.evaluation.report import (
     write_report,
 )
 from papertune.evaluation.report.page import WIDEST_CONFUSION
-from papertune.evaluation.report.plots import curve_svg
+from papertune.evaluation.review import ReviewRow
+from papertune.evaluation.screening import precision_recall, work_saved
+from papertune.evaluation.selective import risk_coverage
+from papertune.evaluation.shortcuts import SurfaceFeature
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & 'single' 风格 {{ 987 * 789 }}"
 
@@ -72,17 +82,68 @@ def keyword_scores(found):
     return score_keywords(truth, [["graphs theory", "colour"][:found]] * 21, ["A text on graph theory"] * 21)
 
 
-def make_report(**changes):
-    label = ColumnReport(
+def contestants():
+    return [
+        Contestant(
+            "this run",
+            label_scores(95, probabilities=True),
+            "note " + HOSTILE,
+            rows_per_s=2.345,
+            training_s=754.0,
+            trained_weights=2_442_240,
+            paired=PairedDifference(-0.02, -0.06, 0.01, 0.4531),
+        ),
+        Contestant("TF-IDF", label_scores(97), rows_per_s=1234.5, training_s=0.84, trained_weights=4_321),
+        Contestant(
+            "majority",
+            label_scores(50),
+            rows_per_s=None,
+            training_s=0.0,
+            trained_weights=0,
+            paired=PairedDifference(-0.47, -0.57, -0.37, 1e-9),
+        ),
+    ]
+
+
+def surest(**changes):
+    """A label column with all that can be told of it."""
+    probabilities = np.array([[0.99, 0.01], [0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.55, 0.45], [0.05, 0.95]])
+    true_ids = np.array([0, 0, 1, 0, 1, 1])
+    row = ReviewRow("row " + HOSTILE, HOSTILE + " long" * 200, "0", "1", 0.987, 0.013)
+    column = ColumnReport(
         "label",
         "label",
         HOSTILE,
-        [
-            Contestant("this run", label_scores(95, probabilities=True), "note " + HOSTILE),
-            Contestant("TF-IDF", label_scores(97)),
-            Contestant("majority", label_scores(50)),
-        ],
+        contestants(),
+        facts={"Calibrated with": HOSTILE},
+        calibration=score_calibration(probabilities, true_ids, bins=3),
+        calibration_before=score_calibration(probabilities**2 / (probabilities**2).sum(1, keepdims=True), true_ids),
+        risk_coverage=risk_coverage(probabilities, true_ids),
+        abstention=Abstention(0.98, 0.875, 0.5, 0.975),
+        label_sets=LabelSets(0.95, 0.96, 1.25, 0.75),
+        precision_recall=precision_recall(probabilities[:, 0], true_ids == 0),
+        positive=HOSTILE,
+        work_saved=work_saved(probabilities[:, 0], true_ids == 0),
+        learning_curve={"this run": [LearningPoint(50, 0.8, 0.7, 0.9), LearningPoint(100, 0.9, 0.85, 0.95)]},
+        mistakes=[row],
+        unsure=[replace(row, id="unsure row", said="0")],
+        noise=LabelNoise("train.csv", 1400, 12, [replace(row, id="doubtful row")]),
     )
+    return replace(column, **changes)
+
+
+LEAKS = Leaks(
+    "train.csv",
+    [
+        DuplicatePair("new-1", "old-1", HOSTILE, HOSTILE, 1.0, True),
+        DuplicatePair("new-2", "old-2", "a b", "a c", 0.4321, False),
+    ],
+    [Shortcut("label", "author", False, SurfaceFeature("format", 0.998, 0.503, f"with {HOSTILE} 3 of 3 are 1"))],
+)
+
+
+def make_report(**changes):
+    label = ColumnReport("label", "label", HOSTILE, contestants())
     keywords = ColumnReport("Keywords", "keywords", "Which?", [Contestant("this run", keyword_scores(2))])
     sample = SampleRow(
         "id-1",
@@ -143,6 +204,72 @@ def test_page_shows_everything_and_runs_nothing(tmp_path):
     assert "prefers-color-scheme: dark" in html
 
 
+def test_page_shows_costs_curves_and_rows_to_look_at(tmp_path):
+    html, _ = written(tmp_path, make_report(columns=[surest()], leaks=LEAKS))
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "778743" not in page.text
+    for shown in (
+        "Before you trust these scores",
+        "2 papers stand in train.csv too",
+        "Difference: to TF-IDF, on the same rows, with 95% interval and the p-value of McNemar's exact test.",
+        "−0.020",
+        "−0.060 to +0.010",
+        "p = 0.453",
+        "p < 0.001",
+        "1,234",
+        "2.3",
+        "12.6 min",
+        "0.8 s",
+        "none",
+        "2,442,240",
+        "(0.310 before calibration)",
+        "Sure, and wrong",
+        "Least sure",
+        "Labels that may be wrong",
+        "doubtful row",
+        "12 of 1,400 given labels are doubtful in train.csv",
+        "98.7%",
+        "43% alike",
+        "word for word",
+        f"Of label {HOSTILE}, at every threshold",
+    ):
+        assert shown in page.text, shown
+    # Each plot is told in words to readers who do not see it, and is named.
+    pictures = [value for name, value in page.attributes if name == "aria-label"]
+    for told in ("Reliability in", "Risk and coverage", "Precision and recall", "Accuracy over the number of training"):
+        assert any(picture.startswith(told) for picture in pictures), told
+    assert html.count('role="img"') == html.count("<svg") == html.count("<figure>") == html.count("<figcaption>") == 6
+    assert html.count("<table>") + html.count("<table class") == html.count("<caption")
+    # No id stands twice, and each place that the contents name is there.
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    linked = [value[1:] for name, value in page.attributes if name == "href" and value.startswith("#")]
+    assert linked[:5] == ["column-1", "training", "duplicates", "papers", "facts"]
+    assert set(linked[:5]) <= set(ids)
+
+
+def test_page_shows_the_prompt_and_several_labels(tmp_path):
+    truth = np.array([[True, False], [True, True], [False, False]])
+    scores = score_multilabel(truth, truth, ["heart", "lung"])
+    column = ColumnReport("topics", "labels", "Which?", [Contestant("few-shot", scores, prompt="Text:\n" + HOSTILE)])
+    sample = SampleRow("7", "text", [SampleCell("topics", "heart; liver", "heart", None)])
+    html, _ = written(tmp_path, make_report(columns=[column], samples=[sample]))
+    page = Page(html)
+    assert "The prompt of few-shot, for one row" in page.text
+    assert "Text:\n" + HOSTILE in page.text
+    assert re.search(r'<th scope="row">lung</th><td>1.000</td>', html)
+    assert re.search(r'class="chip good">✓ heart<', html)
+    assert 'class="chip">liver<' in html
+
+
+def test_only_some_of_very_many_duplicates_are_shown(tmp_path):
+    many = replace(LEAKS, duplicates=[replace(LEAKS.duplicates[1], id=f"n{number}") for number in range(25)])
+    html, plain = written(tmp_path, make_report(leaks=many))
+    assert "10 of 25 are shown; all are in report.json." in Page(html).text
+    assert len(plain["leaks"]["duplicates"]) == 25
+
+
 def test_page_says_what_got_no_answer(tmp_path):
     scores = score_labels(["1", "0", "1"], ["1", "", "1"], ["1", "0"])
     column = ColumnReport("label", "label", "", [Contestant("run", scores)])
@@ -189,6 +316,34 @@ def test_json_is_plain_and_complete(tmp_path):
     }
 
 
+def test_json_has_calibration_curves_rows_and_leaks(tmp_path):
+    _, plain = written(tmp_path, make_report(columns=[surest()], leaks=LEAKS))
+    assert plain["calibration"]["column"] == "label"
+    assert plain["calibration"]["ece"] == pytest.approx((0.075 + 0.35 + 0.03) / 3)
+    assert plain["calibration"]["bins"][0].keys() == {"rows", "confidence", "accuracy", "low", "high"}
+    column = plain["columns"][0]
+    assert column["calibration"]["bins"] == plain["calibration"]["bins"]
+    assert column["calibration_before"]["ece"] > column["calibration"]["ece"]
+    assert column["risk_coverage"]["points"][-1] == {"coverage": 1.0, "risk": pytest.approx(1 / 3)}
+    assert column["precision_recall"]["points"][-1] == {"recall": 1.0, "precision": 0.5, "threshold": 0.05}
+    assert column["precision_recall"]["positive"] == HOSTILE
+    assert column["abstention"]["accuracy"] == 0.975
+    assert column["label_sets"]["covered"] == 0.96
+    assert column["work_saved"]["recall"] == 0.95
+    assert column["learning_curve"]["this run"][1] == {"rows": 100, "score": 0.9, "low": 0.85, "high": 0.95}
+    assert column["mistakes"][0]["said_probability"] == 0.987
+    assert column["unsure"][0]["id"] == "unsure row"
+    assert (column["noise"]["doubted"], column["noise"]["candidates"][0]["id"]) == (12, "doubtful row")
+    run = column["contestants"][0]
+    assert run["paired"] == {"difference": -0.02, "low": -0.06, "high": 0.01, "p_value": 0.4531}
+    assert (run["rows_per_s"], run["training_s"], run["trained_weights"]) == (2.345, 754.0, 2_442_240)
+    assert plain["leaks"]["shortcuts"][0]["feature"]["accuracy"] == 0.998
+    _, bare = written(tmp_path / "bare", make_report())
+    assert bare["calibration"] is None
+    assert bare["leaks"] is None
+    assert bare["columns"][0]["risk_coverage"] is None
+
+
 def test_text_without_a_utf8_form_is_written_too(tmp_path):
     html, plain = written(tmp_path, make_report(title="half \ud800 pair", facts={"nul": "\x00"}))
     assert "half ? pair" in html
@@ -196,23 +351,35 @@ def test_text_without_a_utf8_form_is_written_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("run", "baseline", "said"),
+    ("paired", "said"),
     [
-        (95, 97, "TF-IDF is ahead of run, but the intervals overlap, so the difference may be chance"),
-        (97, 95, "run is ahead of TF-IDF, but the intervals overlap"),
-        (60, 95, "TF-IDF is better than run, and the intervals do not overlap: Accuracy 0.600 against 0.950."),
-        (95, 60, "run is better than TF-IDF, and the intervals do not overlap: Accuracy 0.950 against 0.600."),
-        (80, 80, "run and TF-IDF have the same score: Accuracy 0.800 against 0.800."),
+        (
+            PairedDifference(-0.02, -0.05, 0.01, 0.25),
+            "TF-IDF is ahead of run, but the difference may be chance: Accuracy 0.970 against 0.950, difference +0.020 "
+            "(-0.010 to +0.050, p = 0.250).",
+        ),
+        (
+            PairedDifference(0.02, 0.0, 0.05, 0.0625),
+            "run is ahead of TF-IDF, but the difference may be chance",
+        ),
+        (
+            PairedDifference(-0.02, -0.03, -0.01, 0.0001),
+            "The simple baseline wins: TF-IDF is better than run: Accuracy 0.970 against 0.950, difference +0.020 "
+            "(+0.010 to +0.030, p < 0.001).",
+        ),
+        (PairedDifference(0.02, 0.01, 0.03, 0.04), "run is better than TF-IDF: Accuracy 0.950 against 0.970, "),
+        (PairedDifference(0.0, -0.01, 0.01, 1.0), "run and TF-IDF have the same score: Accuracy 0.950."),
     ],
 )
-def test_verdict_says_who_wins(run, baseline, said):
-    contestants = [
-        Contestant("run", label_scores(run)),
-        Contestant("majority", label_scores(50)),
-        Contestant("TF-IDF", label_scores(baseline)),
+def test_verdict_says_who_wins(paired, said):
+    field = [
+        Contestant("run", label_scores(95), paired=paired),
+        Contestant("majority", label_scores(50), paired=PairedDifference(-0.4, -0.5, -0.3, 1e-9)),
+        Contestant("TF-IDF", label_scores(97)),
     ]
-    assert verdict(ColumnReport("label", "label", "", contestants)).startswith(said)
-    assert verdict(ColumnReport("label", "label", "", contestants[:1])) == ""
+    assert verdict(ColumnReport("label", "label", "", field)).startswith(said)
+    assert verdict(ColumnReport("label", "label", "", field[2:])) == ""
+    assert verdict(ColumnReport("label", "label", "", [])) == ""
 
 
 def test_summary_has_a_line_per_contestant():
@@ -229,6 +396,33 @@ def test_summary_has_a_line_per_contestant():
     assert lines[6] == "Keywords:"
     assert lines[7].startswith("  this run  F1@5 0.500 (0.500 to 0.500)  F1@O 0.667")
     assert len(lines) == 8
+
+
+def test_summary_tells_how_sure_it_is_and_warns():
+    lines = summary(make_report(columns=[surest(positive="included")], leaks=LEAKS)).splitlines()
+    assert lines[6:] == [
+        "  Expected calibration error: 0.152 (0.310 before calibration)",
+        "  Log loss: 0.514 (0.688 before calibration)",
+        "  Brier score: 0.372 (0.446 before calibration)",
+        "  Area under the risk-coverage curve: 0.1306",
+        "  Answering only where it is sure: from a probability of 0.875 on, 50.0% of the rows are answered, with an "
+        "accuracy of 97.5% (98.0% wanted)",
+        "  Label sets: 96.0% hold the true label (95.0% wanted), 1.25 labels each; 75.0% have one label",
+        "  Average precision, label included: 0.867",
+        "  Reading to find 95% of label included: 83.3% of the rows must be read, the most probable first; work "
+        "saved over sampling (WSS@95) 0.117",
+        f"  Calibrated with: {HOSTILE}",
+        "  12 of 1,400 given labels are doubtful in train.csv",
+        "warning: 2 papers stand in train.csv too, 1 of them word for word and 1 nearly, such as new-1 there as old-1. "
+        "The run may have learnt their answers.",
+        'warning: column "author": its format alone predicts label with accuracy 0.998, the most frequent label 0.503 '
+        f"(with {HOSTILE} 3 of 3 are 1). The model does not read this column; leave it out of table.document.",
+    ]
+    never = surest(abstention=Abstention(0.98, None, 0.0, None), calibration_before=None)
+    said = summary(make_report(columns=[never]))
+    assert "no probability was high enough for an accuracy of 98.0% where it was looked for" in said
+    assert "before calibration" not in said
+    assert "warning" not in said
 
 
 def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):
@@ -257,21 +451,3 @@ def test_a_file_in_the_way_is_told(tmp_path):
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(OutputError, match="the report cannot be written"):
         write_report(make_report(), tmp_path / "report")
-
-
-@pytest.mark.parametrize("count", [1, 10, 500])
-def test_curve_is_one_svg_in_the_colours_of_the_page(count):
-    svg = curve_svg([(step, float(step)) for step in range(count)], "training loss")
-    root = ElementTree.fromstring(svg)
-    assert root.tag.endswith("svg")
-    assert "training loss" in svg
-    assert "var(--accent)" in svg
-    # No colour of its own, which light or dark could swallow, and no date: the same curve gives the same bytes.
-    assert not re.search(r"#[0-9a-f]{6}\b", svg.replace("url(#", ""))
-    assert svg == curve_svg([(step, float(step)) for step in range(count)], "training loss")
-
-
-def test_curve_with_gaps_or_without_points():
-    assert curve_svg([], "score") == ""
-    assert "<svg" in curve_svg([(1, float("nan")), (2, float("inf")), (3, 1.0)], "score")
-    assert "<svg" in curve_svg([(step, float("nan")) for step in range(100)], "score")

@@ -1,19 +1,17 @@
 """What a report tells: plain data that the page, report.json and the terminal show."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from papertune.evaluation.calibration import CalibrationScores
 from papertune.evaluation.keyword_scores import KeywordScores
+from papertune.evaluation.label_noise import LabelNoise
 from papertune.evaluation.label_scores import LabelScores
+from papertune.evaluation.leaks import Leaks
 from papertune.evaluation.multilabel_scores import MultilabelScores
-
-if TYPE_CHECKING:
-    from papertune.evaluation.calibration import CalibrationScores  # type: ignore[import-not-found,unused-ignore]
-    from papertune.evaluation.leaks import Leaks
-    from papertune.evaluation.paired import PairedDifference  # type: ignore[import-not-found,unused-ignore]
-    from papertune.evaluation.screening import PrecisionRecall, WorkSaved  # type: ignore[import-not-found,unused-ignore]
-    from papertune.evaluation.selective import RiskCoverage  # type: ignore[import-not-found,unused-ignore]
+from papertune.evaluation.paired import PairedDifference
+from papertune.evaluation.review import ReviewRow
+from papertune.evaluation.screening import PrecisionRecall, WorkSaved
+from papertune.evaluation.selective import RiskCoverage
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,8 @@ class Contestant:
         rows_per_s: Rows of the scored table that it filled in a second; None if that was not timed.
         training_s: Seconds that its training took; None if that is not known, 0 if it learns nothing.
         trained_weights: How many numbers it learnt; None if that is not known.
-        paired: Its score less that of the best baseline, over the same rows; None for that baseline itself.
+        paired: Its main score less that of the best baseline, over the same rows; None for that baseline itself, and
+            where there is none.
         prompt: What a prompted model was shown, of one row, such as the examples of few-shot prompting.
     """
 
@@ -37,7 +36,7 @@ class Contestant:
     rows_per_s: float | None = None
     training_s: float | None = None
     trained_weights: int | None = None
-    paired: "PairedDifference | None" = None
+    paired: PairedDifference | None = None
     prompt: str = ""
 
 
@@ -94,44 +93,6 @@ class LabelSets:
 
 
 @dataclass(frozen=True)
-class ReviewRow:
-    """A row of a label column that a person should look at.
-
-    Attributes:
-        id: The row's id in its table.
-        document: Its text.
-        given: The label that the table has.
-        said: The label that is thought more likely, or the run's answer.
-        said_probability: Its probability, from 0 to 1.
-        given_probability: The probability of the label that the table has, from 0 to 1.
-    """
-
-    id: str
-    document: str
-    given: str
-    said: str
-    said_probability: float
-    given_probability: float
-
-
-@dataclass(frozen=True)
-class LabelNoise:
-    """Rows whose given label a cross-validated plain model doubts.
-
-    Attributes:
-        table: Name of the table whose labels were looked at.
-        rows: How many of its rows were.
-        doubted: How many are doubted.
-        candidates: The most doubtful of these, the most doubtful first.
-    """
-
-    table: str
-    rows: int
-    doubted: int
-    candidates: Sequence[ReviewRow]
-
-
-@dataclass(frozen=True)
 class ColumnReport:
     """What is told about one column; what is None or empty is left out of the report.
 
@@ -160,14 +121,14 @@ class ColumnReport:
     question: str
     contestants: list[Contestant]
     facts: dict[str, str] = field(default_factory=dict)
-    calibration: "CalibrationScores | None" = None
-    calibration_before: "CalibrationScores | None" = None
-    risk_coverage: "RiskCoverage | None" = None
+    calibration: CalibrationScores | None = None
+    calibration_before: CalibrationScores | None = None
+    risk_coverage: RiskCoverage | None = None
     abstention: Abstention | None = None
     label_sets: LabelSets | None = None
-    precision_recall: "PrecisionRecall | None" = None
+    precision_recall: PrecisionRecall | None = None
     positive: str = ""
-    work_saved: "WorkSaved | None" = None
+    work_saved: WorkSaved | None = None
     learning_curve: dict[str, list[LearningPoint]] = field(default_factory=dict)
     mistakes: list[ReviewRow] = field(default_factory=list)
     unsure: list[ReviewRow] = field(default_factory=list)
@@ -230,4 +191,4 @@ class Report:
     loss_curve: list[tuple[int, float]]
     dev_curve: list[tuple[int, float]]
     samples: list[SampleRow]
-    leaks: "Leaks | None" = None
+    leaks: Leaks | None = None

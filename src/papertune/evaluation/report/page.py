@@ -9,16 +9,34 @@ from typing import Any
 from papertune.evaluation.intervals import COVERAGE, RESAMPLES, Interval
 from papertune.evaluation.keyword_scores import KeywordScores
 from papertune.evaluation.label_scores import LabelScores
+from papertune.evaluation.multilabel_scores import MultilabelScores
 from papertune.evaluation.report.data import ColumnReport, Report, SampleCell
-from papertune.evaluation.report.plots import curve_svg
-from papertune.evaluation.report.words import main_measure, measures, verdict
+from papertune.evaluation.report.plots import (
+    curve_svg,
+    learning_curve_svg,
+    precision_recall_svg,
+    reliability_svg,
+    risk_coverage_svg,
+)
+from papertune.evaluation.report.words import (
+    leak_sentences,
+    main_measure,
+    measures,
+    noise_in_words,
+    p_value_in_words,
+    sureness,
+    verdict,
+)
 from papertune.tasks.phrases import normalise_keyword
 
 # A wider confusion matrix is not readable on a page; the whole of it is in report.json.
 WIDEST_CONFUSION = 30
 
 # A longer document is folded: this many characters are shown until it is opened.
-_SHOWN_OF_DOCUMENT = 360
+_SHOWN_OF_DOCUMENT = 300
+
+# More pairs of duplicates are not shown.
+_SHOWN_DUPLICATES = 10
 
 
 def page(report: Report) -> str:
@@ -27,21 +45,44 @@ def page(report: Report) -> str:
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["score"] = lambda value: "–" if value is None else f"{value:.3f}"
-    source = files("papertune.evaluation.report").joinpath("page.html").read_text(encoding="utf-8")
+    environment.filters |= {
+        "score": lambda value: "–" if value is None else f"{value:.3f}",
+        "percent": lambda value: f"{value:.1%}",
+        "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
+        "p_value": p_value_in_words,
+        "rate": lambda value: "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.2g}",
+        "whole": lambda value: "–" if value is None else f"{value:,}",
+        "duration": _duration,
+    }
+    folder = files("papertune.evaluation.report")
     kinds = {column.name: column.kind for column in report.columns}
+    columns = [_column_for_page(column, number) for number, column in enumerate(report.columns, start=1)]
     curves = [
-        (title, curve_svg(points, label))
-        for title, points, label in (
-            ("Training loss", report.loss_curve, "training loss"),
-            ("Score on the development table", report.dev_curve, "score"),
-        )
+        _figure("Training loss", curve_svg(report.loss_curve, "training loss")),
+        _figure("Score on the development table", curve_svg(report.dev_curve, "score")),
     ]
-    return environment.from_string(source).render(
+    duplicates = [] if report.leaks is None else report.leaks.duplicates
+    sections = [(entry["id"], entry["column"].name) for entry in columns]
+    sections += [
+        (anchor, name)
+        for anchor, name, shown in (
+            ("training", "Training", any(curves)),
+            ("duplicates", "Papers of both tables", duplicates),
+            ("papers", "Some papers", report.samples),
+            ("facts", "Facts", report.facts),
+        )
+        if shown
+    ]
+    return environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8")).render(
         report=report,
-        columns=[_column_for_page(column) for column in report.columns],
-        # The only markup that is not escaped: matplotlib's own, in which no text of the table occurs.
-        curves=[(title, Markup(svg)) for title, svg in curves if svg],
+        # The package's own style sheet is markup that is not escaped; so are the plots, see _figure.
+        style=Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),
+        sections=sections,
+        warnings=leak_sentences(report),
+        columns=columns,
+        curves=[figure for figure in curves if figure],
+        duplicates=duplicates[:_SHOWN_DUPLICATES],
+        all_duplicates=len(duplicates),
         samples=[
             (row, [(cell, _judge(cell, kinds.get(cell.column, ""))) for cell in row.cells]) for row in report.samples
         ],
@@ -51,20 +92,101 @@ def page(report: Report) -> str:
     )
 
 
-def _column_for_page(column: ColumnReport) -> dict[str, Any]:
+def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
     """Work out what the template only shows."""
     rows = [(contestant, measures(contestant.scores)) for contestant in column.contestants]
     scores = column.contestants[0].scores if column.contestants else None
     labels = scores if isinstance(scores, LabelScores) else None
+    compared = any(contestant.paired is not None for contestant in column.contestants)
+    costs = [
+        cost
+        for each in column.contestants
+        for cost in (each.rows_per_s, each.training_s, each.trained_weights)
+        if cost is not None
+    ]
     return {
         "column": column,
+        "id": f"column-{number}",
         "rows": rows,
         "verdict": verdict(column),
-        "axis": _axis([interval for contestant in column.contestants for interval in [main_measure(contestant)[1]]]),
+        "axis": _axis([main_measure(contestant)[1] for contestant in column.contestants]),
+        "baseline": next((each.name for each in column.contestants if each.paired is None), "") if compared else "",
+        "costs": bool(costs),
         "labels": labels,
+        "multilabel": scores if isinstance(scores, MultilabelScores) else None,
         "keywords": scores if isinstance(scores, KeywordScores) else None,
         "shares": [] if labels is None or len(labels.labels) > WIDEST_CONFUSION else _shares(labels),
+        "learning_curve": _figure(
+            "Learning curve", learning_curve_svg(column.learning_curve, rows[0][1][0].name if rows else "")
+        ),
+        "facts": {**sureness(column), **column.facts},
+        "figures": _sureness_figures(column),
+        "lists": _lists(column),
     }
+
+
+def _figure(title: str, svg: str, caption: str = "") -> dict[str, Any] | None:
+    """Give a plot for the template; None without one. The SVG text is matplotlib's, which escapes what it is given."""
+    from markupsafe import Markup
+
+    return {"title": title, "svg": Markup(svg), "caption": caption} if svg else None
+
+
+def _sureness_figures(column: ColumnReport) -> list[dict[str, Any]]:
+    figures: list[dict[str, Any] | None] = []
+    if column.calibration is not None:
+        caption = "Below the dotted line it is surer than it should be, above it less sure. Bins of about equal size."
+        svg = reliability_svg(column.calibration, column.calibration_before)
+        figures.append(_figure("Reliability", svg, caption))
+    if column.risk_coverage is not None:
+        caption = "If only the surest rows are answered, how many of the answers are wrong?"
+        figures.append(_figure("Risk and coverage", risk_coverage_svg(column.risk_coverage), caption))
+    if column.precision_recall is not None:
+        caption = f"Of label {column.positive}, at every threshold of its probability."
+        figures.append(_figure("Precision and recall", precision_recall_svg(column.precision_recall), caption))
+    return [figure for figure in figures if figure is not None]
+
+
+def _lists(column: ColumnReport) -> list[dict[str, Any]]:
+    """Give the lists of rows to look at."""
+    lists = [
+        {
+            "title": "Sure, and wrong",
+            "explained": "Wrong answers, the surest first. Is the table's label right?",
+            "rows": column.mistakes,
+            "who": "the run",
+        },
+        {
+            "title": "Least sure",
+            "explained": "Rows whose answer has the lowest probability, right or wrong.",
+            "rows": column.unsure,
+            "who": "the run",
+        },
+    ]
+    if column.noise is not None:
+        explained = (
+            f"{noise_in_words(column.noise)}: another label is much more probable to TF-IDF and logistic regression "
+            "that has learnt from the other rows (five-fold cross-validation, confident learning)."
+        )
+        lists.append(
+            {
+                "title": "Labels that may be wrong",
+                "explained": explained,
+                "rows": column.noise.candidates,
+                "who": "TF-IDF",
+            }
+        )
+    return [each for each in lists if each["rows"]]
+
+
+def _duration(seconds: float | None) -> str:
+    """Give a time in the largest unit that leaves a number of at least 1."""
+    if seconds is None:
+        return "–"
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds else "none"
 
 
 def _axis(intervals: Sequence[Interval]) -> Interval:
@@ -89,9 +211,9 @@ def _judge(cell: SampleCell, kind: str) -> dict[str, Any]:
 
     Returns:
         `right` (True, False, or None if it cannot be said) for labels; `predicted` and `given` as lists of (keyword,
-        whether the other list has it too) for keywords.
+        whether the other list has it too) for lists of keywords or labels.
     """
-    if kind != "keywords":
+    if kind not in ("keywords", "labels"):
         return {"right": cell.predicted == cell.given if cell.given else None}
     predicted, given = _keywords(cell.predicted), _keywords(cell.given)
     return {

@@ -1,12 +1,14 @@
-"""The scores that stand for a contestant, and the report in words."""
+"""The scores that stand for a contestant, and the report in sentences, which page and terminal share."""
 
 from dataclasses import dataclass
 
 from papertune.evaluation.intervals import Interval
 from papertune.evaluation.keyword_scores import KeywordScores
+from papertune.evaluation.label_noise import LabelNoise
 from papertune.evaluation.label_scores import LabelScores
 from papertune.evaluation.multilabel_scores import MultilabelScores
-from papertune.evaluation.report.data import ColumnReport, Contestant, Report
+from papertune.evaluation.paired import PairedDifference
+from papertune.evaluation.report.data import Abstention, ColumnReport, Contestant, Report
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,7 @@ def measures(scores: LabelScores | MultilabelScores | KeywordScores) -> list[Mea
 
 
 def verdict(column: ColumnReport) -> str:
-    """Say in a sentence how the first contestant stands against the best of the others.
-
-    Intervals that do not overlap are a stricter test than a difference at the 5 percent level (Schenker and Gentleman
-    2001), so "may be chance" means that this table cannot tell, not that the two are equal.
+    """Say in a sentence how the first contestant stands against the best baseline, on the rows that both answered.
 
     Args:
         column: The column with its contestants.
@@ -63,23 +62,99 @@ def verdict(column: ColumnReport) -> str:
     Returns:
         The sentence; "" if there is nothing to compare with.
     """
-    if len(column.contestants) < 2:
+    if not column.contestants or column.contestants[0].paired is None:
         return ""
     run, *others = column.contestants
-    best = max(others, key=lambda contestant: main_measure(contestant)[0])
-    score, interval = main_measure(run)
-    best_score, best_interval = main_measure(best)
-    name = measures(run.scores)[0].name
-    numbers = f"{name} {score:.3f} against {best_score:.3f}"
-    if best_score == score:
-        return f"{run.name} and {best.name} have the same score: {numbers}."
-    ahead, behind = (run, best) if score > best_score else (best, run)
-    if interval.overlaps(best_interval):
-        return (
-            f"{ahead.name} is ahead of {behind.name}, but the intervals overlap, so the difference may be chance: "
-            f"{numbers}."
+    paired = run.paired
+    assert paired is not None
+    baseline = next(contestant for contestant in others if contestant.paired is None)
+    name, score, baseline_score = measures(run.scores)[0].name, main_measure(run)[0], main_measure(baseline)[0]
+    if paired.difference == 0:
+        return f"{run.name} and {baseline.name} have the same score: {name} {score:.3f}."
+    if paired.difference > 0:
+        ahead, behind = run, baseline
+        numbers = f"{name} {score:.3f} against {baseline_score:.3f}, difference {difference_in_words(paired)}"
+    else:
+        ahead, behind = baseline, run
+        turned = PairedDifference(-paired.difference, -paired.high, -paired.low, paired.p_value)
+        numbers = f"{name} {baseline_score:.3f} against {score:.3f}, difference {difference_in_words(turned)}"
+    if paired.may_be_noise:
+        return f"{ahead.name} is ahead of {behind.name}, but the difference may be chance: {numbers}."
+    if ahead is baseline:
+        return f"The simple baseline wins: {ahead.name} is better than {behind.name}: {numbers}."
+    return f"{ahead.name} is better than {behind.name}: {numbers}."
+
+
+def difference_in_words(paired: PairedDifference) -> str:
+    """Give `+0.021 (+0.003 to +0.040, p = 0.031)`."""
+    p_value = p_value_in_words(paired.p_value)
+    return f"{paired.difference:+.3f} ({paired.low:+.3f} to {paired.high:+.3f}, {p_value})"
+
+
+def p_value_in_words(p_value: float) -> str:
+    """Give `p = 0.031`."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def sureness(column: ColumnReport) -> dict[str, str]:
+    """Tell what a label column's probabilities are worth, and what can be done with them.
+
+    Args:
+        column: The column.
+
+    Returns:
+        What is known, by name, in the order to show it.
+    """
+    facts: dict[str, str] = {}
+    after, before = column.calibration, column.calibration_before
+    if after is not None:
+        for name, value, was in (
+            ("Expected calibration error", after.ece, before and before.ece),
+            ("Log loss", after.log_loss, before and before.log_loss),
+            ("Brier score", after.brier, before and before.brier),
+        ):
+            facts[name] = f"{value:.3f}" + ("" if was is None else f" ({was:.3f} before calibration)")
+    if column.risk_coverage is not None:
+        facts["Area under the risk-coverage curve"] = f"{column.risk_coverage.area:.4f}"
+    if column.abstention is not None:
+        facts["Answering only where it is sure"] = _abstention_in_words(column.abstention)
+    if column.label_sets is not None:
+        sets = column.label_sets
+        facts["Label sets"] = (
+            f"{sets.covered:.1%} hold the true label ({sets.wanted:.1%} wanted), {sets.mean_size:.2f} labels each; "
+            f"{sets.single:.1%} have one label"
         )
-    return f"{ahead.name} is better than {behind.name}, and the intervals do not overlap: {numbers}."
+    if column.precision_recall is not None:
+        facts[f"Average precision, label {column.positive}"] = f"{column.precision_recall.average_precision:.3f}"
+    if column.work_saved is not None:
+        saved = column.work_saved
+        facts[f"Reading to find {saved.recall:.0%} of label {column.positive}"] = (
+            f"{saved.read_share:.1%} of the rows must be read, the most probable first; work saved over sampling "
+            f"(WSS@{100 * saved.recall:.0f}) {saved.wss:.3f}"
+        )
+    return facts
+
+
+def leak_sentences(report: Report) -> list[str]:
+    """Give what may make the scores better than they should be, a sentence or a few each."""
+    if report.leaks is None:
+        return []
+    sentences: list[str] = []
+    pairs = report.leaks.duplicates
+    if pairs:
+        exact = sum(pair.exact for pair in pairs)
+        stand = "1 paper stands" if len(pairs) == 1 else f"{len(pairs):,} papers stand"
+        sentences.append(
+            f"{stand} in {report.leaks.learnt_from} too, {exact:,} of them word for word and {len(pairs) - exact:,} "
+            f"nearly, such as {pairs[0].id} there as {pairs[0].other_id}. The run may have learnt their answers."
+        )
+    return sentences + [str(shortcut) for shortcut in report.leaks.shortcuts]
+
+
+def noise_in_words(noise: LabelNoise) -> str:
+    """Tell how many labels are doubtful."""
+    labels = "label is" if noise.doubted == 1 else "labels are"
+    return f"{noise.doubted:,} of {noise.rows:,} given {labels} doubtful in {noise.table}"
 
 
 def summary(report: Report) -> str:
@@ -89,8 +164,8 @@ def summary(report: Report) -> str:
         report: The report.
 
     Returns:
-        For each column its name, a line per contestant with scores and intervals, and the verdict; no line end at the
-        end.
+        For each column its name, a line per contestant with scores and intervals, the verdict, and what else is known;
+        then a line that starts with `warning:` for each leak. No line end at the end.
     """
     lines = [f"{report.table}: {report.rows} {'row' if report.rows == 1 else 'rows'}"]
     for column in report.columns:
@@ -101,7 +176,10 @@ def summary(report: Report) -> str:
             lines.append(f"  {contestant.name:<{width}}  {'  '.join(cells)}")
         if said := verdict(column):
             lines.append(f"  {said}")
-    return "\n".join(lines)
+        lines += [f"  {name}: {value}" for name, value in {**sureness(column), **column.facts}.items()]
+        if column.noise is not None and column.noise.doubted:
+            lines.append(f"  {noise_in_words(column.noise)}")
+    return "\n".join(lines + [f"warning: {sentence}" for sentence in leak_sentences(report)])
 
 
 def main_measure(contestant: Contestant) -> tuple[float, Interval]:
@@ -118,3 +196,12 @@ def _in_words(measure: Measure) -> str:
     if measure.interval is not None:
         text += f" ({measure.interval.low:.3f} to {measure.interval.high:.3f})"
     return text
+
+
+def _abstention_in_words(abstention: Abstention) -> str:
+    if abstention.threshold is None:
+        return f"no probability was high enough for an accuracy of {abstention.wanted:.1%} where it was looked for"
+    text = f"from a probability of {abstention.threshold:.3f} on, {abstention.answered:.1%} of the rows are answered"
+    if abstention.accuracy is not None:
+        text += f", with an accuracy of {abstention.accuracy:.1%}"
+    return f"{text} ({abstention.wanted:.1%} wanted)"

@@ -4,12 +4,14 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from papertune.errors import OutputError
-from papertune.evaluation.report.data import Report
+from papertune.evaluation.report.data import ColumnReport, Contestant, Report
 from papertune.evaluation.report.page import page
+from papertune.evaluation.report.plots import thinned
 from papertune.evaluation.report.words import measures, verdict
 
 
@@ -72,26 +74,85 @@ def _plain(report: Report) -> dict[str, Any]:
             for measure in measures(contestant.scores)
             if measure.interval is not None
         ],
-        "columns": [
-            {
-                "name": column.name,
-                "kind": column.kind,
-                "question": column.question,
-                "verdict": verdict(column),
-                "contestants": [
-                    {"name": contestant.name, "note": contestant.note, "scores": contestant.scores.as_dict()}
-                    for contestant in column.contestants
-                ],
-            }
-            for column in report.columns
-        ],
+        # Of the first column that has probabilities; those of all are below.
+        "calibration": next(
+            (
+                {"column": column.name, **asdict(column.calibration)}
+                for column in report.columns
+                if column.calibration is not None
+            ),
+            None,
+        ),
+        "columns": [_plain_column(column) for column in report.columns],
         "loss_curve": _plain_curve(report.loss_curve),
         "dev_curve": _plain_curve(report.dev_curve),
-        "samples": [
-            {"id": row.id, "document": row.document, "cells": [vars(cell) for cell in row.cells]}
-            for row in report.samples
-        ],
+        "leaks": None if report.leaks is None else asdict(report.leaks),
+        "samples": [asdict(row) for row in report.samples],
     }
+
+
+def _plain_column(column: ColumnReport) -> dict[str, Any]:
+    risk, precision = column.risk_coverage, column.precision_recall
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "question": column.question,
+        "verdict": verdict(column),
+        "facts": column.facts,
+        "contestants": [_plain_contestant(contestant) for contestant in column.contestants],
+        "learning_curve": {name: [asdict(point) for point in points] for name, points in column.learning_curve.items()},
+        "calibration": _plain_part(column.calibration),
+        "calibration_before": _plain_part(column.calibration_before),
+        # Curves have as many points as are drawn.
+        "risk_coverage": risk
+        and {
+            "area": risk.area,
+            "points": [
+                dict(zip(("coverage", "risk"), point, strict=True)) for point in _thinned(risk.coverage, risk.risk)
+            ],
+        },
+        "abstention": _plain_part(column.abstention),
+        "label_sets": _plain_part(column.label_sets),
+        "precision_recall": precision
+        and {
+            "positive": column.positive,
+            "average_precision": precision.average_precision,
+            "points": [
+                {
+                    "recall": precision.recall[i],
+                    "precision": precision.precision[i],
+                    "threshold": precision.thresholds[i],
+                }
+                for i in thinned(len(precision.recall))
+            ],
+        },
+        "work_saved": _plain_part(column.work_saved),
+        "mistakes": [asdict(row) for row in column.mistakes],
+        "unsure": [asdict(row) for row in column.unsure],
+        "noise": _plain_part(column.noise),
+    }
+
+
+def _plain_contestant(contestant: Contestant) -> dict[str, Any]:
+    return {
+        "name": contestant.name,
+        "note": contestant.note,
+        "scores": contestant.scores.as_dict(),
+        "paired": _plain_part(contestant.paired),
+        "rows_per_s": contestant.rows_per_s,
+        "training_s": contestant.training_s,
+        "trained_weights": contestant.trained_weights,
+        "prompt": contestant.prompt,
+    }
+
+
+def _plain_part(part: Any) -> dict[str, Any] | None:
+    return None if part is None else asdict(part)
+
+
+def _thinned(*values: Sequence[float]) -> list[tuple[float, ...]]:
+    """Give the points of a curve that are drawn, from their coordinates."""
+    return [tuple(of[i] for of in values) for i in thinned(len(values[0]))]
 
 
 def _plain_curve(points: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:

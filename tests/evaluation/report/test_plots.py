@@ -1,0 +1,90 @@
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from papertune.evaluation.calibration import score_calibration
+from papertune.evaluation.report import LearningPoint
+from papertune.evaluation.report.plots import (
+    curve_svg,
+    learning_curve_svg,
+    precision_recall_svg,
+    reliability_svg,
+    risk_coverage_svg,
+    thinned,
+)
+from papertune.evaluation.screening import precision_recall
+from papertune.evaluation.selective import risk_coverage
+
+RNG = np.random.default_rng(0)
+FIRST = RNG.uniform(0.05, 0.95, 3000)
+PROBABILITIES = np.stack([FIRST, 1 - FIRST], axis=1)
+TRUE_IDS = (RNG.uniform(size=3000) > FIRST).astype(np.int64)
+
+
+def check(svg, *shown):
+    """An SVG element in the colours of the page, which tells in words what it shows."""
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert root.get("role") == "img"
+    text = "".join(root.itertext())
+    for word in shown:
+        assert word in text or word in root.get("aria-label"), word
+    # No colour of its own, which light or dark could swallow, and nothing that the page has twice.
+    assert not re.search(r"#[0-9a-f]{6}\b", svg.replace("url(#", ""))
+    assert "var(--ink)" in svg
+    assert '<g id="' not in svg
+    return root
+
+
+@pytest.mark.parametrize("count", [1, 10, 500])
+def test_curve(count):
+    points = [(step, float(step)) for step in range(count)]
+    svg = curve_svg(points, "training loss")
+    check(svg, "training loss", "optimizer step", f"0 at first and {count - 1} at last")
+    assert "var(--accent)" in svg
+    # No date: the same curve gives the same bytes.
+    assert svg == curve_svg(points, "training loss")
+
+
+def test_curve_with_gaps_or_without_points():
+    assert curve_svg([], "score") == ""
+    check(curve_svg([(1, float("nan")), (2, float("inf")), (3, 1.0)], "score"))
+    check(curve_svg([(step, float("nan")) for step in range(100)], "score"), "score over 99 optimizer steps")
+
+
+def test_learning_curve_of_names_that_are_not_plain():
+    points = [LearningPoint(50, 0.7, 0.6, 0.8), LearningPoint(1400, 0.9, 0.9, 0.9)]
+    svg = learning_curve_svg({"模型 $x$ <b>": points, "TF-IDF": points[1:]}, "Accuracy")
+    check(svg, "模型 $x$ <b>: 0.700 with 50, 0.900 with 1,400; TF-IDF: 0.900 with 1,400", "training rows", "1,400")
+    assert learning_curve_svg({}, "Accuracy") == learning_curve_svg({"TF-IDF": []}, "Accuracy") == ""
+
+
+def test_reliability_before_and_after():
+    after, before = score_calibration(PROBABILITIES, TRUE_IDS), score_calibration(PROBABILITIES.round(1), TRUE_IDS)
+    alone = check(reliability_svg(after, None), "Reliability in 10 bins", "how sure", "how often right")
+    assert "before" not in "".join(alone.itertext())
+    check(reliability_svg(after, before), "before", "calibrated", "as sure as right")
+    one = score_calibration(PROBABILITIES[:1], np.array([0]))
+    check(reliability_svg(one, None), "Reliability in 1 bins: ")
+
+
+def test_curves_of_very_many_rows_are_thinned():
+    risk = risk_coverage(PROBABILITIES, TRUE_IDS)
+    check(risk_coverage_svg(risk), f"{risk.risk[-1]:.3f} wrong if all rows are answered")
+    precision = precision_recall(FIRST, TRUE_IDS == 0)
+    svg = precision_recall_svg(precision)
+    check(svg, f"average precision {precision.average_precision:.3f}", "by chance")
+    assert len(risk.coverage) > 2000
+    assert len(risk_coverage_svg(risk)) < 60_000
+    assert len(svg) < 60_000
+
+
+@pytest.mark.parametrize("points", [1, 2, 399, 400, 401, 20_000])
+def test_thinned_keeps_both_ends(points):
+    kept = thinned(points)
+    assert kept[0] == 0
+    assert kept[-1] == points - 1
+    assert len(kept) == min(points, 400)
+    assert kept == sorted(set(kept))
