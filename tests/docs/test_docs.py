@@ -27,6 +27,7 @@ from papertune.config import (
     FullMethod,
     KeywordsColumn,
     LabelColumn,
+    LabelsColumn,
     LoraMethod,
     PtuningV2Method,
     RankedKeywordsColumn,
@@ -177,6 +178,7 @@ class TestRecipes:
         ("## Top level", Recipe),
         ("## `[table]`", TableSpec),
         ('### `kind = "label"`', LabelColumn),
+        ('### `kind = "labels"`', LabelsColumn),
         ('### `kind = "keywords"`', KeywordsColumn),
         ('### `kind = "ranked_keywords"`', RankedKeywordsColumn),
         ('### `kind = "lora"`', LoraMethod),
@@ -295,6 +297,17 @@ class TestMessages:
     def test_they_are_real(self, content, phrase, tmp_path, monkeypatch):
         (said,) = [message for message in self.said(content, tmp_path, monkeypatch) if phrase in message]
         assert f": {said}\n" in text_of(ROOT / "docs" / "your-table.md")
+
+    def test_several_labels(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        cells = ["physics", "law; physics", "physic; law", "", "chemistry"]
+        rows = "".join(f"title {n},{cell}\n" for n, cell in enumerate(cells))
+        Path("papers.csv").write_text(f"title,fields\n{rows}", "utf-8")
+        column = {"kind": "labels", "question": "About {label}?", "labels": ["physics", "biology", "law"]}
+        recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"fields": column}})
+        problems = check_table(read_table("papers.csv"), recipe).problems
+        said = PapertuneError.collect("the tables do not fit the recipe", problems)
+        assert f"error: {said}\n" in text_of(ROOT / "docs" / "your-table.md")
 
     def test_a_table_with_nothing_to_learn(self, monkeypatch):
         monkeypatch.chdir(ROOT / "examples")
