@@ -229,6 +229,24 @@ class TestCheck:
         assert 'row 2 below the header, column "label": "yes" is not one of the 2 labels (1, 0)' in message
         assert 'row 4 below the header, column "uuid": the id "p000" stands already at bad.csv, row 1' in message
 
+    def test_columns_that_tell_the_label_and_papers_that_stand_twice(self, papertune, here):
+        rows = []
+        for number in range(60):
+            names = ",".join(("Ada Lind", "Bo Costa")) if number % 2 else "; ".join(("Lind, Ada", "Costa, Bo"))
+            title = " ".join(f"{word}{number}" for word in ("heart", "graph", "trial", "effect", "study", "method"))
+            rows.append(f'p{number},{title},"{names}",an abstract,k,{number % 2}')
+        rows[9] = rows[9].replace(rows[9].split(",")[1], rows[4].split(",")[1])
+        (here / "leaky.csv").write_text("\n".join(["uuid,title,author,abstract,Keywords,label", *rows]) + "\n", "utf-8")
+        said = papertune("check", "leaky.csv", "-r", "recipe.toml")
+        assert said.code == 0, said.err
+        warnings = "\n".join(said.warnings)
+        assert (
+            "row 10 below the header: the document is that of leaky.csv, row 5 below the header; 1 row rep" in warnings
+        )
+        assert 'leaky.csv, column "author": its length in characters alone predicts label with accuracy 1' in warnings
+        said = papertune("check", "leaky.csv", "-r", "recipe.toml", "--for", "predict")
+        assert not any("alone predicts" in warning or "the document is" in warning for warning in said.warnings)
+
     def test_no_weights_are_loaded(self, papertune, here, monkeypatch):
         from transformers import AutoModelForCausalLM
 

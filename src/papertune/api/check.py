@@ -11,6 +11,7 @@ from papertune.api.training_job import choose_columns_to_learn
 from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import PapertuneWarning, TableError
+from papertune.evaluation.leaks import leak_warnings
 from papertune.models import find_base, load_tokenizer
 from papertune.tables import read_table
 from papertune.tasks import Example, RowReader, check_table, split_keywords, training_examples
@@ -73,7 +74,8 @@ def check_tables(
         for name, counts in findings.label_counts.items():
             balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
             lines.append(f"  {name}: {', '.join(balance)}")
-        for warning in findings.warnings:
+        leaks = leak_warnings(table, chosen) if purpose == "train" and not findings.problems else []
+        for warning in (*findings.warnings, *leaks):
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)

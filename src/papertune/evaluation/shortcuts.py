@@ -97,9 +97,6 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
     Raises:
         ValueError: If the lengths differ.
     """
-    from scipy.stats import binomtest
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
     if len(cells) != len(labels):
         raise ValueError(f"{len(cells)} cells, but {len(labels)} labels")
     rows = _choose_rows(labels)
@@ -107,6 +104,9 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
     counts = Counter(target.tolist())
     if len(rows) < LEAST_ROWS or len(counts) < 2:
         return None
+    from scipy.stats import binomtest
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=_SEED)
     best: tuple[int, _Candidate] | None = None
     for candidate in _candidates([cells[row] for row in rows], target):
