@@ -71,7 +71,7 @@ def test_author_lists_give_the_label_away():
         ("label", "author", False)
     ]
     assert str(found[0]).startswith(
-        'column "author": its number of commas alone predicts label with accuracy 1.000, the most frequent label 0.'
+        'column "author": its number of commas alone predicts label with accuracy 1.000; the most frequent label has 0.'
     )
     assert str(found[0]).endswith("The model does not read this column; leave it out of table.document.")
     shown = find_shortcuts(read_table(rows()), recipe("{title} {author}"))

@@ -1,4 +1,5 @@
 import random
+import re
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_names_written_in_two_ways_give_the_label_away():
     # Repeats and semicolons tell nearly as much, but two people of label 0 may share a given name.
     assert found.name == "format"
     count = labels.count("1")
-    assert f"{count} of {count} are 1" in found.split
+    assert f"{count} of {count} rows are 1" in found.split
 
 
 def test_format_is_found_where_no_count_differs():
@@ -47,7 +48,7 @@ def test_format_is_found_where_no_count_differs():
     found = find_surface_feature([f"{cell}{'x' * rng.randint(1, 9)}" for cell in cells], labels)
     assert found.name == "format"
     assert found.accuracy == 1
-    assert "words as a, Aa or A and numbers as 9," in found.split
+    assert "in it, where a, Aa and A are words and 9 is a number, " in found.split
 
 
 def test_publishers_notice_is_found_at_the_end_of_long_texts():
@@ -61,7 +62,7 @@ def test_publishers_notice_is_found_at_the_end_of_long_texts():
     )
     assert found.name == "publisher's notice"
     assert found.accuracy == pytest.approx(0.9, abs=0.05)
-    assert "are 0; without it" in found.split
+    assert "rows are 0; without it, " in found.split
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_very_many_rows_are_looked_at_in_part():
     labels = [str(number % 2) for number in range(MOST_ROWS + 1000)]
     found = find_surface_feature(labels, labels)
     assert found.accuracy == 1
-    assert f"of {MOST_ROWS // 2 - 100}" < found.split.split("are")[0]
+    assert sum(int(rows.replace(",", "")) for rows in re.findall(r"of ([\d,]+) rows", found.split)) == MOST_ROWS
     assert found == find_surface_feature(labels, labels)
 
 

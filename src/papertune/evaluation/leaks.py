@@ -58,8 +58,8 @@ class Shortcut:
         )
         return (
             f'column "{self.column}": its {self.feature.name} alone predicts {self.label_column} with accuracy '
-            f"{self.feature.accuracy:.3f}, the most frequent label {self.feature.majority:.3f} "
-            f"({self.feature.split}). {advice}"
+            f"{self.feature.accuracy:.3f}; the most frequent label has {self.feature.majority:.3f}. "
+            f"{self.feature.split} {advice}"
         )
 
 

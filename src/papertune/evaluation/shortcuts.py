@@ -43,6 +43,7 @@ _MOST_RUNS = 2000
 
 _SEPARATOR = re.compile("[,，;；、|]")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d+)?")
+_NOTICE_NAME = "publisher's notice"
 _NOTICE = re.compile(
     r"©|\(c\) ?(19|20)\d\d|\bcopyright\b|\ball rights reserved\b|\bpublished by\b"
     r"|\b(elsevier|springer|wiley|taylor & francis)\b",
@@ -59,7 +60,7 @@ class SurfaceFeature:
         name: What it is, in words that go on "the cells'".
         accuracy: Cross-validated accuracy of a decision tree that sees this feature alone, from 0 to 1.
         majority: Accuracy of always saying the most frequent label, on the same rows.
-        split: What the best single split by this feature tells, in words.
+        split: What the best single split by this feature tells, a sentence.
     """
 
     name: str
@@ -141,7 +142,7 @@ def _candidates(cells: Sequence[str], labels: NDArray[Any]) -> Iterator[_Candida
         "number of semicolons": lambda cell: cell.count(";") + cell.count("；"),
         "number of repeated parts between separators": _repeats,
         "value as a number": lambda cell: float(cell) if _NUMBER.fullmatch(cell) else math.nan,
-        "publisher's notice": lambda cell: _NOTICE.search(cell) is not None,
+        _NOTICE_NAME: lambda cell: _NOTICE.search(cell) is not None,
     }
     for name, feature in numbers.items():
         values = np.array([feature(cell) for cell in cells], dtype=np.float64)
@@ -163,9 +164,8 @@ def _number_candidate(name: str, values: NDArray[np.float64], labels: NDArray[An
 
     def explain() -> str:
         threshold = float(_tree(2).fit(column, labels).tree_.threshold[0])
-        if set(np.unique(values)) == {0, 1}:
-            return _told(values > 0.5, labels, "with it", "without it")
-        return _told(values > threshold, labels, f"above {threshold:g}", "otherwise")
+        where, elsewhere = ("With it", "without it") if name == _NOTICE_NAME else (f"Above {threshold:g}", "otherwise")
+        return _told(values > threshold, labels, where, elsewhere)
 
     return _Candidate(name, column, _tree(most_leaves), explain)
 
@@ -181,7 +181,7 @@ def _value_candidate(cells: Sequence[str], labels: NDArray[Any]) -> _Candidate:
     def explain() -> str:
         value, _ = Counter(cells).most_common(1)[0]
         shown = value if len(value) <= 40 else value[:37] + "..."
-        return _told(column[:, 0] == value, labels, f'where it is "{shown}"', "elsewhere")
+        return _told(column[:, 0] == value, labels, f'Where it is "{shown}"', "elsewhere")
 
     return _Candidate(
         "content as a whole", column, make_pipeline(OneHotEncoder(handle_unknown="ignore"), MultinomialNB()), explain
@@ -210,7 +210,7 @@ def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[
         chosen = max(0, int(_tree(2).fit(values, labels).tree_.feature[0]))
         run = runs.get_feature_names_out()[chosen]
         has = values[:, [chosen]].toarray()[:, 0] > 0
-        return _told(has, labels, f'with "{run}" in it, words as a, Aa or A and numbers as 9,', "without it")
+        return _told(has, labels, f'With "{run}" in it, where a, Aa and A are words and 9 is a number', "without it")
 
     yield _Candidate("format", values, tree, explain)
 
@@ -244,5 +244,5 @@ def _told(holds: NDArray[np.bool_], labels: NDArray[Any], where: str, elsewhere:
     for place, chosen in ((where, labels[holds]), (elsewhere, labels[~holds])):
         if len(chosen):
             label, count = Counter(chosen.tolist()).most_common(1)[0]
-            parts.append(f"{place} {count:,} of {len(chosen):,} are {label}")
-    return "; ".join(parts)
+            parts.append(f"{place}, {count:,} of {len(chosen):,} rows are {label}")
+    return "; ".join(parts) + "."

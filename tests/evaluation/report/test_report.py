@@ -138,7 +138,7 @@ LEAKS = Leaks(
         DuplicatePair("new-1", "old-1", HOSTILE, HOSTILE, 1.0, True),
         DuplicatePair("new-2", "old-2", "a b", "a c", 0.4321, False),
     ],
-    [Shortcut("label", "author", False, SurfaceFeature("format", 0.998, 0.503, f"with {HOSTILE} 3 of 3 are 1"))],
+    [Shortcut("label", "author", False, SurfaceFeature("format", 0.998, 0.503, f"With {HOSTILE}, 3 of 3 rows are 1."))],
 )
 
 
@@ -415,8 +415,9 @@ def test_summary_tells_how_sure_it_is_and_warns():
         "  12 of 1,400 given labels are doubtful in train.csv",
         "warning: 2 papers stand in train.csv too, 1 of them word for word and 1 nearly, such as new-1 there as old-1. "
         "The run may have learnt their answers.",
-        'warning: column "author": its format alone predicts label with accuracy 0.998, the most frequent label 0.503 '
-        f"(with {HOSTILE} 3 of 3 are 1). The model does not read this column; leave it out of table.document.",
+        'warning: column "author": its format alone predicts label with accuracy 0.998; the most frequent label has '
+        f"0.503. With {HOSTILE}, 3 of 3 rows are 1. The model does not read this column; leave it out of "
+        "table.document.",
     ]
     never = surest(abstention=Abstention(0.98, None, 0.0, None), calibration_before=None)
     said = summary(make_report(columns=[never]))
