@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.config import load_recipe
+from papertune.evaluation.answers import Answers
 from papertune.evaluation.label_noise import LEAST_ROWS, cross_validated, doubted_rows, find_label_noise
+from papertune.evaluation.report import ColumnReport, with_rows_to_look_at
 from papertune.tables import read_table
 
 TOPICS = {
@@ -102,3 +104,28 @@ def test_labels_of_few_rows_and_no_rows():
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert np.all(probabilities[:, 3] == 0)
     assert probabilities[49, 2] == 0  # no other row has this label
+
+
+def test_rows_to_look_at_are_added_to_a_label_column():
+    learnt, scored = rows(120, {3, 40}), rows(60, {5})
+    answers = Answers(
+        ["10"[row % 2] for row in range(60)], [[0.9, 0.1] if row % 2 == 0 else [0.3, 0.7] for row in range(60)]
+    )
+    column = ColumnReport("label", "label", "?", [])
+    full = with_rows_to_look_at(column, answers, scored, learnt, recipe())
+    assert [row.id for row in full.mistakes] == ["p5"]
+    assert [row.id for row in full.unsure[:2]] == ["p1", "p3"]
+    assert {row.id for row in full.noise.candidates} == {"p3", "p40"}
+    alone = with_rows_to_look_at(column, answers, scored, None, recipe())
+    assert [row.id for row in alone.noise.candidates] == ["p5"]
+    # A table to learn from that lacks the column says nothing about its labels.
+    without = read_table([{"uuid": "a", "title": "t"}])
+    assert with_rows_to_look_at(column, answers, scored, without, recipe()) == alone
+
+
+def test_a_column_of_another_kind_stays_as_it_is():
+    keywords = load_recipe(
+        {"model": "m", "table": {"document": "{title}"}, "columns": {"Keywords": {"kind": "keywords", "question": "?"}}}
+    )
+    column = ColumnReport("Keywords", "keywords", "?", [])
+    assert with_rows_to_look_at(column, Answers([""]), rows(1), None, keywords) is column

@@ -10,6 +10,7 @@ from papertune.evaluation.report.data import (
     SampleCell,
     SampleRow,
 )
+from papertune.evaluation.report.rows import with_rows_to_look_at
 from papertune.evaluation.report.words import Measure, main_measure, measures, summary, verdict
 from papertune.evaluation.report.writing import write_report
 
@@ -27,5 +28,6 @@ __all__ = [
     "measures",
     "summary",
     "verdict",
+    "with_rows_to_look_at",
     "write_report",
 ]
