@@ -19,7 +19,8 @@ from papertune.config import Recipe
 from papertune.errors import TableError
 from papertune.evaluation.answers import answers_of_table, answers_of_values
 from papertune.evaluation.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
-from papertune.evaluation.report import ColumnReport, Report, write_report
+from papertune.evaluation.leaks import find_leaks
+from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.inference.predict import Tick, predict_rows
 from papertune.models import PredictionPrecision
 from papertune.tables import Table, read_table
@@ -47,7 +48,8 @@ def evaluate(
         report: The folder to write.
         truth: A table with the true columns, matched by the recipe's id column, where `table` has none.
         predictions: A file that `predict` has written for the table; the model then need not run.
-        baselines: The table that the run learnt from; majority and TF-IDF baselines are then trained on it.
+        baselines: The table that the run learnt from; majority and TF-IDF baselines are then trained on it, and it
+            is searched for the same papers and for doubtful labels.
         precision: Of the weights.
         overwrite: Replace a report that is there.
         tell: Told what goes on, a line each.
@@ -91,7 +93,8 @@ def evaluate(
             texts = [reader.document(row) for row in rows]
             plain = {title: fill(known, texts) for title, fill in plain_baselines(column).items()}
         if contestants := compared({**attempts, **plain}, plain, reader, recipe, name, len(rows)):
-            columns.append(ColumnReport(name, column.kind, column.question, contestants))
+            found = ColumnReport(name, column.kind, column.question, contestants)
+            columns.append(with_rows_to_look_at(found, said, given, learnt, recipe))
     result = Report(
         title=f"{run.directory.path.resolve().name} on {Path(documents.source).name}",
         table=documents.source,
@@ -101,6 +104,7 @@ def evaluate(
         loss_curve=metrics_curve(run.directory.metrics, "loss"),
         dev_curve=metrics_curve(run.directory.metrics, "score"),
         samples=sample_rows(answers, given, reader, recipe),
+        leaks=find_leaks(given, learnt, recipe),
     )
     write_report(result, folder)
     return result
