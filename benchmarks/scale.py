@@ -1,4 +1,4 @@
-"""Time and memory against rows, and the start-up: what grows with a table, and what does not.
+"""Time and memory against rows: what grows with a table, and what does not.
 
     python benchmarks/scale.py --rows 1000 10000 100000
 
@@ -14,7 +14,6 @@ Last comes one JSON line.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,22 +24,12 @@ from typing import Any
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "papers.csv"
 
-# From the start of the process to the answer for one paper, with the weights of the default model as they are cached.
-FIRST_ROW = """
-import sys
-import papertune
-run = papertune.load_run(sys.argv[1])
-paper = {"uuid": "1", "title": "Aspirin after a heart attack", "abstract": "A randomised trial."}
-run.predict([paper], columns=["label"])
-"""
-
 
 def main() -> None:
     """Measure what is asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--plan-only", action="store_true", help="no model: every answer is made up")
-    parser.add_argument("--start-ups", type=int, default=3, help="how often the start-up is timed; 0: not at all")
     parser.add_argument("--one-size", nargs=3, metavar=("RUN", "TABLE", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one_size:
@@ -52,7 +41,6 @@ def main() -> None:
         run = tiny_run(folder)
         sizes = [measure(run, rows, folder, plan_only=arguments.plan_only) for rows in sorted(arguments.rows)]
         slopes = [slope(few, many) for few, many in pairwise(sizes)]
-        start_up = [time_to_first_row(default_run(folder)) for _ in range(arguments.start_ups)]
     print(
         f"{'rows':>9} {'input MB':>9} {'read s':>8} {'predict s':>10} {'ms/row':>8} {'MB beyond':>10} {'bytes/row':>10}"
     )
@@ -62,10 +50,8 @@ def main() -> None:
             f"{size['rows']:>9,} {size['input_bytes'] / 1e6:>9.1f} {size['read_s']:>8.2f} {size['predict_s']:>10.2f} "
             f"{1e3 * size['predict_s'] / size['rows']:>8.3f} {size['peak_bytes'] / 1e6:>10.1f} {per_row:>10}"
         )
-    if start_up:
-        print(f"first row of the default model after {statistics.median(start_up):.2f} s (median of {len(start_up)})")
-    result = {"sizes": sizes, "bytes_per_row": slopes, "first_row_s": start_up, "plan_only": arguments.plan_only}
-    print(json.dumps(result | {"cores": os.cpu_count()}))
+    result = {"sizes": sizes, "bytes_per_row": slopes, "plan_only": arguments.plan_only, "cores": os.cpu_count()}
+    print(json.dumps(result))
 
 
 def slope(few: dict[str, Any], many: dict[str, Any]) -> float:
@@ -96,25 +82,10 @@ def tiny_run(folder: Path) -> Path:
     LlamaForCausalLM(config).save_pretrained(base)
     tokenizer.save_pretrained(base)
     # Keywords of a model that has learnt nothing go on to the limit; what they cost is not the question here.
-    return train(
-        papertune, base, folder / "run", ["columns.Keywords.kind=keywords", "columns.Keywords.max_new_tokens=4"]
-    )
-
-
-def default_run(folder: Path) -> Path:
-    """Make a run of the default model that has hardly learnt anything."""
-    import papertune
-
-    run = folder / "default"
-    return run if run.exists() else train(papertune, "smollm2-135m", run, [])
-
-
-def train(papertune: Any, model: Path | str, run: Path, overrides: list[str]) -> Path:
-    """Learn two rows."""
-    table = papertune.read_table(EXAMPLES).take([0, 1])
-    settings = [f"model={model}", "training.epochs=1", *overrides]
-    papertune.train(table, "medical-papers", run, overrides=settings)
-    return run
+    settings = ["columns.Keywords.kind=keywords", "columns.Keywords.max_new_tokens=4", "training.epochs=1"]
+    papers = papertune.read_table(EXAMPLES).take([0, 1])
+    papertune.train(papers, "medical-papers", folder / "run", overrides=[f"model={base}", *settings])
+    return folder / "run"
 
 
 def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str, Any]:
@@ -166,13 +137,6 @@ def resident_bytes(name: str) -> int:
     """Give a number of this process's memory: VmRSS, as it is now, or VmHWM, the most so far."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
     return 1024 * int(line.split()[1])
-
-
-def time_to_first_row(run: Path) -> float:
-    """Give the seconds from the start of a process to its end, in which one row is answered."""
-    begun = time.monotonic()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FIRST_ROW, str(run)], check=True)
-    return time.monotonic() - begun
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The program `papertune`: its commands, and what it does with mistakes, warnings and signals."""
 
+import atexit
+import gc
 import sys
 import warnings
 from typing import TextIO
@@ -25,6 +27,8 @@ def main() -> None:
     """Run the program; a mistake of its user is one message and exit code 2, a bug keeps its traceback."""
     from papertune.cli import commands  # noqa: F401 - its functions join the app
 
+    # Or Python would look for garbage among a million objects once more before it ends, which takes a second.
+    atexit.register(gc.freeze)
     warnings.showwarning = _show_warning
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,0 +1,45 @@
+"""A prediction imports what it uses. No seconds here: `benchmarks/start_up.py` counts them."""
+
+import json
+import subprocess
+import sys
+
+# What this package needs for other things. transformers' models import scipy and accelerate; that is not in our hands.
+OTHER_THINGS = {
+    "bitsandbytes",
+    "datasets",
+    "gguf",
+    "IPython",
+    "matplotlib",
+    "pandas",
+    "papertune.evaluation",
+    "papertune.models.chatglm2",
+    "papertune.training",
+    "peft",
+    "pyarrow",
+    "ray",
+    "sklearn",
+    "snowballstemmer",
+    "torchvision",
+    "transformers.trainer",
+    "typer",
+}
+PROGRAM = """
+import json, sys
+import papertune
+
+run = papertune.load_run(sys.argv[1])
+filled = run.predict(json.loads(sys.argv[2]))
+print(json.dumps([filled["label"].to_list(), sorted(sys.modules)]))
+"""
+
+
+def test_the_first_row_needs_nothing_else(run, papers):
+    paper = papers(1, start=70)
+    command = [sys.executable, "-c", PROGRAM, str(run.directory.path), json.dumps(paper)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    labels, modules = json.loads(done.stdout.splitlines()[-1])
+    assert labels == run.predict(paper)["label"].to_list()
+    assert {"papertune.api.run", "torch", "transformers.modeling_utils"} <= set(modules)
+    assert OTHER_THINGS & set(modules) == set()
