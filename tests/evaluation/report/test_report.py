@@ -166,6 +166,11 @@ def make_report(**changes):
     return replace(whole, **changes)
 
 
+def plain_report(**changes):
+    """A report without plots, which take the time."""
+    return make_report(loss_curve=[], dev_curve=[], **changes)
+
+
 def written(tmp_path, report):
     write_report(report, tmp_path / "deep" / "report")
     folder = tmp_path / "deep" / "report"
@@ -254,7 +259,7 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
     scores = score_multilabel(truth, truth, ["heart", "lung"])
     column = ColumnReport("topics", "labels", "Which?", [Contestant("few-shot", scores, prompt="Text:\n" + HOSTILE)])
     sample = SampleRow("7", "text", [SampleCell("topics", "heart; liver", "heart", None)])
-    html, _ = written(tmp_path, make_report(columns=[column], samples=[sample]))
+    html, _ = written(tmp_path, plain_report(columns=[column], samples=[sample]))
     page = Page(html)
     assert "The prompt of few-shot, for one row" in page.text
     assert "Text:\n" + HOSTILE in page.text
@@ -265,7 +270,7 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
 
 def test_only_some_of_very_many_duplicates_are_shown(tmp_path):
     many = replace(LEAKS, duplicates=[replace(LEAKS.duplicates[1], id=f"n{number}") for number in range(25)])
-    html, plain = written(tmp_path, make_report(leaks=many))
+    html, plain = written(tmp_path, plain_report(leaks=many))
     assert "10 of 25 are shown; all are in report.json." in Page(html).text
     assert len(plain["leaks"]["duplicates"]) == 25
 
@@ -284,10 +289,10 @@ def test_page_says_what_got_no_answer(tmp_path):
 
 
 def test_page_without_columns_and_with_very_many_labels(tmp_path):
-    Page(written(tmp_path / "none", make_report(columns=[], samples=[]))[0])
+    Page(written(tmp_path / "none", plain_report(columns=[], samples=[]))[0])
     labels = [f"l{number}" for number in range(WIDEST_CONFUSION + 1)]
     column = ColumnReport("field", "label", "", [Contestant("run", score_labels(labels, labels, labels))])
-    html, plain = written(tmp_path / "many", make_report(columns=[column]))
+    html, plain = written(tmp_path / "many", plain_report(columns=[column]))
     assert f"{len(labels)} labels are too many" in Page(html).text
     assert len(plain["columns"][0]["contestants"][0]["scores"]["confusion"]) == len(labels)
 
@@ -338,14 +343,14 @@ def test_json_has_calibration_curves_rows_and_leaks(tmp_path):
     assert run["paired"] == {"difference": -0.02, "low": -0.06, "high": 0.01, "p_value": 0.4531}
     assert (run["rows_per_s"], run["training_s"], run["trained_weights"]) == (2.345, 754.0, 2_442_240)
     assert plain["leaks"]["shortcuts"][0]["feature"]["accuracy"] == 0.998
-    _, bare = written(tmp_path / "bare", make_report())
+    _, bare = written(tmp_path / "bare", plain_report())
     assert bare["calibration"] is None
     assert bare["leaks"] is None
     assert bare["columns"][0]["risk_coverage"] is None
 
 
 def test_text_without_a_utf8_form_is_written_too(tmp_path):
-    html, plain = written(tmp_path, make_report(title="half \ud800 pair", facts={"nul": "\x00"}))
+    html, plain = written(tmp_path, plain_report(title="half \ud800 pair", facts={"nul": "\x00"}))
     assert "half ? pair" in html
     assert plain["title"] == "half ? pair"
 
@@ -427,8 +432,8 @@ def test_summary_tells_how_sure_it_is_and_warns():
 
 
 def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):
-    write_report(make_report(title="old"), tmp_path)
-    write_report(make_report(title="new"), tmp_path)
+    write_report(plain_report(title="old"), tmp_path)
+    write_report(plain_report(title="new"), tmp_path)
     assert "<h1>new</h1>" in (tmp_path / "report.html").read_text("utf-8")
     plain_file = tmp_path / "plain"
     plain_file.write_bytes(b"")
@@ -443,7 +448,7 @@ def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", no_room)
     with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)\. Name a folder"):
-        write_report(make_report(title="third"), tmp_path)
+        write_report(plain_report(title="third"), tmp_path)
     assert "<h1>new</h1>" in (tmp_path / "report.html").read_text("utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
@@ -451,4 +456,4 @@ def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):
 def test_a_file_in_the_way_is_told(tmp_path):
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(OutputError, match="the report cannot be written"):
-        write_report(make_report(), tmp_path / "report")
+        write_report(plain_report(), tmp_path / "report")

@@ -119,7 +119,7 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         "learning_curve": _figure(
             "Learning curve", learning_curve_svg(column.learning_curve, rows[0][1][0].name if rows else "")
         ),
-        "facts": {**sureness(column), **column.facts},
+        "sureness": sureness(column),
         "figures": _sureness_figures(column),
         "lists": _lists(column),
     }
