@@ -28,8 +28,9 @@ from papertune.config import Recipe, dump_recipe, load_recipe
 from papertune.disk import check_place, partial_of, write_atomically
 from papertune.errors import OutputError, RunError
 
-FORMAT = 1
-_RESTORE = "Train again, or restore the file."
+# 2: with `calibration`, without which a run would answer otherwise. A run of format 1 opens, and has none.
+FORMAT = 2
+RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
     "torch",
@@ -76,6 +77,27 @@ class Int8Check:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What was found out about a label column on dev rows that did not choose the weights.
+
+    Attributes:
+        rows: How many such rows there were. With too few, all else is None.
+        calibrator: The calibrator, as `papertune.inference.calibrators.Calibrator.as_dict` gives it.
+        threshold: The calibrated probability from which on the first of two labels is chosen, if the recipe has it
+            found.
+        abstain_below: The calibrated probability below which no answer is given, if the recipe names an accuracy and
+            one reaches it.
+        set_threshold: The probability, before calibration, from which on a label is in the set, if the recipe has sets.
+    """
+
+    rows: int
+    calibrator: dict[str, Any] | None = None
+    threshold: float | None = None
+    abstain_below: float | None = None
+    set_threshold: float | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a complete run says of itself.
 
@@ -91,6 +113,7 @@ class Manifest:
         trained_weights: How many weights were learnt.
         dev_score: The best dev score, if there was a dev table.
         int8: What int8 changes on the dev rows, where that was found out.
+        calibration: For each label column what was found out on dev rows kept apart; empty without any.
     """
 
     base_name: str
@@ -103,6 +126,7 @@ class Manifest:
     trained_weights: int = 0
     dev_score: float | None = None
     int8: Int8Check | None = None
+    calibration: dict[str, Calibration] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -262,11 +286,14 @@ class RunDirectory:
                 )
             tables = [TableNote(**table) for table in values.pop("tables")]
             int8 = values.pop("int8", None)
-            manifest = Manifest(tables=tables, int8=Int8Check(**int8) if int8 else None, **values)
+            calibration = {name: Calibration(**found) for name, found in dict(values.pop("calibration", {})).items()}
+            manifest = Manifest(
+                tables=tables, int8=Int8Check(**int8) if int8 else None, calibration=calibration, **values
+            )
         except KeyError as error:
-            raise RunError(f"{self._manifest} is damaged: {error} is missing. {_RESTORE}") from None
+            raise RunError(f"{self._manifest} is damaged: {error} is missing. {RESTORE}") from None
         except (TypeError, ValueError) as error:
-            raise RunError(f"{self._manifest} is damaged: {error}. {_RESTORE}") from None
+            raise RunError(f"{self._manifest} is damaged: {error}. {RESTORE}") from None
         missing = [path.name for path in (self._recipe, self.tokenizer) if not path.exists()]
         if not self.adapter.is_dir() and not self.model.is_dir():
             missing.append("adapter or model")

@@ -300,7 +300,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"format": 2}', "newer papertune"),
+            ('{"format": 3}', "newer papertune"),
             ("{", "is damaged"),
             ("[]", "is damaged"),
             ("null", "is damaged"),
@@ -309,6 +309,7 @@ class TestLoading:
             ('{"format": 1, "tables": [1]}', "is damaged"),
             ('{"format": 1, "tables": [], "surprise": 1}', "is damaged"),
             ('{"format": 1, "tables": []}', "is damaged"),
+            ('{"format": 2, "tables": [], "base_name": "x", "base_checksum": null, "calibration": [1]}', "is damaged"),
         ],
     )
     def test_a_manifest_that_cannot_be_read(self, tmp_path, content, message):

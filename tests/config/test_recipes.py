@@ -92,7 +92,8 @@ def test_all_mistakes_are_shown_at_once():
         "training.epochs is 0: input should be greater than 0.",
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
-        "gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, patience, report_to.",
+        "gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, patience, "
+        "report_to.",
     ]
 
 
@@ -124,7 +125,8 @@ def test_all_mistakes_are_shown_at_once():
             "columns.label.knd=1",
             [
                 'columns.label.knd is not a known key. Did you mean "kind"? '
-                "Known here: kind, question, labels, loss, weights, abstain_below."
+                "Known here: kind, question, labels, loss, weights, calibration, threshold, "
+                "abstain_below, abstain_for_accuracy, coverage."
             ],
         ),
         # A key with the name of its column's kind is still told by its own path.
@@ -132,9 +134,39 @@ def test_all_mistakes_are_shown_at_once():
             "columns.label.label=1",
             [
                 'columns.label.label is not a known key. Did you mean "labels"? '
-                "Known here: kind, question, labels, loss, weights, abstain_below."
+                "Known here: kind, question, labels, loss, weights, calibration, threshold, "
+                "abstain_below, abstain_for_accuracy, coverage."
             ],
         ),
+        (
+            "columns.label.threshold=best",
+            ["columns.label.threshold is 'best'; allowed: 'f1', or a number, or keys with values."],
+        ),
+        (
+            "columns.label.threshold={false_positive=0, false_negative=2}",
+            ["columns.label.threshold.false_positive is 0: input should be greater than 0."],
+        ),
+        ("columns.label.threshold={false_positive=1}", ["columns.label.threshold.false_negative is missing."]),
+        (
+            "columns.label.threshold={false_positive=1, false_negative=2, true_positive=3}",
+            [
+                "columns.label.threshold.true_positive is not a known key. "
+                'Did you mean "false_positive"? Known here: false_positive, false_negative.'
+            ],
+        ),
+        (
+            'columns.x={kind="label", question="q", labels=["a", "b", "c"], calibration="isotonic"}',
+            ['columns.x: calibration is "isotonic", which is for two labels; there are 3.'],
+        ),
+        (
+            'columns.x={kind="label", question="q", labels=["a", "b", "c"], threshold=0.3}',
+            ["columns.x: threshold is set, which is for two labels; there are 3."],
+        ),
+        (
+            'columns.x={kind="label", question="q", labels=["a", "b; c"], coverage=0.9}',
+            ["columns.x: coverage: the labels of a set are parted by semicolons, and 'b; c' has one."],
+        ),
+        ("columns.label.coverage=1", ["columns.label.coverage is 1: input should be less than 1."]),
         (
             "columns.x.question=q",
             ["columns.x.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'."],

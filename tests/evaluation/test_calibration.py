@@ -9,14 +9,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 from sklearn.isotonic import IsotonicRegression
 
-from papertune.evaluation.calibration import (
-    Calibrator,
-    Isotonic,
-    Temperature,
-    fit_isotonic,
-    fit_temperature,
-    score_calibration,
-)
+from papertune.evaluation.calibration import fit_isotonic, fit_temperature, score_calibration
+from papertune.inference.calibrators import Calibrator, Isotonic, Temperature
 
 
 def drawn_rows(rows, labels, temperature, seed=0):

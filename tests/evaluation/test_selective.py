@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertune.evaluation.selective import conformal_threshold, label_sets, risk_coverage, threshold_for_accuracy
+from papertune.evaluation.selective import conformal_threshold, risk_coverage, threshold_for_accuracy
+from papertune.inference.decisions import label_sets
 
 
 @st.composite

@@ -9,6 +9,7 @@ import pytest
 
 from papertune.config import load_recipe
 from papertune.errors import ModelError
+from papertune.inference.decisions import Decision, decisions
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, empty_cells, keyword_cells, label_cells
 from papertune.inference.plan import make_plan
@@ -47,19 +48,20 @@ def test_values_come_in_any_order_of_rows(recipe):
     assert columns["label"].dtype == np.float64
     np.testing.assert_array_equal(columns["label"], [[np.nan] * 2, [0.5, 0.5], [np.nan] * 2, [0.25, 0.75], [0.1, 0.9]])
     assert columns["Keywords"].to_list() == [None, "a", None, "b; c", ""]
-    assert label_cells(columns["label"], recipe.columns["label"]).to_list() == [None, "", None, "0", "0"]
+    answered = decisions(recipe, {})
+    label = label_cells(columns["label"], recipe.columns["label"], answered["label"])
+    assert label.to_list() == [None, "", None, "0", "0"]
     assert keyword_cells(columns["Keywords"], recipe.columns["Keywords"]).to_list() == [None, "a", None, "b; c", ""]
-    assert empty_cells(columns, recipe) == {"label": 1, "Keywords": 1}
+    assert empty_cells(columns, recipe, answered) == {"label": 1, "Keywords": 1}
 
 
 def test_of_equal_labels_the_first_is_taken(recipe):
-    sure = recipe.columns["label"].model_copy(update={"abstain_below": 0.0})
-    assert label_cells(np.array([[0.5, 0.5]]), sure).to_list() == ["1"]
+    assert label_cells(np.array([[0.5, 0.5]]), recipe.columns["label"], Decision()).to_list() == ["1"]
 
 
 def test_what_was_not_said_is_left_empty(recipe):
     table = Table(pl.DataFrame({"title": ["x", "y"]}), "list of rows")
-    output = build_output(table, recipe, {}, ["row", "label", "label_probability_1", "Keywords"])
+    output = build_output(table, recipe, {}, ["row", "label", "label_probability_1", "Keywords"], {})
     assert output.rows() == [("1", "", "", ""), ("2", "", "", "")]
 
 
@@ -112,7 +114,8 @@ def bytes_beyond_the_table(recipe, rows, folder):
         plan = make_plan(SimpleNamespace(encode=characters), reader, range(rows), 4096)
         with Journal(folder / f"{rows}.csv", "print", len(plan.batches)) as journal:
             predicted = collect_rows(answering, recipe, plan, journal=journal, tick=None)
-            output = build_output(table, recipe, predicted.values, ["row", "label", "label_probability_1", "Keywords"])
+            names = ["row", "label", "label_probability_1", "Keywords"]
+            output = build_output(table, recipe, predicted.values, names, decisions(recipe, {}))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -15,13 +15,15 @@ from papertune.api.report_parts import (
     training_costs,
 )
 from papertune.api.run import Run
-from papertune.config import Recipe
+from papertune.config import LabelColumn, Recipe
 from papertune.errors import TableError
 from papertune.evaluation.answers import answers_of_table, answers_of_values
 from papertune.evaluation.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
+from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.inference.predict import Tick, predict_rows
+from papertune.inference.values import ColumnValues
 from papertune.models import PredictionPrecision
 from papertune.tables import Table, read_table
 from papertune.tasks import RowReader, check_table
@@ -75,11 +77,13 @@ def evaluate(
     reader = RowReader(given, recipe)
     rows = range(len(given))
     rate = None
+    values: dict[str, ColumnValues] = {}
     if predictions is None:
         predictor = run.predictor(precision)
         begun = time.monotonic()
         plan = predictor.plan(reader, rows)
-        answers = answers_of_values(predict_rows(predictor, reader, plan, tick=tick).values, recipe)
+        values = predict_rows(predictor, reader, plan, tick=tick).values
+        answers = answers_of_values(values, recipe, run.decisions)
         rate = rows_per_s(len(rows), begun)
     else:
         answers = answers_of_table(_align(read_table(predictions), given, recipe), recipe)
@@ -93,8 +97,12 @@ def evaluate(
             texts = [reader.document(row) for row in rows]
             plain = {title: fill(known, texts) for title, fill in plain_baselines(column).items()}
         if contestants := compared({**attempts, **plain}, plain, reader, recipe, name, len(rows)):
-            found = ColumnReport(name, column.kind, column.question, contestants)
-            columns.append(with_rows_to_look_at(found, said, given, learnt, recipe))
+            told = ColumnReport(name, column.kind, column.question, contestants)
+            told = with_rows_to_look_at(told, said, given, learnt, recipe)
+            if isinstance(column, LabelColumn):
+                found = run.manifest.calibration.get(name)
+                told = with_label_quality(told, recipe, said, reader, run.decisions[name], found, values.get(name))
+            columns.append(told)
     result = Report(
         title=f"{run.directory.path.resolve().name} on {Path(documents.source).name}",
         table=documents.source,

@@ -107,6 +107,7 @@ def _label_lines(table: Table, name: str) -> list[str]:
         f"question = {_quote(f'What is the {name} of this paper? Answer with one of: ' + ', '.join(counts) + '.')}",
         f"labels = [{shown}]   # {balance}",
         *weights,
+        "# abstain_for_accuracy = 0.98   # leave cells empty that are less sure; needs --dev or --dev-fraction",
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from papertune.api.run import Run
 from papertune.config import LabelColumn, LabelsColumn
 from papertune.evaluation.answers import answers_of_values, main_score, score_answers
-from papertune.evaluation.dev_score import RowMeans, without_abstaining
+from papertune.evaluation.dev_score import RowMeans
 from papertune.evaluation.label_scores import LabelScores
 from papertune.inference.predict import predict_rows
 from papertune.runs import Int8Check
@@ -23,7 +23,7 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
     Raises:
         ModelError: If the model cannot be put into int8.
     """
-    recipe = without_abstaining(run.recipe)
+    recipe = run.recipe
     labels = changed = 0
     means = RowMeans(), RowMeans()
     full, low = run.predictor("fp32"), run.predictor("int8")

@@ -87,7 +87,8 @@ def sample_rows(answers: Mapping[str, Answers], given: Table, reader: RowReader,
             cell = reader.given(row, name)
             probability = None
             if isinstance(column, LabelColumn) and said.probabilities is not None and said.probabilities[row]:
-                probability = max(said.probabilities[row])
+                likely = dict(zip(column.labels, said.probabilities[row], strict=True))
+                probability = likely.get(said.cells[row], max(likely.values()))
             shown = "" if cell is None else answer_text(cell, column) or ""
             if not isinstance(column, LabelColumn | LabelsColumn):
                 shown = column.output_separator.join(split_keywords(cell or ""))

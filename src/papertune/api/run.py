@@ -10,12 +10,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from papertune.config import PtuningV2Method, Recipe
+from papertune.config import LabelColumn, PtuningV2Method, Recipe
 from papertune.disk import check_new_folder
 from papertune.encoding import PromptEncoder
-from papertune.errors import OutputError, PapertuneWarning, RunError
+from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
+from papertune.inference.decisions import Decision, decisions, gaps
 from papertune.inference.journal import Journal
-from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells
+from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells, likeliest_rows
 from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Predictor
@@ -30,7 +31,7 @@ from papertune.models import (
     find_base,
     load_tokenizer,
 )
-from papertune.runs import Manifest, RunDirectory, library_versions
+from papertune.runs import RESTORE, Manifest, RunDirectory, library_versions
 from papertune.tables import Table, check_output, read_table, write_table
 from papertune.tables.xlsx_files import check_fits_xlsx
 from papertune.tasks import RowReader, check_table
@@ -54,7 +55,9 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
     """
     directory = RunDirectory(Path(path))
     recipe, manifest = directory.read()
-    return Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
+    run = Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
+    _ = run.decisions  # damage in it is told now
+    return run
 
 
 class Run:
@@ -80,6 +83,18 @@ class Run:
         """The device that was asked for: "cpu", "cuda", ...; None: a GPU if there is one."""
         return self._device
 
+    @property
+    def decisions(self) -> dict[str, Decision]:
+        """How each label column is answered: calibrated, and with which thresholds.
+
+        Raises:
+            RunError: If what the run keeps of it is damaged.
+        """
+        try:
+            return decisions(self.recipe, self.manifest.calibration)
+        except ValueError as error:
+            raise RunError(f"{self.directory.path / 'run.json'} is damaged: {error}. {RESTORE}") from None
+
     def predict(
         self,
         table: Any,
@@ -93,7 +108,7 @@ class Run:
         Args:
             table: A path, a data frame, or a list of dicts.
             columns: Names of the output's columns; "all"; None: the id and the run's columns.
-            probabilities: Add a column with the probability of each label.
+            probabilities: Add a column with the calibrated probability of each label.
             precision: Of the weights.
 
         Returns:
@@ -104,11 +119,14 @@ class Run:
         """
         read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
-        reader = RowReader(read, answering(self.recipe, chosen))
+        asked = answering(self.recipe, chosen)
+        for gap in gaps(asked, self.manifest.calibration):
+            warnings.warn(gap, PapertuneWarning, stacklevel=2)
+        reader = RowReader(read, asked)
         predictor = self.predictor(precision)
         plan = self._plan(predictor.encoder, predictor.max_batch_tokens, read, reader)
         values = predict_rows(predictor, reader, plan).values
-        output = build_output(read, self.recipe, values, chosen)
+        output = build_output(read, self.recipe, values, chosen, self.decisions)
         self._warn_of_empty_cells(values, chosen, read.source)
         if type(table).__module__.partition(".")[0] != "pandas":
             return output
@@ -122,6 +140,7 @@ class Run:
         *,
         columns: Columns = None,
         probabilities: bool = False,
+        sort_by: str | None = None,
         precision: PredictionPrecision = "auto",
         overwrite: bool = False,
         workers: int = 1,
@@ -135,6 +154,8 @@ class Run:
             output: The file to write; its suffix says the format.
             columns: As in `predict`.
             probabilities: As in `predict`.
+            sort_by: A label column; rows are written by the probability of its first label, the highest first. None: in
+                table order.
             precision: As in `predict`.
             overwrite: Replace a file that is there; only when all rows are done.
             workers: Processes that share the rows, through Ray; 1: this process alone.
@@ -150,7 +171,13 @@ class Run:
         path = Path(output)
         read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
-        asked = answering(self.recipe, chosen)
+        if sort_by is not None and not isinstance(self.recipe.columns.get(sort_by), LabelColumn):
+            names = [name for name, column in self.recipe.columns.items() if isinstance(column, LabelColumn)]
+            there = f"there are: {', '.join(names)}" if names else "it has none"
+            raise TableError(f'--sort-by: "{sort_by}" is no label column of the run; {there}.')
+        asked = answering(self.recipe, chosen if sort_by is None else [*chosen, sort_by])
+        for gap in gaps(asked, self.manifest.calibration):
+            warnings.warn(gap, PapertuneWarning, stacklevel=2)
         reader = RowReader(read, asked)
         # A journal beside an output may mean that a kill came between writing the one and removing the other.
         try:
@@ -159,7 +186,7 @@ class Run:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
         check_output(path, overwrite=overwrite or going_on)
         if path.suffix.lower() == ".xlsx":  # it has limits, better met now than when all is done
-            check_fits_xlsx(build_output(read, self.recipe, {}, chosen), str(path))
+            check_fits_xlsx(build_output(read, self.recipe, {}, chosen, self.decisions), str(path))
         with ExitStack() as stack:
             found: Predictor | Workforce
             if workers == 1:
@@ -179,7 +206,9 @@ class Run:
             if kept := int(plan.batches.sizes[journal.finished].sum()):
                 tell(f"going on: {kept:,} of {len(read):,} rows are done already")
             predicted = run_plan(plan, journal=journal, tick=tick)
-            frame = build_output(read, self.recipe, predicted.values, chosen)
+            frame = build_output(read, self.recipe, predicted.values, chosen, self.decisions)
+            if sort_by is not None:
+                frame = frame[likeliest_rows(predicted.values[sort_by], self.decisions[sort_by])]
             self._write(frame, path, journal, overwrite=overwrite)
         self._warn_of_empty_cells(predicted.values, chosen, str(path))
         return predicted
@@ -349,9 +378,13 @@ class Run:
         return plan
 
     def _warn_of_empty_cells(self, values: Mapping[str, ColumnValues], chosen: Sequence[str], where: str) -> None:
-        counts = empty_cells(values, self.recipe)
+        counts = empty_cells(values, self.recipe, self.decisions)
         for name, count in ((name, counts[name]) for name in chosen if name in counts):
-            why = "below abstain_below" if self.recipe.columns[name].kind == "label" else "the model named none"
+            column = self.recipe.columns[name]
+            why = "the model named none"
+            if isinstance(column, LabelColumn):
+                given = self.decisions[name].abstain_below == column.abstain_below
+                why = "below abstain_below" if given else "less sure than abstain_for_accuracy asks for"
             cells = "1 cell" if count == 1 else f"{count:,} cells"
             verb = "is" if count == 1 else "are"
             warnings.warn(f'{where}: {cells} of "{name}" {verb} empty ({why}).', PapertuneWarning, stacklevel=3)

@@ -14,14 +14,16 @@ from typing import Any
 
 import torch
 
+from papertune.api.calibrate import calibrate
 from papertune.api.int8 import compare_int8
 from papertune.api.run import Run, load_run
-from papertune.api.training_job import TrainingJob, prepare_job
+from papertune.api.training_job import TrainingJob, prepare_job, wants_dev_rows
 from papertune.config import FullMethod, LabelColumn, LabelsColumn, LoraMethod, PtuningV2Method, Recipe
 from papertune.disk import telling_of_full_disk
 from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError, OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
+from papertune.evaluation.fit_decision import LEAST_ROWS
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
@@ -31,11 +33,12 @@ from papertune.methods import (
 )
 from papertune.models import (
     Precision,
+    choose_device,
     choose_dtype,
     cpu_multiplies_int8,
     load_model,
 )
-from papertune.runs import Manifest, RunDirectory, TrainingPlan
+from papertune.runs import Int8Check, Manifest, RunDirectory, TrainingPlan
 from papertune.tasks import Example, training_examples
 from papertune.training import (
     EncodedExamples,
@@ -127,27 +130,38 @@ def train(
                     held.enter_context(directory.claimed(job.plan, resume=resume))
             with processes.agreed():
                 _check_shared(directory, processes)
-            _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
-        run = load_run(directory.path, device=device, base=base)
-        with processes.agreed():
-            if processes.is_first and job.dev and processes.device == "cpu":
-                del learner  # its weights are not needed beside those that are compared
-                _compare_int8(run, job, tell)
+            manifest, kept = _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
+            del learner  # its weights are not needed beside those that predict
+            with processes.agreed(), telling_of_full_disk(directory.path):
+                if processes.is_first:
+                    run = Run(directory, kept, manifest, device=device, base=None if base is None else Path(base))
+                    directory.finish(_tried_on_dev_rows(run, job, tell), kept)
     return load_run(directory.path, device=device, base=base)
 
 
-def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
-    """Find out on the dev rows whether this run predicts as well in int8, where this CPU multiplies it fast."""
-    if job.recipe.base_bits is None and cpu_multiplies_int8():
-        rows = sum(map(len, job.dev))
-        tell(f"comparing int8 with float32 on {rows:,} dev rows")
-        try:
-            found = compare_int8(run, job.dev)
-        except ModelError as error:
-            tell(f"int8 will not be used: {error}")
-            return
-        with telling_of_full_disk(run.directory.path):
-            run.directory.write_manifest(replace(run.manifest, int8=found))
+def _tried_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> Manifest:
+    """Find out on the dev rows what prediction will need to know; give the manifest with it."""
+    if job.dev and choose_device(run.device) == "cpu":
+        run.manifest = replace(run.manifest, int8=_compare_int8(run, job, tell))
+    if job.kept_apart:
+        tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
+        run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell))
+    elif job.dev and wants_dev_rows(job.recipe):
+        tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows are needed")
+    return run.manifest
+
+
+def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> Int8Check | None:
+    """Find out whether this run predicts as well in int8, where this CPU multiplies it fast."""
+    if job.recipe.base_bits is not None or not cpu_multiplies_int8():
+        return None
+    tables = [*job.dev, *job.kept_apart]
+    tell(f"comparing int8 with float32 on {sum(map(len, tables)):,} dev rows")
+    try:
+        return compare_int8(run, tables)
+    except ModelError as error:
+        tell(f"int8 will not be used: {error}")
+        return None
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
@@ -212,8 +226,8 @@ def _train(
     *,
     resume: bool,
     progress: Progress | None,
-) -> None:
-    """Train in a folder that is claimed; then the first process completes the run."""
+) -> tuple[Manifest, Recipe]:
+    """Train in a folder that is claimed; then the first process writes what was learnt. Give what the run will keep."""
     with telling_of_full_disk(directory.path):
         begun = time.monotonic()
         result = fit(
@@ -246,10 +260,11 @@ def _train(
             trained_weights=learnt,
             dev_score=result.best_score,
         )
+    recipe = job.recipe
     with processes.agreed(), telling_of_full_disk(directory.path):
         if processes.is_first:
             _write(job, learner, result.sharded_to, directory)
-            directory.finish(manifest, job.recipe)
+    return manifest, recipe
 
 
 def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:

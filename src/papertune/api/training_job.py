@@ -8,6 +8,7 @@ from typing import Any
 
 from papertune.config import LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
 from papertune.errors import PapertuneWarning, RecipeError, TableError
+from papertune.evaluation.fit_decision import LEAST_ROWS, shortage
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.runs import RunDirectory, TableNote, TrainingPlan
@@ -24,6 +25,7 @@ class TrainingJob:
         recipe: With just the columns that are learnt.
         tables: The tables that are learnt from.
         dev: The tables whose score chooses the best checkpoint.
+        kept_apart: Dev rows that do not, on which probabilities are calibrated and thresholds are chosen.
         notes: What the run will remember of `tables`.
         base: The base model.
         start: An adapter folder that the adapter begins from; None: it begins with zeros.
@@ -33,6 +35,7 @@ class TrainingJob:
     recipe: Recipe
     tables: list[Table]
     dev: list[Table]
+    kept_apart: list[Table]
     notes: list[TableNote]
     base: Base
     start: Path | None
@@ -67,17 +70,20 @@ def prepare_job(
     chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
-    learnt_from, scored = _read(tables, dev, dev_fraction, chosen)
+    learnt_from, dev_tables = _read(tables, dev, dev_fraction, chosen)
+    scored, kept_apart = part_dev_rows(dev_tables, chosen)
+    _check_scored(scored, chosen)
+    _warn_of_shortage(kept_apart, chosen)
     notes = [TableNote(table.source, len(table), table.checksum()) for table in learnt_from]
     found = find_base(chosen.model, None if base is None else Path(base))
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
-        dev=[table.checksum() for table in scored],
+        dev=[table.checksum() for table in [*scored, *kept_apart]],
         base=found.checksum,
         processes=processes,
     )
-    return TrainingJob(chosen, learnt_from, scored, notes, found, _start(chosen, found), plan)
+    return TrainingJob(chosen, learnt_from, scored, kept_apart, notes, found, _start(chosen, found), plan)
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
@@ -112,21 +118,82 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
             f"{' --only '.join(n for n in recipe.columns if n not in unlearnt) or 'COLUMN'}, or add a table."
         )
     if dev_fraction and not dev_tables:
-        names = [name for name, column in recipe.columns.items() if isinstance(column, LabelColumn)]
-        parts = [
-            t.split(dev_fraction, recipe.training.seed, next((name for name in names if name in t.columns), None))
-            for t in train_tables
-        ]
+        parts = [t.split(dev_fraction, recipe.training.seed, _first_label(t, recipe)) for t in train_tables]
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
-    limit = recipe.training.dev_rows
-    dev_tables = [t if len(t) <= limit else t.split(limit / len(t), recipe.training.seed)[1] for t in dev_tables]
-    if dev_tables and not any(True for table in dev_tables for _ in training_examples(table, recipe)):
-        sources = ", ".join(dict.fromkeys(table.source for table in dev_tables))
+    return train_tables, dev_tables
+
+
+def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table], list[Table]]:
+    """Part dev rows into those that choose the weights and those that are kept apart for probabilities and thresholds.
+
+    A checkpoint that is chosen on some rows looks better on them than it is, and so do probabilities that are
+    calibrated there. Half of a table's rows choose, at most `training.dev_rows`; of the others, at most
+    `training.calibration_rows` are kept apart. Where that would be too few to fit anything, or no column wants it, no
+    row is.
+
+    Args:
+        tables: The dev tables.
+        recipe: The recipe.
+
+    Returns:
+        The rows that choose and the rows that are kept apart, each in at most as many tables.
+    """
+    spec = recipe.training
+    choosing: list[Table] = []
+    kept_apart: list[Table] = []
+    for table in tables:
+        half = min(spec.dev_rows, (len(table) + 1) // 2)
+        if half == len(table):
+            choosing.append(table)  # its only row
+        else:
+            others, chosen = table.split(half / len(table), spec.seed, _first_label(table, recipe))
+            choosing.append(chosen)
+            kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
+    if wants_dev_rows(recipe) and sum(map(len, kept_apart)) >= LEAST_ROWS:
+        return choosing, kept_apart
+    return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
+
+
+def wants_dev_rows(recipe: Recipe) -> bool:
+    """Tell whether any column wants dev rows that do not choose the weights."""
+    return any(isinstance(column, LabelColumn) and column.wants_dev_rows for column in recipe.columns.values())
+
+
+def _at_most(count: int, table: Table, recipe: Recipe) -> Table:
+    """Give so many rows of a table, the same ones each time, with each label of the first label column in its share."""
+    if len(table) <= count:
+        return table
+    return table.split(count / len(table), recipe.training.seed, _first_label(table, recipe))[1]
+
+
+def _check_scored(tables: Sequence[Table], recipe: Recipe) -> None:
+    if tables and not any(True for table in tables for _ in training_examples(table, recipe)):
+        sources = ", ".join(dict.fromkeys(table.source for table in tables))
         raise TableError(
             f"the dev rows of {sources} have no answer in {', '.join(recipe.columns)}, so nothing can be scored. "
             "Choose other rows, or train without them."
         )
-    return train_tables, dev_tables
+
+
+def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
+    """Warn of what the recipe asks for and the rows that are kept apart cannot give."""
+    labels: dict[str, list[str]] = {name: [] for name in recipe.questions}
+    for table in kept_apart:
+        for example in training_examples(table, recipe):
+            labels[example.column].append(example.answer)
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelColumn) and (keys := column.fitted_keys) and (why := shortage(labels[name])):
+            warnings.warn(
+                f'column "{name}": {" and ".join(keys)} will not be fitted: {why}. Give more rows with --dev or '
+                "--dev-fraction; half of them are kept apart.",
+                PapertuneWarning,
+                stacklevel=4,
+            )
+
+
+def _first_label(table: Table, recipe: Recipe) -> str | None:
+    names = (name for name, column in recipe.columns.items() if isinstance(column, LabelColumn))
+    return next((name for name in names if name in table.columns), None)
 
 
 def _like_its_start(recipe: Recipe) -> Recipe:

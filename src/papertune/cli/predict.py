@@ -21,7 +21,13 @@ def predict(
         str | None,
         typer.Option(help='Columns to write, such as uuid,Keywords,label, or "all"; default: id and filled columns.'),
     ] = None,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the probability of each label.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Add the calibrated probability of each label.")
+    ] = False,
+    sort_by: Annotated[
+        str | None,
+        typer.Option(help="A label column: write the rows by the probability of its first label, the highest first."),
+    ] = None,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
@@ -43,6 +49,7 @@ def predict(
             output,
             columns=names,
             probabilities=probabilities,
+            sort_by=sort_by,
             precision=precision,
             overwrite=overwrite,
             workers=workers,

@@ -184,24 +184,27 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
 
 
 def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    from papertune.config import columns
     from papertune.config import recipe as parts
 
     if not path:
         return list(Recipe.model_fields)
+    if path[0] == "columns" and path[-1] == "threshold":
+        return list(columns.Costs.model_fields)
     here: Any = values
     for name in path:
         here = here.get(name, {})
-    by_kind: dict[str, type[parts.Part]] = {
-        "label": parts.LabelColumn,
-        "labels": parts.LabelsColumn,
-        "keywords": parts.KeywordsColumn,
-        "ranked_keywords": parts.RankedKeywordsColumn,
+    by_kind: dict[str, type[columns.Part]] = {
+        "label": columns.LabelColumn,
+        "labels": columns.LabelsColumn,
+        "keywords": columns.KeywordsColumn,
+        "ranked_keywords": columns.RankedKeywordsColumn,
         "lora": parts.LoraMethod,
         "ptuning_v2": parts.PtuningV2Method,
         "full": parts.FullMethod,
         "freeze": parts.FreezeMethod,
     }
-    by_name: dict[str, type[parts.Part]] = {
+    by_name: dict[str, type[columns.Part]] = {
         "table": parts.TableSpec,
         "encoding": parts.EncodingSpec,
         "training": parts.TrainingSpec,

@@ -12,6 +12,7 @@ from papertune.evaluation.label_scores import LabelScores, score_labels
 from papertune.evaluation.multilabel_answers import TrueLabels
 from papertune.evaluation.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
 from papertune.evaluation.paired import PairedDifference, accuracy_difference, mean_difference
+from papertune.inference.decisions import Decision
 from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells, probability_columns
 from papertune.inference.values import ColumnValues
 from papertune.tables import Table
@@ -34,18 +35,32 @@ class Answers:
     probabilities: Sequence[Sequence[float]] | None = None
 
 
-def answers_of_values(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str, Answers]:
-    """Give what a predictor said, by column."""
+def answers_of_values(
+    values: Mapping[str, ColumnValues], recipe: Recipe, decisions: Mapping[str, Decision] | None = None
+) -> dict[str, Answers]:
+    """Give what a predictor said, by column.
+
+    Args:
+        values: Its values.
+        recipe: The columns.
+        decisions: How each label column is answered; None: with the likeliest label, however unsure, since a model must
+            not look better for the rows that it leaves out.
+    """
     answers: dict[str, Answers] = {}
     for name, column in recipe.columns.items():
+        said = values[name]
         if isinstance(column, LabelColumn | LabelsColumn):
-            said = values[name]
-            cells = label_cells(said, column) if isinstance(column, LabelColumn) else label_set_cells(said, column)
+            likely = np.asarray(said)
+            if isinstance(column, LabelColumn):
+                decision = Decision() if decisions is None else decisions[name]
+                cells, likely = label_cells(said, column, decision), decision.calibrated(likely)
+            else:
+                cells = label_set_cells(said, column)
             asked = cells.is_not_null().to_list()
-            probabilities = [row.tolist() if known else [] for row, known in zip(values[name], asked, strict=True)]
+            probabilities = [row.tolist() if known else [] for row, known in zip(likely, asked, strict=True)]
             answers[name] = Answers(cells.fill_null("").to_list(), probabilities)
         else:
-            answers[name] = Answers(keyword_cells(values[name], column).fill_null("").to_list())
+            answers[name] = Answers(keyword_cells(said, column).fill_null("").to_list())
     return answers
 
 

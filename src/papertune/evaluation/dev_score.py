@@ -27,7 +27,7 @@ class DevScore:
 
     def __init__(self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype) -> None:
         self._tables = tables
-        self._recipe = without_abstaining(recipe)
+        self._recipe = recipe
         self._tokenizer = tokenizer
         self._dtype = dtype
 
@@ -81,8 +81,9 @@ class RowMeans:
 
 def without_abstaining(recipe: Recipe) -> Recipe:
     """Give a recipe whose label columns always answer: a model must not look better for the rows it leaves out."""
+    always = {"abstain_below": 0.0, "abstain_for_accuracy": None}
     answering = {
-        name: column.model_copy(update={"abstain_below": 0.0}) if isinstance(column, LabelColumn) else column
+        name: column.model_copy(update=always) if isinstance(column, LabelColumn) else column
         for name, column in recipe.columns.items()
     }
     return recipe.model_copy(update={"columns": answering})

@@ -91,8 +91,8 @@ def conformal_threshold(probabilities: NDArray[np.float64], true_ids: NDArray[np
         coverage: The share, above 0 and below 1.
 
     Returns:
-        The least probability of a label in the set, for `label_sets`; 0, with which a set has all labels, where there
-        are too few rows for this coverage: fewer than coverage / (1 - coverage).
+        The least probability of a label in the set, for `papertune.inference.decisions.label_sets`; 0, with which a set
+        has all labels, where there are too few rows for this coverage: fewer than coverage / (1 - coverage).
 
     Raises:
         ValueError: If there are no rows, the shapes do not fit, or the coverage is no such share.
@@ -103,24 +103,6 @@ def conformal_threshold(probabilities: NDArray[np.float64], true_ids: NDArray[np
     likely = np.sort(probabilities[np.arange(len(true_ids)), true_ids])[::-1]
     needed = math.ceil((len(likely) + 1) * coverage - ROUNDING)  # the quantile for a finite number of rows
     return float(likely[needed - 1]) if needed <= len(likely) else 0.0
-
-
-def label_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    """Give the set of labels of each row: those that are at least as likely as the threshold, and the likeliest.
-
-    The likeliest is always there, so no set is empty. Conformal prediction allows empty sets; with one label more the
-    coverage can only rise.
-
-    Args:
-        probabilities: Float64, shape (rows, labels).
-        threshold: From `conformal_threshold`.
-
-    Returns:
-        Which labels are in the set, bool, shape (rows, labels).
-    """
-    sets = probabilities >= threshold
-    sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
-    return sets
 
 
 def count_from_the_top(

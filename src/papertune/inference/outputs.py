@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from papertune.config import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
+from papertune.inference.decisions import Decision
 from papertune.inference.values import ColumnValues, each_text, text_series
 from papertune.tables import Table
 from papertune.tasks import join_keywords, join_labels, split_keywords
@@ -55,7 +56,9 @@ def choose_columns(
             near = difflib.get_close_matches(name, known, n=1)
             hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(dict.fromkeys(known))}."
             raise TableError(f'--columns: "{name}" is neither in {table.source} nor filled in by the run. {hint}')
-    extra = [name for name in filled if name not in recipe.columns and name not in columns]
+    # Probabilities are asked for apart from the columns; a set is one of them.
+    unnamed = {*recipe.columns, *map(set_column, recipe.columns), *columns}
+    extra = [name for name in filled if name not in unnamed]
     return [*dict.fromkeys(columns), *extra]
 
 
@@ -76,7 +79,11 @@ def answering(recipe: Recipe, columns: Sequence[str]) -> Recipe:
 
 
 def build_output(
-    table: Table, recipe: Recipe, values: Mapping[str, ColumnValues], columns: Sequence[str]
+    table: Table,
+    recipe: Recipe,
+    values: Mapping[str, ColumnValues],
+    columns: Sequence[str],
+    decisions: Mapping[str, Decision],
 ) -> pl.DataFrame:
     """Put the output together, in table order.
 
@@ -85,6 +92,7 @@ def build_output(
         recipe: The run's recipe.
         values: What the model said; a column that is missing, or a row of it, is left empty.
         columns: Names of the output's columns, from `choose_columns`.
+        decisions: How each label column is answered.
     """
     series: dict[str, pl.Series] = {}
     for name, column in recipe.columns.items():
@@ -93,8 +101,11 @@ def build_output(
             series |= {
                 title: pl.repeat("", len(table), eager=True).alias(title) for title in filled if title in columns
             }
-        elif isinstance(column, LabelColumn | LabelsColumn):
-            series |= _label_series(name, column, values[name], columns)
+        elif isinstance(column, LabelColumn):
+            series |= _label_series(name, column, values[name], columns, decisions[name])
+        elif isinstance(column, LabelsColumn):
+            series[name] = label_set_cells(values[name], column).fill_null("").alias(name)
+            series |= _probability_series(name, column, _probabilities(values[name]), columns)
         else:
             series[name] = keyword_cells(values[name], column).fill_null("").alias(name)
         if name in table.columns:
@@ -104,18 +115,45 @@ def build_output(
     return pl.DataFrame([series[name] if name in series else table.frame[name] for name in columns])
 
 
-def label_cells(values: ColumnValues, column: LabelColumn) -> pl.Series:
-    """Give the likeliest label of each row, the first of equals.
+def label_cells(values: ColumnValues, column: LabelColumn, decision: Decision) -> pl.Series:
+    """Give the label of each row that the decision chooses.
 
     Returns:
-        Text; "" where its probability is below `abstain_below`, null where the row does not ask for it.
+        Text; "" where it is not sure enough, null where the row does not ask for it.
+    """
+    calibrated = decision.calibrated(_probabilities(values))
+    cells = decision.chosen(calibrated)
+    cells[decision.withheld(calibrated)] = len(column.labels)
+    cells[np.isnan(calibrated[:, 0])] = len(column.labels) + 1
+    return pl.Series([*column.labels, "", None], dtype=pl.String).gather(cells)
+
+
+def set_cells(values: ColumnValues, column: LabelColumn, decision: Decision) -> pl.Series:
+    """Give the labels of each row that cannot be ruled out, the likeliest first, parted by semicolons.
+
+    Returns:
+        Text; null where the row does not ask for the column.
     """
     probabilities = _probabilities(values)
-    best = probabilities.argmax(axis=1)
-    highest = probabilities.max(axis=1)
-    best[highest < column.abstain_below] = len(column.labels)
-    best[np.isnan(highest)] = len(column.labels) + 1
-    return pl.Series([*column.labels, "", None], dtype=pl.String).gather(best)
+    sets = decision.sets(probabilities)
+    likeliest_first = np.argsort(-probabilities, axis=1, kind="stable")
+
+    def cells() -> Iterator[str | None]:
+        for row, order in enumerate(likeliest_first):
+            asked = not np.isnan(probabilities[row, 0])
+            yield "; ".join(column.labels[label] for label in order if sets[row, label]) if asked else None
+
+    return text_series("", cells())
+
+
+def likeliest_rows(values: ColumnValues, decision: Decision) -> NDArray[np.int64]:
+    """Give the rows by the probability of a column's first label, the highest first; int64, shape (rows,).
+
+    Equals, and rows that do not ask for the column, which are the last, stay in table order.
+    """
+    probabilities = _probabilities(values)
+    # Isotonic regression makes neighbours equal; the model's own probability still tells them apart.
+    return np.lexsort((-probabilities[:, 0], -decision.calibrated(probabilities)[:, 0]))
 
 
 def label_set_cells(values: ColumnValues, column: LabelsColumn) -> pl.Series:
@@ -153,7 +191,9 @@ def keyword_cells(values: ColumnValues, column: KeywordsColumn | RankedKeywordsC
     return text_series("", (None if text is None else keyword_cell(text, column) for text in each_text(values)))
 
 
-def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str, int]:
+def empty_cells(
+    values: Mapping[str, ColumnValues], recipe: Recipe, decisions: Mapping[str, Decision]
+) -> dict[str, int]:
     """Count the cells that stayed empty though they were asked for, by column; columns without any are left out.
 
     A row without any of the labels of a labels column has been answered.
@@ -162,16 +202,25 @@ def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe) -> dict[str,
     for name, column in recipe.columns.items():
         if name in values and not isinstance(column, LabelsColumn):
             said = values[name]
-            cells = label_cells(said, column) if isinstance(column, LabelColumn) else keyword_cells(said, column)
+            if isinstance(column, LabelColumn):
+                cells = label_cells(said, column, decisions[name])
+            else:
+                cells = keyword_cells(said, column)
             counts[name] = int((cells == "").sum())
     return {name: count for name, count in counts.items() if count}
 
 
 def _filled(name: str, recipe: Recipe, *, probabilities: bool) -> list[str]:
     column = recipe.columns[name]
-    if not probabilities or not isinstance(column, LabelColumn | LabelsColumn):
+    if not isinstance(column, LabelColumn | LabelsColumn):
         return [name]
-    return [name, *probability_columns(name, column)]
+    sets = [set_column(name)] if isinstance(column, LabelColumn) and column.coverage is not None else []
+    return [name, *sets, *(probability_columns(name, column) if probabilities else [])]
+
+
+def set_column(name: str) -> str:
+    """Give the name of the column with the label sets of a label column."""
+    return f"{name}_set"
 
 
 def probability_columns(name: str, column: LabelColumn | LabelsColumn) -> list[str]:
@@ -180,15 +229,23 @@ def probability_columns(name: str, column: LabelColumn | LabelsColumn) -> list[s
 
 
 def _label_series(
-    name: str, column: LabelColumn | LabelsColumn, values: ColumnValues, columns: Sequence[str]
+    name: str, column: LabelColumn, values: ColumnValues, columns: Sequence[str], decision: Decision
 ) -> dict[str, pl.Series]:
-    cells = label_cells(values, column) if isinstance(column, LabelColumn) else label_set_cells(values, column)
-    series = {name: cells.fill_null("").alias(name)}
-    for title, likely in zip(probability_columns(name, column), _probabilities(values).T, strict=True):
-        if title in columns:
-            # Rounded to what a person reads; the journal keeps all digits.
-            series[title] = text_series(title, ("" if p != p else f"{p:.6f}" for p in likely))
-    return series
+    series = {name: label_cells(values, column, decision).fill_null("").alias(name)}
+    if set_column(name) in columns:
+        series[set_column(name)] = set_cells(values, column, decision).fill_null("").alias(set_column(name))
+    return series | _probability_series(name, column, decision.calibrated(_probabilities(values)), columns)
+
+
+def _probability_series(
+    name: str, column: LabelColumn | LabelsColumn, probabilities: NDArray[np.float64], columns: Sequence[str]
+) -> dict[str, pl.Series]:
+    # Rounded to what a person reads; the journal keeps all digits.
+    return {
+        title: text_series(title, ("" if p != p else f"{p:.6f}" for p in likely))
+        for title, likely in zip(probability_columns(name, column), probabilities.T, strict=True)
+        if title in columns
+    }
 
 
 def _probabilities(values: ColumnValues) -> NDArray[np.float64]:

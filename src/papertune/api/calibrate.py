@@ -1,0 +1,50 @@
+"""Probabilities and thresholds of a run's label columns, from dev rows that did not choose its weights."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.api.run import Run
+from papertune.config import LabelColumn
+from papertune.evaluation.fit_decision import fit_decision, in_words, shortage
+from papertune.inference.predict import predict_rows
+from papertune.runs import Calibration
+from papertune.tables import Table
+from papertune.tasks import RowReader, read_label
+
+
+def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> dict[str, Calibration]:
+    """Find out what a run's label columns ask for.
+
+    The rows go through the model in the precision that `predict` takes by itself.
+
+    Args:
+        run: A run whose weights are written.
+        tables: Tables with the true labels.
+        tell: Told what was found, a line for each column.
+
+    Returns:
+        What was found, by column.
+    """
+    columns = {name: column for name, column in run.recipe.columns.items() if isinstance(column, LabelColumn)}
+    recipe = run.recipe.only(tuple(columns))
+    said: dict[str, list[NDArray[np.float64]]] = {name: [] for name in columns}
+    true: dict[str, list[str]] = {name: [] for name in columns}
+    predictor = run.predictor()
+    for table in tables:
+        reader = RowReader(table, recipe)
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table)))).values
+        for name, column in columns.items():
+            given = (reader.given(row, name) for row in range(len(table)))
+            labels = [None if cell is None else read_label(cell, column.labels) for cell in given]
+            known = {row: label for row, label in enumerate(labels) if label is not None}
+            said[name].append(np.asarray(values[name])[list(known)])
+            true[name] += known.values()
+    found: dict[str, Calibration] = {}
+    for name, column in columns.items():
+        true_ids = np.array([column.labels.index(label) for label in true[name]], dtype=np.int64)
+        found[name] = fit_decision(column, np.concatenate(said[name]), true_ids)
+        why = shortage(true[name])
+        tell(f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found[name])}")
+    return found

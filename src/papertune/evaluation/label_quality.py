@@ -1,0 +1,95 @@
+"""What the probabilities of a label column are worth on a table: calibrated, abstaining, as sets, for screening."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.config import LabelColumn, Recipe
+from papertune.evaluation.answers import Answers
+from papertune.evaluation.calibration import score_calibration
+from papertune.evaluation.fit_decision import in_words
+from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
+from papertune.evaluation.screening import precision_recall, work_saved
+from papertune.evaluation.selective import risk_coverage
+from papertune.inference.decisions import Decision
+from papertune.inference.values import ColumnValues
+from papertune.runs import Calibration
+from papertune.tasks import RowReader, read_label
+
+
+def with_label_quality(
+    report: ColumnReport,
+    recipe: Recipe,
+    answers: Answers,
+    truth: RowReader,
+    decision: Decision,
+    found: Calibration | None,
+    values: ColumnValues | None,
+) -> ColumnReport:
+    """Add to the report of a label column what its probabilities are worth.
+
+    Args:
+        report: The report of one column.
+        recipe: The columns.
+        answers: What the run said, a cell for each row of the truth's table; probabilities are calibrated.
+        truth: Reads the true cells.
+        decision: How the column is answered.
+        found: What the run found out about the column on dev rows; None: there were none.
+        values: The probabilities as the model gives them, float64, shape (rows, labels); None if they are not known.
+
+    Returns:
+        The report; as it was if the column is of another kind, or there is no row with a probability and a true label.
+    """
+    name = report.name
+    column = recipe.columns[name]
+    if not isinstance(column, LabelColumn) or answers.probabilities is None:
+        return report
+    given = [truth.given(row, name) for row in range(len(answers.cells))]
+    labels = [None if cell is None else read_label(cell, column.labels) for cell in given]
+    known = [row for row, label in enumerate(labels) if label is not None and len(answers.probabilities[row])]
+    if not known:
+        return report
+    true_ids = np.array([column.labels.index(labels[row] or "") for row in known], dtype=np.int64)
+    # What a file says is rounded, so its rows do not quite add up to 1.
+    calibrated = np.array([answers.probabilities[row] for row in known], dtype=np.float64)
+    chosen = decision.chosen(calibrated)
+    said = [answers.cells[row] for row in known]
+    raw = None if values is None else np.asarray(values)[known]
+    before = None if raw is None or decision.calibrator is None else score_calibration(raw, true_ids)
+    told = "probabilities as the model gives them" if found is None else in_words(column, found)
+    report = replace(
+        report,
+        facts={**report.facts, "fitted": told},
+        calibration=score_calibration(calibrated, true_ids),
+        calibration_before=before,
+        risk_coverage=risk_coverage(calibrated, true_ids, chosen),
+    )
+    if column.abstain_for_accuracy is not None:
+        right = [cell == column.labels[label] for cell, label in zip(said, true_ids, strict=True) if cell]
+        threshold = None if found is None else found.abstain_below
+        accuracy = sum(right) / len(right) if right else None
+        abstention = Abstention(column.abstain_for_accuracy, threshold, len(right) / len(said), accuracy)
+        report = replace(report, abstention=abstention)
+    if column.coverage is not None and raw is not None:
+        report = replace(report, label_sets=_label_sets(column.coverage, decision.sets(raw), true_ids))
+    if len(column.labels) == 2 and (true_ids == 0).any():
+        # Isotonic regression makes neighbours equal; the model's own probability still tells them apart.
+        scores = (calibrated if raw is None else raw)[:, 0]
+        report = replace(
+            report,
+            positive=column.labels[0],
+            precision_recall=precision_recall(scores, true_ids == 0),
+            work_saved=work_saved(scores, true_ids == 0),
+        )
+    return report
+
+
+def _label_sets(wanted: float, sets: NDArray[np.bool_], true_ids: NDArray[np.int64]) -> LabelSets:
+    sizes = sets.sum(axis=1)
+    return LabelSets(
+        wanted=wanted,
+        covered=float(sets[np.arange(len(sets)), true_ids].mean()),
+        mean_size=float(sizes.mean()),
+        single=float((sizes == 1).mean()),
+    )

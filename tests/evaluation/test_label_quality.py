@@ -1,0 +1,105 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from papertune.config import load_recipe
+from papertune.evaluation.answers import Answers, answers_of_values
+from papertune.evaluation.calibration import score_calibration
+from papertune.evaluation.label_quality import with_label_quality
+from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
+from papertune.evaluation.screening import precision_recall, work_saved
+from papertune.evaluation.selective import risk_coverage
+from papertune.inference.calibrators import Temperature
+from papertune.inference.decisions import Decision
+from papertune.runs import Calibration
+from papertune.tables import Table
+from papertune.tasks import RowReader
+
+# Of the last row the table does not know the label.
+TRUE = ["yes", "no", "no", "yes", ""]
+RAW = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.2, 0.8], [0.5, 0.5]])
+TRUE_IDS = np.array([0, 1, 1, 0])
+FOUND = Calibration(90, {"kind": "temperature", "temperature": 2.0}, None, 0.65, 0.3)
+DECISION = Decision(Temperature(2.0), None, 0.65, 0.3)
+
+
+@pytest.fixture
+def told():
+    """Give a function that reports on the rows above."""
+
+    def told(decision=DECISION, found=FOUND, raw=RAW, answers=None, labels=("yes", "no"), **keys):
+        column = {"kind": "label", "question": "Include it?", "labels": list(labels), **keys}
+        recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"label": column}})
+        truth = RowReader(Table(pl.DataFrame({"title": ["x"] * 5, "label": TRUE}), "papers.csv"), recipe)
+        said = (
+            answers or answers_of_values({"label": RAW if raw is None else raw}, recipe, {"label": decision})["label"]
+        )
+        report = ColumnReport("label", "label", "Include it?", [], facts={"seen": "before"})
+        return with_label_quality(report, recipe, said, truth, decision, found, raw)
+
+    return told
+
+
+def test_before_and_after_calibration(told):
+    report = told()
+    calibrated = Temperature(2.0).apply(RAW[:4])
+    assert report.calibration == score_calibration(calibrated, TRUE_IDS)
+    assert report.calibration_before == score_calibration(RAW[:4], TRUE_IDS)
+    assert report.risk_coverage == risk_coverage(calibrated, TRUE_IDS)
+    assert report.facts == {
+        "seen": "before",
+        "fitted": "temperature 2.00; labels from 0.300 on in sets; on 90 dev rows",
+    }
+    assert (report.abstention, report.label_sets) == (None, None)  # the recipe does not ask for them
+
+
+def test_what_abstaining_achieves(told):
+    # Calibrated the surest labels have 0.75, 0.67, 0.60, 0.67; the third row gets no answer, one of three is right.
+    report = told(abstain_for_accuracy=0.9)
+    assert report.abstention == Abstention(0.9, 0.65, 3 / 4, pytest.approx(1 / 3))
+    assert "accuracy 0.9 from 0.650 on" in report.facts["fitted"]
+    never = told(Decision(Temperature(2.0), abstain_below=1.0), abstain_for_accuracy=0.9)
+    assert never.abstention == Abstention(0.9, 0.65, 0.0, None)
+    missed = told(Decision(), Calibration(90), abstain_for_accuracy=0.9)
+    assert missed.abstention == Abstention(0.9, None, 1.0, 2 / 4)
+
+
+def test_what_sets_cover(told):
+    # From 0.3 on, before calibration: {yes}, {yes}, {yes, no}, {no}.
+    assert told(coverage=0.8).label_sets == LabelSets(wanted=0.8, covered=2 / 4, mean_size=5 / 4, single=3 / 4)
+
+
+def test_screening_is_by_the_models_own_probability(told):
+    report = told()
+    scores, positive = RAW[:4, 0], TRUE_IDS == 0
+    assert report.positive == "yes"
+    assert report.precision_recall == precision_recall(scores, positive)
+    assert report.work_saved == work_saved(scores, positive)
+
+
+def test_a_run_without_dev_rows_says_so(told):
+    report = told(Decision(), None)
+    assert report.facts["fitted"] == "probabilities as the model gives them"
+    assert report.calibration == score_calibration(RAW[:4], TRUE_IDS)
+    assert report.calibration_before is None
+
+
+def test_a_file_has_calibrated_probabilities_only(told):
+    calibrated = np.round(Temperature(2.0).apply(RAW), 6).tolist()
+    report = told(raw=None, answers=Answers(["yes", "yes", "no", "no", ""], calibrated), coverage=0.8)
+    assert report.calibration == score_calibration(np.array(calibrated[:4]), TRUE_IDS)
+    assert (report.calibration_before, report.label_sets) == (None, None)
+    assert report.work_saved == told().work_saved
+
+
+def test_nothing_is_said_without_probabilities_or_truth(told):
+    report = told(answers=Answers(["yes"] * 5))
+    assert (report.calibration, report.facts) == (None, {"seen": "before"})
+    assert told(answers=Answers(["yes"] * 5, [[], [], [], [], [0.9, 0.1]])).calibration is None
+
+
+def test_a_table_without_the_positive_label_has_no_screening(told):
+    probabilities = np.array([*RAW[1:3].tolist()])
+    report = told(answers=Answers(["", "yes", "no", "", ""], [[], *probabilities.tolist(), [], []]))
+    assert report.calibration is not None
+    assert (report.precision_recall, report.work_saved, report.positive) == (None, None, "")
