@@ -48,7 +48,7 @@ def plain_doubted(probabilities, given_ids):
         confident = [label for label in range(labels) if probabilities[row][label] >= thresholds[label] - 1e-12]
         if confident:
             likely = max(confident, key=lambda label: probabilities[row][label])
-            if likely != wanted:
+            if probabilities[row][likely] > probabilities[row][wanted]:
                 doubted[row] = likely
     return doubted
 

@@ -106,7 +106,8 @@ def doubted_rows(
 
     A label is confident in a row if its probability is at least the mean probability that it has in the rows with that
     label. A row is doubted if another label than the given one is the likeliest of its confident ones. Labels differ in
-    how probable a model makes them, and this threshold takes it into account.
+    how probable a model makes them, and this threshold takes it into account. Beyond the paper, the other label must
+    also be likelier than the given one: rare labels have low thresholds and would cast doubt on all others.
 
     Args:
         probabilities: Of rows that the model has not learnt from, float64, shape (rows, labels).
@@ -125,7 +126,8 @@ def doubted_rows(
     )
     confident = np.where(probabilities >= thresholds, probabilities, -1.0)
     likely_ids = confident.argmax(axis=1)
-    rows = np.flatnonzero((confident.max(axis=1) >= 0) & (likely_ids != given_ids))
-    lead = probabilities[rows, likely_ids[rows]] - probabilities[rows, given_ids[rows]]
-    order = np.argsort(-lead, kind="stable")
-    return rows[order], likely_ids[rows][order]
+    every = np.arange(len(given_ids))
+    lead = probabilities[every, likely_ids] - probabilities[every, given_ids]  # 0 where the given one is the likeliest
+    rows = np.flatnonzero((confident.max(axis=1) >= 0) & (lead > 0))
+    rows = rows[np.argsort(-lead[rows], kind="stable")]
+    return rows, likely_ids[rows]

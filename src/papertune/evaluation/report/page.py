@@ -165,7 +165,7 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
     ]
     if column.noise is not None:
         explained = (
-            f"{noise_in_words(column.noise)}: another label is much more probable to TF-IDF and logistic regression "
+            f"{noise_in_words(column.noise)}: another label is likelier to TF-IDF and logistic regression "
             "that has learnt from the other rows (five-fold cross-validation, confident learning)."
         )
         lists.append(
