@@ -10,6 +10,7 @@ from papertune.config import LoraMethod, Method, PtuningV2Method, Recipe, load_r
 from papertune.disk import check_new_folder
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, RecipeError, RunError
+from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.methods import check_adapter, load_adapter, save_weights, trainable_weights
 from papertune.methods.official_prefix import load_official_prefix, official_prefix
 from papertune.models import check_quantization, find_base, load_model
@@ -54,6 +55,11 @@ def adopt(
         config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
     chosen = load_recipe(recipe, overrides)
     chosen = chosen.model_copy(update={"method": _method_of(config, chosen.method, source)})
+    if unchosen := [name for name, column in chosen.columns.items() if asks_for_f1(column)]:
+        raise RecipeError(
+            f'columns.{unchosen[0]}.thresholds is "f1": they are chosen when a training ends, and this is none. Write '
+            "numbers."
+        )
     check_quantization(chosen.base_bits)
     directory = RunDirectory(Path(output))
     check_new_folder(directory.path)

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.api.run import Run
-from papertune.config import LabelColumn
+from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.evaluation.fit_decision import fit_decision, in_words, shortage
+from papertune.evaluation.multilabel_thresholds import asks_for_f1, with_f1_thresholds
+from papertune.inference.outputs import label_thresholds
 from papertune.inference.predict import predict_rows
 from papertune.runs import Calibration
 from papertune.tables import Table
@@ -48,3 +50,29 @@ def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) ->
         why = shortage(true[name])
         tell(f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found[name])}")
     return found
+
+
+def with_chosen_thresholds(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> Recipe:
+    """Give a run's recipe with numbers where its labels columns ask for the thresholds with the best F1.
+
+    Args:
+        run: A run whose weights are written.
+        tables: Tables with the true labels.
+        tell: Told what was chosen, a line for each column.
+    """
+    names = tuple(name for name, column in run.recipe.columns.items() if asks_for_f1(column))
+    asked = run.recipe.only(names)
+    predictor = run.predictor()
+    said = []
+    for table in tables:
+        reader = RowReader(table, asked)
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table)))).values
+        said.append((values, reader, len(table)))
+    recipe = with_f1_thresholds(run.recipe, said)
+    for name in names:
+        column = recipe.columns[name]
+        assert isinstance(column, LabelsColumn)
+        found = zip(column.labels, label_thresholds(column), strict=True)
+        shown = ", ".join(f"{label} {threshold:.2f}" for label, threshold in found)
+        tell(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
+    return recipe

@@ -35,7 +35,8 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn | LabelsColumn):
                 pairs = list(zip(said[0][name].cells, said[1][name].cells, strict=True))
-                labels += sum(1 for cell, _ in pairs if cell)
+                # A label cell is empty where it withholds; a labels cell where there are none, which is an answer.
+                labels += sum(1 for cell, _ in pairs if cell or isinstance(column, LabelsColumn))
                 changed += sum(1 for cell, other in pairs if cell != other)
         for each, mean in zip(scores, means, strict=True):
             for name, score in each.items():

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from papertune.config import FullMethod, LabelColumn, LoraMethod, Method, PtuningV2Method, RankedKeywordsColumn, Recipe
+from papertune.training import MOST_QUESTION_TOKENS
 from papertune.training.memory import BatchShape, TrainingMemory, training_memory
 
 GB = 2**30
@@ -51,7 +52,8 @@ def batch_shape(recipe: Recipe) -> BatchShape:
         return BatchShape(rows, prompt + max(answers) - 1, max(answers), is_tree)
     # Questions behind the first; a token is hardly ever shorter than two bytes there.
     more = sum(len(column.question.encode()) // 2 for column in columns[1:])
-    return BatchShape(rows, prompt + more + sum(answers) - len(answers), sum(answers), is_tree)
+    behind = min(more + sum(answers) - len(answers), MOST_QUESTION_TOKENS)
+    return BatchShape(rows, prompt + behind, sum(answers), is_tree)
 
 
 def memory_rows(config: Any, recipe: Recipe) -> Iterator[MemoryRow]:

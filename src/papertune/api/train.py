@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from papertune.api.calibrate import calibrate
+from papertune.api.calibrate import calibrate, with_chosen_thresholds
 from papertune.api.int8 import compare_int8
 from papertune.api.run import Run, load_run
 from papertune.api.training_job import TrainingJob, prepare_job, wants_dev_rows
@@ -24,6 +24,7 @@ from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError, OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.evaluation.fit_decision import LEAST_ROWS
+from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
@@ -130,25 +131,28 @@ def train(
                     held.enter_context(directory.claimed(job.plan, resume=resume))
             with processes.agreed():
                 _check_shared(directory, processes)
-            manifest, kept = _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
+            manifest = _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
             del learner  # its weights are not needed beside those that predict
             with processes.agreed(), telling_of_full_disk(directory.path):
                 if processes.is_first:
-                    run = Run(directory, kept, manifest, device=device, base=None if base is None else Path(base))
-                    directory.finish(_tried_on_dev_rows(run, job, tell), kept)
+                    place = None if base is None else Path(base)
+                    run = Run(directory, job.recipe, manifest, device=device, base=place)
+                    _try_on_dev_rows(run, job, tell)
+                    directory.finish(run.manifest, run.recipe)
     return load_run(directory.path, device=device, base=base)
 
 
-def _tried_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> Manifest:
-    """Find out on the dev rows what prediction will need to know; give the manifest with it."""
+def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
+    """Find out on the dev rows what prediction will need to know, and put it into the run."""
     if job.dev and choose_device(run.device) == "cpu":
         run.manifest = replace(run.manifest, int8=_compare_int8(run, job, tell))
-    if job.kept_apart:
+    if job.kept_apart and wants_dev_rows(job.recipe):
         tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
         run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell))
     elif job.dev and wants_dev_rows(job.recipe):
         tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows are needed")
-    return run.manifest
+    if any(map(asks_for_f1, run.recipe.columns.values())):
+        run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
 
 
 def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> Int8Check | None:
@@ -226,8 +230,8 @@ def _train(
     *,
     resume: bool,
     progress: Progress | None,
-) -> tuple[Manifest, Recipe]:
-    """Train in a folder that is claimed; then the first process writes what was learnt. Give what the run will keep."""
+) -> Manifest:
+    """Train in a folder that is claimed; then the first process writes what was learnt."""
     with telling_of_full_disk(directory.path):
         begun = time.monotonic()
         result = fit(
@@ -260,11 +264,10 @@ def _train(
             trained_weights=learnt,
             dev_score=result.best_score,
         )
-    recipe = job.recipe
     with processes.agreed(), telling_of_full_disk(directory.path):
         if processes.is_first:
             _write(job, learner, result.sharded_to, directory)
-    return manifest, recipe
+    return manifest
 
 
 def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:

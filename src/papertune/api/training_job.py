@@ -9,6 +9,7 @@ from typing import Any
 from papertune.config import LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.evaluation.fit_decision import LEAST_ROWS, shortage
+from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.runs import RunDirectory, TableNote, TrainingPlan
@@ -74,6 +75,12 @@ def prepare_job(
     scored, kept_apart = part_dev_rows(dev_tables, chosen)
     _check_scored(scored, chosen)
     _warn_of_shortage(kept_apart, chosen)
+    for name, column in chosen.columns.items():
+        if asks_for_f1(column) and not scored:
+            raise RecipeError(
+                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and there are none. Add --dev or '
+                "--dev-fraction, or write numbers."
+            )
     notes = [TableNote(table.source, len(table), table.checksum()) for table in learnt_from]
     found = find_base(chosen.model, None if base is None else Path(base))
     plan = TrainingPlan(
@@ -149,13 +156,14 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
             others, chosen = table.split(half / len(table), spec.seed, _first_label(table, recipe))
             choosing.append(chosen)
             kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
-    if wants_dev_rows(recipe) and sum(map(len, kept_apart)) >= LEAST_ROWS:
+    wanted = wants_dev_rows(recipe) or any(map(asks_for_f1, recipe.columns.values()))
+    if wanted and sum(map(len, kept_apart)) >= LEAST_ROWS:
         return choosing, kept_apart
     return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
 
 
 def wants_dev_rows(recipe: Recipe) -> bool:
-    """Tell whether any column wants dev rows that do not choose the weights."""
+    """Tell whether any label column wants dev rows that do not choose the weights."""
     return any(isinstance(column, LabelColumn) and column.wants_dev_rows for column in recipe.columns.values())
 
 

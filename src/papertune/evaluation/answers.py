@@ -107,7 +107,10 @@ def score_answers(
         if isinstance(column, LabelsColumn):
             true = TrueLabels.read(truth, name, column, rows)
             if true.entries:
-                likely = None if said.probabilities is None else true.likely(said.probabilities)
+                nothing = [float("nan")] * len(column.labels)  # of a row that asks for another column
+                likely = None
+                if said.probabilities is not None:
+                    likely = true.likely(np.array([row or nothing for row in said.probabilities]))
                 scores[name] = score_multilabel(true.has, true.predicted(said.cells, column), column.labels, likely)
             continue
         known = _known(truth, name, column, rows)

@@ -9,6 +9,7 @@ from papertune.config import LabelColumn, Recipe
 from papertune.evaluation.answers import answers_of_values, main_score, score_answers
 from papertune.evaluation.label_scores import LabelScores
 from papertune.evaluation.multilabel_scores import MultilabelScores
+from papertune.evaluation.multilabel_thresholds import with_f1_thresholds
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.tables import Table
@@ -45,8 +46,11 @@ class DevScore:
             plan = predictor.plan(reader, range(len(table)))
             with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
                 values = predict_rows(predictor, reader, plan).values
-            answers = answers_of_values(values, self._recipe)
-            for name, scores in score_answers(answers, reader, self._recipe, range(len(table))).items():
+            # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
+            # at 0.5, a model that is right about rare labels may look like one that says nothing.
+            recipe = with_f1_thresholds(self._recipe, [(values, reader, len(table))])
+            answers = answers_of_values(values, recipe)
+            for name, scores in score_answers(answers, reader, recipe, range(len(table))).items():
                 measures = {f"{name}_score": main_score(scores)}
                 if isinstance(scores, LabelScores):
                     measures |= {f"{name}_accuracy": scores.accuracy, f"{name}_macro_f1": scores.macro_f1}

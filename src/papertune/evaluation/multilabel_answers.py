@@ -73,21 +73,15 @@ class TrueLabels:
         given = np.array([said[entries].any(axis=0) for entries in self.entries], dtype=np.bool_)
         return given.reshape(self.has.shape) & self.known
 
-    def likely(self, probabilities: Sequence[Sequence[float]]) -> NDArray[np.float64] | None:
+    def likely(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the probability of each paper's labels, NaN where the truth is not known, shape (papers, labels).
 
         Args:
-            probabilities: Those of each of the rows that were asked for, NaN where a row does not ask for a label;
-                empty where there are none.
-
-        Returns:
-            None where some paper has none.
+            probabilities: Those of each of the rows that were asked for, NaN where a row does not ask for a label,
+                float64, shape (rows, labels).
         """
         likely = np.full(self.has.shape, np.nan)
         for paper, entries in enumerate(self.entries):
             for index in entries:
-                if not probabilities[index]:
-                    return None
-                said = np.array(probabilities[index])
-                likely[paper] = np.where(np.isnan(said), likely[paper], said)
+                likely[paper] = np.where(np.isnan(probabilities[index]), likely[paper], probabilities[index])
         return np.where(self.known, likely, np.nan)

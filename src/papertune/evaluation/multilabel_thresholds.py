@@ -1,9 +1,15 @@
 """Thresholds of the labels of a labels column, chosen on rows whose labels are known."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.config import Column, LabelsColumn, Recipe
+from papertune.evaluation.multilabel_answers import TrueLabels
 from papertune.evaluation.screening import f1_threshold
+from papertune.inference.values import ColumnValues
+from papertune.tasks import RowReader
 
 # Where nothing speaks for another: the likelier of yes and no.
 MIDDLE = 0.5
@@ -26,3 +32,31 @@ def f1_thresholds(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) ->
         if has[known, n].any():
             thresholds[n] = f1_threshold(probabilities[known, n], has[known, n])
     return thresholds
+
+
+def asks_for_f1(column: Column) -> bool:
+    """Tell whether the thresholds of a column are to be chosen on dev rows."""
+    return isinstance(column, LabelsColumn) and column.thresholds == "f1"
+
+
+def with_f1_thresholds(recipe: Recipe, said: Sequence[tuple[Mapping[str, ColumnValues], RowReader, int]]) -> Recipe:
+    """Give a recipe whose labels columns have numbers where they ask for the best F1.
+
+    Args:
+        recipe: The columns.
+        said: For each table what a predictor said of its rows, by column, what reads its true labels, and how many rows
+            it has.
+    """
+    columns = dict(recipe.columns)
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelsColumn) and asks_for_f1(column):
+            likely: list[NDArray[np.float64]] = []
+            has: list[NDArray[np.bool_]] = []
+            for values, truth, rows in said:
+                true = TrueLabels.read(truth, name, column, range(rows))
+                likely.append(true.likely(np.asarray(values[name])))
+                has.append(true.has)
+            found = f1_thresholds(np.concatenate(likely), np.concatenate(has)).tolist()
+            thresholds = dict(zip(column.labels, found, strict=True))
+            columns[name] = column.model_copy(update={"thresholds": thresholds})
+    return recipe.model_copy(update={"columns": columns})

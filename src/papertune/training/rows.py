@@ -10,6 +10,10 @@ from papertune.errors import RecipeError
 from papertune.tasks import Example, balanced_weights, split_keywords
 from papertune.training.batch import VOCABULARY, Question, TrainingRow
 
+# Tokens of questions and answers behind one document. The mask of a row has a place for each pair of its tokens; a
+# column of hundreds of labels would take gigabytes, so it passes its document several times.
+MOST_QUESTION_TOKENS = 1024
+
 
 @dataclass(frozen=True)
 class EncodedExamples:
@@ -111,7 +115,16 @@ def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:
     shared = shared_prefix(prompts) if len(asked) > 1 else 0
     if len(asked) < 2 or 2 * shared < max(map(len, prompts)):
         return [TrainingRow(ids, [question]) for ids, question in asked]
-    return [TrainingRow(prompts[0][:shared], [replace(question, ids=ids[shared:]) for ids, question in asked])]
+    rows: list[TrainingRow] = []
+    tokens = 0
+    for ids, question in asked:
+        behind = replace(question, ids=ids[shared:])
+        tokens += behind.tokens
+        if not rows or tokens > MOST_QUESTION_TOKENS:
+            rows.append(TrainingRow(prompts[0][:shared], []))
+            tokens = behind.tokens
+        rows[-1].questions.append(behind)
+    return rows
 
 
 def scores_label_set(column: LabelColumn, encoder: PromptEncoder) -> bool:
