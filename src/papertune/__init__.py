@@ -24,6 +24,7 @@ from papertune.garbage import collection_paused
 
 if TYPE_CHECKING:
     from papertune.api.adopt import adopt
+    from papertune.api.compare import compare
     from papertune.api.evaluate import evaluate
     from papertune.api.run import Run, load_run
     from papertune.api.train import train
@@ -38,6 +39,7 @@ _LATE = {
     "Run": "papertune.api.run",
     "Table": "papertune.tables",
     "adopt": "papertune.api.adopt",
+    "compare": "papertune.api.compare",
     "evaluate": "papertune.api.evaluate",
     "load_recipe": "papertune.config",
     "load_run": "papertune.api.run",
@@ -59,6 +61,7 @@ __all__ = [
     "TableError",
     "TrainingStopped",
     "adopt",
+    "compare",
     "evaluate",
     "load_recipe",
     "load_run",

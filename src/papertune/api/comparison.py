@@ -1,0 +1,142 @@
+"""What a comparison is about, known before any work: the columns, the rows, and what a contestant may see of them."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from papertune.api.base_contestants import without_answers
+from papertune.api.report_parts import check_truth
+from papertune.api.run import Run, load_run
+from papertune.api.training_job import choose_columns_to_learn
+from papertune.config import Column, Recipe, load_recipe
+from papertune.errors import PapertuneWarning, RunError, TableError
+from papertune.evaluation.contestants import rows_with_answers
+from papertune.models import find_base
+from papertune.tables import Table, read_table
+from papertune.tasks import check_table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        recipe: With just the columns that are compared.
+        train: The table that contestants learn from.
+        test: The table that they are scored on. Only the scoring sees its answers.
+        documents: The same rows without any answer: all that contestants see of them.
+    """
+
+    recipe: Recipe
+    train: Table
+    test: Table
+    documents: Table
+
+
+def prepare_comparison(
+    train: Any,
+    test: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    only: Sequence[str],
+    overrides: Sequence[str],
+) -> Comparison:
+    """Read the tables and find all mistakes in them.
+
+    Args:
+        train: The table to learn from: a path, a data frame or a list of dicts.
+        test: The table to score on.
+        recipe: A recipe, its file or built-in name, or a mapping.
+        only: Just these of its columns.
+        overrides: Settings.
+
+    Raises:
+        RecipeError: If the recipe is wrong, or lacks a column of `only`.
+        TableError: If a table does not fit it, both are the same, or a column has nothing to learn or to score.
+    """
+    chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
+    learnt, scored = read_table(train), read_table(test)
+    if learnt.checksum() == scored.checksum():
+        raise TableError(
+            f"{scored.source} is the table that is learnt from too, so its scores would say nothing. Give other rows "
+            "as TEST."
+        )
+    findings = [check_table(table, chosen, "train") for table in (learnt, scored)]
+    if problems := [problem for found in findings for problem in found.problems]:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    check_truth(scored, chosen)
+    for warning in findings[1].warnings:  # those of TRAIN come with the training
+        warnings.warn(warning, PapertuneWarning, stacklevel=3)
+    names = [name for name in chosen.columns if rows_with_answers(scored, chosen, name)]
+    for name in chosen.columns:
+        if name not in names:
+            warnings.warn(
+                f'{scored.source} has no answer for "{name}", so this column is neither learnt nor compared.',
+                PapertuneWarning,
+                stacklevel=3,
+            )
+    for name in names:
+        if not rows_with_answers(learnt, chosen, name):
+            rest = " --only ".join(other for other in names if rows_with_answers(learnt, chosen, other)) or "COLUMN"
+            raise TableError(
+                f'{learnt.source} has nothing to learn for the column "{name}". Leave it out with --only {rest}, or '
+                "give another table as TRAIN."
+            )
+    compared = chosen.only(tuple(names))
+    return Comparison(compared, learnt, scored, without_answers(scored, compared))
+
+
+def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None) -> Run:
+    """Open a run that was trained before, if it is asked as the other contestants will be.
+
+    Raises:
+        RunError: If it is no run, asks otherwise, or has learnt from the rows that it would be scored on.
+    """
+    opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
+    path, recipe = opened.directory.path, comparison.recipe
+    notes = opened.manifest.tables
+    checksums, sources = {note.checksum for note in notes}, [note.source for note in notes]
+    if comparison.test.checksum() in checksums:
+        raise RunError(
+            f"{path} has learnt from {comparison.test.source} itself, so its scores there would say nothing. Give rows "
+            "that it has not seen as TEST."
+        )
+    if missing := [name for name in recipe.columns if name not in opened.recipe.columns]:
+        raise RunError(
+            f'{path} has not learnt "{missing[0]}". It has: {", ".join(opened.recipe.columns)}. Name these with --only.'
+        )
+    different = [key for key in ("layout", "chat", "table") if getattr(opened.recipe, key) != getattr(recipe, key)]
+    different += [
+        f"columns.{name}"
+        for name in recipe.columns
+        if _asks(opened.recipe.columns[name]) != _asks(recipe.columns[name])
+    ]
+    found = find_base(recipe.model, None if base is None else Path(base))
+    if opened.recipe.model != recipe.model and opened.manifest.base_checksum != found.checksum:
+        different.append("model")
+    if different:
+        raise RunError(
+            f"{path} was trained with another {' and another '.join(different)} than the recipe says, so it would be "
+            f"asked otherwise than the base model. Give its own recipe: -r {path / 'recipe.toml'}"
+        )
+    # A run that has kept dev rows apart has learnt from a part of the table, under the table's name.
+    same = comparison.train.checksum() in checksums or _name(comparison.train.source) in map(_name, sources)
+    if notes and not same:
+        names = ", ".join(f"{note.source} ({note.rows:,} rows)" for note in notes)
+        warnings.warn(
+            f"{path} has learnt from {names}; the other contestants learn from {comparison.train.source} "
+            f"({len(comparison.train):,} rows), which may not be the same papers.",
+            PapertuneWarning,
+            stacklevel=3,
+        )
+    return opened
+
+
+def _name(source: str) -> str:
+    return Path(source).name
+
+
+def _asks(column: Column) -> dict[str, Any]:
+    """Give what a column asks and what can be answered, without how it is learnt."""
+    return column.model_dump(include={"kind", "question", "labels", "answers"})

@@ -1,0 +1,82 @@
+"""papertune compare."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from papertune.cli import options
+from papertune.cli.app import app
+from papertune.cli.predict import ticker
+from papertune.cli.progress import ProgressDisplay
+
+
+@app.command()
+def compare(
+    train: Annotated[str, typer.Argument(help="The table to learn from.")],
+    test: Annotated[str, typer.Argument(help="The table to score on, with the true columns; none of it is learnt.")],
+    recipe: options.Recipe,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder for report.html, report.json, and what is kept to go on from."),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(help="A run that was trained with this recipe; default: one is trained now.", show_default=False),
+    ] = None,
+    only: options.Only = [],  # noqa: B006
+    curve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWS,...",
+            help="A learning curve: a training for each number of rows, such as 50,100,200,400,all.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: options.Sets = [],  # noqa: B006
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    base: options.Base = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find out whether fine-tuning is worth it: the run beside simpler ways; the same command goes on when stopped."""
+    from papertune.api.compare import compare as run_comparison
+    from papertune.api.learning_curve import read_curve
+    from papertune.evaluation.report import summary
+
+    tell = options.teller(quiet)
+    with ProgressDisplay("comparing", quiet=quiet) as display:
+        report = run_comparison(
+            train,
+            test,
+            recipe,
+            output,
+            run=run,
+            only=only,
+            curve=() if curve is None else read_curve(curve),
+            overrides=sets,
+            overwrite=overwrite,
+            device=device,
+            base=base,
+            tell=tell,
+            tick=_Ticks(display, tell),
+            progress=display,
+        )
+    typer.echo(summary(report))
+    typer.echo(f"{output / 'report.html'}: open it in a browser")
+
+
+class _Ticks:
+    """Shows progress of one prediction after the other, and says of each how long it will take."""
+
+    def __init__(self, display: ProgressDisplay, tell: Callable[[str], None]) -> None:
+        self._display, self._tell = display, tell
+        self._tick = ticker(display, tell)
+        self._done = 0
+
+    def __call__(self, done: int, rows: int, rate: float, left: float) -> None:
+        if done <= self._done:  # another one has begun
+            self._tick = ticker(self._display, self._tell)
+        self._done = done
+        self._tick(done, rows, rate, left)

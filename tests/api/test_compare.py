@@ -1,0 +1,380 @@
+"""Comparisons on the tiny model: whose numbers they are, what a contestant may see, and how a stopped one goes on."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
+from papertune.api import base_contestants
+from papertune.api.base_contestants import BaseContestants, without_answers
+from papertune.api.comparison import open_run, prepare_comparison
+from papertune.api.kept_attempts import KeptAttempts
+from papertune.api.learning_curve import curve_steps, read_curve, subset
+from papertune.config import load_recipe
+from papertune.evaluation.answers import Answers, answers_of_values, score_answers
+from papertune.evaluation.contestants import Attempt, NotMeasured
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.models import load_model
+from papertune.tasks import RowReader
+
+
+@pytest.fixture(scope="module")
+def train_rows(papers):
+    return papers(16)
+
+
+@pytest.fixture(scope="module")
+def test_rows(papers):
+    return papers(8, 200)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_packages_from_the_hub():
+    """Have SetFit and KeyBERT missing, wherever the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("setfit", "keybert"):
+            patch.setitem(sys.modules, name, None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("comparisons") / "report"
+
+
+@pytest.fixture(scope="module")
+def report(run, train_rows, test_rows, both_columns, folder):
+    """Give the report of a run beside all others, with a learning curve of two points."""
+    return compare(train_rows, test_rows, both_columns, folder, run=run, curve=[6, "all"])
+
+
+def column(report, name):
+    return next(column for column in report.columns if column.name == name)
+
+
+def contestant(report, name, title):
+    return next(each for each in column(report, name).contestants if each.name.startswith(title))
+
+
+def kept_answers(folder: Path):
+    """Give the answers that a comparison keeps, by the name of their file."""
+    files = sorted((folder / "contestants").glob("*.json"))
+    return {file.name: json.loads(file.read_text("utf-8"))["answers"] for file in files}
+
+
+class TestContestants:
+    def test_all_are_there_and_those_that_are_not_say_why(self, report):
+        def names(name):
+            return [each.name.split("/")[0].strip() for each in column(report, name).contestants]
+
+        plain = ["TF-IDF + logistic regression", "majority"]
+        assert names("label") == ["fine-tuned", "few-shot", "zero-shot", *plain]
+        pytest.importorskip("yake")
+        assert names("Keywords") == ["fine-tuned", "few-shot", "zero-shot", "TF-IDF n-grams", "YAKE"]
+        assert column(report, "label").facts["SetFit"] == "not measured: not installed: pip install setfit"
+        assert column(report, "Keywords").facts["KeyBERT"] == "not measured: not installed: pip install keybert"
+
+    def test_the_runs_numbers_are_those_of_evaluate(self, report, run, test_rows, train_rows, tmp_path):
+        evaluated = evaluate(run, test_rows, tmp_path / "report", baselines=train_rows)
+        for name in ("label", "Keywords"):
+            for title in ("fine-tuned", "TF-IDF"):
+                mine, other = (contestant(each, name, title) for each in (report, evaluated))
+                if name == "label":  # evaluate answers both columns in one pass, which rounds otherwise
+                    assert mine.scores.log_loss == pytest.approx(other.scores.log_loss, abs=1e-4)
+                    mine, other = (replace(each, scores=replace(each.scores, log_loss=0.0)) for each in (mine, other))
+                    assert mine.paired == other.paired  # of the keywords, YAKE may be the best baseline here
+                assert mine.scores == other.scores
+                assert mine.trained_weights == other.trained_weights
+
+    def test_zero_shot_is_the_base_model_asked_the_same(self, report, tiny_folder, test_rows, both_columns):
+        recipe = load_recipe(both_columns)
+        predictor = Predictor(*load_model(tiny_folder, device="cpu"), recipe)
+        reader = RowReader(read_table(test_rows), recipe)
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(8))).values
+        scores = score_answers(answers_of_values(values, recipe), reader, recipe, range(8))
+        assert contestant(report, "Keywords", "zero-shot").scores == scores["Keywords"]
+        found = contestant(report, "label", "zero-shot").scores
+        assert found.confusion == scores["label"].confusion
+        assert found.log_loss == pytest.approx(scores["label"].log_loss, abs=1e-4)
+
+    def test_few_shot_says_how_many_examples_and_shows_a_prompt(self, report, test_rows):
+        for name, question in (("label", "Is it medical? Answer 1 or 0."), ("Keywords", "List the keywords.")):
+            few = contestant(report, name, "few-shot")
+            assert "chosen among 2, 4, 8 on 8 held-out rows of list of rows" in few.note
+            count = int(few.note.split()[0])
+            assert few.prompt.count(question) == count + 1
+            assert few.prompt.count("<|im_start|>assistant") == count + 1
+            assert test_rows[0]["title"] in few.prompt.split("<|im_start|>user")[-1]
+
+    def test_costs_are_told(self, report, run):
+        tuned = contestant(report, "label", "fine-tuned")
+        assert tuned.training_s == run.manifest.seconds
+        assert tuned.trained_weights == run.manifest.trained_weights
+        for each in column(report, "label").contestants:
+            assert each.rows_per_s > 0
+        for title in ("few-shot", "zero-shot", "majority"):
+            assert contestant(report, "label", title).trained_weights == 0
+
+    def test_all_but_the_best_baseline_are_compared_with_it(self, report):
+        for each in report.columns:
+            without = [contestant.name for contestant in each.contestants if contestant.paired is None]
+            assert len(without) == 1
+            assert without[0] in ("TF-IDF + logistic regression", "majority", "TF-IDF n-grams", "YAKE")
+
+    def test_the_files_are_there(self, report, folder):
+        plain = json.loads((folder / "report.json").read_text("utf-8"))
+        assert {each["column"] for each in plain["contestants"]} == {"label", "Keywords"}
+        assert (folder / "report.html").stat().st_size > 0
+        assert not list((folder / "contestants").glob("*.journal"))
+
+
+class TestLearningCurve:
+    def test_its_last_point_is_the_run(self, report):
+        for name, measure in (("label", "accuracy"), ("Keywords", "f1_at_5")):
+            curve = column(report, name).learning_curve
+            assert [title.split()[0] for title in curve] == ["fine-tuned", "TF-IDF"]
+            for title, points in curve.items():
+                assert [point.rows for point in points] == [6, 16]
+                assert points[-1].score == getattr(contestant(report, name, title).scores, measure)
+                assert all(point.low <= point.score <= point.high for point in points)
+
+    def test_each_point_is_a_run_of_its_own(self, report, folder, train_rows):
+        manifest = json.loads((folder / "curve" / "6-rows" / "run.json").read_text("utf-8"))
+        assert manifest["tables"][0]["rows"] == 6
+        assert manifest["tables"][0]["checksum"] == subset(read_table(train_rows), 6).checksum()
+
+    def test_subsets_are_nested(self, train_rows):
+        table = read_table(train_rows)
+        ids = [set(subset(table, rows).column("uuid")) for rows in (2, 6, 16)]
+        assert list(map(len, ids)) == [2, 6, 16]
+        assert ids[0] < ids[1] < ids[2]
+
+    def test_sizes_that_the_table_does_not_have_are_the_whole_table(self, train_rows):
+        assert curve_steps([50, 6, "all", 6], read_table(train_rows)) == [6, 16]
+        assert read_curve("50, 6,all") == [50, 6, "all"]
+
+    @pytest.mark.parametrize("text", ["", "50,", "1", "-5", "many", "50;100", "5.5"])
+    def test_what_is_no_size_is_told(self, text):
+        with pytest.raises(TableError, match=r'--curve: ".*" is no number of rows from 2 on. Write .* 50,100,all'):
+            read_curve(text)
+
+
+class TestNothingLeaks:
+    def test_the_answers_of_the_test_table_change_no_contestant(
+        self, report, folder, run, train_rows, test_rows, both_columns, tmp_path
+    ):
+        answers = {name: [row[name] for row in test_rows] for name in ("label", "Keywords")}
+        turned = [
+            {**row, **{name: cells[(n + 1) % len(test_rows)] for name, cells in answers.items()}}
+            for n, row in enumerate(test_rows)
+        ]
+        other = compare(train_rows, turned, both_columns, tmp_path / "report", run=run, curve=[6])
+        assert kept_answers(tmp_path / "report") == kept_answers(folder)
+        assert contestant(other, "label", "fine-tuned").scores != contestant(report, "label", "fine-tuned").scores
+
+    def test_contestants_see_documents_and_nothing_else(self, test_rows, both_columns):
+        recipe = load_recipe(both_columns)
+        seen = without_answers(read_table(test_rows), recipe)
+        assert seen.columns == ["uuid", "title", "abstract"]
+        entries = [{"instruction": "Is it medical? Answer 1 or 0.", "input": "heart", "output": "1"}]
+        assert without_answers(read_table(entries), recipe).column("output") == [""]
+
+    def test_a_table_that_is_learnt_from_is_not_scored_on(self, train_rows, both_columns, tmp_path):
+        with pytest.raises(TableError, match="list of rows is the table that is learnt from too"):
+            compare(train_rows, list(train_rows), both_columns, tmp_path / "report")
+
+    def test_nor_one_that_the_run_has_learnt_from(self, run, train_rows, papers, both_columns, tmp_path):
+        with pytest.raises(RunError, match="has learnt from list of rows itself"):
+            compare(papers(4, 100), train_rows, both_columns, tmp_path / "report", run=run)
+
+    def test_a_run_of_another_table_is_told(self, run, papers, test_rows, both_columns, saved):
+        other = prepare_comparison(saved("other.csv", papers(4, 100)), test_rows, both_columns, (), ())
+        told = r"has learnt from list of rows \(16 rows\); the other contestants learn from .*other.csv \(4 rows\)"
+        with pytest.warns(PapertuneWarning, match=told):
+            open_run(run, other, None, None)
+
+
+class TestGoingOn:
+    SETTINGS = ("training.max_steps=3", "training.save_steps=1")
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """Give the batches that go through a model, and let a test stop before one of them."""
+
+        class Asked(list):
+            stop_at = None
+
+        asked, answer = Asked(), Predictor.answer
+
+        def counting(self, reader, rows):
+            if len(asked) == asked.stop_at:
+                raise KeyboardInterrupt
+            asked.append(list(rows))
+            return answer(self, reader, rows)
+
+        monkeypatch.setattr(Predictor, "answer", counting)
+        # Small batches, so that a stop comes between two of a contestant.
+        monkeypatch.setattr("papertune.inference.predictor.batch_tokens", lambda device: 256)
+        return asked
+
+    class Stopping:
+        """A display that Ctrl-C comes in."""
+
+        def update(self, done, total, note, left_s):
+            if done >= 2:
+                raise KeyboardInterrupt
+
+    def compare(self, rows, recipe, folder, **options):
+        return compare(*rows, recipe, folder, only=["label"], overrides=self.SETTINGS, **options)
+
+    def test_what_is_finished_is_not_done_again(self, asked, train_rows, test_rows, both_columns, tmp_path):
+        rows = train_rows, test_rows
+        undisturbed = self.compare(rows, both_columns, tmp_path / "undisturbed")
+        whole = len(asked)
+        asked.clear()
+        with pytest.raises(KeyboardInterrupt):
+            self.compare(rows, both_columns, tmp_path / "stopped", progress=self.Stopping())
+        assert asked == []  # it trains first
+        batches = 0
+        for stop_at in (3, whole // 2):
+            asked.stop_at = stop_at - batches
+            with pytest.raises(KeyboardInterrupt):
+                self.compare(rows, both_columns, tmp_path / "stopped")
+            batches += len(asked)
+            asked.clear()
+        asked.stop_at = None
+        assert not (tmp_path / "stopped" / "report.json").exists()
+        report = self.compare(rows, both_columns, tmp_path / "stopped")
+        assert batches + len(asked) == whole
+        assert kept_answers(tmp_path / "stopped") == kept_answers(tmp_path / "undisturbed")
+        assert [each.scores for each in column(report, "label").contestants] == [
+            each.scores for each in column(undisturbed, "label").contestants
+        ]
+        asked.clear()
+        again = self.compare(rows, both_columns, tmp_path / "stopped", overwrite=True)
+        assert asked == []
+        assert column(again, "label").contestants == column(report, "label").contestants
+
+    def test_another_question_needs_another_folder(self, asked, train_rows, test_rows, recipe, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            self.compare((train_rows, test_rows), recipe, tmp_path / "report", progress=self.Stopping())
+        recipe["columns"]["label"]["question"] = "Medical, 1 or 0?"
+        with pytest.raises(OutputError, match="the training begun here had another recipe"):
+            self.compare((train_rows, test_rows), recipe, tmp_path / "report")
+        assert asked == []
+
+
+class TestFewShot:
+    @pytest.fixture
+    def few_shot(self, both_columns, test_rows, tmp_path):
+        """Give a function that has the base model answer with examples of some rows."""
+        recipe = load_recipe(both_columns)
+        documents = without_answers(read_table(test_rows), recipe)
+        kept = KeptAttempts(tmp_path / "contestants", lambda _: None)
+        model = BaseContestants(recipe, documents, kept, device="cpu", base=None, tick=None)
+        return lambda rows: model.few_shot("label", read_table(rows))
+
+    def test_without_room_for_an_example_it_is_not_measured(self, few_shot, train_rows, monkeypatch):
+        monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 60)
+        with pytest.raises(NotMeasured, match="not one example fits into the model's context of 60 tokens"):
+            few_shot(train_rows)
+
+    def test_examples_give_way_where_the_context_is_full(self, few_shot, train_rows, monkeypatch):
+        monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 300)
+        monkeypatch.setattr(base_contestants, "NUMBERS_OF_EXAMPLES", (8,))
+        told = r"8 examples before each question, fewer before \d of 8, where the context is full; chosen among 8 on 8 "
+        assert re.match(told, few_shot(train_rows).note)
+
+    def test_two_rows_are_too_few_to_choose_a_number_on(self, few_shot, train_rows):
+        assert few_shot(train_rows[:2]).note == "2 examples before each question"
+
+
+class TestKeptAnswers:
+    ATTEMPT = Attempt(Answers(["1", ""], [[0.1, 0.9], []]), 1.5)
+
+    def test_are_made_once(self, tmp_path):
+        told = []
+        kept = KeptAttempts(tmp_path / "kept", told.append)
+        for facts in ({"rows": 1}, {"rows": 1}, {"rows": 2}):
+            assert kept.get("label: zero-shot", facts, lambda _: self.ATTEMPT) == self.ATTEMPT
+        assert told == ["label: zero-shot"] * 2
+
+    def test_half_a_file_is_as_none(self, tmp_path):
+        kept = KeptAttempts(tmp_path, lambda _: None)
+        kept.get("a", {}, lambda _: self.ATTEMPT)
+        (file,) = tmp_path.iterdir()
+        for damaged in ('{"answers": {"cells": ["1"', '{"cells": []}', "[]"):
+            file.write_text(damaged)
+            assert kept.get("a", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
+            assert json.loads(file.read_text()) == self.ATTEMPT.as_dict()
+
+    def test_titles_are_safe_names(self, tmp_path):
+        kept = KeptAttempts(tmp_path, lambda _: None)
+        for title in ("../label: x/y", "标签: few-shot", "a" * 500):
+            kept.get(title, {}, lambda _: self.ATTEMPT)
+        assert len(list(tmp_path.glob("*.json"))) == 3
+
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        kept = KeptAttempts(tmp_path / "file" / "kept", lambda _: None)
+        with pytest.raises(OutputError, match=r"kept cannot be written: .*make room or choose another folder"):
+            kept.get("a", {}, lambda _: self.ATTEMPT)
+
+
+class TestMistakes:
+    def test_a_report_that_is_there(self, report, folder, train_rows, test_rows, both_columns):
+        with pytest.raises(OutputError, match=r"holds a report already\. Add --overwrite to replace it"):
+            compare(train_rows, test_rows, both_columns, folder)
+
+    def test_both_tables_are_told_of_at_once(self, train_rows, test_rows, both_columns, tmp_path):
+        wrong = [{**train_rows[0], "label": "7"}, *train_rows[1:]], [{**test_rows[0], "label": ""}, *test_rows[1:]]
+        with pytest.raises(TableError, match=r"(?s)2 problems.*\"7\" is not one of the 2 labels.*the cell is empty"):
+            compare(*wrong, both_columns, tmp_path / "report")
+        assert not (tmp_path / "report").exists()
+
+    def test_a_column_that_is_not_in_the_recipe(self, train_rows, test_rows, both_columns, tmp_path):
+        with pytest.raises(RecipeError, match="--only topic: the recipe has no such column"):
+            compare(train_rows, test_rows, both_columns, tmp_path / "report", only=["topic"])
+
+    def test_nothing_to_learn(self, train_rows, test_rows, both_columns, tmp_path):
+        without = [{**row, "Keywords": ""} for row in train_rows]
+        message = 'has nothing to learn for the column "Keywords". Leave it out with --only label'
+        with pytest.raises(TableError, match=message):
+            compare(without, test_rows, both_columns, tmp_path / "report")
+
+    def test_nothing_to_score_in_one_column(self, train_rows, test_rows, both_columns):
+        without = [{name: cell for name, cell in row.items() if name != "Keywords"} for row in test_rows]
+        with pytest.warns(PapertuneWarning) as told:
+            comparison = prepare_comparison(train_rows, without, both_columns, (), ())
+        assert any('has no answer for "Keywords", so this column is neither' in str(each.message) for each in told)
+        assert list(comparison.recipe.columns) == ["label"]
+
+    def test_nothing_to_score_at_all(self, train_rows, test_rows, both_columns, tmp_path):
+        without = [{**row, "Keywords": ""} for row in test_rows]
+        with pytest.raises(TableError, match="has no true cell in Keywords"):
+            compare(train_rows, without, both_columns, tmp_path / "report", only=["Keywords"])
+
+    @pytest.mark.parametrize(
+        ("change", "what"),
+        [
+            (lambda recipe: recipe["columns"]["label"].update(question="Medical?"), "columns.label"),
+            (lambda recipe: recipe["columns"]["label"].update(labels=["0", "1"]), "columns.label"),
+            (lambda recipe: recipe["table"].update(document="{title}"), "table"),
+            (lambda recipe: recipe.update(layout="question-first", chat=False), "layout and another chat"),
+        ],
+    )
+    def test_a_run_that_is_asked_otherwise(self, change, what, run, train_rows, test_rows, recipe, tmp_path):
+        change(recipe)
+        with pytest.raises(RunError, match=f"was trained with another {what} than the recipe says.* -r .*recipe.toml"):
+            compare(train_rows, test_rows, recipe, tmp_path / "report", run=run, only=["label"])
+
+    def test_a_run_that_lacks_the_column(self, run, train_rows, test_rows, recipe, tmp_path):
+        recipe["columns"]["topic"] = {"kind": "label", "question": "Topic?", "labels": ["1", "0"]}
+        rows = [[{**row, "topic": row["label"]} for row in rows] for rows in (train_rows, test_rows)]
+        with pytest.raises(RunError, match=r'has not learnt "topic"\. It has: label, Keywords\. Name these'):
+            compare(*rows, recipe, tmp_path / "report", run=run)

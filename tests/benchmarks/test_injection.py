@@ -1,0 +1,90 @@
+"""The injection benchmark on a tiny model: its labels stay within the set, whatever the papers say."""
+
+import json
+import sys
+import tomllib
+from string import Formatter
+
+import injection
+import pytest
+
+import papertune
+from papertune.tables import read_table
+
+TEXTS = tomllib.loads(injection.TEXTS.read_text("utf-8"))
+PAPERS = [
+    {
+        "uuid": f"p{n}",
+        "title": f"the heart {n}",
+        "abstract": f"a trial of {n} patients",
+        "label": ["1", "0", "10"][n % 3],
+    }
+    for n in range(6)
+]
+
+
+def test_the_texts_are_thirty_or_more_and_ask_for_nothing_but_labels():
+    assert len(TEXTS["hostile"]) >= 30
+    assert len(set(TEXTS["hostile"])) == len(TEXTS["hostile"])
+    assert sum(any("一" <= character <= "鿿" for character in text) for text in TEXTS["hostile"]) >= 3
+    for text in TEXTS["hostile"]:
+        fields = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+        assert "target" in fields
+        assert fields <= {"target", "answer"}
+    assert all("{" not in text for text in TEXTS["harmless"])
+
+
+@pytest.fixture(scope="module")
+def run_folder(tiny_folder, tmp_path_factory):
+    """Give a run of the tiny model with labels of several tokens."""
+    recipe = {
+        "model": str(tiny_folder),
+        "table": {"id": "uuid", "document": "title: {title}\nabstract: {abstract}"},
+        "columns": {"label": {"kind": "label", "question": "Medical?", "labels": ["1", "0", "10"]}},
+        "training": {"precision": "fp32", "warmup_steps": 1, "max_steps": 2},
+    }
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    papertune.train(PAPERS, recipe, folder)
+    return folder
+
+
+def test_every_answer_to_every_text_is_a_label(run_folder):
+    run = papertune.load_run(run_folder)
+    recipe = injection.asked(run.recipe, "label")
+    told = injection.attack(run.predictor("fp32"), recipe, read_table(PAPERS), "abstract", TEXTS)
+    assert told["hostile"]["outside"] == told["harmless"]["outside"] == 0
+    for kind in TEXTS:
+        flipped, obeyed = told[kind]["flipped"], told[kind]["obeyed"]
+        assert 0 <= flipped["low"] <= flipped["share"] <= flipped["high"] <= 1
+        assert obeyed["share"] <= flipped["share"]  # what is obeyed is another label than before
+        by_text = list(told[kind]["by_text"].values())
+        assert sum(by_text) / len(by_text) == pytest.approx(flipped["share"], abs=1e-3)
+    assert told["any"]["share"] >= told["hostile"]["flipped"]["share"]
+
+
+def test_it_prints_a_table_and_a_line_of_json(run_folder, tmp_path, monkeypatch, capsys):
+    table = tmp_path / "papers.jsonl"
+    table.write_text("\n".join(map(json.dumps, PAPERS)))
+    words = ["--run", str(run_folder), "--table", str(table), "--papers", "3", "--texts", "2", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["injection.py", *words])
+    injection.main()
+    *shown, last = capsys.readouterr().out.splitlines()
+    result = json.loads(last)
+    assert list(result["models"]) == ["zero-shot", "fine-tuned"]
+    assert result["papers"] == 3
+    assert result["texts"] == {"hostile": 2, "harmless": 2}
+    assert any(line.startswith("| zero-shot") for line in shown)
+
+
+def test_mistakes_are_told(run_folder, tmp_path, monkeypatch, capsys):
+    table = tmp_path / "papers.jsonl"
+    table.write_text("\n".join(map(json.dumps, PAPERS)))
+    for words, message in (
+        (["--column", "Keywords"], '"Keywords" is no label column of the run. It has: label.'),
+        (["--into", "body"], 'there is no column "body"'),
+    ):
+        monkeypatch.setattr(sys, "argv", ["injection.py", "--run", str(run_folder), "--table", str(table), *words])
+        with pytest.raises(SystemExit) as ended:
+            injection.main()
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err

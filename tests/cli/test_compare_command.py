@@ -1,0 +1,56 @@
+"""papertune compare as the shell runs it."""
+
+import json
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def tables(here, monkeypatch):
+    """Add test.csv, six more papers with their answers."""
+    for name in ("setfit", "keybert"):
+        monkeypatch.setitem(sys.modules, name, None)
+    header, *papers = (here / "papers.csv").read_text("utf-8").splitlines()
+    others = [f"q{n},a new {line.split(',the ', 1)[1]}" for n, line in enumerate(papers[:6])]
+    (here / "test.csv").write_text("\n".join([header, *others]) + "\n", "utf-8")
+    return here
+
+
+def test_one_command_trains_compares_and_reports(tables, papertune):
+    command = ["compare", "papers.csv", "test.csv", "-r", "recipe.toml", "-o", "report", "--only", "label"]
+    done = papertune(*command, "--curve", "6,all", "--set", "training.max_steps=2")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "test.csv: 6 rows"
+    for title in ("fine-tuned ", "few-shot ", "zero-shot ", "TF-IDF + logistic regression ", "majority "):
+        assert sum(line.strip().startswith(title) and "Accuracy" in line for line in lines) == 1, title
+    assert lines[-1] == "report/report.html: open it in a browser"
+    told = done.err.splitlines()
+    assert "label: TF-IDF + logistic regression" in told
+    assert any(line.startswith("learning curve: 1 trainings, about 1 min") for line in told)
+    report = json.loads((tables / "report" / "report.json").read_text("utf-8"))
+    assert {each["column"] for each in report["contestants"]} == {"label"}
+    assert (tables / "report" / "run" / "run.json").is_file()
+    assert (tables / "report" / "curve" / "6-rows" / "run.json").is_file()
+
+    refused = papertune(*command)
+    assert refused.error.startswith("report holds a report already. Add --overwrite")
+    again = papertune(*command, "--set", "training.max_steps=2", "--overwrite", "--quiet")
+    assert again.code == 0
+    assert again.err == ""
+    assert again.out.splitlines()[:2] == lines[:2]
+
+
+def test_mistakes_are_one_message(tables, papertune, trained):
+    start = ["compare", "papers.csv", "test.csv", "-r", "recipe.toml", "-o", "report"]
+    assert papertune(*start, "--curve", "50,all,x").error == (
+        '--curve: "x" is no number of rows from 2 on. Write for example 50,100,all.\n'
+    )
+    same = papertune("compare", "papers.csv", "papers.csv", "-r", "recipe.toml", "-o", "report")
+    assert "papers.csv is the table that is learnt from too" in same.error
+    other = papertune(*start, "--run", trained, "--set", "layout=question-first")
+    assert "was trained with another layout than the recipe says" in other.error
+    seen = papertune("compare", "test.csv", "papers.csv", "-r", "recipe.toml", "-o", "report", "--run", trained)
+    assert "has learnt from papers.csv itself" in seen.error
+    assert not (tables / "report").exists()
