@@ -61,7 +61,7 @@ class Int8Check:
         rows: Dev rows.
         labels: Label cells among their answers.
         changed: Label cells that differ.
-        scores: Accuracy (labels) or F1@5 (keywords) of each column, in float32 and in int8.
+        scores: Accuracy (a label), micro F1 (several labels) or F1@5 (keywords) of each column, in float32 and in int8.
     """
 
     rows: int
@@ -106,7 +106,7 @@ class Manifest:
         base_name: The base model as the recipe names it.
         base_checksum: SHA-256 of its weights; None where it was fetched by a hub id.
         tables: The tables that were learnt from.
-        label_counts: For each label column the training rows of each label.
+        label_counts: For each column of a label or of several the training rows of each label.
         examples: Training examples.
         steps: Optimizer steps.
         seconds: Training time; a resumed training counts only its last part.
