@@ -82,6 +82,15 @@ class TestNumbers:
         assert {cell["column"] for sample in report["samples"] for cell in sample["cells"]} == {"label", "Keywords"}
         assert all(sample["id"].startswith("p2") for sample in report["samples"])
 
+    def test_rows_to_look_at_and_leaks_are_told(self, report):
+        label, keywords = report["columns"]
+        assert all(row["said"] != row["given"] for row in label["mistakes"])
+        sure = [row["said_probability"] for row in label["unsure"]]
+        assert len(sure) == 10
+        assert sure == sorted(sure)
+        assert keywords["unsure"] == keywords["mistakes"] == []
+        assert (report["leaks"]["learnt_from"], report["leaks"]["shortcuts"]) == ("list of rows", [])
+
 
 class TestTruthApart:
     @pytest.fixture
