@@ -48,9 +48,23 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(run, train_rows, test_rows, both_columns, folder):
+def told():
+    """Give the lines that are told while the report is made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(run, train_rows, test_rows, both_columns, folder, told):
     """Give the report of a run beside all others, with a learning curve of two points."""
-    return compare(train_rows, test_rows, both_columns, folder, run=run, curve=[6, "all"])
+    return compare(train_rows, test_rows, both_columns, folder, run=run, curve=[6, "all"], tell=told.append)
+
+
+@pytest.fixture
+def _bare_report(monkeypatch):
+    """Leave out of the report what takes seconds and is not what is tested: plots, leaks, doubtful labels."""
+    monkeypatch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
+    monkeypatch.setattr("papertune.api.compare.find_leaks", lambda *_: None)
+    monkeypatch.setattr("papertune.api.compare.with_rows_to_look_at", lambda column, *_: column)
 
 
 def column(report, name):
@@ -148,6 +162,10 @@ class TestLearningCurve:
         assert manifest["tables"][0]["rows"] == 6
         assert manifest["tables"][0]["checksum"] == subset(read_table(train_rows), 6).checksum()
 
+    def test_its_time_is_told_before(self, report, told):
+        assert "learning curve: 1 training, about 1 min at the pace of the run" in told
+        assert told.index("label: TF-IDF + logistic regression") < told.index("label: fine-tuned")
+
     def test_subsets_are_nested(self, train_rows):
         table = read_table(train_rows)
         ids = [set(subset(table, rows).column("uuid")) for rows in (2, 6, 16)]
@@ -165,6 +183,7 @@ class TestLearningCurve:
 
 
 class TestNothingLeaks:
+    @pytest.mark.usefixtures("_bare_report")
     def test_the_answers_of_the_test_table_change_no_contestant(
         self, report, folder, run, train_rows, test_rows, both_columns, tmp_path
     ):
@@ -173,8 +192,13 @@ class TestNothingLeaks:
             {**row, **{name: cells[(n + 1) % len(test_rows)] for name, cells in answers.items()}}
             for n, row in enumerate(test_rows)
         ]
-        other = compare(train_rows, turned, both_columns, tmp_path / "report", run=run, curve=[6])
-        assert kept_answers(tmp_path / "report") == kept_answers(folder)
+        other = compare(train_rows, turned, both_columns, tmp_path / "report", run=run)
+        others = kept_answers(tmp_path / "report")
+        answers = kept_answers(folder)
+        of_curve = [name for name in answers if name not in others]
+        assert others == {name: said for name, said in answers.items() if name not in of_curve}
+        assert len(of_curve) == 2
+        assert all("--fine-tuned" in name for name in of_curve)
         assert contestant(other, "label", "fine-tuned").scores != contestant(report, "label", "fine-tuned").scores
 
     def test_contestants_see_documents_and_nothing_else(self, test_rows, both_columns):
@@ -199,6 +223,7 @@ class TestNothingLeaks:
             open_run(run, other, None, None)
 
 
+@pytest.mark.usefixtures("_bare_report")
 class TestGoingOn:
     SETTINGS = ("training.max_steps=3", "training.save_steps=1")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,7 @@ def asked_facts(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", include={"layout", "chat", "table", "columns", "encoding"})
 
 
+@cache
 def libraries() -> Mapping[str, str | None]:
     """Give the versions that what a model says depends on."""
     versions = library_versions()

@@ -241,7 +241,8 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
     learnt = sum(note.rows for note in run.manifest.tables)
     if todo and run.manifest.seconds and learnt:
         minutes = sum(todo) * run.manifest.seconds / learnt / 60
-        work.tell(f"learning curve: {len(todo)} trainings, about {max(minutes, 1):.0f} min at the pace of the run")
+        trainings = "1 training" if len(todo) == 1 else f"{len(todo)} trainings"
+        work.tell(f"learning curve: {trainings}, about {max(minutes, 1):.0f} min at the pace of the run")
     for rows in steps:
         if rows < len(comparison.train):
             part = subset(comparison.train, rows)
