@@ -179,6 +179,22 @@ class TestInit:
         assert said.code == 0, said.err
         assert list(load_recipe("a.toml").columns) == ["in review", "terms"]
 
+    def test_several_labels_from_recipe_to_predictions(self, papertune, here, tiny_folder):
+        cells = ["maths; art", "art", "", "maths"]
+        rows = [f"r{n},a title {n},an abstract {n},{cells[n % 4]}" for n in range(8)]
+        (here / "fields.csv").write_text("\n".join(["id,title,abstract,fields", *rows]) + "\n", "utf-8")
+        assert papertune("init", "fields.csv", "-o", "fields.toml", "--labels", "fields").code == 0
+        settings = ["-r", "fields.toml", "--set", f"model={tiny_folder}"]
+        said = papertune("check", "fields.csv", *settings)
+        assert said.code == 0, said.err
+        assert "fields: art 4, maths 4, (none of them) 2" in said.out
+        said = papertune("train", "fields.csv", *settings, "--set", "training.max_steps=1", "-o", "fields")
+        assert said.code == 0, said.err
+        said = papertune("predict", "fields", "fields.csv", "-o", "filled.csv", "--probabilities")
+        assert said.code == 0, said.err
+        header = (here / "filled.csv").read_text("utf-8").splitlines()[0]
+        assert header == "id,fields,fields_probability_art,fields_probability_maths,fields_given"
+
     def test_what_it_writes_fits_the_table(self, papertune, here, tiny_folder):
         rare = [f'r{n},"a ""quoted"" title {n}",x,an abstract {n},,{n % 9 == 0:d}' for n in range(18)]
         header = "pmid,Title,year,Abstract,Author Keywords,Included"
