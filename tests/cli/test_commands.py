@@ -187,7 +187,7 @@ class TestInit:
         settings = ["-r", "fields.toml", "--set", f"model={tiny_folder}"]
         said = papertune("check", "fields.csv", *settings)
         assert said.code == 0, said.err
-        assert "fields: art 4, maths 4, (none of them) 2" in said.out
+        assert "fields: maths 4, art 4, (none of them) 2" in said.out
         said = papertune("train", "fields.csv", *settings, "--set", "training.max_steps=1", "-o", "fields")
         assert said.code == 0, said.err
         said = papertune("predict", "fields", "fields.csv", "-o", "filled.csv", "--probabilities")

@@ -183,7 +183,8 @@ def _check_label_sets(table: Table, recipe: Recipe, name: str, column: LabelsCol
         parts = split_labels(cell, column)
         wrong = [part for part in dict.fromkeys(parts) if part not in column.labels]
         findings.problems += [f"{table.where(row, name)}: {_wrong_label(part, column.labels, name)}" for part in wrong]
-        counts.update({*parts} - {*wrong} or ([] if wrong else [""]))
+        # In the order of the cell: a set would be in another one each time.
+        counts.update([part for part in dict.fromkeys(parts) if part not in wrong] or ([] if wrong else [""]))
         if len(parts) != len({*parts}):
             repaired.append(row)
     _count(findings, table, name, "{} naming a label twice; it counts once", iter(repaired))
