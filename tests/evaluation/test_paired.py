@@ -53,6 +53,15 @@ def test_pairs_tell_more_than_two_intervals():
     assert accuracy_difference(first, apart).may_be_noise
 
 
+def test_what_the_p_value_doubts_may_be_noise():
+    # Four rows that only the first has right: the interval does not hold 0, but p is 2 x (1/2)^4.
+    second = np.array([False] * 4 + [True] * 16)
+    found = accuracy_difference(np.ones(20, dtype=bool), second)
+    assert found.low > 0
+    assert found.p_value == pytest.approx(0.125)
+    assert found.may_be_noise
+
+
 def test_randomization_of_few_rows_is_the_exact_test():
     first, second = np.array([0.9, 0.7, 0.8, 0.6, 0.9]), np.array([0.5, 0.6, 0.4, 0.7, 0.1])
     differences = first - second

@@ -41,8 +41,11 @@ class PairedDifference:
 
     @property
     def may_be_noise(self) -> bool:
-        """Whether the interval holds 0, so that these rows cannot tell which of the two is better."""
-        return self.low <= 0 <= self.high
+        """Whether these rows cannot tell which of the two is better: the interval holds 0, or p is 0.05 or more.
+
+        With few rows that only one of the two has right the bootstrap's interval is too narrow and the test is not.
+        """
+        return self.low <= 0 <= self.high or self.p_value >= 0.05
 
 
 def accuracy_difference(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> PairedDifference:
