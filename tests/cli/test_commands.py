@@ -251,16 +251,17 @@ class TestCheck:
             names = ",".join(("Ada Lind", "Bo Costa")) if number % 2 else "; ".join(("Lind, Ada", "Costa, Bo"))
             title = " ".join(f"{word}{number}" for word in ("heart", "graph", "trial", "effect", "study", "method"))
             rows.append(f'p{number},{title},"{names}",an abstract,k,{number % 2}')
-        rows[9] = rows[9].replace(rows[9].split(",")[1], rows[4].split(",")[1])
+        rows[9] = rows[9].replace(rows[9].split(",")[1], rows[5].split(",")[1])
         (here / "leaky.csv").write_text("\n".join(["uuid,title,author,abstract,Keywords,label", *rows]) + "\n", "utf-8")
-        said = papertune("check", "leaky.csv", "-r", "recipe.toml")
+        asked = ("check", "leaky.csv", "-r", "recipe.toml", "--set", "table.document={title} {author} {abstract}")
+        said = papertune(*asked)
         assert said.code == 0, said.err
         warnings = "\n".join(said.warnings)
         assert (
-            "row 10 below the header: the document is that of leaky.csv, row 5 below the header; 1 row rep" in warnings
+            "row 10 below the header: the document is that of leaky.csv, row 6 below the header; 1 row rep" in warnings
         )
         assert 'leaky.csv, column "author": its length in characters alone predicts label with accuracy 1' in warnings
-        said = papertune("check", "leaky.csv", "-r", "recipe.toml", "--for", "predict")
+        said = papertune(*asked, "--for", "predict")
         assert not any("alone predicts" in warning or "the document is" in warning for warning in said.warnings)
 
     def test_no_weights_are_loaded(self, papertune, here, monkeypatch):

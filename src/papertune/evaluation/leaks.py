@@ -115,8 +115,8 @@ def find_duplicates(scored: Table, learnt: Table, recipe: Recipe) -> list[Duplic
 def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     """Give the columns of a table whose surface alone predicts a label column, the most accurate first.
 
-    Every column is looked at but the label column itself: those of the document, and those that the model does not
-    read. Of an instruction file only the input is.
+    Every column is looked at but those that the recipe fills in: those of the document, and those that the model does
+    not read. Of an instruction file only the input is.
     """
     reader = RowReader(table, recipe)
     in_document = _document_columns(table, recipe)
@@ -127,7 +127,7 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
         cells = ((row, reader.given(row, name)) for row in range(len(table)))
         known = {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
         for other in in_document if table.is_instructions else table.columns:
-            if other == name:
+            if other in recipe.columns:
                 continue
             feature = find_surface_feature([table.frame[other][row] for row in known], list(known.values()))
             if feature is not None:
@@ -136,7 +136,10 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
 
 
 def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
-    """Give what should be known of a table before a run learns from it, a warning each."""
+    """Give what should be known of a table before a run learns from it, a warning each.
+
+    A column that the model does not read does no harm; the report still names it.
+    """
     if not table.is_instructions:  # where each paper stands once for each question
         matches = match_earlier_rows(_texts(table, recipe))
         if matches:
@@ -148,7 +151,8 @@ def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
                 "then have been learnt from: leave one of each."
             )
     for shortcut in find_shortcuts(table, recipe):
-        yield f"{table.source}, {shortcut}"
+        if shortcut.in_document:
+            yield f"{table.source}, {shortcut}"
 
 
 def _document_columns(table: Table, recipe: Recipe) -> list[str]:
