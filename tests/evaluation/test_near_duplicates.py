@@ -115,3 +115,10 @@ def test_nothing_to_compare():
     assert match_documents(["a b c d e", "", "!!"], []) == []
     assert match_documents(["", "!!"], ["", "??"]) == []
     assert match_earlier_rows(["", "", "..."]) == []
+
+
+def test_shingles_of_one_table_are_made_once(monkeypatch):
+    made, shingles = [], near_duplicates._shingles
+    monkeypatch.setattr(near_duplicates, "_shingles", lambda texts: (made.append(texts), shingles(texts))[1])
+    assert match_earlier_rows(["alpha beta gamma delta", "kappa iota theta eta"]) == []
+    assert len(made) == 1

@@ -113,7 +113,8 @@ def _most_alike(
     """
     if not texts or not others:
         return []
-    left, right = _shingles(texts), _shingles(others)
+    left = _shingles(texts)
+    right = left if others is texts else _shingles(others)
     counts = [np.bincount(part.indices, minlength=_HASHES) for part in (left, right)]
     rare = np.maximum(*counts) <= _MOST_ROWS  # (hashes,)
     sizes = [part @ rare.astype(np.float32) for part in (left, right)]  # (texts,) and (others,)
