@@ -268,6 +268,16 @@ class TestPredictFile:
         assert journal.read_bytes() == kept
         assert not output.exists()
 
+    def test_a_journal_without_the_column_to_sort_by_is_refused(self, run, new_papers, tmp_path):
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        shown = {"columns": ["uuid", "Keywords"]}
+        with pytest.raises(KeyboardInterrupt):
+            run.predict_file(new_papers, tmp_path / "out.csv", **shown, tick=stop)
+        with pytest.raises(OutputError, match="keeps the rows of another prediction"):
+            run.predict_file(new_papers, tmp_path / "out.csv", **shown, sort_by="label")
+
     @pytest.mark.parametrize("content", ["my diary\nof today\n", "[1]\n", "{}\n", "no line end"])
     def test_a_file_that_is_no_journal_stays(self, run, new_papers, tmp_path, content):
         journal = tmp_path / "out.csv.journal"

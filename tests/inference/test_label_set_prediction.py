@@ -164,7 +164,7 @@ def test_the_output_has_labels_and_their_probabilities():
     table = read_table([{"text": "A", "topics": "b"}, {"text": "B", "topics": ""}])
     values = {"topics": np.array([[0.75, 0.6], [0.25, 0.125]])}
     columns = choose_columns(None, table, recipe, probabilities=True)
-    output = build_output(table, recipe, values, columns)
+    output = build_output(table, recipe, values, columns, {})
     assert json.loads(output.write_json()) == [
         {
             "row": "1",
@@ -182,4 +182,4 @@ def test_the_output_has_labels_and_their_probabilities():
         },
     ]
     # A row without labels is answered.
-    assert empty_cells(values, recipe) == {}
+    assert empty_cells(values, recipe, {}) == {}

@@ -200,7 +200,7 @@ class Run:
                 tell(force.about)
             plan = self._plan(found.encoder, found.max_batch_tokens, read, reader)
             # How many processes and threads there are is no part of it: the batches are the same, and so are the bytes.
-            options = [chosen, probabilities, found.max_batch_tokens]
+            options = [chosen, list(asked.columns), probabilities, found.max_batch_tokens]
             fingerprint = _fingerprint(self.facts(found.precision_name), read.checksum(), options)
             journal = stack.enter_context(Journal(path, fingerprint, len(plan.batches)))
             if kept := int(plan.batches.sizes[journal.finished].sum()):
