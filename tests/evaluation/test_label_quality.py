@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -23,13 +25,17 @@ FOUND = Calibration(90, {"kind": "temperature", "temperature": 2.0}, None, 0.65,
 DECISION = Decision(Temperature(2.0), None, 0.65, 0.3)
 
 
+def recipe_of(labels=("yes", "no"), **keys):
+    column = {"kind": "label", "question": "Include it?", "labels": list(labels), **keys}
+    return load_recipe({"table": {"document": "{title}"}, "columns": {"label": column}})
+
+
 @pytest.fixture
 def told():
     """Give a function that reports on the rows above."""
 
     def told(decision=DECISION, found=FOUND, raw=RAW, answers=None, labels=("yes", "no"), **keys):
-        column = {"kind": "label", "question": "Include it?", "labels": list(labels), **keys}
-        recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"label": column}})
+        recipe = recipe_of(labels, **keys)
         truth = RowReader(Table(pl.DataFrame({"title": ["x"] * 5, "label": TRUE}), "papers.csv"), recipe)
         said = (
             answers or answers_of_values({"label": RAW if raw is None else raw}, recipe, {"label": decision})["label"]
@@ -62,6 +68,22 @@ def test_what_abstaining_achieves(told):
     assert never.abstention == Abstention(0.9, 0.65, 0.0, None)
     missed = told(Decision(), Calibration(90), abstain_for_accuracy=0.9)
     assert missed.abstention == Abstention(0.9, None, 1.0, 2 / 4)
+
+
+def test_what_abstaining_achieves_where_every_cell_has_an_answer(told):
+    given = answers_of_values({"label": RAW}, recipe_of(), {"label": replace(DECISION, abstain_below=0.0)})["label"]
+    assert all(given.cells)
+    assert told(answers=given, abstain_for_accuracy=0.9).abstention == told(abstain_for_accuracy=0.9).abstention
+
+
+def test_rounding_turns_no_answer(told):
+    # As after isotonic regression: three rows with one probability, and the thresholds are that probability.
+    plateau, rounded = 0.6666672, [0.666667, 0.333333]
+    decision, found = Decision(threshold=plateau, abstain_below=plateau), Calibration(90, abstain_below=plateau)
+    said = Answers(["", "yes", "yes", "yes", ""], [[], rounded, rounded, rounded, []])
+    report = told(decision, found, None, said, abstain_for_accuracy=0.9)
+    assert report.abstention == Abstention(0.9, plateau, 1.0, pytest.approx(1 / 3))
+    assert report.risk_coverage.risk[-1] == pytest.approx(2 / 3)
 
 
 def test_what_sets_cover(told):

@@ -17,6 +17,9 @@ from papertune.inference.values import ColumnValues
 from papertune.runs import Calibration
 from papertune.tasks import RowReader, read_label
 
+# Files have probabilities with 6 digits.
+_ROUNDING = 5e-7
+
 
 def with_label_quality(
     report: ColumnReport,
@@ -53,8 +56,15 @@ def with_label_quality(
     true_ids = np.array([column.labels.index(labels[row] or "") for row in known], dtype=np.int64)
     # What a file says is rounded, so its rows do not quite add up to 1.
     calibrated = np.array([answers.probabilities[row] for row in known], dtype=np.float64)
-    chosen = decision.chosen(calibrated)
-    said = [answers.cells[row] for row in known]
+    said = [read_label(answers.cells[row], column.labels) for row in known]
+    # Where there is an answer it is the choice: a threshold may lie within the rounding of many equal probabilities.
+    chosen = np.array(
+        [
+            column.labels.index(label) if label else likely
+            for label, likely in zip(said, decision.chosen(calibrated).tolist(), strict=True)
+        ],
+        dtype=np.int64,
+    )
     raw = None if values is None else np.asarray(values)[known]
     before = None if raw is None or decision.calibrator is None else score_calibration(raw, true_ids)
     told = "probabilities as the model gives them" if found is None else in_words(column, found)
@@ -66,10 +76,12 @@ def with_label_quality(
         risk_coverage=risk_coverage(calibrated, true_ids, chosen),
     )
     if column.abstain_for_accuracy is not None:
-        right = [cell == column.labels[label] for cell, label in zip(said, true_ids, strict=True) if cell]
         threshold = None if found is None else found.abstain_below
-        accuracy = sum(right) / len(right) if right else None
-        abstention = Abstention(column.abstain_for_accuracy, threshold, len(right) / len(said), accuracy)
+        # A comparison has an answer in every cell, also where the run would give none.
+        sure = calibrated[np.arange(len(known)), chosen] >= decision.abstain_below - _ROUNDING
+        answered = sure & np.array([label is not None for label in said])
+        accuracy = float((chosen == true_ids)[answered].mean()) if answered.any() else None
+        abstention = Abstention(column.abstain_for_accuracy, threshold, float(answered.mean()), accuracy)
         report = replace(report, abstention=abstention)
     if column.coverage is not None and raw is not None:
         report = replace(report, label_sets=_label_sets(column.coverage, decision.sets(raw), true_ids))
