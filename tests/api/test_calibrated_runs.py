@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import papertune
-from papertune import PapertuneWarning, RunError, TableError, evaluate
+from papertune import ModelError, PapertuneWarning, RunError, TableError, evaluate
 from papertune.api import train as training  # the module
 from papertune.api.training_job import part_dev_rows
 from papertune.evaluation.fit_decision import fit_decision
@@ -96,6 +97,21 @@ class TestTraining:
             )
         assert "probabilities are not calibrated: at least 60 dev rows are needed" in told
         assert run.manifest.calibration == {}
+
+    @pytest.mark.parametrize("error", [ModelError("too large for float16"), torch.OutOfMemoryError("no memory\nleft")])
+    def test_a_model_that_cannot_answer_is_kept_without(self, asking, papers, dev, tmp_path, monkeypatch, error):
+        def fail(*_):
+            raise error
+
+        told = []
+        monkeypatch.setattr(training, "calibrate", fail)
+        settings = ["training.max_steps=1"]
+        run = papertune.train(
+            papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=settings, tell=told.append
+        )
+        assert told[-1] == f"probabilities are not calibrated: {str(error).splitlines()[0]}"
+        assert run.manifest.calibration == {}
+        assert papertune.load_run(tmp_path / "run").decisions["label"] == Decision()
 
     def test_a_training_that_was_stopped_while_it_calibrated_goes_on(
         self, fitted, asking, papers, dev, tmp_path, monkeypatch

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 import papertune
-from papertune import RecipeError, TableError
+from papertune import ModelError, RecipeError, TableError
 from papertune.api import run as run_module
+from papertune.api import train as train_module
 from papertune.api.adopt import adopt
 from papertune.api.check import check_tables
 from papertune.api.instructions import write_instructions
@@ -199,6 +200,21 @@ def test_thresholds_are_chosen_on_the_dev_rows_and_kept(tiny_folder, train_rows,
         train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=["training.max_steps=2"], resume=True
     )
     assert again.recipe == run.recipe
+
+
+def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ModelError("too large for float16")
+
+    told = []
+    monkeypatch.setattr(train_module, "with_chosen_thresholds", fail)
+    recipe, settings = make_recipe(tiny_folder, thresholds="f1"), ["training.max_steps=1"]
+    dev = train_rows[8:24]
+    run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, tell=told.append)
+    assert told[-1] == "topics: thresholds are not chosen, so 0.5 is taken: too large for float16"
+    filled = run.predict(dev, probabilities=True)
+    expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in likely(filled)]
+    assert filled["topics"].to_list() == expected
 
 
 def test_thresholds_need_dev_rows(tiny_folder, train_rows, tmp_path):

@@ -1,5 +1,6 @@
 """From tables and a recipe to a run."""
 
+import gc
 import shutil
 import signal
 import socket
@@ -49,6 +50,9 @@ from papertune.training import (
     fit,
     joined_processes,
 )
+
+# How a model fails whose numbers leave float16, or that does not fit beside what else the GPU holds.
+_CANNOT_ANSWER = (ModelError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -131,28 +135,47 @@ def train(
                     held.enter_context(directory.claimed(job.plan, resume=resume))
             with processes.agreed():
                 _check_shared(directory, processes)
-            manifest = _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
+            manifest, sharded = _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
             del learner  # its weights are not needed beside those that predict
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             with processes.agreed(), telling_of_full_disk(directory.path):
                 if processes.is_first:
                     place = None if base is None else Path(base)
-                    run = Run(directory, job.recipe, manifest, device=device, base=place)
+                    if sharded and not processes.device.startswith("cpu"):
+                        tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
+                    # A model that was divided among GPUs need not fit on one.
+                    run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
                     _try_on_dev_rows(run, job, tell)
                     directory.finish(run.manifest, run.recipe)
     return load_run(directory.path, device=device, base=base)
 
 
 def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
-    """Find out on the dev rows what prediction will need to know, and put it into the run."""
+    """Find out on the dev rows what prediction will need to know, and put it into the run.
+
+    What was learnt is worth keeping without it, so a model that cannot answer here does not end the training.
+    """
     if job.dev and choose_device(run.device) == "cpu":
         run.manifest = replace(run.manifest, int8=_compare_int8(run, job, tell))
     if job.kept_apart and wants_dev_rows(job.recipe):
         tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
-        run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell))
+        try:
+            run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell))
+        except _CANNOT_ANSWER as error:
+            tell(f"probabilities are not calibrated: {_first_line(error)}")
     elif job.dev and wants_dev_rows(job.recipe):
         tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows are needed")
-    if any(map(asks_for_f1, run.recipe.columns.values())):
-        run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
+    if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
+        try:
+            run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
+        except _CANNOT_ANSWER as error:
+            tell(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> Int8Check | None:
@@ -230,8 +253,12 @@ def _train(
     *,
     resume: bool,
     progress: Progress | None,
-) -> Manifest:
-    """Train in a folder that is claimed; then the first process writes what was learnt."""
+) -> tuple[Manifest, bool]:
+    """Train in a folder that is claimed; then the first process writes what was learnt.
+
+    Returns:
+        What the run will remember, and whether each process had a part of the weights only.
+    """
     with telling_of_full_disk(directory.path):
         begun = time.monotonic()
         result = fit(
@@ -267,7 +294,7 @@ def _train(
     with processes.agreed(), telling_of_full_disk(directory.path):
         if processes.is_first:
             _write(job, learner, result.sharded_to, directory)
-    return manifest
+    return manifest, result.sharded_to is not None
 
 
 def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:
