@@ -13,10 +13,12 @@ from papertune import ModelError, RecipeError, TableError
 from papertune.api import run as run_module
 from papertune.api import train as train_module
 from papertune.api.adopt import adopt
+from papertune.api.calibrate import with_chosen_thresholds
 from papertune.api.check import check_tables
 from papertune.api.instructions import write_instructions
 from papertune.evaluation.multilabel_answers import label_matrix
 from papertune.evaluation.multilabel_thresholds import f1_thresholds
+from papertune.tables import read_table
 
 LABELS = ["heart", "graph", "aspirin"]
 
@@ -215,6 +217,21 @@ def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, 
     filled = run.predict(dev, probabilities=True)
     expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in likely(filled)]
     assert filled["topics"].to_list() == expected
+
+
+def test_labels_with_few_dev_rows_keep_the_middle(run, papers):
+    papers = papers(20, 300)
+    for n, row in enumerate(papers):
+        row["topics"] = "; ".join(["heart"] * (n < 8) + ["graph"] * (n < 4))
+    told, opened = [], papertune.load_run(run.directory.path)
+    topics = opened.recipe.columns["topics"].model_copy(update={"thresholds": "f1"})
+    opened.recipe = opened.recipe.model_copy(update={"columns": {"topics": topics}})
+    found = with_chosen_thresholds(opened, [read_table(papers)], told.append).columns["topics"].thresholds
+    assert [found["graph"], found["aspirin"]] == [0.5, 0.5]
+    assert told == [
+        f"topics: thresholds with the best F1 on 20 dev rows: heart {found['heart']:.2f}",
+        "topics: 0.5 for graph, aspirin: fewer than 5 dev rows have the label, or lack it",
+    ]
 
 
 def test_thresholds_need_dev_rows(tiny_folder, train_rows, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 
 from papertune.config import LabelColumn
 from papertune.evaluation.calibration import fit_isotonic, fit_temperature
-from papertune.evaluation.fit_decision import fit_decision, shortage
+from papertune.evaluation.fit_decision import fit_decision, shortage, threshold_shortage
 from papertune.evaluation.screening import cost_threshold, f1_threshold
 from papertune.evaluation.selective import conformal_threshold, threshold_for_accuracy
 from papertune.runs import Calibration
@@ -94,3 +94,25 @@ def test_too_few_rows_fit_nothing(labels, why):
     asked = column("ab", coverage=0.9, threshold="f1", abstain_for_accuracy=0.5)
     found = fit_decision(asked, np.tile([0.6, 0.4], (rows, 1)), np.array(["ab".index(label) for label in labels], int))
     assert (found == Calibration(rows)) is bool(why)
+
+
+@pytest.mark.parametrize("threshold", ["f1", {"false_positive": 1, "false_negative": 100}])
+@pytest.mark.parametrize(
+    ("positive", "why"),
+    [
+        (1, '1 row has the label "yes" there, and at least 5 of each label are needed'),
+        (4, '4 rows have the label "yes" there, and at least 5 of each label are needed'),
+        (5, ""),
+        (55, ""),
+        (56, '4 rows have the label "no" there, and at least 5 of each label are needed'),
+    ],
+)
+def test_a_threshold_needs_rows_of_each_label(rows, threshold, positive, why):
+    probabilities, _ = rows
+    true_ids = np.repeat([0, 1], [positive, 60 - positive])
+    asked = column(threshold=threshold)
+    assert threshold_shortage(asked, [asked.labels[n] for n in true_ids]) == why
+    found = fit_decision(asked, probabilities, true_ids)
+    assert (found.threshold is None) is bool(why)
+    assert found.calibrator is not None
+    assert threshold_shortage(column(threshold=0.3), ["yes"]) == ""

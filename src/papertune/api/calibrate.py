@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from papertune.api.run import Run
 from papertune.config import LabelColumn, LabelsColumn, Recipe
-from papertune.evaluation.fit_decision import fit_decision, in_words, shortage
-from papertune.evaluation.multilabel_thresholds import asks_for_f1, with_f1_thresholds
+from papertune.evaluation.fit_decision import fit_decision, in_words, shortage, threshold_shortage
+from papertune.evaluation.multilabel_thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
+from papertune.evaluation.screening import LEAST_OF_EACH
 from papertune.inference.outputs import label_thresholds
 from papertune.inference.predict import predict_rows
 from papertune.runs import Calibration
@@ -49,6 +50,8 @@ def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) ->
         found[name] = fit_decision(column, np.concatenate(said[name]), true_ids)
         why = shortage(true[name])
         tell(f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found[name])}")
+        if not why and (why := threshold_shortage(column, true[name])):
+            tell(f"{name}: no threshold is chosen: {why}")
     return found
 
 
@@ -68,11 +71,16 @@ def with_chosen_thresholds(run: Run, tables: Sequence[Table], tell: Callable[[st
         reader = RowReader(table, asked)
         values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table)))).values
         said.append((values, reader, len(table)))
-    recipe = with_f1_thresholds(run.recipe, said)
+    recipe, rare = with_f1_thresholds(run.recipe, said)
     for name in names:
         column = recipe.columns[name]
         assert isinstance(column, LabelsColumn)
         found = zip(column.labels, label_thresholds(column), strict=True)
-        shown = ", ".join(f"{label} {threshold:.2f}" for label, threshold in found)
-        tell(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
+        if shown := ", ".join(f"{label} {threshold:.2f}" for label, threshold in found if label not in rare[name]):
+            tell(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
+        if rare[name]:
+            tell(
+                f"{name}: {MIDDLE} for {', '.join(rare[name])}: fewer than {LEAST_OF_EACH} dev rows have the label, or "
+                "lack it"
+            )
     return recipe

@@ -8,7 +8,7 @@ from typing import Any
 
 from papertune.config import LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
 from papertune.errors import PapertuneWarning, RecipeError, TableError
-from papertune.evaluation.fit_decision import LEAST_ROWS, shortage
+from papertune.evaluation.fit_decision import LEAST_ROWS, shortage, threshold_shortage
 from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
@@ -190,7 +190,11 @@ def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
         for example in training_examples(table, recipe):
             labels[example.column].append(example.answer)
     for name, column in recipe.columns.items():
-        if isinstance(column, LabelColumn) and (keys := column.fitted_keys) and (why := shortage(labels[name])):
+        if not isinstance(column, LabelColumn) or not (keys := column.fitted_keys):
+            continue
+        if not (why := shortage(labels[name])) and (why := threshold_shortage(column, labels[name])):
+            keys = ["threshold"]
+        if why:
             warnings.warn(
                 f'column "{name}": {" and ".join(keys)} will not be fitted: {why}. Give more rows with --dev or '
                 "--dev-fraction; half of them are kept apart.",

@@ -48,7 +48,7 @@ class DevScore:
                 values = predict_rows(predictor, reader, plan).values
             # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
             # at 0.5, a model that is right about rare labels may look like one that says nothing.
-            recipe = with_f1_thresholds(self._recipe, [(values, reader, len(table))])
+            recipe, _ = with_f1_thresholds(self._recipe, [(values, reader, len(table))])
             answers = answers_of_values(values, recipe)
             for name, scores in score_answers(answers, reader, recipe, range(len(table))).items():
                 measures = {f"{name}_score": main_score(scores)}

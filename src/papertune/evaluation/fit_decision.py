@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from papertune.config import Costs, LabelColumn
 from papertune.evaluation.calibration import fit_isotonic, fit_temperature
-from papertune.evaluation.screening import cost_threshold, f1_threshold
+from papertune.evaluation.screening import LEAST_OF_EACH, cost_threshold, f1_threshold
 from papertune.evaluation.selective import conformal_threshold, threshold_for_accuracy
 from papertune.inference.calibrators import Calibrator
 from papertune.inference.decisions import Decision
@@ -28,6 +28,16 @@ def shortage(labels: Sequence[str]) -> str:
     return ""
 
 
+def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
+    """Say why no threshold can be chosen on rows with these true labels; "" if one can, or none is to be."""
+    counts = [labels.count(label) for label in column.labels]
+    if "threshold" not in column.fitted_keys or min(counts) >= LEAST_OF_EACH:
+        return ""
+    rarest = column.labels[counts.index(min(counts))]
+    rows = "1 row has" if min(counts) == 1 else f"{min(counts)} rows have"
+    return f'{rows} the label "{rarest}" there, and at least {LEAST_OF_EACH} of each label are needed'
+
+
 def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], true_ids: NDArray[np.int64]) -> Calibration:
     """Fit what a label column asks for.
 
@@ -41,7 +51,8 @@ def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], true_i
         true_ids: Which of the column's labels is the true one, int64, shape (rows,).
 
     Returns:
-        What was found; nothing but the number of rows if `shortage` says why.
+        What was found; nothing but the number of rows if `shortage` says why, no threshold if `threshold_shortage`
+        does.
     """
     rows = len(true_ids)
     if shortage([column.labels[label] for label in true_ids]):
@@ -89,8 +100,10 @@ def in_words(column: LabelColumn, found: Calibration) -> str:
 
 
 def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], true_ids: NDArray[np.int64]) -> float | None:
-    """Find the threshold of the first of two labels, if the column has it found."""
+    """Find the threshold of the first of two labels, if the column has it found and there are rows enough."""
     scores, positive = calibrated[:, 0], true_ids == 0
+    if min(positive.sum(), (~positive).sum()) < LEAST_OF_EACH:
+        return None
     if column.threshold == "f1":
         return f1_threshold(scores, positive)
     if isinstance(column.threshold, Costs):

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from papertune.evaluation.selective import ROUNDING, count_from_the_top
 
+# Rows with and without a label that a threshold for it needs: one that a single row has chosen may mark every row.
+LEAST_OF_EACH = 5
+
 
 @dataclass(frozen=True)
 class PrecisionRecall:
