@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -391,12 +392,49 @@ class TestMistakes:
             (lambda recipe: recipe["columns"]["label"].update(labels=["0", "1"]), "columns.label"),
             (lambda recipe: recipe["table"].update(document="{title}"), "table"),
             (lambda recipe: recipe.update(layout="question-first", chat=False), "layout and another chat"),
+            (lambda recipe: recipe.update(encoding={"max_prompt_tokens": 40}), "encoding"),
         ],
     )
     def test_a_run_that_is_asked_otherwise(self, change, what, run, train_rows, test_rows, recipe, tmp_path):
         change(recipe)
         with pytest.raises(RunError, match=f"was trained with another {what} than the recipe says.* -r .*recipe.toml"):
             compare(train_rows, test_rows, recipe, tmp_path / "report", run=run, only=["label"])
+
+    @pytest.mark.parametrize("named", ["recipe", "base", "same name"])
+    def test_a_run_of_another_model(
+        self, named, run, train_rows, test_rows, recipe, make_model, tiny_tokenizer, tmp_path, monkeypatch
+    ):
+        other = tmp_path / "other"
+        make_model(seed=7).save_pretrained(other)
+        tiny_tokenizer.save_pretrained(other)
+        base = other if named == "base" else None
+        if named == "recipe":
+            recipe["model"] = str(other)
+        if named == "same name":  # the folder has other weights than it had when the run was trained
+            monkeypatch.setattr(run, "manifest", replace(run.manifest, base_checksum="0" * 64))
+        message = r"was trained on another model than the recipe says: on .*tiny, whose weights are not those of .*"
+        with pytest.raises(RunError, match=message + r"Give its own recipe: -r .*recipe\.toml, and --base if"):
+            compare(train_rows, test_rows, recipe, tmp_path / "report", run=run, base=base)
+
+    def test_a_model_that_has_moved_is_the_same(self, run, train_rows, test_rows, recipe, tiny_folder, tmp_path):
+        recipe["model"] = str(shutil.copytree(tiny_folder, tmp_path / "moved"))
+        assert open_run(run, prepare_comparison(train_rows, test_rows, recipe, (), ()), None, None) is run
+
+    def test_without_checksums_names_tell_models_apart(self, run, train_rows, test_rows, recipe, monkeypatch):
+        monkeypatch.setattr(run, "manifest", replace(run.manifest, base_checksum=None))
+        assert open_run(run, prepare_comparison(train_rows, test_rows, recipe, (), ()), None, None) is run
+        recipe["model"] = "some/model"
+        with pytest.raises(RunError, match=r"another model than the recipe says: on .*not those of some/model"):
+            open_run(run, prepare_comparison(train_rows, test_rows, recipe, (), ()), None, None)
+
+    def test_a_run_that_was_trained_otherwise_is_no_point_of_the_curve(
+        self, run, train_rows, test_rows, recipe, tmp_path
+    ):
+        recipe["method"], recipe["training"]["epochs"] = {"rank": 8}, 2
+        asked = (train_rows, test_rows, recipe, tmp_path / "report")
+        with pytest.raises(RunError, match=r"another method and another training than .*curve.* -r .*recipe\.toml"):
+            compare(*asked, run=run, curve=[6])
+        assert open_run(run, prepare_comparison(*asked[:3], (), ()), None, None) is run
 
     def test_a_run_that_lacks_the_column(self, run, train_rows, test_rows, recipe, tmp_path):
         recipe["columns"]["topic"] = {"kind": "label", "question": "Topic?", "labels": ["1", "0"]}

@@ -136,8 +136,9 @@ def compare(
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
     comparison = prepare_comparison(train, test, recipe, only, overrides)
-    opened = None if run is None else open_run(run, comparison, device, base)
     steps = curve_steps(curve, comparison.train)
+    smaller = any(rows < len(comparison.train) for rows in steps)
+    opened = None if run is None else open_run(run, comparison, device, base, curve=smaller)
     work = _Work(comparison, folder, KeptAttempts(folder / "contestants", tell), device, base, tell, tick, progress)
     columns = {name: _plain(work, name) for name in comparison.recipe.columns}
     if opened is None:

@@ -17,6 +17,10 @@ from papertune.models import find_base
 from papertune.tables import Table, read_table
 from papertune.tasks import check_table
 
+# The parts of a recipe that say how a model is asked, beside the columns, and those that say how it learns.
+_ASKING = ("layout", "chat", "table", "encoding")
+_LEARNING = ("method", "training")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -87,11 +91,21 @@ def prepare_comparison(
     return Comparison(compared, learnt, scored, without_answers(scored, compared))
 
 
-def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None) -> Run:
+def open_run(
+    run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None, *, curve: bool = False
+) -> Run:
     """Open a run that was trained before, if it is asked as the other contestants will be.
 
+    Args:
+        run: The run.
+        comparison: What is compared.
+        device: As in `compare`, like the base.
+        base: Where the base model is now.
+        curve: Whether it will be a point of a learning curve, beside runs that are trained with the recipe.
+
     Raises:
-        RunError: If it is no run, asks otherwise, or has learnt from the rows that it would be scored on.
+        RunError: If it is no run, is of another base model, asks otherwise, was trained otherwise than the rest of the
+            curve, or has learnt from the rows that it would be scored on.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
     path, recipe = opened.directory.path, comparison.recipe
@@ -106,19 +120,22 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
         raise RunError(
             f'{path} has not learnt "{missing[0]}". It has: {", ".join(opened.recipe.columns)}. Name these with --only.'
         )
-    different = [key for key in ("layout", "chat", "table") if getattr(opened.recipe, key) != getattr(recipe, key)]
+    different = [key for key in _ASKING if getattr(opened.recipe, key) != getattr(recipe, key)]
     different += [
         f"columns.{name}"
         for name in recipe.columns
         if _asks(opened.recipe.columns[name]) != _asks(recipe.columns[name])
     ]
-    found = find_base(recipe.model, None if base is None else Path(base))
-    if opened.recipe.model != recipe.model and opened.manifest.base_checksum != found.checksum:
-        different.append("model")
     if different:
         raise RunError(
             f"{path} was trained with another {' and another '.join(different)} than the recipe says, so it would be "
             f"asked otherwise than the base model. Give its own recipe: -r {path / 'recipe.toml'}"
+        )
+    _check_base(opened, recipe.model, base)
+    if curve and (others := [key for key in _LEARNING if getattr(opened.recipe, key) != getattr(recipe, key)]):
+        raise RunError(
+            f"{path} was trained with another {' and another '.join(others)} than the recipe says, with which the "
+            f"other runs of the learning curve are trained. Give its own recipe: -r {path / 'recipe.toml'}"
         )
     # A run that has kept dev rows apart has learnt from a part of the table, under the table's name.
     same = comparison.train.checksum() in checksums or _name(comparison.train.source) in map(_name, sources)
@@ -131,6 +148,24 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
             stacklevel=3,
         )
     return opened
+
+
+def _check_base(run: Run, model: str, base: str | Path | None) -> None:
+    """Check that a run was trained on the base model that takes part; where it lies does not matter, if that is known.
+
+    Raises:
+        RunError: If it was not.
+    """
+    trained_on = run.manifest.base_checksum
+    found = find_base(model, None if base is None else Path(base))
+    known = None not in (trained_on, found.checksum)
+    if trained_on == found.checksum if known else run.recipe.model == model:
+        return
+    raise RunError(
+        f"{run.directory.path} was trained on another model than the recipe says: on {run.manifest.base_name}, whose "
+        f"weights are not those of {found.location}. Give its own recipe: -r {run.directory.path / 'recipe.toml'}, and "
+        "--base if that model has moved."
+    )
 
 
 def _name(source: str) -> str:
