@@ -81,6 +81,18 @@ def test_texts_without_words_are_taken_in_table_order():
     assert [each.row for each in NearestExamples(table, RECIPE).nearest("heart", "label", 3)] == [0, 1, 2]
 
 
+def test_a_document_is_looked_up_once_for_all_questions(monkeypatch):
+    columns = {"label": LABEL, "Keywords": {"kind": "keywords", "question": "Keywords?"}}
+    examples, looked_up = NearestExamples(read_table(TRAIN), make_recipe(**columns)), []
+    transform = TfidfVectorizer.transform
+    monkeypatch.setattr(
+        TfidfVectorizer, "transform", lambda self, texts: (looked_up.append(texts), transform(self, texts))[1]
+    )
+    found = [examples.nearest(text, name, 4) for text in ("heart", "trial", "heart") for name in columns]
+    assert looked_up == [["heart"], ["trial"], ["heart"]]
+    assert found[0] == found[4] != found[2]
+
+
 def read(tokenizer, document, count=4, longest=4000, recipe=RECIPE, train=TRAIN):
     examples = NearestExamples(read_table(train), recipe)
     return FewShotReader(read_table([{"text": document}]), recipe, examples, count, tokenizer, longest)

@@ -19,6 +19,7 @@ longer than the model's context: examples give way to the row's own document, th
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class NearestExamples:
             self._groups[example.column][example.answer if grouped else ""].append(example)
         self._place = {row: place for place, row in enumerate(texts)}
         self._tfidf = fit_tfidf(list(texts.values()))
+        self._last: tuple[str, NDArray[np.float64]] | None = None  # one document may be asked many questions in a row
 
     def nearest(self, document: str, name: str, count: int) -> list[Example]:
         """Give the examples for a text, the nearest first.
@@ -68,7 +70,7 @@ class NearestExamples:
         likeness = self._likeness(document)
 
         def by_likeness(examples: Sequence[Example]) -> list[Example]:
-            return sorted(examples, key=lambda example: -likeness[self._place[example.row]])
+            return nlargest(count, examples, key=lambda example: likeness[self._place[example.row]])  # first of equals
 
         groups = [iter(by_likeness(examples)) for examples in self._groups[name].values()]
         chosen: list[Example] = []
@@ -83,8 +85,11 @@ class NearestExamples:
         """Give the cosine of a text's tf-idf with that of each training text, shape (training texts,)."""
         if self._tfidf is None:
             return np.zeros(len(self._place))
-        vectorizer, texts = self._tfidf
-        return np.asarray((texts @ vectorizer.transform([document]).T).todense(), dtype=np.float64).ravel()
+        if self._last is None or self._last[0] != document:
+            vectorizer, texts = self._tfidf
+            likeness = (texts @ vectorizer.transform([document]).T).todense()
+            self._last = document, np.asarray(likeness, dtype=np.float64).ravel()
+        return self._last[1]
 
 
 class FewShotReader(RowReader):
