@@ -58,9 +58,9 @@ class Int8Check:
     """How predictions in int8 compare with those in float32 on a run's own dev rows.
 
     Attributes:
-        rows: Dev rows.
-        labels: Label cells among their answers.
-        changed: Label cells that differ.
+        rows: Dev rows that chose the weights.
+        labels: Cells of label and labels columns that these rows ask for, empty ones included.
+        changed: Those that differ, with the thresholds that prediction takes.
         scores: Accuracy (a label), micro F1 (several labels) or F1@5 (keywords) of each column, in float32 and in int8.
     """
 

@@ -6,9 +6,10 @@ import pytest
 import papertune
 from papertune import ModelError, OutputError
 from papertune.api import train as training  # the module
+from papertune.api.instructions import write_instructions
 from papertune.api.int8 import compare_int8
 from papertune.models import int8
-from papertune.runs import Int8Check
+from papertune.runs import Calibration, Int8Check
 from papertune.tables import read_table
 
 
@@ -76,6 +77,26 @@ def test_int8_beside_float32(run, papers, monkeypatch):
     assert set(check.scores) == {"label", "Keywords"}
 
 
+def test_cells_are_compared_as_they_are_decided(run, papers):
+    opened, rows = papertune.load_run(run.directory.path), papers(6, 50)
+    full, low = (probabilities(opened.predict(rows, probabilities=True, precision=each)) for each in ("fp32", "int8"))
+    row = max(range(6), key=lambda n: abs(full[n] - low[n]))
+    between = (full[row] + low[row]) / 2  # which neither 0.5 nor the likelier label is
+    opened.manifest = replace(opened.manifest, calibration={"label": Calibration(40, threshold=between)})
+    label = opened.recipe.columns["label"].model_copy(update={"threshold": "f1"})
+    opened.recipe = opened.recipe.model_copy(update={"columns": {"label": label}})
+    expected = sum((one >= between) != (other >= between) for one, other in zip(full, low, strict=True))
+    check = compare_int8(opened, [read_table(rows)])
+    assert expected >= 1
+    assert (check.labels, check.changed) == (6, expected)
+
+
+def test_rows_that_are_not_asked_are_not_compared(run, papers, tmp_path):
+    write_instructions(papers(4, 50), run.recipe, tmp_path / "papers.json")
+    check = compare_int8(run, [read_table(tmp_path / "papers.json")])
+    assert (check.rows, check.labels) == (8, 4)
+
+
 @pytest.mark.parametrize(
     ("changed", "scores", "confirms"),
     [
@@ -102,6 +123,12 @@ class TestTheChoice:
             return papertune.train(papers(8), recipe, tmp_path / "run", only=["label"], **options)
 
         return train
+
+    def test_it_comes_after_calibration_on_the_rows_that_chose(self, train, papers):
+        said = []
+        train(dev=papers(60, 50), tell=said.append)
+        assert "comparing int8 with float32 on 30 dev rows" in said
+        assert said.index("calibrating on 30 dev rows") < said.index("comparing int8 with float32 on 30 dev rows")
 
     def test_confirmed_on_the_dev_rows(self, train, papers):
         said = []

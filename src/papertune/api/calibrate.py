@@ -20,7 +20,8 @@ from papertune.tasks import RowReader, read_label
 def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> dict[str, Calibration]:
     """Find out what a run's label columns ask for.
 
-    The rows go through the model in the precision that `predict` takes by itself.
+    The rows go through the model in the precision that `predict` takes by itself, int8 aside: whether that changes
+    any cell is found out afterwards.
 
     Args:
         run: A run whose weights are written.

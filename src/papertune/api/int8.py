@@ -14,7 +14,9 @@ from papertune.tasks import RowReader
 
 
 def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
-    """Predict tables in float32 and in int8, and compare.
+    """Predict tables in float32 and in int8, and compare the cells that would be written.
+
+    So the run must have its calibration and thresholds already.
 
     Args:
         run: A run whose model is or can be on the CPU.
@@ -30,14 +32,17 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
     for table in tables:
         reader = RowReader(table, recipe)
         plan = full.plan(reader, range(len(table)))
-        said = [answers_of_values(predict_rows(each, reader, plan).values, recipe) for each in (full, low)]
+        said = [
+            answers_of_values(predict_rows(each, reader, plan).values, recipe, run.decisions) for each in (full, low)
+        ]
         scores = [score_answers(answers, reader, recipe, range(len(table))) for answers in said]
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn | LabelsColumn):
-                pairs = list(zip(said[0][name].cells, said[1][name].cells, strict=True))
-                # A label cell is empty where it withholds; a labels cell where there are none, which is an answer.
-                labels += sum(1 for cell, _ in pairs if cell or isinstance(column, LabelsColumn))
-                changed += sum(1 for cell, other in pairs if cell != other)
+                pairs = zip(said[0][name].cells, said[1][name].cells, said[0][name].probabilities or (), strict=True)
+                # A row that is not asked has no probabilities; an empty cell of one that is asked is an answer.
+                asked = [(cell, other) for cell, other, likely in pairs if likely]
+                labels += len(asked)
+                changed += sum(1 for cell, other in asked if cell != other)
         for each, mean in zip(scores, means, strict=True):
             for name, score in each.items():
                 mean.add({name: score.accuracy if isinstance(score, LabelScores) else main_score(score)}, score.rows)

@@ -35,7 +35,6 @@ from papertune.methods import (
 )
 from papertune.models import (
     Precision,
-    choose_device,
     choose_dtype,
     cpu_multiplies_int8,
     load_model,
@@ -143,22 +142,21 @@ def train(
             with processes.agreed(), telling_of_full_disk(directory.path):
                 if processes.is_first:
                     place = None if base is None else Path(base)
-                    if sharded and not processes.device.startswith("cpu"):
+                    on_cpu = processes.device.startswith("cpu")
+                    if sharded and not on_cpu:
                         tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
                     # A model that was divided among GPUs need not fit on one.
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    _try_on_dev_rows(run, job, tell)
+                    _try_on_dev_rows(run, job, tell, int8=on_cpu)
                     directory.finish(run.manifest, run.recipe)
     return load_run(directory.path, device=device, base=base)
 
 
-def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
-    """Find out on the dev rows what prediction will need to know, and put it into the run.
+def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], *, int8: bool) -> None:
+    """Find out on the dev rows what prediction will need to know, `int8` included or not, and put it into the run.
 
     What was learnt is worth keeping without it, so a model that cannot answer here does not end the training.
     """
-    if job.dev and choose_device(run.device) == "cpu":
-        run.manifest = replace(run.manifest, int8=_compare_int8(run, job, tell))
     if job.kept_apart and wants_dev_rows(job.recipe):
         tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
         try:
@@ -172,6 +170,9 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) ->
             run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
         except _CANNOT_ANSWER as error:
             tell(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken: {_first_line(error)}")
+    # At last, since it is about the cells that are written.
+    if job.dev and int8:
+        run.manifest = replace(run.manifest, int8=_compare_int8(run, job, tell))
 
 
 def _first_line(error: Exception) -> str:
@@ -182,10 +183,10 @@ def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> In
     """Find out whether this run predicts as well in int8, where this CPU multiplies it fast."""
     if job.recipe.base_bits is not None or not cpu_multiplies_int8():
         return None
-    tables = [*job.dev, *job.kept_apart]
-    tell(f"comparing int8 with float32 on {sum(map(len, tables)):,} dev rows")
+    tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows")
     try:
-        return compare_int8(run, tables)
+        # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows do.
+        return compare_int8(run, job.dev)
     except ModelError as error:
         tell(f"int8 will not be used: {error}")
         return None
