@@ -98,6 +98,16 @@ def test_each_mistake_has_its_key_and_what_is_allowed(override, expected):
     assert mistakes(f"columns.topics.{override}") == [f"columns.topics{line}" for line in expected]
 
 
+@pytest.mark.parametrize("separator", [" ", "\t"])
+@pytest.mark.parametrize("label", ["fine art", "fine\tart", "fine\u00a0art"])
+def test_a_blank_that_parts_labels_is_in_none(separator, label):
+    columns = {"topics": {**TOPICS, "labels": ["maths", label], "separator": separator}}
+    assert mistakes("training.epochs=1", columns) == [
+        f"columns.topics: labels are parted at {separator!r}, semicolons and line breaks, so {label!r} could not be "
+        "read; choose another separator or another word."
+    ]
+
+
 def test_names_of_questions_are_told_apart():
     columns = {"topics": TOPICS, "topics: maths": LABEL}
     assert mistakes("training.epochs=1", columns) == [

@@ -53,11 +53,18 @@ def test_a_separator_of_ones_own():
     assert split_labels("maths|biology, art", barred) == ["maths", "biology, art"]
 
 
+def test_a_separator_that_begins_with_a_semicolon():
+    listed = column(separator="; and ")
+    assert join_labels(["maths", "1"], listed) == "maths; and 1"
+    assert read_labels("maths; and 1", listed) == ["maths", "1"]
+    assert read_labels("maths; 1", listed) == ["maths", "1"]
+
+
 @given(st.data())
 def test_what_is_written_is_read_again(data):
-    words = st.text(st.sampled_from("ab ,，.;|1"), min_size=1, max_size=4).map(str.strip).filter(bool)
+    words = st.text(st.sampled_from("ab \t,，.;|1"), min_size=1, max_size=4).map(str.strip).filter(bool)
     labels = data.draw(st.lists(words, min_size=1, max_size=4, unique=True))
-    separator = data.draw(st.sampled_from(["; ", ";", ", ", " | ", " ", "，"]))
+    separator = data.draw(st.sampled_from(["; ", ";", "; a ", ", ", " | ", " ", "\t", "，"]))
     try:
         made = load_recipe(
             {"table": {"document": "{t}"}, "columns": {"c": {**TOPICS, "labels": labels, "separator": separator}}}

@@ -136,7 +136,8 @@ class LabelsColumn(Part):
         _check_label_set(self.labels)
         _check_label_set(self.answers, "answers")
         # Where a label's own signs would part it, a cell could not be read again.
-        signs = [";", "；", "\n", self.separator.strip() or " "]
+        own = self.separator.strip()
+        signs = {";", "；", "\n", own} if own else {";", "；", *filter(str.isspace, "".join(self.labels))}
         if parted := [label for label in self.labels if any(sign in label for sign in signs)]:
             raise ValueError(
                 f"labels are parted at {self.separator!r}, semicolons and line breaks, so {parted[0]!r} could not be "

@@ -43,7 +43,8 @@ def _split(cell: str, labels: tuple[str, ...], separator: str) -> tuple[str, ...
     if (whole := read_label(cell, labels)) is not None:
         return (whole,)
     own = re.escape(separator.strip()) or r"\s"
-    parts = re.split(rf"[;；\n]|{own}", cell.strip())
+    # The own separator first, since it may begin with a semicolon.
+    parts = re.split(rf"{own}|[;；\n]", cell.strip())
     if len(parts) == 1:
         parts = _WEAK.split(cell)
     trimmed = (part.strip() for part in parts)
