@@ -380,6 +380,26 @@ class TestMistakes:
         assert any('has no answer for "Keywords", so this column is neither' in str(each.message) for each in told)
         assert list(comparison.recipe.columns) == ["label"]
 
+    def test_several_labels_in_an_instruction_file(self, test_rows, recipe, tmp_path):
+        recipe["columns"]["topics"] = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"]}
+        rows = [{**row, "topics": "heart"} for row in test_rows]
+        entries = [
+            {"instruction": f"About {label}?", "input": "t", "output": "yes"}
+            for label in ("heart", "brain")
+            for _ in "12"
+        ]
+        message = (
+            r'list of rows is an instruction file, whose rows ask about one label of "topics" each.*'
+            "Give a table with a column topics, or leave it out with --only label --only Keywords"
+        )
+        for tables in ((rows, entries), (entries, rows)):
+            with pytest.raises(TableError, match=message):
+                compare(*tables, recipe, tmp_path / "report")
+        others = [{"instruction": "Is it medical? Answer 1 or 0.", "input": "heart", "output": label} for label in "10"]
+        with pytest.warns(PapertuneWarning, match='has no answer for "topics"'):
+            prepared = prepare_comparison(rows, others, recipe, ("label", "topics"), ())
+        assert list(prepared.recipe.columns) == ["label"]
+
     def test_nothing_to_score_at_all(self, train_rows, test_rows, both_columns, tmp_path):
         without = [{**row, "Keywords": ""} for row in test_rows]
         with pytest.raises(TableError, match="has no true cell in Keywords"):

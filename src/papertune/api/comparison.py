@@ -10,12 +10,12 @@ from papertune.api.base_contestants import without_answers
 from papertune.api.report_parts import check_truth
 from papertune.api.run import Run, load_run
 from papertune.api.training_job import choose_columns_to_learn
-from papertune.config import Column, Recipe, load_recipe
+from papertune.config import Column, LabelsColumn, Recipe, load_recipe
 from papertune.errors import PapertuneWarning, RunError, TableError
 from papertune.evaluation.contestants import rows_with_answers
 from papertune.models import find_base
 from papertune.tables import Table, read_table
-from papertune.tasks import check_table
+from papertune.tasks import RowReader, check_table
 
 # The parts of a recipe that say how a model is asked, beside the columns, and those that say how it learns.
 _ASKING = ("layout", "chat", "table", "encoding")
@@ -69,6 +69,8 @@ def prepare_comparison(
     findings = [check_table(table, chosen, "train") for table in (learnt, scored)]
     if problems := [problem for found in findings for problem in found.problems]:
         raise TableError.collect("the tables do not fit the recipe", problems)
+    for table in (learnt, scored):
+        _check_whole_labels(table, chosen)
     check_truth(scored, chosen)
     for warning in findings[1].warnings:  # those of TRAIN come with the training
         warnings.warn(warning, PapertuneWarning, stacklevel=3)
@@ -148,6 +150,26 @@ def open_run(
             stacklevel=3,
         )
     return opened
+
+
+def _check_whole_labels(table: Table, recipe: Recipe) -> None:
+    """Check that a table does not ask about the labels of a labels column one by one: only runs answer that.
+
+    Raises:
+        TableError: If it does.
+    """
+    if not table.is_instructions:
+        return
+    reader = RowReader(table, recipe)
+    asked = {question for row in range(len(table)) for question in reader.asked(row)}
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelsColumn) and not asked.isdisjoint(recipe.questions_of(name)):
+            rest = " --only ".join(other for other in recipe.columns if other != name) or "COLUMN"
+            raise TableError(
+                f'{table.source} is an instruction file, whose rows ask about one label of "{name}" each, and most '
+                f"contestants give all labels of a paper at once. Give a table with a column {name}, or leave it out "
+                f"with --only {rest}."
+            )
 
 
 def _check_base(run: Run, model: str, base: str | Path | None) -> None:
