@@ -77,6 +77,7 @@ def test_thresholds_survive_a_dump(thresholds):
             ],
         ),
         ("thresholds=2", [".thresholds is 2: input should be less than or equal to 1."]),
+        ("thresholds=true", [".thresholds is true; allowed: 'f1', or keys with values, or a number."]),
         ("thresholds=f2", [".thresholds is 'f2'; allowed: 'f1', or keys with values, or a number."]),
         ("thresholds={maths=0.5}", [": thresholds must name each of the labels once: maths, fine art."]),
         (

@@ -138,6 +138,28 @@ def test_all_mistakes_are_shown_at_once():
                 "abstain_below, abstain_for_accuracy, coverage."
             ],
         ),
+        # A column may have the name of a key.
+        (
+            'columns.threshold={kind="label", question="q", labels=["a", "b"], weigths="balanced"}',
+            [
+                'columns.threshold.weigths is not a known key. Did you mean "weights"? '
+                "Known here: kind, question, labels, loss, weights, calibration, threshold, "
+                "abstain_below, abstain_for_accuracy, coverage."
+            ],
+        ),
+        (
+            "columns.label.threshold=true",
+            ["columns.label.threshold is true; allowed: 'f1', or a number, or keys with values."],
+        ),
+        ("columns.label.abstain_below=true", ["columns.label.abstain_below is true; it must be a number."]),
+        (
+            'columns={label={kind="label", question="q", labels=["a", "b"], coverage=0.9}, '
+            'label_set={kind="keywords", question="r"}}',
+            [
+                'columns.label.coverage: the label sets are written as "label_set", which is also the name of '
+                "columns.label_set; rename one of them."
+            ],
+        ),
         (
             "columns.label.threshold=best",
             ["columns.label.threshold is 'best'; allowed: 'f1', or a number, or keys with values."],

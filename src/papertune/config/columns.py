@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 from papertune.config.templates import parse_template, render_template
 
 Text = Annotated[StrictStr, Field(min_length=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
+# Strict, so that true is no 1.
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class Part(BaseModel):
@@ -33,8 +34,8 @@ class Costs(Part):
         false_negative: A row that has the first label and does not get it.
     """
 
-    false_positive: Annotated[float, Field(gt=0)]
-    false_negative: Annotated[float, Field(gt=0)]
+    false_positive: Annotated[float, Field(gt=0, strict=True)]
+    false_negative: Annotated[float, Field(gt=0, strict=True)]
 
 
 class LabelColumn(Part):

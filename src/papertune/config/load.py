@@ -189,7 +189,7 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 
     if not path:
         return list(Recipe.model_fields)
-    if path[0] == "columns" and path[-1] == "threshold":
+    if path[0] == "columns" and path[2:] == ["threshold"]:  # a column may have this name, too
         return list(columns.Costs.model_fields)
     here: Any = values
     for name in path:

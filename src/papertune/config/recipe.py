@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
-from papertune.config.columns import AskedColumn, Column, LabelsColumn, Part, Text
+from papertune.config.columns import AskedColumn, Column, LabelColumn, LabelsColumn, Part, Text
 from papertune.config.templates import parse_template
 
 Layout = Literal["document-first", "question-first"]
@@ -198,6 +198,16 @@ class Recipe(Part):
         if learnt:
             name = sorted(learnt)[0]
             raise ValueError(f'table.document: shows the model "{{{name}}}", the column that it is to learn')
+        for name, column in self.columns.items():
+            if not isinstance(column, LabelColumn) or column.coverage is None:
+                continue
+            sets = f"{name}_set"
+            if sets in self.columns or sets == self.table.id:
+                other = f"columns.{sets}" if sets in self.columns else "table.id"
+                raise ValueError(
+                    f'columns.{name}.coverage: the label sets are written as "{sets}", which is also the name of '
+                    f"{other}; rename one of them"
+                )
         taken = {name: name for name in self.columns}
         for name in self.columns:
             for question in self.questions_of(name):
