@@ -12,7 +12,7 @@ import pytest
 from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
 from papertune.api import base_contestants
 from papertune.api.base_contestants import BaseContestants, without_answers
-from papertune.api.comparison import open_run, prepare_comparison
+from papertune.api.comparison import check_trainings, open_run, prepare_comparison
 from papertune.api.kept_attempts import KeptAttempts
 from papertune.api.learning_curve import curve_steps, read_curve, subset
 from papertune.config import load_recipe
@@ -379,6 +379,39 @@ class TestMistakes:
             comparison = prepare_comparison(train_rows, without, both_columns, (), ())
         assert any('has no answer for "Keywords", so this column is neither' in str(each.message) for each in told)
         assert list(comparison.recipe.columns) == ["label"]
+
+    def test_thresholds_that_need_dev_rows(self, train_rows, test_rows, recipe, tmp_path):
+        topics = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"], "thresholds": "f1"}
+        recipe["columns"]["topics"] = topics
+        rows = [
+            [{**row, "topics": ("heart", "brain")[n % 2]} for n, row in enumerate(rows)]
+            for rows in (train_rows, test_rows)
+        ]
+        message = r'columns.topics.thresholds is "f1": .* compare keeps none apart\..* --run RUN -r RUN/recipe.toml'
+        with pytest.raises(RecipeError, match=message):
+            compare(*rows, recipe, tmp_path / "report", only=["topics"])
+        assert not (tmp_path / "report").exists()
+        # With a run of its own numbers nothing is trained, unless for a curve.
+        prepared = prepare_comparison(*rows, recipe, ("topics",), ())
+        check_trainings([], prepared, None)
+        with pytest.raises(RecipeError, match=message):
+            check_trainings([subset(prepared.train, 6)], prepared, None)
+
+    def test_what_training_would_refuse_is_told_before_any_work(self, train_rows, test_rows, both_columns, tmp_path):
+        changes = ['training.report_to=["no such tracker"]']
+        with pytest.raises(RecipeError, match="no such tracker"):
+            compare(train_rows, test_rows, both_columns, tmp_path / "report", overrides=changes)
+        assert not (tmp_path / "report").exists()
+
+    def test_a_part_of_the_curve_with_nothing_to_learn(self, train_rows, test_rows, both_columns, tmp_path):
+        known = subset(read_table(train_rows), 6).column("uuid")
+        rows = [{**row, "Keywords": "" if row["uuid"] in known else row["Keywords"]} for row in train_rows]
+        message = (
+            r'--curve: 6 rows of list of rows, drawn at random, have nothing .*"Keywords"\. Begin the curve with more'
+        )
+        with pytest.raises(TableError, match=message):
+            compare(rows, test_rows, both_columns, tmp_path / "report", curve=[6, "all"])
+        assert not (tmp_path / "report").exists()
 
     def test_several_labels_in_an_instruction_file(self, test_rows, recipe, tmp_path):
         recipe["columns"]["topics"] = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"]}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.api.base_contestants import BaseContestants, asked_facts, libraries
-from papertune.api.comparison import Comparison, open_run, prepare_comparison
+from papertune.api.comparison import Comparison, check_trainings, open_run, prepare_comparison
 from papertune.api.kept_attempts import KeptAttempts, Place, answer_rows
 from papertune.api.learning_curve import CurveSize, curve_steps, subset
 from papertune.api.report_parts import (
@@ -137,8 +137,9 @@ def compare(
     check_report_place(folder, overwrite=overwrite)
     comparison = prepare_comparison(train, test, recipe, only, overrides)
     steps = curve_steps(curve, comparison.train)
-    smaller = any(rows < len(comparison.train) for rows in steps)
-    opened = None if run is None else open_run(run, comparison, device, base, curve=smaller)
+    parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
+    opened = None if run is None else open_run(run, comparison, device, base, curve=bool(parts))
+    check_trainings(parts if opened else [*parts, comparison.train], comparison, base)
     work = _Work(comparison, folder, KeptAttempts(folder / "contestants", tell), device, base, tell, tick, progress)
     columns = {name: _plain(work, name) for name in comparison.recipe.columns}
     if opened is None:

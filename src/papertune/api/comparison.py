@@ -9,10 +9,11 @@ from typing import Any
 from papertune.api.base_contestants import without_answers
 from papertune.api.report_parts import check_truth
 from papertune.api.run import Run, load_run
-from papertune.api.training_job import choose_columns_to_learn
+from papertune.api.training_job import choose_columns_to_learn, prepare_job
 from papertune.config import Column, LabelsColumn, Recipe, load_recipe
-from papertune.errors import PapertuneWarning, RunError, TableError
+from papertune.errors import PapertuneWarning, RecipeError, RunError, TableError
 from papertune.evaluation.contestants import rows_with_answers
+from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.models import find_base
 from papertune.tables import Table, read_table
 from papertune.tasks import RowReader, check_table
@@ -150,6 +151,40 @@ def open_run(
             stacklevel=3,
         )
     return opened
+
+
+def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str | Path | None) -> None:
+    """Find the mistakes of the trainings to come before any contestant works.
+
+    Args:
+        tables: What will be learnt from, a training each: the whole table or parts of it.
+        comparison: What is compared.
+        base: Where the base model is now.
+
+    Raises:
+        RecipeError, ModelError: If the recipe cannot be trained here.
+        TableError: If a part of the table has nothing to learn for a column.
+    """
+    if not tables:
+        return
+    recipe = comparison.recipe
+    for name, column in recipe.columns.items():
+        if asks_for_f1(column):
+            raise RecipeError(
+                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and compare keeps none apart. Train '
+                "with papertune train --dev DEV -o RUN and give --run RUN -r RUN/recipe.toml, which has the numbers; "
+                "or write numbers."
+            )
+    for table in tables:
+        for name in recipe.columns:
+            if not rows_with_answers(table, recipe, name):
+                raise TableError(
+                    f"--curve: {len(table)} rows of {table.source}, drawn at random, have nothing to learn for the "
+                    f'column "{name}". Begin the curve with more rows, or leave the column out with --only.'
+                )
+    with warnings.catch_warnings():  # they come with the training
+        warnings.simplefilter("ignore", PapertuneWarning)
+        prepare_job(tables[0], recipe, None, 0.0, (), (), base, processes=1)
 
 
 def _check_whole_labels(table: Table, recipe: Recipe) -> None:
