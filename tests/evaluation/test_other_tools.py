@@ -5,10 +5,11 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import sklearn
 
 from papertune.config import load_recipe
 from papertune.evaluation.contestants import LearntRows, NotMeasured
-from papertune.evaluation.other_tools import SETFIT_ROWS_A_LABEL, contestants_of_packages
+from papertune.evaluation.other_tools import SETFIT_ROWS_A_LABEL, contestants_of_packages, package_versions
 from papertune.tasks import split_keywords
 
 RECIPE = load_recipe(
@@ -139,3 +140,9 @@ def test_setfit_learns_from_a_few_rows_of_each_label(stand_in):
         fill("SetFit", LearntRows(["no", "yes"], ["z", "a"]))
     with pytest.raises(NotMeasured, match="it needs rows of two labels"):
         fill("SetFit", LearntRows(["no", "yes"], ["z", "z"]))
+
+
+def test_versions_of_packages_are_known_where_they_are_installed():
+    versions = package_versions()
+    assert versions["scikit-learn"] == sklearn.__version__
+    assert list(versions) == ["scikit-learn", "yake", "keybert", "setfit", "sentence-transformers"]

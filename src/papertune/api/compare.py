@@ -24,7 +24,7 @@ from papertune.evaluation.answers import score_answers
 from papertune.evaluation.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
 from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.leaks import find_leaks
-from papertune.evaluation.other_tools import contestants_of_packages
+from papertune.evaluation.other_tools import contestants_of_packages, package_versions
 from papertune.evaluation.report import (
     ColumnReport,
     LearningPoint,
@@ -167,7 +167,12 @@ def _plain(work: _Work, name: str) -> _Column:
         try:
             found.attempts[title] = work.kept.get(
                 f"{name}: {title}",
-                _facts(work, comparison.recipe.only((name,)), learnt=comparison.train.checksum()),
+                _facts(
+                    work,
+                    comparison.recipe.only((name,)),
+                    learnt=comparison.train.checksum(),
+                    packages=package_versions(),
+                ),
                 lambda _, fill=fill: fill(known, documents),  # type: ignore[misc]
             )
         except NotMeasured as reason:

@@ -8,8 +8,11 @@ with a logistic regression on top. The last two fetch their encoder from the hub
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -27,8 +30,21 @@ KEYBERT_ENCODER = "all-MiniLM-L6-v2"
 SETFIT_ROWS_A_LABEL = 16
 SETFIT_SEED = 0
 
+# As registries spell them.
+_PACKAGES = ("scikit-learn", "yake", "keybert", "setfit", "sentence-transformers")
+
 _KEYWORDS = 5
 _MOST_WORDS = 3
+
+
+@cache
+def package_versions() -> Mapping[str, str | None]:
+    """Give the versions of the packages that plain contestants are made of; None where one is not installed."""
+    versions: dict[str, str | None] = dict.fromkeys(_PACKAGES)
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def contestants_of_packages(column: Column) -> dict[str, Fill]:
