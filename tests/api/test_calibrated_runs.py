@@ -95,7 +95,7 @@ class TestTraining:
             run = papertune.train(
                 papers(8), asking, tmp_path / "run", dev=papers(20, 60), only=["label"], tell=told.append
             )
-        assert "probabilities are not calibrated: at least 60 dev rows are needed" in told
+        assert "probabilities are not calibrated: at least 60 dev rows with a label are needed" in told
         assert run.manifest.calibration == {}
 
     @pytest.mark.parametrize("error", [ModelError("too large for float16"), torch.OutOfMemoryError("no memory\nleft")])

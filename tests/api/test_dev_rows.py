@@ -3,7 +3,7 @@ import warnings
 import polars as pl
 import pytest
 
-from papertune import PapertuneWarning
+from papertune import PapertuneWarning, RecipeError
 from papertune.api.training_job import part_dev_rows, prepare_job
 from papertune.config import load_recipe
 from papertune.tables import Table
@@ -71,6 +71,39 @@ def test_all_rows_choose_where_no_column_wants_any():
     )
     chosen, apart = part_dev_rows([dev_table(300)], keywords)
     assert (len(chosen[0]), apart) == (200, [])
+
+
+def test_rows_without_an_answer_in_a_column_that_wants_them_all_choose():
+    columns = {
+        "label": {"kind": "label", "question": "Which?", "labels": ["a", "b"]},
+        "words": {"kind": "keywords", "question": "Name them."},
+    }
+    recipe = load_recipe({"table": {"id": "id", "document": "{title}"}, "columns": columns})
+    frame = dev_table(100).frame.with_columns(words=pl.lit("one; two"))
+    chosen, apart = part_dev_rows([Table(frame.drop("label"), "dev.csv")], recipe)
+    assert (len(chosen[0]), apart) == (100, [])
+    few = pl.when(pl.int_range(pl.len()) < 40).then("label").otherwise(pl.lit(""))
+    chosen, apart = part_dev_rows([Table(frame.with_columns(label=few), "dev.csv")], recipe)
+    assert (len(chosen[0]), apart) == (100, [])
+    many = pl.when(pl.int_range(pl.len()) < 90).then("label").otherwise(pl.lit(""))
+    chosen, apart = part_dev_rows([Table(frame.with_columns(label=many), "dev.csv")], recipe)
+    assert (len(chosen[0]), len(apart[0])) == (50, 50)
+
+
+@pytest.mark.filterwarnings('ignore:dev.csv has no column "label"')
+def test_thresholds_need_dev_rows_with_an_answer(tiny_folder):
+    topics = {"kind": "labels", "question": "About {label}?", "labels": ["a", "b"], "thresholds": "f1"}
+    words = {"kind": "keywords", "question": "Name them."}
+    columns = {"label": topics, "words": words}
+    recipe = {"model": str(tiny_folder), "table": {"id": "id", "document": "{title}"}, "columns": columns}
+    table = Table(dev_table(8).frame.with_columns(words=pl.lit("one; two")), "papers.csv")
+    dev = Table(table.frame.drop("label"), "dev.csv")
+    with pytest.raises(RecipeError) as caught:
+        prepare_job(table, recipe, dev, 0.0, (), (), None, 1)
+    assert str(caught.value) == (
+        'columns.label.thresholds is "f1": they are chosen on dev rows, and none of them has an answer. Add --dev or '
+        "--dev-fraction, or write numbers."
+    )
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], *,
         except _CANNOT_ANSWER as error:
             tell(f"probabilities are not calibrated: {_first_line(error)}")
     elif job.dev and wants_dev_rows(job.recipe):
-        tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows are needed")
+        tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
         try:
             run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.config import LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
+from papertune.config import Column, LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.evaluation.fit_decision import LEAST_ROWS, shortage, threshold_shortage
 from papertune.evaluation.multilabel_thresholds import asks_for_f1
@@ -75,10 +75,12 @@ def prepare_job(
     scored, kept_apart = part_dev_rows(dev_tables, chosen)
     _check_scored(scored, chosen)
     _warn_of_shortage(kept_apart, chosen)
+    answered = _count_answered([*scored, *kept_apart], chosen)
     for name, column in chosen.columns.items():
-        if asks_for_f1(column) and not scored:
+        if asks_for_f1(column) and not answered[name]:
+            lack = "none of them has an answer" if scored else "there are none"
             raise RecipeError(
-                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and there are none. Add --dev or '
+                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
                 "--dev-fraction, or write numbers."
             )
     notes = [TableNote(table.source, len(table), table.checksum()) for table in learnt_from]
@@ -135,8 +137,8 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
 
     A checkpoint that is chosen on some rows looks better on them than it is, and so do probabilities that are
     calibrated there. Half of a table's rows choose, at most `training.dev_rows`; of the others, at most
-    `training.calibration_rows` are kept apart. Where that would be too few to fit anything, or no column wants it, no
-    row is.
+    `training.calibration_rows` are kept apart. Where no column wants it, or too few of them have an answer in such a
+    column to fit anything, no row is.
 
     Args:
         tables: The dev tables.
@@ -156,8 +158,8 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
             others, chosen = table.split(half / len(table), spec.seed, _first_label(table, recipe))
             choosing.append(chosen)
             kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
-    wanted = wants_dev_rows(recipe) or any(map(asks_for_f1, recipe.columns.values()))
-    if wanted and sum(map(len, kept_apart)) >= LEAST_ROWS:
+    answered = _count_answered(kept_apart, recipe)
+    if any(answered[name] >= LEAST_ROWS for name, column in recipe.columns.items() if _wants_dev_rows(column)):
         return choosing, kept_apart
     return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
 
@@ -165,6 +167,20 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
 def wants_dev_rows(recipe: Recipe) -> bool:
     """Tell whether any label column wants dev rows that do not choose the weights."""
     return any(isinstance(column, LabelColumn) and column.wants_dev_rows for column in recipe.columns.values())
+
+
+def _wants_dev_rows(column: Column) -> bool:
+    return asks_for_f1(column) or (isinstance(column, LabelColumn) and column.wants_dev_rows)
+
+
+def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
+    """Count for each column the rows that have an answer to it, or to a part of it."""
+    asked = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
+    rows: dict[str, set[tuple[int, int]]] = {name: set() for name in recipe.columns}
+    for number, table in enumerate(tables):
+        for example in training_examples(table, recipe):
+            rows[asked[example.column]].add((number, example.row))
+    return {name: len(answered) for name, answered in rows.items()}
 
 
 def _at_most(count: int, table: Table, recipe: Recipe) -> Table:
