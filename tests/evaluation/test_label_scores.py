@@ -119,9 +119,3 @@ def test_intervals():
     for empty in (lambda: mean_interval(np.array([])), lambda: counted_interval(np.zeros(2, int), lambda c: c[:, 0])):
         with pytest.raises(ValueError, match="at least one row"):
             empty()
-
-
-def test_overlap_of_intervals():
-    assert Interval(0.1, 0.3).overlaps(Interval(0.3, 0.5))
-    assert Interval(0.0, 1.0).overlaps(Interval(0.4, 0.5))
-    assert not Interval(0.6, 0.7).overlaps(Interval(0.3, 0.5))

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from papertune.config import LabelColumn, Recipe
+from papertune.config import Recipe
 from papertune.evaluation.answers import answers_of_values, main_score, score_answers
 from papertune.evaluation.label_scores import LabelScores
 from papertune.evaluation.multilabel_scores import MultilabelScores
@@ -81,13 +81,3 @@ class RowMeans:
     def values(self) -> dict[str, float]:
         """Give the mean of each measure over the tables that have it."""
         return {key: total / self._rows[key] for key, total in self._sums.items()}
-
-
-def without_abstaining(recipe: Recipe) -> Recipe:
-    """Give a recipe whose label columns always answer: a model must not look better for the rows it leaves out."""
-    always = {"abstain_below": 0.0, "abstain_for_accuracy": None}
-    answering = {
-        name: column.model_copy(update=always) if isinstance(column, LabelColumn) else column
-        for name, column in recipe.columns.items()
-    }
-    return recipe.model_copy(update={"columns": answering})

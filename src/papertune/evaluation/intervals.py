@@ -34,10 +34,6 @@ class Interval:
     low: float
     high: float
 
-    def overlaps(self, other: "Interval") -> bool:
-        """Tell whether the two ranges have a point in common."""
-        return self.low <= other.high and other.low <= self.high
-
 
 def share_interval(hits: int, rows: int) -> Interval:
     """Give the interval of a share of rows (Wilson 1927, JASA 22, pages 209 to 212).
