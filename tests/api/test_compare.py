@@ -64,7 +64,7 @@ def report(run, train_rows, test_rows, both_columns, folder, told):
 def _bare_report(monkeypatch):
     """Leave out of the report what takes seconds and is not what is tested: plots, leaks, doubtful labels."""
     monkeypatch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
-    monkeypatch.setattr("papertune.api.compare.find_leaks", lambda *_: None)
+    monkeypatch.setattr("papertune.api.report_parts.find_leaks", lambda *_: None)
     monkeypatch.setattr("papertune.api.compare.with_rows_to_look_at", lambda column, *_: column)
 
 

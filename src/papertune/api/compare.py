@@ -11,9 +11,7 @@ from papertune.api.kept_attempts import KeptAttempts, Place, answer_rows
 from papertune.api.learning_curve import CurveSize, curve_steps, subset
 from papertune.api.report_parts import (
     check_report_place,
-    metrics_curve,
-    run_facts,
-    sample_rows,
+    report_on_run,
     training_costs,
 )
 from papertune.api.run import Run
@@ -23,7 +21,6 @@ from papertune.errors import TrainingStopped
 from papertune.evaluation.answers import score_answers
 from papertune.evaluation.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
 from papertune.evaluation.label_quality import with_label_quality
-from papertune.evaluation.leaks import find_leaks
 from papertune.evaluation.other_tools import contestants_of_packages, package_versions
 from papertune.evaluation.report import (
     ColumnReport,
@@ -294,17 +291,8 @@ def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Colu
             found = run.manifest.calibration.get(name)
             about = with_label_quality(about, recipe, answers[name], truth, run.decisions[name], found, None)
         told.append(about)
-    return Report(
-        title=f"{name_of_run} and others on {Path(test.source).name}",
-        table=test.source,
-        rows=len(test),
-        facts=run_facts(run),
-        columns=told,
-        loss_curve=metrics_curve(run.directory.metrics, "loss"),
-        dev_curve=metrics_curve(run.directory.metrics, "score"),
-        samples=sample_rows(answers, test, truth, recipe),
-        leaks=find_leaks(test, comparison.train, recipe),
-    )
+    title = f"{name_of_run} and others on {Path(test.source).name}"
+    return report_on_run(run, title, test.source, told, answers, test, comparison.train, recipe)
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:

@@ -9,9 +9,7 @@ from typing import Any
 from papertune.api.report_parts import (
     check_report_place,
     check_truth,
-    metrics_curve,
-    run_facts,
-    sample_rows,
+    report_on_run,
     training_costs,
 )
 from papertune.api.run import Run
@@ -20,7 +18,6 @@ from papertune.errors import TableError
 from papertune.evaluation.answers import answers_of_table, answers_of_values
 from papertune.evaluation.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
 from papertune.evaluation.label_quality import with_label_quality
-from papertune.evaluation.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.values import ColumnValues
@@ -103,17 +100,8 @@ def evaluate(
                 found = run.manifest.calibration.get(name)
                 told = with_label_quality(told, recipe, said, reader, run.decisions[name], found, values.get(name))
             columns.append(told)
-    result = Report(
-        title=f"{run.directory.path.resolve().name} on {Path(documents.source).name}",
-        table=documents.source,
-        rows=len(given),
-        facts=run_facts(run),
-        columns=columns,
-        loss_curve=metrics_curve(run.directory.metrics, "loss"),
-        dev_curve=metrics_curve(run.directory.metrics, "score"),
-        samples=sample_rows(answers, given, reader, recipe),
-        leaks=find_leaks(given, learnt, recipe),
-    )
+    title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
+    result = report_on_run(run, title, documents.source, columns, answers, given, learnt, recipe)
     write_report(result, folder)
     return result
 

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from papertune.api.run import Run
@@ -10,7 +10,8 @@ from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.disk import check_place
 from papertune.errors import OutputError, TableError
 from papertune.evaluation.answers import Answers
-from papertune.evaluation.report import SampleCell, SampleRow
+from papertune.evaluation.leaks import find_leaks
+from papertune.evaluation.report import ColumnReport, Report, SampleCell, SampleRow
 from papertune.tables import Table
 from papertune.tasks import RowReader, answer_text, check_table, split_keywords
 
@@ -50,7 +51,42 @@ def check_truth(given: Table, recipe: Recipe) -> None:
     raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
 
 
-def run_facts(run: Run) -> dict[str, str]:
+def report_on_run(
+    run: Run,
+    title: str,
+    table: str,
+    columns: Sequence[ColumnReport],
+    answers: Mapping[str, Answers],
+    given: Table,
+    learnt: Table | None,
+    recipe: Recipe,
+) -> Report:
+    """Put a report together: what was found out about each column, and what concerns the run and the tables.
+
+    Args:
+        run: The run.
+        title: The report's.
+        table: Name of the table that was scored.
+        columns: What was found out.
+        answers: Of the run, by column.
+        given: The table that was scored, with the true columns.
+        learnt: The table that contestants learnt from, if it is known.
+        recipe: The columns that were scored.
+    """
+    return Report(
+        title=title,
+        table=table,
+        rows=len(given),
+        facts=_run_facts(run),
+        columns=list(columns),
+        loss_curve=_metrics_curve(run.directory.metrics, "loss"),
+        dev_curve=_metrics_curve(run.directory.metrics, "score"),
+        samples=_sample_rows(answers, given, RowReader(given, recipe), recipe),
+        leaks=find_leaks(given, learnt, recipe),
+    )
+
+
+def _run_facts(run: Run) -> dict[str, str]:
     """Give what a report tells about a run."""
     manifest = run.manifest
     facts = {
@@ -68,7 +104,7 @@ def run_facts(run: Run) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value}
 
 
-def metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
+def _metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
     """Read (optimizer step, value) from a run's metrics; none where it has no such file or key."""
     if not metrics.exists():
         return []
@@ -76,7 +112,7 @@ def metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
     return [(entry["step"], entry[key]) for entry in entries if key in entry]
 
 
-def sample_rows(answers: Mapping[str, Answers], given: Table, reader: RowReader, recipe: Recipe) -> list[SampleRow]:
+def _sample_rows(answers: Mapping[str, Answers], given: Table, reader: RowReader, recipe: Recipe) -> list[SampleRow]:
     """Choose some papers at random, the same ones each time, and put a run's answers beside the table's."""
     count = min(SAMPLE_ROWS, len(given))
     samples: list[SampleRow] = []
