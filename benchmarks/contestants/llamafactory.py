@@ -36,6 +36,7 @@ class LlamaFactory(Work):
         os.environ["HF_DATASETS_CACHE"] = str(folder / "cache")
         os.environ.setdefault("DISABLE_VERSION_CHECK", "1")
         import torch
+        import transformers
 
         _stand_in_for("torchaudio")
         importlib.import_module("llamafactory.train.tuner")  # most of what takes time to import
@@ -45,14 +46,12 @@ class LlamaFactory(Work):
         rows = [{"instruction": row["prompt"], "input": "", "output": row["answer"]} for row in job["texts"]]
         (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
         (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}), encoding="utf-8")
-        model = Path(job["model"])
-        if str(model) != job["tokenizer"]:  # it looks for both in one folder
-            joined = folder / "model"
-            joined.mkdir()
-            for file in (*model.iterdir(), *Path(job["tokenizer"]).iterdir()):
-                (joined / file.name).unlink(missing_ok=True)
-                (joined / file.name).symlink_to(file.resolve())
-            model = joined
+        # It loads weights in the dtype of their files, whatever its settings say, so they are written in the contest's.
+        model = folder / "model"
+        transformers.AutoModelForCausalLM.from_pretrained(
+            job["model"], dtype=getattr(torch, job["dtype"])
+        ).save_pretrained(model)
+        transformers.AutoTokenizer.from_pretrained(job["tokenizer"]).save_pretrained(model)
         self._settings = {
             "stage": "sft",
             "do_train": True,
