@@ -156,9 +156,44 @@ def test_all_mistakes_are_shown_at_once():
             'columns={label={kind="label", question="q", labels=["a", "b"], coverage=0.9}, '
             'label_set={kind="keywords", question="r"}}',
             [
-                'columns.label.coverage: the label sets are written as "label_set", which is also the name of '
-                "columns.label_set; rename one of them."
+                'columns.label: its output column "label_set" (the label sets) has the name of columns.label_set; '
+                "rename one of them."
             ],
+        ),
+        (
+            'columns={label={kind="label", question="q", labels=["a", "b"]}, '
+            'label_given={kind="keywords", question="r"}}',
+            [
+                'columns.label: its output column "label_given" (what the table itself had) has the name of '
+                "columns.label_given; rename one of them."
+            ],
+        ),
+        (
+            'columns={f_probability_b={kind="keywords", question="r"}, '
+            'f={kind="labels", question="{label}?", labels=["a", "b"]}}',
+            [
+                'columns.f: its output column "f_probability_b" (the probability of b) has the name of '
+                "columns.f_probability_b; rename one of them."
+            ],
+        ),
+        (
+            'columns={f={kind="label", question="q", labels=["a", "b_probability_c"]}, '
+            'f_probability_b={kind="label", question="r", labels=["c", "d"]}}',
+            [
+                'columns.f_probability_b: its output column "f_probability_b_probability_c" (the probability of c) has '
+                "the name of an output column of columns.f; rename one of them."
+            ],
+        ),
+        (
+            'table={id="label_given", document="{title}"}',
+            [
+                'columns.label: its output column "label_given" (what the table itself had) has the name of table.id; '
+                "rename one of them."
+            ],
+        ),
+        (
+            'columns.row={kind="keywords", question="r"}',
+            ['columns.row: "row" numbers the rows of a table that has no id column; rename it.'],
         ),
         (
             "columns.label.threshold=best",

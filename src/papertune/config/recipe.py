@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
-from papertune.config.columns import AskedColumn, Column, LabelColumn, LabelsColumn, Part, Text
+from papertune.config.columns import AskedColumn, Column, LabelsColumn, Part, Text
+from papertune.config.output_names import ROW, names_beside
 from papertune.config.templates import parse_template
 
 Layout = Literal["document-first", "question-first"]
@@ -198,16 +199,17 @@ class Recipe(Part):
         if learnt:
             name = sorted(learnt)[0]
             raise ValueError(f'table.document: shows the model "{{{name}}}", the column that it is to learn')
+        if ROW in self.columns:
+            raise ValueError(f'columns.{ROW}: "{ROW}" numbers the rows of a table that has no id column; rename it')
+        owners = {name: f"columns.{name}" for name in self.columns} | {self.table.id: "table.id"}
         for name, column in self.columns.items():
-            if not isinstance(column, LabelColumn) or column.coverage is None:
-                continue
-            sets = f"{name}_set"
-            if sets in self.columns or sets == self.table.id:
-                other = f"columns.{sets}" if sets in self.columns else "table.id"
-                raise ValueError(
-                    f'columns.{name}.coverage: the label sets are written as "{sets}", which is also the name of '
-                    f"{other}; rename one of them"
-                )
+            for title, what in names_beside(name, column).items():
+                if title in owners:
+                    raise ValueError(
+                        f'columns.{name}: its output column "{title}" ({what}) has the name of {owners[title]}; rename '
+                        "one of them"
+                    )
+                owners[title] = f"an output column of columns.{name}"
         taken = {name: name for name in self.columns}
         for name in self.columns:
             for question in self.questions_of(name):

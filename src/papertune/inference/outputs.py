@@ -10,14 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from papertune.config import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
+from papertune.config.output_names import ROW, given_column, set_column
+from papertune.config.output_names import probability_columns as probability_columns
 from papertune.errors import TableError
 from papertune.inference.decisions import Decision
 from papertune.inference.values import ColumnValues, each_text, text_series
 from papertune.tables import Table
 from papertune.tasks import join_keywords, join_labels, split_keywords
-
-# Names the rows of a table that has no id column.
-ROW = "row"
 
 # Control characters and noncharacters: a model can say them, but tables cannot hold them.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -37,7 +36,7 @@ def choose_columns(
     Raises:
         TableError: If a name is in neither the table nor the run.
     """
-    given = {f"{name}_given": name for name in recipe.columns if name in table.columns}
+    given = {given_column(name): name for name in recipe.columns if name in table.columns}
     filled = [name for column in recipe.columns for name in _filled(column, recipe, probabilities=probabilities)]
     identity = recipe.table.id if recipe.table.id in table.columns else ROW
     if columns is None:
@@ -109,7 +108,7 @@ def build_output(
         else:
             series[name] = keyword_cells(values[name], column).fill_null("").alias(name)
         if name in table.columns:
-            series[f"{name}_given"] = table.frame[name].alias(f"{name}_given")
+            series[given_column(name)] = table.frame[name].alias(given_column(name))
     if ROW not in table.columns:
         series[ROW] = pl.int_range(1, len(table) + 1, eager=True).cast(pl.String).alias(ROW)
     return pl.DataFrame([series[name] if name in series else table.frame[name] for name in columns])
@@ -216,16 +215,6 @@ def _filled(name: str, recipe: Recipe, *, probabilities: bool) -> list[str]:
         return [name]
     sets = [set_column(name)] if isinstance(column, LabelColumn) and column.coverage is not None else []
     return [name, *sets, *(probability_columns(name, column) if probabilities else [])]
-
-
-def set_column(name: str) -> str:
-    """Give the name of the column with the label sets of a label column."""
-    return f"{name}_set"
-
-
-def probability_columns(name: str, column: LabelColumn | LabelsColumn) -> list[str]:
-    """Give the names of the columns with the probability of each label, in the recipe's order."""
-    return [f"{name}_probability_{label}" for label in column.labels]
 
 
 def _label_series(
