@@ -17,14 +17,16 @@ STEPS = 24
 class Training:
     """One `papertune train` command, given again and again."""
 
-    def __init__(self, sample, folder):
+    def __init__(self, sample, folder, *options):
         self.sample = sample
+        self.options = options
         self.run = folder / "run"
         self.metrics = self.run / "metrics.jsonl"
         self.kills = 0
 
     def start(self, *patches):
-        return Command(["train", self.sample.train, "-r", self.sample.recipe, "-o", self.run, "--resume"], *patches)
+        files = [self.sample.train, "-r", self.sample.recipe, "-o", self.run]
+        return Command(["train", *files, *self.options, "--resume"], *patches)
 
     def steps(self):
         return [int(path.name.removeprefix("checkpoint-")) for path in complete_checkpoints(self.run / "training")]
@@ -148,3 +150,16 @@ def test_killed_before_it_has_begun(training, undisturbed):
     command = training.start()
     assert command.end() == 0, command.printed
     assert_the_same(training, undisturbed)
+
+
+def test_killed_on_its_dev_rows_after_an_early_end_it_trains_no_further(sample, tmp_path):
+    settings = ["training.patience=1", "training.learning_rate=1e-9"]  # so that no dev score is better than the first
+    options = [part for setting in settings for part in ("--set", setting)]
+    training = Training(sample, tmp_path, "--dev", sample.train, *options)
+    training.dies(partial(die_at, "papertune.api.train", "_try_on_dev_rows"))
+    metrics = training.metrics.read_text("utf-8")
+    assert training.steps() == [2, 4]
+    command = training.start()
+    assert command.end() == 0, command.printed
+    assert training.metrics.read_text("utf-8") == metrics
+    assert papertune.load_run(training.run).manifest.steps == 4

@@ -398,9 +398,15 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(train):
 def test_patience(train, patience, steps):
     # A new best at steps 1, 2 and 4; an equal score is none.
     values = scores(1, 2, 2, 3, 3, 1, 4, 3, 3, 4)
-    result = train(spec={"epochs": 2, "save_steps": 1, "patience": patience}, dev_score=values)
+    spec = {"epochs": 2, "save_steps": 1, "patience": patience}
+    result = train(spec=spec, dev_score=values)
     assert result.steps == steps
     assert result.stop_signal is None
+    weights, metrics = train.learnt(), train.metrics()
+    # A resume of what has ended early trains and scores no further.
+    assert train(spec=spec, dev_score=scores(), resume=True) == result
+    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert train.metrics() == metrics
 
 
 class Kill:

@@ -110,10 +110,20 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop when the dev score has not risen for too long."""
-        scores = [entry[SCORE] for entry in state.log_history if SCORE in entry]
-        since_best = len(scores) - 1 - scores.index(max(scores)) if scores else 0
-        if self._patience and since_best >= self._patience:
+        if patience_is_over(state, self._patience):
             control.should_training_stop = True
+
+
+def patience_is_over(state: Any, patience: int) -> bool:
+    """Tell whether the dev score has not risen for so long that the training ends.
+
+    Args:
+        state: The trainer's state, with the dev scores so far.
+        patience: So many scores without a new best; 0: never.
+    """
+    scores = [entry[SCORE] for entry in state.log_history if SCORE in entry]
+    since_best = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+    return 0 < patience <= since_best
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]

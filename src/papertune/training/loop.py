@@ -11,8 +11,9 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers import ProgressCallback as BarCallback
+from transformers.trainer import TRAINER_STATE_NAME
 
 from papertune.config import TrainingSpec
 from papertune.errors import RecipeError
@@ -27,6 +28,7 @@ from papertune.training.callbacks import (
     Progress,
     ProgressCallback,
     StopRequest,
+    patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
 from papertune.training.loss import answer_loss
@@ -121,8 +123,11 @@ def fit(
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     # A layer that is divided is put together for its own forward pass, which merged products would go around.
     products = nullcontext() if trainer.is_sharded else merged_products(model, compute_dtype)
-    with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), products:
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if ended := _ended_early(last, 0 if dev_score is None else spec.patience):
+        trainer.state = ended  # after it there was only more to find out with the weights
+    else:
+        with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), products:
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
     stop_signal = stop.agreed_signal()
     # A resumed training may remember dev scores that it no longer goes by.
     state = trainer.state
@@ -147,6 +152,17 @@ def _tidied(folder: Path, *, resume: bool) -> Path | None:
     remove_incomplete(folder)
     checkpoints = complete_checkpoints(folder)
     return checkpoints[-1] if checkpoints else None
+
+
+def _ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
+    """Give the state of a training that ended with this checkpoint since its dev score did not rise, else None.
+
+    The trainer remembers the scores, but not that it has ended for them: it would go on.
+    """
+    if checkpoint is None:
+        return None
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    return state if patience_is_over(state, patience) else None
 
 
 class _AnswerTrainer(Trainer):  # type: ignore[misc]
