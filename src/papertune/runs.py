@@ -173,7 +173,7 @@ class RunDirectory:
         self.tokenizer = path / "tokenizer"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "training"
-        self._manifest = path / "run.json"
+        self.manifest_file = path / "run.json"
         self._recipe = path / "recipe.toml"
         self._plan = path / "training" / "plan.json"
         self._lock = path / "training" / "lock"
@@ -181,7 +181,7 @@ class RunDirectory:
     @property
     def is_complete(self) -> bool:
         """Whether the training has come to its end."""
-        return self._manifest.is_file()
+        return self.manifest_file.is_file()
 
     @property
     def is_begun(self) -> bool:
@@ -262,7 +262,7 @@ class RunDirectory:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write or replace the manifest, as a whole or not at all."""
-        write_atomically(self._manifest, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(self.manifest_file, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
 
     def read(self) -> tuple[Recipe, Manifest]:
         """Read a complete run's recipe and manifest.
@@ -279,7 +279,7 @@ class RunDirectory:
                 )
             raise RunError(f"{self.path} is no run directory: it has no run.json. `papertune train` makes one.")
         try:
-            values: dict[str, Any] = dict(json.loads(self._manifest.read_text("utf-8")))
+            values: dict[str, Any] = dict(json.loads(self.manifest_file.read_text("utf-8")))
             if int(values["format"]) > FORMAT:
                 raise RunError(
                     f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune."
@@ -291,9 +291,9 @@ class RunDirectory:
                 tables=tables, int8=Int8Check(**int8) if int8 else None, calibration=calibration, **values
             )
         except KeyError as error:
-            raise RunError(f"{self._manifest} is damaged: {error} is missing. {RESTORE}") from None
+            raise RunError(f"{self.manifest_file} is damaged: {error} is missing. {RESTORE}") from None
         except (TypeError, ValueError) as error:
-            raise RunError(f"{self._manifest} is damaged: {error}. {RESTORE}") from None
+            raise RunError(f"{self.manifest_file} is damaged: {error}. {RESTORE}") from None
         missing = [path.name for path in (self._recipe, self.tokenizer) if not path.exists()]
         if not self.adapter.is_dir() and not self.model.is_dir():
             missing.append("adapter or model")

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 import papertune
 from papertune import ModelError, OutputError
@@ -141,6 +142,15 @@ class TestTheChoice:
         assert run.predictor().precision_name.startswith("int8")
         run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 1, {"label": (0.9, 0.9)}))
         assert not run.predictor().precision_name.startswith("int8")
+
+    def test_where_memory_does_not_suffice_there_is_no_int8(self, train, papers, monkeypatch, tmp_path):
+        monkeypatch.setattr(training, "compare_int8", lambda *_: torch.empty(2**60, dtype=torch.int8))
+        said = []
+        run = train(dev=papers(6, 50), tell=said.append)
+        assert said[-1].startswith("int8 will not be used: there is not enough memory (")
+        assert said[-1].endswith(f"remove {tmp_path / 'run' / 'run.json'} and add --resume to the same command")
+        assert run.manifest.int8 is None
+        assert len(run.predict(papers(2))) == 2
 
     def test_no_dev_rows_no_int8(self, train):
         run = train()

@@ -7,8 +7,8 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from papertune.models import (
     cpu_multiplies_int8,
     load_model,
 )
-from papertune.runs import Int8Check, Manifest, RunDirectory, TrainingPlan
+from papertune.runs import Manifest, RunDirectory, TrainingPlan
 from papertune.tasks import Example, training_examples
 from papertune.training import (
     EncodedExamples,
@@ -49,9 +49,6 @@ from papertune.training import (
     fit,
     joined_processes,
 )
-
-# How a model fails whose numbers leave float16, or that does not fit beside what else the GPU holds.
-_CANNOT_ANSWER = (ModelError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -159,37 +156,45 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], *,
     """
     if job.kept_apart and wants_dev_rows(job.recipe):
         tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
-        try:
+        with _kept_without("probabilities are not calibrated", run, tell):
             run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell))
-        except _CANNOT_ANSWER as error:
-            tell(f"probabilities are not calibrated: {_first_line(error)}")
     elif job.dev and wants_dev_rows(job.recipe):
         tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
-        try:
+        with _kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken", run, tell):
             run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
-        except _CANNOT_ANSWER as error:
-            tell(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken: {_first_line(error)}")
     # At last, since it is about the cells that are written.
-    if job.dev and int8:
-        run.manifest = replace(run.manifest, int8=_compare_int8(run, job, tell))
+    if job.dev and int8 and job.recipe.base_bits is None and cpu_multiplies_int8():
+        tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows")
+        with _kept_without("int8 will not be used", run, tell):
+            # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows
+            # do.
+            run.manifest = replace(run.manifest, int8=compare_int8(run, job.dev))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
-def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> Int8Check | None:
-    """Find out whether this run predicts as well in int8, where this CPU multiplies it fast."""
-    if job.recipe.base_bits is not None or not cpu_multiplies_int8():
-        return None
-    tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows")
+@contextmanager
+def _kept_without(what: str, run: Run, tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell why something is not found out, where numbers leave float16 or memory does not suffice, and go on."""
     try:
-        # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows do.
-        return compare_int8(run, job.dev)
-    except ModelError as error:
-        tell(f"int8 will not be used: {error}")
-        return None
+        yield
+    except Exception as error:
+        first = str(error).partition("\n")[0] or type(error).__name__
+        if _is_of_memory(error):
+            tell(
+                f"{what}: there is not enough memory ({first}). The trained weights are kept. To do this part again, "
+                f"make room, remove {run.directory.manifest_file} and add --resume to the same command"
+            )
+        elif isinstance(error, ModelError):
+            tell(f"{what}: {first}")
+        else:
+            raise
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice: torch has an error of its own for GPUs, and for CPUs says it in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
