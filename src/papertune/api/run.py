@@ -1,4 +1,4 @@
-"""A finished run: loading it, predicting tables with it, merging it."""
+"""A finished run: loading it, and predicting tables with it."""
 
 import hashlib
 import json
@@ -10,8 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from papertune.config import LabelColumn, PtuningV2Method, Recipe
-from papertune.disk import check_new_folder
+from papertune.config import LabelColumn, Recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
 from papertune.inference.decisions import Decision, decisions, gaps
@@ -274,7 +273,7 @@ class Run:
 
         if precision == "int8":
             check_int8(choose_device(self._device), self.recipe.base_bits)
-        bare, tokenizer = self._load_base("fp32" if precision == "int8" else precision)
+        bare, tokenizer = self.load_base("fp32" if precision == "int8" else precision)
         model = bare
         if self.directory.adapter.is_dir():
             model = load_for_prediction(bare, self.directory.adapter)
@@ -285,7 +284,8 @@ class Run:
             use_grouped_attention(bare)
         return model, tokenizer
 
-    def _load_base(self, precision: Precision) -> tuple[Any, Any]:
+    def load_base(self, precision: Precision) -> tuple[Any, Any]:
+        """Load the base model without what was learnt, in as many bits as it was trained in, and the tokenizer."""
         from papertune.models import load_model
 
         return load_model(
@@ -306,39 +306,9 @@ class Run:
             OutputError: If the folder exists and is not empty, or cannot be written.
             RunError: If the run has learnt a prefix.
         """
-        if isinstance(self.recipe.method, PtuningV2Method):
-            raise RunError(
-                f"{self.directory.path} was trained with P-Tuning v2: what it has learnt is a prefix, no difference of "
-                "weights, so there is nothing to add to the model's. Predict with the run itself."
-            )
-        path = Path(folder)
-        check_new_folder(path)
-        model, tokenizer = self._load_merged(precision)
-        try:
-            model.save_pretrained(path)
-            tokenizer.save_pretrained(path)
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        from papertune.api.merge import merge
 
-    def _load_merged(self, precision: Precision) -> tuple[Any, Any]:
-        from papertune.methods import load_adapter, merge_adapter
-        from papertune.models import dequantized, is_quantized
-
-        model, tokenizer = self._load_base(precision)
-        if is_quantized(model):
-            model = dequantized(model)
-            bits = "few" if self.recipe.base_bits is None else str(self.recipe.base_bits)
-            dtype = str(model.dtype).removeprefix("torch.")
-            warnings.warn(
-                f"{self.directory.path} was trained on {self.manifest.base_name} in {bits} bits. The merged weights "
-                f"are the values that these bits stand for, in {dtype}, with the adapter added. They answer like "
-                "the run; the full-precision weights with the adapter added would not.",
-                PapertuneWarning,
-                stacklevel=3,
-            )
-        if self.directory.adapter.is_dir():
-            model = merge_adapter(load_adapter(model, self.directory.adapter))
-        return model.eval(), tokenizer
+        merge(self, Path(folder), precision)
 
     @cached_property
     def _base(self) -> Base:
