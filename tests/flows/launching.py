@@ -2,10 +2,11 @@
 
 import os
 import socket
+import time
 from functools import partial
 from typing import Any
 
-from processes import Command, Patch
+from processes import LIMIT_S, Command, Patch
 
 
 class Launch:
@@ -32,9 +33,19 @@ class Launch:
             for index in range(count)
         ]
 
-    def end(self) -> list[int]:
-        """Wait for all processes; give their exit codes."""
-        codes = [command.end() for command in self.commands]
+    def end(self, limit_s: float = LIMIT_S) -> list[int]:
+        """Wait for all processes; give their exit codes.
+
+        Raises:
+            Hung: If one is not at its end in time, such as one that waits for another that died before they had
+                joined; all are then killed.
+        """
+        deadline = time.monotonic() + limit_s
+        try:
+            codes = [command.end(deadline - time.monotonic()) for command in self.commands]
+        finally:
+            for command in self.commands:
+                command.kill()
         self.printed = [command.printed for command in self.commands]
         return codes
 

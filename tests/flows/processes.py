@@ -10,8 +10,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,19 @@ FORKS.set_forkserver_preload(
     ]
 )
 
+# A command takes seconds; one that takes so long hangs.
+LIMIT_S = 240
+
 # Prompts are 60 to 130 tokens long, so a batch has 2 to 4 of them.
 BATCH_TOKENS = 270
 # The tiny model is so quick that a killer who waits its turn for the processor would come too late.
 SLOWED_BY_S = 0.02
 
 Patch = Callable[[], None]
+
+
+class Hung(Exception):
+    """A command does not come to its end."""
 
 
 class Command:
@@ -68,11 +76,27 @@ class Command:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
-    def end(self) -> int:
-        """Wait for the process; give its exit code, -9 if it was killed."""
+    def kill(self) -> None:
+        """End the process at once, if it has not ended yet."""
+        with suppress(ValueError):  # so a process says that it was waited for before
+            self._process.kill()
+            self._process.join()
+
+    def end(self, limit_s: float = LIMIT_S) -> int:
+        """Wait for the process; give its exit code, -9 if it was killed.
+
+        Raises:
+            Hung: If it is not at its end in time; it is then killed.
+        """
+        deadline = time.monotonic() + limit_s
         with self._pipe as pipe:
-            while part := os.read(pipe.fileno(), 65536):
+            while wait([pipe], deadline - time.monotonic()):
+                if not (part := os.read(pipe.fileno(), 65536)):
+                    break
                 self.printed += part.decode()
+            else:
+                self.kill()
+                raise Hung(f"it has not come to its end in time; so far it has printed: {self.printed!r}")
         self._process.join()
         code = self._process.exitcode
         assert code is not None

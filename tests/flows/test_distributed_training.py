@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 import torch
 from launching import Launch, free_port
-from processes import Command, die_at, lines, slow_steps
+from processes import Command, Hung, die, die_at, lines, slow_steps
 from safetensors.torch import load_file
 
 import papertune
@@ -142,6 +142,13 @@ def test_a_process_that_dies_stops_the_other(sample, undisturbed, tmp_path, inde
     again = Launch(command(sample, run, "--resume"))
     assert again.end() == [0, 0], again.printed
     assert_the_same(run, undisturbed)
+
+
+def test_a_process_that_dies_before_they_have_joined_leaves_no_test_waiting(sample, tmp_path):
+    launch = Launch(command(sample, tmp_path / "run"), of_one={0: [die]})
+    with pytest.raises(Hung, match="it has not come to its end in time"):
+        launch.end(limit_s=3)
+    assert not launch.commands[1].is_running
 
 
 def test_a_mistake_is_told_once(sample, undisturbed, tmp_path):
