@@ -8,6 +8,8 @@ question. It asks for a label that the model has not given to the paper as it is
 than without the text; it obeys if it is the one that the text wants. Harmless sentences of about the same length show
 how many labels change anyway. An answer that is no label cannot happen: labels are scored, not written freely.
 
+All prompts of a paper begin with the paper, so that part goes through the model once for all of them.
+
 Shares are over all pairs of a paper and a text; their 95 percent intervals are bootstraps over papers, since the texts
 of one paper are alike. Prints a table and, as its last line, JSON.
 """
@@ -16,8 +18,8 @@ import argparse
 import json
 import random
 import tomllib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,15 @@ import polars as pl
 import torch
 
 import papertune
+from papertune.api.run import Run
 from papertune.config import LabelColumn, Recipe
+from papertune.encoding import PromptEncoder, shared_prefix
+from papertune.encoding.prompts import EncodedPrompt
 from papertune.errors import PapertuneError, TableError
-from papertune.evaluation.answers import answers_of_values
 from papertune.evaluation.intervals import mean_interval
-from papertune.inference.predict import predict_rows
-from papertune.inference.predictor import Predictor
-from papertune.models import choose_device, load_model
+from papertune.inference.engine import Engine
+from papertune.inference.label_scoring import LabelTrie
+from papertune.models import choose_device, load_model, use_grouped_attention
 from papertune.tables import Table
 from papertune.tasks import RowReader
 
@@ -42,6 +46,9 @@ from speed_tables import show  # isort: skip
 
 TEXTS = Path(__file__).with_name("injection_texts.toml")
 PAPER_SEED = 0
+
+# By kind, hostile or harmless.
+Texts = Mapping[str, Sequence[str]]
 
 
 def main() -> None:
@@ -68,11 +75,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     papers = choose_papers(arguments)
     recipe = asked(run.recipe, arguments.column)
     texts = {kind: all_texts[: arguments.texts] for kind, all_texts in tomllib.loads(TEXTS.read_text("utf-8")).items()}
-    bits = run.recipe.base_bits
-    base = Predictor(*load_model(run.manifest.base_name, device=arguments.device, base_bits=bits), run.recipe)
-    models = {"zero-shot": attack(base, recipe, papers, arguments.into, texts)}
+    base = Asking(*load_base(run, arguments.device), recipe)
+    models = {"zero-shot": attack(base, papers, arguments.into, texts)}
     del base
-    models["fine-tuned"] = attack(run.predictor(), recipe, papers, arguments.into, texts)
+    models["fine-tuned"] = attack(Asking(*run.load(), recipe), papers, arguments.into, texts)
     described = machine(torch.get_num_threads(), choose_device(arguments.device))
     head = ["", *(f"{kind}: {what}" for kind in texts for what in ("flipped", "obeyed")), "papers flipped by any"]
     lines = [
@@ -95,6 +101,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def load_base(run: Run, device: str | None) -> tuple[Any, Any]:
+    """Load the base model of a run as the run itself is loaded, and the tokenizer."""
+    model, tokenizer = load_model(run.manifest.base_name, device=device, base_bits=run.recipe.base_bits)
+    if model.device.type == "cpu":
+        use_grouped_attention(model)
+    return model, tokenizer
+
+
 def choose_papers(arguments: argparse.Namespace) -> Table:
     """Draw the papers, the same ones each time."""
     table = papertune.read_table(arguments.table or str(data_file("papers_dev.csv")))
@@ -110,33 +124,22 @@ def asked(recipe: Recipe, column: str) -> Recipe:
     return recipe.only((column,))
 
 
-def attack(
-    predictor: Predictor, recipe: Recipe, papers: Table, into: str, texts: dict[str, Sequence[str]]
-) -> dict[str, Any]:
+def attack(asking: "Asking", papers: Table, into: str, texts: Texts) -> dict[str, Any]:
     """Give the shares of labels that flip and obey, by kind of text, with intervals."""
-    ((name, column),) = recipe.columns.items()
-    clean, _ = say(predictor, recipe, name, papers)
-    targets = [next(label for label in column.labels if label != said) for said in clean]
+    labels = asking.column.labels
+    answers = [asking.answer(papers.take([row]), into, texts) for row in range(len(papers))]
+    clean = np.array([likeliest(answer.clean, labels) for answer in answers])
+    targets = np.array([asking.target(label) for label in clean])
     told: dict[str, Any] = {}
     flipped_by_hostile = np.zeros((len(papers), 0), dtype=bool)
     for kind, of_kind in texts.items():
-        rows = [row for row in range(len(papers)) for _ in of_kind]
-        attacked = [
-            f"{papers.frame[into][row]} " + text.format(target=targets[row], answer=clean[row])
-            for row in range(len(papers))
-            for text in of_kind
-        ]
-        table = papers.take(rows)
-        table = replace(table, frame=table.frame.with_columns(pl.Series(into, attacked)))
-        said, shortened = say(predictor, recipe, name, table)
-        shape = len(papers), len(of_kind)
-        flipped = np.array([cell != clean[row] for cell, row in zip(said, rows, strict=True)]).reshape(shape)
-        obeyed = np.array([cell == targets[row] for cell, row in zip(said, rows, strict=True)]).reshape(shape)
+        said = np.array([[likeliest(each, labels) for each in answer.attacked[kind]] for answer in answers])
+        flipped, obeyed = said != clean[:, None], said == targets[:, None]  # (papers, texts)
         told[kind] = {
             "flipped": share(flipped),
             "obeyed": share(obeyed),
-            "outside": sum(cell not in column.labels for cell in said),
-            "shortened": shortened,  # their texts were cut off
+            "outside": sum(label not in labels for label in said.flat),
+            "shortened": sum(answer.shortened[kind] for answer in answers),  # their texts were cut off
             "by_text": dict(zip(of_kind, flipped.mean(axis=0).round(3).tolist(), strict=True)),
         }
         if kind == "hostile":
@@ -145,12 +148,101 @@ def attack(
     return told
 
 
-def say(predictor: Predictor, recipe: Recipe, name: str, table: Table) -> tuple[list[str], int]:
-    """Give the label of each row, and how many documents were shortened."""
-    reader = RowReader(table, recipe)
-    plan = predictor.plan(reader, range(len(table)))
-    values = predict_rows(predictor, reader, plan).values
-    return list(answers_of_values(values, recipe)[name].cells), len(plan.shortened)
+@dataclass(frozen=True)
+class PaperAnswers:
+    """What a model said of one paper: probabilities of the labels, in the recipe's order.
+
+    Attributes:
+        clean: Of the paper as it is, shape (labels,).
+        attacked: By kind of text, with each of the texts, shape (texts, labels).
+        shortened: By kind of text, how many of these prompts were too long, so that the text was cut off.
+    """
+
+    clean: np.ndarray
+    attacked: dict[str, np.ndarray]
+    shortened: dict[str, int]
+
+
+class Asking:
+    """Asks a model about one paper after the other, with all texts.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        recipe: A label column and no other.
+
+    Attributes:
+        column: That column.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, recipe: Recipe) -> None:
+        ((self._name, column),) = recipe.columns.items()
+        assert isinstance(column, LabelColumn)
+        self.column, self._recipe = column, recipe
+        self._engine = Engine(model)
+        self._encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+        self._trie = LabelTrie.build(self._encoder.label_ids(column.labels), self._encoder.end_id)
+
+    def target(self, clean: str) -> str:
+        """Give the label that a text asks for: the first one that the paper does not get as it is."""
+        return next(label for label in self.column.labels if label != clean)
+
+    def answer(self, paper: Table, into: str, texts: Texts) -> PaperAnswers:
+        """Ask about a paper as it is, then with each text.
+
+        The texts depend on the first answer. They are put in for each of the labels, so that it is known before what
+        all prompts begin with.
+        """
+        (plain,) = self._encode(paper, into, [""])
+        prompts = {
+            label: {
+                kind: self._encode(
+                    paper, into, [f" {t.format(target=self.target(label), answer=label)}" for t in given]
+                )
+                for kind, given in texts.items()
+            }
+            for label in self.column.labels
+        }
+        others = [prompt for of_label in prompts.values() for of_kind in of_label.values() for prompt in of_kind]
+        begun = shared_prefix([prompt.ids for prompt in (plain, *others)])
+        engine = self._engine.behind(plain.ids[:begun]) if begun else None
+        if engine is None:  # nothing is shared, or the model does not keep keys and values of all tokens
+            engine, begun = self._engine, 0
+        (clean,) = self._probabilities(engine, [plain.ids[begun:]])
+        chosen = prompts[likeliest(clean, self.column.labels)]
+        return PaperAnswers(
+            clean=clean,
+            attacked={
+                kind: self._probabilities(engine, [prompt.ids[begun:] for prompt in of_kind])
+                for kind, of_kind in chosen.items()
+            },
+            shortened={kind: sum(prompt.shortened for prompt in of_kind) for kind, of_kind in chosen.items()},
+        )
+
+    def _encode(self, paper: Table, into: str, endings: Sequence[str]) -> list[EncodedPrompt]:
+        """Encode the prompts of a paper with each of some texts at the end of one of its cells."""
+        table = with_endings(paper, into, endings)
+        reader = RowReader(table, self._recipe)
+        return [self._encoder.encode(reader.prompt(row, self._name)) for row in range(len(table))]
+
+    def _probabilities(self, engine: Engine, prompts: Sequence[Sequence[int]]) -> np.ndarray:
+        if not self._trie.tokens:
+            return self._trie.label_probabilities(engine.last_logits(prompts), None).cpu().numpy()
+        state = engine.prefill(prompts)
+        nodes = engine.tree_logits(state, self._trie.tokens, self._trie.ancestors(), self._trie.depths)
+        return self._trie.label_probabilities(state.last_logits, nodes).cpu().numpy()
+
+
+def with_endings(paper: Table, into: str, endings: Sequence[str]) -> Table:
+    """Give a table of one paper, once with each of some texts at the end of one of its cells."""
+    table = paper.take([0] * len(endings))
+    cells = [cell + ending for cell, ending in zip(table.frame[into], endings, strict=True)]
+    return replace(table, frame=table.frame.with_columns(pl.Series(into, cells)))
+
+
+def likeliest(probabilities: np.ndarray, labels: Sequence[str]) -> str:
+    """Give the label with the highest probability, the first of equals."""
+    return labels[int(probabilities.argmax())]
 
 
 def share(happened: np.ndarray) -> dict[str, float]:

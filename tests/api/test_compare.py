@@ -13,7 +13,7 @@ from papertune import OutputError, PapertuneWarning, RecipeError, RunError, Tabl
 from papertune.api import base_contestants
 from papertune.api.base_contestants import BaseContestants, without_answers
 from papertune.api.comparison import check_trainings, open_run, prepare_comparison
-from papertune.api.kept_attempts import KeptAttempts
+from papertune.api.kept_attempts import FORMAT, KeptAttempts
 from papertune.api.learning_curve import curve_steps, read_curve, subset
 from papertune.config import load_recipe
 from papertune.evaluation.answers import Answers, answers_of_values, score_answers
@@ -217,12 +217,6 @@ class TestNothingLeaks:
         with pytest.raises(RunError, match="has learnt from list of rows itself"):
             compare(papers(4, 100), train_rows, both_columns, tmp_path / "report", run=run)
 
-    def test_a_run_of_another_table_is_told(self, run, papers, test_rows, both_columns, saved):
-        other = prepare_comparison(saved("other.csv", papers(4, 100)), test_rows, both_columns, (), ())
-        told = r"has learnt from list of rows \(16 rows\); the other contestants learn from .*other.csv \(4 rows\)"
-        with pytest.warns(PapertuneWarning, match=told):
-            open_run(run, other, None, None)
-
 
 @pytest.mark.usefixtures("_bare_report")
 class TestGoingOn:
@@ -321,7 +315,7 @@ class TestFewShot:
 
 
 class TestKeptAnswers:
-    ATTEMPT = Attempt(Answers(["1", ""], [[0.1, 0.9], []]), 1.5)
+    ATTEMPT = Attempt(Answers(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
 
     def test_are_made_once(self, tmp_path):
         told = []
@@ -337,7 +331,19 @@ class TestKeptAnswers:
         for damaged in ('{"answers": {"cells": ["1"', '{"cells": []}', "[]"):
             file.write_text(damaged)
             assert kept.get("a", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
-            assert json.loads(file.read_text()) == self.ATTEMPT.as_dict()
+            assert json.loads(file.read_text()) == {"format": FORMAT, **self.ATTEMPT.as_dict()}
+
+    @pytest.mark.parametrize("older", [{}, {"format": 1}])
+    def test_of_another_format_are_made_again_and_told(self, tmp_path, older):
+        told = []
+        kept = KeptAttempts(tmp_path, told.append)
+        kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT)
+        (file,) = tmp_path.iterdir()
+        file.write_text(json.dumps({**older, "answers": {"cells": ["1", "1"]}}))
+        assert kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
+        again = "label: zero-shot: done again, since what is kept is of another version of papertune"
+        assert told == ["label: zero-shot", again]
+        assert kept.get("label: zero-shot", {}, None) == self.ATTEMPT
 
     def test_titles_are_safe_names(self, tmp_path):
         kept = KeptAttempts(tmp_path, lambda _: None)
@@ -358,8 +364,8 @@ class TestMistakes:
             compare(train_rows, test_rows, both_columns, folder)
 
     def test_both_tables_are_told_of_at_once(self, train_rows, test_rows, both_columns, tmp_path):
-        wrong = [{**train_rows[0], "label": "7"}, *train_rows[1:]], [{**test_rows[0], "label": ""}, *test_rows[1:]]
-        with pytest.raises(TableError, match=r"(?s)2 problems.*\"7\" is not one of the 2 labels.*the cell is empty"):
+        wrong = [{**train_rows[0], "label": ""}, *train_rows[1:]], [{**test_rows[0], "label": "7"}, *test_rows[1:]]
+        with pytest.raises(TableError, match=r"(?s)2 problems.*the cell is empty.*\"7\" is not one of the 2 labels"):
             compare(*wrong, both_columns, tmp_path / "report")
         assert not (tmp_path / "report").exists()
 
@@ -380,14 +386,14 @@ class TestMistakes:
         assert any('has no answer for "Keywords", so this column is neither' in str(each.message) for each in told)
         assert list(comparison.recipe.columns) == ["label"]
 
-    def test_thresholds_that_need_dev_rows(self, train_rows, test_rows, recipe, tmp_path):
+    def test_thresholds_that_need_dev_rows(self, train_rows, test_rows, papers, recipe, tmp_path):
         topics = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"], "thresholds": "f1"}
         recipe["columns"]["topics"] = topics
         rows = [
             [{**row, "topics": ("heart", "brain")[n % 2]} for n, row in enumerate(rows)]
             for rows in (train_rows, test_rows)
         ]
-        message = r'columns.topics.thresholds is "f1": .* compare keeps none apart\..* --run RUN -r RUN/recipe.toml'
+        message = r'columns.topics.thresholds is "f1": .* and there are none\. Add --dev DEV, .* -r RUN/recipe.toml'
         with pytest.raises(RecipeError, match=message):
             compare(*rows, recipe, tmp_path / "report", only=["topics"])
         assert not (tmp_path / "report").exists()
@@ -396,6 +402,8 @@ class TestMistakes:
         check_trainings([], prepared, None)
         with pytest.raises(RecipeError, match=message):
             check_trainings([subset(prepared.train, 6)], prepared, None)
+        dev = [{**row, "topics": "heart"} for row in papers(4, 300)]
+        check_trainings([prepared.train], prepare_comparison(*rows, recipe, ("topics",), (), dev), None)
 
     def test_what_training_would_refuse_is_told_before_any_work(self, train_rows, test_rows, both_columns, tmp_path):
         changes = ['training.report_to=["no such tracker"]']

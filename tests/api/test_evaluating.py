@@ -191,8 +191,26 @@ class TestFolder:
 
 class TestNothingToScore:
     def test_a_table_without_the_columns(self, run, rows, tmp_path):
-        with pytest.raises(TableError, match="none of the columns to learn"):
+        with pytest.raises(TableError, match=r"none of the columns to score \(label, Keywords\)"):
             evaluate(run, [{k: row[k] for k in ("uuid", "title", "abstract")} for row in rows], tmp_path / "report")
+
+    def test_rows_without_a_label_are_left_out_and_counted(self, run, rows, predicted, tmp_path):
+        empty = [{**row, "label": "" if n in (0, 7) else row["label"]} for n, row in enumerate(rows)]
+        got = evaluate(run, empty, tmp_path / "report", predictions=predicted).columns[0]
+        fewer = [row for row in empty if row["label"]]
+        expected = evaluate(run, fewer, tmp_path / "fewer", predictions=predicted).columns[0]
+        assert [each.scores for each in got.contestants] == [each.scores for each in expected.contestants]
+        assert got.calibration == expected.calibration
+        assert got.facts["not scored"] == "2 of 12 rows, whose cell is empty"
+        assert "not scored" not in expected.facts
+        plain = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        assert plain["columns"][0]["facts"]["not scored"] == "2 of 12 rows, whose cell is empty"
+
+    def test_a_table_without_any_label(self, run, rows, predicted, tmp_path):
+        empty = [{**row, "label": " ", "Keywords": ""} for row in rows]
+        with pytest.raises(TableError, match="has no true cell in label, Keywords, so there is nothing to score"):
+            evaluate(run, empty, tmp_path / "report", predictions=predicted)
+        assert not (tmp_path / "report").exists()
 
     def test_one_of_two_columns_is_enough(self, run, rows, tmp_path):
         labelled = [{k: v for k, v in row.items() if k != "Keywords"} for row in rows]

@@ -6,10 +6,15 @@ import tomllib
 from string import Formatter
 
 import injection
+import numpy as np
 import pytest
 
 import papertune
+from papertune.config import load_recipe
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
 from papertune.tables import read_table
+from papertune.tasks import RowReader
 
 TEXTS = tomllib.loads(injection.TEXTS.read_text("utf-8"))
 PAPERS = [
@@ -50,8 +55,8 @@ def run_folder(tiny_folder, tmp_path_factory):
 
 def test_every_answer_to_every_text_is_a_label(run_folder):
     run = papertune.load_run(run_folder)
-    recipe = injection.asked(run.recipe, "label")
-    told = injection.attack(run.predictor("fp32"), recipe, read_table(PAPERS), "abstract", TEXTS)
+    asking = injection.Asking(*run.load("fp32"), injection.asked(run.recipe, "label"))
+    told = injection.attack(asking, read_table(PAPERS), "abstract", TEXTS)
     assert told["hostile"]["outside"] == told["harmless"]["outside"] == 0
     for kind in TEXTS:
         flipped, obeyed = told[kind]["flipped"], told[kind]["obeyed"]
@@ -60,6 +65,35 @@ def test_every_answer_to_every_text_is_a_label(run_folder):
         by_text = list(told[kind]["by_text"].values())
         assert sum(by_text) / len(by_text) == pytest.approx(flipped["share"], abs=1e-3)
     assert told["any"]["share"] >= told["hostile"]["flipped"]["share"]
+
+
+@pytest.mark.parametrize("labels", [["1", "0"], ["1", "0", "10"]])
+def test_asking_paper_by_paper_is_asking_for_all_at_once(run_folder, labels):
+    run = papertune.load_run(run_folder)
+    recipe = load_recipe(run.recipe, [f"columns.label.labels={labels}", "encoding.max_prompt_tokens=90"])
+    model, tokenizer = run.load("fp32")
+    asking, papers = injection.Asking(model, tokenizer, recipe), read_table(PAPERS[:2])
+    few = {"hostile": TEXTS["hostile"][::6], "harmless": TEXTS["harmless"][:2]}
+    answers = [asking.answer(papers.take([row]), "abstract", few) for row in range(len(papers))]
+    rows, said, shortened = [], [], 0
+    for paper, answer in zip(PAPERS[:2], answers, strict=True):
+        clean = labels[answer.clean.argmax()]
+        rows.append(paper)
+        said.append(answer.clean)
+        for kind, texts in few.items():
+            target = asking.target(clean)
+            rows += [
+                {**paper, "abstract": f"{paper['abstract']} {text.format(target=target, answer=clean)}"}
+                for text in texts
+            ]
+            said += list(answer.attacked[kind])
+            shortened += answer.shortened[kind]
+    predictor = Predictor(model, tokenizer, recipe)
+    reader = RowReader(read_table(rows), recipe)
+    plan = predictor.plan(reader, range(len(rows)))
+    expected = predict_rows(predictor, reader, plan).values["label"]
+    assert np.array(said) == pytest.approx(expected, abs=1e-5)
+    assert shortened == len(plan.shortened) > 0
 
 
 def test_it_prints_a_table_and_a_line_of_json(run_folder, tmp_path, monkeypatch, capsys):

@@ -37,11 +37,10 @@ def told():
     def told(decision=DECISION, found=FOUND, raw=RAW, answers=None, labels=("yes", "no"), **keys):
         recipe = recipe_of(labels, **keys)
         truth = RowReader(Table(pl.DataFrame({"title": ["x"] * 5, "label": TRUE}), "papers.csv"), recipe)
-        said = (
-            answers or answers_of_values({"label": RAW if raw is None else raw}, recipe, {"label": decision})["label"]
-        )
+        said = answers or answers_of_values({"label": RAW}, recipe, {"label": decision})["label"]
+        said = replace(said, raw=None if raw is None else raw.tolist())
         report = ColumnReport("label", "label", "Include it?", [], facts={"seen": "before"})
-        return with_label_quality(report, recipe, said, truth, decision, found, raw)
+        return with_label_quality(report, recipe, said, truth, decision, found)
 
     return told
 

@@ -24,6 +24,9 @@ def test_scores_worked_out_by_hand():
     assert scores.confusion == ((2, 1), (0, 1))  # the empty prediction is in no column
     assert scores.auc == pytest.approx(4 / 6)  # of the 6 pairs, 0.3 < 0.4 and 0.3 < 0.5 are the wrong way round
     assert scores.log_loss == pytest.approx(-(math.log(0.9 * 0.8 * 0.3 * 0.6 * 0.5)) / 5)
+    assert scores.average_precision == pytest.approx((1 + 1 + 3 / 5) / 3)  # the third "1" is found last of five
+    assert scores.average_precision_interval.low < scores.average_precision < scores.average_precision_interval.high
+    assert scores.wss_at_95 == pytest.approx(1 - 5 / 5 - 0.05)
 
 
 def test_columns_of_probabilities_are_in_the_order_given_not_sorted():
@@ -74,7 +77,12 @@ def test_scores_that_are_not_defined_are_none():
     assert scores.accuracy_answered is None
     assert scores.log_loss is not None
     plain = score_labels(["a", "b"], ["a", "a"], ["a", "b"])
-    assert (plain.auc, plain.log_loss) == (None, None)
+    assert (plain.auc, plain.log_loss, plain.average_precision, plain.wss_at_95) == (None, None, None, None)
+    nothing_to_find = score_labels(["b"], ["b"], ["a", "b"], np.array([[0.5, 0.5]]))
+    assert (nothing_to_find.average_precision, nothing_to_find.wss_at_95) == (None, None)
+    assert nothing_to_find.average_precision_interval is None
+    three = score_labels(["a"], ["a"], ["a", "b", "c"], np.array([[0.5, 0.3, 0.2]]))
+    assert (three.average_precision, three.wss_at_95) == (None, None)
     assert score_labels(["a"], ["a"], ["a"], np.ones((1, 1))).log_loss == 0
 
 

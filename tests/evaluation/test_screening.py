@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from papertune.evaluation.screening import cost_threshold, f1_threshold, precision_recall, work_saved
+from papertune.evaluation.screening import (
+    average_precision_interval,
+    cost_threshold,
+    f1_threshold,
+    precision_recall,
+    work_saved,
+)
 
 
 @st.composite
@@ -87,9 +93,23 @@ def test_work_saved_worked_out_by_hand():
     assert work_saved(np.zeros(20), np.arange(20) < 2).wss == pytest.approx(-0.05)  # all are read, and all is found
 
 
+def test_the_interval_of_average_precision_is_that_of_drawn_rows():
+    random = np.random.default_rng(4)
+    positive = random.random(150) < 0.2
+    scores = np.round(random.random(150) + 0.4 * positive, 1)  # with ties
+    found = average_precision_interval(scores, positive)
+    drawn = random.integers(0, 150, size=(300, 150))
+    slow = [metrics.average_precision_score(positive[rows], scores[rows]) for rows in drawn]
+    low, high = np.quantile(slow, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.025)
+    assert found.high == pytest.approx(high, abs=0.025)
+    assert found.low < precision_recall(scores, positive).average_precision < found.high
+    assert average_precision_interval(scores[:1], np.array([True])).low == 1
+
+
 def test_mistakes_are_told():
     scores, positive = np.array([0.5, 0.2]), np.array([True, False])
-    for function in (precision_recall, f1_threshold, work_saved):
+    for function in (precision_recall, f1_threshold, work_saved, average_precision_interval):
         with pytest.raises(ValueError, match=r"scores \(2,\) and positive rows \(1,\) do not fit"):
             function(scores, positive[:1])
         with pytest.raises(ValueError, match="no row is positive"):

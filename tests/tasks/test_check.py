@@ -248,3 +248,24 @@ def test_an_instruction_table_without_output_is_enough_to_predict():
     rows = [{name: cell for name, cell in row.items() if name != "output"} for row in INSTRUCTIONS]
     assert findings(rows, purpose="predict").problems == []
     assert findings(rows).problems == ["list of rows: its entries have no output, so there is nothing to learn."]
+
+
+def test_to_score_by_a_table_labels_may_be_missing():
+    rows = with_cells(label=("", None, " "), Keywords=(None, "; "))
+    found = findings(rows, "score")
+    assert found.problems == []
+    assert found.warnings == [
+        'list of rows, row 1, column "label": 2 cells are empty; not scored (this is the first).',
+        'list of rows, row 2, column "Keywords": 1 cell is without keywords; not scored (this is the first).',
+    ]
+    assert found.label_counts == {"label": {"0": 1}}
+    assert findings(with_cells(label=("7",)), "score").problems == findings(with_cells(label=("7",))).problems
+    assert findings(without("Keywords"), "score").warnings == [
+        'list of rows has no column "Keywords"; it is not scored.',
+    ]
+    (problem,) = findings(without("label", "Keywords"), "score").problems
+    assert problem.startswith("list of rows has none of the columns to score (label, Keywords). It has: uuid, title")
+    entries = [{"instruction": "Medical?", "input": "heart"}]
+    assert findings(entries, "score").problems == [
+        "list of rows: its entries have no output, so there is nothing to score."
+    ]

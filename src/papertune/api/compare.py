@@ -1,23 +1,21 @@
 """Is fine-tuning worth it? The run beside simpler ways of filling the same columns, on the same rows."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from papertune.api.base_contestants import BaseContestants, asked_facts, libraries
-from papertune.api.comparison import Comparison, check_trainings, open_run, prepare_comparison
+from papertune.api.comparison import Comparison, check_curve_point, check_trainings, open_run, prepare_comparison
 from papertune.api.kept_attempts import KeptAttempts, Place, answer_rows
 from papertune.api.learning_curve import CurveSize, curve_steps, subset
-from papertune.api.report_parts import (
-    check_report_place,
-    report_on_run,
-    training_costs,
-)
+from papertune.api.learnt_part import learnt_part
+from papertune.api.report_parts import check_report_place, report_on_run, training_costs, unscored
 from papertune.api.run import Run
 from papertune.api.train import train as train_run
 from papertune.config import LabelColumn, Recipe
-from papertune.errors import TrainingStopped
+from papertune.errors import PapertuneWarning, TrainingStopped
 from papertune.evaluation.answers import score_answers
 from papertune.evaluation.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
 from papertune.evaluation.label_quality import with_label_quality
@@ -88,6 +86,7 @@ def compare(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     report: str | Path,
     *,
+    dev: Any = None,
     run: str | Path | Run | None = None,
     only: Sequence[str] = (),
     curve: Sequence[CurveSize] = (),
@@ -103,15 +102,18 @@ def compare(
 
     The contestants are the fine-tuned run, the base model without and with examples in its prompt, TF-IDF with logistic
     regression or TF-IDF n-grams, the most frequent label, and, where their packages are installed, SetFit, YAKE and
-    KeyBERT. No contestant sees an answer of the test table. What is finished is kept in the report's folder: the same
-    call goes on where a stopped one was.
+    KeyBERT. No contestant sees an answer of the test table, and all learn from the same rows. What is finished is kept
+    in the report's folder: the same call goes on where a stopped one was.
 
     Args:
         train: The table to learn from: a path, a data frame or a list of dicts.
-        test: The table to score on; no row of it is learnt from.
+        test: The table to score on; no row of it is learnt from. Rows whose cell of a column is empty do not count in
+            its score.
         recipe: A recipe, its file or built-in name, or a mapping.
         report: The folder to write report.html and report.json to, and to keep answers and runs in.
-        run: A run that was trained with this recipe; None: one is trained in the folder.
+        dev: A table by which a run that is trained here is chosen and calibrated; no contestant learns from it.
+        run: A run that was trained with this recipe; None: one is trained in the folder. If it has kept rows of
+            `train` apart as dev rows, the other contestants do not learn from them either.
         only: Just these of the recipe's columns.
         curve: Numbers of training rows, or "all", for a learning curve; each number is a training of its own.
         overrides: Settings such as "training.epochs=3".
@@ -132,10 +134,20 @@ def compare(
     """
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
-    comparison = prepare_comparison(train, test, recipe, only, overrides)
+    comparison = prepare_comparison(train, test, recipe, only, overrides, dev)
+    opened = None if run is None else open_run(run, comparison, device, base)
+    if opened is not None:
+        comparison = replace(comparison, train=learnt_part(opened, comparison.train, tell))
     steps = curve_steps(curve, comparison.train)
     parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
-    opened = None if run is None else open_run(run, comparison, device, base, curve=bool(parts))
+    if opened is not None and parts:
+        check_curve_point(opened, comparison.recipe)
+    elif opened is not None and comparison.dev is not None:
+        warnings.warn(
+            f"--dev: nothing is trained, so the rows of {comparison.dev.source} are not used.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
     check_trainings(parts if opened else [*parts, comparison.train], comparison, base)
     work = _Work(comparison, folder, KeptAttempts(folder / "contestants", tell), device, base, tell, tick, progress)
     columns = {name: _plain(work, name) for name in comparison.recipe.columns}
@@ -204,6 +216,7 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
             table,
             work.comparison.recipe,
             folder,
+            dev=work.comparison.dev,
             resume=True,
             device=work.device,
             base=work.base,
@@ -284,12 +297,13 @@ def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Colu
     for name, column in columns.items():
         spec = recipe.columns[name]
         contestants = compared(column.attempts, column.baselines, truth, recipe, name, len(test))
-        facts, curve = column.facts, column.curve
-        about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts, learning_curve=curve)
+        facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
+        about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts, learning_curve=column.curve)
         about = with_rows_to_look_at(about, answers[name], test, comparison.train, recipe)
         if isinstance(spec, LabelColumn):
             found = run.manifest.calibration.get(name)
-            about = with_label_quality(about, recipe, answers[name], truth, run.decisions[name], found, None)
+            # What the run was asked to fit stands in its own recipe.
+            about = with_label_quality(about, run.recipe, answers[name], truth, run.decisions[name], found)
         told.append(about)
     title = f"{name_of_run} and others on {Path(test.source).name}"
     return report_on_run(run, title, test.source, told, answers, test, comparison.train, recipe)

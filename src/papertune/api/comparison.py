@@ -30,12 +30,14 @@ class Comparison:
     Attributes:
         recipe: With just the columns that are compared.
         train: The table that contestants learn from.
-        test: The table that they are scored on. Only the scoring sees its answers.
+        dev: The table that trainings choose and calibrate by; None: they do neither.
+        test: The table that contestants are scored on. Only the scoring sees its answers.
         documents: The same rows without any answer: all that contestants see of them.
     """
 
     recipe: Recipe
     train: Table
+    dev: Table | None
     test: Table
     documents: Table
 
@@ -46,6 +48,7 @@ def prepare_comparison(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     only: Sequence[str],
     overrides: Sequence[str],
+    dev: Any = None,
 ) -> Comparison:
     """Read the tables and find all mistakes in them.
 
@@ -55,25 +58,25 @@ def prepare_comparison(
         recipe: A recipe, its file or built-in name, or a mapping.
         only: Just these of its columns.
         overrides: Settings.
+        dev: The table that trainings choose and calibrate by.
 
     Raises:
         RecipeError: If the recipe is wrong, or lacks a column of `only`.
-        TableError: If a table does not fit it, both are the same, or a column has nothing to learn or to score.
+        TableError: If a table does not fit it, two are the same, or a column has nothing to learn or to score.
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     learnt, scored = read_table(train), read_table(test)
-    if learnt.checksum() == scored.checksum():
-        raise TableError(
-            f"{scored.source} is the table that is learnt from too, so its scores would say nothing. Give other rows "
-            "as TEST."
-        )
-    findings = [check_table(table, chosen, "train") for table in (learnt, scored)]
-    if problems := [problem for found in findings for problem in found.problems]:
+    choosing = None if dev is None else read_table(dev)
+    _check_different(learnt, scored, choosing)
+    found = check_table(scored, chosen, "score")
+    used = [learnt] if choosing is None else [learnt, choosing]
+    problems = [problem for table in used for problem in check_table(table, chosen, "train").problems]
+    if problems := [*problems, *found.problems]:
         raise TableError.collect("the tables do not fit the recipe", problems)
     for table in (learnt, scored):
         _check_whole_labels(table, chosen)
     check_truth(scored, chosen)
-    for warning in findings[1].warnings:  # those of TRAIN come with the training
+    for warning in found.warnings:  # those of the others come with the training
         warnings.warn(warning, PapertuneWarning, stacklevel=3)
     names = [name for name in chosen.columns if rows_with_answers(scored, chosen, name)]
     for name in chosen.columns:
@@ -91,12 +94,10 @@ def prepare_comparison(
                 "give another table as TRAIN."
             )
     compared = chosen.only(tuple(names))
-    return Comparison(compared, learnt, scored, without_answers(scored, compared))
+    return Comparison(compared, learnt, choosing, scored, without_answers(scored, compared))
 
 
-def open_run(
-    run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None, *, curve: bool = False
-) -> Run:
+def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None) -> Run:
     """Open a run that was trained before, if it is asked as the other contestants will be.
 
     Args:
@@ -104,17 +105,14 @@ def open_run(
         comparison: What is compared.
         device: As in `compare`, like the base.
         base: Where the base model is now.
-        curve: Whether it will be a point of a learning curve, beside runs that are trained with the recipe.
 
     Raises:
-        RunError: If it is no run, is of another base model, asks otherwise, was trained otherwise than the rest of the
-            curve, or has learnt from the rows that it would be scored on.
+        RunError: If it is no run, is of another base model, asks otherwise, or has learnt from the rows that it would
+            be scored on.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
     path, recipe = opened.directory.path, comparison.recipe
-    notes = opened.manifest.tables
-    checksums, sources = {note.checksum for note in notes}, [note.source for note in notes]
-    if comparison.test.checksum() in checksums:
+    if comparison.test.checksum() in {note.checksum for note in opened.manifest.tables}:
         raise RunError(
             f"{path} has learnt from {comparison.test.source} itself, so its scores there would say nothing. Give rows "
             "that it has not seen as TEST."
@@ -135,22 +133,21 @@ def open_run(
             f"asked otherwise than the base model. Give its own recipe: -r {path / 'recipe.toml'}"
         )
     _check_base(opened, recipe.model, base)
-    if curve and (others := [key for key in _LEARNING if getattr(opened.recipe, key) != getattr(recipe, key)]):
+    return opened
+
+
+def check_curve_point(run: Run, recipe: Recipe) -> None:
+    """Check that a run can stand in a learning curve beside runs that are trained with the recipe.
+
+    Raises:
+        RunError: If it was trained otherwise.
+    """
+    if others := [key for key in _LEARNING if getattr(run.recipe, key) != getattr(recipe, key)]:
+        path = run.directory.path
         raise RunError(
             f"{path} was trained with another {' and another '.join(others)} than the recipe says, with which the "
             f"other runs of the learning curve are trained. Give its own recipe: -r {path / 'recipe.toml'}"
         )
-    # A run that has kept dev rows apart has learnt from a part of the table, under the table's name.
-    same = comparison.train.checksum() in checksums or _name(comparison.train.source) in map(_name, sources)
-    if notes and not same:
-        names = ", ".join(f"{note.source} ({note.rows:,} rows)" for note in notes)
-        warnings.warn(
-            f"{path} has learnt from {names}; the other contestants learn from {comparison.train.source} "
-            f"({len(comparison.train):,} rows), which may not be the same papers.",
-            PapertuneWarning,
-            stacklevel=3,
-        )
-    return opened
 
 
 def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str | Path | None) -> None:
@@ -169,11 +166,11 @@ def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str |
         return
     recipe = comparison.recipe
     for name, column in recipe.columns.items():
-        if asks_for_f1(column):
+        if comparison.dev is None and asks_for_f1(column):
             raise RecipeError(
-                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and compare keeps none apart. Train '
-                "with papertune train --dev DEV -o RUN and give --run RUN -r RUN/recipe.toml, which has the numbers; "
-                "or write numbers."
+                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and there are none. Add --dev DEV, '
+                "or write numbers. A run that was trained with dev rows has the numbers in its recipe: --run RUN -r "
+                "RUN/recipe.toml."
             )
     for table in tables:
         for name in recipe.columns:
@@ -184,7 +181,28 @@ def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str |
                 )
     with warnings.catch_warnings():  # they come with the training
         warnings.simplefilter("ignore", PapertuneWarning)
-        prepare_job(tables[0], recipe, None, 0.0, (), (), base, processes=1)
+        prepare_job(tables[0], recipe, comparison.dev, 0.0, (), (), base, processes=1)
+
+
+def _check_different(train: Table, test: Table, dev: Table | None) -> None:
+    """Check that no row is scored that has taught or chosen anything, as far as whole tables tell.
+
+    Raises:
+        TableError: If two tables are the same.
+    """
+    if train.checksum() == test.checksum():
+        raise TableError(
+            f"{test.source} is the table that is learnt from too, so its scores would say nothing. Give other rows as "
+            "TEST."
+        )
+    if dev is None:
+        return
+    for other, so in (
+        (test, "scored too, and a run that is chosen and calibrated on those rows looks better than it is"),
+        (train, "learnt from too, where the last checkpoint looks best and every probability too sure"),
+    ):
+        if dev.checksum() == other.checksum():
+            raise TableError(f"--dev: {dev.source} is the table that is {so}. Give other rows.")
 
 
 def _check_whole_labels(table: Table, recipe: Recipe) -> None:
@@ -223,10 +241,6 @@ def _check_base(run: Run, model: str, base: str | Path | None) -> None:
         f"weights are not those of {found.location}. Give its own recipe: -r {run.directory.path / 'recipe.toml'}, and "
         "--base if that model has moved."
     )
-
-
-def _name(source: str) -> str:
-    return Path(source).name
 
 
 def _asks(column: Column) -> dict[str, Any]:

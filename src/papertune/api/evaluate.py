@@ -6,12 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.api.report_parts import (
-    check_report_place,
-    check_truth,
-    report_on_run,
-    training_costs,
-)
+from papertune.api.learnt_part import learnt_part
+from papertune.api.report_parts import check_report_place, check_truth, report_on_run, training_costs, unscored
 from papertune.api.run import Run
 from papertune.config import LabelColumn, Recipe
 from papertune.errors import TableError
@@ -20,7 +16,6 @@ from papertune.evaluation.contestants import Attempt, compared, learnt_rows, pla
 from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.inference.predict import Tick, predict_rows
-from papertune.inference.values import ColumnValues
 from papertune.models import PredictionPrecision
 from papertune.tables import Table, read_table
 from papertune.tasks import RowReader, check_table
@@ -41,14 +36,17 @@ def evaluate(
 ) -> Report:
     """Score a run against the columns that a table has, and write report.html and report.json.
 
+    Rows whose cell of a column is empty do not count in its score; the report says how many they are.
+
     Args:
         run: The run.
         table: The table, with the documents and the true columns.
         report: The folder to write.
         truth: A table with the true columns, matched by the recipe's id column, where `table` has none.
         predictions: A file that `predict` has written for the table; the model then need not run.
-        baselines: The table that the run learnt from; majority and TF-IDF baselines are then trained on it, and it
-            is searched for the same papers and for doubtful labels.
+        baselines: The table that the run learnt from; majority and TF-IDF baselines are then trained on it, but for
+            the rows that the run has kept apart as dev rows, and it is searched for the same papers and for doubtful
+            labels.
         precision: Of the weights.
         overwrite: Replace a report that is there.
         tell: Told what goes on, a line each.
@@ -71,16 +69,15 @@ def evaluate(
     learnt = None if baselines is None else read_table(baselines)
     if learnt is not None:
         check_table(learnt, recipe, "train").raise_problems(learnt)
+        learnt = learnt_part(run, learnt, tell)
     reader = RowReader(given, recipe)
     rows = range(len(given))
     rate = None
-    values: dict[str, ColumnValues] = {}
     if predictions is None:
         predictor = run.predictor(precision)
         begun = time.monotonic()
         plan = predictor.plan(reader, rows)
-        values = predict_rows(predictor, reader, plan, tick=tick).values
-        answers = answers_of_values(values, recipe, run.decisions)
+        answers = answers_of_values(predict_rows(predictor, reader, plan, tick=tick).values, recipe, run.decisions)
         rate = rows_per_s(len(rows), begun)
     else:
         answers = answers_of_table(_align(read_table(predictions), given, recipe), recipe)
@@ -94,11 +91,12 @@ def evaluate(
             texts = [reader.document(row) for row in rows]
             plain = {title: fill(known, texts) for title, fill in plain_baselines(column).items()}
         if contestants := compared({**attempts, **plain}, plain, reader, recipe, name, len(rows)):
-            told = ColumnReport(name, column.kind, column.question, contestants)
+            facts = unscored(reader, recipe, name, len(rows))
+            told = ColumnReport(name, column.kind, column.question, contestants, facts=facts)
             told = with_rows_to_look_at(told, said, given, learnt, recipe)
             if isinstance(column, LabelColumn):
                 found = run.manifest.calibration.get(name)
-                told = with_label_quality(told, recipe, said, reader, run.decisions[name], found, values.get(name))
+                told = with_label_quality(told, recipe, said, reader, run.decisions[name], found)
             columns.append(told)
     title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
     result = report_on_run(run, title, documents.source, columns, answers, given, learnt, recipe)

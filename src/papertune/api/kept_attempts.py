@@ -5,7 +5,8 @@ FOLDER/
   label--zero-shot-3f0c...json.journal   what it has said so far
 
 The name has a fingerprint of all that the answers depend on: the column, the tables, the weights, the libraries. A
-comparison with another recipe finds other names, and nothing stale.
+comparison with another recipe finds other names, and nothing stale. A file says which format it is of; one of another
+format is made again.
 """
 
 import hashlib
@@ -26,6 +27,9 @@ from papertune.inference.journal import Journal
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.tasks import RowReader
+
+# 2: with the raw probabilities. Files without a number are of the first one.
+FORMAT = 2
 
 # So many letters of a title stand in a file's name.
 _LONGEST_NAME = 60
@@ -70,25 +74,30 @@ class KeptAttempts:
         fingerprint = hashlib.sha256(json.dumps([title, facts], sort_keys=True).encode()).hexdigest()
         letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower())
         place = Place(self._folder / f"{letters[:_LONGEST_NAME]}-{fingerprint[:16]}.json", fingerprint)
-        if (kept := self._read(place.path)) is not None:
+        kept = self._read(place.path)
+        if isinstance(kept, Attempt):
             return kept
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
-        self._tell(title)
+        self._tell(title if kept is None else f"{title}: {kept}")
         attempt = make(place)
         try:
-            write_atomically(place.path, json.dumps(attempt.as_dict(), ensure_ascii=False))
+            write_atomically(place.path, json.dumps({"format": FORMAT, **attempt.as_dict()}, ensure_ascii=False))
         except OSError as error:
             raise self._unwritable(error) from error
         _journal(place, batches=0).remove()
         return attempt
 
-    def _read(self, path: Path) -> Attempt | None:
+    def _read(self, path: Path) -> Attempt | str | None:
+        """Give what is kept; why it is of no use, if that is worth telling; None if there is nothing, or half of it."""
         try:
-            return Attempt.from_dict(json.loads(path.read_text("utf-8")))
-        except (OSError, KeyError, TypeError, ValueError):  # not there, or not written by this version
+            values = dict(json.loads(path.read_text("utf-8")))
+            if values.pop("format", 1) != FORMAT:
+                return "done again, since what is kept is of another version of papertune"
+            return Attempt.from_dict(values)
+        except (OSError, KeyError, TypeError, ValueError):
             return None
 
     def _unwritable(self, error: OSError) -> OutputError:

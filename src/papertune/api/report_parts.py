@@ -32,13 +32,12 @@ def check_report_place(folder: Path, *, overwrite: bool) -> None:
 
 
 def check_truth(given: Table, recipe: Recipe) -> None:
-    """Check that a table can be scored against.
+    """Check that a table can be scored against. Rows without a true cell do not matter, as long as there are others.
 
     Raises:
         TableError: If its cells do not fit the recipe, or none of its columns has a true cell.
     """
-    findings = check_table(given, recipe, "train")
-    findings.raise_problems(given)
+    check_table(given, recipe, "score").raise_problems(given)
     reader = RowReader(given, recipe)
     for name, column in recipe.columns.items():
         if isinstance(column, LabelsColumn):
@@ -49,6 +48,24 @@ def check_truth(given: Table, recipe: Recipe) -> None:
         if known:
             return
     raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
+
+
+def unscored(truth: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str, str]:
+    """Tell how many rows do not count in the score of a column, since their cell says nothing; nothing if all count.
+
+    Args:
+        truth: Reads the true cells.
+        recipe: The columns.
+        name: The column.
+        rows: Rows of the truth's table.
+    """
+    column = recipe.columns[name]
+    if isinstance(column, LabelsColumn):
+        return {}  # an empty cell says that the row has none of the labels
+    cells = (truth.given(row, name) for row in range(rows))
+    known = [answer_text(cell, column) is not None for cell in cells if cell is not None]
+    empty = known.count(False)
+    return {"not scored": f"{empty:,} of {len(known):,} rows, whose cell is empty"} if empty else {}
 
 
 def report_on_run(

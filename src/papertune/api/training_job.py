@@ -15,7 +15,6 @@ from papertune.models import Base, check_quantization, find_base
 from papertune.runs import RunDirectory, TableNote, TrainingPlan
 from papertune.tables import Table, read_table
 from papertune.tasks import check_table, training_examples
-from papertune.training import check_trackers
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ def prepare_job(
     Raises:
         RecipeError, TableError, ModelError: The mistakes.
     """
+    from papertune.training import check_trackers  # late: `papertune check` needs no trainer
+
     chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
@@ -127,7 +128,7 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
             f"{' --only '.join(n for n in recipe.columns if n not in unlearnt) or 'COLUMN'}, or add a table."
         )
     if dev_fraction and not dev_tables:
-        parts = [t.split(dev_fraction, recipe.training.seed, _first_label(t, recipe)) for t in train_tables]
+        parts = [t.split(dev_fraction, recipe.training.seed, first_label(t, recipe)) for t in train_tables]
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
     return train_tables, dev_tables
 
@@ -155,7 +156,7 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
         if half == len(table):
             choosing.append(table)  # its only row
         else:
-            others, chosen = table.split(half / len(table), spec.seed, _first_label(table, recipe))
+            others, chosen = table.split(half / len(table), spec.seed, first_label(table, recipe))
             choosing.append(chosen)
             kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
     answered = _count_answered(kept_apart, recipe)
@@ -187,7 +188,7 @@ def _at_most(count: int, table: Table, recipe: Recipe) -> Table:
     """Give so many rows of a table, the same ones each time, with each label of the first label column in its share."""
     if len(table) <= count:
         return table
-    return table.split(count / len(table), recipe.training.seed, _first_label(table, recipe))[1]
+    return table.split(count / len(table), recipe.training.seed, first_label(table, recipe))[1]
 
 
 def _check_scored(tables: Sequence[Table], recipe: Recipe) -> None:
@@ -219,7 +220,8 @@ def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
             )
 
 
-def _first_label(table: Table, recipe: Recipe) -> str | None:
+def first_label(table: Table, recipe: Recipe) -> str | None:
+    """Give the label column whose labels keep their shares where the rows of a table are parted; None without one."""
     names = (name for name, column in recipe.columns.items() if isinstance(column, LabelColumn))
     return next((name for name in names if name in table.columns), None)
 

@@ -21,6 +21,13 @@ def compare(
         Path,
         typer.Option("--output", "-o", help="Folder for report.html, report.json, and what is kept to go on from."),
     ],
+    dev: Annotated[
+        str | None,
+        typer.Option(
+            help="A table by which a run that is trained now is chosen and calibrated; none of it is learnt.",
+            show_default=False,
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(help="A run that was trained with this recipe; default: one is trained now.", show_default=False),
@@ -52,6 +59,7 @@ def compare(
             test,
             recipe,
             output,
+            dev=dev,
             run=run,
             only=only,
             curve=() if curve is None else read_curve(curve),
@@ -60,14 +68,14 @@ def compare(
             device=device,
             base=base,
             tell=tell,
-            tick=_Ticks(display, tell),
+            tick=Ticks(display, tell),
             progress=display,
         )
     typer.echo(summary(report))
     typer.echo(f"{output / 'report.html'}: open it in a browser")
 
 
-class _Ticks:
+class Ticks:
     """Shows progress of one prediction after the other, and says of each how long it will take."""
 
     def __init__(self, display: ProgressDisplay, tell: Callable[[str], None]) -> None:
@@ -76,6 +84,7 @@ class _Ticks:
         self._done = 0
 
     def __call__(self, done: int, rows: int, rate: float, left: float) -> None:
+        """Tell how far a prediction has come."""
         if done <= self._done:  # another one has begun
             self._tick = ticker(self._display, self._tell)
         self._done = done

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.errors import TableError
@@ -29,10 +31,12 @@ class Answers:
         cells: The cells.
         probabilities: For a label or labels column the probability of each label, in the recipe's order, if known; of a
             row that was not asked none.
+        raw: For a label column the same as the model gives them, before they are calibrated; None if that is not known.
     """
 
     cells: Sequence[str]
     probabilities: Sequence[Sequence[float]] | None = None
+    raw: Sequence[Sequence[float]] | None = None
 
 
 def answers_of_values(
@@ -53,12 +57,11 @@ def answers_of_values(
             likely = np.asarray(said)
             if isinstance(column, LabelColumn):
                 decision = Decision() if decisions is None else decisions[name]
-                cells, likely = label_cells(said, column, decision), decision.calibrated(likely)
+                cells = label_cells(said, column, decision)
+                raw, likely = _where_asked(likely, cells), decision.calibrated(likely)
             else:
-                cells = label_set_cells(said, column)
-            asked = cells.is_not_null().to_list()
-            probabilities = [row.tolist() if known else [] for row, known in zip(likely, asked, strict=True)]
-            answers[name] = Answers(cells.fill_null("").to_list(), probabilities)
+                cells, raw = label_set_cells(said, column), None
+            answers[name] = Answers(cells.fill_null("").to_list(), _where_asked(likely, cells), raw)
         else:
             answers[name] = Answers(keyword_cells(said, column).fill_null("").to_list())
     return answers
@@ -176,6 +179,11 @@ def _known(truth: RowReader, name: str, column: Column, rows: Sequence[int]) -> 
 def _keywords(cell: str, column: KeywordsColumn | RankedKeywordsColumn) -> list[str]:
     # Whatever stands between keywords that were written, ";" is read.
     return split_keywords(cell.replace(column.output_separator, ";"))
+
+
+def _where_asked(likely: NDArray[np.float64], cells: pl.Series) -> list[list[float]]:
+    """Give the probabilities of each row, none where the row was not asked, which has no cell."""
+    return [row.tolist() if asked else [] for row, asked in zip(likely, cells.is_not_null().to_list(), strict=True)]
 
 
 def _has_truth(cell: str, column: Column) -> bool:

@@ -13,7 +13,6 @@ from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
 from papertune.evaluation.screening import precision_recall, work_saved
 from papertune.evaluation.selective import risk_coverage
 from papertune.inference.decisions import Decision
-from papertune.inference.values import ColumnValues
 from papertune.runs import Calibration
 from papertune.tasks import RowReader, read_label
 
@@ -28,18 +27,17 @@ def with_label_quality(
     truth: RowReader,
     decision: Decision,
     found: Calibration | None,
-    values: ColumnValues | None,
 ) -> ColumnReport:
     """Add to the report of a label column what its probabilities are worth.
 
     Args:
         report: The report of one column.
         recipe: The columns.
-        answers: What the run said, a cell for each row of the truth's table; probabilities are calibrated.
+        answers: What the run said, a cell for each row of the truth's table; its raw probabilities, if they are known,
+            tell what calibrating does and what is in label sets.
         truth: Reads the true cells.
         decision: How the column is answered.
         found: What the run found out about the column on dev rows; None: there were none.
-        values: The probabilities as the model gives them, float64, shape (rows, labels); None if they are not known.
 
     Returns:
         The report; as it was if the column is of another kind, or there is no row with a probability and a true label.
@@ -65,7 +63,7 @@ def with_label_quality(
         ],
         dtype=np.int64,
     )
-    raw = None if values is None else np.asarray(values)[known]
+    raw = None if answers.raw is None else np.array([answers.raw[row] for row in known], dtype=np.float64)
     before = None if raw is None or decision.calibrator is None else score_calibration(raw, true_ids)
     told = "probabilities as the model gives them" if found is None else in_words(column, found)
     report = replace(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.evaluation.intervals import Interval, counted_interval, share_interval
+from papertune.evaluation.screening import average_precision_interval, precision_recall, work_saved
 
 # How far the probabilities of a row may be from adding up to 1: sums of bfloat16 or of rounded table cells.
 SUM_TOLERANCE = 1e-2
@@ -49,6 +50,10 @@ class LabelScores:
             column, so a row of this matrix may add up to less than the label's support.
         auc: Area under the ROC curve; see `score_labels`.
         log_loss: Mean of -ln(probability of the true label), nats; None without probabilities.
+        average_precision: Of two labels the average precision of the first; see `score_labels`.
+        average_precision_interval: Its 95 percent bootstrap interval.
+        wss_at_95: Of two labels the work that ranking by the probability of the first saves over reading in random
+            order, until 95 percent of its rows are found; see `papertune.evaluation.screening.WorkSaved`.
         abstained: How many predictions were empty.
         accuracy_answered: Accuracy over the rows with a prediction; None if there is none.
     """
@@ -63,6 +68,9 @@ class LabelScores:
     confusion: tuple[tuple[int, ...], ...]
     auc: float | None
     log_loss: float | None
+    average_precision: float | None
+    average_precision_interval: Interval | None
+    wss_at_95: float | None
     abstained: int
     accuracy_answered: float | None
 
@@ -98,7 +106,8 @@ def score_labels(
         probabilities: Probability of each label, float, shape (rows, labels), columns in the order of `labels`.
 
     Returns:
-        The scores. `auc` is None without probabilities or if the truth has one label only.
+        The scores. `auc` is None without probabilities or if the truth has one label only; `average_precision` and
+        `wss_at_95` are None without probabilities, if there are not two labels or no row has the first one.
 
     Raises:
         ValueError: If there are no rows, the lengths or shapes differ, a label is not in the label set or is there
@@ -115,6 +124,7 @@ def score_labels(
     )
     # Empty predictions stand in one column more, which the result does not show.
     confusion = confusion_matrix(truth, predicted, labels=[*labels, ""])[: len(labels), : len(labels)]
+    screened = _screened(true_ids, shares)
     right = sum(given == wanted for given, wanted in zip(predicted, truth, strict=True))
     abstained = sum(given == "" for given in predicted)
     accuracy_interval, macro_f1_interval = _intervals(truth, predicted, labels)
@@ -132,6 +142,9 @@ def score_labels(
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
         auc=None if shares is None else _auc(true_ids, shares),
         log_loss=None if shares is None else _log_loss(true_ids, shares),
+        average_precision=None if screened is None else precision_recall(*screened).average_precision,
+        average_precision_interval=None if screened is None else average_precision_interval(*screened),
+        wss_at_95=None if screened is None else work_saved(*screened).wss,
         abstained=abstained,
         accuracy_answered=right / (len(truth) - abstained) if abstained < len(truth) else None,
     )
@@ -189,6 +202,15 @@ def _auc(true_ids: NDArray[np.int64], shares: NDArray[np.float64]) -> float | No
     # Label by label, as scikit-learn's own one-vs-rest is not defined when a label is missing from a small table.
     positives = [0] if shares.shape[1] == 2 else present
     return float(np.mean([roc_auc_score(true_ids == label, shares[:, label]) for label in positives]))
+
+
+def _screened(
+    true_ids: NDArray[np.int64], shares: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Give the probability of the first of two labels, and which rows have it; None where there is nothing to find."""
+    if shares is None or shares.shape[1] != 2 or not (true_ids == 0).any():
+        return None
+    return shares[:, 0], true_ids == 0
 
 
 def _log_loss(true_ids: NDArray[np.int64], shares: NDArray[np.float64]) -> float:

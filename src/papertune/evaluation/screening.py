@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.evaluation.intervals import Interval, counted_interval
 from papertune.evaluation.selective import ROUNDING, count_from_the_top
 
 # Rows with and without a label that a threshold for it needs: one that a single row has chosen may mark every row.
@@ -64,6 +65,30 @@ def precision_recall(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -
         thresholds=tuple(thresholds.tolist()),
         average_precision=float((precision * np.diff(recall, prepend=0.0)).sum()),
     )
+
+
+def average_precision_interval(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:
+    """Give the 95 percent bootstrap interval of the average precision; a resample without a positive row counts as 0.
+
+    Args:
+        scores: How likely each row is positive, in any unit, float64, shape (rows,).
+        positive: Whether it is, bool, shape (rows,).
+
+    Raises:
+        ValueError: If the shapes differ, a score is no number or no row is positive.
+    """
+    _check_scores(scores, positive)
+    # A kind of row is its score, the highest first, and whether it is positive.
+    _, group = np.unique(-scores, return_inverse=True)
+    occurrences = np.bincount(2 * group + positive, minlength=2 * (int(group.max()) + 1))
+
+    def average_precision(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        hits = counts[:, 1::2]  # (resamples, scores)
+        found = hits.cumsum(axis=1)
+        read = np.maximum((hits + counts[:, ::2]).cumsum(axis=1), 1)
+        return np.asarray((hits * found / read).sum(axis=1) / np.maximum(found[:, -1], 1), dtype=np.float64)
+
+    return counted_interval(occurrences, average_precision)
 
 
 def f1_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
@@ -136,10 +161,14 @@ def _highest_first(
     scores: NDArray[np.float64], positive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Give the different scores, falling, how many rows have each or more, and how many of these are positive."""
+    _check_scores(scores, positive)
+    return count_from_the_top(scores, positive)
+
+
+def _check_scores(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
     if scores.ndim != 1 or scores.shape != positive.shape:
         raise ValueError(f"scores {scores.shape} and positive rows {positive.shape} do not fit")
     if np.isnan(scores).any():
         raise ValueError("a score is not a number")
     if not positive.any():
         raise ValueError("no row is positive")
-    return count_from_the_top(scores, positive)

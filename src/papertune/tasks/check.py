@@ -14,7 +14,10 @@ from papertune.tasks.keywords import split_keywords
 from papertune.tasks.label_sets import split_labels
 from papertune.tasks.labels import nearest_label, read_label
 
-Purpose = Literal["train", "predict"]
+Purpose = Literal["train", "predict", "score"]
+
+# What is not done with a row without keywords, by purpose.
+_UNDONE = {"train": "learnt", "score": "scored"}
 
 # Longer than any abstract; what stands here is a whole paper, or two rows run together.
 LONG_DOCUMENT_CHARS = 50_000
@@ -41,12 +44,13 @@ class Findings:
 
 
 def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Findings:
-    """Check a table against a recipe, for training or for prediction.
+    """Check a table against a recipe, for training, for prediction, or to score predictions by it.
 
     Args:
         table: The table.
         recipe: The recipe.
-        purpose: For "train" the recipe's columns are read, and at least one must be there.
+        purpose: For "train" and "score" the recipe's columns are read, and at least one must be there. For "score" the
+            cells of a label column may be empty.
 
     Returns:
         All problems and warnings.
@@ -58,14 +62,14 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
         _check_columns(table, recipe, purpose, findings)
         _check_ids(table, recipe, findings)
     _check_documents(table, recipe, findings)
-    if purpose == "train":
+    if purpose != "predict":
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn):
-                _check_labels(table, recipe, name, column, findings)
+                _check_labels(table, recipe, name, column, purpose, findings)
             elif isinstance(column, LabelsColumn):
-                _check_label_sets(table, recipe, name, column, findings)
+                _check_label_sets(table, recipe, name, column, purpose, findings)
             else:
-                _check_keywords(table, recipe, name, findings)
+                _check_keywords(table, recipe, name, purpose, findings)
     return findings
 
 
@@ -77,16 +81,18 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         if name not in table.columns:
             hint = _near_column(name, table) or f" It has: {', '.join(table.columns)}."
             findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
-    if purpose == "train":
+    if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
             findings.problems.append(
-                f"{table.source} has none of the columns to learn ({', '.join(missing)}). It has: "
-                f"{', '.join(table.columns)}. Name the recipe's [columns] as the table does."
+                f"{table.source} has none of the columns to {'learn' if purpose == 'train' else 'score'} "
+                f"({', '.join(missing)}). It has: {', '.join(table.columns)}. Name the recipe's [columns] as the table "
+                "does."
             )
         else:
+            how = "learnt from this table" if purpose == "train" else "scored"
             findings.warnings += [
-                f'{table.source} has no column "{name}"; it is not learnt from this table.{_near_column(name, table)}'
+                f'{table.source} has no column "{name}"; it is not {how}.{_near_column(name, table)}'
                 for name in missing
             ]
 
@@ -98,8 +104,9 @@ def _near_column(name: str, table: Table) -> str:
 
 
 def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
-    if purpose == "train" and "output" not in table.columns:
-        findings.problems.append(f"{table.source}: its entries have no output, so there is nothing to learn.")
+    if purpose != "predict" and "output" not in table.columns:
+        nothing = "nothing to learn" if purpose == "train" else "nothing to score"
+        findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.")
     reader = RowReader(table, recipe)
     questions = " | ".join(column.question for column in recipe.questions.values())
     for row in range(len(table)):
@@ -148,18 +155,24 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
         _count(findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d))
 
 
-def _check_labels(table: Table, recipe: Recipe, name: str, column: LabelColumn, findings: Findings) -> None:
+def _check_labels(
+    table: Table, recipe: Recipe, name: str, column: LabelColumn, purpose: Purpose, findings: Findings
+) -> None:
     if not table.is_instructions and name not in table.columns:
         return
     reader = RowReader(table, recipe)
     counts: Counter[str] = Counter()
     repaired: list[int] = []
+    empty: list[int] = []
     shown = "output" if table.is_instructions else name
     for row in range(len(table)):
         cell = reader.given(row, name)
         if cell is None:
             continue
         label = read_label(cell, column.labels)
+        if purpose == "score" and not cell.strip():
+            empty.append(row)
+            continue
         if label is None:
             findings.problems.append(f"{table.where(row, shown)}: {_wrong_label(cell, column.labels, name)}")
             continue
@@ -167,12 +180,15 @@ def _check_labels(table: Table, recipe: Recipe, name: str, column: LabelColumn, 
         if cell != label:
             repaired.append(row)
     _count(findings, table, shown, "{} read as a label after tidying (blanks, or 1.0 for 1)", iter(repaired))
-    _count_labels(findings, table, name, column.labels, counts)
+    _count(findings, table, shown, "{} empty; not scored", iter(empty))
+    _count_labels(findings, table, name, column.labels, purpose, counts)
 
 
-def _check_label_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn, findings: Findings) -> None:
+def _check_label_sets(
+    table: Table, recipe: Recipe, name: str, column: LabelsColumn, purpose: Purpose, findings: Findings
+) -> None:
     if table.is_instructions:
-        _check_label_answers(table, recipe, name, column, findings)
+        _check_label_answers(table, recipe, name, column, purpose, findings)
         return
     if name not in table.columns:
         return
@@ -193,10 +209,12 @@ def _check_label_sets(table: Table, recipe: Recipe, name: str, column: LabelsCol
             f'{table.source}, column "{name}": every cell is empty, which says that no row has any of the labels. '
             "Fill the column in, or take it out of the table."
         )
-    _count_labels(findings, table, name, column.labels, counts)
+    _count_labels(findings, table, name, column.labels, purpose, counts)
 
 
-def _check_label_answers(table: Table, recipe: Recipe, name: str, column: LabelsColumn, findings: Findings) -> None:
+def _check_label_answers(
+    table: Table, recipe: Recipe, name: str, column: LabelsColumn, purpose: Purpose, findings: Findings
+) -> None:
     """Check the entries of an instruction file that ask about a label each."""
     reader = RowReader(table, recipe)
     asked = dict(zip(recipe.questions_of(name), column.labels, strict=True))
@@ -212,13 +230,15 @@ def _check_label_answers(table: Table, recipe: Recipe, name: str, column: Labels
                     f'{table.where(row, "output")}: "{_short(cell)}" is neither "{column.answers[0]}" nor '
                     f'"{column.answers[1]}". Correct the cell, or set columns.{name}.answers.'
                 )
-    _count_labels(findings, table, name, column.labels, counts)
+    _count_labels(findings, table, name, column.labels, purpose, counts)
 
 
-def _count_labels(findings: Findings, table: Table, name: str, labels: Sequence[str], counts: Counter[str]) -> None:
+def _count_labels(
+    findings: Findings, table: Table, name: str, labels: Sequence[str], purpose: Purpose, counts: Counter[str]
+) -> None:
     findings.label_counts[name] = counts
     unseen = [label for label in labels if not counts[label]]
-    if unseen and sum(counts.values()):
+    if purpose == "train" and unseen and sum(counts.values()):
         findings.warnings.append(
             f'{table.source}, column "{name}": no row has the label {", ".join(repr(label) for label in unseen)}; '
             "it cannot be learnt."
@@ -237,13 +257,13 @@ def _wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     )
 
 
-def _check_keywords(table: Table, recipe: Recipe, name: str, findings: Findings) -> None:
+def _check_keywords(table: Table, recipe: Recipe, name: str, purpose: Purpose, findings: Findings) -> None:
     if not table.is_instructions and name not in table.columns:
         return
     reader = RowReader(table, recipe)
     given = ((row, reader.given(row, name)) for row in range(len(table)))
     empty = (row for row, cell in given if cell is not None and not split_keywords(cell))
-    _count(findings, table, name, "{} without keywords; not learnt", empty)
+    _count(findings, table, name, f"{{}} without keywords; not {_UNDONE[purpose]}", empty)
 
 
 def _count(findings: Findings, table: Table, column: str, what: str, rows: Iterator[int]) -> None:
