@@ -1,89 +1,193 @@
-"""The numbers of docs/results.md: trains on real papers, scores the dev rows, beside the baselines and zero-shot.
+"""The numbers of docs/results.md: every table of PAPERTUNE_DATA, each compared as `papertune compare` does it.
 
-    python benchmarks/results.py label keywords medical-abstracts -o results
+    python benchmarks/results.py -o results                                        # all tables, in full: many hours
+    python benchmarks/results.py papers keywords -o results --rows 200 --test-rows 60
+    python benchmarks/results.py papers -o results --run papers=RUN                # a run that is there
+    python benchmarks/results.py -o results --write docs/results.md                # the page, from what is measured
 
-For each name: a run, its report (report.html, report.json) and the rows of the table in docs/results.md on standard
-output. A run that is there already is not trained again. Zero-shot asks the base model the same questions.
+A table is learnt from its TABLE_train.csv and scored on TABLE_dev.csv; some rows of the former are kept apart, to
+choose and to calibrate the run. What is found out is kept in results/TABLE: report.json, report.html, the run, the
+answers of each contestant, and setting.json, which says with how many rows and on which machine. So a command that was
+stopped goes on, and tables can be measured one by one. The page says of the others that they are not measured.
 """
 
 import argparse
+import json
+import sys
 import time
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import papertune
-from papertune.api.evaluate import evaluate
-from papertune.api.run import load_run
-from papertune.api.train import train
-from papertune.evaluation.answers import answers_of_values, score_answers
-from papertune.evaluation.report import measures
-from papertune.inference.predict import predict_rows
-from papertune.inference.predictor import Predictor
-from papertune.models import load_model
-from papertune.tasks import RowReader
+from papertune.api.compare import compare
+from papertune.cli.compare import Ticks
+from papertune.cli.progress import ProgressDisplay
+from papertune.errors import OutputError, PapertuneError, PapertuneWarning, TrainingStopped
+from papertune.evaluation.report import summary
+from papertune.tables import Table, read_table
 
 from data import data_file  # isort: skip - beside this file
+from results_page import SETTING, write_page  # isort: skip
 
+RECIPES = Path(__file__).with_name("recipes")
+# Of a label table so many training rows choose and calibrate the run, half of them each.
+DEV_ROWS = 100
+# Draws dev rows, and the rows of a smaller measurement.
+SEED = 2
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is learnt from a table.
+
+    Attributes:
+        recipe: The recipe's file or built-in name.
+        column: The column.
+        is_label: Whether it is a label column: its labels keep their shares where rows are drawn, and it wants dev
+            rows. With keywords there is nothing to calibrate, and one epoch leaves nothing to choose.
+    """
+
+    recipe: str | Path
+    column: str
+    is_label: bool = True
+
+
+# By the name of the table's files; the page has a section for each.
 EXPERIMENTS = {
-    "label": ("papers", "medical-papers", "label"),
-    "keywords": ("keywords", "medical-papers", "Keywords"),
-    "medical-abstracts": ("medical_abstracts", Path(__file__).with_name("medical_abstracts.toml"), "label"),
+    **{
+        name: Experiment(RECIPES / f"{name}.toml", "label")
+        for name in ("papers", "medical_abstracts", "screening_nudging", "screening_depression", "csl")
+    },
+    **{name: Experiment("medical-papers", "Keywords", is_label=False) for name in ("keywords", "inspec")},
 }
 
 
 def main() -> None:
-    """Run the experiments that are named."""
+    """Measure the tables that are named, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", choices=list(EXPERIMENTS))
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipe")
-    parser.add_argument("--rows", type=int, help="learn from this many rows of the training table only")
-    parser.add_argument("--zero-shot", action="store_true", help="also ask the base model")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(EXPERIMENTS)}; default: all")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is measured")
+    parser.add_argument("--rows", type=int, help="learn from so many rows of each table, drawn at random")
+    parser.add_argument("--test-rows", type=int, help="score on so many rows of each table, drawn at random")
+    parser.add_argument("--dev-rows", type=int, default=DEV_ROWS, help="rows that choose and calibrate; 0: none")
+    parser.add_argument("--run", action="append", default=[], metavar="TABLE=RUN", help="a run of this table")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipes")
+    parser.add_argument("--device")
+    parser.add_argument("--write", type=Path, help="write the page here; without tables, measure nothing")
     arguments = parser.parse_args()
-    for name in arguments.names:
-        tables, recipe, column = EXPERIMENTS[name]
-        learn, dev = data_file(f"{tables}_train.csv"), data_file(f"{tables}_dev.csv")
-        folder = arguments.output / name
-        if (folder / "run.json").exists():
-            run = load_run(folder)
-        else:
-            show, table = _Lines(), papertune.read_table(str(learn))
-            if arguments.rows:
-                _, table = table.split(arguments.rows / len(table), 2)
-            run = train(table, recipe, folder, only=[column], overrides=arguments.overrides, tell=print, progress=show)
-        begun = time.monotonic()
-        report = evaluate(run, str(dev), folder / "report", baselines=str(learn), overwrite=True)
-        seconds = time.monotonic() - begun
-        rows = report.rows
-        print(f"\n{name}: trained in {run.manifest.seconds / 60:.1f} min; {rows} rows scored in {seconds:.0f} s")
-        for contestant in report.columns[0].contestants:
-            print(_row(contestant.name, contestant.scores))
-        if arguments.zero_shot:
-            table = papertune.read_table(str(dev))
-            model, tokenizer = load_model(run.recipe.model)
-            predictor = Predictor(model, tokenizer, run.recipe)
-            reader = RowReader(table, run.recipe)
-            values = predict_rows(predictor, reader, predictor.plan(reader, range(rows))).values
-            scores = score_answers(answers_of_values(values, run.recipe), reader, run.recipe, range(rows))
-            print(_row("zero-shot", scores[column]))
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", PapertuneWarning)
+    names = arguments.tables or ([] if arguments.write else list(EXPERIMENTS))
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        parser.error(f"there is no table {unknown[0]}; there are: {', '.join(EXPERIMENTS)}")
+    runs = dict(given.partition("=")[::2] for given in arguments.run)
+    if unused := [name for name in runs if name not in names]:
+        parser.error(f"--run {unused[0]}=RUN: this table is not measured")
+    page = arguments.write or arguments.output / "results.md"
+    try:
+        for name in names:
+            measure(name, runs.get(name), arguments)
+            write_page(arguments.output, page)
+    except PapertuneError as error:
+        parser.exit(2, f"error: {error}\n")
+    except TrainingStopped as stopped:
+        parser.exit(128 + stopped.signal, f"{stopped}\n")
+    write_page(arguments.output, page)
+    print(f"{page}: the page")
 
 
-class _Lines:
-    """Prints progress now and then."""
+def measure(name: str, run: str | None, arguments: argparse.Namespace) -> None:
+    """Compare all contestants on a table, and keep what comes of it."""
+    experiment = EXPERIMENTS[name]
+    folder = arguments.output / name
+    learnt, scored = (_read(f"{name}_{part}.csv") for part in ("train", "dev"))
+    train, dev = (learnt, None) if run is not None else _parted(learnt, experiment, arguments)
+    test = _drawn(scored, arguments.test_rows, experiment)
+    setting = {
+        "rows": len(train),
+        "of_rows": len(learnt),
+        "dev_rows": 0 if dev is None else len(dev),
+        "test_rows": len(test),
+        "of_test_rows": len(scored),
+        "given_run": run is not None,
+        "overrides": arguments.overrides,
+    }
+    _keep_setting(folder / SETTING, setting, arguments.device)
+    print(f"{name}: {len(train):,} rows to learn from, {len(test):,} to score on", flush=True)
+    with ProgressDisplay(name) as display:
+        report = compare(
+            train,
+            test,
+            experiment.recipe,
+            folder,
+            dev=dev,
+            run=run,
+            only=[experiment.column],
+            overrides=arguments.overrides,
+            overwrite=True,
+            device=arguments.device,
+            tell=_say,
+            tick=Ticks(display, _say),
+            progress=display,
+        )
+    print(summary(report), flush=True)
 
-    def update(self, done: float, total: float, note: str, left_s: float) -> None:
-        """Print every tenth step."""
-        if done % 10 == 0 or done == total:
-            print(f"{time.strftime('%H:%M:%S')} {done:.0f}/{total:.0f} {note}", flush=True)
+
+def _read(name: str) -> Table:
+    # Reports are to name the table, not the folder of this machine that it is in.
+    return replace(read_table(str(data_file(name))), source=name)
 
 
-def _row(name: str, scores: object) -> str:
-    cells = []
-    for measure in measures(scores):  # type: ignore[arg-type]
-        if measure.score is not None:
-            interval = measure.interval
-            between = f" ({interval.low:.3f}-{interval.high:.3f})" if interval else ""
-            cells.append(f"{measure.name} {measure.score:.4f}{between}")
-    return f"| {name} | " + " | ".join(cells) + " |"
+def _parted(table: Table, experiment: Experiment, arguments: argparse.Namespace) -> tuple[Table, Table | None]:
+    """Give the rows to learn from, and dev rows beside them where there are enough for both."""
+    dev_rows = arguments.dev_rows if experiment.is_label else 0
+    if not 0 < dev_rows < len(table) / 2:
+        return _drawn(table, arguments.rows, experiment), None
+    rest, dev = table.split(dev_rows / len(table), SEED, _stratified(experiment))
+    return _drawn(rest, arguments.rows, experiment), dev
+
+
+def _drawn(table: Table, rows: int | None, experiment: Experiment) -> Table:
+    """Give so many rows of a table, the same ones each time; all if it has no more."""
+    if rows is None or rows >= len(table):
+        return table
+    return table.split(rows / len(table), SEED, _stratified(experiment))[1]
+
+
+def _stratified(experiment: Experiment) -> str | None:
+    return experiment.column if experiment.is_label else None
+
+
+def _keep_setting(path: Path, setting: dict[str, Any], device: str | None) -> None:
+    """Write with which rows, on which machine and when a table is measured, unless that has been begun already."""
+    import torch
+
+    from papertune.models import choose_device
+
+    from contest import machine  # isort: skip - beside this file
+
+    if path.exists():
+        begun = json.loads(path.read_text("utf-8"))
+        if different := [key for key, value in setting.items() if begun.get(key) != value]:
+            raise OutputError(
+                f"{path.parent} was begun with another {' and another '.join(different)}. Go on with the same, or move "
+                "the folder away."
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    described = machine(torch.get_num_threads(), choose_device(device))
+    kept = {**setting, "machine": described, "date": time.strftime("%Y-%m-%d")}
+    path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, PapertuneWarning):
+        _say(f"warning: {message}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""The results benchmark on tiny tables and the tiny model: what it keeps, and what the page makes of it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import results
+import results_page
+
+from papertune.config import LabelColumn, load_recipe
+
+WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "patients", "learning", "effect", "fast", "study"]
+LABELS = {"papers": ["1", "0"], "screening_nudging": ["included", "excluded"]}
+
+
+def write_tables(folder, name, label_of):
+    """Write TABLE_train.csv and TABLE_dev.csv; no paper stands in both."""
+    for part, rows in (("train", range(96)), ("dev", range(100, 124))):
+        lines = ["uuid,title,abstract,label,Keywords"]
+        for n in rows:
+            words = [WORDS[(n * 5 + i * (1 + n % 3)) % len(WORDS)] for i in range(8)]
+            lines.append(f"p{n},the {words[0]} {n},{' '.join(words)},{label_of(n)},{words[0]}; {words[1]} {words[2]}")
+        (folder / f"{name}_{part}.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_tables(folder, "papers", lambda n: n % 2)
+    write_tables(folder, "screening_nudging", lambda n: "included" if n % 4 == 0 else "excluded")
+    write_tables(folder, "keywords", lambda n: n % 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(tables, tiny_folder):
+    """Give a function that runs the script with some words."""
+
+    def command(*words):
+        settings = [f"model={tiny_folder}", "training.max_steps=1", "training.precision=fp32"]
+        changes = [word for setting in settings for word in ("--set", setting)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PAPERTUNE_DATA", str(tables))
+            patch.setattr(sys, "argv", ["results.py", *map(str, words), *changes, "--device", "cpu"])
+            for name in ("setfit", "keybert", "yake"):
+                patch.setitem(sys.modules, name, None)
+            # Seconds of work that are not what is tested.
+            patch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
+            patch.setattr("papertune.api.base_contestants.NUMBERS_OF_EXAMPLES", (2,))
+            patch.setattr("papertune.api.base_contestants.TUNING_ROWS", 2)
+            results.main()
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def folder(command, tmp_path_factory):
+    """Give a folder in which three of the tables are measured."""
+    folder = tmp_path_factory.mktemp("measured") / "results"
+    command("papers", "screening_nudging", "keywords", "-o", folder, "--rows", 12, "--test-rows", 8, "--dev-rows", 30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "results.md").read_text("utf-8")
+
+
+def section(page, name):
+    return page.split(f"## {results_page.SECTIONS[name].title}\n")[1].split("\n## ")[0]
+
+
+def rows(section):
+    """Give the cells of a section's table, by contestant."""
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {cells[0]: cells[1:] for cells in lines[2:]}
+
+
+def test_each_table_keeps_its_report_and_its_setting(folder):
+    for name in ("papers", "screening_nudging", "keywords"):
+        report = json.loads((folder / name / "report.json").read_text("utf-8"))
+        setting = json.loads((folder / name / "setting.json").read_text("utf-8"))
+        assert report["rows"] == setting["test_rows"] == 8
+        assert (setting["rows"], setting["of_rows"], setting["of_test_rows"]) == (12, 96, 24)
+        assert setting["dev_rows"] == (0 if name == "keywords" else 30)
+        assert setting["machine"]["cores"] >= 1
+        assert report["table"] == f"{name}_dev.csv"  # not where it lies
+
+
+def test_the_page_has_every_contestant_with_what_it_cost(page, folder):
+    for name, first in (("papers", "accuracy"), ("keywords", "f1_at_5")):
+        report = json.loads((folder / name / "report.json").read_text("utf-8"))
+        (column,) = report["columns"]
+        told = rows(section(page, name))
+        assert list(told) == [each["name"] for each in column["contestants"]]
+        for each in column["contestants"]:
+            cells, scores = told[each["name"]], each["scores"]
+            interval = scores[f"{first}_interval"]
+            assert cells[0] == f"{scores[first]:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
+            if each["paired"] is None:
+                assert "best baseline" in cells
+            else:
+                assert any(cell.startswith(f"{each['paired']['difference']:+.3f} (") for cell in cells)
+            assert cells[-1].replace(",", "") == str(each["trained_weights"])
+        text = section(page, name).replace("\n", " ")
+        assert f"**{column['verdict']}**" in text
+        assert f"8 of 24 rows of `{name}_dev.csv` are scored. The run: learnt from 12 of 96 rows" in text
+    assert ", with 30 others to choose and calibrate by; " in section(page, "papers").replace("\n", " ")
+    assert "- SetFit: not measured: not installed: pip install setfit." in section(page, "papers")
+    assert "- few-shot" in section(page, "papers")
+
+
+def test_screening_is_told_by_ranking(page, folder):
+    told = section(page, "screening_nudging")
+    (column,) = json.loads((folder / "screening_nudging" / "report.json").read_text("utf-8"))["columns"]
+    head = next(line for line in told.splitlines() if line.startswith("|  | "))
+    assert "| average precision | WSS@95 | recall of included | F1 of included | accuracy |" in head
+    for each in column["contestants"]:
+        scores, cells = each["scores"], rows(told)[each["name"]]
+        assert cells[2] == f"{scores['per_label'][0]['recall']:.3f}"
+        assert cells[1] == ("" if scores["wss_at_95"] is None else f"{scores['wss_at_95']:.3f}")
+    assert "By average precision " in told.replace("\n", " ")
+    overview = next(line for line in page.splitlines() if line.startswith("| [screening_nudging]("))
+    assert "| average precision | fine-tuned " in overview
+    assert "| TF-IDF + logistic regression: " in overview
+
+
+def test_what_is_not_measured_is_said(page):
+    for name in ("medical_abstracts", "csl", "inspec"):
+        assert f"Not measured yet. The command:\n\n    python benchmarks/results.py {name} -o results" in section(
+            page, name
+        )
+    assert "can be anything but a label.\n\nNot measured yet." in page
+
+
+def test_the_page_is_written_again_from_what_is_kept(command, page, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "compare", None)
+    command("-o", folder, "--write", tmp_path / "docs" / "results.md")
+    assert (tmp_path / "docs" / "results.md").read_text("utf-8") == page
+    (folder / "injection.md").write_text("## Hostile instructions in abstracts\n\n2 papers\n\n| | flipped |\n")
+    try:
+        command("-o", folder, "--write", tmp_path / "docs" / "results.md")
+    finally:
+        (folder / "injection.md").unlink()
+    assert (
+        "anything but a label.\n\n2 papers\n\n| | flipped |\n\n## Earlier"
+        in (tmp_path / "docs" / "results.md").read_text()
+    )
+
+
+def test_a_run_that_is_there_is_taken(command, folder, tmp_path):
+    command("papers", "-o", tmp_path / "again", "--run", f"papers={folder / 'papers' / 'run'}", "--test-rows", 8)
+    first, again = (
+        json.loads((of / "papers" / "report.json").read_text("utf-8"))["columns"][0]
+        for of in (folder, tmp_path / "again")
+    )
+    assert again["contestants"][0]["scores"] == first["contestants"][0]["scores"]
+    assert not (tmp_path / "again" / "papers" / "run").exists()
+    page = (tmp_path / "again" / "results.md").read_text("utf-8").replace("\n", " ")
+    assert "trained before; its time is that of its own machine" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["paper", "-o", "x"], "there is no table paper; there are: papers, medical_abstracts, "),
+        (["papers", "-o", "x", "--run", "csl=RUN"], "--run csl=RUN: this table is not measured"),
+    ],
+)
+def test_mistakes_are_told(command, words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command(*words)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_another_number_of_rows_needs_another_folder(command, folder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command("papers", "-o", folder, "--rows", 10, "--test-rows", 8, "--dev-rows", 30)
+    assert ended.value.code == 2
+    assert f"error: {folder / 'papers'} was begun with another rows. Go on with the same, or" in capsys.readouterr().err
+
+
+def test_the_recipes_can_be_read_and_ask_for_the_columns():
+    for name, experiment in results.EXPERIMENTS.items():
+        column = load_recipe(experiment.recipe).columns[experiment.column]
+        assert isinstance(column, LabelColumn) == experiment.is_label
+        assert column.kind == "ranked_keywords" or column.labels
+        if name in LABELS:
+            assert list(column.labels) == LABELS[name]
+    assert {path.stem for path in results.RECIPES.glob("*.toml")} <= {*results.EXPERIMENTS}
+    assert set(results.EXPERIMENTS) == set(results_page.SECTIONS)
+    shipped, asked = load_recipe("medical-papers"), load_recipe(results.EXPERIMENTS["papers"].recipe)
+    assert shipped.columns["label"].question == asked.columns["label"].question
+    assert (shipped.table, shipped.training, shipped.method) == (asked.table, asked.training, asked.method)
+
+
+def test_the_page_in_the_docs_is_one_of_this_script():
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    assert page.startswith(results_page.HEAD)
+    assert page.endswith(results_page.EARLIER.read_text("utf-8"))
+    for kept in results_page.SECTIONS.values():
+        assert f"\n## {kept.title}\n\n{results_page.filled(kept.about)}\n" in page
