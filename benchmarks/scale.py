@@ -8,6 +8,7 @@ repeated with numbers in front. The default model's tokenizer measures real prom
 Memory: a fresh process has read the table, then its peak of resident memory (VmHWM, reset at that moment) less what it
 had; bytes a row are the slope between two sizes, so what every process needs once falls out. `--plan-only` leaves the
 model out: reading, planning and writing. The input itself takes what its Arrow columns take, in the table below.
+Time is told by the clock and as processor time, which other work on the machine hardly changes.
 Last comes one JSON line.
 """
 
@@ -39,17 +40,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run = tiny_run(folder)
+        print(f"{'rows':>9} {'input MB':>9} {'read s':>8} {'predict s':>10} {'processor ms/row':>17} {'MB beyond':>10}")
         sizes = [measure(run, rows, folder, plan_only=arguments.plan_only) for rows in sorted(arguments.rows)]
-        slopes = [slope(few, many) for few, many in pairwise(sizes)]
-    print(
-        f"{'rows':>9} {'input MB':>9} {'read s':>8} {'predict s':>10} {'ms/row':>8} {'MB beyond':>10} {'bytes/row':>10}"
-    )
-    for size, growth in zip(sizes, [None, *slopes], strict=True):
-        per_row = "" if growth is None else f"{growth:.0f}"
-        print(
-            f"{size['rows']:>9,} {size['input_bytes'] / 1e6:>9.1f} {size['read_s']:>8.2f} {size['predict_s']:>10.2f} "
-            f"{1e3 * size['predict_s'] / size['rows']:>8.3f} {size['peak_bytes'] / 1e6:>10.1f} {per_row:>10}"
-        )
+    slopes = [slope(few, many) for few, many in pairwise(sizes)]
+    for (few, many), growth in zip(pairwise(sizes), slopes, strict=True):
+        print(f"{growth:.0f} bytes a row from {few['rows']:,} to {many['rows']:,} rows")
     result = {"sizes": sizes, "bytes_per_row": slopes, "plan_only": arguments.plan_only, "cores": os.cpu_count()}
     print(json.dumps(result))
 
@@ -89,7 +84,7 @@ def tiny_run(folder: Path) -> Path:
 
 
 def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str, Any]:
-    """Predict so many rows in a process of its own."""
+    """Predict so many rows in a process of its own, and print a line of the table."""
     import polars as pl
 
     papers = pl.read_csv(EXAMPLES, infer_schema=False)
@@ -101,7 +96,13 @@ def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str,
     repeated.with_columns(pl.col("uuid", "title").str.replace("^", ids)).write_parquet(table)
     command = [sys.executable, __file__, "--one-size", str(run), str(table), str(folder / f"{rows}.csv")]
     ended = subprocess.run(command + ["--plan-only"] * plan_only, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(ended.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    size = json.loads(ended.stdout.splitlines()[-1])
+    print(
+        f"{rows:>9,} {size['input_bytes'] / 1e6:>9.1f} {size['read_s']:>8.2f} {size['predict_s']:>10.2f} "
+        f"{1e3 * size['processor_s'] / rows:>17.3f} {size['peak_bytes'] / 1e6:>10.1f}",
+        flush=True,
+    )
+    return size  # type: ignore[no-any-return]
 
 
 def one_size(run: Path, path: str, output: Path, *, plan_only: bool) -> dict[str, Any]:
@@ -122,13 +123,14 @@ def one_size(run: Path, path: str, output: Path, *, plan_only: bool) -> dict[str
     read_s = time.monotonic() - begun
     before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
-    begun = time.monotonic()
+    begun, processor_begun = time.monotonic(), time.process_time()
     opened.predict_file(table, output, probabilities=True)
     return {
         "rows": len(table),
         "input_bytes": table.frame.estimated_size(),
         "read_s": read_s,
         "predict_s": time.monotonic() - begun,
+        "processor_s": time.process_time() - processor_begun,
         "peak_bytes": resident_bytes("VmHWM") - before,
     }
 

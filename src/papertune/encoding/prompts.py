@@ -68,6 +68,7 @@ class PromptEncoder:
         special = sorted((token.content for token in added.values()), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(text) for text in special)) if special else None
         self._frames: dict[int, list[str]] = {}
+        self._literals: dict[str, list[int]] = {}
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Encode a prompt, its document shortened at the end until all fits into `max_prompt_tokens`.
@@ -98,6 +99,15 @@ class PromptEncoder:
                 f"take {len(ids)} tokens. Raise it, or shorten the question."
             )
         return EncodedPrompt(ids, low, shortened=True)
+
+    def scores_label_set(self, column: LabelColumn) -> bool:
+        """Tell whether a column's loss runs over its label set: the recipe wants it, and each label is one token.
+
+        Raises:
+            RecipeError: If labels cannot be told apart in this model.
+        """
+        ids = self.label_ids(column.labels)
+        return column.loss == "labels" and all(len(tokens) == 1 for tokens in ids)
 
     def encode_answers(self, answer: str, column: AskedColumn) -> list[list[int]]:
         """Encode what is learnt for a cell: the whole text, or each keyword for itself, every one with the end token.
@@ -152,15 +162,24 @@ class PromptEncoder:
         users.append(f"{prompt.before}{document}{prompt.after}")
         literals = self._frame(len(prompt.history))
         ids = list(self._beginning)
-        plain = ""
+        plain, is_literal = "", True
         for literal, user in zip(literals, [*users, ""], strict=True):
             position = 0
             for match in self._special.finditer(literal) if self._special else ():
-                ids += self.encode_text(plain + literal[position : match.start()])
+                ids += self._encode_part(plain + literal[position : match.start()], is_literal=is_literal)
                 ids.append(self._tokenizer.convert_tokens_to_ids(match.group()))
-                plain, position = "", match.end()
+                plain, is_literal, position = "", True, match.end()
             plain += literal[position:] + user
-        return ids + self.encode_text(plain)
+            is_literal = is_literal and not user
+        return ids + self._encode_part(plain, is_literal=is_literal)
+
+    def _encode_part(self, text: str, *, is_literal: bool) -> list[int]:
+        """Encode text between two special tokens; what the template wrote alone is the same in each prompt."""
+        if not is_literal:
+            return self.encode_text(text)
+        if text not in self._literals:
+            self._literals[text] = self.encode_text(text)
+        return self._literals[text]
 
     def _frame(self, rounds: int) -> list[str]:
         """Give what the template writes before, between and after the user's texts."""
