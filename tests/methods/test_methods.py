@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod
+from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
     build_trainable,
@@ -78,6 +78,12 @@ def test_targets_are_those_named(own_tiny_model):
     model = build_trainable(own_tiny_model, VARIANTS["targets"], seed=0)
     names = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name, p in model.named_parameters() if p.requires_grad}
     assert names == {"q_proj", "down_proj"}
+
+
+@pytest.mark.parametrize("method", [LoraMethod(rank=2), PtuningV2Method(kind="ptuning_v2", prefix_length=3)])
+def test_a_checkpoint_of_an_adapter_has_no_model_card(method, own_tiny_model, tmp_path):
+    build_trainable(own_tiny_model, method, seed=0).save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
 
 
 @pytest.mark.parametrize(("layers", "count"), [(2, 1), (12, 1), (12, 3), (12, 12)])

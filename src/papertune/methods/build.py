@@ -34,11 +34,11 @@ def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None
     """
     torch.manual_seed(seed)
     if isinstance(method, LoraMethod):
-        return _lora(model, method, start)
+        return _without_card(_lora(model, method, start))
     if isinstance(method, PtuningV2Method):
         from papertune.methods.prefix_tuned import build_prefix
 
-        return build_prefix(model, method)
+        return _without_card(build_prefix(model, method))
     if isinstance(method, FullMethod):
         return model.float().requires_grad_(True)
     return _freeze(model, method)
@@ -86,6 +86,16 @@ def save_weights(model: Any, folder: Path, base_name: str, dtype: torch.dtype) -
         (folder / "README.md").unlink(missing_ok=True)
     else:
         model.to(dtype).save_pretrained(folder)
+
+
+def _without_card(model: Any) -> Any:
+    """Let a peft model write no model card: a form of open questions, which took longer than a small adapter."""
+    model.create_or_update_model_card = _write_nothing
+    return model
+
+
+def _write_nothing(_: str) -> None:
+    pass
 
 
 def _lora(model: Any, method: LoraMethod, start: Path | None) -> Any:
