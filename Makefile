@@ -32,7 +32,7 @@ check: setup
 	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md
 
 test: check
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # The sample papers where the tables for measuring are not at hand. Full sizes: docs/performance.md.
 BENCH_ROWS = $(if $(wildcard $(PAPERTUNE_DATA)/papers_dev.csv),,--table examples/papers.csv)

@@ -14,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import copy
+import gc
 import ipaddress
 import random
 import socket
@@ -44,8 +45,17 @@ SENTENCES = [
 ]
 
 
+_frozen_modules = 0
+
+
 class NetworkBlocked(RuntimeError):
     """A test has reached for the network. Not an OSError, which libraries would take for a bad connection."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests, so that at the end no process is left alone with one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,6 +93,16 @@ def _is_local(host: str | bytes) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return name in ("", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def _imports_are_no_garbage() -> None:
+    """Keep what was imported out of garbage collections: each training asks for one, and it took half a second."""
+    global _frozen_modules
+    if len(sys.modules) > _frozen_modules + 50:
+        gc.collect()
+        gc.freeze()
+        _frozen_modules = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,18 @@
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 # The scripts import each other as modules beside them, as they do when they are run.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+
+@pytest.fixture
+def forked_contestants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start contestants from a process that has made their imports already."""
+    import contest
+    from forking import Forked
+
+    monkeypatch.setattr(contest, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Forked}))

@@ -1,31 +1,34 @@
 """The speed benchmarks at tiny size: each runs to its line of JSON. Their times mean nothing here."""
 
 import json
-import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAPERS = ROOT / "examples" / "papers.csv"
+PAPERS = Path(__file__).parents[2] / "examples" / "papers.csv"
 
-pytestmark = pytest.mark.slow
-
-
-def run_script(name: str, tiny_folder: Path, *options: str, rows: int = 3) -> tuple[dict[str, Any], str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / name), "--table", str(PAPERS)]
-    command += ["--set", f"model={tiny_folder}", "--rows", str(rows), "--rounds", "1", "--device", "cpu", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=550)
-    assert ended.returncode == 0, ended.stderr
-    *table, last = ended.stdout.splitlines()
-    return json.loads(last), "\n".join(table)
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
-def test_prediction(tiny_folder, tmp_path):
+@pytest.fixture
+def run_script(tiny_folder, monkeypatch, capsys, forked_contestants):
+    """Give a function that runs a script as the shell would, but in this process, and gives its result and table."""
+
+    def run(name, *options, rows=3):
+        words = ["--table", str(PAPERS), "--set", f"model={tiny_folder}", "--rows", str(rows), "--rounds", "1"]
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words, "--threads", "1", "--device", "cpu", *options])
+        import_module(name).main()
+        *table, last = capsys.readouterr().out.splitlines()
+        return json.loads(last), "\n".join(table)
+
+    return run
+
+
+def test_prediction(run_script, tmp_path):
     only = ["--only", "batched generate", "--only", "vllm", "--contestant", "vllm=/no/such/python"]
-    result, table = run_script("predict_speed.py", tiny_folder, *only, "--output", str(tmp_path / "speed" / "table.md"))
+    result, table = run_script("predict_speed", *only, "--output", str(tmp_path / "speed" / "table.md"))
     assert {"machine", "rows", "prompt_tokens", "operations_a_row", "ceilings"} <= result.keys()
     assert {"cpu", "cores", "threads", "torch"} <= result["machine"].keys()
     assert result["rows"] == 3
@@ -44,9 +47,9 @@ def test_prediction(tiny_folder, tmp_path):
     assert (tmp_path / "speed" / "table.md").read_text().strip() == table
 
 
-def test_columns_in_one_run(tiny_folder):
+def test_columns_in_one_run(run_script):
     options = ["--columns", "label,Keywords", "--set", "columns.Keywords.beams=5"]
-    result, table = run_script("predict_speed.py", tiny_folder, *options)
+    result, table = run_script("predict_speed", *options)
     assert list(result["contestants"]) == ["label", "Keywords", "label + Keywords"]
     assert result["allowed_s"] == pytest.approx(
         1.3 * result["contestants"]["label"]["seconds"][0] + result["decoding_s"]
@@ -54,9 +57,9 @@ def test_columns_in_one_run(tiny_folder):
     assert "x the first column alone (at most 1.3 is wanted)" in table
 
 
-def test_generation(tiny_folder):
+def test_generation(run_script):
     options = ["--only", "tutorial", "--only", "papertune list", "--set", "columns.Keywords.max_new_tokens=6"]
-    result, table = run_script("generate_speed.py", tiny_folder, *options)
+    result, table = run_script("generate_speed", *options)
     contestants = result["contestants"]
     assert contestants["tutorial"]["answer_tokens_are"] == "generated"
     assert 3 <= contestants["tutorial"]["answer_tokens"] <= 3 * 6
@@ -65,10 +68,10 @@ def test_generation(tiny_folder):
     assert "up to 6 tokens, sampling, LoRA unmerged" in table
 
 
-def test_training(tiny_folder):
+def test_training(run_script):
     options = ["--score", "--dev", str(PAPERS), "--dev-rows", "4", "--set", "training.micro_batch_size=2"]
     only = ["--only", "trainer", "--only", "papertune"]
-    result, table = run_script("train_speed.py", tiny_folder, *options, *only, rows=4)
+    result, table = run_script("train_speed", *options, *only, rows=4)
     assert result["settings"]["batch_size"] == 2
     contestants = result["contestants"]
     for name in ("trainer", "papertune"):

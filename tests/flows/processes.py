@@ -4,6 +4,7 @@ A process that imports torch and transformers takes seconds to start. So a serve
 forks a fresh process for each command (the start method "forkserver" of multiprocessing).
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,8 @@ FORKS.set_forkserver_preload(
         "polars",
         "rich.progress",
         "safetensors.torch",
+        "scipy.stats",
+        "sklearn.metrics",
         "transformers.models.auto.modeling_auto",
         "transformers.models.auto.tokenization_auto",
         "transformers.models.llama.modeling_llama",
@@ -113,6 +116,7 @@ class Command:
 
 
 def _run(arguments: list[str], pipe: Connection, patches: tuple[Patch, ...]) -> None:
+    gc.freeze()  # or each collection would go through, and copy, all that the server has imported
     os.dup2(pipe.fileno(), 1)
     os.dup2(pipe.fileno(), 2)
     pipe.close()
