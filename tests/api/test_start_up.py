@@ -1,4 +1,4 @@
-"""A prediction imports what it uses. No seconds here: `benchmarks/start_up.py` counts them."""
+"""A prediction and a check import what they use. No seconds here: `benchmarks/start_up.py` counts them."""
 
 import json
 import subprocess
@@ -43,3 +43,26 @@ def test_the_first_row_needs_nothing_else(run, papers):
     assert labels == run.predict(paper)["label"].to_list()
     assert {"papertune.api.run", "torch", "transformers.modeling_utils"} <= set(modules)
     assert OTHER_THINGS & set(modules) == set()
+
+
+CHECK = """
+import json, sys
+from papertune.api.check import check_tables
+
+table = json.loads(sys.argv[1])
+check_tables([table], json.loads(sys.argv[2]), purpose="predict")
+predicting = sorted(sys.modules)
+check_tables([table], json.loads(sys.argv[2]))
+print(json.dumps([predicting, sorted(sys.modules)]))
+"""
+# What trains a model; scikit-learn only looks through tables that are learnt from.
+TRAINER = {"papertune.training", "peft", "transformers.trainer"}
+
+
+def test_a_check_needs_no_trainer(papers, both_columns):
+    command = [sys.executable, "-c", CHECK, json.dumps(papers(4)), json.dumps(both_columns)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    predicting, training = map(set, json.loads(done.stdout.splitlines()[-1]))
+    assert (TRAINER | {"sklearn"}) & predicting == set()
+    assert TRAINER & training == set()

@@ -16,7 +16,6 @@ from papertune.models import find_base, load_tokenizer
 from papertune.tables import read_table
 from papertune.tasks import Example, RowReader, check_table, split_keywords, training_examples
 from papertune.tasks.check import Purpose
-from papertune.training import scores_label_set
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: A
     column = recipe.questions[example.column]
     if not example.answer:
         learnt = ""
-    elif isinstance(column, LabelColumn) and scores_label_set(column, encoder):
+    elif isinstance(column, LabelColumn) and encoder.scores_label_set(column):
         learnt = example.answer
     else:
         learnt = " | ".join(tokenizer.decode(ids) for ids in encoder.encode_answers(example.answer, column))

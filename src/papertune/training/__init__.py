@@ -5,7 +5,7 @@ from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import answer_loss
 from papertune.training.processes import Processes, ProcessLost, joined_processes, launched_first
-from papertune.training.rows import MOST_QUESTION_TOKENS, EncodedExamples, encode_examples, scores_label_set
+from papertune.training.rows import MOST_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.trackers import check_trackers
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "fit",
     "joined_processes",
     "launched_first",
-    "scores_label_set",
     "split_batch",
     "tree_inputs",
 ]

@@ -54,7 +54,7 @@ def encode_examples(
         given[example.column].append(example.answer)
     for name, column in columns.items():
         if isinstance(column, LabelColumn):
-            if scores_label_set(column, encoder):
+            if encoder.scores_label_set(column):
                 tokens = [ids[0] for ids in encoder.label_ids(column.labels)]
                 if tokens not in label_tokens:  # the labels of a labels column all have the same yes and no
                     label_tokens.append(tokens)
@@ -125,16 +125,6 @@ def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:
             tokens = behind.tokens
         rows[-1].questions.append(behind)
     return rows
-
-
-def scores_label_set(column: LabelColumn, encoder: PromptEncoder) -> bool:
-    """Tell whether a column's loss runs over its label set: the recipe wants it, and each label is one token.
-
-    Raises:
-        RecipeError: If labels cannot be told apart in this model.
-    """
-    ids = encoder.label_ids(column.labels)
-    return column.loss == "labels" and all(len(tokens) == 1 for tokens in ids)
 
 
 def _weights(column: LabelColumn, given: Iterable[str]) -> dict[str, float]:
