@@ -5,6 +5,7 @@ measured stands in results_earlier.md, which ends the page.
 """
 
 import json
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -291,7 +292,8 @@ def _sizes(name: str, report: Plain, setting: Plain) -> str:
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     place = machine.get("gpu") or f"{threads} on {cores} of {machine['cpu']}"
     if setting["given_run"]:
-        learnt = f"learnt from {facts['learnt from']}, trained before; its time is that of its own machine"
+        tables = re.sub(r"[^\s,]*/", "", facts["learnt from"])  # their names; the page is no place for our folders
+        learnt = f"learnt from {tables}, trained before; its time is that of its own machine"
     else:
         learnt = f"learnt from {_share(setting['rows'], setting['of_rows'])} of `{name}_train.csv`"
         if setting["dev_rows"]:
