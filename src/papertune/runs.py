@@ -28,8 +28,9 @@ from papertune.config import Recipe, dump_recipe, load_recipe
 from papertune.disk import check_place, partial_of, write_atomically
 from papertune.errors import OutputError, RunError
 
-# 2: with `calibration`, without which a run would answer otherwise. A run of format 1 opens, and has none.
-FORMAT = 2
+# 2: with `calibration`; 3: with `rankings`. Without them a run would answer otherwise. A run of an earlier format
+# opens, and has none.
+FORMAT = 3
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -98,6 +99,24 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """What was found out about a column of ranked keywords on dev rows that did not choose the weights.
+
+    Attributes:
+        rows: How many such rows there were. With too few, nothing else was found out.
+        weights: Of a logistic regression of the probability that a keyword is one of the paper's, by feature; None:
+            keywords are ordered by the model's own probability.
+        intercept: Of the regression.
+        min_confidence: The probability from which on a keyword is written, if the recipe has it found.
+    """
+
+    rows: int
+    weights: dict[str, float] | None = None
+    intercept: float = 0.0
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a complete run says of itself.
 
@@ -114,6 +133,7 @@ class Manifest:
         dev_score: The best dev score, if there was a dev table.
         int8: What int8 changes on the dev rows, where that was found out.
         calibration: For each label column what was found out on dev rows kept apart; empty without any.
+        rankings: The same for each column of ranked keywords.
     """
 
     base_name: str
@@ -127,6 +147,7 @@ class Manifest:
     dev_score: float | None = None
     int8: Int8Check | None = None
     calibration: dict[str, Calibration] = field(default_factory=dict)
+    rankings: dict[str, Ranking] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -287,8 +308,13 @@ class RunDirectory:
             tables = [TableNote(**table) for table in values.pop("tables")]
             int8 = values.pop("int8", None)
             calibration = {name: Calibration(**found) for name, found in dict(values.pop("calibration", {})).items()}
+            rankings = {name: Ranking(**found) for name, found in dict(values.pop("rankings", {})).items()}
             manifest = Manifest(
-                tables=tables, int8=Int8Check(**int8) if int8 else None, calibration=calibration, **values
+                tables=tables,
+                int8=Int8Check(**int8) if int8 else None,
+                calibration=calibration,
+                rankings=rankings,
+                **values,
             )
         except KeyError as error:
             raise RunError(f"{self.manifest_file} is damaged: {error} is missing. {RESTORE}") from None

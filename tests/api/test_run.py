@@ -310,7 +310,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"format": 3}', "newer papertune"),
+            ('{"format": 4}', "newer papertune"),
             ("{", "is damaged"),
             ("[]", "is damaged"),
             ("null", "is damaged"),
@@ -320,6 +320,7 @@ class TestLoading:
             ('{"format": 1, "tables": [], "surprise": 1}', "is damaged"),
             ('{"format": 1, "tables": []}', "is damaged"),
             ('{"format": 2, "tables": [], "base_name": "x", "base_checksum": null, "calibration": [1]}', "is damaged"),
+            ('{"format": 3, "tables": [], "base_name": "x", "base_checksum": null, "rankings": [1]}', "is damaged"),
         ],
     )
     def test_a_manifest_that_cannot_be_read(self, tmp_path, content, message):

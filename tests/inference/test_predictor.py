@@ -1,5 +1,5 @@
 import json
-import re
+import math
 
 import pytest
 import torch
@@ -10,12 +10,15 @@ from papertune.inference import predictor
 from papertune.inference.beams import Beam, likeliest_answers
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
+from papertune.inference.keyword_ranking import ranked_as_text, read_ranked
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
 from papertune.methods import build_trainable
 from papertune.tables import read_table
-from papertune.tasks import RowReader, distinct_keywords
+from papertune.tasks import RowReader, split_keywords
+from papertune.tasks.candidates import find_candidates
+from papertune.tasks.phrases import normalise_keyword
 
 COLUMNS = {
     "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
@@ -42,6 +45,10 @@ def make_reader(recipe, rows=None):
     return RowReader(read_table(rows or [{"text": text} for text in DOCUMENTS]), recipe)
 
 
+class Ranked(list):
+    """Ranked keywords: pairs of a text and a confidence."""
+
+
 def answers(model, tokenizer, recipe, rows=None, **options):
     """Predict all rows as one plan; give the values by column, in table order."""
     predictor = Predictor(model, tokenizer, recipe, **options)
@@ -51,7 +58,8 @@ def answers(model, tokenizer, recipe, rows=None, **options):
     for batch in predictor.plan(reader, range(count)).batches:
         for name, cells in predictor.answer(reader, batch).items():
             for row, cell in zip(batch, cells, strict=True):
-                values[name][row] = cell
+                is_ranked = recipe.columns[name].kind == "ranked_keywords" and cell is not None
+                values[name][row] = Ranked(read_ranked(cell)) if is_ranked else cell
     return values
 
 
@@ -59,6 +67,9 @@ def assert_same(got, expected):
     assert got.keys() == expected.keys()
     for name, cells in expected.items():
         for row, (cell, other) in enumerate(zip(got[name], cells, strict=True)):
+            if isinstance(other, Ranked):
+                assert [keyword for keyword, _ in cell] == [keyword for keyword, _ in other], (name, row)
+                cell, other = ([confidence for _, confidence in pairs] for pairs in (cell, other))
             approx = other if isinstance(other, str | None) else pytest.approx(other, abs=TOLERANCE)
             assert cell == approx, (name, row)
 
@@ -87,11 +98,7 @@ def slow_answers(model, tokenizer, recipe, rows=None):
                 ]
                 values[name].append(torch.softmax(torch.stack(scores), 0).tolist())
             elif column.kind == "ranked_keywords":
-                state, ends = engine.prefill([prompt]), {tokenizer.eos_token_id}
-                (beams,) = likeliest_answers(engine, state, end_ids=ends, beams=5, max_new_tokens=4)
-                texts = [tokenizer.decode(list(beam.ids), skip_special_tokens=True) for beam in beams]
-                said = [part for text in texts for part in re.split("[;；\n]", text)]
-                values[name].append("; ".join(distinct_keywords(said)[:3]))
+                values[name].append(slow_keywords(model, tokenizer, prompt, reader.prompt(row, name).document))
             else:
                 rule = NoRepeatedKeyword(tokenizer, column.separator)
                 end_ids, limit = {tokenizer.eos_token_id}, column.max_new_tokens
@@ -99,6 +106,30 @@ def slow_answers(model, tokenizer, recipe, rows=None):
                 text = tokenizer.decode(ids, skip_special_tokens=True)
                 values[name].append(text.rsplit(";", 1)[0] if len(ids) == limit and ";" in text else text)
     return values
+
+
+def slow_keywords(model, tokenizer, prompt, document):
+    """Search with the prompt alone, and give each phrase of the document a pass of its own."""
+    engine, end = Engine(model), tokenizer.eos_token_id
+    (beams,) = likeliest_answers(engine, engine.prefill([prompt]), end_ids={end}, beams=5, max_new_tokens=4)
+    found = [
+        (beam.log_probability, len(beam.ids) + 1, keyword)
+        for beam in beams
+        for keyword in split_keywords(tokenizer.decode(list(beam.ids), skip_special_tokens=True) + ";")
+    ]
+    for text in {text for phrase in find_candidates(document) for text in phrase.spellings}:
+        for spelling in {text, text.lower()}:
+            ids = [*tokenizer.encode(spelling), end]
+            if len(ids) <= 4 + 1:
+                with torch.no_grad():
+                    logs = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
+                log_probability = float(logs[range(len(ids)), ids].sum())
+                found.append((log_probability, len(ids), spelling))
+    best = {}
+    for log_probability, tokens, keyword in sorted(found, reverse=True):
+        if form := normalise_keyword(keyword):
+            best.setdefault(form, (keyword, math.exp(log_probability / tokens)))
+    return Ranked(list(best.values())[:3])
 
 
 @pytest.mark.parametrize("names", [("label",), ("code",), ("ranked",), ("label", "Keywords"), tuple(COLUMNS)])
@@ -120,7 +151,9 @@ def test_behind_a_prefix(own_tiny_model, tiny_tokenizer, layout):
     for max_batch_tokens in (None, 500, 1):
         assert_same(answers(model, tiny_tokenizer, recipe, max_batch_tokens=max_batch_tokens), expected)
     bare = answers(model.get_base_model(), tiny_tokenizer, recipe)
-    assert all(bare[name] != cells for name, cells in expected.items())
+    for name, cells in expected.items():
+        with pytest.raises(AssertionError):
+            assert_same({name: bare[name]}, {name: cells})
 
 
 INSTRUCTIONS = [
@@ -234,10 +267,11 @@ def test_a_list_that_was_cut_off_loses_its_last_keyword(
 )
 def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monkeypatch, said, count, written):
     beams = [Beam(tuple(tiny_tokenizer.encode(said)), -1.0)]
-    monkeypatch.setattr("papertune.inference.predictor.likeliest_answers", lambda *_, **__: [beams])
-    recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"count": count, "output_separator": " | "}})
+    monkeypatch.setattr("papertune.inference.keyword_search.likeliest_answers", lambda *_, **__: [beams])
+    column = {"count": count, "output_separator": " | ", "candidates": "generated"}
+    recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
-    assert keyword_cell(value, recipe.columns["ranked"]) == written
+    assert keyword_cell(ranked_as_text(value), recipe.columns["ranked"]) == written
 
 
 def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, monkeypatch):

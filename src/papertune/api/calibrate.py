@@ -1,4 +1,4 @@
-"""Probabilities and thresholds of a run's label columns, from dev rows that did not choose its weights."""
+"""Probabilities, thresholds and the order of keywords of a run, from dev rows that did not choose its weights."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,15 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.api.run import Run
-from papertune.config import LabelColumn, LabelsColumn, Recipe
+from papertune.config import LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.evaluation.fit_decision import fit_decision, in_words, shortage, threshold_shortage
+from papertune.evaluation.fit_ranking import fit_ranking, ranking_in_words, ranking_shortage
 from papertune.evaluation.multilabel_thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
 from papertune.evaluation.screening import LEAST_OF_EACH
+from papertune.inference.keyword_ranking import FoundKeyword
 from papertune.inference.outputs import label_thresholds
 from papertune.inference.predict import predict_rows
-from papertune.runs import Calibration
+from papertune.runs import Calibration, Ranking
 from papertune.tables import Table
-from papertune.tasks import RowReader, read_label
+from papertune.tasks import RowReader, read_label, split_keywords
 
 
 def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> dict[str, Calibration]:
@@ -54,6 +56,44 @@ def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) ->
         if not why and (why := threshold_shortage(column, true[name])):
             tell(f"{name}: no threshold is chosen: {why}")
     return found
+
+
+def rank_keywords(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> dict[str, Ranking]:
+    """Find out how a run's ranked keywords are to be ordered.
+
+    Args:
+        run: A run whose weights are written.
+        tables: Tables with the true keywords.
+        tell: Told what was found, a line for each column.
+
+    Returns:
+        What was found, by column.
+    """
+    columns = {name: each for name, each in run.recipe.columns.items() if isinstance(each, RankedKeywordsColumn)}
+    recipe = run.recipe.only(tuple(columns))
+    found: dict[str, list[list[FoundKeyword]]] = {name: [] for name in columns}
+    true: dict[str, list[list[str]]] = {name: [] for name in columns}
+    predictor = run.predictor()
+    for table in tables:
+        reader = RowReader(table, recipe)
+        given = {name: [split_keywords(reader.given(row, name) or "") for row in range(len(table))] for name in columns}
+        rows = [row for row in range(len(table)) if any(keywords[row] for keywords in given.values())]
+        for batch in predictor.plan(reader, rows).batches if rows else ():
+            for name, cells in predictor.find_keywords(reader, batch).items():
+                for row, keywords in zip(batch, cells, strict=True):
+                    if keywords is not None and given[name][row]:
+                        found[name].append(keywords)
+                        true[name].append(given[name][row])
+    rankings: dict[str, Ranking] = {}
+    for name, column in columns.items():
+        rankings[name] = fit_ranking(column, found[name], true[name])
+        why = ranking_shortage(found[name], true[name])
+        tell(
+            f"{name}: keywords are ranked by their probability alone: {why}"
+            if why
+            else f"{name}: {ranking_in_words(rankings[name])}"
+        )
+    return rankings
 
 
 def with_chosen_thresholds(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> Recipe:

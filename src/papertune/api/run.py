@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
 from papertune.inference.decisions import Decision, decisions, gaps
 from papertune.inference.journal import Journal
+from papertune.inference.keyword_ranking import KeywordChoice, keyword_choices
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells, likeliest_rows
 from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, Tick, predict_rows
@@ -55,7 +56,7 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
     directory = RunDirectory(Path(path))
     recipe, manifest = directory.read()
     run = Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
-    _ = run.decisions  # damage in it is told now
+    _ = run.decisions, run.keyword_choices  # damage in them is told now
     return run
 
 
@@ -94,6 +95,18 @@ class Run:
         except ValueError as error:
             raise RunError(f"{self.directory.path / 'run.json'} is damaged: {error}. {RESTORE}") from None
 
+    @property
+    def keyword_choices(self) -> dict[str, KeywordChoice]:
+        """How the keywords of each column of ranked keywords are chosen.
+
+        Raises:
+            RunError: If what the run keeps of it is damaged.
+        """
+        try:
+            return keyword_choices(self.recipe, self.manifest.rankings)
+        except ValueError as error:
+            raise RunError(f"{self.directory.manifest_file} is damaged: {error}. {RESTORE}") from None
+
     def predict(
         self,
         table: Any,
@@ -107,7 +120,8 @@ class Run:
         Args:
             table: A path, a data frame, or a list of dicts.
             columns: Names of the output's columns; "all"; None: the id and the run's columns.
-            probabilities: Add a column with the calibrated probability of each label.
+            probabilities: Add columns with the calibrated probability of each label, and how sure each ranked keyword
+                is.
             precision: Of the weights.
 
         Returns:
@@ -119,7 +133,7 @@ class Run:
         read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
         asked = answering(self.recipe, chosen)
-        for gap in gaps(asked, self.manifest.calibration):
+        for gap in gaps(asked, self.manifest.calibration, self.manifest.rankings):
             warnings.warn(gap, PapertuneWarning, stacklevel=2)
         reader = RowReader(read, asked)
         predictor = self.predictor(precision)
@@ -175,7 +189,7 @@ class Run:
             there = f"there are: {', '.join(names)}" if names else "it has none"
             raise TableError(f'--sort-by: "{sort_by}" is no label column of the run; {there}.')
         asked = answering(self.recipe, chosen if sort_by is None else [*chosen, sort_by])
-        for gap in gaps(asked, self.manifest.calibration):
+        for gap in gaps(asked, self.manifest.calibration, self.manifest.rankings):
             warnings.warn(gap, PapertuneWarning, stacklevel=2)
         reader = RowReader(read, asked)
         # A journal beside an output may mean that a kill came between writing the one and removing the other.
@@ -213,12 +227,15 @@ class Run:
         return predicted
 
     def facts(self, precision_name: str) -> dict[str, str | None]:
-        """Give what must be the same for two predictions to be the same: weights, precision and libraries."""
+        """Give what must be the same for two predictions to be the same: weights, rankings, precision, libraries."""
         libraries = ["papertune", "torch", "transformers", "tokenizers"]
         if self.recipe.base_bits is not None:
             libraries.append("bitsandbytes")
         versions = library_versions()
         weights = {"the run": self.directory.weights_checksum(), "the base model": self._base.checksum}
+        if self.manifest.rankings:  # keywords are chosen before the journal has them
+            rankings = {name: asdict(ranking) for name, ranking in self.manifest.rankings.items()}
+            weights["the ranking of keywords"] = json.dumps(rankings)
         return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}
 
     def settled_precision(self, precision: PredictionPrecision = "auto") -> str:
@@ -248,6 +265,8 @@ class Run:
         if chosen not in self._predictors:
             model, tokenizer = self.load(chosen)
             self._predictors[chosen] = Predictor(model, tokenizer, self.recipe)
+        # What dev rows say of the keywords may have come to be known since.
+        self._predictors[chosen].keyword_choices = self.keyword_choices
         return self._predictors[chosen]
 
     def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from papertune.api.calibrate import calibrate, with_chosen_thresholds
+from papertune.api.calibrate import calibrate, rank_keywords, with_chosen_thresholds
 from papertune.api.int8 import compare_int8
 from papertune.api.run import Run, load_run
-from papertune.api.training_job import TrainingJob, prepare_job, wants_dev_rows
+from papertune.api.training_job import TrainingJob, prepare_job, ranks_keywords, wants_dev_rows
 from papertune.config import FullMethod, LabelColumn, LabelsColumn, LoraMethod, PtuningV2Method, Recipe
 from papertune.disk import telling_of_full_disk
 from papertune.encoding import PromptEncoder
@@ -163,6 +163,13 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], *,
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
         with _kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken", run, tell):
             run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
+    if job.kept_apart and ranks_keywords(job.recipe):
+        tell(f"ranking keywords on {sum(map(len, job.kept_apart)):,} dev rows")
+        with _kept_without("keywords are ranked by their probability alone", run, tell):
+            run.manifest = replace(run.manifest, rankings=rank_keywords(run, job.kept_apart, tell))
+    elif job.dev and ranks_keywords(job.recipe):
+        needed = f"at least {2 * LEAST_ROWS} dev rows with keywords are needed"
+        tell(f"keywords are ranked by their probability alone: {needed}")
     # At last, since it is about the cells that are written.
     if job.dev and int8 and job.recipe.base_bits is None and cpu_multiplies_int8():
         tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.config import Column, LabelColumn, LoraMethod, Recipe, dump_recipe, load_recipe
+from papertune.config import Column, LabelColumn, LoraMethod, RankedKeywordsColumn, Recipe, dump_recipe, load_recipe
 from papertune.errors import PapertuneWarning, RecipeError, TableError
-from papertune.evaluation.fit_decision import LEAST_ROWS, shortage, threshold_shortage
+from papertune.evaluation.fit_decision import LEAST_ROWS, row_shortage, shortage, threshold_shortage
 from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
@@ -170,8 +170,15 @@ def wants_dev_rows(recipe: Recipe) -> bool:
     return any(isinstance(column, LabelColumn) and column.wants_dev_rows for column in recipe.columns.values())
 
 
+def ranks_keywords(recipe: Recipe) -> bool:
+    """Tell whether any column's keywords are ordered as dev rows say that do not choose the weights."""
+    return any(isinstance(column, RankedKeywordsColumn) for column in recipe.columns.values())
+
+
 def _wants_dev_rows(column: Column) -> bool:
-    return asks_for_f1(column) or (isinstance(column, LabelColumn) and column.wants_dev_rows)
+    if isinstance(column, LabelColumn):
+        return column.wants_dev_rows
+    return asks_for_f1(column) or isinstance(column, RankedKeywordsColumn)
 
 
 def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
@@ -207,9 +214,11 @@ def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
         for example in training_examples(table, recipe):
             labels[example.column].append(example.answer)
     for name, column in recipe.columns.items():
-        if not isinstance(column, LabelColumn) or not (keys := column.fitted_keys):
+        if not isinstance(column, LabelColumn | RankedKeywordsColumn) or not (keys := column.fitted_keys):
             continue
-        if not (why := shortage(labels[name])) and (why := threshold_shortage(column, labels[name])):
+        if isinstance(column, RankedKeywordsColumn):
+            why = row_shortage(len(labels[name]))
+        elif not (why := shortage(labels[name])) and (why := threshold_shortage(column, labels[name])):
             keys = ["threshold"]
         if why:
             warnings.warn(

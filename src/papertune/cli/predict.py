@@ -22,7 +22,10 @@ def predict(
         typer.Option(help='Columns to write, such as uuid,Keywords,label, or "all"; default: id and filled columns.'),
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Add the calibrated probability of each label.")
+        bool,
+        typer.Option(
+            "--probabilities", help="Add the calibrated probability of each label, and how sure each ranked keyword is."
+        ),
     ] = False,
     sort_by: Annotated[
         str | None,

@@ -196,7 +196,10 @@ class RankedKeywordsColumn(Part):
 
     Attributes:
         question: What the model is asked about the document; it asks for one keyword.
-        count: How many keywords are written.
+        count: How many keywords are written, at most.
+        candidates: Where keywords come from: "generated" by beam search, the phrases of the "document", or "both".
+        min_confidence: A keyword that is less sure is not written; "f1": the confidence with the highest F1 of what is
+            written on the dev rows that are kept apart.
         beams: How many unfinished keywords the search goes on with. At least `count`; some of what it finds differs in
             its ending only, and is written once.
         max_keyword_tokens: How long a keyword may be, in tokens, in training and in prediction.
@@ -206,6 +209,8 @@ class RankedKeywordsColumn(Part):
     kind: Literal["ranked_keywords"]
     question: Text
     count: Annotated[int, Field(ge=1)] = 5
+    candidates: Literal["generated", "document", "both"] = "both"
+    min_confidence: Literal["f1"] | Probability = 0.0
     beams: Annotated[int, Field(ge=1)] = 16
     max_keyword_tokens: Annotated[int, Field(ge=2)] = 16
     output_separator: Text = "; "
@@ -215,6 +220,11 @@ class RankedKeywordsColumn(Part):
         if self.beams < self.count:
             raise ValueError(f"beams is {self.beams}, but {self.count} keywords are to be found; raise it")
         return self
+
+    @property
+    def fitted_keys(self) -> list[str]:
+        """The keys that ask for something which only dev rows can tell."""
+        return ["min_confidence"] if self.min_confidence == "f1" else []
 
 
 # A column that is filled in by the answer to one question.

@@ -18,11 +18,18 @@ from papertune.runs import Calibration
 LEAST_ROWS = 30
 
 
+def row_shortage(rows: int) -> str:
+    """Say why nothing can be fitted on so many rows; "" if something can."""
+    if rows >= LEAST_ROWS:
+        return ""
+    count = "1 dev row is" if rows == 1 else f"{rows} dev rows are"
+    return f"{count} kept apart for it, and at least {LEAST_ROWS} are needed"
+
+
 def shortage(labels: Sequence[str]) -> str:
     """Say why nothing can be fitted on rows with these true labels; "" if something can."""
-    if len(labels) < LEAST_ROWS:
-        count = "1 dev row is" if len(labels) == 1 else f"{len(labels)} dev rows are"
-        return f"{count} kept apart for it, and at least {LEAST_ROWS} are needed"
+    if why := row_shortage(len(labels)):
+        return why
     if len(counts := Counter(labels)) < 2:
         return f'all {len(labels)} dev rows that are kept apart for it have the label "{next(iter(counts))}"'
     return ""

@@ -94,7 +94,7 @@ def likeliest_answers(
         ]
         path = _grown(path, parents)
         depths += [step + 1] * width
-        logits = engine.grow_tree(state, tokens, path, depths)
+        logits = engine.grow_tree(state, tokens, path, torch.tensor(depths, device=engine.device))
     return finished
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.config import LabelColumn, Recipe
+from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.inference.calibrators import Calibrator
-from papertune.runs import Calibration
+from papertune.runs import Calibration, Ranking
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,13 @@ def decisions(recipe: Recipe, calibration: Mapping[str, Calibration]) -> dict[st
     return found
 
 
-def gaps(recipe: Recipe, calibration: Mapping[str, Calibration]) -> list[str]:
+def gaps(recipe: Recipe, calibration: Mapping[str, Calibration], rankings: Mapping[str, Ranking]) -> list[str]:
     """Say what the recipe asks for and dev rows have not given, a sentence each, and what is done without it.
 
     Args:
         recipe: The columns.
-        calibration: What was found out on dev rows, by column.
+        calibration: What was found out on dev rows about label columns, by column.
+        rankings: The same about columns of ranked keywords.
     """
     texts: list[str] = []
     for name, column in recipe.columns.items():
@@ -109,8 +110,16 @@ def gaps(recipe: Recipe, calibration: Mapping[str, Calibration]) -> list[str]:
             for key in column.fitted_keys:
                 value, so = without[key]
                 if value is None:
-                    texts.append(f'column "{name}": the dev rows of the training gave nothing for {key}; {so}.')
+                    texts.append(_gap(name, key, so))
+        elif isinstance(column, RankedKeywordsColumn):
+            ranking = rankings.get(name, Ranking(rows=0))
+            if column.fitted_keys and ranking.min_confidence is None:
+                texts.append(_gap(name, "min_confidence", f"always {column.count} keywords are written"))
     return texts
+
+
+def _gap(name: str, key: str, so: str) -> str:
+    return f'column "{name}": the dev rows of the training gave nothing for {key}; {so}.'
 
 
 def label_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:

@@ -188,24 +188,28 @@ class Engine:
         wanted = torch.arange(len(tokens), device=self.device) if nodes is None else torch.tensor(nodes).to(self.device)
         rows = torch.arange(batch, device=self.device).repeat_interleave(len(wanted))
         with answer_positions(self.model, rows, wanted.repeat(batch)):
-            logits = self.grow_tree(state, ids, sees.to(self.device).expand(batch, -1, -1), depths)
+            at = torch.tensor(depths, device=self.device)
+            logits = self.grow_tree(state, ids, sees.to(self.device).expand(batch, -1, -1), at)
         state.cache.crop(-len(tokens))
         return logits.view(batch, len(wanted), -1)
 
     @torch.inference_mode()
-    def grow_tree(self, state: PromptState, ids: Tensor, sees: Tensor, depths: Sequence[int]) -> Tensor:
+    def grow_tree(self, state: PromptState, ids: Tensor, sees: Tensor, depths: Tensor) -> Tensor:
         """Run new nodes of a tree behind each prompt; the cache keeps them, behind those of earlier calls.
+
+        Each row may have a tree of its own. Where one is smaller, it is filled up with nodes that nothing sees.
 
         Args:
             state: The prompts; but for its cache it stays as it is.
             ids: Token id of each new node, int64, shape (batch, new).
             sees: Which nodes each new node sees, bool, shape (batch, new, nodes); the new ones are the last.
-            depths: Distance of each node from the prompt's last token, at least 1; the new ones are the last.
+            depths: Distance of each node from the prompt's last token, at least 1; the new ones are the last; int64,
+                shape (batch, nodes), or (nodes,) where all rows have the same.
 
         Returns:
             Logits at the new nodes, shape (batch, new, vocab).
         """
-        before = state.lengths[:, None] + torch.tensor(depths, device=self.device) - 1
+        before = state.lengths[:, None] + depths - 1
         return self._behind(state, ids, sees, before).logits  # type: ignore[no-any-return]
 
     def _empty_cache(self) -> Any:

@@ -10,10 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from papertune.config import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
-from papertune.config.output_names import ROW, given_column, set_column
+from papertune.config.output_names import ROW, confidence_column, given_column, set_column
 from papertune.config.output_names import probability_columns as probability_columns
 from papertune.errors import TableError
 from papertune.inference.decisions import Decision
+from papertune.inference.keyword_ranking import read_ranked
 from papertune.inference.values import ColumnValues, each_text, text_series
 from papertune.tables import Table
 from papertune.tasks import join_keywords, join_labels, split_keywords
@@ -31,7 +32,7 @@ def choose_columns(
         columns: Names; "all": the table's columns, then the run's; None: the id and the run's columns.
         table: The table that is filled in.
         recipe: The run's recipe.
-        probabilities: Whether probabilities of labels are wanted.
+        probabilities: Whether probabilities of labels and how sure keywords are is wanted.
 
     Raises:
         TableError: If a name is in neither the table nor the run.
@@ -107,6 +108,8 @@ def build_output(
             series |= _probability_series(name, column, _probabilities(values[name]), columns)
         else:
             series[name] = keyword_cells(values[name], column).fill_null("").alias(name)
+            if isinstance(column, RankedKeywordsColumn) and (title := confidence_column(name)) in columns:
+                series[title] = confidence_cells(values[name], column).fill_null("").alias(title)
         if name in table.columns:
             series[given_column(name)] = table.frame[name].alias(given_column(name))
     if ROW not in table.columns:
@@ -181,13 +184,33 @@ def label_thresholds(column: LabelsColumn) -> NDArray[np.float64]:
 
 def keyword_cell(value: str, column: KeywordsColumn | RankedKeywordsColumn) -> str:
     """Clean the model's keyword list."""
+    if isinstance(column, RankedKeywordsColumn):
+        return join_keywords((keyword for keyword, _ in _clean_ranked(value)), column.output_separator)
     return join_keywords(split_keywords(_UNWRITABLE.sub(" ", value)), column.output_separator)
+
+
+def _clean_ranked(value: str) -> list[tuple[str, float]]:
+    """Clean ranked keywords, each with its confidence."""
+    clean = (
+        (" ".join(_UNWRITABLE.sub(" ", keyword).split()), confidence) for keyword, confidence in read_ranked(value)
+    )
+    return [(keyword, confidence) for keyword, confidence in clean if keyword]
 
 
 def keyword_cells(values: ColumnValues, column: KeywordsColumn | RankedKeywordsColumn) -> pl.Series:
     """Clean the model's keyword lists; null where the row does not ask for one."""
     assert isinstance(values, pl.Series)
     return text_series("", (None if text is None else keyword_cell(text, column) for text in each_text(values)))
+
+
+def confidence_cells(values: ColumnValues, column: RankedKeywordsColumn) -> pl.Series:
+    """Give how sure each ranked keyword is, in the order of the keywords; null where the row does not ask for any."""
+    assert isinstance(values, pl.Series)
+
+    def cell(value: str) -> str:
+        return join_keywords((f"{sure:.6f}" for _, sure in _clean_ranked(value)), column.output_separator)
+
+    return text_series("", (None if value is None else cell(value) for value in each_text(values)))
 
 
 def empty_cells(
@@ -212,7 +235,8 @@ def empty_cells(
 def _filled(name: str, recipe: Recipe, *, probabilities: bool) -> list[str]:
     column = recipe.columns[name]
     if not isinstance(column, LabelColumn | LabelsColumn):
-        return [name]
+        sure = [confidence_column(name)] if isinstance(column, RankedKeywordsColumn) and probabilities else []
+        return [name, *sure]
     sets = [set_column(name)] if isinstance(column, LabelColumn) and column.coverage is not None else []
     return [name, *sets, *(probability_columns(name, column) if probabilities else [])]
 

@@ -13,24 +13,28 @@ from papertune.config import (
     render_template,
     template_columns,
 )
+from papertune.config.templates import parse_template
 from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import ModelError
-from papertune.inference.beams import likeliest_answers
 from papertune.inference.engine import Engine, PromptState
 from papertune.inference.greedy import answer_ends, greedy
+from papertune.inference.keyword_ranking import FoundKeyword, KeywordChoice, keyword_choices, ranked_as_text
 from papertune.inference.keyword_rules import NoRepeatedKeyword
+from papertune.inference.keyword_search import KeywordSearch
 from papertune.inference.label_scoring import LabelTrie
 from papertune.inference.plan import Plan, batch_tokens, make_plan
 from papertune.inference.question_tree import QuestionTree, cut_to_size
 from papertune.models import precision_name
-from papertune.tasks import RowReader, distinct_keywords, keywords_as_text, make_prompt, split_keywords
+from papertune.tasks import RowReader, make_prompt
+from papertune.tasks.phrases import normalise_keyword
 
 # Documents of which no two begin with the same token, to find out what all prompts begin with.
 _PROBES = ("a", "Z", "9", "(", "中", " ")
 # Fewer tokens than these are not worth a cache of their own.
 _LEAST_BEGINNING = 8
 
-# What the model says of one row and question: label probabilities in the recipe's order, or a keyword list as text.
+# What the model says of one row and question: label probabilities in the recipe's order, or keywords as text, ranked
+# ones as `ranked_as_text` writes them.
 Value = list[float] | str
 
 
@@ -42,10 +46,20 @@ class Predictor:
         tokenizer: Its tokenizer.
         recipe: The columns, the layout and the lengths.
         max_batch_tokens: Padded prompt tokens in a batch; None: as suits the device.
+
+    Attributes:
+        keyword_choices: How the keywords of each column are chosen; at first the likeliest.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, recipe: Recipe, max_batch_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        recipe: Recipe,
+        max_batch_tokens: int | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.keyword_choices: dict[str, KeywordChoice] = keyword_choices(recipe, {})
         self._questions = recipe.questions
         self.encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
         self._engine = Engine(model)
@@ -55,12 +69,17 @@ class Predictor:
         self._end_ids = answer_ends(model, self.encoder.end_id)
         self._tries: dict[str, LabelTrie] = {}
         self._rules: dict[str, NoRepeatedKeyword] = {}
+        self._searches: dict[str, KeywordSearch] = {}
         self._beginnings: dict[tuple[str, ...], tuple[list[int], Engine]] = {}
         for name, column in self._questions.items():
             if isinstance(column, LabelColumn):
                 self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
             elif isinstance(column, KeywordsColumn):
                 self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator)
+            else:
+                self._searches[name] = KeywordSearch(
+                    column, self.encoder, tokenizer, self._end_ids, _template_words(recipe.table.document)
+                )
 
     def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
         """Measure all prompts and put them into batches."""
@@ -72,42 +91,91 @@ class Predictor:
         Returns:
             For each of the recipe's questions a value for each row; None where the row does not ask it.
         """
-        values: dict[str, list[Value | None]] = {name: [None] * len(rows) for name in self._questions}
+        said, found = self._ask(reader, rows)
+        written: dict[str, list[Value | None]] = {
+            name: [None if keywords is None else self._choose(name, keywords) for keywords in cells]
+            for name, cells in found.items()
+        }
+        return {name: written[name] if name in written else said[name] for name in self._questions}
+
+    def find_keywords(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[list[FoundKeyword] | None]]:
+        """Find the keywords from which those that are written are chosen, for one batch of rows.
+
+        Returns:
+            For each column of ranked keywords what was found for each row, the likeliest first; None where the row does
+            not ask for it.
+        """
+        return self._ask(reader, rows)[1]
+
+    def _ask(
+        self, reader: RowReader, rows: Sequence[int]
+    ) -> tuple[dict[str, list[Value | None]], dict[str, list[list[FoundKeyword] | None]]]:
+        """Give the values of all questions but those for ranked keywords, and what was found for these."""
+        said: dict[str, list[Value | None]] = {
+            n: [None] * len(rows) for n in self._questions if n not in self._searches
+        }
+        found: dict[str, list[list[FoundKeyword] | None]] = {name: [None] * len(rows) for name in self._searches}
         asked = [tuple(reader.asked(row)) for row in rows]
         for names in sorted(set(asked) - {()}):
             members = [index for index, each in enumerate(asked) if each == names]
-            prompts = {
-                name: [self.encoder.encode(reader.prompt(rows[index], name)).ids for index in members] for name in names
-            }
-            for name, answers in self._answer_prompts(prompts).items():
+            prompts: dict[str, list[list[int]]] = {}
+            documents: dict[str, list[str]] = {}
+            for name in names:
+                asking = [reader.prompt(rows[index], name) for index in members]
+                encoded = [self.encoder.encode(prompt) for prompt in asking]
+                prompts[name] = [each.ids for each in encoded]
+                if name in self._searches:
+                    documents[name] = [p.document[: e.kept_chars] for p, e in zip(asking, encoded, strict=True)]
+            for name, answers in self._answer_prompts(prompts, documents).items():
+                cells: list[Any] = found[name] if name in found else said[name]
                 for index, value in zip(members, answers, strict=True):
-                    values[name][index] = value
-        return values
+                    cells[index] = value
+        return said, found
 
-    def _answer_prompts(self, prompts: dict[str, list[list[int]]]) -> dict[str, Sequence[Value]]:
+    def _choose(self, name: str, found: Sequence[FoundKeyword]) -> str:
+        """Choose the keywords that are written, and write them with how sure each is."""
+        column = self._questions[name]
+        assert isinstance(column, RankedKeywordsColumn)
+        choice = self.keyword_choices[name]
+        return ranked_as_text(choice.choose(found, column.count))
+
+    def _answer_prompts(
+        self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]]
+    ) -> dict[str, Sequence[Any]]:
+        """Answer questions that all rows ask.
+
+        Args:
+            prompts: For each question the token ids of each row.
+            documents: For each question for ranked keywords what the prompts hold of each document.
+
+        Returns:
+            For each question the answer for each row: a value, or the ranked keywords that were found.
+        """
         shared = [shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
         engine, begun = self._engine_for(prompts)
         behind = sum(len(ids) - begun for ids in next(iter(prompts.values())))
         if len(prompts) > 1 and (min(shared) <= begun or 2 * sum(n - begun for n in shared) < behind):
             # Where a question stands first, hardly anything is shared, and a prefill for each keeps the causal kernel.
-            return {name: self._answer_prompts({name: ids})[name] for name, ids in prompts.items()}
+            return {name: self._answer_prompts({name: ids}, documents)[name] for name, ids in prompts.items()}
         prompts = {name: [ids[begun:] for ids in rows] for name, rows in prompts.items()}
         if len(prompts) == 1:
             ((name, rows),) = prompts.items()
             if name in self._tries and not self._tries[name].tokens:
                 logits = engine.last_logits(rows)
                 return {name: self._tries[name].label_probabilities(logits, None).tolist()}
-            return {name: self._answer(name, engine, engine.prefill(rows))}
+            return {name: self._answer(name, engine, engine.prefill(rows), documents.get(name, ()))}
         # Where the document stands first, its keys and values serve all questions.
         cuts = [length - begun for length in shared]
         state = engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), cuts, strict=True)])
         behind_it = {name: [row[n:] for row, n in zip(rows, cuts, strict=True)] for name, rows in prompts.items()}
-        answers = self._answer_labels({n: rows for n, rows in behind_it.items() if n in self._tries}, engine, state)
+        answers: dict[str, Sequence[Any]] = self._answer_labels(
+            {n: rows for n, rows in behind_it.items() if n in self._tries}, engine, state
+        )
         for name, rows in behind_it.items():
             if name not in answers:
                 branch = state.fork()
                 engine.extend(branch, rows)
-                answers[name] = self._answer(name, engine, branch)
+                answers[name] = self._answer(name, engine, branch, documents.get(name, ()))
         return answers
 
     def _answer_labels(
@@ -182,7 +250,7 @@ class Predictor:
         engine = self._engine.behind(beginning)
         return ([], self._engine) if engine is None else (beginning, engine)
 
-    def _answer(self, name: str, engine: Engine, state: PromptState) -> Sequence[Value]:
+    def _answer(self, name: str, engine: Engine, state: PromptState, documents: Sequence[str]) -> Sequence[Any]:
         column = self._questions[name]
         if not isinstance(column, LabelColumn) and bool(state.last_logits.isnan().any()):
             raise no_numbers(name)  # words would be found all the same
@@ -200,28 +268,13 @@ class Predictor:
             texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
             return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
         if isinstance(column, RankedKeywordsColumn):
-            found = likeliest_answers(
-                engine,
-                state,
-                end_ids=self._end_ids,
-                beams=column.beams,
-                max_new_tokens=column.max_keyword_tokens,
-                vocabulary=len(self._tokenizer),
-            )
-            return [self._best_keywords([beam.ids for beam in beams], column.count) for beams in found]
+            return self._searches[name](engine, state, documents)
         trie = self._tries[name]
         nodes = None
         if trie.tokens:
             nodes = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
         probabilities: list[Value] = trie.label_probabilities(state.last_logits, nodes).tolist()
         return probabilities
-
-    def _best_keywords(self, found: Sequence[Sequence[int]], count: int) -> str:
-        """Write the first keywords that differ in more than their endings."""
-        texts: list[str] = self._tokenizer.batch_decode([list(ids) for ids in found], skip_special_tokens=True)
-        # A model that has not learnt this column may say several at once.
-        said = split_keywords("".join(f"{text};" for text in texts))
-        return keywords_as_text(distinct_keywords(said)[:count])
 
 
 def no_numbers(name: str) -> ModelError:
@@ -238,3 +291,8 @@ def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
     if cut_off and separator in text:
         return text.rsplit(separator, 1)[0]
     return text
+
+
+def _template_words(template: str) -> set[str]:
+    """Give what a template itself says, such as "title", piece by piece, in the form that keywords are compared in."""
+    return {normalise_keyword(part.text) for part in parse_template(template) if not part.is_column}

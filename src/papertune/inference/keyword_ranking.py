@@ -1,0 +1,172 @@
+"""Which of the keywords that were found for a paper are written, in which order, and how sure each is."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.config import RankedKeywordsColumn, Recipe
+from papertune.runs import Ranking
+from papertune.tasks.candidates import Candidate
+
+# What a ranking looks at, in the order of `features`.
+FEATURES = (
+    "log_probability",
+    "log_probability_per_token",
+    "generated",
+    "in_document",
+    "log_occurrences",
+    "log_place",
+    "one_word",
+    "two_words",
+    "three_words",
+    "longer_phrases",
+    "occurrences_of_longer_phrases",
+    "never_without_longer_phrase",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKeyword:
+    """A keyword that beam search has found, or a phrase of the document.
+
+    Attributes:
+        text: As it is written.
+        form: What it is compared by, see `normalise_keyword`.
+        log_probability: Of all its tokens and the end of the answer, in nats.
+        tokens: How many these are.
+        generated: Whether beam search has found it.
+        phrase: Where it stands in the document; None where it does not, or may not be a keyword there.
+    """
+
+    text: str
+    form: str
+    log_probability: float
+    tokens: int
+    generated: bool
+    phrase: Candidate | None = None
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of its tokens' probabilities, from 0 to 1."""
+        return math.exp(self.log_probability / self.tokens)
+
+
+@dataclass(frozen=True)
+class KeywordChoice:
+    """How keywords are chosen among those that were found.
+
+    Attributes:
+        weights: Of a logistic regression of the probability that a keyword is one of the paper's, float64, shape
+            (features,); None: keywords are ordered by their log-probability, and each is as sure as the geometric mean
+            of its tokens' probabilities.
+        intercept: Of the regression.
+        min_confidence: A keyword that is less sure is not written.
+    """
+
+    weights: NDArray[np.float64] | None = None
+    intercept: float = 0.0
+    min_confidence: float = 0.0
+
+    def rank(self, found: Sequence[FoundKeyword]) -> list[tuple[str, float]]:
+        """Give all keywords, the best first, and how sure each is.
+
+        Args:
+            found: Keywords of one paper, the likeliest first.
+        """
+        if self.weights is None or not found:
+            return [(keyword.text, keyword.confidence) for keyword in found]
+        scores = features(found) @ self.weights + self.intercept
+        sure = 1 / (1 + np.exp(-scores))
+        return [(found[index].text, float(sure[index])) for index in np.argsort(-scores, kind="stable")]
+
+    def choose(self, found: Sequence[FoundKeyword], count: int) -> list[tuple[str, float]]:
+        """Give the first so many keywords that are sure enough, and how sure each is."""
+        return [(text, sure) for text, sure in self.rank(found) if sure >= self.min_confidence][:count]
+
+
+def keyword_choices(recipe: Recipe, rankings: Mapping[str, Ranking]) -> dict[str, KeywordChoice]:
+    """Give how the keywords of each column of ranked keywords are chosen.
+
+    Args:
+        recipe: A run's recipe.
+        rankings: What was found out on its dev rows, by column; nothing for those that are missing.
+
+    Raises:
+        ValueError: If a ranking has other features than this version knows.
+    """
+    choices: dict[str, KeywordChoice] = {}
+    for name, column in recipe.columns.items():
+        if not isinstance(column, RankedKeywordsColumn):
+            continue
+        fitted = rankings.get(name, Ranking(rows=0))
+        weights = None
+        if fitted.weights is not None:
+            if set(fitted.weights) != set(FEATURES):
+                raise ValueError(f"the ranking of {name} has the features {', '.join(sorted(fitted.weights))}")
+            weights = np.array([fitted.weights[feature] for feature in FEATURES])
+        given = column.min_confidence
+        least = given if isinstance(given, float) else fitted.min_confidence or 0.0
+        choices[name] = KeywordChoice(weights, fitted.intercept, least)
+    return choices
+
+
+def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
+    """Give what a ranking looks at.
+
+    Beside its probability it is what KEA (Witten et al. 1999, arXiv:cs/9902007) and C-value (Frantzi et al. 2000,
+    doi:10.1007/s007999900023) look at: how often a phrase occurs, where first, and in which longer ones.
+
+    Args:
+        found: Keywords of one paper.
+
+    Returns:
+        Float64, shape (keywords, features); the features are `FEATURES`.
+    """
+    padded = [f" {keyword.form} " for keyword in found]
+    table = np.zeros((len(found), len(FEATURES)))
+    for keyword, own, row in zip(found, padded, table, strict=True):
+        longer = [other for other, form in zip(found, padded, strict=True) if own in form and own != form]
+        around = [other.phrase.occurrences for other in longer if other.phrase]
+        phrase, words = keyword.phrase, keyword.form.count(" ") + 1
+        row[:] = (
+            keyword.log_probability,
+            keyword.log_probability / keyword.tokens,
+            keyword.generated,
+            phrase is not None,
+            math.log(phrase.occurrences) if phrase else 0.0,
+            math.log1p(phrase.place) if phrase else 0.0,
+            words == 1,
+            words == 2,
+            words == 3,
+            math.log1p(len(longer)),
+            math.log(max(around, default=1)),
+            phrase is not None and max(around, default=0) == phrase.occurrences,
+        )
+    return table
+
+
+def distinct(found: Iterable[FoundKeyword]) -> list[FoundKeyword]:
+    """Give the likeliest of those keywords that differ in case, signs or endings only, the likeliest first.
+
+    What is left of them has been generated if any of them has.
+    """
+    kept: dict[str, FoundKeyword] = {}
+    for keyword in sorted(found, key=lambda keyword: -keyword.log_probability):
+        best = kept.setdefault(keyword.form, keyword)
+        if keyword.generated and not best.generated:
+            kept[keyword.form] = replace(best, generated=True)
+    return list(kept.values())
+
+
+def ranked_as_text(keywords: Sequence[tuple[str, float]]) -> str:
+    """Write keywords and how sure each is as one text, in their order."""
+    return json.dumps(keywords, ensure_ascii=False)
+
+
+def read_ranked(text: str) -> list[tuple[str, float]]:
+    """Give the keywords that `ranked_as_text` has written, and how sure each is."""
+    return [(keyword, confidence) for keyword, confidence in json.loads(text)]

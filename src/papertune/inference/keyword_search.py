@@ -1,0 +1,110 @@
+"""Keywords of a batch of papers: what beam search finds, and the phrases of the documents, with log-probabilities."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from papertune.config import RankedKeywordsColumn
+from papertune.encoding import PromptEncoder
+from papertune.inference.answer_scoring import answer_log_probabilities
+from papertune.inference.beams import likeliest_answers
+from papertune.inference.engine import Engine, PromptState
+from papertune.inference.keyword_ranking import FoundKeyword, distinct
+from papertune.tasks import split_keywords
+from papertune.tasks.candidates import Candidate, find_candidates
+from papertune.tasks.phrases import normalise_keyword
+
+
+class KeywordSearch:
+    """Finds keywords for a column.
+
+    Args:
+        column: Says where they come from.
+        encoder: Encodes phrases.
+        tokenizer: A transformers tokenizer.
+        end_ids: Tokens that end an answer.
+        ignored: Phrases that are no candidates though each document has them, as `normalise_keyword` gives them.
+    """
+
+    def __init__(
+        self,
+        column: RankedKeywordsColumn,
+        encoder: PromptEncoder,
+        tokenizer: Any,
+        end_ids: Collection[int],
+        ignored: Collection[str] = (),
+    ) -> None:
+        self._column = column
+        self._encoder = encoder
+        self._tokenizer = tokenizer
+        self._end_ids = end_ids
+        self._ignored = frozenset(ignored)
+
+    def __call__(self, engine: Engine, state: PromptState, documents: Sequence[str]) -> list[list[FoundKeyword]]:
+        """Find keywords.
+
+        Args:
+            engine: Runs the model.
+            state: The prompts; used up.
+            documents: What the prompts hold of each paper's document.
+
+        Returns:
+            For each paper keywords that differ in more than case, signs and endings, the likeliest first.
+        """
+        phrases = [
+            {each.form: each for each in find_candidates(document) if each.form not in self._ignored}
+            for document in documents
+        ]
+        found: list[list[FoundKeyword]] = [[] for _ in documents]
+        if self._column.candidates != "generated":
+            found = self._score(engine, state, [list(row.values()) for row in phrases])
+        if self._column.candidates != "document":
+            for keywords, row, generated in zip(found, phrases, self._generate(engine, state), strict=True):
+                keywords += (
+                    FoundKeyword(text, form, log_probability, tokens, generated=True, phrase=row.get(form))
+                    for text, form, log_probability, tokens in generated
+                )
+        return [distinct(keywords) for keywords in found]
+
+    def _score(
+        self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]]
+    ) -> list[list[FoundKeyword]]:
+        """Give each spelling of each phrase with its log-probability."""
+        spelt = [[(text, phrase, ids) for phrase in row for text, ids in self._spellings(phrase)] for row in phrases]
+        logs = answer_log_probabilities(engine, state, [[ids for *_, ids in row] for row in spelt], self._end_ids)
+        return [
+            [
+                FoundKeyword(text, phrase.form, log, len(ids) + 1, generated=False, phrase=phrase)
+                for (text, phrase, ids), log in zip(row, row_logs, strict=True)
+            ]
+            for row, row_logs in zip(spelt, logs, strict=True)
+        ]
+
+    def _spellings(self, phrase: Candidate) -> list[tuple[str, list[int]]]:
+        """Give the spellings of a phrase that may be learnt, with their tokens: the document's, and lower case."""
+        texts = dict.fromkeys(spelling for text in phrase.spellings for spelling in (text, text.lower()))
+        encoded = [(text, self._encoder.encode_text(text)) for text in texts]
+        return [(text, ids) for text, ids in encoded if 0 < len(ids) <= self._column.max_keyword_tokens]
+
+    def _generate(self, engine: Engine, state: PromptState) -> list[list[tuple[str, str, float, int]]]:
+        """Give what beam search finds for each paper: texts, their forms, log-probabilities and numbers of tokens."""
+        beams = likeliest_answers(
+            engine,
+            state,
+            end_ids=self._end_ids,
+            beams=self._column.beams,
+            max_new_tokens=self._column.max_keyword_tokens,
+            vocabulary=len(self._tokenizer),
+        )
+        texts = [
+            self._tokenizer.batch_decode([list(beam.ids) for beam in row], skip_special_tokens=True) for row in beams
+        ]
+        return [
+            [
+                (keyword, form, beam.log_probability, len(beam.ids) + 1)
+                for beam, text in zip(row, row_texts, strict=True)
+                # A model that has not learnt this column may say several at once.
+                for keyword in split_keywords(f"{text};")
+                if (form := normalise_keyword(keyword))
+            ]
+            for row, row_texts in zip(beams, texts, strict=True)
+        ]

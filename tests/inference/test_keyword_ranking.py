@@ -1,0 +1,128 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papertune.config import load_recipe
+from papertune.inference.keyword_ranking import (
+    FEATURES,
+    FoundKeyword,
+    KeywordChoice,
+    distinct,
+    features,
+    keyword_choices,
+    ranked_as_text,
+    read_ranked,
+)
+from papertune.runs import Ranking
+from papertune.tasks.candidates import find_candidates
+from papertune.tasks.phrases import normalise_keyword
+
+
+def found(text, log_probability=-1.0, tokens=2, *, generated=False, document=""):
+    form = normalise_keyword(text)
+    phrase = next((each for each in find_candidates(document) if each.form == form), None)
+    return FoundKeyword(text, form, log_probability, tokens, generated, phrase)
+
+
+def only(**weights):
+    return np.array([weights.get(feature, 0.0) for feature in FEATURES])
+
+
+def test_the_likeliest_of_keywords_with_one_form_is_left():
+    keywords = [
+        found("Solar cells", -3.0),
+        found("graph", -2.5),
+        found("solar cell", -2.0),
+        found("solar-cell", -4.0, generated=True),
+    ]
+    assert [(each.text, each.generated) for each in distinct(keywords)] == [("solar cell", True), ("graph", False)]
+    assert distinct([]) == []
+
+
+def test_features_by_hand():
+    document = "Deep neural networks. A neural network and neural networks with many layers"
+    keywords = [
+        found("neural networks", -1.5, 3, document=document),
+        found("Deep neural networks", -2.0, 4, document=document),
+        found("deep", -6.0, 2, document=document),
+        found("deep learning", -4.0, 2, generated=True, document=document),
+    ]
+    table = [dict(zip(FEATURES, row, strict=True)) for row in features(keywords).tolist()]
+    assert table[0] == {
+        "log_probability": -1.5,
+        "log_probability_per_token": -0.5,
+        "generated": 0,
+        "in_document": 1,
+        "log_occurrences": pytest.approx(math.log(3)),
+        "log_place": pytest.approx(math.log(2)),  # one word comes before it
+        "one_word": 0,
+        "two_words": 1,
+        "three_words": 0,
+        "longer_phrases": pytest.approx(math.log(2)),
+        "occurrences_of_longer_phrases": 0,
+        "never_without_longer_phrase": 0,
+    }
+    assert [row["three_words"] for row in table] == [0, 1, 0, 0]
+    # "deep" stands in "Deep neural networks", which occurs as often, and in a keyword that does not occur.
+    assert (table[2]["never_without_longer_phrase"], table[2]["longer_phrases"]) == (1, pytest.approx(math.log(3)))
+    assert [table[3][name] for name in ("generated", "in_document", "log_place")] == [1, 0, 0]
+    assert features([]).shape == (0, len(FEATURES))
+
+
+def test_without_a_ranking_the_likeliest_come_first():
+    keywords = [found("a b", -1.0, 2), found("c", -1.2, 4), found("d", -3.0, 1)]
+    ranked = KeywordChoice().rank(keywords)
+    assert ranked == [("a b", math.exp(-0.5)), ("c", math.exp(-0.3)), ("d", math.exp(-3.0))]
+    assert KeywordChoice().choose(keywords, 2) == ranked[:2]
+    assert KeywordChoice(min_confidence=0.7).choose(keywords, 3) == [ranked[1]]
+    assert KeywordChoice().choose([], 3) == []
+
+
+def test_a_ranking_orders_and_says_how_sure():
+    keywords = [found("a b", -1.0), found("cc", -2.0), found("dd", -3.0, generated=True)]
+    choice = KeywordChoice(only(log_probability=0.5, generated=2.0), intercept=-1.0)
+    ranked = choice.rank(keywords)
+    sure = [1 / (1 + math.exp(-score)) for score in (-0.5, -1.5, -2.0)]
+    assert ranked == [(text, pytest.approx(each)) for text, each in zip(["dd", "a b", "cc"], sure, strict=True)]
+    assert choice.choose(keywords, 2) == ranked[:2]
+    assert KeywordChoice(choice.weights, -1.0, min_confidence=0.2).choose(keywords, 3) == ranked[:1]
+    assert choice.rank([]) == []
+
+
+@given(st.lists(st.tuples(st.text(), st.floats(0, 1))))
+def test_what_is_written_is_read_again(keywords):
+    assert read_ranked(ranked_as_text(keywords)) == keywords
+
+
+def make_recipe(**column):
+    keywords = {"kind": "ranked_keywords", "question": "Keyword?", **column}
+    label = {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}
+    return load_recipe({"table": {"document": "{title}"}, "columns": {"Keywords": keywords, "label": label}})
+
+
+@pytest.mark.parametrize(
+    ("column", "fitted", "least"),
+    [
+        ({}, None, 0.0),
+        ({"min_confidence": 0.3}, None, 0.3),
+        ({"min_confidence": 0.3}, 0.2, 0.3),
+        ({"min_confidence": "f1"}, 0.2, 0.2),
+        ({"min_confidence": "f1"}, None, 0.0),
+    ],
+)
+def test_the_choice_of_a_run(column, fitted, least):
+    ranking = Ranking(40, {feature: float(place) for place, feature in enumerate(reversed(FEATURES))}, 0.5, fitted)
+    choices = keyword_choices(make_recipe(**column), {"Keywords": ranking})
+    assert list(choices) == ["Keywords"]
+    assert choices["Keywords"].weights.tolist() == list(reversed(range(len(FEATURES))))
+    assert (choices["Keywords"].intercept, choices["Keywords"].min_confidence) == (0.5, least)
+    bare = keyword_choices(make_recipe(**column), {})["Keywords"]
+    assert (bare.weights, bare.intercept) == (None, 0.0)
+
+
+def test_a_ranking_of_other_features_is_refused():
+    with pytest.raises(ValueError, match="the ranking of Keywords has the features luck"):
+        keyword_choices(make_recipe(), {"Keywords": Ranking(40, {"luck": 1.0})})
