@@ -31,7 +31,7 @@ from data import data_file  # isort: skip - beside this file
 from results_page import SETTING, write_page  # isort: skip
 
 RECIPES = Path(__file__).with_name("recipes")
-# Of a label table so many training rows choose and calibrate the run, half of them each.
+# So many training rows choose and calibrate the run, or teach it the order of keywords, half of them each.
 DEV_ROWS = 100
 # Draws dev rows, and the rows of a smaller measurement.
 SEED = 2
@@ -44,8 +44,7 @@ class Experiment:
     Attributes:
         recipe: The recipe's file or built-in name.
         column: The column.
-        is_label: Whether it is a label column: its labels keep their shares where rows are drawn, and it wants dev
-            rows. With keywords there is nothing to calibrate, and one epoch leaves nothing to choose.
+        is_label: Whether it is a label column, whose labels keep their shares where rows are drawn.
     """
 
     recipe: str | Path
@@ -141,10 +140,9 @@ def _read(name: str) -> Table:
 
 def _parted(table: Table, experiment: Experiment, arguments: argparse.Namespace) -> tuple[Table, Table | None]:
     """Give the rows to learn from, and dev rows beside them where there are enough for both."""
-    dev_rows = arguments.dev_rows if experiment.is_label else 0
-    if not 0 < dev_rows < len(table) / 2:
+    if not 0 < arguments.dev_rows < len(table) / 2:
         return _drawn(table, arguments.rows, experiment), None
-    rest, dev = table.split(dev_rows / len(table), SEED, _stratified(experiment))
+    rest, dev = table.split(arguments.dev_rows / len(table), SEED, _stratified(experiment))
     return _drawn(rest, arguments.rows, experiment), dev
 
 

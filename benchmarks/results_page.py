@@ -90,13 +90,13 @@ SECTIONS = {
     ),
     "keywords": Section(
         "Keywords of the authors",
-        "About six keywords a paper, of which 59 percent stand in the text. Each contestant gives five. Recipe: the "
-        "column Keywords of `medical-papers`.",
+        "About six keywords a paper, of which 59 percent stand in the text. Each contestant gives five; the run has "
+        "learnt on its dev rows which come first. Recipe: the column Keywords of `medical-papers`.",
     ),
     "inspec": Section(
         "Keyphrases of indexers (Inspec)",
         "About nine keyphrases a paper, assigned by indexers; four of five stand in the text. Each contestant gives "
-        "five. Recipe: the column Keywords of `medical-papers`.",
+        "five. Recipe: as above.",
     ),
 }
 

@@ -58,7 +58,7 @@ def command(tables, tiny_folder):
 def folder(command, tmp_path_factory):
     """Give a folder in which two of the tables are measured, and a third one seems to be."""
     folder = tmp_path_factory.mktemp("measured") / "results"
-    command("papers", "keywords", "-o", folder, "--rows", 12, "--test-rows", 8, "--dev-rows", 30)
+    command("papers", "keywords", "-o", folder, "--rows", 12, "--test-rows", 8, "--dev-rows", 10)
     (folder / "screening_nudging").mkdir()
     for file in ("report.json", "setting.json"):
         shutil.copy(folder / "papers" / file, folder / "screening_nudging" / file)
@@ -86,7 +86,7 @@ def test_each_table_keeps_its_report_and_its_setting(folder):
         setting = json.loads((folder / name / "setting.json").read_text("utf-8"))
         assert report["rows"] == setting["test_rows"] == 8
         assert (setting["rows"], setting["of_rows"], setting["of_test_rows"]) == (12, 96, 24)
-        assert setting["dev_rows"] == (0 if name == "keywords" else 30)
+        assert setting["dev_rows"] == 10
         assert setting["machine"]["cores"] >= 1
         assert report["table"] == f"{name}_dev.csv"  # not where it lies
 
@@ -109,7 +109,7 @@ def test_the_page_has_every_contestant_with_what_it_cost(page, folder):
         text = section(page, name).replace("\n", " ")
         assert f"**{column['verdict']}**" in text
         assert f"8 of 24 rows of `{name}_dev.csv` are scored. The run: learnt from 12 of 96 rows" in text
-    assert ", with 30 others to choose and calibrate by; " in section(page, "papers").replace("\n", " ")
+    assert ", with 10 others to choose and calibrate by; " in section(page, "papers").replace("\n", " ")
     assert "- SetFit: not measured: not installed: pip install setfit." in section(page, "papers")
     assert "- few-shot" in section(page, "papers")
 
@@ -186,7 +186,7 @@ def test_mistakes_are_told(command, words, message, capsys):
 
 def test_another_number_of_rows_needs_another_folder(command, folder, capsys):
     with pytest.raises(SystemExit) as ended:
-        command("papers", "-o", folder, "--rows", 10, "--test-rows", 8, "--dev-rows", 30)
+        command("papers", "-o", folder, "--rows", 10, "--test-rows", 8, "--dev-rows", 10)
     assert ended.value.code == 2
     assert f"error: {folder / 'papers'} was begun with another rows. Go on with the same, or" in capsys.readouterr().err
 
