@@ -125,10 +125,10 @@ def page_of(folder: Path) -> str:
     """Give the page, with what the folder has; what is not measured is said to be so."""
     found = {name: _kept(folder / name) for name in SECTIONS}
     measured = {name: kept for name, kept in found.items() if kept is not None}
-    parts = [HEAD, _overview(measured)]
-    parts += [_section(name, *kept) if kept else _missing(name) for name, kept in found.items()]
-    parts += [_injection(folder / INJECTION), EARLIER.read_text("utf-8")]
-    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+    parts = [HEAD, _overview(measured), *(_section(name, *kept) for name, kept in measured.items())]
+    parts += [_injection(folder / INJECTION), _missing([name for name in found if name not in measured])]
+    parts += [EARLIER.read_text("utf-8")]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
 
 def _kept(folder: Path) -> tuple[Plain, Plain] | None:
@@ -147,7 +147,7 @@ def filled(text: str, indent: str = "") -> str:
 
 def _overview(measured: Mapping[str, tuple[Plain, Plain]]) -> str:
     if not measured:
-        return "No table is measured yet."
+        return "No table is measured yet in this way; [earlier measurements](#earlier-measurements) stand below."
     lines = []
     for name, (report, _) in measured.items():
         section = SECTIONS[name]
@@ -189,10 +189,12 @@ def _section(name: str, report: Plain, setting: Plain) -> str:
     return "\n\n".join(parts)
 
 
-def _missing(name: str) -> str:
-    section = SECTIONS[name]
-    command = f"    python benchmarks/results.py {name} -o results"
-    return f"## {section.title}\n\n{filled(section.about)}\n\nNot measured yet. The command:\n\n{command}"
+def _missing(names: Sequence[str]) -> str:
+    """List the tables that are not measured, each with its command; nothing where all are."""
+    if not names:
+        return ""
+    lines = [f"- {SECTIONS[name].title}: `python benchmarks/results.py {name} -o results`" for name in names]
+    return "\n".join(["## Not measured yet", "", *lines])
 
 
 def _injection(file: Path) -> str:

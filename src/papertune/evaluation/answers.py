@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
+from papertune.config.output_names import probability_columns
 from papertune.errors import TableError
 from papertune.evaluation.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
 from papertune.evaluation.label_scores import LabelScores, score_labels
@@ -15,7 +16,7 @@ from papertune.evaluation.multilabel_answers import TrueLabels
 from papertune.evaluation.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
 from papertune.evaluation.paired import PairedDifference, accuracy_difference, mean_difference
 from papertune.inference.decisions import Decision
-from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells, probability_columns
+from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells
 from papertune.inference.values import ColumnValues
 from papertune.tables import Table
 from papertune.tasks import RowReader, answer_text, read_label, read_labels, split_keywords

@@ -10,8 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from papertune.config import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
-from papertune.config.output_names import ROW, confidence_column, given_column, set_column
-from papertune.config.output_names import probability_columns as probability_columns
+from papertune.config.output_names import ROW, confidence_column, given_column, probability_columns, set_column
 from papertune.errors import TableError
 from papertune.inference.decisions import Decision
 from papertune.inference.keyword_ranking import read_ranked
