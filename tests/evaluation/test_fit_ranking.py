@@ -10,21 +10,22 @@ from papertune.evaluation.fit_ranking import f1_confidence, fit_ranking, ranking
 from papertune.evaluation.keyword_scores import score_keywords
 from papertune.inference.keyword_ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.runs import Ranking
+from papertune.tasks.candidates import Candidate
 
 COLUMN = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", count=3)
 
 
 def make_papers(count, seed=0):
-    """Papers of which the likely and the generated keywords are more often true."""
+    """Papers of which the likely keywords and those in the document are more often true."""
     random = np.random.default_rng(seed)
     found, true = [], []
     for _ in range(count):
         logs = np.sort(random.uniform(-8, -1, 6))[::-1]
-        generated = random.random(6) < 0.5
         words = [f"word{place}" for place in range(6)]
-        rows = zip(words, logs, generated, strict=True)
-        found.append([FoundKeyword(word, word, float(log), 2, bool(by_beam)) for word, log, by_beam in rows])
-        chances = 1 / (1 + np.exp(-(logs + 2 + 3 * generated)))
+        phrases = [Candidate(word, 1, 0, 1) if random.random() < 0.5 else None for word in words]
+        rows = zip(words, logs, phrases, strict=True)
+        found.append([FoundKeyword(word, word, float(log), 2, False, phrase) for word, log, phrase in rows])
+        chances = 1 / (1 + np.exp(-(logs + 2 + 3 * np.array([phrase is not None for phrase in phrases]))))
         own = [word for word, chance in zip(words, chances, strict=True) if random.random() < chance]
         true.append([*own, "another"])
     return found, true
@@ -35,8 +36,8 @@ def test_what_decides_is_found():
     weights = dict(zip(FEATURES, KeywordChoice(np.array(list(ranking.weights.values()))).weights, strict=True))
     # The log-probability and the same for each of two tokens say the same, so they share its weight.
     assert weights["log_probability"] + weights["log_probability_per_token"] / 2 == pytest.approx(1, abs=0.25)
-    assert weights["generated"] == pytest.approx(3, abs=0.5)
-    assert {weights[name] for name in ("two_words", "in_document", "log_place", "longer_phrases")} == {0}
+    assert weights["in_document"] == pytest.approx(3, abs=0.5)
+    assert {weights[name] for name in ("two_words", "log_occurrences", "log_place", "longer_keywords")} == {0}
     assert (ranking.rows, ranking.min_confidence) == (400, None)
 
 

@@ -54,21 +54,18 @@ def test_features_by_hand():
     assert table[0] == {
         "log_probability": -1.5,
         "log_probability_per_token": -0.5,
-        "generated": 0,
         "in_document": 1,
         "log_occurrences": pytest.approx(math.log(3)),
         "log_place": pytest.approx(math.log(2)),  # one word comes before it
         "one_word": 0,
         "two_words": 1,
         "three_words": 0,
-        "longer_phrases": pytest.approx(math.log(2)),
-        "occurrences_of_longer_phrases": 0,
-        "never_without_longer_phrase": 0,
+        "longer_keywords": pytest.approx(math.log(2)),
     }
     assert [row["three_words"] for row in table] == [0, 1, 0, 0]
-    # "deep" stands in "Deep neural networks", which occurs as often, and in a keyword that does not occur.
-    assert (table[2]["never_without_longer_phrase"], table[2]["longer_phrases"]) == (1, pytest.approx(math.log(3)))
-    assert [table[3][name] for name in ("generated", "in_document", "log_place")] == [1, 0, 0]
+    # "deep" stands in "Deep neural networks", and in a keyword that does not occur.
+    assert table[2]["longer_keywords"] == pytest.approx(math.log(3))
+    assert [table[3][name] for name in ("in_document", "log_occurrences", "log_place")] == [0, 0, 0]
     assert features([]).shape == (0, len(FEATURES))
 
 
@@ -82,8 +79,8 @@ def test_without_a_ranking_the_likeliest_come_first():
 
 
 def test_a_ranking_orders_and_says_how_sure():
-    keywords = [found("a b", -1.0), found("cc", -2.0), found("dd", -3.0, generated=True)]
-    choice = KeywordChoice(only(log_probability=0.5, generated=2.0), intercept=-1.0)
+    keywords = [found("a b", -1.0), found("cc", -2.0), found("dd", -3.0, document="dd")]
+    choice = KeywordChoice(only(log_probability=0.5, in_document=2.0), intercept=-1.0)
     ranked = choice.rank(keywords)
     sure = [1 / (1 + math.exp(-score)) for score in (-0.5, -1.5, -2.0)]
     assert ranked == [(text, pytest.approx(each)) for text, each in zip(["dd", "a b", "cc"], sure, strict=True)]

@@ -118,13 +118,11 @@ def slow_keywords(model, tokenizer, prompt, document):
         for keyword in split_keywords(tokenizer.decode(list(beam.ids), skip_special_tokens=True) + ";")
     ]
     for text in {text for phrase in find_candidates(document) for text in phrase.spellings}:
-        for spelling in {text, text.lower()}:
-            ids = [*tokenizer.encode(spelling), end]
-            if len(ids) <= 4 + 1:
-                with torch.no_grad():
-                    logs = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
-                log_probability = float(logs[range(len(ids)), ids].sum())
-                found.append((log_probability, len(ids), spelling))
+        ids = [*tokenizer.encode(text), end]
+        if len(ids) <= 4 + 1:
+            with torch.no_grad():
+                logs = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
+            found.append((float(logs[range(len(ids)), ids].sum()), len(ids), text))
     best = {}
     for log_probability, tokens, keyword in sorted(found, reverse=True):
         if form := normalise_keyword(keyword):

@@ -16,16 +16,13 @@ from papertune.tasks.candidates import Candidate
 FEATURES = (
     "log_probability",
     "log_probability_per_token",
-    "generated",
     "in_document",
     "log_occurrences",
     "log_place",
     "one_word",
     "two_words",
     "three_words",
-    "longer_phrases",
-    "occurrences_of_longer_phrases",
-    "never_without_longer_phrase",
+    "longer_keywords",
 )
 
 
@@ -118,7 +115,7 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
     """Give what a ranking looks at.
 
     Beside its probability it is what KEA (Witten et al. 1999, arXiv:cs/9902007) and C-value (Frantzi et al. 2000,
-    doi:10.1007/s007999900023) look at: how often a phrase occurs, where first, and in which longer ones.
+    doi:10.1007/s007999900023) look at: how often a phrase occurs, where first, and in how many longer ones it stands.
 
     Args:
         found: Keywords of one paper.
@@ -129,22 +126,18 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
     padded = [f" {keyword.form} " for keyword in found]
     table = np.zeros((len(found), len(FEATURES)))
     for keyword, own, row in zip(found, padded, table, strict=True):
-        longer = [other for other, form in zip(found, padded, strict=True) if own in form and own != form]
-        around = [other.phrase.occurrences for other in longer if other.phrase]
+        longer = sum(own in form for form in padded) - 1
         phrase, words = keyword.phrase, keyword.form.count(" ") + 1
         row[:] = (
             keyword.log_probability,
             keyword.log_probability / keyword.tokens,
-            keyword.generated,
             phrase is not None,
             math.log(phrase.occurrences) if phrase else 0.0,
             math.log1p(phrase.place) if phrase else 0.0,
             words == 1,
             words == 2,
             words == 3,
-            math.log1p(len(longer)),
-            math.log(max(around, default=1)),
-            phrase is not None and max(around, default=0) == phrase.occurrences,
+            math.log1p(longer),
         )
     return table
 

@@ -80,9 +80,8 @@ class KeywordSearch:
         ]
 
     def _spellings(self, phrase: Candidate) -> list[tuple[str, list[int]]]:
-        """Give the spellings of a phrase that may be learnt, with their tokens: the document's, and lower case."""
-        texts = dict.fromkeys(spelling for text in phrase.spellings for spelling in (text, text.lower()))
-        encoded = [(text, self._encoder.encode_text(text)) for text in texts]
+        """Give the document's spellings of a phrase that are short enough, with their tokens."""
+        encoded = [(text, self._encoder.encode_text(text)) for text in phrase.spellings]
         return [(text, ids) for text, ids in encoded if 0 < len(ids) <= self._column.max_keyword_tokens]
 
     def _generate(self, engine: Engine, state: PromptState) -> list[list[tuple[str, str, float, int]]]:
