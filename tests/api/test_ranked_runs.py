@@ -52,6 +52,12 @@ def filled(fitted, papers):
     return fitted.predict(papers(12, 100), probabilities=True)
 
 
+def with_column(run, **settings):
+    column = run.recipe.columns["Keywords"].model_copy(update=settings)
+    run.recipe = run.recipe.model_copy(update={"columns": {"Keywords": column}})
+    return run
+
+
 def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, told):
     (_, (apart,)) = part_dev_rows([read_table(dev)], fitted.recipe)
     found = fitted.manifest.rankings["Keywords"]
@@ -83,11 +89,23 @@ def test_the_order_is_that_of_the_ranking(fitted, filled, papers):
     """Without it other keywords are written: the run of before dev rows were asked."""
     bare = papertune.load_run(fitted.directory.path)
     bare.manifest.rankings.clear()
-    with pytest.warns(PapertuneWarning, match="gave nothing for min_confidence; always 4 keywords are written"):
+    with pytest.warns(PapertuneWarning, match="gave nothing for min_confidence; up to 4 keywords are written"):
         plain = bare.predict(papers(12, 100))
-    assert all(len(split_keywords(cell)) == 4 for cell in plain["Keywords"])
+    assert all(0 < len(split_keywords(cell)) <= 4 for cell in plain["Keywords"])
     assert plain["Keywords"].to_list() != filled["Keywords"].to_list()
     assert bare.facts("float32") != fitted.facts("float32")
+    # A journal from before there were confidences is not gone on with.
+    assert bare.facts("float32")["what is kept of ranked keywords"] == "texts and confidences"
+    # Phrases that nothing orders would only cost time.
+    searched = with_column(bare, candidates="generated", min_confidence=0.0).predict(papers(12, 100))
+    assert searched["Keywords"].to_list() == plain["Keywords"].to_list()
+
+
+def test_a_cell_without_a_letter_is_no_row_with_keywords(fitted, papers):
+    rows = papers(4, 300)
+    for row, cell in zip(rows, ("-", "—; ?", "", "graph"), strict=True):
+        row["Keywords"] = cell
+    assert rank_keywords(fitted, [read_table(rows)], lambda _: None)["Keywords"].rows == 1
 
 
 def test_confidence_is_written_only_where_it_is_asked_for(fitted, papers):
@@ -98,9 +116,7 @@ def test_confidence_is_written_only_where_it_is_asked_for(fitted, papers):
 
 def test_phrases_of_the_document_alone(fitted, papers):
     """What is written then stands in the paper, word for word."""
-    run = papertune.load_run(fitted.directory.path)
-    column = run.recipe.columns["Keywords"].model_copy(update={"candidates": "document", "min_confidence": 0.0})
-    run.recipe = run.recipe.model_copy(update={"columns": {"Keywords": column}})
+    run = with_column(papertune.load_run(fitted.directory.path), candidates="document", min_confidence=0.0)
     rows = papers(6, 100)
     for row, cell in zip(rows, run.predict(rows)["Keywords"], strict=True):
         text = f"title: {row['title']}\nabstract: {row['abstract']}"

@@ -233,6 +233,10 @@ def test_all_mistakes_are_shown_at_once():
             'columns.x={kind="keywords", question="q", separator=" | "}',
             ["columns.x: separator is ' | ', where a list is not split again; use one with ; or , in it."],
         ),
+        (
+            'columns.x={kind="ranked_keywords", question="q", count=20}',
+            ["columns.x: beams is 16, but 20 keywords are to be found; raise it."],
+        ),
         ("method.kind=qlora", ["method.kind is 'qlora'; allowed: 'lora', 'ptuning_v2', 'full', 'freeze'."]),
         ("method.targets=q_proj", ["method.targets is 'q_proj'; allowed: 'all-linear', or a list in [ ]."]),
         ('method.targets=["a", 3]', ['method.targets.1 is 3; it must be text: put it in quotes ("3").']),

@@ -123,3 +123,10 @@ def test_the_choice_of_a_run(column, fitted, least):
 def test_a_ranking_of_other_features_is_refused():
     with pytest.raises(ValueError, match="the ranking of Keywords has the features luck"):
         keyword_choices(make_recipe(), {"Keywords": Ranking(40, {"luck": 1.0})})
+
+
+def test_features_of_chinese_keywords():
+    keywords = [found(text, document="机器学习方法。学习") for text in ("机器学习", "学习")]
+    table = [dict(zip(FEATURES, row, strict=True)) for row in features(keywords).tolist()]
+    assert [row["two_words"] for row in table] == [0, 1]
+    assert [row["longer_keywords"] for row in table] == [0, pytest.approx(math.log(2))]

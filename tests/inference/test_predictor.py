@@ -1,16 +1,18 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from papertune.config import PtuningV2Method, load_recipe
 from papertune.encoding import PromptEncoder
+from papertune.errors import ModelError
 from papertune.inference import predictor
 from papertune.inference.beams import Beam, likeliest_answers
 from papertune.inference.engine import Engine
 from papertune.inference.greedy import greedy
-from papertune.inference.keyword_ranking import ranked_as_text, read_ranked
+from papertune.inference.keyword_ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
@@ -45,6 +47,10 @@ def make_reader(recipe, rows=None):
     return RowReader(read_table(rows or [{"text": text} for text in DOCUMENTS]), recipe)
 
 
+# By the log-probability, as without one; but only with an order are phrases candidates beside what beam search finds.
+ORDER = KeywordChoice(np.eye(len(FEATURES))[FEATURES.index("log_probability")])
+
+
 class Ranked(list):
     """Ranked keywords: pairs of a text and a confidence."""
 
@@ -52,6 +58,7 @@ class Ranked(list):
 def answers(model, tokenizer, recipe, rows=None, **options):
     """Predict all rows as one plan; give the values by column, in table order."""
     predictor = Predictor(model, tokenizer, recipe, **options)
+    predictor.keyword_choices = dict.fromkeys(predictor.keyword_choices, ORDER)
     reader = make_reader(recipe, rows)
     count = len(rows or DOCUMENTS)
     values = {name: [None] * count for name in recipe.columns}
@@ -113,7 +120,7 @@ def slow_keywords(model, tokenizer, prompt, document):
     engine, end = Engine(model), tokenizer.eos_token_id
     (beams,) = likeliest_answers(engine, engine.prefill([prompt]), end_ids={end}, beams=5, max_new_tokens=4)
     found = [
-        (beam.log_probability, len(beam.ids) + 1, keyword)
+        (beam.log_probability, keyword)
         for beam in beams
         for keyword in split_keywords(tokenizer.decode(list(beam.ids), skip_special_tokens=True) + ";")
     ]
@@ -122,11 +129,11 @@ def slow_keywords(model, tokenizer, prompt, document):
         if len(ids) <= 4 + 1:
             with torch.no_grad():
                 logs = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
-            found.append((float(logs[range(len(ids)), ids].sum()), len(ids), text))
+            found.append((float(logs[range(len(ids)), ids].sum()), text))
     best = {}
-    for log_probability, tokens, keyword in sorted(found, reverse=True):
+    for log_probability, keyword in sorted(found, reverse=True):
         if form := normalise_keyword(keyword):
-            best.setdefault(form, (keyword, math.exp(log_probability / tokens)))
+            best.setdefault(form, (keyword, 1 / (1 + math.exp(-log_probability))))
     return Ranked(list(best.values())[:3])
 
 
@@ -270,6 +277,16 @@ def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monke
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
     assert keyword_cell(ranked_as_text(value), recipe.columns["ranked"]) == written
+
+
+def test_a_phrase_whose_probability_is_no_number_is_told(tiny_model, tiny_tokenizer, monkeypatch):
+    monkeypatch.setattr(
+        "papertune.inference.keyword_search.answer_log_probabilities",
+        lambda _, __, answers, ___: [[math.nan] * len(row) for row in answers],
+    )
+    recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"candidates": "document"}})
+    with pytest.raises(ModelError, match='probabilities for "ranked" are not numbers'):
+        answers(tiny_model, tiny_tokenizer, recipe, [{"text": "the heart of patients"}])
 
 
 def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, monkeypatch):

@@ -9,6 +9,7 @@ from papertune.api.run import Run
 from papertune.config import LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
 from papertune.evaluation.fit_decision import fit_decision, in_words, shortage, threshold_shortage
 from papertune.evaluation.fit_ranking import fit_ranking, ranking_in_words, ranking_shortage
+from papertune.evaluation.keyword_scores import unique_keywords
 from papertune.evaluation.multilabel_thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
 from papertune.evaluation.screening import LEAST_OF_EACH
 from papertune.inference.keyword_ranking import FoundKeyword
@@ -77,6 +78,8 @@ def rank_keywords(run: Run, tables: Sequence[Table], tell: Callable[[str], None]
     for table in tables:
         reader = RowReader(table, recipe)
         given = {name: [split_keywords(reader.given(row, name) or "") for row in range(len(table))] for name in columns}
+        # A cell may hold a mark only, such as "-".
+        given = {name: [cell if unique_keywords(cell) else [] for cell in cells] for name, cells in given.items()}
         rows = [row for row in range(len(table)) if any(keywords[row] for keywords in given.values())]
         for batch in predictor.plan(reader, rows).batches if rows else ():
             for name, cells in predictor.find_keywords(reader, batch).items():

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from papertune.config import LabelColumn, Recipe
+from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
 from papertune.inference.decisions import Decision, decisions, gaps
@@ -233,6 +233,9 @@ class Run:
             libraries.append("bitsandbytes")
         versions = library_versions()
         weights = {"the run": self.directory.weights_checksum(), "the base model": self._base.checksum}
+        if any(isinstance(column, RankedKeywordsColumn) for column in self.recipe.columns.values()):
+            # A journal from before keywords had a confidence cannot be read any more.
+            weights["what is kept of ranked keywords"] = "texts and confidences"
         if self.manifest.rankings:  # keywords are chosen before the journal has them
             rankings = {name: asdict(ranking) for name, ranking in self.manifest.rankings.items()}
             weights["the ranking of keywords"] = json.dumps(rankings)

@@ -217,7 +217,7 @@ class RankedKeywordsColumn(Part):
 
     @model_validator(mode="after")
     def _check(self) -> "RankedKeywordsColumn":
-        if self.beams < self.count:
+        if self.candidates != "document" and self.beams < self.count:
             raise ValueError(f"beams is {self.beams}, but {self.count} keywords are to be found; raise it")
         return self
 

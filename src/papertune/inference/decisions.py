@@ -114,7 +114,7 @@ def gaps(recipe: Recipe, calibration: Mapping[str, Calibration], rankings: Mappi
         elif isinstance(column, RankedKeywordsColumn):
             ranking = rankings.get(name, Ranking(rows=0))
             if column.fitted_keys and ranking.min_confidence is None:
-                texts.append(_gap(name, "min_confidence", f"always {column.count} keywords are written"))
+                texts.append(_gap(name, "min_confidence", f"up to {column.count} keywords are written"))
     return texts
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from papertune.config import RankedKeywordsColumn, Recipe
 from papertune.runs import Ranking
 from papertune.tasks.candidates import Candidate
+from papertune.tasks.phrases import CJK_CHARACTER
 
 # What a ranking looks at, in the order of `features`.
 FEATURES = (
@@ -123,11 +124,14 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
     Returns:
         Float64, shape (keywords, features); the features are `FEATURES`.
     """
-    padded = [f" {keyword.form} " for keyword in found]
+    # A Chinese form has no blanks, so it may stand anywhere in a longer one.
+    cjk = [CJK_CHARACTER.search(keyword.form) is not None for keyword in found]
+    padded = [k.form if is_cjk else f" {k.form} " for k, is_cjk in zip(found, cjk, strict=True)]
     table = np.zeros((len(found), len(FEATURES)))
-    for keyword, own, row in zip(found, padded, table, strict=True):
+    for keyword, own, is_cjk, row in zip(found, padded, cjk, table, strict=True):
         longer = sum(own in form for form in padded) - 1
-        phrase, words = keyword.phrase, keyword.form.count(" ") + 1
+        phrase = keyword.phrase
+        words = len(keyword.form) if is_cjk else keyword.form.count(" ") + 1
         row[:] = (
             keyword.log_probability,
             keyword.log_probability / keyword.tokens,

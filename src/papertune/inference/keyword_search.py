@@ -45,7 +45,7 @@ class KeywordSearch:
         Args:
             engine: Runs the model.
             state: The prompts; used up.
-            documents: What the prompts hold of each paper's document.
+            documents: Where phrases are taken from, such as what the prompts hold of each paper's document.
 
         Returns:
             For each paper keywords that differ in more than case, signs and endings, the likeliest first.

@@ -1,6 +1,7 @@
 """Rows of a table through a model: what it says about each batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from papertune.inference.plan import Plan, batch_tokens, make_plan
 from papertune.inference.question_tree import QuestionTree, cut_to_size
 from papertune.models import precision_name
 from papertune.tasks import RowReader, make_prompt
+from papertune.tasks.candidates import find_candidates
 from papertune.tasks.phrases import normalise_keyword
 
 # Documents of which no two begin with the same token, to find out what all prompts begin with.
@@ -91,7 +93,14 @@ class Predictor:
         Returns:
             For each of the recipe's questions a value for each row; None where the row does not ask it.
         """
-        said, found = self._ask(reader, rows)
+        # Without a learnt order phrases only crowd out what beam search finds, and scoring them takes longer.
+        named = {
+            name
+            for name, column in self._questions.items()
+            if isinstance(column, RankedKeywordsColumn)
+            and (column.candidates == "document" or self.keyword_choices[name].weights is not None)
+        }
+        said, found = self._ask(reader, rows, named)
         written: dict[str, list[Value | None]] = {
             name: [None if keywords is None else self._choose(name, keywords) for keywords in cells]
             for name, cells in found.items()
@@ -105,12 +114,18 @@ class Predictor:
             For each column of ranked keywords what was found for each row, the likeliest first; None where the row does
             not ask for it.
         """
-        return self._ask(reader, rows)[1]
+        return self._ask(reader, rows, self._searches)[1]
 
     def _ask(
-        self, reader: RowReader, rows: Sequence[int]
+        self, reader: RowReader, rows: Sequence[int], from_phrases: Collection[str]
     ) -> tuple[dict[str, list[Value | None]], dict[str, list[list[FoundKeyword] | None]]]:
-        """Give the values of all questions but those for ranked keywords, and what was found for these."""
+        """Give the values of all questions but those for ranked keywords, and what was found for these.
+
+        Args:
+            reader: Reads the rows.
+            rows: Which ones.
+            from_phrases: Columns of ranked keywords for which a document's phrases are candidates too.
+        """
         said: dict[str, list[Value | None]] = {
             n: [None] * len(rows) for n in self._questions if n not in self._searches
         }
@@ -125,7 +140,10 @@ class Predictor:
                 encoded = [self.encoder.encode(prompt) for prompt in asking]
                 prompts[name] = [each.ids for each in encoded]
                 if name in self._searches:
-                    documents[name] = [p.document[: e.kept_chars] for p, e in zip(asking, encoded, strict=True)]
+                    documents[name] = [
+                        p.document[: e.kept_chars] if name in from_phrases else ""
+                        for p, e in zip(asking, encoded, strict=True)
+                    ]
             for name, answers in self._answer_prompts(prompts, documents).items():
                 cells: list[Any] = found[name] if name in found else said[name]
                 for index, value in zip(members, answers, strict=True):
@@ -146,7 +164,8 @@ class Predictor:
 
         Args:
             prompts: For each question the token ids of each row.
-            documents: For each question for ranked keywords what the prompts hold of each document.
+            documents: For each question for ranked keywords what the prompts hold of each document; nothing where its
+                phrases are no candidates.
 
         Returns:
             For each question the answer for each row: a value, or the ranked keywords that were found.
@@ -268,7 +287,10 @@ class Predictor:
             texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
             return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
         if isinstance(column, RankedKeywordsColumn):
-            return self._searches[name](engine, state, documents)
+            found = self._searches[name](engine, state, documents)
+            if any(math.isnan(keyword.log_probability) for keywords in found for keyword in keywords):
+                raise no_numbers(name)
+            return found
         trie = self._tries[name]
         nodes = None
         if trie.tokens:
@@ -294,5 +316,6 @@ def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
 
 
 def _template_words(template: str) -> set[str]:
-    """Give what a template itself says, such as "title", piece by piece, in the form that keywords are compared in."""
-    return {normalise_keyword(part.text) for part in parse_template(template) if not part.is_column}
+    """Give what a template itself says, such as "title", and its phrases, in the form that keywords are compared in."""
+    pieces = [part.text for part in parse_template(template) if not part.is_column]
+    return {normalise_keyword(piece) for piece in pieces} | {e.form for piece in pieces for e in find_candidates(piece)}

@@ -1,7 +1,8 @@
 """Phrases of a document that may be its keywords: runs of words that neither begin nor end with a function word.
 
-No tagger and no list of a language's nouns is needed; what is a keyword is for a model to say. Chinese, Japanese and
-Korean text has no blanks: there the phrases are runs of characters without a function word's character in them.
+No tagger and no list of a language's nouns is needed; what is a keyword is for a model to say. Chinese and Japanese
+text has no blanks: there the phrases are runs of characters without a function word's character in them. Korean text is
+treated so too, and its phrases may begin or end within a word.
 """
 
 import re
