@@ -79,6 +79,12 @@ def test_the_ids_of_a_special_string_are_those_of_its_parts(tiny_tokenizer):
         assert max(tiny_tokenizer.decode([token]).count("|") for token in ids) == 1
 
 
+@given(st.lists(texts, max_size=5))
+def test_many_texts_at_once_are_each_alone(tiny_tokenizer, many):
+    encode = encoder(tiny_tokenizer)
+    assert encode.encode_texts(many) == [encode.encode_text(text) for text in many]
+
+
 def test_without_a_chat_template(tiny_tokenizer):
     prompt = Prompt("", "D <|im_end|>", "\n\nQ", (("a", "b"),))
     encode = encoder(tiny_tokenizer, chat=False)

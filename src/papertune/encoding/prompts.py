@@ -152,10 +152,23 @@ class PromptEncoder:
         if not text:
             return []
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        if not self._added_ids.isdisjoint(ids):
-            # Added tokens that are not marked special ("<|user|>" in some models) are matched all the same.
-            ids = self._tokenizer._encode_without_added_tokens(text)
-        return ids
+        return self._without_added(text, ids)
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Do as `encode_text` with many texts, which takes less than half the time of one after the other."""
+        if not texts:
+            return []
+        encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [self._without_added(text, ids) for text, ids in zip(texts, encoded, strict=True)]
+
+    def _without_added(self, text: str, ids: list[int]) -> list[int]:
+        """Give the ids of a text, encoded again if there are added tokens among them.
+
+        Those that are not marked special ("<|user|>" in some models) are matched in spite of `split_special_tokens`.
+        """
+        if self._added_ids.isdisjoint(ids):
+            return ids
+        return self._tokenizer._encode_without_added_tokens(text)  # type: ignore[no-any-return]
 
     def _encode_with(self, prompt: Prompt, document: str) -> list[int]:
         users = [text for turn in prompt.history for text in turn]

@@ -68,8 +68,14 @@ class KeywordSearch:
     def _score(
         self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]]
     ) -> list[list[FoundKeyword]]:
-        """Give each spelling of each phrase with its log-probability."""
-        spelt = [[(text, phrase, ids) for phrase in row for text, ids in self._spellings(phrase)] for row in phrases]
+        """Give each spelling of each phrase that is short enough, with its log-probability."""
+        texts = [[(text, phrase) for phrase in row for text in phrase.spellings] for row in phrases]
+        encoded = iter(self._encoder.encode_texts([text for row in texts for text, _ in row]))
+        longest = self._column.max_keyword_tokens
+        spelt = [
+            [(*spelling, ids) for spelling, ids in zip(row, encoded, strict=False) if 0 < len(ids) <= longest]
+            for row in texts
+        ]
         logs = answer_log_probabilities(engine, state, [[ids for *_, ids in row] for row in spelt], self._end_ids)
         return [
             [
@@ -78,11 +84,6 @@ class KeywordSearch:
             ]
             for row, row_logs in zip(spelt, logs, strict=True)
         ]
-
-    def _spellings(self, phrase: Candidate) -> list[tuple[str, list[int]]]:
-        """Give the document's spellings of a phrase that are short enough, with their tokens."""
-        encoded = [(text, self._encoder.encode_text(text)) for text in phrase.spellings]
-        return [(text, ids) for text, ids in encoded if 0 < len(ids) <= self._column.max_keyword_tokens]
 
     def _generate(self, engine: Engine, state: PromptState) -> list[list[tuple[str, str, float, int]]]:
         """Give what beam search finds for each paper: texts, their forms, log-probabilities and numbers of tokens."""
