@@ -10,6 +10,7 @@ import papertune
 from papertune import PapertuneWarning, TableError, compare, evaluate, read_table
 from papertune.api.learnt_part import learnt_part
 from papertune.evaluation.baselines import tfidf_logistic
+from papertune.evaluation.leaks import find_leaks
 from papertune.inference.predictor import Predictor
 
 SETTINGS = ("training.max_steps=2", "columns.label.coverage=0.9")
@@ -98,8 +99,13 @@ class TestLearntPart:
         table = read_table(papers(30))
         assert learnt_part(parted, table, None) is table
 
-    def test_evaluate_and_compare_learn_from_it(self, parted, rest, papers, both_columns, tmp_path):
-        rows = papers(12, 200)
+    def test_evaluate_and_compare_learn_from_it_and_find_copies_of_all_rows(
+        self, parted, rest, papers, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("papertune.api.report_parts.find_leaks", find_leaks)
+        taught = set(rest.column("uuid"))
+        apart = next(row for row in papers(30) if row["uuid"] not in taught)
+        rows = [{**apart, "uuid": "copy"}, {**papers(30)[29], "uuid": "other copy"}, *papers(12, 200)]
         told = []
         reports = [
             evaluate(parted, rows, tmp_path / "evaluated", baselines=papers(30), tell=told.append),
@@ -118,6 +124,9 @@ class TestLearntPart:
         assert said == [pytest.approx(row) for row in probabilities.tolist()]
         for title in ("TF-IDF", "majority"):
             assert contestant(reports[0], title).scores == contestant(reports[1], title).scores
+        for report in reports:
+            copies = {pair.id: pair.other_id for pair in report.leaks.duplicates if pair.exact}
+            assert copies == {"copy": apart["uuid"], "other copy": "p029"}
 
 
 class TestDevRows:

@@ -135,6 +135,7 @@ def compare(
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
     comparison = prepare_comparison(train, test, recipe, only, overrides, dev)
+    whole = comparison.train  # a copy of a dev row is a leak too, since dev rows chose the run
     opened = None if run is None else open_run(run, comparison, device, base)
     if opened is not None:
         comparison = replace(comparison, train=learnt_part(opened, comparison.train, tell))
@@ -159,7 +160,7 @@ def compare(
     for name, column in columns.items():
         column.attempts = {name_of_run: tuned[name], **prompted[name], **column.attempts}
     _add_curve(work, steps, opened, name_of_run, columns)
-    result = _report(work, opened, name_of_run, columns)
+    result = _report(work, opened, name_of_run, columns, whole)
     write_report(result, folder)
     return result
 
@@ -287,8 +288,8 @@ def _point(work: _Work, name: str, attempt: Attempt, rows: int) -> LearningPoint
     return LearningPoint(rows, main.score, main.interval.low, main.interval.high)
 
 
-def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column]) -> Report:
-    """Score all that was said."""
+def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], whole: Table) -> Report:
+    """Score all that was said, and look for leaks and doubtful labels in the whole table, dev rows included."""
     comparison = work.comparison
     recipe, test = comparison.recipe, comparison.test
     truth = RowReader(test, recipe)
@@ -299,14 +300,14 @@ def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Colu
         contestants = compared(column.attempts, column.baselines, truth, recipe, name, len(test))
         facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
         about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts, learning_curve=column.curve)
-        about = with_rows_to_look_at(about, answers[name], test, comparison.train, recipe)
+        about = with_rows_to_look_at(about, answers[name], test, whole, recipe)
         if isinstance(spec, LabelColumn):
             found = run.manifest.calibration.get(name)
             # What the run was asked to fit stands in its own recipe.
             about = with_label_quality(about, run.recipe, answers[name], truth, run.decisions[name], found)
         told.append(about)
     title = f"{name_of_run} and others on {Path(test.source).name}"
-    return report_on_run(run, title, test.source, told, answers, test, comparison.train, recipe)
+    return report_on_run(run, title, test.source, told, answers, test, whole, recipe)
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:

@@ -44,9 +44,9 @@ def evaluate(
         report: The folder to write.
         truth: A table with the true columns, matched by the recipe's id column, where `table` has none.
         predictions: A file that `predict` has written for the table; the model then need not run.
-        baselines: The table that the run learnt from; majority and TF-IDF baselines are then trained on it, but for
-            the rows that the run has kept apart as dev rows, and it is searched for the same papers and for doubtful
-            labels.
+        baselines: The table that the run learnt from. Majority and TF-IDF baselines are then trained on it, but for
+            the rows that the run has kept apart as dev rows. All of it, dev rows too, is searched for the same papers
+            and for doubtful labels.
         precision: Of the weights.
         overwrite: Replace a report that is there.
         tell: Told what goes on, a line each.
@@ -67,9 +67,10 @@ def evaluate(
     check_table(documents, recipe, "predict").raise_problems(documents)
     check_truth(given, recipe)
     learnt = None if baselines is None else read_table(baselines)
+    part = None  # what baselines learn from; a copy of a dev row is still a leak, since dev rows chose the run
     if learnt is not None:
         check_table(learnt, recipe, "train").raise_problems(learnt)
-        learnt = learnt_part(run, learnt, tell)
+        part = learnt_part(run, learnt, tell)
     reader = RowReader(given, recipe)
     rows = range(len(given))
     rate = None
@@ -86,7 +87,7 @@ def evaluate(
         column = recipe.columns[name]
         attempts = {f"fine-tuned {run.manifest.base_name}": Attempt(said, rate, *training_costs(run))}
         plain: dict[str, Attempt] = {}
-        if learnt is not None and (known := learnt_rows(learnt, recipe, name)).documents:
+        if part is not None and (known := learnt_rows(part, recipe, name)).documents:
             tell(f"training the baselines of {name}")
             texts = [reader.document(row) for row in rows]
             plain = {title: fill(known, texts) for title, fill in plain_baselines(column).items()}

@@ -87,7 +87,8 @@ def report_on_run(
         columns: What was found out.
         answers: Of the run, by column.
         given: The table that was scored, with the true columns.
-        learnt: The table that contestants learnt from, if it is known.
+        learnt: The table that the run was trained on, dev rows kept apart from it included, if it is known; copies of
+            the scored papers are looked for there.
         recipe: The columns that were scored.
     """
     return Report(
