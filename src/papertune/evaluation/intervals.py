@@ -75,7 +75,8 @@ def counted_interval(
     """Give the interval of a score that needs no more than how often each kind of row occurs.
 
     Accuracy and F1 need the confusion matrix and not the rows. Drawing rows makes the counts of their kinds
-    multinomial, so the counts are drawn instead: the same distribution, and no more work for more rows.
+    multinomial, so the counts are drawn instead: the same distribution, and the work grows with the kinds alone. Where
+    nearly each row is a kind of its own, as with the scores of average precision, it still grows with the rows.
 
     Args:
         occurrences: How many rows there are of each kind, shape (kinds,).
