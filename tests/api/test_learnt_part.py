@@ -1,6 +1,7 @@
 """Baselines learn from the rows that the run has learnt from, dev rows left out; and dev rows of a comparison."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -83,7 +84,15 @@ class TestLearntPart:
             tables, both_columns, tmp_path / "run", dev_fraction=0.5, only=["label"], overrides=settings
         )
         for table, note in zip(map(read_table, tables), run.manifest.tables, strict=True):
-            assert learnt_part(run, table, lambda _: None).checksum() == note.checksum
+            told = (
+                r"has learnt from .*first.csv \(5 rows\), .*second.csv \(10 rows\); what it is compared with learns "
+                rf"from {re.escape(table.source)} \({note.rows} rows\) alone\. To compare on equal terms, give one"
+            )
+            with pytest.warns(PapertuneWarning, match=told):
+                part = learnt_part(run, table, lambda _: None)
+            assert part.checksum() == note.checksum
+            with pytest.warns(PapertuneWarning, match=told):
+                assert learnt_part(run, part, None) is part
 
     @pytest.mark.parametrize("rows", [12, 30])  # fewer than it has learnt from, and others
     def test_another_table_is_told(self, parted, papers, saved, rows):
@@ -93,6 +102,10 @@ class TestLearntPart:
         )
         with pytest.warns(PapertuneWarning, match=message):
             assert learnt_part(parted, other, None) is other
+
+    def test_a_table_that_was_learnt_from_twice_is_no_other(self, parted, rest, monkeypatch):
+        monkeypatch.setattr(parted, "manifest", replace(parted.manifest, tables=parted.manifest.tables * 2))
+        assert learnt_part(parted, rest, None) is rest
 
     def test_an_adopted_run_knows_no_tables(self, parted, papers, monkeypatch):
         monkeypatch.setattr(parted, "manifest", replace(parted.manifest, tables=[]))

@@ -23,13 +23,16 @@ def learnt_part(run: Run, table: Table, tell: Callable[[str], None]) -> Table:
         tell: Told how many rows are left out.
 
     Returns:
-        These rows; the whole table, with a warning, where the run has not learnt from it.
+        These rows; the whole table, with a warning, where the run has not learnt from it. A run that has learnt from
+        other tables besides has a warning too, since whoever is compared with it then learns from fewer papers.
     """
     notes = run.manifest.tables
     if not notes:  # an adopted adapter knows of none
         return table
     checksum = table.checksum()
+    names = ", ".join(f"{note.source} ({note.rows:,} rows)" for note in notes)
     if any(note.checksum == checksum for note in notes):
+        _warn_of_others(run, table, names)
         return table
     for note in notes:
         if (part := _parted_again(run, table, note)) is not None:
@@ -37,8 +40,8 @@ def learnt_part(run: Run, table: Table, tell: Callable[[str], None]) -> Table:
                 f"{table.source}: {run.directory.path} has kept {len(table) - len(part):,} of its {len(table):,} rows "
                 "apart as dev rows, so the others do not learn from them either"
             )
+            _warn_of_others(run, part, names)
             return part
-    names = ", ".join(f"{note.source} ({note.rows:,} rows)" for note in notes)
     warnings.warn(
         f"{run.directory.path} has learnt from {names}; what it is compared with learns from {table.source} "
         f"({len(table):,} rows), which may not be the same papers.",
@@ -46,6 +49,18 @@ def learnt_part(run: Run, table: Table, tell: Callable[[str], None]) -> Table:
         stacklevel=3,
     )
     return table
+
+
+def _warn_of_others(run: Run, part: Table, names: str) -> None:
+    """Warn where a run has learnt from other tables than the one that is there to learn from."""
+    if len({note.checksum for note in run.manifest.tables}) == 1:
+        return
+    warnings.warn(
+        f"{run.directory.path} has learnt from {names}; what it is compared with learns from {part.source} "
+        f"({len(part):,} rows) alone. To compare on equal terms, give one table with the rows of all of them.",
+        PapertuneWarning,
+        stacklevel=4,
+    )
 
 
 def _parted_again(run: Run, table: Table, note: TableNote) -> Table | None:
