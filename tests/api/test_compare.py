@@ -12,7 +12,7 @@ import pytest
 from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
 from papertune.api import base_contestants
 from papertune.api.base_contestants import BaseContestants, without_answers
-from papertune.api.comparison import check_trainings, open_run, prepare_comparison
+from papertune.api.comparison import check_curve_point, check_trainings, open_run, prepare_comparison
 from papertune.api.kept_attempts import FORMAT, KeptAttempts
 from papertune.api.learning_curve import curve_steps, read_curve, subset
 from papertune.config import load_recipe
@@ -496,6 +496,29 @@ class TestMistakes:
         with pytest.raises(RunError, match=r"another method and another training than .*curve.* -r .*recipe\.toml"):
             compare(*asked, run=run, curve=[6])
         assert open_run(run, prepare_comparison(*asked[:3], (), ()), None, None) is run
+
+    def test_a_curve_of_runs_with_and_without_dev_rows_is_told(
+        self, run, train_rows, test_rows, papers, both_columns, monkeypatch
+    ):
+        without, having = (
+            prepare_comparison(train_rows, test_rows, both_columns, (), (), dev) for dev in (None, papers(4, 300))
+        )
+        check_curve_point(run, without)
+        message = (
+            r"/both was trained without dev rows, and the other runs of the learning curve with those of list of rows, "
+            r"so its point differs from theirs by more than the number of rows: leave --dev out\."
+        )
+        with pytest.warns(PapertuneWarning, match=message):
+            check_curve_point(run, having)
+        monkeypatch.setattr(run, "manifest", replace(run.manifest, dev_score=0.5))
+        check_curve_point(run, having)
+        message = (
+            r"with dev rows, and the other runs .* without any, so its point .*: give --dev a table of the same kind"
+        )
+        with pytest.warns(PapertuneWarning, match=message):
+            check_curve_point(run, without)
+        monkeypatch.setattr(run, "manifest", replace(run.manifest, tables=[]))  # as of an adopted adapter
+        check_curve_point(run, without)
 
     def test_a_run_that_lacks_the_column(self, run, train_rows, test_rows, recipe, tmp_path):
         recipe["columns"]["topic"] = {"kind": "label", "question": "Topic?", "labels": ["1", "0"]}

@@ -142,7 +142,7 @@ def compare(
     steps = curve_steps(curve, comparison.train)
     parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
     if opened is not None and parts:
-        check_curve_point(opened, comparison.recipe)
+        check_curve_point(opened, comparison)
     elif opened is not None and comparison.dev is not None:
         warnings.warn(
             f"--dev: nothing is trained, so the rows of {comparison.dev.source} are not used.",

@@ -136,18 +136,37 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
     return opened
 
 
-def check_curve_point(run: Run, recipe: Recipe) -> None:
-    """Check that a run can stand in a learning curve beside runs that are trained with the recipe.
+def check_curve_point(run: Run, comparison: Comparison) -> None:
+    """Check that a run can stand in a learning curve beside runs that are trained with the recipe and the dev table.
+
+    Dev rows choose the weights and calibrate, so a curve of runs with and without them tells of more than rows: a
+    warning says so.
 
     Raises:
-        RunError: If it was trained otherwise.
+        RunError: If it was trained with other settings.
     """
+    path, recipe, dev = run.directory.path, comparison.recipe, comparison.dev
     if others := [key for key in _LEARNING if getattr(run.recipe, key) != getattr(recipe, key)]:
-        path = run.directory.path
         raise RunError(
             f"{path} was trained with another {' and another '.join(others)} than the recipe says, with which the "
             f"other runs of the learning curve are trained. Give its own recipe: -r {path / 'recipe.toml'}"
         )
+    if not run.manifest.tables:  # an adopted adapter does not know how it was trained
+        return
+    had_dev = run.manifest.dev_score is not None
+    if had_dev and dev is None:
+        differs = "was trained with dev rows, and the other runs of the learning curve are trained without any"
+        remedy = "give --dev a table of the same kind, such as the rows that chose the run"
+    elif dev is not None and not had_dev:
+        differs = f"was trained without dev rows, and the other runs of the learning curve with those of {dev.source}"
+        remedy = "leave --dev out"
+    else:
+        return
+    warnings.warn(
+        f"{path} {differs}, so its point differs from theirs by more than the number of rows: {remedy}.",
+        PapertuneWarning,
+        stacklevel=3,
+    )
 
 
 def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str | Path | None) -> None:
