@@ -90,7 +90,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for model, told in models.items()
     ]
     notes = [
-        f"{len(papers)} papers of {papers.source}; " + ", ".join(f"{len(t)} {kind} texts" for kind, t in texts.items())
+        f"{len(papers)} papers of {Path(papers.source).name}; "
+        + ", ".join(f"{len(t)} {kind} texts" for kind, t in texts.items())
     ]
     show("Hostile instructions in abstracts", head, lines, notes, described, arguments.output)
     return {

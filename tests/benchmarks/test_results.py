@@ -138,7 +138,7 @@ def test_what_is_not_measured_is_said(page):
             for name in ("medical_abstracts", "screening_depression", "csl", "inspec")
         ),
     ]
-    assert "can be anything but a label.\n\nNot measured yet." in page
+    assert "has little\nto flip.\n\nNot measured yet." in page
 
 
 def test_the_page_is_written_again_from_what_is_kept(command, page, folder, tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_the_page_is_written_again_from_what_is_kept(command, page, folder, tmp_
     finally:
         (folder / "injection.md").unlink()
     assert (
-        "anything but a label.\n\n2 papers\n\n| | flipped |\n\n## Not measured yet\n"
+        "to flip.\n\n2 papers\n\n| | flipped |\n\n## Not measured yet\n"
         in (tmp_path / "docs" / "results.md").read_text()
     )
 
