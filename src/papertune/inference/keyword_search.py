@@ -1,9 +1,11 @@
 """Keywords of a batch of papers: what beam search finds, and the phrases of the documents, with log-probabilities."""
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 from papertune.config import RankedKeywordsColumn
+from papertune.config.templates import parse_template
 from papertune.encoding import PromptEncoder
 from papertune.inference.answer_scoring import answer_log_probabilities
 from papertune.inference.beams import likeliest_answers
@@ -22,7 +24,7 @@ class KeywordSearch:
         encoder: Encodes phrases.
         tokenizer: A transformers tokenizer.
         end_ids: Tokens that end an answer.
-        ignored: Phrases that are no candidates though each document has them, as `normalise_keyword` gives them.
+        template: Of the documents; what it says itself, such as "title", is no candidate.
     """
 
     def __init__(
@@ -31,13 +33,20 @@ class KeywordSearch:
         encoder: PromptEncoder,
         tokenizer: Any,
         end_ids: Collection[int],
-        ignored: Collection[str] = (),
+        template: str = "",
     ) -> None:
         self._column = column
         self._encoder = encoder
         self._tokenizer = tokenizer
         self._end_ids = end_ids
-        self._ignored = frozenset(ignored)
+        self._template = template
+
+    # Found out when the first phrases are, since the list of stop words takes more than a second to import.
+    @cached_property
+    def _ignored(self) -> set[str]:
+        pieces = [part.text for part in parse_template(self._template) if not part.is_column]
+        phrases = {each.form for piece in pieces for each in find_candidates(piece)}
+        return phrases | {normalise_keyword(piece) for piece in pieces}
 
     def __call__(self, engine: Engine, state: PromptState, documents: Sequence[str]) -> list[list[FoundKeyword]]:
         """Find keywords.

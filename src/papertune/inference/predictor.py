@@ -14,7 +14,6 @@ from papertune.config import (
     render_template,
     template_columns,
 )
-from papertune.config.templates import parse_template
 from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import ModelError
 from papertune.inference.engine import Engine, PromptState
@@ -27,8 +26,6 @@ from papertune.inference.plan import Plan, batch_tokens, make_plan
 from papertune.inference.question_tree import QuestionTree, cut_to_size
 from papertune.models import precision_name
 from papertune.tasks import RowReader, make_prompt
-from papertune.tasks.candidates import find_candidates
-from papertune.tasks.phrases import normalise_keyword
 
 # Documents of which no two begin with the same token, to find out what all prompts begin with.
 _PROBES = ("a", "Z", "9", "(", "中", " ")
@@ -79,9 +76,8 @@ class Predictor:
             elif isinstance(column, KeywordsColumn):
                 self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator)
             else:
-                self._searches[name] = KeywordSearch(
-                    column, self.encoder, tokenizer, self._end_ids, _template_words(recipe.table.document)
-                )
+                template = recipe.table.document
+                self._searches[name] = KeywordSearch(column, self.encoder, tokenizer, self._end_ids, template)
 
     def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
         """Measure all prompts and put them into batches."""
@@ -313,9 +309,3 @@ def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
     if cut_off and separator in text:
         return text.rsplit(separator, 1)[0]
     return text
-
-
-def _template_words(template: str) -> set[str]:
-    """Give what a template itself says, such as "title", and its phrases, in the form that keywords are compared in."""
-    pieces = [part.text for part in parse_template(template) if not part.is_column]
-    return {normalise_keyword(piece) for piece in pieces} | {e.form for piece in pieces for e in find_candidates(piece)}

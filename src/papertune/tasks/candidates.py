@@ -109,6 +109,8 @@ def _units(clause: str) -> list[_Unit]:
 
 def _spans(units: list[_Unit]) -> Iterator[tuple[int, int]]:
     """Give (start, end) of each run of units that may be a keyword."""
+    if not units:
+        return
     stop_words = _stop_words()
     shortest_cjk, longest_cjk = CJK_LENGTHS
     for start, first in enumerate(units):
