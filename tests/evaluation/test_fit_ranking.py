@@ -22,7 +22,7 @@ def make_papers(count, seed=0):
     for _ in range(count):
         logs = np.sort(random.uniform(-8, -1, 6))[::-1]
         words = [f"word{place}" for place in range(6)]
-        phrases = [Candidate(word, 1, 0, 1) if random.random() < 0.5 else None for word in words]
+        phrases = [Candidate(word, 0, 1) if random.random() < 0.5 else None for word in words]
         rows = zip(words, logs, phrases, strict=True)
         found.append([FoundKeyword(word, word, float(log), 2, False, phrase) for word, log, phrase in rows])
         chances = 1 / (1 + np.exp(-(logs + 2 + 3 * np.array([phrase is not None for phrase in phrases]))))

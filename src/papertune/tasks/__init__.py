@@ -5,7 +5,6 @@ from papertune.tasks.examples import Example, Prompt, RowReader, answer_text, ma
 from papertune.tasks.keywords import (
     KEYWORDS_APART,
     clean_keywords,
-    distinct_keywords,
     join_keywords,
     keywords_as_text,
     split_keywords,
@@ -23,7 +22,6 @@ __all__ = [
     "balanced_weights",
     "check_table",
     "clean_keywords",
-    "distinct_keywords",
     "join_keywords",
     "join_labels",
     "keywords_as_text",

@@ -42,14 +42,12 @@ class Candidate:
 
     Attributes:
         form: What it is compared by, see `normalise_keyword`; no two candidates of a document have the same.
-        words: How many words it has, or Chinese characters.
         place: How many words of the document come before it.
         occurrences: How often it occurs, however it is spelt.
         spellings: How the document spells it, each once, the first one first.
     """
 
     form: str
-    words: int
     place: int
     occurrences: int = 0
     spellings: dict[str, None] = field(default_factory=dict)
@@ -87,7 +85,7 @@ def find_candidates(document: str) -> list[Candidate]:
             if not form:
                 continue
             if form not in found:
-                found[form] = Candidate(form, end - start, before + start)
+                found[form] = Candidate(form, before + start)
             found[form].occurrences += 1
             found[form].spellings.setdefault(text)
         before += len(units)

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from papertune.tasks.phrases import normalise_keyword
-
 # Between keywords in our own texts, where no recipe says what stands there.
 KEYWORDS_APART = "; "
 
@@ -31,15 +29,6 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
         if clean:
             seen.setdefault(clean.casefold(), clean)
     return list(seen.values())
-
-
-def distinct_keywords(keywords: Iterable[str]) -> list[str]:
-    """Clean keywords, and drop those that differ from an earlier one in case, signs or endings only."""
-    distinct: dict[str, str] = {}
-    for keyword in clean_keywords(keywords):
-        if form := normalise_keyword(keyword):
-            distinct.setdefault(form, keyword)
-    return list(distinct.values())
 
 
 def _is_abbreviation(keyword: str) -> bool:
