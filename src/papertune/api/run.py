@@ -1,10 +1,9 @@
 """A finished run: loading it, and predicting tables with it."""
 
-import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.encoding import PromptEncoder
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
 from papertune.inference.decisions import Decision, decisions, gaps
-from papertune.inference.journal import Journal
+from papertune.inference.journal import Journal, fingerprint
 from papertune.inference.keyword_ranking import KeywordChoice, keyword_choices
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells, likeliest_rows
 from papertune.inference.plan import Plan, make_plan
@@ -90,10 +89,8 @@ class Run:
         Raises:
             RunError: If what the run keeps of it is damaged.
         """
-        try:
+        with self._telling_damage():
             return decisions(self.recipe, self.manifest.calibration)
-        except ValueError as error:
-            raise RunError(f"{self.directory.path / 'run.json'} is damaged: {error}. {RESTORE}") from None
 
     @property
     def keyword_choices(self) -> dict[str, KeywordChoice]:
@@ -102,8 +99,13 @@ class Run:
         Raises:
             RunError: If what the run keeps of it is damaged.
         """
-        try:
+        with self._telling_damage():
             return keyword_choices(self.recipe, self.manifest.rankings)
+
+    @contextmanager
+    def _telling_damage(self) -> Iterator[None]:
+        try:
+            yield
         except ValueError as error:
             raise RunError(f"{self.directory.manifest_file} is damaged: {error}. {RESTORE}") from None
 
@@ -214,8 +216,8 @@ class Run:
             plan = self._plan(found.encoder, found.max_batch_tokens, read, reader)
             # How many processes and threads there are is no part of it: the batches are the same, and so are the bytes.
             options = [chosen, list(asked.columns), probabilities, found.max_batch_tokens]
-            fingerprint = _fingerprint(self.facts(found.precision_name), read.checksum(), options)
-            journal = stack.enter_context(Journal(path, fingerprint, len(plan.batches)))
+            told_apart = fingerprint(self.facts(found.precision_name), read.checksum(), options)
+            journal = stack.enter_context(Journal(path, told_apart, len(plan.batches)))
             if kept := int(plan.batches.sizes[journal.finished].sum()):
                 tell(f"going on: {kept:,} of {len(read):,} rows are done already")
             predicted = run_plan(plan, journal=journal, tick=tick)
@@ -400,7 +402,3 @@ class Run:
 
 def _reopen(path: Path, base: Path | None, device: str) -> Run:
     return load_run(path, device=device, base=base)
-
-
-def _fingerprint(facts: Mapping[str, str | None], table: str, options: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps([facts, table, list(options)]).encode()).hexdigest()

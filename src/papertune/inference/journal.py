@@ -10,9 +10,10 @@ A last line that a kill has cut off is dropped. The values are what the model sa
 prediction writes the same bytes. A lock keeps a second writer out.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -27,12 +28,23 @@ from papertune.inference.values import BatchValues
 _HEADER = b'{"fingerprint": '
 
 
+def fingerprint(facts: Mapping[str, str | None], table: str, options: Sequence[Any]) -> str:
+    """Give what tells a prediction from any other.
+
+    Args:
+        facts: Weights, precision and libraries, as `Run.facts` has them.
+        table: The checksum of the table.
+        options: What else the output depends on, ready for JSON.
+    """
+    return hashlib.sha256(json.dumps([facts, table, list(options)]).encode()).hexdigest()
+
+
 class Journal:
     """Remembers the finished batches of one prediction. Use it as a context manager.
 
     Args:
         output: The file that is predicted into.
-        fingerprint: Tells this prediction from any other: run, table, options.
+        fingerprint: Tells this prediction from any other, see `fingerprint`.
         batches: How many batches there are.
 
     Attributes:
