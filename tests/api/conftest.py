@@ -75,3 +75,15 @@ def saved(tmp_path: Path) -> Callable[[str, Any], Path]:
         return tmp_path / name
 
     return save
+
+
+@pytest.fixture(scope="module")
+def dev(papers):
+    """Give papers of which half are kept apart."""
+    return papers(80, 300)
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Give a list for what a training tells."""
+    return []

@@ -32,16 +32,6 @@ def asking(both_columns):
 
 
 @pytest.fixture(scope="module")
-def dev(papers):
-    return papers(80, 300)
-
-
-@pytest.fixture(scope="module")
-def told():
-    return []
-
-
-@pytest.fixture(scope="module")
 def fitted(asking, papers, dev, told, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "fitted"
     return papertune.train(papers(16), asking, folder, dev=dev, only=["label"], tell=told.append)

@@ -32,16 +32,6 @@ def ranked(both_columns):
 
 
 @pytest.fixture(scope="module")
-def dev(papers):
-    return papers(80, 300)
-
-
-@pytest.fixture(scope="module")
-def told():
-    return []
-
-
-@pytest.fixture(scope="module")
 def fitted(ranked, papers, dev, told, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ranked"
     return papertune.train(papers(16), ranked, folder, dev=dev, tell=told.append)
