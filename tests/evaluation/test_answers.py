@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from papertune.config import load_recipe
@@ -51,6 +53,23 @@ def test_differences_are_those_of_the_scores():
         answers_difference(Answers(["lung"]), Answers([""]), truth, "Keywords", RECIPE.columns["Keywords"], [2]).high
         > 0
     )
+
+
+def test_rows_are_ranked_by_the_models_own_probability():
+    truth = RowReader(read_table(PAPERS), RECIPE)
+    cells = ["1", "0", "1", "0"]
+    isotonic = [[0.5, 0.5]] * 4
+    said = Answers(cells, isotonic, [[0.6, 0.4], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    found = score_answers({"label": said}, truth, RECIPE, range(4))["label"]
+    assert found.average_precision == pytest.approx((1 + 2 / 3) / 2)
+    assert found.auc == 3 / 4
+    assert found.wss_at_95 == pytest.approx(1 / 4 - 0.05)
+    assert found.log_loss == pytest.approx(math.log(2))  # of what is written
+    tied = score_answers({"label": Answers(cells, isotonic)}, truth, RECIPE, range(4))["label"]
+    assert (tied.average_precision, tied.auc) == (0.5, 0.5)
+    # A row without probabilities is ranked nowhere.
+    gap = Answers(cells, [[], *isotonic[1:]], [[], *said.raw[1:]])
+    assert score_answers({"label": gap}, truth, RECIPE, range(4))["label"].average_precision is None
 
 
 def test_f1_by_paper_is_what_the_score_is_the_mean_of():

@@ -71,6 +71,22 @@ def test_same_as_scikit_learn_on_random_rows():
     assert scores.macro_f1_interval.high == pytest.approx(high, abs=0.012)
 
 
+def test_a_ranking_tells_apart_what_a_calibrator_has_made_equal():
+    truth = ["1", "0", "1", "0", "0", "1"]
+    likely = np.array([[1 / 2, 1 / 2]] * 4 + [[0.1, 0.9]] * 2)
+    ranking = np.array([0.9, 0.7, 0.8, 0.6, 0.2, 0.3])
+    ranked = score_labels(truth, truth, ["1", "0"], likely, ranking)
+    positive = [label == "1" for label in truth]
+    assert ranked.average_precision == pytest.approx(metrics.average_precision_score(positive, ranking))
+    assert ranked.auc == pytest.approx(metrics.roc_auc_score(positive, ranking))
+    assert ranked.wss_at_95 == pytest.approx(1 - 5 / 6 - 0.05)
+    assert ranked.average_precision_interval.low < ranked.average_precision <= ranked.average_precision_interval.high
+    tied = score_labels(truth, truth, ["1", "0"], likely)
+    assert tied.average_precision == pytest.approx(metrics.average_precision_score(positive, likely[:, 0]))
+    assert (tied.auc, tied.wss_at_95) < (ranked.auc, ranked.wss_at_95)
+    assert (tied.log_loss, tied.accuracy) == (ranked.log_loss, ranked.accuracy)  # these are of the probabilities
+
+
 def test_scores_that_are_not_defined_are_none():
     scores = score_labels(["a", "a"], ["", ""], ["a", "b"], np.array([[0.5, 0.5], [1.0, 0.0]]))
     assert scores.auc is None
@@ -106,6 +122,9 @@ def test_as_dict_is_plain_data():
         ((["a"], ["a"], ["a", "b"], np.array([[0.9, 0.9]])), "add up to 1"),
         ((["a"], ["a"], ["a", "b"], np.array([[np.nan, 1.0]])), "add up to 1"),
         ((["a"], ["a"], ["a", "b"], np.array([[-0.5, 1.5]])), "at least 0"),
+        ((["a"], ["a"], ["a", "b"], None, np.ones(1)), "a ranking needs a number for each row, and the probabilities"),
+        ((["a"], ["a"], ["a", "b"], np.array([[0.5, 0.5]]), np.ones(2)), "a ranking needs a number for each row"),
+        ((["a"], ["a"], ["a", "b", "c"], np.array([[0.5, 0.5, 0]]), np.ones(1)), "probabilities of two labels"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(arguments, message):

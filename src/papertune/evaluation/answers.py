@@ -123,10 +123,10 @@ def score_answers(
         cells = [said.cells[index] for index, _, _ in known]
         if isinstance(column, LabelColumn):
             labels = [read_label(cell, column.labels) or "" for _, _, cell in known]
-            probabilities = None
-            if said.probabilities is not None and all(said.probabilities[index] for index, _, _ in known):
-                probabilities = np.array([said.probabilities[index] for index, _, _ in known])
-            scores[name] = score_labels(labels, cells, column.labels, probabilities)
+            where = [index for index, _, _ in known]
+            probabilities = _likely(said.probabilities, where)
+            ranking = _ranking(said, where, column)
+            scores[name] = score_labels(labels, cells, column.labels, probabilities, ranking)
         else:
             documents = [truth.document(row) for _, row, _ in known]
             lists = [split_keywords(cell) for _, _, cell in known]
@@ -169,6 +169,26 @@ def main_score(scores: Scores) -> float:
     if isinstance(scores, MultilabelScores):
         return scores.micro_f1
     return scores.macro_f1 if isinstance(scores, LabelScores) else scores.f1_at_5
+
+
+def _likely(probabilities: Sequence[Sequence[float]] | None, where: Sequence[int]) -> NDArray[np.float64] | None:
+    """Give the probabilities of some rows, shape (rows, labels); None if one of them has none."""
+    if probabilities is None or not all(len(probabilities[index]) for index in where):
+        return None
+    return np.array([probabilities[index] for index in where], dtype=np.float64)
+
+
+def _ranking(said: Answers, where: Sequence[int], column: LabelColumn) -> NDArray[np.float64] | None:
+    """Give by what some rows are ranked for the first of two labels, shape (rows,); None if that is not known.
+
+    Isotonic regression makes neighbours equal. The model's own probability, by which `predict --sort-by` puts equals
+    in order, still tells them apart.
+    """
+    likely = _likely(said.probabilities, where)
+    if likely is None or len(column.labels) != 2:
+        return None
+    raw = _likely(said.raw, where)
+    return (likely if raw is None else raw)[:, 0]
 
 
 def _known(truth: RowReader, name: str, column: Column, rows: Sequence[int]) -> list[tuple[int, int, str]]:

@@ -52,8 +52,8 @@ class LabelScores:
         log_loss: Mean of -ln(probability of the true label), nats; None without probabilities.
         average_precision: Of two labels the average precision of the first; see `score_labels`.
         average_precision_interval: Its 95 percent bootstrap interval.
-        wss_at_95: Of two labels the work that ranking by the probability of the first saves over reading in random
-            order, until 95 percent of its rows are found; see `papertune.evaluation.screening.WorkSaved`.
+        wss_at_95: Of two labels the work that reading the rows by rank saves over reading in random order, until 95
+            percent of the rows of the first are found; see `papertune.evaluation.screening.WorkSaved`.
         abstained: How many predictions were empty.
         accuracy_answered: Accuracy over the rows with a prediction; None if there is none.
     """
@@ -88,6 +88,7 @@ def score_labels(
     predicted: Sequence[str],
     labels: Sequence[str],
     probabilities: NDArray[np.floating[Any]] | None = None,
+    ranking: NDArray[np.float64] | None = None,
 ) -> LabelScores:
     """Compare predicted labels with the true ones.
 
@@ -104,6 +105,9 @@ def score_labels(
         predicted: The predicted label of each row, or "" where there was no answer, length rows.
         labels: The label set, each once.
         probabilities: Probability of each label, float, shape (rows, labels), columns in the order of `labels`.
+        ranking: By what the rows are ranked for the first of two labels, higher is likelier, in any unit, float64,
+            shape (rows,); None: by the first column of `probabilities`. It is for probabilities that a calibrator has
+            made equal: `auc`, `average_precision` and `wss_at_95` then look at what still tells the rows apart.
 
     Returns:
         The scores. `auc` is None without probabilities or if the truth has one label only; `average_precision` and
@@ -111,7 +115,7 @@ def score_labels(
 
     Raises:
         ValueError: If there are no rows, the lengths or shapes differ, a label is not in the label set or is there
-            twice, or the probabilities of a row are not probabilities.
+            twice, the probabilities of a row are not probabilities, or a ranking comes without those of two labels.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -124,7 +128,9 @@ def score_labels(
     )
     # Empty predictions stand in one column more, which the result does not show.
     confusion = confusion_matrix(truth, predicted, labels=[*labels, ""])[: len(labels), : len(labels)]
-    screened = _screened(true_ids, shares)
+    ranks = _ranking(shares, ranking)
+    positive = true_ids == 0
+    screened = None if ranks is None or not positive.any() else (ranks, positive)
     right = sum(given == wanted for given, wanted in zip(predicted, truth, strict=True))
     abstained = sum(given == "" for given in predicted)
     accuracy_interval, macro_f1_interval = _intervals(truth, predicted, labels)
@@ -140,7 +146,7 @@ def score_labels(
             for i, label in enumerate(labels)
         ),
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
-        auc=None if shares is None else _auc(true_ids, shares),
+        auc=None if shares is None else _auc(true_ids, shares, ranks),
         log_loss=None if shares is None else _log_loss(true_ids, shares),
         average_precision=None if screened is None else precision_recall(*screened).average_precision,
         average_precision_interval=None if screened is None else average_precision_interval(*screened),
@@ -192,25 +198,26 @@ def _intervals(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[
     return share_interval(hits, len(truth)), counted_interval(occurrences, macro_f1)
 
 
-def _auc(true_ids: NDArray[np.int64], shares: NDArray[np.float64]) -> float | None:
+def _ranking(shares: NDArray[np.float64] | None, ranking: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Give by what rows are ranked for the first of two labels, shape (rows,); None without; raise ValueError."""
+    if ranking is not None and (shares is None or ranking.shape != (len(shares),) or shares.shape[1] != 2):
+        raise ValueError("a ranking needs a number for each row, and the probabilities of two labels")
+    if shares is None or shares.shape[1] != 2:
+        return None
+    return shares[:, 0] if ranking is None else ranking
+
+
+def _auc(true_ids: NDArray[np.int64], shares: NDArray[np.float64], ranks: NDArray[np.float64] | None) -> float | None:
     """Give the area under the ROC curve of labels[0], or the mean over labels if there are more than two."""
     from sklearn.metrics import roc_auc_score
 
     present = np.unique(true_ids)
     if len(present) < 2:
         return None
+    if ranks is not None:
+        return float(roc_auc_score(true_ids == 0, ranks))
     # Label by label, as scikit-learn's own one-vs-rest is not defined when a label is missing from a small table.
-    positives = [0] if shares.shape[1] == 2 else present
-    return float(np.mean([roc_auc_score(true_ids == label, shares[:, label]) for label in positives]))
-
-
-def _screened(
-    true_ids: NDArray[np.int64], shares: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """Give the probability of the first of two labels, and which rows have it; None where there is nothing to find."""
-    if shares is None or shares.shape[1] != 2 or not (true_ids == 0).any():
-        return None
-    return shares[:, 0], true_ids == 0
+    return float(np.mean([roc_auc_score(true_ids == label, shares[:, label]) for label in present]))
 
 
 def _log_loss(true_ids: NDArray[np.int64], shares: NDArray[np.float64]) -> float:
