@@ -1,23 +1,18 @@
 """What the reports of `evaluate` and `compare` have in common."""
 
 import json
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from papertune.api.run import Run
-from papertune.config import LabelColumn, LabelsColumn, Recipe
+from papertune.config import LabelsColumn, Recipe
 from papertune.disk import check_place
 from papertune.errors import OutputError, TableError
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.leaks import find_leaks
-from papertune.evaluation.report import ColumnReport, Report, SampleCell, SampleRow
+from papertune.evaluation.report import ColumnReport, Report, sample_rows
 from papertune.tables import Table
-from papertune.tasks import RowReader, answer_text, check_table, split_keywords
-
-# Rows that the report shows with their text.
-SAMPLE_ROWS = 8
-SAMPLE_SEED = 0
+from papertune.tasks import RowReader, answer_text, check_table
 
 
 def check_report_place(folder: Path, *, overwrite: bool) -> None:
@@ -99,7 +94,7 @@ def report_on_run(
         columns=list(columns),
         loss_curve=_metrics_curve(run.directory.metrics, "loss"),
         dev_curve=_metrics_curve(run.directory.metrics, "score"),
-        samples=_sample_rows(answers, given, RowReader(given, recipe), recipe),
+        samples=sample_rows(answers, given, recipe),
         leaks=find_leaks(given, learnt, recipe),
     )
 
@@ -128,29 +123,6 @@ def _metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
         return []
     entries = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
     return [(entry["step"], entry[key]) for entry in entries if key in entry]
-
-
-def _sample_rows(answers: Mapping[str, Answers], given: Table, reader: RowReader, recipe: Recipe) -> list[SampleRow]:
-    """Choose some papers at random, the same ones each time, and put a run's answers beside the table's."""
-    count = min(SAMPLE_ROWS, len(given))
-    samples: list[SampleRow] = []
-    for row in sorted(random.Random(SAMPLE_SEED).sample(range(len(given)), count)):
-        cells: list[SampleCell] = []
-        for name, said in answers.items():
-            column = recipe.columns[name]
-            cell = reader.given(row, name)
-            probability = None
-            if isinstance(column, LabelColumn) and said.probabilities is not None and said.probabilities[row]:
-                likely = dict(zip(column.labels, said.probabilities[row], strict=True))
-                probability = likely.get(said.cells[row], max(likely.values()))
-            shown = "" if cell is None else answer_text(cell, column) or ""
-            if not isinstance(column, LabelColumn | LabelsColumn):
-                shown = column.output_separator.join(split_keywords(cell or ""))
-            cells.append(SampleCell(name, said.cells[row], shown, probability))
-        key = recipe.table.id
-        title = given.frame[key][row] if key is not None and key in given.columns else f"row {row + 1}"
-        samples.append(SampleRow(title, reader.document(row), cells))
-    return samples
 
 
 def training_costs(run: Run) -> tuple[float | None, int | None]:

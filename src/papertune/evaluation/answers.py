@@ -130,7 +130,7 @@ def score_answers(
         else:
             documents = [truth.document(row) for _, row, _ in known]
             lists = [split_keywords(cell) for _, _, cell in known]
-            scores[name] = score_keywords(lists, [_keywords(cell, column) for cell in cells], documents)
+            scores[name] = score_keywords(lists, [read_keywords(cell, column) for cell in cells], documents)
     return scores
 
 
@@ -160,8 +160,13 @@ def answers_difference(
         right = [np.array([a == b for a, b in zip(said, labels, strict=True)]) for said in cells]
         return accuracy_difference(right[0], right[1])
     lists = [split_keywords(cell) for _, _, cell in known]
-    f1 = [f1_at_5_by_paper(lists, [_keywords(cell, column) for cell in said]) for said in cells]
+    f1 = [f1_at_5_by_paper(lists, [read_keywords(cell, column) for cell in said]) for said in cells]
     return mean_difference(f1[0], f1[1])
+
+
+def read_keywords(cell: str, column: KeywordsColumn | RankedKeywordsColumn) -> list[str]:
+    """Give the keywords of an answer, whatever the column writes between them."""
+    return split_keywords(cell.replace(column.output_separator, ";"))
 
 
 def main_score(scores: Scores) -> float:
@@ -195,11 +200,6 @@ def _known(truth: RowReader, name: str, column: Column, rows: Sequence[int]) -> 
     """Give the rows with a true cell: where it stands in the answers, which row it is, and the cell."""
     given = [(index, row, truth.given(row, name)) for index, row in enumerate(rows)]
     return [(index, row, cell) for index, row, cell in given if cell is not None and _has_truth(cell, column)]
-
-
-def _keywords(cell: str, column: KeywordsColumn | RankedKeywordsColumn) -> list[str]:
-    # Whatever stands between keywords that were written, ";" is read.
-    return split_keywords(cell.replace(column.output_separator, ";"))
 
 
 def _where_asked(likely: NDArray[np.float64], cells: pl.Series) -> list[list[float]]:

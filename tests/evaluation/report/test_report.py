@@ -24,6 +24,7 @@ from papertune.evaluation.report import (
     LearningPoint,
     Report,
     SampleCell,
+    SampleList,
     SampleRow,
     summary,
     verdict,
@@ -150,7 +151,7 @@ def make_report(**changes):
         HOSTILE + " long" * 200,
         [
             SampleCell("label", "1", "0", 0.9876),
-            SampleCell("Keywords", "Graphs theory; " + HOSTILE, "graph theory, colour.", None),
+            SampleList("Keywords", "keywords", ["Graphs theory", HOSTILE], ["graph theory", "colour"]),
         ],
     )
     whole = Report(
@@ -258,7 +259,7 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
     truth = np.array([[True, False], [True, True], [False, False]])
     scores = score_multilabel(truth, truth, ["heart", "lung"])
     column = ColumnReport("topics", "labels", "Which?", [Contestant("few-shot", scores, prompt="Text:\n" + HOSTILE)])
-    sample = SampleRow("7", "text", [SampleCell("topics", "heart; liver", "heart", None)])
+    sample = SampleRow("7", "text", [SampleList("topics", "labels", ["heart", "liver"], ["heart"])])
     html, _ = written(tmp_path, plain_report(columns=[column], samples=[sample]))
     page = Page(html)
     assert "The prompt of few-shot, for one row" in page.text
@@ -286,6 +287,37 @@ def test_page_says_what_got_no_answer(tmp_path):
     assert "✗" not in page.text  # the table says nothing, so nothing is wrong
     assert "Training" not in page.text
     assert "Comparison" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("cell", "hits", "misses", "said"),
+    [
+        # Keywords are compared as they are scored, by their stems ...
+        (
+            SampleList("k", "ranked_keywords", ["neural network", "trees"], ["Neural networks", "graphs"]),
+            ["✓ neural network", "Neural networks"],
+            ["trees", "graphs"],
+            "in the table: Neural networks; graphs",
+        ),
+        (SampleList("k", "keywords", ["图 论"], ["图论"]), ["✓ 图 论", "图论"], [], "in the table: 图论"),
+        (SampleList("k", "keywords", ["++"], ["#"]), [], ["++", "#"], "in the table: #"),
+        (SampleList("k", "ranked_keywords", [], None), [], [], "no answer"),
+        # ... labels are not: only the same label is right, and none is an answer.
+        (SampleList("k", "labels", ["C++", "R"], ["C#", "R"]), ["✓ R", "R"], ["C++", "C#"], "in the table: C#; R"),
+        (SampleList("k", "labels", [], []), [], [], "none of the labelsin the table: none of the labels"),
+        (SampleList("k", "labels", ["R"], None), [], ["R"], "R"),
+    ],
+)
+def test_samples_mark_what_both_lists_have(tmp_path, cell, hits, misses, said):
+    sample = SampleRow("7", "text", [cell])
+    html, plain = written(tmp_path, plain_report(columns=[], samples=[sample], facts={}))
+    shown = html[html.index('<section id="papers">') :]
+    assert re.findall(r'class="(?:chip )?good">([^<]*)<', shown) == hits
+    assert re.findall(r'<span(?: class="chip")?>([^<]*)<', shown) == misses
+    assert said in Page(f"<main>{shown}".split("</main>")[0] + "</main>").text
+    assert "✗" not in shown
+    predicted = {"column": "k", "kind": cell.kind, "predicted": cell.predicted, "given": cell.given}
+    assert plain["samples"][0]["cells"] == [predicted]
 
 
 def test_page_without_columns_and_with_very_many_labels(tmp_path):

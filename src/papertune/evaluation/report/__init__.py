@@ -8,9 +8,10 @@ from papertune.evaluation.report.data import (
     LearningPoint,
     Report,
     SampleCell,
+    SampleList,
     SampleRow,
 )
-from papertune.evaluation.report.rows import with_rows_to_look_at
+from papertune.evaluation.report.rows import sample_rows, with_rows_to_look_at
 from papertune.evaluation.report.words import Measure, main_measure, measures, summary, verdict
 from papertune.evaluation.report.writing import write_report
 
@@ -23,9 +24,11 @@ __all__ = [
     "Measure",
     "Report",
     "SampleCell",
+    "SampleList",
     "SampleRow",
     "main_measure",
     "measures",
+    "sample_rows",
     "summary",
     "verdict",
     "with_rows_to_look_at",

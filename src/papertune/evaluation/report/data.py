@@ -137,11 +137,11 @@ class ColumnReport:
 
 @dataclass(frozen=True)
 class SampleCell:
-    """A prediction beside the table's own cell.
+    """A predicted label beside the table's own.
 
     Attributes:
         column: The column's name.
-        predicted: What the run says.
+        predicted: What the run says; "" if it gave no answer.
         given: What the table says; "" if it says nothing.
         probability: The run's probability of what it says, from 0 to 1; None if it has none.
     """
@@ -153,18 +153,35 @@ class SampleCell:
 
 
 @dataclass(frozen=True)
+class SampleList:
+    """Predicted keywords or labels beside those of the table.
+
+    Attributes:
+        column: The column's name.
+        kind: Of the column, as in the recipe: labels are compared as they are, keywords by their stems.
+        predicted: What the run says, each keyword or label apart.
+        given: What the table says; None if it says nothing. No labels are an answer too.
+    """
+
+    column: str
+    kind: str
+    predicted: list[str]
+    given: list[str] | None
+
+
+@dataclass(frozen=True)
 class SampleRow:
     """One paper to look at.
 
     Attributes:
         id: The row's id in the table.
         document: The text that the model read.
-        cells: Its columns.
+        cells: Of the columns that the row asks for.
     """
 
     id: str
     document: str
-    cells: list[SampleCell]
+    cells: list[SampleCell | SampleList]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The report as one HTML page: no script, nothing loaded, light or dark as the reader's system is."""
 
 import math
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -10,7 +9,7 @@ from papertune.evaluation.intervals import COVERAGE, RESAMPLES, Interval
 from papertune.evaluation.keyword_scores import KeywordScores
 from papertune.evaluation.label_scores import LabelScores
 from papertune.evaluation.multilabel_scores import MultilabelScores
-from papertune.evaluation.report.data import ColumnReport, Report, SampleCell
+from papertune.evaluation.report.data import ColumnReport, Report, SampleCell, SampleList
 from papertune.evaluation.report.plots import (
     curve_svg,
     learning_curve_svg,
@@ -25,6 +24,7 @@ from papertune.evaluation.report.words import (
     noise_in_words,
     p_value_in_words,
     sureness,
+    unanswered,
     verdict,
 )
 from papertune.tasks.phrases import normalise_keyword
@@ -55,7 +55,6 @@ def page(report: Report) -> str:
         "duration": _duration,
     }
     folder = files("papertune.evaluation.report")
-    kinds = {column.name: column.kind for column in report.columns}
     columns = [_column_for_page(column, number) for number, column in enumerate(report.columns, start=1)]
     curves = [
         _figure("Training loss", curve_svg(report.loss_curve, "training loss")),
@@ -83,9 +82,7 @@ def page(report: Report) -> str:
         curves=[figure for figure in curves if figure],
         duplicates=duplicates[:_SHOWN_DUPLICATES],
         all_duplicates=len(duplicates),
-        samples=[
-            (row, [(cell, _judge(cell, kinds.get(cell.column, ""))) for cell in row.cells]) for row in report.samples
-        ],
+        samples=[(row, [(cell, _judge(cell)) for cell in row.cells]) for row in report.samples],
         shown_of_document=_SHOWN_OF_DOCUMENT,
         coverage=f"{COVERAGE:.0%}",
         resamples=RESAMPLES,
@@ -109,6 +106,7 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         "id": f"column-{number}",
         "rows": rows,
         "verdict": verdict(column),
+        "unanswered": unanswered(column),
         "axis": _axis([main_measure(contestant)[1] for contestant in column.contestants]),
         "baseline": next((each.name for each in column.contestants if each.paired is None), "") if compared else "",
         "costs": bool(costs),
@@ -158,7 +156,7 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
         },
         {
             "title": "Least sure",
-            "explained": "Rows whose answer has the lowest probability, right or wrong.",
+            "explained": "Rows whose answer has the lowest probability, right or wrong, given or withheld.",
             "rows": column.unsure,
             "who": "the run",
         },
@@ -206,24 +204,27 @@ def _shares(scores: LabelScores) -> list[list[float]]:
     ]
 
 
-def _judge(cell: SampleCell, kind: str) -> dict[str, Any]:
+def _judge(cell: SampleCell | SampleList) -> dict[str, Any]:
     """Tell what of a sample's prediction is right, as far as the table says.
 
     Returns:
-        `right` (True, False, or None if it cannot be said) for labels; `predicted` and `given` as lists of (keyword,
-        whether the other list has it too) for lists of keywords or labels.
+        `right` (True, False, or None if it cannot be said) for a label; `predicted` and `given` as lists of (text,
+        whether the other list has it too) for lists, `given` None if the table says nothing, and `nothing`, what an
+        empty list says.
     """
-    if kind not in ("keywords", "labels"):
+    if isinstance(cell, SampleCell):
         return {"right": cell.predicted == cell.given if cell.given else None}
-    predicted, given = _keywords(cell.predicted), _keywords(cell.given)
+    is_labels = cell.kind == "labels"
+    given = None if cell.given is None else _marked(cell.given, cell.predicted, exactly=is_labels)
     return {
-        "right": None,
-        "predicted": [(keyword, stems in given.values()) for keyword, stems in predicted.items()],
-        "given": [(keyword, stems in predicted.values()) for keyword, stems in given.items()],
+        "predicted": _marked(cell.predicted, cell.given or [], exactly=is_labels),
+        "given": given,
+        "nothing": "none of the labels" if is_labels else "no answer",
     }
 
 
-def _keywords(cell: str) -> dict[str, str]:
-    """Split a cell at semicolons, or at commas if there are none; give the normal form of each keyword."""
-    parts = re.split("[;；]", cell) if re.search("[;；]", cell) else re.split("[,，]", cell)
-    return {part.strip(): normalise_keyword(part) for part in parts if part.strip()}
+def _marked(texts: Sequence[str], others: Sequence[str], *, exactly: bool) -> list[tuple[str, bool]]:
+    """Give each text and whether it is among others too, exactly or in the form in which keywords are compared."""
+    forms = [text if exactly else normalise_keyword(text) for text in texts]
+    known = {text if exactly else normalise_keyword(text) for text in others} - {""}
+    return [(text, form in known) for text, form in zip(texts, forms, strict=True)]

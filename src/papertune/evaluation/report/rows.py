@@ -1,13 +1,20 @@
 """The rows of a report that a person should look at, from the tables and the answers."""
 
+import random
+from collections.abc import Mapping
 from dataclasses import replace
 
-from papertune.config import LabelColumn, Recipe
-from papertune.evaluation.answers import Answers
+from papertune.config import Column, LabelColumn, LabelsColumn, Recipe
+from papertune.evaluation.answers import Answers, read_keywords
 from papertune.evaluation.label_noise import find_label_noise
-from papertune.evaluation.report.data import ColumnReport
-from papertune.evaluation.review import confident_mistakes, judged_rows, least_sure
+from papertune.evaluation.report.data import ColumnReport, SampleCell, SampleList, SampleRow
+from papertune.evaluation.review import confident_mistakes, judged_rows, least_sure, row_name
 from papertune.tables import Table
+from papertune.tasks import RowReader, read_label, read_labels, split_keywords
+
+# Rows that the report shows with their text.
+SAMPLE_ROWS = 8
+_SAMPLE_SEED = 0
 
 
 def with_rows_to_look_at(
@@ -33,3 +40,44 @@ def with_rows_to_look_at(
         unsure=least_sure(rows),
         noise=noise or find_label_noise(scored, recipe, column.name),
     )
+
+
+def sample_rows(answers: Mapping[str, Answers], given: Table, recipe: Recipe) -> list[SampleRow]:
+    """Choose some papers at random, the same ones each time, and put a run's answers beside the table's.
+
+    Args:
+        answers: What the run said, by column, a cell for each row of the table.
+        given: The table with the true columns.
+        recipe: The recipe with the columns.
+    """
+    reader = RowReader(given, recipe)
+    rows = sorted(random.Random(_SAMPLE_SEED).sample(range(len(given)), min(SAMPLE_ROWS, len(given))))
+    return [
+        SampleRow(
+            row_name(given, recipe, row),
+            reader.document(row),
+            [
+                _sample(said, row, reader, name, recipe.columns[name])
+                for name, said in answers.items()
+                # An entry of an instruction file asks one question.
+                if not recipe.questions_of(name).keys().isdisjoint(reader.asked(row))
+            ],
+        )
+        for row in rows
+    ]
+
+
+def _sample(answers: Answers, row: int, reader: RowReader, name: str, column: Column) -> SampleCell | SampleList:
+    said = answers.cells[row]
+    if isinstance(column, LabelColumn):
+        probability = None
+        if answers.probabilities is not None and answers.probabilities[row]:
+            likely = dict(zip(column.labels, answers.probabilities[row], strict=True))
+            probability = likely.get(said, max(likely.values()))
+        return SampleCell(name, said, read_label(reader.given(row, name) or "", column.labels) or "", probability)
+    if isinstance(column, LabelsColumn):
+        has = reader.labels(row, name)
+        given = [label for label in column.labels if has.get(label)] if has else None
+        return SampleList(name, column.kind, read_labels(said, column) or [], given)
+    keywords = split_keywords(reader.given(row, name) or "") or None
+    return SampleList(name, column.kind, read_keywords(said, column), keywords)

@@ -1,0 +1,75 @@
+"""Which papers the report shows, and what it says of them; the lists of rows to look at are in test_label_noise.py."""
+
+import pytest
+
+from papertune.config import load_recipe
+from papertune.evaluation.answers import Answers
+from papertune.evaluation.report import SampleCell, SampleList, sample_rows
+from papertune.evaluation.report.rows import SAMPLE_ROWS
+from papertune.tables import read_table
+
+
+def recipe(**columns):
+    return load_recipe({"model": "m", "table": {"id": "uuid", "document": "{title}"}, "columns": columns})
+
+
+def sample(given, said, column, likely=None):
+    """The one cell of the one row."""
+    table = read_table([{"uuid": "p7", "title": "A title", "c": given}])
+    (row,) = sample_rows({"c": Answers([said], likely)}, table, recipe(c=column))
+    assert (row.id, row.document) == ("p7", "A title")
+    (cell,) = row.cells
+    return cell
+
+
+LABEL = {"kind": "label", "question": "?", "labels": ["1", "0"]}
+LABELS = {"kind": "labels", "question": "{label}?", "labels": ["C++", "C#", "heart, lung"]}
+
+
+@pytest.mark.parametrize("kind", ["keywords", "ranked_keywords"])
+@pytest.mark.parametrize("separator", ["; ", ", ", "、", " | ", "；"])
+def test_keywords_are_parted_whatever_stands_between(kind, separator):
+    column = {"kind": kind, "question": "?", "output_separator": separator}
+    found = sample("neural networks; graphs.", separator.join(["Neural network", "trees"]), column)
+    assert found == SampleList("c", kind, ["Neural network", "trees"], ["neural networks", "graphs"])
+    assert sample("", "", column) == SampleList("c", kind, [], None)
+
+
+@pytest.mark.parametrize("separator", ["; ", " | ", ", "])
+def test_labels_are_parted_whatever_stands_between(separator):
+    labels = ["C++", "C#"] if separator == ", " else LABELS["labels"]
+    column = {**LABELS, "labels": labels, "separator": separator}
+    cell = separator.join(labels[1:])
+    assert sample(cell, separator.join(labels), column) == SampleList("c", "labels", labels, labels[1:])
+    assert sample("", "", column) == SampleList("c", "labels", [], [])
+    assert sample("Fortran", "C++", column) == SampleList("c", "labels", ["C++"], None)
+
+
+def test_a_label_has_its_probability():
+    assert sample("0", "1", LABEL, [[0.75, 0.25]]) == SampleCell("c", "1", "0", 0.75)
+    assert sample("", "", LABEL, [[0.25, 0.75]]) == SampleCell("c", "", "", 0.75)  # it abstained
+    assert sample("1", "1", LABEL) == SampleCell("c", "1", "1", None)
+
+
+def test_an_entry_of_an_instruction_file_shows_what_it_asks_for():
+    columns = recipe(medical={**LABEL, "question": "Medical?"}, topics={**LABELS, "question": "About {label}?"})
+    entries = [("Medical?", "1"), ("About C#?", "yes"), ("About C++?", "no"), ("Something else?", "x")]
+    table = read_table([{"instruction": asked, "input": "text", "output": output} for asked, output in entries])
+    answers = {"medical": Answers(["1", "", "", ""], [[0.9, 0.1], [], [], []]), "topics": Answers(["", "C#", "", ""])}
+    assert [row.cells for row in sample_rows(answers, table, columns)] == [
+        [SampleCell("medical", "1", "1", 0.9)],
+        [SampleList("topics", "labels", ["C#"], ["C#"])],
+        [SampleList("topics", "labels", [], [])],
+        [],
+    ]
+
+
+def test_the_same_papers_are_shown_each_time():
+    rows = [{"title": f"t{row}", "c": "1"} for row in range(40)]
+    answers = {"c": Answers(["1"] * 40)}
+    found = sample_rows(answers, read_table(rows), recipe(c=LABEL))
+    assert found == sample_rows(answers, read_table(rows), recipe(c=LABEL))
+    assert len(found) == SAMPLE_ROWS
+    numbers = [int(row.id.removeprefix("row ")) for row in found]
+    assert numbers == sorted(set(numbers))
+    assert all(row.document == f"t{number - 1}" for row, number in zip(found, numbers, strict=True))
