@@ -1,4 +1,6 @@
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ from papertune import ModelError, OutputError
 from papertune.api import train as training  # the module
 from papertune.api.instructions import write_instructions
 from papertune.api.int8 import compare_int8
+from papertune.api.run import Run
 from papertune.models import int8
 from papertune.runs import Calibration, Int8Check
 from papertune.tables import read_table
@@ -31,6 +34,37 @@ def test_labels_and_keywords_in_int8(run, new_papers):
     assert probabilities(low) == pytest.approx(probabilities(full), abs=0.1)
     assert set(low["label"]) <= {"0", "1"}
     assert all(low["Keywords"])
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Give what collects all models that are loaded, and sees to it that each is alone."""
+
+    def watched(load):
+        def load_alone(*args, **options):
+            gc.collect()
+            assert [model() for model in models if model() is not None] == []
+            model, tokenizer = load(*args, **options)
+            models.append(weakref.ref(model))
+            return model, tokenizer
+
+        return load_alone
+
+    models = []
+    monkeypatch.setattr(training, "load_model", watched(training.load_model))
+    monkeypatch.setattr(Run, "load", watched(Run.load))
+    # So that float32 is what a CPU takes by itself.
+    monkeypatch.setattr("papertune.models.base._cpu_multiplies_bfloat16", lambda: False)
+    return models
+
+
+def test_a_run_keeps_one_model(run, loaded):
+    opened = papertune.load_run(run.directory.path)
+    for precisions in (("fp32", "auto", "fp16"), ("int8", "int8"), ("auto",)):
+        (predictor,) = {opened.predictor(precision) for precision in precisions}
+        assert predictor.precision_name == opened.settled_precision(precisions[0])
+        del predictor
+    assert len(loaded) == 3
 
 
 def test_a_row_does_not_depend_on_the_others(run, new_papers):
@@ -128,13 +162,13 @@ class TestTheChoice:
     def test_it_comes_after_calibration_on_the_rows_that_chose(self, train, papers):
         said = []
         train(dev=papers(60, 50), tell=said.append)
-        assert "comparing int8 with float32 on 30 dev rows" in said
-        assert said.index("calibrating on 30 dev rows") < said.index("comparing int8 with float32 on 30 dev rows")
+        comparing = "comparing int8 with float32 on 30 dev rows; the run can be used already"
+        assert said.index("calibrating on 30 dev rows") < said.index(comparing)
 
     def test_confirmed_on_the_dev_rows(self, train, papers):
         said = []
         run = train(dev=papers(6, 50), tell=said.append)
-        assert "comparing int8 with float32 on 6 dev rows" in said
+        assert "comparing int8 with float32 on 6 dev rows; the run can be used already" in said
         kept = json.loads((run.directory.path / "run.json").read_text("utf-8"))["int8"]
         assert (kept["rows"], kept["labels"]) == (6, 6)
         assert run.manifest.int8 == papertune.load_run(run.directory.path).manifest.int8
@@ -151,6 +185,37 @@ class TestTheChoice:
         assert said[-1].endswith(f"remove {tmp_path / 'run' / 'run.json'} and add --resume to the same command")
         assert run.manifest.int8 is None
         assert len(run.predict(papers(2))) == 2
+
+    def test_a_kill_in_it_loses_nothing_else(self, train, papers, monkeypatch, tmp_path):
+        def die(run, _):
+            complete.append(papertune.load_run(run.directory.path))
+            raise KeyboardInterrupt
+
+        complete, said = [], []
+        monkeypatch.setattr(training, "compare_int8", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(dev=papers(60, 50))
+        assert complete[0].manifest.calibration["label"].rows == 30
+        assert len(complete[0].predict(papers(2))) == 2
+        run = train(dev=papers(60, 50), resume=True, tell=said.append)
+        assert run.manifest == complete[0].manifest
+        manifest = tmp_path / "run" / "run.json"
+        assert said == [
+            f"{tmp_path / 'run'} is finished already",
+            "whether int8 answers as float32 does has not been found out, so int8 will not be used. To find out, "
+            f"remove {manifest} and give the same command again",
+        ]
+        manifest.unlink()
+        monkeypatch.setattr(training, "compare_int8", compare_int8)
+        assert train(dev=papers(60, 50), resume=True).manifest.int8.rows == 30
+        said.clear()
+        train(dev=papers(60, 50), resume=True, tell=said.append)
+        assert said == [f"{tmp_path / 'run'} is finished already"]
+
+    def test_there_is_one_model_at_a_time(self, train, papers, loaded):
+        run = train(dev=papers(60, 50))
+        assert run.manifest.int8.rows == 30
+        assert len(loaded) == 3  # one learns, one calibrates and is the float32 of the comparison, one is in int8
 
     def test_no_dev_rows_no_int8(self, train):
         run = train()

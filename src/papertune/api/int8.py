@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from papertune.api.run import Run
 from papertune.config import LabelColumn, LabelsColumn
-from papertune.evaluation.answers import answers_of_values, main_score, score_answers
+from papertune.evaluation.answers import Answers, answers_of_values, main_score, score_answers
 from papertune.evaluation.dev_score import RowMeans
 from papertune.evaluation.label_scores import LabelScores
 from papertune.inference.predict import predict_rows
+from papertune.models import PredictionPrecision
 from papertune.runs import Int8Check
 from papertune.tables import Table
 from papertune.tasks import RowReader
@@ -16,7 +17,8 @@ from papertune.tasks import RowReader
 def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
     """Predict tables in float32 and in int8, and compare the cells that would be written.
 
-    So the run must have its calibration and thresholds already.
+    So the run must have its calibration and thresholds already. All rows go through the model in float32, then all in
+    int8: the two are never in memory together.
 
     Args:
         run: A run whose model is or can be on the CPU.
@@ -28,14 +30,9 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
     recipe = run.recipe
     labels = changed = 0
     means = RowMeans(), RowMeans()
-    full, low = run.predictor("fp32"), run.predictor("int8")
-    for table in tables:
-        reader = RowReader(table, recipe)
-        plan = full.plan(reader, range(len(table)))
-        said = [
-            answers_of_values(predict_rows(each, reader, plan).values, recipe, run.decisions) for each in (full, low)
-        ]
-        scores = [score_answers(answers, reader, recipe, range(len(table))) for answers in said]
+    full, low = _answers(run, tables, "fp32"), _answers(run, tables, "int8")
+    for table, *said in zip(tables, full, low, strict=True):
+        scores = [score_answers(answers, RowReader(table, recipe), recipe, range(len(table))) for answers in said]
         for name, column in recipe.columns.items():
             if isinstance(column, LabelColumn | LabelsColumn):
                 pairs = zip(said[0][name].cells, said[1][name].cells, said[0][name].probabilities or (), strict=True)
@@ -49,3 +46,14 @@ def compare_int8(run: Run, tables: Sequence[Table]) -> Int8Check:
     in_full, in_low = (mean.values() for mean in means)
     both = {name: (in_full[name], in_low[name]) for name in in_full}
     return Int8Check(sum(map(len, tables)), labels, changed, both)
+
+
+def _answers(run: Run, tables: Sequence[Table], precision: PredictionPrecision) -> list[dict[str, Answers]]:
+    """Give what a run says of each table in a precision."""
+    predictor = run.predictor(precision)
+    answers = []
+    for table in tables:
+        reader = RowReader(table, run.recipe)
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table)))).values
+        answers.append(answers_of_values(values, run.recipe, run.decisions))
+    return answers

@@ -1,5 +1,6 @@
 """A finished run: loading it, and predicting tables with it."""
 
+import gc
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,6 +77,7 @@ class Run:
         self.manifest = manifest
         self._device = device
         self._base_folder = base
+        self._predictor: tuple[str, Predictor] | None = None  # and the name of its precision
 
     @property
     def device(self) -> str | None:
@@ -265,14 +267,21 @@ class Run:
         return load_tokenizer(replace(self._base, location=str(self.directory.tokenizer)))
 
     def predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
-        """Load the model with what it has learnt, and give what answers batches with it."""
-        chosen = self._with_int8(precision)
-        if chosen not in self._predictors:
-            model, tokenizer = self.load(chosen)
-            self._predictors[chosen] = Predictor(model, tokenizer, self.recipe)
+        """Load the model with what it has learnt, and give what answers batches with it.
+
+        A run keeps one model. Another precision's is loaded when that of the one before is gone.
+        """
+        name = self.settled_precision(precision)
+        if self._predictor is None or self._predictor[0] != name:
+            if self._predictor is not None:
+                self._predictor = None
+                gc.collect()  # a model has references in circles
+            model, tokenizer = self.load(self._with_int8(precision))
+            self._predictor = name, Predictor(model, tokenizer, self.recipe)
+        predictor = self._predictor[1]
         # What dev rows say of the keywords may have come to be known since.
-        self._predictors[chosen].keyword_choices = self.keyword_choices
-        return self._predictors[chosen]
+        predictor.keyword_choices = self.keyword_choices
+        return predictor
 
     def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
         """Give the precision; for "auto" int8, where this CPU is quick at it and the dev rows have confirmed it."""
@@ -346,10 +355,6 @@ class Run:
                 f"but {base.location} has {base.checksum[:12]}.... Give the folder of the right ones with --base."
             )
         return base
-
-    @cached_property
-    def _predictors(self) -> dict[PredictionPrecision, Predictor]:
-        return {}
 
     def _open(self, table: Any) -> Table:
         read = table if isinstance(table, Table) else read_table(table)

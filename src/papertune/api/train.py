@@ -114,8 +114,14 @@ def train(
         with processes.agreed():
             _check_together(job.plan, directory, processes, resume=resume)
         if processes.first_value(lambda: directory.is_complete):
+            finished = load_run(directory.path, device=device, base=base)
             tell(f"{directory.path} is finished already")
-            return load_run(directory.path, device=device, base=base)
+            if finished.manifest.int8 is None and _may_use_int8(job, processes.device):
+                tell(
+                    "whether int8 answers as float32 does has not been found out, so int8 will not be used. To find "
+                    f"out, remove {directory.manifest_file} and give the same command again"
+                )
+            return finished
         tell(f"loading {job.recipe.model}")
         with processes.agreed():
             learner = _load(job, processes)
@@ -139,18 +145,19 @@ def train(
             with processes.agreed(), telling_of_full_disk(directory.path):
                 if processes.is_first:
                     place = None if base is None else Path(base)
-                    on_cpu = processes.device.startswith("cpu")
-                    if sharded and not on_cpu:
+                    if sharded and not processes.device.startswith("cpu"):
                         tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
                     # A model that was divided among GPUs need not fit on one.
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    _try_on_dev_rows(run, job, tell, int8=on_cpu)
+                    _try_on_dev_rows(run, job, tell)
                     directory.finish(run.manifest, run.recipe)
+                    if _may_use_int8(job, processes.device):
+                        _compare_int8(run, job, tell)
     return load_run(directory.path, device=device, base=base)
 
 
-def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], *, int8: bool) -> None:
-    """Find out on the dev rows what prediction will need to know, `int8` included or not, and put it into the run.
+def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
+    """Find out on the dev rows what prediction will need to know, and put it into the run.
 
     What was learnt is worth keeping without it, so a model that cannot answer here does not end the training.
     """
@@ -170,13 +177,25 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], *,
     elif job.dev and ranks_keywords(job.recipe):
         needed = f"at least {2 * LEAST_ROWS} dev rows with keywords are needed"
         tell(f"keywords are ranked by their probability alone: {needed}")
-    # At last, since it is about the cells that are written.
-    if job.dev and int8 and job.recipe.base_bits is None and cpu_multiplies_int8():
-        tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows")
-        with _kept_without("int8 will not be used", run, tell):
-            # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows
-            # do.
-            run.manifest = replace(run.manifest, int8=compare_int8(run, job.dev))
+
+
+def _may_use_int8(job: TrainingJob, device: str) -> bool:
+    """Whether the dev rows may find out that prediction by itself takes int8."""
+    on_cpu = device.startswith("cpu")
+    return bool(job.dev) and on_cpu and job.recipe.base_bits is None and cpu_multiplies_int8()
+
+
+def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
+    """Find out on the dev rows whether int8 answers as float32 does, and keep it in the run.
+
+    The run is complete before: the system kills a process that takes too much memory, and in float32 a model takes
+    twice what it was trained in.
+    """
+    tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows; the run can be used already")
+    with _kept_without("int8 will not be used", run, tell):
+        # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows do.
+        run.manifest = replace(run.manifest, int8=compare_int8(run, job.dev))
+        run.directory.write_manifest(run.manifest)
 
 
 @contextmanager
