@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score
 
 from papertune.evaluation.intervals import RESAMPLES
-from papertune.evaluation.paired import accuracy_difference, mean_difference
+from papertune.evaluation.paired import accuracy_difference, average_precision_difference, mean_difference
+from papertune.evaluation.screening import average_precision_interval
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 
@@ -84,6 +86,54 @@ def test_randomization_of_many_rows_agrees_with_the_t_test():
     assert mean_difference(first, second).p_value == pytest.approx(ttest_rel(first, second).pvalue, abs=0.02)
 
 
+def ranked_rows(rows, share, noise, decimals, seed):
+    """Give the scores of two contestants that are unsure about the same rows, and which rows are positive."""
+    generator = np.random.default_rng(seed)
+    positive = generator.random(rows) < share
+    hard = positive + generator.normal(0, 0.5, rows)
+    return *(np.round(hard + generator.normal(0, of, rows), decimals) for of in noise), positive
+
+
+def test_the_interval_of_average_precision_is_that_of_rows_drawn_together():
+    first, second, positive = ranked_rows(150, 0.2, (0.1, 0.9), 1, seed=1)  # with ties
+    found = average_precision_difference(first, second, positive)
+    of_first, of_second = (average_precision_score(positive, scores) for scores in (first, second))
+    assert found.difference == pytest.approx(of_first - of_second)
+    generator = np.random.default_rng(2)
+    slow = []
+    for _ in range(200):
+        rows = generator.integers(0, 150, 150)
+        drawn = [average_precision_score(positive[rows], scores[rows]) for scores in (first, second)]
+        slow.append(drawn[0] - drawn[1])
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=0.04)
+    assert (found.p_value, found.may_be_noise) == (None, False)
+
+
+def test_average_precision_is_told_apart_where_the_ranges_overlap():
+    first, second, positive = ranked_rows(300, 0.15, (0.05, 0.5), 3, seed=3)
+    one, other = (average_precision_interval(scores, positive) for scores in (first, second))
+    assert one.low < other.high
+    assert not average_precision_difference(first, second, positive).may_be_noise
+    turned = average_precision_difference(second, first, positive)
+    assert turned.difference == -average_precision_difference(first, second, positive).difference
+
+
+def test_only_the_order_counts_for_average_precision():
+    first, second, positive = ranked_rows(60, 0.3, (0.2, 0.4), 3, seed=4)
+    found = average_precision_difference(first, second, positive)
+    assert average_precision_difference(first * 1000, np.exp(second), positive) == found
+    same = average_precision_difference(first, np.exp(first), positive)
+    assert (same.difference, same.low, same.high, same.may_be_noise) == (0, 0, 0, True)
+
+
+def test_three_positive_rows_tell_nothing():
+    positive = np.arange(100) < 3
+    found = average_precision_difference(-np.arange(100.0), np.arange(100.0), positive)
+    assert found.difference > 0.9
+    assert found.low == 0
+    assert found.may_be_noise
+
+
 def test_equal_contestants_do_not_differ():
     same = np.array([0.2, 0.4])
     found = mean_difference(same, same)
@@ -107,3 +157,7 @@ def test_what_does_not_fit_is_refused():
         mean_difference(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match="at least one row"):
         accuracy_difference(np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
+    with pytest.raises(ValueError, match=r"scores \(3,\) and positive rows \(2,\) do not fit"):
+        average_precision_difference(np.zeros(2), np.zeros(3), np.ones(2, dtype=bool))
+    with pytest.raises(ValueError, match="no row is positive"):
+        average_precision_difference(np.zeros(2), np.zeros(2), np.zeros(2, dtype=bool))

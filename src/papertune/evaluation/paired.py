@@ -5,7 +5,8 @@ narrower than the two scores' own intervals make believe. The interval is a perc
 of a row drawn together (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13). The p-value is the
 chance of a difference at least as large if it made no difference which of the two had answered: McNemar's exact test
 for labels (McNemar 1947, Psychometrika 12, pages 153 to 157), a randomization test for means of scores (Smucker, Allan
-and Carterette 2007, CIKM, doi:10.1145/1321440.1321528).
+and Carterette 2007, CIKM, doi:10.1145/1321440.1321528). A difference in average precision has the interval alone: the
+two rank by scores that are not of one scale, so their rows cannot change places.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.evaluation.intervals import SEED, counted_interval, mean_interval
+from papertune.evaluation.screening import precision_recall, reading_steps, resampled_average_precision
 
 # A randomization test of so many resamples can tell p-values down to 0.0002.
 RANDOMIZATIONS = 9999
@@ -31,13 +33,14 @@ class PairedDifference:
         difference: The first one's score less the second one's.
         low: Lower end of the difference's 95 percent interval.
         high: Upper end.
-        p_value: Chance of a difference at least as large, in either direction, if the two were equally good.
+        p_value: Chance of a difference at least as large, in either direction, if the two were equally good; None
+            where there is no such test.
     """
 
     difference: float
     low: float
     high: float
-    p_value: float
+    p_value: float | None
 
     @property
     def may_be_noise(self) -> bool:
@@ -45,7 +48,7 @@ class PairedDifference:
 
         With few rows that only one of the two has right the bootstrap's interval is too narrow and the test is not.
         """
-        return self.low <= 0 <= self.high or self.p_value >= 0.05
+        return self.low <= 0 <= self.high or (self.p_value is not None and self.p_value >= 0.05)
 
 
 def accuracy_difference(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> PairedDifference:
@@ -98,6 +101,33 @@ def mean_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
         vectorized=True,
     )
     return PairedDifference(float(differences.mean()), interval.low, interval.high, float(test.pvalue))
+
+
+def average_precision_difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], positive: NDArray[np.bool_]
+) -> PairedDifference:
+    """Compare how two contestants rank the same rows, by average precision, with a bootstrap over rows.
+
+    A resample without a positive row has a difference of 0. So a handful of positive rows tells nothing: with three of
+    them one resample in twenty has none, and the interval holds 0.
+
+    Args:
+        first: How likely each row is positive to the first one, in any unit, float64, shape (rows,).
+        second: The same of the second one, in a unit of its own, shape (rows,).
+        positive: Whether the row is positive, bool, shape (rows,).
+
+    Returns:
+        The difference, without a p-value.
+
+    Raises:
+        ValueError: If the shapes differ, a score is no number or no row is positive.
+    """
+    found = [precision_recall(scores, positive).average_precision for scores in (first, second)]
+    steps = [reading_steps(scores, positive) for scores in (first, second)]
+    kinds, occurrences = np.unique(np.stack([*steps, positive], axis=1), axis=0, return_counts=True)
+    of_first, of_second = (resampled_average_precision(kinds[:, n], kinds[:, 2] > 0) for n in (0, 1))
+    interval = counted_interval(occurrences, lambda drawn: of_first(drawn) - of_second(drawn))
+    return PairedDifference(found[0] - found[1], interval.low, interval.high, None)
 
 
 def _check(first: NDArray[Any], second: NDArray[Any]) -> None:

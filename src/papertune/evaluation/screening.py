@@ -1,6 +1,7 @@
 """Screening: finding the few papers that matter, by a score of how likely each does."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,18 +78,59 @@ def average_precision_interval(scores: NDArray[np.float64], positive: NDArray[np
     Raises:
         ValueError: If the shapes differ, a score is no number or no row is positive.
     """
+    kinds, occurrences = np.unique(
+        np.stack([reading_steps(scores, positive), positive], axis=1), axis=0, return_counts=True
+    )
+    return counted_interval(occurrences, resampled_average_precision(kinds[:, 0], kinds[:, 1] > 0))
+
+
+def reading_steps(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Cut a ranking into steps, each of which ends with the next positive rows; no more of it counts for a resample.
+
+    Args:
+        scores: How likely each row is positive, in any unit, float64, shape (rows,).
+        positive: Whether it is, bool, shape (rows,).
+
+    Returns:
+        The step in which each row is read, from 0 on, int64, shape (rows,). Positive rows with the same score are in
+        one step, with the other rows of their score and those between them and the positive rows above; rows below all
+        positive ones are in a last step.
+
+    Raises:
+        ValueError: If the shapes differ, a score is no number or no row is positive.
+    """
     _check_scores(scores, positive)
-    # A kind of row is its score, the highest first, and whether it is positive.
-    _, group = np.unique(-scores, return_inverse=True)
-    occurrences = np.bincount(2 * group + positive, minlength=2 * (int(group.max()) + 1))
+    return np.searchsorted(np.unique(-scores[positive]), -scores).astype(np.int64)
+
+
+def resampled_average_precision(
+    steps: NDArray[np.int64], positive: NDArray[np.bool_]
+) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    """Give a function from how often each kind of row is drawn to the average precision of the rows drawn.
+
+    Args:
+        steps: The step of `reading_steps` in which each kind of row is read, int64, shape (kinds,); at least one kind.
+        positive: Whether it is positive, bool, shape (kinds,).
+
+    Returns:
+        A function of counts, int64, shape (resamples, kinds), that gives float64, shape (resamples,): 0 where no
+        positive row is drawn.
+    """
+    from scipy.sparse import csr_array
+
+    kinds = np.arange(len(steps))
+    shape = (len(steps), int(steps.max()) + 1)
+    read_in = csr_array((np.ones(len(steps), dtype=np.int64), (kinds, steps)), shape=shape)
+    found_in = csr_array((positive.astype(np.int64), (kinds, steps)), shape=shape)
 
     def average_precision(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        hits = counts[:, 1::2]  # (resamples, scores)
+        hits = counts @ found_in  # (resamples, steps)
         found = hits.cumsum(axis=1)
-        read = np.maximum((hits + counts[:, ::2]).cumsum(axis=1), 1)
-        return np.asarray((hits * found / read).sum(axis=1) / np.maximum(found[:, -1], 1), dtype=np.float64)
+        read = (counts @ read_in).cumsum(axis=1)
+        shares = (hits * found / np.maximum(read, 1)).sum(axis=1)
+        return np.asarray(shares / np.maximum(found[:, -1], 1), dtype=np.float64)
 
-    return counted_interval(occurrences, average_precision)
+    return average_precision
 
 
 def f1_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:

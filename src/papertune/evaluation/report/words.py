@@ -86,9 +86,9 @@ def verdict(column: ColumnReport) -> str:
 
 
 def difference_in_words(paired: PairedDifference) -> str:
-    """Give `+0.021 (+0.003 to +0.040, p = 0.031)`."""
-    p_value = p_value_in_words(paired.p_value)
-    return f"{paired.difference:+.3f} ({paired.low:+.3f} to {paired.high:+.3f}, {p_value})"
+    """Give `+0.021 (+0.003 to +0.040, p = 0.031)`, without p where it is not known."""
+    p_value = "" if paired.p_value is None else f", {p_value_in_words(paired.p_value)}"
+    return f"{paired.difference:+.3f} ({paired.low:+.3f} to {paired.high:+.3f}{p_value})"
 
 
 def p_value_in_words(p_value: float) -> str:
