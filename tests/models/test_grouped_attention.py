@@ -16,6 +16,7 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from papertune.models import use_grouped_attention
 from papertune.models.grouped_attention import grouped_attention
@@ -74,6 +75,20 @@ def test_attention_is_that_of_each_head(batch, groups, each, seq, cached, sizes,
     assert weights is None
     expected = slow_attention(query, key, value, sizes[0] ** -0.5 if scaling is None else scaling)
     torch.testing.assert_close(attended.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_scores_are_rounded_as_eager_attention_rounds_them():
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 6, 150, 64, generator=generator).bfloat16()
+    key, value = (torch.randn(2, 2, 190, 64, generator=generator).bfloat16() for _ in range(2))
+    grouped, _ = grouped_attention(SimpleNamespace(), query, key, value, None)
+    assert grouped.dtype == torch.bfloat16
+    module = SimpleNamespace(num_key_value_groups=3, training=False)
+    hidden = torch.full((150, 190), -torch.inf, dtype=torch.bfloat16).triu(41)
+    eager, _ = eager_attention_forward(module, query, key, value, hidden, 64**-0.5)
+    exact = slow_attention(query, key, value, 64**-0.5)
+    torch.testing.assert_close(grouped.double(), exact, rtol=0.02, atol=0.02)
+    assert (grouped - exact).abs().mean() < 1.1 * (eager - exact).abs().mean()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +173,6 @@ def test_another_attention_is_left_as_it_is(make_model):
     model.set_attn_implementation("eager")
     use_grouped_attention(model)
     assert model.config._attn_implementation == "eager"
-    model = make_model().to(torch.bfloat16)  # whose scores would be rounded
+    model = make_model().to(torch.float16)  # whose scores might overflow
     use_grouped_attention(model)
     assert model.config._attn_implementation == "sdpa"

@@ -16,6 +16,7 @@ from torch import Tensor
 _NAME = "papertune_grouped"
 # Others ask for "sdpa" by name, and compute something else under any other.
 _MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "chatglm")
+_DTYPES = (torch.float32, torch.bfloat16)
 # Queries of a block: few enough to leave out most of the hidden half, many enough for products at full speed.
 _BLOCK = 64
 
@@ -23,13 +24,14 @@ _BLOCK = 64
 def use_grouped_attention(model: Any) -> None:
     """Let a model compute its attention so, if it is one of those that do nothing special with torch's.
 
-    Only in float32: in fewer bits the scores would be rounded before the softmax, which torch's kernels avoid.
+    In bfloat16 the scores are rounded before the softmax, as in transformers' own "eager" attention; torch's fused
+    kernel does not round them.
     """
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
     config = model.config
-    if config.model_type not in _MODEL_TYPES or config._attn_implementation != "sdpa" or model.dtype != torch.float32:
+    if config.model_type not in _MODEL_TYPES or config._attn_implementation != "sdpa" or model.dtype not in _DTYPES:
         return
     AttentionInterface.register(_NAME, grouped_attention)
     # Without a mask function of its own a new name would get no mask at all, and padding would be seen.
