@@ -3,6 +3,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.textpath import TextPath
 
 from papertune.evaluation.calibration import score_calibration
 from papertune.evaluation.report import LearningPoint
@@ -12,6 +13,7 @@ from papertune.evaluation.report.plots import (
     precision_recall_svg,
     reliability_svg,
     risk_coverage_svg,
+    shortened,
     thinned,
 )
 from papertune.evaluation.screening import precision_recall
@@ -59,6 +61,53 @@ def test_learning_curve_of_names_that_are_not_plain():
     svg = learning_curve_svg({"模型 $x$ <b>": points, "TF-IDF": points[1:]}, "Accuracy")
     check(svg, "模型 $x$ <b>: 0.700 with 50, 0.900 with 1,400; TF-IDF: 0.900 with 1,400", "training rows", "1,400")
     assert learning_curve_svg({}, "Accuracy") == learning_curve_svg({"TF-IDF": []}, "Accuracy") == ""
+
+
+LONG_NAMES = [
+    "fine-tuned /home/somebody/models/instruct/2026-11-01/a-small-model-v2/checkpoint-12800",
+    "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW",
+    "W" * 17,
+    "微调 " + "模型" * 30,
+    "setfit",
+]
+
+
+def legend_places(svg):
+    """Give for each text of the legend where its line's key begins and where it ends, and the width of the plot."""
+    root = ElementTree.fromstring(svg)
+    places = {}
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+        if "text-anchor: start" in text.get("style"):  # the axes' own texts are centred, or end at their place
+            words, start = text.text, float(text.get("x"))
+            chinese = sum(ord(character) > 0x2E80 for character in words)
+            plain = "".join(character for character in words if ord(character) <= 0x2E80)
+            width = TextPath((0, 0), plain, size=10).get_extents().width if plain else 0.0
+            places[words] = start - 34, start + 10 * chinese + width
+    return places, float(root.get("viewBox").split()[2])
+
+
+@pytest.mark.parametrize(
+    "names", [LONG_NAMES, ["W" * 17, "V" * 17], LONG_NAMES[3:4], ["run", "TF-IDF", "majority"]], ids=len
+)
+def test_a_legend_stays_inside_its_plot(names):
+    points = [LearningPoint(50, 0.7, 0.6, 0.8)]
+    svg = learning_curve_svg(dict.fromkeys(names, points), "Accuracy")
+    places, width = legend_places(svg)
+    assert len(places) == len(names)
+    for words, (start, end) in places.items():
+        assert 0 <= start < end <= width, words
+    check(svg, *names)  # the description has the whole names
+
+
+def test_labels_that_are_too_long_lose_their_middle():
+    assert shortened("fine-tuned small-model", 279) == "fine-tuned small-model"
+    short = shortened(LONG_NAMES[0], 279)
+    assert re.fullmatch(r"fine-tuned [^…]*….*/checkpoint-12800", short)
+    assert 40 <= len(short) <= 60
+    assert len(shortened(LONG_NAMES[1], 279)) == 28
+    assert len(shortened(LONG_NAMES[3], 279)) == 20
+    assert shortened("WW", 12) == "…"
+    assert shortened("", 12) == ""
 
 
 def test_reliability_before_and_after():

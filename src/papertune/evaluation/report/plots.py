@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -29,6 +30,11 @@ _INK, _LINE, _ACCENT, _SOFT, _GOOD, _BAD = _STAND_INS
 
 # Lines differ in more than colour, for readers who do not see colours, and for black and white prints.
 _STYLES = ((_ACCENT, "o", "-"), (_SOFT, "s", "--"), (_GOOD, "^", "-."), (_BAD, "D", ":"), (_INK, "v", "-"))
+
+# In points; and in units of this size what matplotlib leaves free around a legend (twice borderpad and borderaxespad),
+# what a line's key takes with the gap behind it (handlelength and handletextpad), and the gap between two columns.
+_LEGEND_FONT = 10
+_LEGEND_AROUND, _LEGEND_KEY, _LEGEND_APART = 1.8, 3.4, 2.0
 
 # From this many points on a curve is noise to the eye, and its running mean over a twentieth of it is drawn too.
 _MANY = 60
@@ -257,18 +263,58 @@ def _svg(draw: Callable[[Any], None], told: str, *, square: bool = False) -> str
 
 
 def _legend(axes: Any) -> None:
-    """Name the lines below the plot, where they hide none of it."""
+    """Name the lines below the plot, where they hide none of it, in two columns if they fit.
+
+    A name that is too long for the plot is shortened; the whole one is in the plot's description and in the tables.
+    """
     handles, labels = axes.get_legend_handles_labels()
+    columns = [labels[: (len(labels) + 1) // 2], labels[(len(labels) + 1) // 2 :]]  # matplotlib fills the first first
+    around, key, apart = (size * _LEGEND_FONT for size in (_LEGEND_AROUND, _LEGEND_KEY, _LEGEND_APART))
+    room = 72 * axes.figure.get_figwidth() - around  # in points
+    side_by_side = sum(key + max(map(_text_width, column), default=0.0) for column in columns) + apart
     axes.figure.legend(
         handles,
-        labels,
+        [shortened(label, room - key) for label in labels],
         loc="outside lower center",
-        ncols=1 if max(map(len, labels)) > 25 else 2,
+        ncols=2 if side_by_side <= room else 1,
         frameon=False,
         labelcolor=_INK,
-        fontsize=10,
+        fontsize=_LEGEND_FONT,
         handlelength=2.6,
     )
+
+
+def shortened(label: str, room: float) -> str:
+    """Leave out the middle of a legend's label that is wider than the room for it.
+
+    More is left of the end, where the paths of two models differ.
+
+    Args:
+        label: The label.
+        room: In points.
+    """
+    if _text_width(label) <= room:
+        return label
+    # No letter is narrower than two points.
+    for kept in range(min(len(label) - 1, int(room / 2)), 0, -1):
+        head = kept // 3
+        short = f"{label[:head]}…{label[len(label) - (kept - head) :]}"
+        if _text_width(short) <= room:
+            return short
+    return "…"
+
+
+def _text_width(label: str) -> float:
+    """Give the width of a legend's label in points, in the first and widest font that matplotlib names in the SVG."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    # Chinese letters are as wide as high. Matplotlib's own font has none: it takes them for 0.6 of that and centres the
+    # legend by it, so each sticks out by another 0.4.
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in label)
+    narrow = "".join(character for character in label if unicodedata.east_asian_width(character) not in "WF")
+    measured = text_to_path.get_text_width_height_descent(narrow, FontProperties(size=_LEGEND_FONT), ismath=False)[0]
+    return float(measured) + 1.4 * wide * _LEGEND_FONT
 
 
 def _running_mean(values: Sequence[float], width: int) -> list[float]:
