@@ -87,6 +87,33 @@ def test_each_kind_of_feature_is_found(name, cell):
     assert found.accuracy > 0.95
 
 
+def test_numbers_are_told_from_cells_that_are_none():
+    rng, labels = rows()
+    counts = {label: f"{labels.count(label)} of {labels.count(label)} rows are {label}" for label in "10"}
+    # Text of one length and one format: only whether the cell is a number tells the label.
+    cells = [str(rng.randint(1000, 9999)) if label == "1" else f"{rng.randint(1000, 9999)}."[1:] for label in labels]
+    found = find_surface_feature(cells, labels)
+    assert (found.name, found.accuracy) == ("value as a number", 1)
+    assert found.split == f"Where it is a number, {counts['1']}; elsewhere, {counts['0']}."
+
+
+@pytest.mark.parametrize("high", ["1", "0"])
+def test_cells_that_are_no_number_go_with_the_numbers_that_tell_the_same(high):
+    rng, labels = rows()
+
+    def cell(label):
+        if label == "1" and rng.random() < 0.5:
+            return "none"
+        return str(rng.randint(5000, 9000) if label == high else rng.randint(1000, 4000))
+
+    cells = [cell(label) for label in labels]
+    found = find_surface_feature(cells, labels)
+    assert (found.name, found.accuracy) == ("value as a number", 1)
+    counts = {label: f"{labels.count(label)} of {labels.count(label)} rows are {label}" for label in "10"}
+    where = "Above 4" + (r"\d+(\.5)? or where it is no number" if high == "1" else r"\d+(\.5)?")
+    assert re.fullmatch(rf"{where}, {counts[high]}; otherwise, {counts['10'[high == '1']]}\.", found.split), found.split
+
+
 def test_chinese_cells_have_features_too():
     rng, labels = rows()
     cells = [

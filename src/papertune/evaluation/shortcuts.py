@@ -163,9 +163,14 @@ def _number_candidate(name: str, values: NDArray[np.float64], labels: NDArray[An
     most_leaves = 4 * len(set(labels.tolist()))
 
     def explain() -> str:
-        threshold = float(_tree(2).fit(column, labels).tree_.threshold[0])
-        where, elsewhere = ("With it", "without it") if name == _NOTICE_NAME else (f"Above {threshold:g}", "otherwise")
-        return _told(values > threshold, labels, where, elsewhere)
+        tree = _tree(2).fit(column, labels)
+        threshold, above = float(tree.tree_.threshold[0]), tree.apply(column) == tree.tree_.children_right[0]
+        if name == _NOTICE_NAME:
+            return _told(above, labels, "With it", "without it")
+        if math.isinf(threshold):  # what tells the label is whether it is a number, not which
+            return _told(~np.isnan(values), labels, "Where it is a number", "elsewhere")
+        nor_number = " or where it is no number" if np.isnan(values[above]).any() else ""
+        return _told(above, labels, f"Above {threshold:g}{nor_number}", "otherwise")
 
     return _Candidate(name, column, _tree(most_leaves), explain)
 
