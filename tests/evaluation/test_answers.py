@@ -3,7 +3,7 @@ import math
 import pytest
 
 from papertune.config import load_recipe
-from papertune.evaluation.answers import Answers, answers_difference, score_answers
+from papertune.evaluation.answers import Answers, answers_difference, ranking_difference, score_answers
 from papertune.evaluation.keyword_scores import f1_at_5_by_paper, score_keywords
 from papertune.tables import read_table
 from papertune.tasks import RowReader
@@ -70,6 +70,22 @@ def test_rows_are_ranked_by_the_models_own_probability():
     # A row without probabilities is ranked nowhere.
     gap = Answers(cells, [[], *isotonic[1:]], [[], *said.raw[1:]])
     assert score_answers({"label": gap}, truth, RECIPE, range(4))["label"].average_precision is None
+
+
+def test_rankings_of_the_same_rows_are_compared():
+    truth = RowReader(read_table([*PAPERS, {"text": "untold", "label": ""}]), RECIPE)
+    cells, column = ["1"] * 5, RECIPE.columns["label"]
+
+    def said(*scores):
+        return Answers(cells, [[score, 1 - score] for score in scores])
+
+    first, second = said(0.6, 0.4, 0.3, 0.2, 0.99), said(0.1, 0.8, 0.7, 0.3, 0.5)
+    found = ranking_difference(first, second, truth, "label", column, range(5))
+    one, other = (score_answers({"label": of}, truth, RECIPE, range(5))["label"] for of in (first, second))
+    assert found.difference == pytest.approx(one.average_precision - other.average_precision)
+    assert ranking_difference(first, Answers(cells), truth, "label", column, range(5)) is None
+    assert ranking_difference(first, second, truth, "label", column, [1, 3]) is None  # neither has the label
+    assert ranking_difference(first, second, truth, "Keywords", RECIPE.columns["Keywords"], range(5)) is None
 
 
 def test_f1_by_paper_is_what_the_score_is_the_mean_of():

@@ -81,6 +81,32 @@ def test_all_are_compared_with_the_best_baseline():
     assert run.paired.may_be_noise
 
 
+def test_rankings_are_compared_with_the_baseline_that_ranks_best():
+    truth = RowReader(TEST, RECIPE)  # 1, 0, 1, 1
+
+    def ranked(*scores, cells=("0", "0", "0", "0"), raw=None):
+        pairs = [[score, 1 - score] for score in scores]
+        return Attempt(Answers(list(cells), pairs, raw and [[score, 1 - score] for score in raw]))
+
+    attempts = {
+        "run": ranked(0.5, 0.5, 0.5, 0.5, raw=(0.9, 0.1, 0.8, 0.7)),  # as isotonic regression leaves them
+        "accurate": ranked(0.1, 0.9, 0.2, 0.3, cells=("1", "0", "1", "0")),
+        "ranking": ranked(0.9, 0.8, 0.7, 0.6),
+        "majority": Attempt(Answers(["1", "1", "1", "1"])),
+        "SetFit": ranked(0.9, 0.1, 0.8, 0.7),  # no plain method, however good
+    }
+    found = compared(attempts, ["accurate", "ranking", "majority"], truth, RECIPE, "label", 4)
+    assert [each.name for each in found if each.paired is None] == ["accurate"]
+    run, accurate, ranking, majority, other = found
+    assert (ranking.paired_average_precision, majority.paired_average_precision) == (None, None)
+    best = (1 + 2 / 3 + 3 / 4) / 3
+    assert ranking.scores.average_precision == pytest.approx(best)
+    assert run.paired_average_precision.difference == pytest.approx(1 - best)
+    assert other.paired_average_precision == run.paired_average_precision
+    assert accurate.paired_average_precision.difference == pytest.approx((1 / 2 + 2 / 3 + 3 / 4) / 3 - best)
+    assert accurate.paired_average_precision.p_value is None
+
+
 def test_without_baselines_or_truth_nothing_is_compared():
     truth = RowReader(TEST, RECIPE)
     (alone,) = compared({"run": Attempt(Answers(["1"] * 4))}, [], truth, RECIPE, "label", 4)

@@ -7,7 +7,7 @@ import pytest
 from papertune.config import load_recipe
 from papertune.evaluation.answers import Answers, answers_of_values
 from papertune.evaluation.calibration import score_calibration
-from papertune.evaluation.label_quality import with_label_quality
+from papertune.evaluation.label_quality import is_for_screening, with_label_quality
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
 from papertune.evaluation.screening import precision_recall, work_saved
 from papertune.evaluation.selective import risk_coverage
@@ -96,6 +96,32 @@ def test_screening_is_by_the_models_own_probability(told):
     assert report.positive == "yes"
     assert report.precision_recall == precision_recall(scores, positive)
     assert report.work_saved == work_saved(scores, positive)
+
+
+@pytest.mark.parametrize(
+    ("share", "keys", "is_screening"),
+    [
+        (0.19, {}, True),
+        (0.2, {}, False),
+        (0.45, {"weights": "balanced"}, True),
+        (0.45, {"weights": {"yes": 2.0, "no": 1.0}}, True),
+        (0.55, {"weights": "balanced"}, False),  # then the other label is the one that counts more
+        (0.55, {"threshold": "f1"}, True),
+        (0.55, {"threshold": 0.3}, True),
+        (0.55, {"threshold": {"false_positive": 1.0, "false_negative": 5.0}}, True),
+        (0.0, {"weights": "balanced"}, False),
+        (1.0, {"threshold": "f1"}, False),
+        (0.1, {"labels": ("yes", "no", "perhaps")}, False),
+    ],
+)
+def test_screening_is_where_the_first_label_is_looked_for(share, keys, is_screening):
+    assert is_for_screening(recipe_of(**keys).columns["label"], share) is is_screening
+
+
+def test_a_report_knows_what_is_for_screening(told):
+    assert not told().is_screening  # half of the rows have the first label
+    assert told(threshold="f1").is_screening
+    assert not told(answers=Answers(["yes"] * 5), threshold="f1").is_screening  # nothing is ranked
 
 
 def test_a_run_without_dev_rows_says_so(told):

@@ -14,7 +14,12 @@ from papertune.evaluation.keyword_scores import KeywordScores, f1_at_5_by_paper,
 from papertune.evaluation.label_scores import LabelScores, score_labels
 from papertune.evaluation.multilabel_answers import TrueLabels
 from papertune.evaluation.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
-from papertune.evaluation.paired import PairedDifference, accuracy_difference, mean_difference
+from papertune.evaluation.paired import (
+    PairedDifference,
+    accuracy_difference,
+    average_precision_difference,
+    mean_difference,
+)
 from papertune.inference.decisions import Decision
 from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells
 from papertune.inference.values import ColumnValues
@@ -167,6 +172,33 @@ def answers_difference(
 def read_keywords(cell: str, column: KeywordsColumn | RankedKeywordsColumn) -> list[str]:
     """Give the keywords of an answer, whatever the column writes between them."""
     return split_keywords(cell.replace(column.output_separator, ";"))
+
+
+def ranking_difference(
+    first: Answers, second: Answers, truth: RowReader, name: str, column: Column, rows: Sequence[int]
+) -> PairedDifference | None:
+    """Compare the average precision of two contestants, for the first label of a column with two.
+
+    Args:
+        first: A cell for each of `rows`.
+        second: The same, of whom the first one is compared with.
+        truth: Reads the true cells.
+        name: The column's name.
+        column: The column.
+        rows: Rows of the truth's table that the answers are about.
+
+    Returns:
+        The difference; None if the column is of another kind, one of the two has not ranked all rows, or no row has the
+        label.
+    """
+    if not isinstance(column, LabelColumn):
+        return None
+    known = _known(truth, name, column, rows)
+    positive = np.array([read_label(cell, column.labels) == column.labels[0] for _, _, cell in known], dtype=np.bool_)
+    ranked = [_ranking(said, [index for index, _, _ in known], column) for said in (first, second)]
+    if ranked[0] is None or ranked[1] is None or not positive.any():
+        return None
+    return average_precision_difference(ranked[0], ranked[1], positive)
 
 
 def main_score(scores: Scores) -> float:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
-from papertune.evaluation.answers import Answers, answers_difference, score_answers
+from papertune.evaluation.answers import Answers, answers_difference, ranking_difference, score_answers
 from papertune.evaluation.baselines import TfidfKeywords, TfidfLogistic, majority
+from papertune.evaluation.label_scores import LabelScores
 from papertune.evaluation.multilabel_answers import label_cells_of, label_matrix
 from papertune.evaluation.multilabel_baselines import TfidfOneVsRest
 from papertune.evaluation.report import Contestant, main_measure
@@ -102,6 +103,8 @@ def compared(
 ) -> list[Contestant]:
     """Score what was said of one column, and compare it row by row with the best baseline.
 
+    For two labels that is done twice: by the main score, and by average precision with the baseline that ranks best.
+
     Args:
         attempts: By contestant, in the order to show them.
         baselines: Those of the contestants that are baselines.
@@ -133,7 +136,19 @@ def compared(
             said, against = attempts[title].answers, attempts[best].answers
             paired = answers_difference(said, against, truth, name, recipe.columns[name], range(rows))
             contestants[title] = replace(contestants[title], paired=paired)
+    ranking = {title: found for title in contestants if (found := _average_precision(contestants[title])) is not None}
+    if plain := [title for title in ranking if title in baselines]:
+        best = max(plain, key=lambda title: ranking[title])
+        for title in ranking.keys() - {best}:
+            said, against = attempts[title].answers, attempts[best].answers
+            ranked = ranking_difference(said, against, truth, name, recipe.columns[name], range(rows))
+            contestants[title] = replace(contestants[title], paired_average_precision=ranked)
     return list(contestants.values())
+
+
+def _average_precision(contestant: Contestant) -> float | None:
+    scores = contestant.scores
+    return scores.average_precision if isinstance(scores, LabelScores) else None
 
 
 def _majority(learnt: LearntRows, documents: Sequence[str]) -> Attempt:

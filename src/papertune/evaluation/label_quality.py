@@ -20,6 +20,25 @@ from papertune.tasks import RowReader, read_label
 _ROUNDING = 5e-7
 
 
+# A label that fewer rows have is rare: whoever never gives it is right about more than four of five.
+RARE_SHARE = 0.2
+
+
+def is_for_screening(column: LabelColumn, share: float) -> bool:
+    """Tell whether the rows of a column's first label are what is looked for, so that accuracy says little.
+
+    That is so for two labels if the first one is rare; if the recipe has a threshold, which is always one for the first
+    label; and if it has weights and the first label is the rarer one.
+
+    Args:
+        column: The column as the run has learnt it.
+        share: The share of the scored rows that have its first label, from 0 to 1.
+    """
+    if len(column.labels) != 2 or not 0 < share < 1:
+        return False
+    return share < RARE_SHARE or column.threshold is not None or (column.weights is not None and share < 1 / 2)
+
+
 def with_label_quality(
     report: ColumnReport,
     recipe: Recipe,
@@ -89,6 +108,7 @@ def with_label_quality(
         report = replace(
             report,
             positive=column.labels[0],
+            is_screening=is_for_screening(column, float((true_ids == 0).mean())),
             precision_recall=precision_recall(scores, true_ids == 0),
             work_saved=work_saved(scores, true_ids == 0),
         )

@@ -419,6 +419,75 @@ def test_verdict_says_who_wins(paired, said):
     assert verdict(ColumnReport("label", "label", "", [])) == ""
 
 
+def screening(**changes):
+    """A column whose first label is rare; the run ranks better, and whoever excludes every paper is more accurate."""
+    truth = ["included"] * 4 + ["excluded"] * 36
+    labels = ["included", "excluded"]
+    ranks = {"run": [0, 1, 2, 3, *range(4, 40)], "TF-IDF": [0, 6, 12, 18, *range(19, 55)]}
+    likely = {title: np.array([[1 - of / 60, of / 60] for of in ranked]) for title, ranked in ranks.items()}
+    run = score_labels(truth, labels[:1] * 10 + labels[1:] * 30, labels, likely["run"])
+    tfidf = score_labels(truth, labels[1:] * 40, labels, likely["TF-IDF"])
+    field = [
+        Contestant("run", run, paired=PairedDifference(-0.05, -0.1, -0.01, 0.01)),
+        Contestant("TF-IDF", tfidf, paired=PairedDifference(0.0, 0.0, 0.0, 1.0)),
+        Contestant("majority", score_labels(truth, labels[1:] * 40, labels)),
+    ]
+    field[0] = replace(field[0], paired_average_precision=PairedDifference(0.0625, 0.0125, 0.25, None))
+    return replace(ColumnReport("label", "label", "", field, positive="included", is_screening=True), **changes)
+
+
+def test_screening_is_judged_by_the_ranking(tmp_path):
+    column = screening()
+    said = "run is better than TF-IDF: Average precision 1.000 against 1.000, difference +0.062 (+0.013 to +0.250)."
+    assert verdict(column) == said
+    html, plain = written(tmp_path, plain_report(columns=[column]))
+    page = Page(html)
+    assert said in page.text
+    head = re.search(r"<caption[^>]*>Scores of each contestant</caption>.*?</thead>", html, re.DOTALL).group()
+    names = re.findall(r">([^<>]+)<(?:/th|span)", head)
+    assert names == ["Contestant", *["Average precision"] * 2, "WSS@95", "Accuracy", "Macro F1", "Difference"]
+    assert (
+        "Average precision and WSS@95: of the order in which the rows come, the likeliest of label included first. "
+        "Difference in average precision: to TF-IDF, on the same rows, with 95% interval (paired bootstrap)."
+    ) in page.text
+    assert "McNemar" not in page.text
+    assert "+0.062" in page.text
+    assert "−0.050" not in page.text  # the difference in accuracy is in report.json
+    (told,) = plain["columns"]
+    assert (told["is_screening"], told["verdict"]) == (True, said)
+    assert told["contestants"][0]["paired"]["difference"] == -0.05
+    assert told["contestants"][0]["paired_average_precision"] == {
+        "difference": 0.0625,
+        "low": 0.0125,
+        "high": 0.25,
+        "p_value": None,
+    }
+    metrics = [(each["name"], each["metric"]) for each in plain["contestants"]]
+    assert metrics[:3] == [("run", "accuracy"), ("run", "macro_f1"), ("run", "average_precision")]
+    assert ("majority", "average_precision") not in metrics
+    lines = summary(plain_report(columns=[column])).splitlines()
+    assert re.fullmatch(
+        r"  run       Average precision 1\.000 \(.*\)  WSS@95 0\.850  Accuracy 0\.850 \(.*\)  Macro F1 0\.\d{3} \(.*\)",
+        lines[2],
+    )
+    assert lines[4].startswith("  majority  Accuracy 0.900")
+    assert lines[5] == f"  {said}"
+
+
+def test_what_is_not_ranked_is_judged_by_accuracy(tmp_path):
+    field = [replace(each, scores=screening().contestants[2].scores) for each in screening().contestants]
+    field[0] = replace(field[0], paired_average_precision=None)
+    column = screening(contestants=field)
+    assert verdict(column).startswith("The simple baseline wins: majority is better than run: Accuracy 0.900 against")
+    _, plain = written(tmp_path, plain_report(columns=[column]))
+    assert plain["columns"][0]["is_screening"] is False
+    # Without a baseline the ranking is shown, and nothing is compared.
+    alone = screening(contestants=[replace(screening().contestants[0], paired_average_precision=None, paired=None)])
+    assert verdict(alone) == ""
+    html, _ = written(tmp_path / "alone", plain_report(columns=[alone]))
+    assert re.findall(r'class="name">([^<]+)<', html)[:2] == ["Average precision", "WSS@95"]
+
+
 def test_summary_has_a_line_per_contestant():
     lines = summary(make_report()).splitlines()
     assert lines[0] == "test.csv: 100 rows"

@@ -27,6 +27,8 @@ class Contestant:
         trained_weights: How many numbers it learnt; None if that is not known.
         paired: Its main score less that of the best baseline, over the same rows; None for that baseline itself, and
             where there is none.
+        paired_average_precision: For two labels the same of average precision, to the baseline where that is highest;
+            None for that baseline itself, and where one of the two has none.
         prompt: What a prompted model was shown, of one row, such as the examples of few-shot prompting.
     """
 
@@ -37,6 +39,7 @@ class Contestant:
     training_s: float | None = None
     trained_weights: int | None = None
     paired: PairedDifference | None = None
+    paired_average_precision: PairedDifference | None = None
     prompt: str = ""
 
 
@@ -109,6 +112,8 @@ class ColumnReport:
         label_sets: What conformal label sets come to.
         precision_recall: Of the positive label.
         positive: That label.
+        is_screening: Whether its rows are what is looked for, so that the order of the rows counts for more than
+            accuracy; see `papertune.evaluation.label_quality.is_for_screening`.
         work_saved: How little of the table must be read to find most rows of the positive label.
         learning_curve: For each contestant's name its main score over the rows that it learnt from, few rows first.
         mistakes: Wrong answers of the run, the surest first.
@@ -128,6 +133,7 @@ class ColumnReport:
     label_sets: LabelSets | None = None
     precision_recall: PrecisionRecall | None = None
     positive: str = ""
+    is_screening: bool = False
     work_saved: WorkSaved | None = None
     learning_curve: dict[str, list[LearningPoint]] = field(default_factory=dict)
     mistakes: list[ReviewRow] = field(default_factory=list)

@@ -18,11 +18,14 @@ from papertune.evaluation.report.plots import (
     risk_coverage_svg,
 )
 from papertune.evaluation.report.words import (
+    best_baseline,
+    by_ranking,
     leak_sentences,
-    main_measure,
     measures,
     noise_in_words,
     p_value_in_words,
+    paired_difference,
+    shown_measures,
     sureness,
     unanswered,
     verdict,
@@ -91,10 +94,13 @@ def page(report: Report) -> str:
 
 def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
     """Work out what the template only shows."""
-    rows = [(contestant, measures(contestant.scores)) for contestant in column.contestants]
+    rows = [
+        (contestant, shown_measures(column, contestant), paired_difference(column, contestant))
+        for contestant in column.contestants
+    ]
     scores = column.contestants[0].scores if column.contestants else None
     labels = scores if isinstance(scores, LabelScores) else None
-    compared = any(contestant.paired is not None for contestant in column.contestants)
+    baseline = best_baseline(column)
     costs = [
         cost
         for each in column.contestants
@@ -107,15 +113,16 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         "rows": rows,
         "verdict": verdict(column),
         "unanswered": unanswered(column),
-        "axis": _axis([main_measure(contestant)[1] for contestant in column.contestants]),
-        "baseline": next((each.name for each in column.contestants if each.paired is None), "") if compared else "",
+        "axis": _axis([shown[0].interval for _, shown, _ in rows if shown[0].interval is not None]),
+        "baseline": "" if baseline is None else baseline.name,
+        "by_ranking": by_ranking(column),
         "costs": bool(costs),
         "labels": labels,
         "multilabel": scores if isinstance(scores, MultilabelScores) else None,
         "keywords": scores if isinstance(scores, KeywordScores) else None,
         "shares": [] if labels is None or len(labels.labels) > WIDEST_CONFUSION else _shares(labels),
         "learning_curve": _figure(
-            "Learning curve", learning_curve_svg(column.learning_curve, rows[0][1][0].name if rows else "")
+            "Learning curve", learning_curve_svg(column.learning_curve, measures(scores)[0].name if scores else "")
         ),
         "sureness": sureness(column),
         "figures": _sureness_figures(column),

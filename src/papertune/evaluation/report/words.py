@@ -10,6 +10,10 @@ from papertune.evaluation.multilabel_scores import MultilabelScores
 from papertune.evaluation.paired import PairedDifference
 from papertune.evaluation.report.data import Abstention, ColumnReport, Contestant, Report
 
+# The scores of a label column that tables show, by key: few enough for a phone. All are in report.json.
+_OF_LABELS = ("accuracy", "macro_f1", "auc", "log_loss")
+_OF_RANKING = ("average_precision", "wss_at_95", "accuracy", "macro_f1")
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -29,13 +33,16 @@ class Measure:
 
 
 def measures(scores: LabelScores | MultilabelScores | KeywordScores) -> list[Measure]:
-    """Give the scores that stand for a contestant; by the first one, which has an interval, they are compared."""
+    """Give the scores that stand for a contestant; the first one, its main score, has an interval."""
     if isinstance(scores, LabelScores):
+        ranked = scores.average_precision
         return [
             Measure("accuracy", "Accuracy", scores.accuracy, scores.accuracy_interval),
             Measure("macro_f1", "Macro F1", scores.macro_f1, scores.macro_f1_interval),
             Measure("auc", "AUC", scores.auc),
             Measure("log_loss", "Log loss", scores.log_loss),
+            Measure("average_precision", "Average precision", ranked, scores.average_precision_interval),
+            Measure("wss_at_95", "WSS@95", scores.wss_at_95),
         ]
     if isinstance(scores, MultilabelScores):
         return [
@@ -53,6 +60,35 @@ def measures(scores: LabelScores | MultilabelScores | KeywordScores) -> list[Mea
     ]
 
 
+def by_ranking(column: ColumnReport) -> bool:
+    """Tell whether a column's contestants are compared by average precision and not by their main score."""
+    run = column.contestants[0].scores if column.contestants else None
+    return column.is_screening and isinstance(run, LabelScores) and run.average_precision is not None
+
+
+def shown_measures(column: ColumnReport, contestant: Contestant) -> list[Measure]:
+    """Give the scores that tables show of one of a column's contestants; by the first one they are compared."""
+    of_all = measures(contestant.scores)
+    if not isinstance(contestant.scores, LabelScores):
+        return of_all
+    keys = _OF_RANKING if by_ranking(column) else _OF_LABELS
+    by_key = {measure.key: measure for measure in of_all}
+    return [by_key[key] for key in keys]
+
+
+def paired_difference(column: ColumnReport, contestant: Contestant) -> PairedDifference | None:
+    """Give by how much one of a column's contestants is better than the best baseline; None for that one itself."""
+    return contestant.paired_average_precision if by_ranking(column) else contestant.paired
+
+
+def best_baseline(column: ColumnReport) -> Contestant | None:
+    """Give the baseline that a column's contestants are compared with; None if there is none."""
+    if not column.contestants or paired_difference(column, column.contestants[0]) is None:
+        return None
+    others = [each for each in column.contestants if paired_difference(column, each) is None]
+    return next(each for each in others if shown_measures(column, each)[0].score is not None)
+
+
 def verdict(column: ColumnReport) -> str:
     """Say in a sentence how the first contestant stands against the best baseline, on the rows that both answered.
 
@@ -62,13 +98,14 @@ def verdict(column: ColumnReport) -> str:
     Returns:
         The sentence; "" if there is nothing to compare with.
     """
-    if not column.contestants or column.contestants[0].paired is None:
+    baseline = best_baseline(column)
+    if baseline is None:
         return ""
-    run, *others = column.contestants
-    paired = run.paired
+    run = column.contestants[0]
+    paired = paired_difference(column, run)
     assert paired is not None
-    baseline = next(contestant for contestant in others if contestant.paired is None)
-    name, score, baseline_score = measures(run.scores)[0].name, main_measure(run)[0], main_measure(baseline)[0]
+    main, of_baseline = (shown_measures(column, each)[0] for each in (run, baseline))
+    name, score, baseline_score = main.name, main.score, of_baseline.score
     if paired.difference == 0:
         return f"{run.name} and {baseline.name} have the same score: {name} {score:.3f}."
     if paired.difference > 0:
@@ -83,6 +120,35 @@ def verdict(column: ColumnReport) -> str:
     if ahead is baseline:
         return f"The simple baseline wins: {ahead.name} is better than {behind.name}: {numbers}."
     return f"{ahead.name} is better than {behind.name}: {numbers}."
+
+
+def unanswered(column: ColumnReport) -> str:
+    """Tell how the rows count that the run gives no answer to.
+
+    Args:
+        column: The column with its contestants.
+
+    Returns:
+        A sentence or a few; "" if every row is answered.
+    """
+    scores = column.contestants[0].scores if column.contestants else None
+    if isinstance(scores, LabelScores) and scores.abstained:
+        text = f"{scores.abstained:,} of {scores.rows:,} rows have no answer and count as wrong"
+        if len(column.contestants) > 1:
+            text += ", in the comparison too"
+        if scores.accuracy_answered is not None:
+            text += f"; accuracy over the others {scores.accuracy_answered:.3f}"
+        return (
+            f"{text}. A file written by `papertune predict --probabilities` has them scored by the label that the run "
+            "would give."
+        )
+    if column.abstention is not None and column.abstention.answered < 1:
+        left = 1 - column.abstention.answered
+        return (
+            f"The run is not sure enough of {left:.1%} of the rows and leaves them without an answer; the scores here "
+            "count the label that it would give them."
+        )
+    return ""
 
 
 def difference_in_words(paired: PairedDifference) -> str:
@@ -172,7 +238,7 @@ def summary(report: Report) -> str:
         lines.append(f"{column.name}:")
         width = max((len(contestant.name) for contestant in column.contestants), default=0)
         for contestant in column.contestants:
-            cells = [_in_words(measure) for measure in measures(contestant.scores) if measure.score is not None]
+            cells = [_in_words(measure) for measure in shown_measures(column, contestant) if measure.score is not None]
             lines.append(f"  {contestant.name:<{width}}  {'  '.join(cells)}")
         if said := verdict(column):
             lines.append(f"  {said}")
@@ -183,7 +249,7 @@ def summary(report: Report) -> str:
 
 
 def main_measure(contestant: Contestant) -> tuple[float, Interval]:
-    """Give the score by which a contestant is compared, and its 95 percent interval."""
+    """Give a contestant's main score, and its 95 percent interval."""
     first = measures(contestant.scores)[0]
     assert first.score is not None
     assert first.interval is not None

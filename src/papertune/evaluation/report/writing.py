@@ -12,7 +12,7 @@ from papertune.errors import OutputError
 from papertune.evaluation.report.data import ColumnReport, Contestant, Report
 from papertune.evaluation.report.page import page
 from papertune.evaluation.report.plots import thinned
-from papertune.evaluation.report.words import measures, verdict
+from papertune.evaluation.report.words import by_ranking, measures, verdict
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -98,6 +98,7 @@ def _plain_column(column: ColumnReport) -> dict[str, Any]:
         "kind": column.kind,
         "question": column.question,
         "verdict": verdict(column),
+        "is_screening": by_ranking(column),
         "facts": column.facts,
         "contestants": [_plain_contestant(contestant) for contestant in column.contestants],
         "learning_curve": {name: [asdict(point) for point in points] for name, points in column.learning_curve.items()},
@@ -139,6 +140,7 @@ def _plain_contestant(contestant: Contestant) -> dict[str, Any]:
         "note": contestant.note,
         "scores": contestant.scores.as_dict(),
         "paired": _plain_part(contestant.paired),
+        "paired_average_precision": _plain_part(contestant.paired_average_precision),
         "rows_per_s": contestant.rows_per_s,
         "training_s": contestant.training_s,
         "trained_weights": contestant.trained_weights,
