@@ -33,8 +33,9 @@ licences in their own notes); `PAPERTUNE_DATA` names the folder that has them. T
 
 Ranges are 95 percent intervals over the scored papers: Wilson's for accuracy, percentile bootstrap for the rest. They
 do not cover how a score varies between training runs; each fine-tuned model is one run with seed 0. A difference is to
-the best plain baseline on the same papers; if its range holds 0, or p is 0.05 or more, it may be chance. rows/s and
-training are of the machine that is named.
+the best plain baseline on the same papers, paper by paper, so its range can leave 0 out where the ranges of two scores
+overlap; if it holds 0, or p is 0.05 or more, the difference may be chance. For average precision there is no p. Plain
+baselines are TF-IDF, the majority and YAKE. rows/s and training are of the machine that is named.
 """
 
 
@@ -45,12 +46,10 @@ class Section:
     Attributes:
         title: The heading.
         about: What to know of the table.
-        is_screening: Whether few rows have the first label and they are what is looked for.
     """
 
     title: str
     about: str
-    is_screening: bool = False
 
 
 SECTIONS = {
@@ -72,13 +71,11 @@ SECTIONS = {
         "stand when the likeliest come first: average precision, and the share of the reading that is saved until 95 "
         "percent of them are found (WSS@95; reading in any order saves 0). In the training both classes count the same "
         '(`weights = "balanced"`). Recipe: `benchmarks/recipes/screening_nudging.toml`.',
-        is_screening=True,
     ),
     "screening_depression": Section(
         "Screening: animal models of depression",
         "Decisions of the reviewers of a systematic review; 16 percent of the papers are included. What counts is the "
         "same as in the review above. Recipe: `benchmarks/recipes/screening_depression.toml`.",
-        is_screening=True,
     ),
     "csl": Section(
         "The field of Chinese papers",
@@ -153,11 +150,9 @@ def _overview(measured: Mapping[str, tuple[Plain, Plain]]) -> str:
     for name, (report, _) in measured.items():
         section = SECTIONS[name]
         (column,) = report["columns"]
-        run, *others = column["contestants"]
-        main = _AVERAGE_PRECISION if section.is_screening else _main(column)
-        best = _best_ranking(column) if section.is_screening else next(e for e in others if e["paired"] is None)
-        difference = _ranges(run, best) if section.is_screening else _difference(run["paired"])
+        run, best, main = column["contestants"][0], _best_baseline(column), _main(column)
         cells = [f"{each['name']}: {_scored(each['scores'], main.key)}" for each in (run, best)]
+        difference = _difference(run[_paired(column)])
         lines.append([f"[{name}](#{_anchor(section.title)})", main.name, *cells, difference])
     return _table(["table", "measure", "fine-tuned", "best plain baseline", "difference"], lines)
 
@@ -165,13 +160,13 @@ def _overview(measured: Mapping[str, tuple[Plain, Plain]]) -> str:
 def _section(name: str, report: Plain, setting: Plain) -> str:
     section = SECTIONS[name]
     (column,) = report["columns"]
-    measures = _measures(column, section)
+    measures, best, paired = _measures(column), _best_baseline(column), _paired(column)
     others = [f"difference in {_main(column).name}", "rows/s", "training", "trained weights"]
     lines = [
         [
             each["name"],
             *(measure.cell(each["scores"]) for measure in measures),
-            "best baseline" if each["paired"] is None else _difference(each["paired"]),
+            "best baseline" if each is best else _difference(each[paired]),
             _rate(each["rows_per_s"]),
             _duration(each["training_s"]),
             "" if each["trained_weights"] is None else f"{each['trained_weights']:,}",
@@ -183,7 +178,7 @@ def _section(name: str, report: Plain, setting: Plain) -> str:
         filled(section.about),
         filled(_sizes(name, report, setting)),
         _table(["", *(measure.name for measure in measures), *others], lines),
-        filled(f"**{column['verdict']}**" + (f" {_by_average_precision(column)}" if section.is_screening else "")),
+        filled(f"**{column['verdict']}**"),
     ]
     if facts := _facts(column, report):
         parts.append("\n".join(filled(f"- {fact}", "  ") for fact in facts))
@@ -227,7 +222,7 @@ class _Measure:
         return "" if found is None else f"{found:.3f}"
 
 
-_AVERAGE_PRECISION = _Measure("average precision", "average_precision")
+_ACCURACY = _Measure("accuracy", "accuracy")
 
 
 def _plain_measure(name: str, key: str) -> _Measure:
@@ -236,10 +231,23 @@ def _plain_measure(name: str, key: str) -> _Measure:
 
 def _main(column: Plain) -> _Measure:
     """Give the measure by which contestants are compared."""
-    return _Measure("accuracy", "accuracy") if column["kind"] == "label" else _Measure("F1@5", "f1_at_5")
+    if column["is_screening"]:
+        return _Measure("average precision", "average_precision")
+    return _ACCURACY if column["kind"] == "label" else _Measure("F1@5", "f1_at_5")
 
 
-def _measures(column: Plain, section: Section) -> list[_Measure]:
+def _paired(column: Plain) -> str:
+    """Give the key of a contestant's difference in that measure."""
+    return "paired_average_precision" if column["is_screening"] else "paired"
+
+
+def _best_baseline(column: Plain) -> Plain:
+    """Give the plain baseline that the others are compared with: it alone has a score and no difference."""
+    main, paired = _main(column), _paired(column)
+    return next(each for each in column["contestants"] if each[paired] is None and each["scores"][main.key] is not None)
+
+
+def _measures(column: Plain) -> list[_Measure]:
     if column["kind"] != "label":
         return [
             _main(column),
@@ -247,14 +255,14 @@ def _measures(column: Plain, section: Section) -> list[_Measure]:
             _plain_measure("F1@M", "f1_at_m"),
             _Measure("recall, present", value=lambda scores: scores["present"] and scores["present"]["recall"]),
         ]
-    if section.is_screening:
+    if column["is_screening"]:
         first = column["contestants"][0]["scores"]["labels"][0]
         return [
-            _AVERAGE_PRECISION,
+            _main(column),
             _plain_measure("WSS@95", "wss_at_95"),
             _Measure(f"recall of {first}", value=lambda scores: scores["per_label"][0]["recall"]),
             _Measure(f"F1 of {first}", value=lambda scores: scores["per_label"][0]["f1"]),
-            _main(column),
+            _ACCURACY,
         ]
     return [
         _main(column),
@@ -262,29 +270,6 @@ def _measures(column: Plain, section: Section) -> list[_Measure]:
         _plain_measure("AUC", "auc"),
         _plain_measure("log-loss", "log_loss"),
     ]
-
-
-def _by_average_precision(column: Plain) -> str:
-    """Say whether the run or the best plain baseline ranks better, as far as the ranges tell."""
-    run, best = column["contestants"][0], _best_ranking(column)
-    ahead, behind = sorted((run, best), key=lambda each: -each["scores"]["average_precision"])
-    scores = " against ".join(f"{each['scores']['average_precision']:.3f}" for each in (ahead, behind))
-    return f"By average precision {ahead['name']} is ahead of {behind['name']}: {scores}; {_ranges(run, best)}."
-
-
-def _best_ranking(column: Plain) -> Plain:
-    """Give the plain baseline with the highest average precision; the majority has none."""
-    prompted = ("zero-shot", "few-shot")
-    plain = [each for each in column["contestants"][1:] if not each["name"].startswith(prompted)]
-    ranking = [each for each in plain if each["scores"]["average_precision"] is not None]
-    return max(ranking, key=lambda each: each["scores"]["average_precision"])
-
-
-def _ranges(one: Plain, other: Plain) -> str:
-    """Say whether the average precision of two contestants could be the same."""
-    a, b = (each["scores"]["average_precision_interval"] for each in (one, other))
-    apart = a["low"] > b["high"] or b["low"] > a["high"]
-    return "the ranges do not overlap" if apart else "the ranges overlap, so these papers cannot tell"
 
 
 def _sizes(name: str, report: Plain, setting: Plain) -> str:
@@ -348,10 +333,13 @@ def _scored(scores: Plain, key: str) -> str:
     return f"{scores[key]:.3f} ({between['low']:.3f}-{between['high']:.3f})"
 
 
-def _difference(paired: Plain) -> str:
-    """Give `+0.040 (+0.005 to +0.075, p = 0.021)`."""
-    p_value = "p < 0.001" if paired["p_value"] < 0.001 else f"p = {paired['p_value']:.3f}"
-    return f"{paired['difference']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f}, {p_value})"
+def _difference(paired: Plain | None) -> str:
+    """Give `+0.040 (+0.005 to +0.075, p = 0.021)`, without p where it is not known; nothing without a difference."""
+    if paired is None:
+        return ""
+    p_value = paired["p_value"]
+    told = "" if p_value is None else ", p < 0.001" if p_value < 0.001 else f", p = {p_value:.3f}"
+    return f"{paired['difference']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f}{told})"
 
 
 def _rate(rows_per_s: float | None) -> str:

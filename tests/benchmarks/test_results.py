@@ -15,13 +15,14 @@ WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "patients", 
 LABELS = {"papers": ["1", "0"], "screening_nudging": ["included", "excluded"]}  # the first one is looked for
 
 
-def write_tables(folder, name):
-    """Write TABLE_train.csv and TABLE_dev.csv."""
+def write_tables(folder, name, labels=("0", "1")):
+    """Write TABLE_train.csv and TABLE_dev.csv, the labels in turns."""
     for part, rows in (("train", range(96)), ("dev", range(100, 124))):
         lines = ["uuid,title,abstract,label,Keywords"]
         for n in rows:
             words = [WORDS[(n * 5 + i * (1 + n % 3)) % len(WORDS)] for i in range(8)]
-            lines.append(f"p{n},the {words[0]} {n},{' '.join(words)},{n % 2},{words[0]}; {words[1]} {words[2]}")
+            label = labels[n % len(labels)]
+            lines.append(f"p{n},the {words[0]} {n},{' '.join(words)},{label},{words[0]}; {words[1]} {words[2]}")
         (folder / f"{name}_{part}.csv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
@@ -30,6 +31,7 @@ def tables(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_tables(folder, "papers")
     write_tables(folder, "keywords")
+    write_tables(folder, "screening_nudging", ("excluded", "included", "excluded", "excluded"))
     return folder
 
 
@@ -56,12 +58,10 @@ def command(tables, tiny_folder):
 
 @pytest.fixture(scope="module")
 def folder(command, tmp_path_factory):
-    """Give a folder in which two of the tables are measured, and a third one seems to be."""
+    """Give a folder in which some of the tables are measured."""
     folder = tmp_path_factory.mktemp("measured") / "results"
-    command("papers", "keywords", "-o", folder, "--rows", 12, "--test-rows", 8, "--dev-rows", 10)
-    (folder / "screening_nudging").mkdir()
-    for file in ("report.json", "setting.json"):
-        shutil.copy(folder / "papers" / file, folder / "screening_nudging" / file)
+    tables = ("papers", "keywords", "screening_nudging")
+    command(*tables, "-o", folder, "--rows", 12, "--test-rows", 8, "--dev-rows", 10)
     return folder
 
 
@@ -117,16 +117,26 @@ def test_the_page_has_every_contestant_with_what_it_cost(page, folder):
 def test_screening_is_told_by_ranking(page, folder):
     told = section(page, "screening_nudging")
     (column,) = json.loads((folder / "screening_nudging" / "report.json").read_text("utf-8"))["columns"]
+    assert column["is_screening"]
     head = next(line for line in told.splitlines() if line.startswith("|  | "))
-    assert "| average precision | WSS@95 | recall of 1 | F1 of 1 | accuracy |" in head
+    assert "| average precision | WSS@95 | recall of included | F1 of included | accuracy |" in head
+    assert "| accuracy | difference in average precision | rows/s |" in head
     for each in column["contestants"]:
         scores, cells = each["scores"], rows(told)[each["name"]]
         assert cells[2] == f"{scores['per_label'][0]['recall']:.3f}"
         assert cells[1] == ("" if scores["wss_at_95"] is None else f"{scores['wss_at_95']:.3f}")
-    assert "By average precision " in told.replace("\n", " ")
+    run = column["contestants"][0]
+    paired = run["paired_average_precision"]
+    difference = f"{paired['difference']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f})"
+    assert rows(told)[run["name"]][5] == difference
+    assert rows(told)["TF-IDF + logistic regression"][5] == "best baseline"
+    assert rows(told)["majority"][5] == ""  # it ranks nothing
+    assert "Average precision" in column["verdict"]
+    assert f"**{column['verdict']}**" in told.replace("\n", " ")
     overview = next(line for line in page.splitlines() if line.startswith("| [screening_nudging]("))
     assert "| average precision | fine-tuned " in overview
     assert "| TF-IDF + logistic regression: " in overview
+    assert overview.endswith(f"| {difference} |")
 
 
 def test_what_is_not_measured_is_said(page):
