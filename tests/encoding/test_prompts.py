@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder
+from papertune.encoding.prompts import EncodedPrompt
 from papertune.errors import ModelError, RecipeError
 from papertune.tasks import Prompt, join_keywords
 
@@ -83,6 +84,42 @@ def test_the_ids_of_a_special_string_are_those_of_its_parts(tiny_tokenizer):
 def test_many_texts_at_once_are_each_alone(tiny_tokenizer, many):
     encode = encoder(tiny_tokenizer)
     assert encode.encode_texts(many) == [encode.encode_text(text) for text in many]
+
+
+def slow_encode(tokenizer, prompt, limit):
+    """Encode one prompt for itself: double what is kept while there is room, then halve where the end may be."""
+    whole = encoder(tokenizer, prompt=10**9)
+    size = len(prompt.document)
+
+    def ids(kept):
+        return whole.encode(Prompt(prompt.before, prompt.document[:kept], prompt.after, prompt.history)).ids
+
+    kept = min(size, 8 * limit)
+    while len(ids(kept)) <= limit and kept < size:
+        kept = min(size, 2 * kept)
+    if len(ids(kept)) <= limit:
+        return EncodedPrompt(ids(kept), kept, shortened=False)
+    fits = 0
+    while kept - fits > 1:
+        middle = (fits + kept) // 2
+        if len(ids(middle)) <= limit:
+            fits = middle
+        else:
+            kept = middle
+    blank = prompt.document.rfind(" ", max(0, fits - 30), fits + 1)
+    fits = blank if blank > 0 else fits
+    return EncodedPrompt(ids(fits), fits, shortened=True)
+
+
+@given(st.lists(st.tuples(st.sampled_from([QUESTION, ""]), texts, st.integers(0, 20)), max_size=4), st.integers(40, 60))
+@example([], 40)
+@example([("", " " * 2000, 1), ("", "the heart ", 400), (QUESTION, "", 1)], 50)
+def test_many_prompts_at_once_are_each_alone(tiny_tokenizer, rows, limit):
+    turn = ("the heart", "")
+    prompts = [Prompt("", text * times, after, (turn,) * (times % 2)) for after, text, times in rows]
+    limit += len(encoder(tiny_tokenizer).encode(Prompt("", "", QUESTION, (turn,))).ids)
+    expected = [slow_encode(tiny_tokenizer, prompt, limit) for prompt in prompts]
+    assert encoder(tiny_tokenizer, prompt=limit).encode_many(prompts) == expected
 
 
 def test_without_a_chat_template(tiny_tokenizer):

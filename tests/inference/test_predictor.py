@@ -282,7 +282,7 @@ def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monke
 def test_a_phrase_whose_probability_is_no_number_is_told(tiny_model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(
         "papertune.inference.keyword_search.answer_log_probabilities",
-        lambda _, __, answers, ___: [[math.nan] * len(row) for row in answers],
+        lambda _, __, answers, *___: [[math.nan] * len(row) for row in answers],
     )
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"candidates": "document"}})
     with pytest.raises(ModelError, match='probabilities for "ranked" are not numbers'):

@@ -18,9 +18,6 @@ from torch import Tensor
 from papertune.inference.engine import CPU_PART_TOKENS, Engine, PromptState
 from papertune.models import answer_positions
 
-# Nodes, those that fill up included, that go through the model together on a GPU.
-_GPU_PART_NODES = 2048
-
 
 @dataclass(frozen=True)
 class _Tree:
@@ -41,7 +38,11 @@ class _Tree:
 
 @torch.inference_mode()
 def answer_log_probabilities(
-    engine: Engine, state: PromptState, answers: Sequence[Sequence[Sequence[int]]], end_ids: Collection[int]
+    engine: Engine,
+    state: PromptState,
+    answers: Sequence[Sequence[Sequence[int]]],
+    end_ids: Collection[int],
+    part_nodes: int = 2048,
 ) -> list[list[float]]:
     """Give the log-probability of each answer, the end of it included.
 
@@ -50,6 +51,7 @@ def answer_log_probabilities(
         state: The prompts; it is as before afterwards.
         answers: For each prompt the token ids of its answers, without an end token; each has at least one.
         end_ids: Tokens that end an answer.
+        part_nodes: Nodes, those that fill up included, that go through the model together on a GPU.
 
     Returns:
         For each answer the log-probability of all its tokens and of the end after the prompt, in nats.
@@ -68,7 +70,7 @@ def answer_log_probabilities(
     )  # (batch, nodes)
     sizes = torch.tensor([len(tree.tokens) for tree in trees], device=engine.device)
     real = torch.arange(width, device=engine.device) < sizes[:, None]
-    steps, endings = _steps(engine, state, tokens, parents, depths, real, sorted(end_ids))
+    steps, endings = _steps(engine, state, tokens, parents, depths, real, sorted(end_ids), part_nodes)
     for depth in range(2, int(depths.max()) + 1):
         rows, nodes = (depths == depth).nonzero(as_tuple=True)
         steps[rows, nodes] += steps[rows, parents[rows, nodes]]
@@ -84,6 +86,7 @@ def _steps(
     depths: Tensor,
     real: Tensor,
     end_ids: list[int],
+    part_nodes: int,
 ) -> tuple[Tensor, Tensor]:
     """Run the trees; give the log-probability of each node's token, and of an end behind it.
 
@@ -95,6 +98,7 @@ def _steps(
         depths: int64, shape (batch, nodes).
         real: False where a row is filled up, bool, shape (batch, nodes).
         end_ids: Tokens that end an answer.
+        part_nodes: How many go through the model together on a GPU.
 
     Returns:
         Two of float32, shape (batch, nodes), 0 where a row is filled up.
@@ -105,7 +109,7 @@ def _steps(
     first = real & (parents < 0)
     rows, nodes = first.nonzero(as_tuple=True)
     steps[rows, nodes] = state.last_logits.float().log_softmax(dim=-1)[rows, tokens[rows, nodes]]
-    together = CPU_PART_TOKENS if engine.device.type == "cpu" else _GPU_PART_NODES
+    together = CPU_PART_TOKENS if engine.device.type == "cpu" else part_nodes
     part = max(1, together // batch)
     for begin in range(0, width, part):
         end = min(begin + part, width)

@@ -48,13 +48,16 @@ class KeywordSearch:
         phrases = {each.form for piece in pieces for each in find_candidates(piece)}
         return phrases | {normalise_keyword(piece) for piece in pieces}
 
-    def __call__(self, engine: Engine, state: PromptState, documents: Sequence[str]) -> list[list[FoundKeyword]]:
+    def __call__(
+        self, engine: Engine, state: PromptState, documents: Sequence[str], part_nodes: int = 2048
+    ) -> list[list[FoundKeyword]]:
         """Find keywords.
 
         Args:
             engine: Runs the model.
             state: The prompts; used up.
             documents: Where phrases are taken from, such as what the prompts hold of each paper's document.
+            part_nodes: Tokens of phrases that go through the model together on a GPU.
 
         Returns:
             For each paper keywords that differ in more than case, signs and endings, the likeliest first.
@@ -65,7 +68,7 @@ class KeywordSearch:
         ]
         found: list[list[FoundKeyword]] = [[] for _ in documents]
         if self._column.candidates != "generated":
-            found = self._score(engine, state, [list(row.values()) for row in phrases])
+            found = self._score(engine, state, [list(row.values()) for row in phrases], part_nodes)
         if self._column.candidates != "document":
             for keywords, row, generated in zip(found, phrases, self._generate(engine, state), strict=True):
                 keywords += (
@@ -75,7 +78,7 @@ class KeywordSearch:
         return [distinct(keywords) for keywords in found]
 
     def _score(
-        self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]]
+        self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]], part_nodes: int
     ) -> list[list[FoundKeyword]]:
         """Give each spelling of each phrase that is short enough, with its log-probability."""
         texts = [[(text, phrase) for phrase in row for text in phrase.spellings] for row in phrases]
@@ -85,7 +88,8 @@ class KeywordSearch:
             [(*spelling, ids) for spelling, ids in zip(row, encoded, strict=False) if 0 < len(ids) <= longest]
             for row in texts
         ]
-        logs = answer_log_probabilities(engine, state, [[ids for *_, ids in row] for row in spelt], self._end_ids)
+        answers = [[ids for *_, ids in row] for row in spelt]
+        logs = answer_log_probabilities(engine, state, answers, self._end_ids, part_nodes)
         return [
             [
                 FoundKeyword(text, phrase.form, log, len(ids) + 1, generated=False, phrase=phrase)

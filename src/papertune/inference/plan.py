@@ -7,11 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.encoding import Batches, PromptEncoder, sorted_token_batches
-from papertune.tasks import RowReader
+from papertune.encoding import Batches, EncodedPrompt, PromptEncoder, sorted_token_batches
+from papertune.inference.gpu_memory import MOST_TOKENS
+from papertune.tasks import Prompt, RowReader
 
 # Prompts of fewer tokens than this do not make a batch of more rows.
-_LEAST_TOKENS = 128
+LEAST_TOKENS = 128
+# Rows whose prompts are encoded together: enough for all cores, and little beside a batch.
+_ENCODED_TOGETHER = 64
+
+# What a row asks, by question: the prompt, and its ids.
+RowPrompts = dict[str, tuple[Prompt, EncodedPrompt]]
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,24 @@ class Plan:
 def batch_tokens(device: str) -> int:
     """Give how many padded prompt tokens a batch may have where nobody has said it.
 
+    It is the same for all GPUs, so that a prediction can go on on another one. One with less memory answers a batch in
+    several parts.
+
     Args:
         device: Such as "cpu" or "cuda:1".
     """
-    return 4096 if device == "cpu" else 32768
+    return 4096 if device == "cpu" else MOST_TOKENS
+
+
+def encode_rows(encoder: PromptEncoder, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
+    """Encode what each of some rows asks.
+
+    Raises:
+        RecipeError: If a question alone is too long.
+    """
+    asked = [{name: reader.prompt(row, name) for name in reader.asked(row)} for row in rows]
+    encoded = iter(encoder.encode_many([prompt for row in asked for prompt in row.values()]))
+    return [{name: (prompt, next(encoded)) for name, prompt in row.items()} for row in asked]
 
 
 def make_plan(
@@ -59,13 +79,15 @@ def make_plan(
     """
     lengths = np.zeros(len(rows), dtype=np.int64)
     shortened = array("q")
-    for done, row in enumerate(rows):
-        encoded = [encoder.encode(reader.prompt(row, name)) for name in reader.asked(row)]
-        lengths[done] = max((len(prompt.ids) for prompt in encoded), default=0)
-        if any(prompt.shortened for prompt in encoded):
-            shortened.append(row)
-        if tick is not None:
-            tick(done)
-    cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // _LEAST_TOKENS)
+    for begin in range(0, len(rows), _ENCODED_TOGETHER):
+        part = rows[begin : begin + _ENCODED_TOGETHER]
+        for done, (row, asked) in enumerate(zip(part, encode_rows(encoder, reader, part), strict=True), start=begin):
+            encoded = [prompt for _, prompt in asked.values()]
+            lengths[done] = max((len(prompt.ids) for prompt in encoded), default=0)
+            if any(prompt.shortened for prompt in encoded):
+                shortened.append(row)
+            if tick is not None:
+                tick(done)
+    cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // LEAST_TOKENS)
     tokens = np.add.reduceat(lengths[cut.rows], cut.starts[:-1])
     return Plan(Batches(np.asarray(rows, dtype=np.int64)[cut.rows], cut.starts), tokens, shortened)

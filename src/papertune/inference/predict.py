@@ -2,14 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from papertune.config import Recipe
 from papertune.inference.journal import Journal
-from papertune.inference.plan import Plan
+from papertune.inference.plan import Plan, RowPrompts
 from papertune.inference.predictor import Predictor, no_numbers
 from papertune.inference.values import BatchValues, ColumnValues, TableValues
 from papertune.tasks import RowReader
@@ -52,17 +53,35 @@ def predict_rows(
         tick: Told after each batch.
 
     Raises:
-        ModelError: If the model's numbers overflow.
+        ModelError: If the model's numbers overflow, or a single prompt does not fit into the memory of a GPU.
     """
 
     def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
-        for number in numbers:
-            rows = plan.batches[number]
+        batches = (plan.batches[number] for number in numbers)
+        for number, encoded in zip(numbers, _encoded(predictor, reader, batches), strict=True):
             if journal is not None:
-                journal.begin(number, rows)
-            yield number, predictor.answer(reader, rows)
+                journal.begin(number, plan.batches[number])
+            yield number, predictor.answer_encoded(encoded)
 
     return collect_rows(answering, predictor.recipe, plan, journal=journal, tick=tick)
+
+
+def _encoded(predictor: Predictor, reader: RowReader, batches: Iterable[Sequence[int]]) -> Iterator[list[RowPrompts]]:
+    """Give the prompts of batches; where that is better, each is encoded in a thread while the one before is answered.
+
+    Tokenizers let go of Python's lock while they are at a text, so the model hardly waits for it.
+    """
+    if not predictor.encodes_ahead:
+        yield from (predictor.encode(reader, rows) for rows in batches)
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        ahead: Future[list[RowPrompts]] | None = None
+        for rows in batches:
+            before, ahead = ahead, thread.submit(predictor.encode, reader, rows)
+            if before is not None:
+                yield before.result()
+        if ahead is not None:
+            yield ahead.result()
 
 
 def collect_rows(

@@ -1,7 +1,8 @@
 """Rows of a table through a model: what it says about each batch."""
 
+import gc
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,15 +15,16 @@ from papertune.config import (
     render_template,
     template_columns,
 )
-from papertune.encoding import PromptEncoder, shared_prefix
+from papertune.encoding import PromptEncoder, shared_prefix, sorted_token_batches
 from papertune.errors import ModelError
 from papertune.inference.engine import Engine, PromptState
+from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
 from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_ranking import FoundKeyword, KeywordChoice, keyword_choices, ranked_as_text
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.keyword_search import KeywordSearch
 from papertune.inference.label_scoring import LabelTrie
-from papertune.inference.plan import Plan, batch_tokens, make_plan
+from papertune.inference.plan import LEAST_TOKENS, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
 from papertune.inference.question_tree import QuestionTree, cut_to_size
 from papertune.models import precision_name
 from papertune.tasks import RowReader, make_prompt
@@ -32,6 +34,9 @@ _PROBES = ("a", "Z", "9", "(", "中", " ")
 # Fewer tokens than these are not worth a cache of their own.
 _LEAST_BEGINNING = 8
 
+# For each of so many tokens of prompts one of a phrase, since its logits take memory.
+_TOKENS_A_NODE = 16
+
 # What the model says of one row and question: label probabilities in the recipe's order, or keywords as text, ranked
 # ones as `ranked_as_text` writes them.
 Value = list[float] | str
@@ -39,6 +44,9 @@ Value = list[float] | str
 
 class Predictor:
     """Answers the columns of a recipe with a model.
+
+    On a GPU a batch goes through the model in parts that fit into its memory beside the weights. What does not fit all
+    the same is answered in halves, and each half likewise.
 
     Args:
         model: A causal language model in evaluation mode.
@@ -48,6 +56,8 @@ class Predictor:
 
     Attributes:
         keyword_choices: How the keywords of each column are chosen; at first the likeliest.
+        encodes_ahead: Whether prompts are better encoded while the model is at the batch before. On a CPU the model
+            needs the cores itself.
     """
 
     def __init__(
@@ -64,6 +74,9 @@ class Predictor:
         self._engine = Engine(model)
         self._tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens or batch_tokens(self._engine.device.type)
+        self._pass_tokens = tokens_on_gpu(self._engine.model)
+        self._is_sharded = is_sharded(self._engine.model)
+        self.encodes_ahead = self._engine.device.type != "cpu"
         self.precision_name = precision_name(model)
         self._end_ids = answer_ends(model, self.encoder.end_id)
         self._tries: dict[str, LabelTrie] = {}
@@ -83,12 +96,23 @@ class Predictor:
         """Measure all prompts and put them into batches."""
         return make_plan(self.encoder, reader, rows, self.max_batch_tokens, tick)
 
+    def encode(self, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
+        """Encode what one batch of rows asks. It may be done in another thread, beside `answer_encoded`."""
+        return encode_rows(self.encoder, reader, rows)
+
     def answer(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[Value | None]]:
         """Answer all questions for one batch of rows.
 
         Returns:
             For each of the recipe's questions a value for each row; None where the row does not ask it.
+
+        Raises:
+            ModelError: If the model's numbers overflow, or a single prompt does not fit into the memory of a GPU.
         """
+        return self.answer_encoded(self.encode(reader, rows))
+
+    def answer_encoded(self, rows: Sequence[RowPrompts]) -> dict[str, list[Value | None]]:
+        """Do as `answer` with rows that `encode` has given."""
         # Without a learnt order phrases only crowd out what beam search finds, and scoring them takes longer.
         named = {
             name
@@ -96,7 +120,7 @@ class Predictor:
             if isinstance(column, RankedKeywordsColumn)
             and (column.candidates == "document" or self.keyword_choices[name].weights is not None)
         }
-        said, found = self._ask(reader, rows, named)
+        said, found = self._ask(rows, named)
         written: dict[str, list[Value | None]] = {
             name: [None if keywords is None else self._choose(name, keywords) for keywords in cells]
             for name, cells in found.items()
@@ -110,41 +134,82 @@ class Predictor:
             For each column of ranked keywords what was found for each row, the likeliest first; None where the row does
             not ask for it.
         """
-        return self._ask(reader, rows, self._searches)[1]
+        return self._ask(self.encode(reader, rows), self._searches)[1]
 
     def _ask(
-        self, reader: RowReader, rows: Sequence[int], from_phrases: Collection[str]
+        self, rows: Sequence[RowPrompts], from_phrases: Collection[str]
     ) -> tuple[dict[str, list[Value | None]], dict[str, list[list[FoundKeyword] | None]]]:
         """Give the values of all questions but those for ranked keywords, and what was found for these.
 
         Args:
-            reader: Reads the rows.
-            rows: Which ones.
+            rows: What each row asks.
             from_phrases: Columns of ranked keywords for which a document's phrases are candidates too.
         """
         said: dict[str, list[Value | None]] = {
             n: [None] * len(rows) for n in self._questions if n not in self._searches
         }
         found: dict[str, list[list[FoundKeyword] | None]] = {name: [None] * len(rows) for name in self._searches}
-        asked = [tuple(reader.asked(row)) for row in rows]
+        asked = [tuple(row) for row in rows]
         for names in sorted(set(asked) - {()}):
             members = [index for index, each in enumerate(asked) if each == names]
-            prompts: dict[str, list[list[int]]] = {}
-            documents: dict[str, list[str]] = {}
-            for name in names:
-                asking = [reader.prompt(rows[index], name) for index in members]
-                encoded = [self.encoder.encode(prompt) for prompt in asking]
-                prompts[name] = [each.ids for each in encoded]
-                if name in self._searches:
-                    documents[name] = [
-                        p.document[: e.kept_chars] if name in from_phrases else ""
-                        for p, e in zip(asking, encoded, strict=True)
-                    ]
-            for name, answers in self._answer_prompts(prompts, documents).items():
-                cells: list[Any] = found[name] if name in found else said[name]
-                for index, value in zip(members, answers, strict=True):
-                    cells[index] = value
+            prompts = {name: [rows[index][name][1].ids for index in members] for name in names}
+            documents = {
+                name: [
+                    prompt.document[: encoded.kept_chars] if name in from_phrases else ""
+                    for prompt, encoded in (rows[index][name] for index in members)
+                ]
+                for name in names
+                if name in self._searches
+            }
+            for part in self._parts(prompts):
+                some = {name: [ids[place] for place in part] for name, ids in prompts.items()}
+                texts = {name: [document[place] for place in part] for name, document in documents.items()}
+                tokens = min(self.max_batch_tokens, self._pass_tokens or self.max_batch_tokens)
+                for name, answers in self._answer_or_halve(some, texts, tokens).items():
+                    cells: list[Any] = found[name] if name in found else said[name]
+                    for place, value in zip(part, answers, strict=True):
+                        cells[members[place]] = value
         return said, found
+
+    def _parts(self, prompts: Mapping[str, Sequence[Sequence[int]]]) -> Iterable[Sequence[int]]:
+        """Cut a batch into parts that fit into the memory of a GPU; on a CPU it stays whole."""
+        lengths = [max(map(len, row)) for row in zip(*prompts.values(), strict=True)]
+        if self._pass_tokens is None:
+            return [range(len(lengths))]
+        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // LEAST_TOKENS)
+
+    def _answer_or_halve(
+        self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
+    ) -> Mapping[str, Sequence[Any]]:
+        """Do as `_answer_prompts`; where a GPU's memory does not suffice, with half of the rows and tokens at a time.
+
+        Raises:
+            ModelError: If it does not suffice for a single row.
+        """
+        count = len(next(iter(prompts.values())))
+        try:
+            return self._answer_prompts(prompts, documents, tokens)
+        except torch.OutOfMemoryError as error:
+            if self._is_sharded:
+                raise  # the other processes would wait for this one in another pass
+            if count == 1 and tokens <= LEAST_TOKENS:
+                longest = max(len(row) for rows in prompts.values() for row in rows)
+                raise ModelError(
+                    f"a prompt of {longest:,} tokens does not fit into the memory of {self._engine.device} beside the "
+                    "model. End other programs that use this memory, or take --device cpu."
+                ) from error
+        # Not in the handler: the exception holds what the pass has made so far.
+        gc.collect()
+        torch.cuda.empty_cache()
+        # Of a single row what stands behind its prompt may still be cut.
+        halves = [slice(None)] if count == 1 else [slice(count // 2), slice(count // 2, None)]
+        answers: dict[str, list[Any]] = {name: [] for name in prompts}
+        for half in halves:
+            some = {name: rows[half] for name, rows in prompts.items()}
+            texts = {name: rows[half] for name, rows in documents.items()}
+            for name, values in self._answer_or_halve(some, texts, tokens // 2).items():
+                answers[name] += values
+        return answers
 
     def _choose(self, name: str, found: Sequence[FoundKeyword]) -> str:
         """Choose the keywords that are written, and write them with how sure each is."""
@@ -154,14 +219,15 @@ class Predictor:
         return ranked_as_text(choice.choose(found, column.count))
 
     def _answer_prompts(
-        self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]]
+        self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
     ) -> dict[str, Sequence[Any]]:
-        """Answer questions that all rows ask.
+        """Answer questions that all rows ask, in one pass of what they share.
 
         Args:
             prompts: For each question the token ids of each row.
             documents: For each question for ranked keywords what the prompts hold of each document; nothing where its
                 phrases are no candidates.
+            tokens: How many may go through the model together behind the prompts.
 
         Returns:
             For each question the answer for each row: a value, or the ranked keywords that were found.
@@ -171,30 +237,30 @@ class Predictor:
         behind = sum(len(ids) - begun for ids in next(iter(prompts.values())))
         if len(prompts) > 1 and (min(shared) <= begun or 2 * sum(n - begun for n in shared) < behind):
             # Where a question stands first, hardly anything is shared, and a prefill for each keeps the causal kernel.
-            return {name: self._answer_prompts({name: ids}, documents)[name] for name, ids in prompts.items()}
+            return {name: self._answer_prompts({name: ids}, documents, tokens)[name] for name, ids in prompts.items()}
         prompts = {name: [ids[begun:] for ids in rows] for name, rows in prompts.items()}
         if len(prompts) == 1:
             ((name, rows),) = prompts.items()
             if name in self._tries and not self._tries[name].tokens:
                 logits = engine.last_logits(rows)
                 return {name: self._tries[name].label_probabilities(logits, None).tolist()}
-            return {name: self._answer(name, engine, engine.prefill(rows), documents.get(name, ()))}
+            return {name: self._answer(name, engine, engine.prefill(rows), documents.get(name, ()), tokens)}
         # Where the document stands first, its keys and values serve all questions.
         cuts = [length - begun for length in shared]
         state = engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), cuts, strict=True)])
         behind_it = {name: [row[n:] for row, n in zip(rows, cuts, strict=True)] for name, rows in prompts.items()}
         answers: dict[str, Sequence[Any]] = self._answer_labels(
-            {n: rows for n, rows in behind_it.items() if n in self._tries}, engine, state
+            {n: rows for n, rows in behind_it.items() if n in self._tries}, engine, state, tokens
         )
         for name, rows in behind_it.items():
             if name not in answers:
                 branch = state.fork()
                 engine.extend(branch, rows)
-                answers[name] = self._answer(name, engine, branch, documents.get(name, ()))
+                answers[name] = self._answer(name, engine, branch, documents.get(name, ()), tokens)
         return answers
 
     def _answer_labels(
-        self, questions: Mapping[str, Sequence[Sequence[int]]], engine: Engine, state: PromptState
+        self, questions: Mapping[str, Sequence[Sequence[int]]], engine: Engine, state: PromptState, tokens: int
     ) -> dict[str, Sequence[Value]]:
         """Answer label questions together, in few passes.
 
@@ -205,6 +271,7 @@ class Predictor:
             questions: For each question the token ids behind the state, of each row.
             engine: Has run the state.
             state: The documents; it is as before afterwards.
+            tokens: How many may go through the model together.
 
         Returns:
             The answers; none where a pass for each question is less work.
@@ -222,7 +289,7 @@ class Predictor:
             if len(groups) > 1:
                 documents = state.fork()
                 documents.select(torch.tensor(rows, device=engine.device))
-            for part in cut_to_size(suffixes, tries, self.max_batch_tokens // len(rows)):
+            for part in cut_to_size(suffixes, tries, tokens // len(rows)):
                 tree = QuestionTree.build([(suffixes[index], tries[index]) for index in part])
                 logits = engine.tree_logits(documents, tree.tokens, tree.ancestors(), tree.depths, tree.wanted)
                 found = tree.label_probabilities([tries[index] for index in part], logits)
@@ -265,7 +332,9 @@ class Predictor:
         engine = self._engine.behind(beginning)
         return ([], self._engine) if engine is None else (beginning, engine)
 
-    def _answer(self, name: str, engine: Engine, state: PromptState, documents: Sequence[str]) -> Sequence[Any]:
+    def _answer(
+        self, name: str, engine: Engine, state: PromptState, documents: Sequence[str], tokens: int
+    ) -> Sequence[Any]:
         column = self._questions[name]
         if not isinstance(column, LabelColumn) and bool(state.last_logits.isnan().any()):
             raise no_numbers(name)  # words would be found all the same
@@ -283,7 +352,7 @@ class Predictor:
             texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
             return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
         if isinstance(column, RankedKeywordsColumn):
-            found = self._searches[name](engine, state, documents)
+            found = self._searches[name](engine, state, documents, max(tokens // _TOKENS_A_NODE, 1))
             if any(math.isnan(keyword.log_probability) for keywords in found for keyword in keywords):
                 raise no_numbers(name)
             return found

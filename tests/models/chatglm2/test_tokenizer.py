@@ -281,6 +281,18 @@ def test_text_is_not_changed(tiny, text):
     assert tiny.convert_tokens_to_string(pieces) == round_trip(text)
 
 
+@given(st.lists(texts, min_size=1, max_size=4))
+@example(["", "a"])
+def test_ids_are_those_of_the_pieces(tiny, many):
+    # As transformers' own tokenizers find them: piece by piece.
+    slow = [tiny.convert_tokens_to_ids(tiny.tokenize(text)) for text in many]
+    assert [tiny.encode(text, add_special_tokens=False) for text in many] == slow
+    assert tiny(many, add_special_tokens=False)["input_ids"] == slow
+    joined = [first + second for first, second in zip(slow, slow[::-1], strict=True)]
+    assert [ids[2:-1] for ids in tiny(many, many[::-1])["input_ids"]] == joined
+    assert [tiny.encode(*pair)[2:-1] for pair in zip(many, many[::-1], strict=True)] == joined
+
+
 @given(texts, st.booleans(), st.booleans(), st.booleans())
 @example("[gMASK]", False, False, False)
 @example("</s>", False, False, False)
@@ -451,8 +463,9 @@ def test_files_that_do_not_fit_are_told(tmp_path):
 
 
 def test_half_a_surrogate_pair_is_told(tiny):
-    with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
-        tiny.encode("a\ud83d")
+    for call in (tiny.tokenize, tiny.encode, lambda text: tiny(["a", text])):
+        with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
+            call("a\ud83d")
 
 
 # Chat

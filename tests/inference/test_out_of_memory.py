@@ -1,0 +1,206 @@
+"""A GPU whose memory does not suffice, played by a hook on a model on the CPU."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from papertune.config import load_recipe
+from papertune.errors import ModelError
+from papertune.inference.gpu_memory import LEAST_TOKENS
+from papertune.inference.journal import Journal
+from papertune.inference.keyword_ranking import FEATURES, KeywordChoice
+from papertune.inference.plan import LEAST_TOKENS as LEAST_PROMPT
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.tables import read_table
+from papertune.tasks import RowReader
+
+DOCUMENTS = ["the heart of patients", "", "graphs " * 20, "漢字", "the", "neural networks " * 9, "the heart"]
+COLUMNS = {
+    "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+    "code": {"kind": "label", "question": "Which code?", "labels": ["1", "12", "120", "2"]},
+    "Keywords": {"kind": "keywords", "question": "Keywords?", "max_new_tokens": 5},
+    "ranked": {"kind": "ranked_keywords", "question": "Keyword?", "count": 3, "beams": 3, "max_keyword_tokens": 3},
+}
+TOPICS = {
+    "topics": {
+        "kind": "labels",
+        "question": "About {label}?",
+        "labels": [f"topic number {number}" for number in range(12)],
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_beginning(monkeypatch):
+    """Prompts are run whole, as on a GPU."""
+    monkeypatch.setattr("papertune.inference.predictor._LEAST_BEGINNING", 1000)
+
+
+def made(model, tokenizer, columns=COLUMNS, **options):
+    """Give a predictor that does as on a GPU, whole batches at a time, and a reader of all documents."""
+    recipe = load_recipe({"table": {"document": "{text}"}, "columns": columns})
+    predictor = Predictor(model, tokenizer, recipe, **options)
+    for name in predictor.keyword_choices:  # so that phrases are candidates too
+        weights = [float(feature == "log_probability") for feature in FEATURES]
+        predictor.keyword_choices[name] = KeywordChoice(torch.tensor(weights).double().numpy())
+    predictor._engine._part_tokens = None
+    return predictor, RowReader(read_table([{"text": text} for text in DOCUMENTS]), recipe)
+
+
+@contextmanager
+def memory_for(model, *, rows=10**6, tokens=10**6):
+    """Let a model's pass fail with more rows, or more padded tokens, than these; give the passes that it had."""
+    passes = []
+
+    def check(_, __, arguments):
+        shape = arguments["input_ids"].shape
+        passes.append(shape)
+        if shape[0] > rows or shape.numel() > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    handle = model.register_forward_pre_hook(check, with_kwargs=True)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+def assert_same(got, expected):
+    assert got.keys() == expected.keys()
+    for name, cells in expected.items():
+        for cell, other in zip(got[name], cells, strict=True):
+            if name == "ranked":  # texts, each with a confidence, as JSON
+                assert [part for part in cell.split('"') if part.isalpha()] == [
+                    part for part in other.split('"') if part.isalpha()
+                ]
+            else:
+                assert cell == (other if isinstance(other, str) else pytest.approx(other, abs=1e-5)), name
+
+
+@pytest.mark.parametrize("columns", [["label"], ["code"], list(COLUMNS)], ids=["single tokens", "trie", "all"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_does_not_fit_is_answered_in_halves(tiny_model, tiny_tokenizer, columns, rows):
+    predictor, reader = made(tiny_model, tiny_tokenizer, {name: COLUMNS[name] for name in columns})
+    every = range(len(DOCUMENTS))
+    expected = predictor.answer(reader, every)
+    with memory_for(tiny_model, rows=rows) as passes:
+        assert_same(predictor.answer(reader, every), expected)
+    tried = [shape[0] for shape in passes]
+    assert max(tried) == len(DOCUMENTS), "the whole batch was tried first"
+    assert any(count <= rows for count in tried), "and then done in parts"
+
+
+def test_of_one_row_the_questions_are_cut(tiny_model, tiny_tokenizer):
+    predictor, reader = made(tiny_model, tiny_tokenizer, TOPICS)
+    expected = predictor.answer(reader, [5])
+    with memory_for(tiny_model) as passes:
+        predictor.answer(reader, [5])
+    longest = max(shape.numel() for shape in passes)
+    assert longest > LEAST_PROMPT  # the questions, since the document is short
+    with memory_for(tiny_model, tokens=LEAST_PROMPT) as passes:
+        assert_same(predictor.answer(reader, [5]), expected)
+    assert sum(shape.numel() > LEAST_PROMPT for shape in passes) > 1
+
+
+def test_parts_fit_the_memory_that_is_known(tiny_model, tiny_tokenizer):
+    predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]})
+    every = range(len(DOCUMENTS))
+    expected = predictor.answer(reader, every)
+    predictor._pass_tokens = 256
+    with memory_for(tiny_model) as passes:
+        assert_same(predictor.answer(reader, every), expected)
+    assert sum(shape[0] for shape in passes) == len(DOCUMENTS)
+    assert 1 < len(passes) < len(DOCUMENTS)
+    assert all(shape.numel() <= 256 and shape[0] <= 256 // LEAST_PROMPT for shape in passes)
+    # A batch of the plan is one part where there is memory enough.
+    predictor._pass_tokens = LEAST_TOKENS
+    predictor.max_batch_tokens = LEAST_TOKENS
+    with memory_for(tiny_model) as passes:
+        for batch in (batches := predictor.plan(reader, every).batches):
+            predictor.answer(reader, batch)
+    assert [shape[0] for shape in passes] == batches.sizes.tolist()
+
+
+def test_a_row_that_does_not_fit_is_told_and_finished_rows_are_kept(tiny_model, tiny_tokenizer, tmp_path):
+    predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]}, max_batch_tokens=160)
+    plan = predictor.plan(reader, range(len(DOCUMENTS)))
+    expected = predict_rows(predictor, reader, plan).values["label"]
+    journal = Journal(tmp_path / "out.csv", "f", len(plan.batches))
+    longest = int(plan.tokens[0])
+    plan.batches.rows[:] = plan.batches.rows[::-1].copy()  # the longest row last
+    plan.batches.starts[:] = len(DOCUMENTS) - plan.batches.starts[::-1].copy()
+    with (
+        journal,
+        memory_for(tiny_model, tokens=longest - 1),
+        pytest.raises(ModelError) as caught,
+    ):
+        predict_rows(predictor, reader, plan, journal=journal)
+    assert str(caught.value) == (
+        f"a prompt of {longest} tokens does not fit into the memory of cpu beside the model. End other programs that "
+        "use this memory, or take --device cpu."
+    )
+    with Journal(tmp_path / "out.csv", "f", len(plan.batches)) as journal:
+        assert journal.finished.tolist() == [True] * (len(plan.batches) - 1) + [False]
+        assert (predict_rows(predictor, reader, plan, journal=journal).values["label"] == expected).all()
+
+
+def test_shared_out_weights_are_not_tried_again(own_tiny_model, tiny_tokenizer):
+    # The other processes would go on with a whole batch.
+    next(own_tiny_model.parameters()).ds_id = 0
+    predictor, reader = made(own_tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]})
+    with memory_for(own_tiny_model, rows=3) as passes, pytest.raises(torch.OutOfMemoryError):
+        predictor.answer(reader, range(len(DOCUMENTS)))
+    assert len(passes) == 1
+
+
+# Encoding ahead
+
+
+def test_the_next_batch_is_encoded_meanwhile(tiny_model, tiny_tokenizer, monkeypatch):
+    predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]}, max_batch_tokens=160)
+    plan = predictor.plan(reader, range(len(DOCUMENTS)))
+    assert len(plan.batches) > 3
+    expected = predict_rows(predictor, reader, plan).values["label"]
+    encode, answer_encoded = predictor.encode, predictor.answer_encoded
+    encoded, answered, may_go_on = [], [], threading.Event()
+
+    def encoding(reader, rows):
+        encoded.append((rows, threading.current_thread()))
+        if len(encoded) == 2:
+            may_go_on.set()
+        return encode(reader, rows)
+
+    def answering(prompts):
+        assert may_go_on.wait(timeout=60), "the second batch is encoded before the first is answered"
+        answered.append(len(prompts))
+        return answer_encoded(prompts)
+
+    monkeypatch.setattr(predictor, "encode", encoding)
+    monkeypatch.setattr(predictor, "answer_encoded", answering)
+    monkeypatch.setattr(predictor, "encodes_ahead", True)
+    assert (predict_rows(predictor, reader, plan).values["label"] == expected).all()
+    assert [rows for rows, _ in encoded] == list(plan.batches)
+    assert answered == plan.batches.sizes.tolist()
+    (thread,) = {thread for _, thread in encoded}
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("fails", ["encode", "answer_encoded"])
+def test_an_error_ends_the_thread(tiny_model, tiny_tokenizer, monkeypatch, fails):
+    predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]}, max_batch_tokens=160)
+    plan = predictor.plan(reader, range(len(DOCUMENTS)))
+    before = threading.active_count()
+
+    def failing(*_):
+        raise ModelError("no")
+
+    monkeypatch.setattr(predictor, fails, failing)
+    monkeypatch.setattr(predictor, "encodes_ahead", True)
+    with pytest.raises(ModelError, match="no"):
+        predict_rows(predictor, reader, plan)
+    assert threading.active_count() == before
+    assert not Predictor(tiny_model, tiny_tokenizer, predictor.recipe).encodes_ahead
