@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -102,7 +104,7 @@ def fit(
     place = torch.device(processes.device) if processes.count > 1 else next(model.parameters()).device
     trainer = _AnswerTrainer(
         model,
-        _arguments(spec, folder, on_cpu=place.type == "cpu", dtype=compute_dtype),
+        _arguments(spec, folder, place, compute_dtype),
         rows=rows,
         label_tokens=label_tokens,
         dev_score=dev_score,
@@ -307,8 +309,37 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
-def _arguments(spec: TrainingSpec, folder: Path, *, on_cpu: bool, dtype: torch.dtype) -> TrainingArguments:
-    return TrainingArguments(
+class _Arguments(TrainingArguments):  # type: ignore[misc]
+    """Arguments with which one process trains on its model's device alone.
+
+    By itself the Trainer takes the first GPU, and where it sees more it trains copies of the model on all of them, with
+    as many times the rows in a batch. That is what several processes are for: they have devices of their own already.
+
+    Args:
+        place: The model's device.
+        settings: Of TrainingArguments.
+    """
+
+    def __init__(self, place: torch.device, **settings: Any) -> None:
+        self._place = place  # wanted while the others are checked
+        super().__init__(**settings)
+
+    @cached_property
+    def _setup_devices(self) -> torch.device:
+        device: torch.device = super()._setup_devices
+        if self.distributed_state.distributed_type != DistributedType.NO:
+            return device
+        self._n_gpu = 1
+        self.distributed_state.device = self._place  # where accelerate puts the model
+        if self._place.type == "cuda":
+            torch.cuda.set_device(self._place)  # for kernels that ask for the current one
+        return self._place
+
+
+def _arguments(spec: TrainingSpec, folder: Path, place: torch.device, dtype: torch.dtype) -> TrainingArguments:
+    on_cpu = place.type == "cpu"
+    return _Arguments(
+        place,
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
         max_steps=spec.max_steps or -1,

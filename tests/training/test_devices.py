@@ -1,0 +1,74 @@
+"""One process trains on its model's device, whatever else there is. The GPUs here are made up."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate import DistributedType
+from accelerate.state import AcceleratorState
+
+from papertune.config import LoraMethod, TrainingSpec
+from papertune.methods import build_trainable
+from papertune.training import Processes, Question, TrainingRow, loop
+
+ROWS = [TrainingRow([3, 4, 5 + index], [Question([[6]])]) for index in range(12)]
+SPEC = TrainingSpec(micro_batch_size=3)
+
+
+@pytest.fixture
+def made_current(monkeypatch):
+    """Have two GPUs; give the list of those that are made the current one."""
+    devices = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", devices.append)
+    yield devices
+    AcceleratorState._reset_state(reset_partial_state=True)  # it remembers the device
+
+
+@pytest.fixture
+def trainer_on(made_current, make_model, monkeypatch, tmp_path):
+    """Give a maker of trainers on a device, and the places where a trainer has moved its model."""
+    moved_to = []
+    monkeypatch.setattr(loop._AnswerTrainer, "_move_model_to_device", lambda *call: moved_to.append(call[2]))
+
+    def make(device):
+        arguments = loop._arguments(SPEC, tmp_path, torch.device(device), torch.float32)
+        model = build_trainable(make_model(), LoraMethod(rank=2), seed=0)
+        return loop._AnswerTrainer(
+            model, arguments, rows=ROWS, label_tokens=[], dev_score=None, processes=Processes(), callbacks=[]
+        )
+
+    return make, moved_to
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_one_process_trains_on_one_gpu(device, trainer_on, made_current):
+    make, moved_to = trainer_on
+    trainer = make(device)
+    place = torch.device(device)
+    assert (trainer.args.device, trainer.accelerator.device, *moved_to) == (place, place, place)
+    assert made_current[-1] == place
+    assert trainer._wrap_model(trainer.model) is trainer.model, "copies of it on other GPUs would be DataParallel"
+    assert [len(batch) for batch in trainer.get_train_dataloader().batch_sampler] == [3, 3, 3, 3]
+
+
+def test_on_a_cpu_beside_gpus(trainer_on, made_current):
+    make, moved_to = trainer_on
+    trainer = make("cpu")
+    cpu = torch.device("cpu")
+    assert (trainer.args.device, trainer.accelerator.device, *moved_to) == (cpu, cpu, cpu)
+    assert made_current == []
+    assert trainer._wrap_model(trainer.model) is trainer.model
+    assert [len(batch) for batch in trainer.get_train_dataloader().batch_sampler] == [3, 3, 3, 3]
+
+
+def test_a_process_of_several_keeps_the_gpu_that_it_was_given(made_current, monkeypatch):
+    given = torch.device("cuda:1")
+    state = SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, device=given, num_processes=2)
+    monkeypatch.setattr("transformers.training_args.PartialState", lambda **_: state)
+    arguments = loop._arguments(SPEC, Path("run"), torch.device("cuda:0"), torch.float32)
+    assert (arguments.device, state.device, arguments.n_gpu) == (given, given, 1)
+    assert arguments.train_batch_size == SPEC.micro_batch_size
+    assert made_current == []
