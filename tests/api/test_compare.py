@@ -231,11 +231,11 @@ class TestGoingOn:
 
         asked, answer = Asked(), Predictor.answer
 
-        def counting(self, reader, rows):
+        def counting(self, reader, rows, *encoded):
             if len(asked) == asked.stop_at:
                 raise KeyboardInterrupt
             asked.append(list(rows))
-            return answer(self, reader, rows)
+            return answer(self, reader, rows, *encoded)
 
         monkeypatch.setattr(Predictor, "answer", counting)
         # Small batches, so that a stop comes between two of a contestant.

@@ -164,7 +164,7 @@ def test_the_next_batch_is_encoded_meanwhile(tiny_model, tiny_tokenizer, monkeyp
     plan = predictor.plan(reader, range(len(DOCUMENTS)))
     assert len(plan.batches) > 3
     expected = predict_rows(predictor, reader, plan).values["label"]
-    encode, answer_encoded = predictor.encode, predictor.answer_encoded
+    encode, answer = predictor.encode, predictor.answer
     encoded, answered, may_go_on = [], [], threading.Event()
 
     def encoding(reader, rows):
@@ -173,13 +173,13 @@ def test_the_next_batch_is_encoded_meanwhile(tiny_model, tiny_tokenizer, monkeyp
             may_go_on.set()
         return encode(reader, rows)
 
-    def answering(prompts):
+    def answering(reader, rows, prompts):
         assert may_go_on.wait(timeout=60), "the second batch is encoded before the first is answered"
         answered.append(len(prompts))
-        return answer_encoded(prompts)
+        return answer(reader, rows, prompts)
 
     monkeypatch.setattr(predictor, "encode", encoding)
-    monkeypatch.setattr(predictor, "answer_encoded", answering)
+    monkeypatch.setattr(predictor, "answer", answering)
     monkeypatch.setattr(predictor, "encodes_ahead", True)
     assert (predict_rows(predictor, reader, plan).values["label"] == expected).all()
     assert [rows for rows, _ in encoded] == list(plan.batches)
@@ -189,7 +189,7 @@ def test_the_next_batch_is_encoded_meanwhile(tiny_model, tiny_tokenizer, monkeyp
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("fails", ["encode", "answer_encoded"])
+@pytest.mark.parametrize("fails", ["encode", "answer"])
 def test_an_error_ends_the_thread(tiny_model, tiny_tokenizer, monkeypatch, fails):
     predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]}, max_batch_tokens=160)
     plan = predictor.plan(reader, range(len(DOCUMENTS)))

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,15 +59,19 @@ def predict_rows(
 
     def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
         batches = (plan.batches[number] for number in numbers)
-        for number, encoded in zip(numbers, _encoded(predictor, reader, batches), strict=True):
-            if journal is not None:
-                journal.begin(number, plan.batches[number])
-            yield number, predictor.answer_encoded(encoded)
+        with closing(_encoded(predictor, reader, batches)) as encoded:
+            for number, prompts in zip(numbers, encoded, strict=True):
+                rows = plan.batches[number]
+                if journal is not None:
+                    journal.begin(number, rows)
+                yield number, predictor.answer(reader, rows, prompts)
 
     return collect_rows(answering, predictor.recipe, plan, journal=journal, tick=tick)
 
 
-def _encoded(predictor: Predictor, reader: RowReader, batches: Iterable[Sequence[int]]) -> Iterator[list[RowPrompts]]:
+def _encoded(
+    predictor: Predictor, reader: RowReader, batches: Iterable[Sequence[int]]
+) -> Generator[list[RowPrompts], None, None]:
     """Give the prompts of batches; where that is better, each is encoded in a thread while the one before is answered.
 
     Tokenizers let go of Python's lock while they are at a text, so the model hardly waits for it.

@@ -97,11 +97,18 @@ class Predictor:
         return make_plan(self.encoder, reader, rows, self.max_batch_tokens, tick)
 
     def encode(self, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
-        """Encode what one batch of rows asks. It may be done in another thread, beside `answer_encoded`."""
+        """Encode what one batch of rows asks. It may be done in another thread, beside `answer`."""
         return encode_rows(self.encoder, reader, rows)
 
-    def answer(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[Value | None]]:
+    def answer(
+        self, reader: RowReader, rows: Sequence[int], encoded: Sequence[RowPrompts] | None = None
+    ) -> dict[str, list[Value | None]]:
         """Answer all questions for one batch of rows.
+
+        Args:
+            reader: Reads the rows.
+            rows: Which ones.
+            encoded: What `encode` has given for them; None: it is done here.
 
         Returns:
             For each of the recipe's questions a value for each row; None where the row does not ask it.
@@ -109,10 +116,6 @@ class Predictor:
         Raises:
             ModelError: If the model's numbers overflow, or a single prompt does not fit into the memory of a GPU.
         """
-        return self.answer_encoded(self.encode(reader, rows))
-
-    def answer_encoded(self, rows: Sequence[RowPrompts]) -> dict[str, list[Value | None]]:
-        """Do as `answer` with rows that `encode` has given."""
         # Without a learnt order phrases only crowd out what beam search finds, and scoring them takes longer.
         named = {
             name
@@ -120,7 +123,7 @@ class Predictor:
             if isinstance(column, RankedKeywordsColumn)
             and (column.candidates == "document" or self.keyword_choices[name].weights is not None)
         }
-        said, found = self._ask(rows, named)
+        said, found = self._ask(self.encode(reader, rows) if encoded is None else encoded, named)
         written: dict[str, list[Value | None]] = {
             name: [None if keywords is None else self._choose(name, keywords) for keywords in cells]
             for name, cells in found.items()
