@@ -99,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     answer = list(range(100, 100 + ANSWER_TOKENS))
     rows = [TrainingRow(prompt, [Question([answer])]) for _ in range(3 * arguments.rows)]
     if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(arguments.device)
     else:
         Path("/proc/self/clear_refs").write_text("5")  # the highest from now on
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
             compute_dtype=dtype,
             metrics_file=Path(folder) / "metrics.jsonl",
         )
-    measured = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM") - before
+    measured = torch.cuda.max_memory_allocated(arguments.device) if on_gpu else resident("VmHWM") - before
     return {
         "setting": arguments.setting,
         "rows": arguments.rows,
@@ -121,7 +121,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         "predicted_gb": round(predicted.total / 2**30, 3),
         "measured_gb": round(measured / 2**30, 3),
         "predicted_over_measured": round(predicted.total / measured, 2),
-        "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
+        "device": torch.cuda.get_device_name(arguments.device) if on_gpu else platform.machine(),
         "torch": torch.__version__,
     }
 

@@ -68,6 +68,7 @@ def serve(load: Callable[[dict[str, Any]], Work]) -> None:
     try:
         begun = time.perf_counter()
         job = json.loads(sys.stdin.readline())
+        job["device"] = see_one_gpu(job["device"])
         work = load(job)
         answer(
             {
@@ -94,6 +95,26 @@ def serve(load: Callable[[dict[str, Any]], Work]) -> None:
         first = next((line for line in str(error).splitlines() if line.strip()), "")
         answer({"error": f"{type(error).__name__}: {first}"[:300]})
     answers.close()
+
+
+def see_one_gpu(device: str) -> str:
+    """Hide all GPUs but one from this process, before it imports anything that looks for them.
+
+    Trainer, TRL, LLaMA-Factory and vLLM take the first that they see, the trainers all of them; waiting and counting
+    memory mean the current one. So the one that is asked for has to be the only one.
+
+    Args:
+        device: "cpu", "cuda" for the first GPU, "cuda:1", ...
+
+    Returns:
+        What the device is called from now on: "cuda" is the only one.
+    """
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        # The number counts those that are visible already, which may have names instead of numbers.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(index or 0)] if visible else index or "0"
+    return kind
 
 
 def training_settings(job: dict[str, Any]) -> dict[str, Any]:

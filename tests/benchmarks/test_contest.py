@@ -1,11 +1,13 @@
 """The contest: what contestants are told and answer, and what is said of those that are absent or fail."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from contest import Contestant, chosen, compete, foreign
 from contestants.generate import read_label, up_to_end
+from contestants.protocol import see_one_gpu
 from contestants.trainer import example
 from material import evenly_over_lengths
 from speed_tables import described_ceilings, rates
@@ -35,7 +37,8 @@ class Fake(Work):
             time.sleep(60)
         return {"labels": self.job["labels"], "threads": os.environ["OMP_NUM_THREADS"]}
     def finish(self):
-        return {"prepared": self.prepared}
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return {"prepared": self.prepared, "device": self.job["device"], "seen": seen}
 
 if __name__ == "__main__":
     serve(Fake)
@@ -72,6 +75,33 @@ def test_a_contestant_answers_its_rounds_and_what_libraries_print_is_no_answer(f
     assert contestant.ready["versions"] == {"pytest": pytest.__version__}
     assert contestant.peak_bytes > 1_000_000
     assert contestant.rates(2)["low"] <= contestant.rates(2)["median"] <= contestant.rates(2)["high"]
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "called", "seen"),
+    [
+        ("cpu", None, "cpu", None),
+        ("cpu", "0,1", "cpu", "0,1"),
+        ("cuda", None, "cuda", "0"),
+        ("cuda", "3,2", "cuda", "3"),
+        ("cuda:1", None, "cuda", "1"),
+        ("cuda:1", "3,2", "cuda", "2"),
+        ("cuda:1", "GPU-5c0e,GPU-77ab", "cuda", "GPU-77ab"),
+    ],
+)
+def test_a_contestant_sees_one_gpu(device, visible, called, seen, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")  # so that what is written there is undone
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert see_one_gpu(device) == called
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
+
+
+def test_a_contestant_sees_one_gpu_before_it_loads(fake, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,2")
+    contestant = fake()
+    compete([contestant], {"device": "cuda:1"}, rounds=1, threads=1, timeout_s=60)
+    assert (contestant.rounds[0]["device"], contestant.rounds[0]["seen"]) == ("cuda", "2")
 
 
 def test_contestants_take_turns(fake, capsys: pytest.CaptureFixture[str]):
