@@ -13,6 +13,7 @@ from papertune import ModelError, PapertuneWarning, RunError, TableError, evalua
 from papertune.api import train as training  # the module
 from papertune.api.training_job import part_dev_rows
 from papertune.evaluation.fit_decision import fit_decision
+from papertune.evaluation.report import summary
 from papertune.inference.decisions import Decision
 from papertune.inference.predict import predict_rows
 from papertune.runs import Calibration
@@ -240,6 +241,38 @@ class TestEvaluation:
         assert column.precision_recall.recall[-1] == 1
         assert column.risk_coverage.coverage[-1] == 1
         assert column.facts["fitted"].endswith("on 40 dev rows")
+
+    @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
+    def test_leaving_rows_without_an_answer_changes_no_score(
+        self, fitted, papers, new_papers, filled, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
+        report = evaluate(fitted, new_papers, tmp_path / "report", baselines=papers(16))
+        (column,) = report.columns
+        decision = fitted.decisions["label"]
+        calibrated = decision.calibrated(raw_probabilities(fitted, new_papers))
+        right = np.array([row["label"] for row in new_papers]) == np.array(["1", "0"])[decision.chosen(calibrated)]
+        withheld = decision.withheld(calibrated)
+        assert 0 < withheld.sum() < 12
+        assert column.contestants[0].scores.accuracy == right.mean()
+        assert column.contestants[0].scores.abstained == 0
+        assert column.abstention.answered == pytest.approx(1 - withheld.mean())
+        assert column.abstention.accuracy == pytest.approx(right[~withheld].mean())
+        marked = {row.id: row.withheld for row in column.unsure}
+        ids = [row["uuid"] for row in new_papers]
+        assert marked == {id: no for id, no in zip(ids, withheld.tolist(), strict=True) if id in marked}
+        assert any(marked.values())
+        left = f"The run is not sure enough of {withheld.mean():.1%} of the rows and leaves them without an answer"
+        assert left in summary(report)
+
+        again = evaluate(fitted, new_papers, tmp_path / "again", baselines=papers(16), predictions=filled)
+        assert again.columns[0].abstention == column.abstention
+        for key in ("accuracy", "confusion", "abstained"):
+            assert getattr(again.columns[0].contestants[0].scores, key) == getattr(column.contestants[0].scores, key)
+        assert again.columns[0].contestants[0].paired == column.contestants[0].paired
+        assert [(row.id, row.withheld) for row in again.columns[0].mistakes] == [
+            (row.id, row.withheld) for row in column.mistakes
+        ]
 
     def test_a_run_without_calibration_has_them_too(self, run, papers, tmp_path):
         label, _ = evaluate(run, papers(12, 200), tmp_path / "report").columns

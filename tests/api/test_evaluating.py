@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 from papertune import OutputError, TableError, evaluate
 from papertune.evaluation.baselines import tfidf_keywords, tfidf_logistic
 from papertune.evaluation.keyword_scores import score_keywords
+from papertune.evaluation.report import summary
 from papertune.tasks import split_keywords
 
 
@@ -154,7 +155,6 @@ class TestPredictionsOfAFile:
             (lambda rows: rows[1:], 'has no row with the id "p200"'),
             (lambda rows: [*rows, rows[0]], 'the id "p200" stands already'),
             (lambda rows: [{**row, "label": "yes"} for row in rows], '"yes" is none of the labels 1, 0'),
-            (lambda rows: [{**row, "label_probability_0": "high"} for row in rows], '"high" is no probability'),
             (lambda rows: [{"uuid": row["uuid"]} for row in rows], "none of the run's columns"),
             (lambda rows: [{"label": row["label"]} for row in rows[1:]], "has 11 rows, but list of rows has 12"),
         ],
@@ -164,11 +164,55 @@ class TestPredictionsOfAFile:
             evaluate(run, rows, tmp_path / "report", predictions=change(predicted.to_dicts()))
         assert not (tmp_path / "report").exists()
 
-    def test_an_empty_answer_is_an_abstention(self, run, rows, predicted, tmp_path):
+    @pytest.mark.parametrize(
+        ("first", "second", "column", "what"),
+        [
+            ("90", "10", 1, '"90" is no probability, which is a number from 0 to 1'),
+            ("0.9", "0.05", 1, "the probabilities of the 2 labels of this row add up to 0.95 and not to 1"),
+            ("nan", "0.5", 1, '"nan" is no probability, which is a number from 0 to 1'),
+            ("1", "inf", 0, '"inf" is no probability, which is a number from 0 to 1'),
+            ("0.8", "-0.2", 0, '"-0.2" is no probability, which is a number from 0 to 1'),
+            ("high", "low", 1, '"high" is no probability, which is a number from 0 to 1'),
+            ("0.9", "", 0, '"" is no probability, which is a number from 0 to 1'),
+        ],
+    )
+    def test_what_is_no_probability_is_named_where_it_stands(
+        self, run, rows, predicted, saved, tmp_path, first, second, column, what
+    ):
+        said = predicted.to_dicts()
+        said[4] |= {"label_probability_1": first, "label_probability_0": second}
+        path = saved("said.csv", said)
+        with pytest.raises(TableError) as told:
+            evaluate(run, rows, tmp_path / "report", predictions=path)
+        assert str(told.value) == (
+            f'{path}, row 5 below the header, column "label_probability_{column}": {what}. Give the file that '
+            "`papertune predict --probabilities` has written, or leave the columns of probabilities out."
+        )
+
+    def test_an_empty_answer_is_what_the_probabilities_say(self, run, rows, predicted, report, tmp_path):
         said = [{**row, "label": ""} if n == 0 else row for n, row in enumerate(predicted.to_dicts())]
         evaluate(run, rows, tmp_path / "report", predictions=said)
         got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
-        assert scores(got, "label", "fine-tuned")["abstained"] == 1
+        label = scores(got, "label", "fine-tuned")
+        assert (label["abstained"], label["accuracy"]) == (0, scores(report, "label", "fine-tuned")["accuracy"])
+        rated = {row["id"]: row["withheld"] for row in got["columns"][0]["unsure"]}
+        assert len(rated) == 10
+        assert {id for id, withheld in rated.items() if withheld} <= {"p200"}
+
+    def test_an_empty_answer_without_probabilities_is_wrong_and_told(self, run, rows, predicted, papers, tmp_path):
+        plain = predicted.select("uuid", "label").to_dicts()
+        said = [{**row, "label": ""} if n < 3 else row for n, row in enumerate(plain)]
+        report = evaluate(run, rows, tmp_path / "report", predictions=said, baselines=papers(16))
+        got = report.columns[0].contestants[0].scores
+        right = [row["label"] == given["label"] for row, given in zip(said, rows, strict=True)]
+        assert (got.abstained, got.accuracy) == (3, sum(right) / 12)
+        told = (
+            f"3 of 12 rows have no answer and count as wrong, in the comparison too; accuracy over the others "
+            f"{sum(right) / 9:.3f}. A file written by `papertune predict --probabilities` has them scored by the label "
+            "that the run would give."
+        )
+        assert f"  {told}" in summary(report).splitlines()
+        assert f"<p>{told}</p>" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
 class TestFolder:
@@ -190,6 +234,18 @@ class TestFolder:
 
 
 class TestNothingToScore:
+    def test_a_filled_file_in_the_place_of_the_documents(self, run, predicted, tmp_path):
+        with pytest.raises(TableError) as told:
+            evaluate(run, predicted.select("uuid", "label"), tmp_path / "report")
+        assert 'has no column "title", which table.document names' in str(told.value)
+        assert str(told.value).endswith(
+            "\nGive the table with the documents as TABLE. If data frame has been filled in, add it as --predictions; "
+            "if it has the true columns, add it as --truth."
+        )
+        with pytest.raises(TableError) as plain:
+            evaluate(run, predicted.select("uuid"), tmp_path / "report")
+        assert "--truth" not in str(plain.value)
+
     def test_a_table_without_the_columns(self, run, rows, tmp_path):
         with pytest.raises(TableError, match=r"none of the columns to score \(label, Keywords\)"):
             evaluate(run, [{k: row[k] for k in ("uuid", "title", "abstract")} for row in rows], tmp_path / "report")

@@ -14,7 +14,7 @@ from papertune.evaluation.baselines import tfidf_logistic
 from papertune.evaluation.leaks import find_leaks
 from papertune.inference.predictor import Predictor
 
-SETTINGS = ("training.max_steps=2", "columns.label.coverage=0.9")
+SETTINGS = ("training.max_steps=2", "columns.label.coverage=0.9", "columns.label.abstain_below=0.9")
 
 
 @pytest.fixture(scope="module")
@@ -155,14 +155,19 @@ class TestDevRows:
         assert column.calibration_before is not None
         assert column.calibration_before.log_loss != column.calibration.log_loss
         assert column.label_sets.wanted == 0.9
-        for key in ("calibration", "calibration_before", "label_sets", "precision_recall", "work_saved"):
+        assert column.abstention.answered < 1  # the answers that are kept know nothing of it
+        for key in ("calibration", "calibration_before", "abstention", "label_sets", "precision_recall", "work_saved"):
             assert getattr(column, key) == getattr(expected, key), key
 
     def test_it_is_told_the_same_from_what_is_kept(self, report, tables, papers, both_columns, folder, monkeypatch):
+        looked = []
         monkeypatch.setattr(Predictor, "answer", None)
+        monkeypatch.setattr("papertune.api.report_parts.find_leaks", lambda *given: looked.append(given))
         options = {"dev": papers(80, 300), "only": ["label"], "overrides": SETTINGS, "overwrite": True}
         again = compare(*tables, both_columns, folder, **options)
         assert again.columns == report.columns
+        ((_, learnt, _, dev),) = looked  # copies of the scored papers are looked for in both
+        assert (len(learnt), len(dev)) == (16, 80)
 
     def test_no_contestant_learns_from_them(self, report, tables, both_columns, tmp_path):
         train, test = ([f"title: {row['title']}\nabstract: {row['abstract']}" for row in rows] for rows in tables)
@@ -187,13 +192,18 @@ class TestDevRows:
         with pytest.raises(TableError, match=r'(?s)2 problems.*"8" is not one of the 2 labels.*"7" is not one of'):
             compare(train, wrong, both_columns, tmp_path / "report", dev=dev)
 
-    def test_where_nothing_is_trained_they_are_not_used(self, report, tables, papers, both_columns, folder, tmp_path):
+    def test_where_nothing_is_trained_they_are_not_used(
+        self, report, tables, papers, both_columns, folder, tmp_path, monkeypatch
+    ):
+        looked = []
+        monkeypatch.setattr("papertune.api.report_parts.find_leaks", lambda *given: looked.append(given))
         run = papertune.load_run(folder / "run")
         with pytest.warns(
             PapertuneWarning, match="--dev: nothing is trained, so the rows of list of rows are not used"
         ):
             again = compare(*tables, run.recipe, tmp_path / "report", run=run, dev=papers(8, 400), only=["label"])
         assert contestant(again, "fine-tuned").scores == contestant(report, "fine-tuned").scores
+        assert looked[0][3] is None
 
     def test_rows_without_an_answer_are_left_out(self, report, tables, folder, tmp_path):
         run, (train, test) = papertune.load_run(folder / "run"), tables

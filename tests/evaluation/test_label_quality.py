@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from papertune.config import load_recipe
-from papertune.evaluation.answers import Answers, answers_of_values
+from papertune.evaluation.answers import Answers, answers_of_values, mark_withheld
 from papertune.evaluation.calibration import score_calibration
 from papertune.evaluation.label_quality import is_for_screening, with_label_quality
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
@@ -55,7 +55,8 @@ def test_before_and_after_calibration(told):
         "seen": "before",
         "fitted": "temperature 2.00; labels from 0.300 on in sets; on 90 dev rows",
     }
-    assert (report.abstention, report.label_sets) == (None, None)  # the recipe does not ask for them
+    assert report.label_sets is None  # the recipe does not ask for them
+    assert told(replace(DECISION, abstain_below=0.0)).abstention is None
 
 
 def test_what_abstaining_achieves(told):
@@ -64,14 +65,34 @@ def test_what_abstaining_achieves(told):
     assert report.abstention == Abstention(0.9, 0.65, 3 / 4, pytest.approx(1 / 3))
     assert "accuracy 0.9 from 0.650 on" in report.facts["fitted"]
     never = told(Decision(Temperature(2.0), abstain_below=1.0), abstain_for_accuracy=0.9)
-    assert never.abstention == Abstention(0.9, 0.65, 0.0, None)
-    missed = told(Decision(), Calibration(90), abstain_for_accuracy=0.9)
-    assert missed.abstention == Abstention(0.9, None, 1.0, 2 / 4)
+    assert never.abstention == Abstention(0.9, 1.0, 0.0, None)
+    by_hand = told(Decision(abstain_below=0.75), None)
+    assert by_hand.abstention == Abstention(None, 0.75, 3 / 4, pytest.approx(1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (None, "no dev rows were kept apart for it"),
+        (Calibration(3), "3 dev rows are kept apart for it, and at least 30 are needed"),
+        (Calibration(90), "the 90 dev rows that were kept apart for it gave none"),
+    ],
+)
+def test_what_dev_rows_have_not_given_is_told(told, found, why):
+    report = told(Decision(), found, abstain_for_accuracy=0.9, coverage=0.8)
+    assert report.abstention == Abstention(0.9, None, 1.0, 2 / 4, f"no probability was chosen, since {why}")
+    # Sets with all labels hold the true one always, which says nothing.
+    assert (report.label_sets, report.facts["label sets"]) == (None, f"not fitted, since {why}")
+    given = told(Decision(abstain_below=0.75), found, abstain_for_accuracy=0.9).abstention
+    assert (given.threshold, given.answered) == (0.75, 3 / 4)
+    assert given.not_chosen.endswith(why)
 
 
 def test_what_abstaining_achieves_where_every_cell_has_an_answer(told):
     given = answers_of_values({"label": RAW}, recipe_of(), {"label": replace(DECISION, abstain_below=0.0)})["label"]
     assert all(given.cells)
+    given = mark_withheld(given, DECISION)
+    assert given.withheld == [False, False, True, False, True]
     assert told(answers=given, abstain_for_accuracy=0.9).abstention == told(abstain_for_accuracy=0.9).abstention
 
 

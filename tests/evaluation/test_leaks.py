@@ -1,5 +1,7 @@
 import random
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from papertune.config import load_recipe
@@ -100,6 +102,20 @@ def test_leaks_are_looked_for_where_rows_are_most():
     assert (alone.learnt_from, alone.duplicates) == ("", [])
     assert alone.shortcuts == both.shortcuts
     assert len(find_leaks(learnt, learnt, recipe()).duplicates) == 60
+
+
+def test_copies_among_dev_rows_are_told_apart():
+    scored, learnt, dev = (read_table(rows(count, seed=seed)) for count, seed in ((10, 1), (60, 0), (9, 2)))
+    copies = replace(dev, frame=pl.concat([dev.frame, scored.frame[3:5]]), source="dev.csv")
+    keywords = recipe().only(("Keywords",))  # without shortcuts of labels, which take the time
+    found = find_leaks(scored, learnt, keywords, copies)
+    assert (found.learnt_from, found.dev) == ("list of rows", "dev.csv")
+    assert [(pair.id, pair.exact, pair.is_dev) for pair in found.duplicates] == [
+        (scored.column("uuid")[row], True, True) for row in (3, 4)
+    ]
+    both = find_leaks(scored, scored, keywords, copies).duplicates
+    assert [pair.is_dev for pair in both] == [False] * 10 + [True] * 2
+    assert find_leaks(scored, learnt, keywords).dev == ""
 
 
 def test_warnings_of_a_training_table():

@@ -27,7 +27,7 @@ def test_mistakes_and_unsure_rows(table):
         [[0.9, 0.1], [0.2, 0.8], [0.95, 0.05], [0.45, 0.55], [0.9, 0.1], [0.5, 0.5]],
     )
     rows = judged_rows(answers, table, load_recipe(RECIPE), "label")
-    # The row without a label and the one without an answer are no one's mistakes.
+    # The row without a label and the one without an answer are no mistakes.
     assert [row.id for row in rows] == ["p0", "p1", "p2", "p3"]
     wrong = confident_mistakes(rows)
     assert [(row.id, row.document, row.given, row.said) for row in wrong] == [
@@ -38,6 +38,22 @@ def test_mistakes_and_unsure_rows(table):
     assert [row.id for row in least_sure(rows)] == ["p3", "p1", "p0", "p2"]
     assert [row.id for row in least_sure(rows, 1)] == ["p3"]
     assert len(confident_mistakes(rows, 1)) == 1
+
+
+def test_rows_without_an_answer_are_those_that_it_is_least_sure_of(table):
+    answers = Answers(
+        ["1", "1", "1", "0", "1", "0"],
+        [[0.9, 0.1], [0.55, 0.45], [0.52, 0.48], [0.2, 0.8], [0.9, 0.1], [0.49, 0.51]],
+        withheld=[False, True, True, False, True, True],
+    )
+    rows = judged_rows(answers, table, load_recipe(RECIPE), "label")
+    assert [(row.id, row.said, row.withheld) for row in least_sure(rows, 4)] == [
+        ("p5", "0", True),
+        ("p2", "1", True),
+        ("p1", "1", True),
+        ("p3", "0", False),
+    ]
+    assert confident_mistakes(rows) == []  # p2 and p5 would be wrong
 
 
 def test_without_probabilities_or_labels_there_is_nothing_to_show(table):

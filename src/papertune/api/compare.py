@@ -11,12 +11,18 @@ from papertune.api.comparison import Comparison, check_curve_point, check_traini
 from papertune.api.kept_attempts import KeptAttempts, Place, answer_rows
 from papertune.api.learning_curve import CurveSize, curve_steps, subset
 from papertune.api.learnt_part import learnt_part
-from papertune.api.report_parts import check_report_place, report_on_run, training_costs, unscored
+from papertune.api.report_parts import (
+    answering_every_row,
+    check_report_place,
+    report_on_run,
+    training_costs,
+    unscored,
+)
 from papertune.api.run import Run
 from papertune.api.train import train as train_run
 from papertune.config import LabelColumn, Recipe
 from papertune.errors import PapertuneWarning, TrainingStopped
-from papertune.evaluation.answers import score_answers
+from papertune.evaluation.answers import mark_withheld, score_answers
 from papertune.evaluation.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
 from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.other_tools import contestants_of_packages, package_versions
@@ -136,6 +142,7 @@ def compare(
     check_report_place(folder, overwrite=overwrite)
     comparison = prepare_comparison(train, test, recipe, only, overrides, dev)
     whole = comparison.train  # a copy of a dev row is a leak too, since dev rows chose the run
+    chosen_by = comparison.dev
     opened = None if run is None else open_run(run, comparison, device, base)
     if opened is not None:
         comparison = replace(comparison, train=learnt_part(opened, comparison.train, tell))
@@ -144,6 +151,7 @@ def compare(
     if opened is not None and parts:
         check_curve_point(opened, comparison)
     elif opened is not None and comparison.dev is not None:
+        chosen_by = None
         warnings.warn(
             f"--dev: nothing is trained, so the rows of {comparison.dev.source} are not used.",
             PapertuneWarning,
@@ -160,7 +168,7 @@ def compare(
     for name, column in columns.items():
         column.attempts = {name_of_run: tuned[name], **prompted[name], **column.attempts}
     _add_curve(work, steps, opened, name_of_run, columns)
-    result = _report(work, opened, name_of_run, columns, whole)
+    result = _report(work, opened, name_of_run, columns, whole, chosen_by)
     write_report(result, folder)
     return result
 
@@ -236,9 +244,7 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
     comparison = work.comparison
     run = run.reopening()(choose_device(run.device))  # its weights are let go of when all is answered
     attempts: dict[str, Attempt] = {}
-    # Calibrated and with the run's thresholds, but never without an answer: no contestant looks better for what it
-    # leaves out.
-    decisions = {name: replace(decision, abstain_below=0.0) for name, decision in run.decisions.items()}
+    decisions = answering_every_row(run.decisions)
     for name in comparison.recipe.columns:
         recipe = run.recipe.only((name,))  # the thresholds of a labels column are in it
 
@@ -288,12 +294,19 @@ def _point(work: _Work, name: str, attempt: Attempt, rows: int) -> LearningPoint
     return LearningPoint(rows, main.score, main.interval.low, main.interval.high)
 
 
-def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], whole: Table) -> Report:
-    """Score all that was said, and look for leaks and doubtful labels in the whole table, dev rows included."""
+def _report(
+    work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], whole: Table, dev: Table | None
+) -> Report:
+    """Score all that was said, and look for leaks and doubtful labels.
+
+    Doubtful labels and leaks are looked for in the whole table, dev rows that a run has kept apart included; leaks also
+    in the table by which what was trained here was chosen.
+    """
     comparison = work.comparison
     recipe, test = comparison.recipe, comparison.test
     truth = RowReader(test, recipe)
     answers = {name: column.attempts[name_of_run].answers for name, column in columns.items()}
+    answers |= {name: mark_withheld(answers[name], run.decisions[name]) for name in run.decisions if name in answers}
     told: list[ColumnReport] = []
     for name, column in columns.items():
         spec = recipe.columns[name]
@@ -307,7 +320,7 @@ def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Colu
             about = with_label_quality(about, run.recipe, answers[name], truth, run.decisions[name], found)
         told.append(about)
     title = f"{name_of_run} and others on {Path(test.source).name}"
-    return report_on_run(run, title, test.source, told, answers, test, whole, recipe)
+    return report_on_run(run, title, test.source, told, answers, test, whole, recipe, dev)
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from papertune.api.learnt_part import learnt_part
-from papertune.api.report_parts import check_report_place, check_truth, report_on_run, training_costs, unscored
+from papertune.api.report_parts import (
+    answering_every_row,
+    check_report_place,
+    check_truth,
+    report_on_run,
+    training_costs,
+    unscored,
+)
 from papertune.api.run import Run
-from papertune.config import LabelColumn, Recipe
+from papertune.config import LabelColumn, Recipe, template_columns
 from papertune.errors import TableError
-from papertune.evaluation.answers import answers_of_table, answers_of_values
+from papertune.evaluation.answers import answers_of_table, answers_of_values, mark_withheld
 from papertune.evaluation.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
 from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
@@ -36,14 +43,17 @@ def evaluate(
 ) -> Report:
     """Score a run against the columns that a table has, and write report.html and report.json.
 
-    Rows whose cell of a column is empty do not count in its score; the report says how many they are.
+    Rows whose cell of a column is empty do not count in its score; the report says how many they are. Where the run is
+    not sure enough to give an answer, what it would say is scored, since what it is compared with always answers; what
+    leaving these rows out comes to is reported beside it.
 
     Args:
         run: The run.
         table: The table, with the documents and the true columns.
         report: The folder to write.
         truth: A table with the true columns, matched by the recipe's id column, where `table` has none.
-        predictions: A file that `predict` has written for the table; the model then need not run.
+        predictions: A file that `predict` has written for the table; the model then need not run. An empty cell counts
+            as wrong if the file has no probabilities.
         baselines: The table that the run learnt from. Majority and TF-IDF baselines are then trained on it, but for
             the rows that the run has kept apart as dev rows. All of it, dev rows too, is searched for the same papers
             and for doubtful labels.
@@ -64,7 +74,7 @@ def evaluate(
     documents = read_table(table)
     recipe = run.recipe
     given = documents if truth is None else _join(documents, read_table(truth), recipe)
-    check_table(documents, recipe, "predict").raise_problems(documents)
+    _check_documents(documents, recipe)
     check_truth(given, recipe)
     learnt = None if baselines is None else read_table(baselines)
     part = None  # what baselines learn from; a copy of a dev row is still a leak, since dev rows chose the run
@@ -78,10 +88,12 @@ def evaluate(
         predictor = run.predictor(precision)
         begun = time.monotonic()
         plan = predictor.plan(reader, rows)
-        answers = answers_of_values(predict_rows(predictor, reader, plan, tick=tick).values, recipe, run.decisions)
+        values = predict_rows(predictor, reader, plan, tick=tick).values
+        answers = answers_of_values(values, recipe, answering_every_row(run.decisions))
+        answers |= {name: mark_withheld(answers[name], decision) for name, decision in run.decisions.items()}
         rate = rows_per_s(len(rows), begun)
     else:
-        answers = answers_of_table(_align(read_table(predictions), given, recipe), recipe)
+        answers = answers_of_table(_align(read_table(predictions), given, recipe), recipe, run.decisions)
     columns: list[ColumnReport] = []
     for name, said in answers.items():
         column = recipe.columns[name]
@@ -103,6 +115,25 @@ def evaluate(
     result = report_on_run(run, title, documents.source, columns, answers, given, learnt, recipe)
     write_report(result, folder)
     return result
+
+
+def _check_documents(documents: Table, recipe: Recipe) -> None:
+    """Check that the run can read a table.
+
+    Raises:
+        TableError: If it cannot. A table with answers and without the text is mostly a filled file, which needs the
+            table that it was filled in for.
+    """
+    try:
+        check_table(documents, recipe, "predict").raise_problems(documents)
+    except TableError as error:
+        lacks_text = any(name not in documents.columns for name in template_columns(recipe.table.document))
+        if documents.is_instructions or not lacks_text or recipe.columns.keys().isdisjoint(documents.columns):
+            raise
+        raise TableError(
+            f"{error}\nGive the table with the documents as TABLE. If {documents.source} has been filled in, add it as "
+            "--predictions; if it has the true columns, add it as --truth."
+        ) from error
 
 
 def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:

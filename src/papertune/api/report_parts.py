@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from papertune.api.run import Run
@@ -11,6 +12,7 @@ from papertune.errors import OutputError, TableError
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, sample_rows
+from papertune.inference.decisions import Decision
 from papertune.tables import Table
 from papertune.tasks import RowReader, answer_text, check_table
 
@@ -45,6 +47,14 @@ def check_truth(given: Table, recipe: Recipe) -> None:
     raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
 
 
+def answering_every_row(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """Give a run's decisions, calibrated and with its thresholds, but never without an answer.
+
+    No contestant looks better, or worse, for what it leaves out.
+    """
+    return {name: replace(decision, abstain_below=0.0) for name, decision in decisions.items()}
+
+
 def unscored(truth: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str, str]:
     """Tell how many rows do not count in the score of a column, since their cell says nothing; nothing if all count.
 
@@ -72,6 +82,7 @@ def report_on_run(
     given: Table,
     learnt: Table | None,
     recipe: Recipe,
+    dev: Table | None = None,
 ) -> Report:
     """Put a report together: what was found out about each column, and what concerns the run and the tables.
 
@@ -85,6 +96,8 @@ def report_on_run(
         learnt: The table that the run was trained on, dev rows kept apart from it included, if it is known; copies of
             the scored papers are looked for there.
         recipe: The columns that were scored.
+        dev: The table by which what was trained for this report was chosen and calibrated; copies of the scored papers
+            are looked for there too.
     """
     return Report(
         title=title,
@@ -95,7 +108,7 @@ def report_on_run(
         loss_curve=_metrics_curve(run.directory.metrics, "loss"),
         dev_curve=_metrics_curve(run.directory.metrics, "score"),
         samples=sample_rows(answers, given, recipe),
-        leaks=find_leaks(given, learnt, recipe),
+        leaks=find_leaks(given, learnt, recipe, dev),
     )
 
 

@@ -1,7 +1,7 @@
 """Answers beside the truth: what a run or a file said of each row, and how it scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,7 @@ from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, 
 from papertune.config.output_names import probability_columns
 from papertune.errors import TableError
 from papertune.evaluation.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
-from papertune.evaluation.label_scores import LabelScores, score_labels
+from papertune.evaluation.label_scores import SUM_TOLERANCE, LabelScores, score_labels
 from papertune.evaluation.multilabel_answers import TrueLabels
 from papertune.evaluation.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
 from papertune.evaluation.paired import (
@@ -28,6 +28,10 @@ from papertune.tasks import RowReader, answer_text, read_label, read_labels, spl
 
 Scores = LabelScores | MultilabelScores | KeywordScores
 
+_REMEDY = (
+    "Give the file that `papertune predict --probabilities` has written, or leave the columns of probabilities out."
+)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -38,11 +42,14 @@ class Answers:
         probabilities: For a label or labels column the probability of each label, in the recipe's order, if known; of a
             row that was not asked none.
         raw: For a label column the same as the model gives them, before they are calibrated; None if that is not known.
+        withheld: For a label column the rows where the run gives no answer since it is not sure enough; their cells
+            hold what it would say, by which they are scored. None: there are no such rows, or it is not known.
     """
 
     cells: Sequence[str]
     probabilities: Sequence[Sequence[float]] | None = None
     raw: Sequence[Sequence[float]] | None = None
+    withheld: Sequence[bool] | None = None
 
 
 def answers_of_values(
@@ -73,8 +80,32 @@ def answers_of_values(
     return answers
 
 
-def answers_of_table(predicted: Table, recipe: Recipe) -> dict[str, Answers]:
+def mark_withheld(answers: Answers, decision: Decision) -> Answers:
+    """Mark the rows of a label column where a run gives no answer, without emptying their cells.
+
+    Args:
+        answers: An answer for each row, however unsure, and the calibrated probabilities.
+        decision: How the run answers the column.
+    """
+    if answers.probabilities is None:
+        return answers
+    withheld = np.zeros(len(answers.cells), dtype=np.bool_)
+    asked = [row for row, likely in enumerate(answers.probabilities) if len(likely)]
+    if asked:
+        withheld[asked] = decision.withheld(np.array([answers.probabilities[row] for row in asked]))
+    return replace(answers, withheld=withheld.tolist())
+
+
+def answers_of_table(predicted: Table, recipe: Recipe, decisions: Mapping[str, Decision]) -> dict[str, Answers]:
     """Give what a predicted table says, by column; its rows must be in the order that is wanted.
+
+    Where a label's cell is empty, the run was not sure enough. If the row has probabilities, they say what it would
+    have answered; otherwise the cell stays empty.
+
+    Args:
+        predicted: The table.
+        recipe: The columns.
+        decisions: How each label column is answered.
 
     Raises:
         TableError: If it has none of the recipe's columns, or a cell that is no label or no probability.
@@ -87,10 +118,10 @@ def answers_of_table(predicted: Table, recipe: Recipe) -> dict[str, Answers]:
         probabilities = None
         if isinstance(column, LabelColumn | LabelsColumn):
             _check_labels(predicted, name, column)
-            names = probability_columns(name, column)
-            if all(title in predicted.columns for title in names):
-                probabilities = _read_probabilities(predicted, names, gaps=isinstance(column, LabelsColumn))
+            probabilities = _read_probabilities(predicted, name, column)
         answers[name] = Answers(cells, probabilities)
+        if isinstance(column, LabelColumn):
+            answers[name] = _filled_in(answers[name], column, decisions[name])
     if not answers:
         raise TableError(
             f"{predicted.source} has none of the run's columns ({', '.join(recipe.columns)}). Give the file that "
@@ -243,6 +274,20 @@ def _has_truth(cell: str, column: Column) -> bool:
     return answer_text(cell, column) is not None
 
 
+def _filled_in(answers: Answers, column: LabelColumn, decision: Decision) -> Answers:
+    """Put into the empty cells what the probabilities of their rows say, and mark these rows as withheld."""
+    if answers.probabilities is None:
+        return answers
+    cells = list(answers.cells)
+    empty = [row for row, likely in enumerate(answers.probabilities) if len(likely) and not cells[row]]
+    if empty:
+        chosen = decision.chosen(np.array([answers.probabilities[row] for row in empty]))
+        for row, label in zip(empty, chosen.tolist(), strict=True):
+            cells[row] = column.labels[label]
+    withheld = [given != cell for given, cell in zip(answers.cells, cells, strict=True)]
+    return replace(answers, cells=cells, withheld=withheld)
+
+
 def _check_labels(predicted: Table, name: str, column: LabelColumn | LabelsColumn) -> None:
     for row, cell in enumerate(predicted.frame[name]):
         is_known = read_labels(cell, column) is not None if isinstance(column, LabelsColumn) else cell in column.labels
@@ -252,16 +297,38 @@ def _check_labels(predicted: Table, name: str, column: LabelColumn | LabelsColum
             )
 
 
-def _read_probabilities(predicted: Table, names: Sequence[str], *, gaps: bool) -> list[list[float]]:
-    """Read the probabilities of each row; gaps, which become NaN, are where a row asks for some of the labels only."""
+def _read_probabilities(predicted: Table, name: str, column: LabelColumn | LabelsColumn) -> list[list[float]] | None:
+    """Read the probabilities of each row; None if the table has not those of all labels.
+
+    Of a labels column, an empty cell of a row that has others becomes NaN: such a row asks for some of the labels only.
+    """
+    names = probability_columns(name, column)
+    if any(title not in predicted.columns for title in names):
+        return None
+    gaps = isinstance(column, LabelsColumn)
     rows: list[list[float]] = []
     for row, cells in enumerate(predicted.frame.select(names).rows()):
         probabilities: list[float] = []
         if any(cells):  # a row of an instruction file that asks for another column has none
-            for name, cell in zip(names, cells, strict=True):
-                try:
-                    probabilities.append(float("nan" if gaps and not cell else cell))
-                except ValueError:
-                    raise TableError(f'{predicted.where(row, name)}: "{cell}" is no probability.') from None
+            probabilities = [
+                float("nan") if gaps and not cell else _read_probability(cell, predicted.where(row, title))
+                for title, cell in zip(names, cells, strict=True)
+            ]
+            total = float(np.sum(probabilities))  # as the scores add them up
+            if not gaps and abs(total - 1) > SUM_TOLERANCE:
+                raise TableError(
+                    f"{predicted.where(row, names[0])}: the probabilities of the {len(names)} labels of this row add "
+                    f"up to {total:.6g} and not to 1. {_REMEDY}"
+                )
         rows.append(probabilities)
     return rows
+
+
+def _read_probability(cell: str, where: str) -> float:
+    try:
+        probability = float(cell)
+    except ValueError:
+        probability = float("nan")
+    if not 0 <= probability <= 1:  # NaN is not either
+        raise TableError(f'{where}: "{cell}" is no probability, which is a number from 0 to 1. {_REMEDY}')
+    return probability

@@ -35,6 +35,17 @@ def shortage(labels: Sequence[str]) -> str:
     return ""
 
 
+def why_not_found(found: Calibration | None) -> str:
+    """Say why dev rows have not given what a column asks for, as far as a run remembers it.
+
+    Args:
+        found: What was found on them; None: there were none.
+    """
+    if found is None:
+        return "no dev rows were kept apart for it"
+    return row_shortage(found.rows) or f"the {found.rows:,} dev rows that were kept apart for it gave none"
+
+
 def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
     """Say why no threshold can be chosen on rows with these true labels; "" if one can, or none is to be."""
     counts = [labels.count(label) for label in column.labels]

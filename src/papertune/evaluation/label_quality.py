@@ -8,17 +8,13 @@ from numpy.typing import NDArray
 from papertune.config import LabelColumn, Recipe
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.calibration import score_calibration
-from papertune.evaluation.fit_decision import in_words
+from papertune.evaluation.fit_decision import in_words, why_not_found
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
 from papertune.evaluation.screening import precision_recall, work_saved
 from papertune.evaluation.selective import risk_coverage
 from papertune.inference.decisions import Decision
 from papertune.runs import Calibration
 from papertune.tasks import RowReader, read_label
-
-# Files have probabilities with 6 digits.
-_ROUNDING = 5e-7
-
 
 # A label that fewer rows have is rare: whoever never gives it is right about more than four of five.
 RARE_SHARE = 0.2
@@ -92,16 +88,17 @@ def with_label_quality(
         calibration_before=before,
         risk_coverage=risk_coverage(calibrated, true_ids, chosen),
     )
-    if column.abstain_for_accuracy is not None:
-        threshold = None if found is None else found.abstain_below
-        # A comparison has an answer in every cell, also where the run would give none.
-        sure = calibrated[np.arange(len(known)), chosen] >= decision.abstain_below - _ROUNDING
-        answered = sure & np.array([label is not None for label in said])
-        accuracy = float((chosen == true_ids)[answered].mean()) if answered.any() else None
-        abstention = Abstention(column.abstain_for_accuracy, threshold, float(answered.mean()), accuracy)
-        report = replace(report, abstention=abstention)
-    if column.coverage is not None and raw is not None:
-        report = replace(report, label_sets=_label_sets(column.coverage, decision.sets(raw), true_ids))
+    if column.abstain_for_accuracy is not None or decision.abstain_below:
+        answered = np.array([label is not None for label in said])
+        if answers.withheld is not None:
+            answered &= ~np.array([answers.withheld[row] for row in known])
+        report = replace(report, abstention=_abstention(column, decision, found, answered, chosen == true_ids))
+    if column.coverage is not None:
+        if found is None or found.set_threshold is None:
+            why = f"not fitted, since {why_not_found(found)}"
+            report = replace(report, facts={**report.facts, "label sets": why})
+        elif raw is not None:
+            report = replace(report, label_sets=_label_sets(column.coverage, decision.sets(raw), true_ids))
     if len(column.labels) == 2 and (true_ids == 0).any():
         # Isotonic regression makes neighbours equal; the model's own probability still tells them apart.
         scores = (calibrated if raw is None else raw)[:, 0]
@@ -113,6 +110,24 @@ def with_label_quality(
             work_saved=work_saved(scores, true_ids == 0),
         )
     return report
+
+
+def _abstention(
+    column: LabelColumn,
+    decision: Decision,
+    found: Calibration | None,
+    answered: NDArray[np.bool_],
+    right: NDArray[np.bool_],
+) -> Abstention:
+    """Tell what leaving the unsure rows without an answer comes to; `answered` and `right` have the shape (rows,)."""
+    missed = column.abstain_for_accuracy is not None and (found is None or found.abstain_below is None)
+    return Abstention(
+        wanted=column.abstain_for_accuracy,
+        threshold=decision.abstain_below or None,
+        answered=float(answered.mean()),
+        accuracy=float(right[answered].mean()) if answered.any() else None,
+        not_chosen=f"no probability was chosen, since {why_not_found(found)}" if missed else "",
+    )
 
 
 def _label_sets(wanted: float, sets: NDArray[np.bool_], true_ids: NDArray[np.int64]) -> LabelSets:

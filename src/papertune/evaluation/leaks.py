@@ -1,7 +1,7 @@
 """What makes scores better than they should be: papers that stand in both tables, and columns that tell the label."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from papertune.config import LabelColumn, Recipe, template_columns
 from papertune.evaluation.near_duplicates import match_documents, match_earlier_rows
@@ -22,6 +22,7 @@ class DuplicatePair:
         other_document: Text of the latter.
         similarity: The share of their runs of four words that they have in common, from 0 to 1.
         exact: Whether they are the same but for case, blanks and punctuation.
+        is_dev: Whether the other table is that of the dev rows, by which a run is chosen and calibrated.
     """
 
     id: str
@@ -30,6 +31,7 @@ class DuplicatePair:
     other_document: str
     similarity: float
     exact: bool
+    is_dev: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,29 +71,36 @@ class Leaks:
 
     Attributes:
         learnt_from: Name of the table that was learnt from; "" if it was not there to look at.
-        duplicates: Rows of the scored table that stand in the table that was learnt from too, the most alike first.
+        duplicates: Rows of the scored table that stand in the table that was learnt from too, the most alike first,
+            then those that stand in the table of dev rows.
         shortcuts: Columns that tell a label, the most accurate first.
+        dev: Name of the table of dev rows; "" if there was none to look at.
     """
 
     learnt_from: str
     duplicates: Sequence[DuplicatePair]
     shortcuts: Sequence[Shortcut]
+    dev: str = ""
 
 
-def find_leaks(scored: Table, learnt: Table | None, recipe: Recipe) -> Leaks:
-    """Look for papers of the scored table that were learnt from, and for columns that tell a label.
+def find_leaks(scored: Table, learnt: Table | None, recipe: Recipe, dev: Table | None = None) -> Leaks:
+    """Look for papers of the scored table that were learnt from or chosen by, and for columns that tell a label.
 
     Args:
         scored: The table that a run is scored on.
         learnt: The table that it learnt from, if there is one to look at. Columns are then looked at in this table,
             which mostly has more rows, and otherwise in the scored one.
         recipe: The run's recipe.
+        dev: The table by which a run was chosen and calibrated, if it is another one.
     """
     duplicates = [] if learnt is None else find_duplicates(scored, learnt, recipe)
+    if dev is not None:
+        duplicates += [replace(pair, is_dev=True) for pair in find_duplicates(scored, dev, recipe)]
     return Leaks(
         "" if learnt is None else learnt.source,
         duplicates,
         find_shortcuts(scored if learnt is None else learnt, recipe),
+        "" if dev is None else dev.source,
     )
 
 

@@ -23,6 +23,7 @@ class ReviewRow:
         said: The run's answer, or the label that is thought more likely.
         said_probability: Its probability, from 0 to 1.
         given_probability: The probability of the label that the table has, from 0 to 1.
+        withheld: Whether the run is not sure enough of that answer to give it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class ReviewRow:
     said: str
     said_probability: float
     given_probability: float
+    withheld: bool = False
 
 
 def row_name(table: Table, recipe: Recipe, row: int) -> str:
@@ -43,7 +45,7 @@ def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> li
     """Give the rows of a label column that have an answer, probabilities and a true label, in table order.
 
     Args:
-        answers: An answer for each row of the table.
+        answers: An answer for each row of the table, those that the run withholds too.
         table: The table with the documents and the true labels.
         recipe: The recipe with the column.
         name: The column's name.
@@ -58,18 +60,21 @@ def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> li
         given = None if cell is None else read_label(cell, column.labels)
         if said and given and len(probabilities):
             of = dict(zip(column.labels, map(float, probabilities), strict=True))
-            rows.append(ReviewRow(row_name(table, recipe, row), reader.document(row), given, said, of[said], of[given]))
+            withheld = answers.withheld is not None and answers.withheld[row]
+            at = row_name(table, recipe, row)
+            rows.append(ReviewRow(at, reader.document(row), given, said, of[said], of[given], withheld))
     return rows
 
 
 def confident_mistakes(rows: Sequence[ReviewRow], count: int = REVIEW_ROWS) -> list[ReviewRow]:
-    """Give the rows with a wrong answer, the surest first.
+    """Give the rows with a wrong answer, the surest first; an answer that is withheld is no mistake.
 
     Where the model is sure and wrong, the table's label may be wrong, or the model has learnt the wrong thing.
     """
-    return sorted((row for row in rows if row.said != row.given), key=lambda row: -row.said_probability)[:count]
+    wrong = (row for row in rows if row.said != row.given and not row.withheld)
+    return sorted(wrong, key=lambda row: -row.said_probability)[:count]
 
 
 def least_sure(rows: Sequence[ReviewRow], count: int = REVIEW_ROWS) -> list[ReviewRow]:
-    """Give the rows whose answer has the lowest probability, the lowest first."""
+    """Give the rows whose answer has the lowest probability, given or withheld, the lowest first."""
     return sorted(rows, key=lambda row: row.said_probability)[:count]

@@ -31,6 +31,7 @@ from papertune.evaluation.report import (
     write_report,
 )
 from papertune.evaluation.report.page import WIDEST_CONFUSION
+from papertune.evaluation.report.words import leak_sentences, sureness, unanswered
 from papertune.evaluation.review import ReviewRow
 from papertune.evaluation.screening import precision_recall, work_saved
 from papertune.evaluation.selective import risk_coverage
@@ -127,7 +128,7 @@ def surest(**changes):
         work_saved=work_saved(probabilities[:, 0], true_ids == 0),
         learning_curve={"this run": [LearningPoint(50, 0.8, 0.7, 0.9), LearningPoint(100, 0.9, 0.85, 0.95)]},
         mistakes=[row],
-        unsure=[replace(row, id="unsure row", said="0")],
+        unsure=[replace(row, id="unsure row", said="0", withheld=True)],
         noise=LabelNoise("train.csv", 1400, 12, [replace(row, id="doubtful row")]),
     )
     return replace(column, **changes)
@@ -232,6 +233,7 @@ def test_page_shows_costs_curves_and_rows_to_look_at(tmp_path):
         "(0.310 before calibration)",
         "Sure, and wrong",
         "Least sure",
+        "98.7%, not sure enough: no answer is given",
         "Labels that may be wrong",
         "doubtful row",
         "12 of 1,400 given labels are doubtful in train.csv",
@@ -282,7 +284,7 @@ def test_page_says_what_got_no_answer(tmp_path):
     sample = SampleRow("7", "text", [SampleCell("label", "", "", None), SampleCell("unknown", "a", "", 0.5)])
     html, _ = written(tmp_path, make_report(columns=[column], samples=[sample], loss_curve=[], dev_curve=[], facts={}))
     page = Page(html)
-    assert re.search(r"1 of 3 rows got no answer and count as wrong\. Accuracy over the others: 1\.000", page.text)
+    assert "1 of 3 rows have no answer and count as wrong; accuracy over the others 1.000. A file" in page.text
     assert "no answer" in page.text
     assert "✗" not in page.text  # the table says nothing, so nothing is wrong
     assert "Training" not in page.text
@@ -507,6 +509,8 @@ def test_summary_has_a_line_per_contestant():
 def test_summary_tells_how_sure_it_is_and_warns():
     lines = summary(make_report(columns=[surest(positive="included")], leaks=LEAKS)).splitlines()
     assert lines[6:] == [
+        "  The run is not sure enough of 50.0% of the rows and leaves them without an answer; the scores here count "
+        "the label that it would give them.",
         "  Expected calibration error: 0.152 (0.310 before calibration)",
         "  Log loss: 0.514 (0.688 before calibration)",
         "  Brier score: 0.372 (0.446 before calibration)",
@@ -525,11 +529,51 @@ def test_summary_tells_how_sure_it_is_and_warns():
         f"0.503. With {HOSTILE}, 3 of 3 rows are 1. The model does not read this column; leave it out of "
         "table.document.",
     ]
-    never = surest(abstention=Abstention(0.98, None, 0.0, None), calibration_before=None)
+    never = surest(abstention=None, calibration_before=None)
     said = summary(make_report(columns=[never]))
-    assert "no probability was high enough for an accuracy of 98.0% where it was looked for" in said
+    assert "Answering only where it is sure" not in said
     assert "before calibration" not in said
     assert "warning" not in said
+
+
+@pytest.mark.parametrize(
+    ("abstention", "said"),
+    [
+        (
+            Abstention(None, 0.75, 0.5, 0.9),
+            "from a probability of 0.750 on, 50.0% of the rows are answered, with an accuracy of 90.0%",
+        ),
+        (
+            Abstention(0.98, 0.75, 0.0, None),
+            "from a probability of 0.750 on, 0.0% of the rows are answered (98.0% wanted)",
+        ),
+        (
+            Abstention(0.98, None, 1.0, 0.9, "no rows"),
+            "every row is answered, with an accuracy of 90.0% (98.0% wanted); no rows",
+        ),
+    ],
+)
+def test_what_abstaining_comes_to_is_said(abstention, said):
+    column = surest(abstention=abstention)
+    assert sureness(column)["Answering only where it is sure"] == said
+    left = (
+        "The run is not sure enough of {:.1%} of the rows and leaves them without an answer; the scores here count the "
+    )
+    left += "label that it would give them."
+    assert unanswered(column) == ("" if abstention.answered == 1 else left.format(1 - abstention.answered))
+
+
+def test_copies_of_dev_rows_are_told_apart(tmp_path):
+    pairs = [*LEAKS.duplicates, replace(LEAKS.duplicates[1], id="new-3", other_id="dev-3", is_dev=True)]
+    report = plain_report(leaks=replace(LEAKS, duplicates=pairs, shortcuts=[], dev="dev.csv"))
+    assert leak_sentences(report)[1:] == [
+        "1 paper stands in dev.csv too, 0 of them word for word and 1 nearly, such as new-3 there as dev-3. What was "
+        "trained here has been chosen and calibrated on that table, so its scores may be too good."
+    ]
+    html, plain = written(tmp_path, report)
+    assert "dev-3, a dev row" in Page(html).text
+    assert [pair["is_dev"] for pair in plain["leaks"]["duplicates"]] == [False, False, True]
+    assert plain["leaks"]["dev"] == "dev.csv"
 
 
 def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):

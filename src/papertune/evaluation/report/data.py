@@ -65,17 +65,18 @@ class Abstention:
     """What happens if the run answers only where it is sure enough.
 
     Attributes:
-        wanted: The accuracy that was asked for, from 0 to 1.
-        threshold: Least probability of an answer that is given; None if no threshold reached the accuracy where it
-            was chosen.
+        wanted: The accuracy that was asked for, from 0 to 1; None if a probability was.
+        threshold: Least probability of an answer that is given; None: every row is answered.
         answered: Share of the scored rows with an answer.
         accuracy: Accuracy over these; None if there are none.
+        not_chosen: Why dev rows gave no threshold for the accuracy that was asked for; "" if they did, or none was.
     """
 
-    wanted: float
+    wanted: float | None
     threshold: float | None
     answered: float
     accuracy: float | None
+    not_chosen: str = ""
 
 
 @dataclass(frozen=True)

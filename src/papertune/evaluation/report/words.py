@@ -206,14 +206,22 @@ def leak_sentences(report: Report) -> list[str]:
     if report.leaks is None:
         return []
     sentences: list[str] = []
-    pairs = report.leaks.duplicates
-    if pairs:
-        exact = sum(pair.exact for pair in pairs)
-        stand = "1 paper stands" if len(pairs) == 1 else f"{len(pairs):,} papers stand"
-        sentences.append(
-            f"{stand} in {report.leaks.learnt_from} too, {exact:,} of them word for word and {len(pairs) - exact:,} "
-            f"nearly, such as {pairs[0].id} there as {pairs[0].other_id}. The run may have learnt their answers."
-        )
+    for is_dev, table, so in (
+        (False, report.leaks.learnt_from, "The run may have learnt their answers."),
+        (
+            True,
+            report.leaks.dev,
+            "What was trained here has been chosen and calibrated on that table, so its scores may be too good.",
+        ),
+    ):
+        pairs = [pair for pair in report.leaks.duplicates if pair.is_dev is is_dev]
+        if pairs:
+            exact = sum(pair.exact for pair in pairs)
+            stand = "1 paper stands" if len(pairs) == 1 else f"{len(pairs):,} papers stand"
+            sentences.append(
+                f"{stand} in {table} too, {exact:,} of them word for word and {len(pairs) - exact:,} nearly, such as "
+                f"{pairs[0].id} there as {pairs[0].other_id}. {so}"
+            )
     return sentences + [str(shortcut) for shortcut in report.leaks.shortcuts]
 
 
@@ -240,8 +248,7 @@ def summary(report: Report) -> str:
         for contestant in column.contestants:
             cells = [_in_words(measure) for measure in shown_measures(column, contestant) if measure.score is not None]
             lines.append(f"  {contestant.name:<{width}}  {'  '.join(cells)}")
-        if said := verdict(column):
-            lines.append(f"  {said}")
+        lines += [f"  {said}" for said in (verdict(column), unanswered(column)) if said]
         lines += [f"  {name}: {value}" for name, value in {**sureness(column), **column.facts}.items()]
         if column.noise is not None and column.noise.doubted:
             lines.append(f"  {noise_in_words(column.noise)}")
@@ -266,8 +273,12 @@ def _in_words(measure: Measure) -> str:
 
 def _abstention_in_words(abstention: Abstention) -> str:
     if abstention.threshold is None:
-        return f"no probability was high enough for an accuracy of {abstention.wanted:.1%} where it was looked for"
-    text = f"from a probability of {abstention.threshold:.3f} on, {abstention.answered:.1%} of the rows are answered"
+        text = "every row is answered"
+    else:
+        answered = f"{abstention.answered:.1%} of the rows are answered"
+        text = f"from a probability of {abstention.threshold:.3f} on, {answered}"
     if abstention.accuracy is not None:
         text += f", with an accuracy of {abstention.accuracy:.1%}"
-    return f"{text} ({abstention.wanted:.1%} wanted)"
+    if abstention.wanted is not None:
+        text += f" ({abstention.wanted:.1%} wanted)"
+    return f"{text}; {abstention.not_chosen}" if abstention.not_chosen else text
