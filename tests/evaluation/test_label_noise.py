@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from papertune.config import load_recipe
 from papertune.evaluation.answers import Answers
-from papertune.evaluation.label_noise import LEAST_ROWS, cross_validated, doubted_rows, find_label_noise
+from papertune.evaluation.label_noise import (
+    LEAST_ROWS,
+    MOST_LABELS,
+    cross_validated,
+    cross_validated_sets,
+    doubted_rows,
+    find_label_noise,
+)
 from papertune.evaluation.report import ColumnReport, with_rows_to_look_at
 from papertune.tables import read_table
 
@@ -104,6 +111,116 @@ def test_labels_of_few_rows_and_no_rows():
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert np.all(probabilities[:, 3] == 0)
     assert probabilities[49, 2] == 0  # no other row has this label
+
+
+def sets(labels=("medical", "technical", "other")):
+    return load_recipe(
+        {
+            "model": "m",
+            "table": {"id": "uuid", "document": "{title}"},
+            "columns": {"topics": {"kind": "labels", "question": "About {label}?", "labels": list(labels)}},
+        }
+    )
+
+
+def set_rows(count, wrong=()):
+    """Titles about one topic, both or none; `wrong` are pairs of a row and the label that is turned there."""
+    rng = random.Random(0)
+    made = []
+    for row in range(count):
+        topics = {"medical": row % 2 == 0, "technical": row % 3 == 0}
+        words = [word for topic, key in (("medical", "1"), ("technical", "0")) if topics[topic] for word in TOPICS[key]]
+        title = " ".join([*rng.choices(words or ["about", "something", "else"], k=12), "paper"])
+        given = [topic for topic, has in topics.items() if has != ((row, topic) in wrong)]
+        made.append({"uuid": f"p{row}", "title": title, "topics": "; ".join(given)})
+    return made
+
+
+def test_turned_labels_of_sets_are_found():
+    wrong = {(4, "medical"), (11, "medical"), (9, "technical")}
+    found = find_label_noise(read_table(set_rows(120, wrong)), sets(), "topics")
+    assert (found.table, found.rows, list(found.labels)) == ("list of rows", 120, ["medical", "technical"])
+    assert found.given == 240
+    turned = {(row.id, row.given, row.said) for row in found.candidates[:3]}
+    assert turned == {
+        ("p4", "not medical", "medical"),  # 4 is even, and the table says that it is not medical
+        ("p11", "medical", "not medical"),
+        ("p9", "not technical", "technical"),
+    }
+    assert found.doubted == 3
+    leads = [row.said_probability - row.given_probability for row in found.candidates]
+    assert leads == sorted(leads, reverse=True)
+    assert all(row.said_probability + row.given_probability == 1 for row in found.candidates)
+    assert len(find_label_noise(read_table(set_rows(120, wrong)), sets(), "topics", count=1).candidates) == 1
+
+
+def test_a_set_of_one_label_is_a_label_column_of_two():
+    """The same question, asked in two kinds of column."""
+    made = set_rows(90, {(4, "medical"), (11, "medical")})
+    for row in made:
+        row["topics"] = "medical" if "medical" in row["topics"] else ""
+        row["label"] = "1" if row["topics"] else "0"
+    in_sets = find_label_noise(read_table(made), sets(["medical"]), "topics")
+    alone = find_label_noise(read_table(made), recipe(), "label")
+    assert in_sets.doubted == alone.doubted == 2
+    assert [row.id for row in in_sets.candidates] == [row.id for row in alone.candidates]
+    probabilities = [[row.said_probability for row in found.candidates] for found in (in_sets, alone)]
+    assert np.allclose(probabilities[0], probabilities[1])
+    assert in_sets.given == alone.given == alone.rows == 90
+
+
+def test_entries_about_one_label_are_read_as_papers():
+    papers = set_rows(60, {(4, "medical")})
+    entries = [
+        {
+            "instruction": f"About {label}?",
+            "input": row["title"],
+            "output": "yes" if label in row["topics"].split("; ") else "no",
+        }
+        for row in papers
+        for label in ("medical", "technical", "other")
+    ]
+    asked = find_label_noise(read_table(entries), sets(), "topics")
+    plain = find_label_noise(read_table(papers), sets(), "topics")
+    assert (asked.rows, asked.doubted, asked.labels) == (plain.rows, plain.doubted, plain.labels)
+    assert [(row.document, row.given) for row in asked.candidates] == [
+        (row.document, row.given) for row in plain.candidates
+    ]
+    assert asked.candidates[0].id == "row 13"  # the first of the paper's three
+    # Of papers with an entry missing the table does not say all.
+    assert find_label_noise(read_table(entries[1::3]), sets(), "topics") is None
+
+
+def test_sets_without_what_is_looked_at():
+    assert find_label_noise(read_table(set_rows(LEAST_ROWS - 1)), sets(), "topics") is None
+    assert find_label_noise(read_table([{**row, "topics": ""} for row in set_rows(60)]), sets(), "topics") is None
+    assert find_label_noise(read_table([{"uuid": "a", "title": "t"}]), sets(), "topics") is None
+
+
+def test_of_very_many_labels_the_most_frequent_are_doubted(monkeypatch):
+    labels = [f"l{number}" for number in range(MOST_LABELS + 2)]
+    made = [{"uuid": str(row), "title": "t", "topics": "; ".join(labels[row % 20 :])} for row in range(60)]
+    monkeypatch.setattr("papertune.evaluation.label_noise.cross_validated_sets", lambda _, has: np.full(has.shape, 0.5))
+    found = find_label_noise(read_table(made), sets(labels), "topics")
+    assert found.labels == labels[:1:-1]
+    assert found.doubted == 0
+
+
+def test_probabilities_of_sets_are_of_rows_that_were_not_learnt():
+    has = np.array([[row % 2 == 0, row == 0] for row in range(40)])
+    texts = [" ".join(TOPICS["10"[row % 2]]) for row in range(40)]
+    found = cross_validated_sets(texts, has)
+    assert found.shape == (40, 2)
+    assert np.array_equal(found[:, 0] > 0.5, has[:, 0])
+    assert found[0, 1] == 0  # no other row has this label
+
+
+def test_mistakes_and_unsure_rows_are_of_label_columns_alone():
+    column = ColumnReport("topics", "labels", "?", [])
+    table = read_table(set_rows(60, {(4, "medical")}))
+    full = with_rows_to_look_at(column, Answers(["medical"] * 60, [[0.9, 0.1, 0.1]] * 60), table, None, sets())
+    assert (full.mistakes, full.unsure) == ([], [])
+    assert [row.id for row in full.noise.candidates] == ["p4"]
 
 
 def test_rows_to_look_at_are_added_to_a_label_column():

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from papertune.config import load_recipe
-from papertune.evaluation.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
+from papertune.evaluation import leaks
+from papertune.evaluation.leaks import MOST_LABELS, find_duplicates, find_leaks, find_shortcuts, leak_warnings
 from papertune.tables import read_table
 
 TITLE = "Vitamin D in winter: a trial of weekly drops among 210 nurses on night shifts in Tromsø and Bodø"
@@ -90,6 +91,64 @@ def test_instruction_files_have_only_their_input():
     found = find_shortcuts(read_table(entries), recipe())
     assert [(shortcut.column, shortcut.in_document) for shortcut in found] == [("input", True)]
     assert all("repeat" not in warning for warning in leak_warnings(read_table(entries), recipe()))
+
+
+def topics(labels=("heart", "lung", "liver")):
+    return load_recipe(
+        {
+            "model": "m",
+            "table": {"id": "uuid", "document": "{title}"},
+            "columns": {"topics": {"kind": "labels", "question": "About {label}?", "labels": list(labels)}},
+        }
+    )
+
+
+def topic_rows(count=80):
+    """Papers whose authors tell one of the topics, and nothing another."""
+    rng = random.Random(1)
+    made = rows(count)
+    for row in made:
+        row["topics"] = "; ".join(["heart"] * (row.pop("label") == "1") + ["lung"] * (rng.random() < 0.4))
+    return made
+
+
+def test_each_label_of_a_labels_column_is_a_question():
+    made = topic_rows()
+    found = find_shortcuts(read_table(made), topics())
+    assert [(shortcut.label_column, shortcut.label, shortcut.column) for shortcut in found] == [
+        ("topics", "heart", "author")
+    ]
+    has = ["heart" in row["topics"] for row in made]
+    yes, no = has.count(True), has.count(False)
+    assert str(found[0]) == (
+        'column "author": its number of commas alone predicts label "heart" of topics with accuracy 1.000; the most '
+        f"frequent answer has {max(yes, no) / len(made):.3f}. Above 1, {yes} of {yes} rows are heart; otherwise, {no} "
+        f"of {no} rows are not heart. The model does not read this column; leave it out of table.document."
+    )
+    # A cell that is no list of labels says nothing.
+    made[0]["topics"] = "heart; spleen"
+    majority = max(has[1:].count(True), has[1:].count(False)) / (len(made) - 1)
+    assert find_shortcuts(read_table(made), topics())[0].feature.majority == pytest.approx(majority)
+
+
+def test_entries_about_one_label_are_questions_too():
+    entries = [
+        {"instruction": f"About {label}?", "input": f"t{row} " + ("a,b" if row % 2 else "a;b"), "output": answer}
+        for row in range(60)
+        for label, answer in (("heart", "yes" if row % 2 else "no"), ("lung", "yes" if row % 3 else "no"))
+    ]
+    found = find_shortcuts(read_table(entries), topics())
+    assert [(shortcut.label, shortcut.column, shortcut.in_document) for shortcut in found] == [("heart", "input", True)]
+    assert "30 of 30 rows are heart; otherwise, 30 of 30 rows are not heart." in str(found[0])
+
+
+def test_of_very_many_labels_the_most_frequent_are_looked_at(monkeypatch):
+    labels = [f"l{number}" for number in range(MOST_LABELS + 3)]
+    made = [{"title": "t", "topics": "; ".join(labels[row:])} for row in range(len(labels) + 1)]  # the last most often
+    asked = []
+    monkeypatch.setattr(leaks, "find_surface_feature", lambda cells, given: asked.append(set(given)))
+    assert find_shortcuts(read_table(made), topics(labels)) == []
+    assert asked == [{label, f"not {label}"} for label in reversed(labels[3:])]
 
 
 def test_leaks_are_looked_for_where_rows_are_most():

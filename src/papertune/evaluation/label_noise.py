@@ -3,6 +3,9 @@
 The source is Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", JAIR 70,
 arXiv:1911.00068. The probabilities are those of a plain model (`baselines.TfidfLogistic`) for rows that it has not
 learnt from, by cross-validation. It is not the fine-tuned model: that one has learnt the labels in question.
+
+Of a labels column each label is a question of its own, with the answers yes and no (Thyagarajan et al. 2022,
+"Identifying incorrect annotations in multi-label classification data", arXiv:2211.13895).
 """
 
 from collections.abc import Sequence
@@ -11,15 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.config import LabelColumn, Recipe
+from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.evaluation.baselines import TfidfLogistic
 from papertune.evaluation.intervals import SEED
+from papertune.evaluation.multilabel_answers import TrueLabels
+from papertune.evaluation.multilabel_baselines import TfidfOneVsRest
 from papertune.evaluation.review import REVIEW_ROWS, ReviewRow, row_name
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label
 
 # With fewer rows the plain model knows too little to doubt anything.
 LEAST_ROWS = 40
+
+# Of a labels column so many labels are looked at, the most frequent.
+MOST_LABELS = 10
 
 _FOLDS = 5
 
@@ -31,29 +39,39 @@ class LabelNoise:
     Attributes:
         table: Name of the table whose labels were looked at.
         rows: How many of its rows were.
-        doubted: How many are doubted.
+        doubted: How many labels are doubted.
         candidates: The most doubtful of these, the most doubtful first.
+        labels: Of a labels column the labels that were looked at in each row, the most frequent first.
     """
 
     table: str
     rows: int
     doubted: int
     candidates: Sequence[ReviewRow]
+    labels: Sequence[str] = ()
+
+    @property
+    def given(self) -> int:
+        """How many labels were looked at: one for each row, or whether it has each of some labels."""
+        return self.rows * (len(self.labels) or 1)
 
 
 def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIEW_ROWS) -> LabelNoise | None:
-    """Look for wrong labels in a label column of a table.
+    """Look for wrong labels in a label column or labels column of a table.
 
     Args:
         table: The table.
         recipe: The recipe with the column.
-        name: The column's name.
+        name: The column's name. Of a labels column the `MOST_LABELS` most frequent labels are looked at, in the rows of
+            which the table says about each label whether they have it.
         count: Most candidates to give.
 
     Returns:
         What was found; None if fewer than `LEAST_ROWS` rows have a label, or all have the same.
     """
     column = recipe.columns[name]
+    if isinstance(column, LabelsColumn):
+        return _find_in_sets(table, recipe, name, column, count)
     assert isinstance(column, LabelColumn)
     reader = RowReader(table, recipe)
     cells = ((row, reader.given(row, name)) for row in range(len(table)))
@@ -77,6 +95,54 @@ def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIE
         for row, likely in zip(rows[:count].tolist(), likely_ids[:count].tolist(), strict=True)
     ]
     return LabelNoise(table.source, len(known), len(rows), candidates)
+
+
+def _find_in_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn, count: int) -> LabelNoise | None:
+    reader = RowReader(table, recipe)
+    true = TrueLabels.read(reader, name, column, range(len(table)))
+    papers = np.flatnonzero(true.known.all(axis=1))
+    has = true.has[papers]
+    # Of a label that all or none have, nothing can be learnt.
+    chosen = [n for n in true.most_frequent(MOST_LABELS) if 0 < has[:, n].sum() < len(papers)]
+    if len(papers) < LEAST_ROWS or not chosen:
+        return None
+    has = has[:, chosen]
+    rows = [true.entries[paper][0] for paper in papers.tolist()]
+    likely = cross_validated_sets([reader.document(row) for row in rows], has)
+    doubted: list[tuple[int, int]] = []
+    for n in range(len(chosen)):
+        # Columns: has the label, has it not.
+        doubtful, _ = doubted_rows(np.stack([likely[:, n], 1 - likely[:, n]], axis=1), np.where(has[:, n], 0, 1))
+        doubted += [(row, n) for row in doubtful.tolist()]
+    doubted.sort(key=lambda at: -abs(likely[at] - has[at]))
+
+    def candidate(row: int, n: int) -> ReviewRow:
+        label, probability = column.labels[chosen[n]], float(likely[row, n])
+        answers = [(label, probability), (f"not {label}", 1 - probability)]
+        (given, of_given), (said, of_said) = answers if has[row, n] else reversed(answers)
+        return ReviewRow(row_name(table, recipe, rows[row]), reader.document(rows[row]), given, said, of_said, of_given)
+
+    candidates = [candidate(*at) for at in doubted[:count]]
+    return LabelNoise(table.source, len(papers), len(doubted), candidates, [column.labels[n] for n in chosen])
+
+
+def cross_validated_sets(documents: Sequence[str], has: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give how likely each label is in each row by TF-IDF and logistic regressions from the other fifths of the rows.
+
+    Args:
+        documents: Texts, length rows, at least 5.
+        has: Which labels each row has, bool, shape (rows, labels).
+
+    Returns:
+        The probabilities, float64, shape (rows, labels).
+    """
+    from sklearn.model_selection import KFold
+
+    probabilities = np.empty(has.shape)
+    for learnt, asked in KFold(_FOLDS, shuffle=True, random_state=SEED).split(documents):
+        model = TfidfOneVsRest([documents[row] for row in learnt], has[learnt])
+        _, probabilities[asked] = model.predict([documents[row] for row in asked])
+    return probabilities
 
 
 def cross_validated(documents: Sequence[str], given: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:

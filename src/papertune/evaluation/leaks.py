@@ -3,12 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from papertune.config import LabelColumn, Recipe, template_columns
+import numpy as np
+
+from papertune.config import LabelColumn, LabelsColumn, Recipe, template_columns
+from papertune.evaluation.multilabel_answers import TrueLabels
 from papertune.evaluation.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.review import row_name
 from papertune.evaluation.shortcuts import SurfaceFeature, find_surface_feature
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label
+
+# Of a labels column so many labels are looked at, the most frequent: each costs up to a second for each column.
+MOST_LABELS = 10
 
 
 @dataclass(frozen=True)
@@ -36,19 +42,21 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A column whose surface alone predicts a label column.
+    """A column whose surface alone predicts a label column, or whether a paper has a label of a labels column.
 
     Attributes:
-        label_column: The label column.
+        label_column: The label column or labels column.
         column: The column whose cells tell it.
         in_document: Whether the model reads that column.
         feature: What of the cells tells it.
+        label: The label of a labels column; "" of a label column.
     """
 
     label_column: str
     column: str
     in_document: bool
     feature: SurfaceFeature
+    label: str = ""
 
     def __str__(self) -> str:
         """Say it in sentences."""
@@ -58,9 +66,11 @@ class Shortcut:
             if self.in_document
             else "The model does not read this column; leave it out of table.document."
         )
+        told = f'label "{self.label}" of {self.label_column}' if self.label else self.label_column
         return (
-            f'column "{self.column}": its {self.feature.name} alone predicts {self.label_column} with accuracy '
-            f"{self.feature.accuracy:.3f}; the most frequent label has {self.feature.majority:.3f}. "
+            f'column "{self.column}": its {self.feature.name} alone predicts {told} with accuracy '
+            f"{self.feature.accuracy:.3f}; the most frequent {'answer' if self.label else 'label'} has "
+            f"{self.feature.majority:.3f}. "
             f"{self.feature.split} {advice}"
         )
 
@@ -125,23 +135,41 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     """Give the columns of a table whose surface alone predicts a label column, the most accurate first.
 
     Every column is looked at but those that the recipe fills in: those of the document, and those that the model does
-    not read. Of an instruction file only the input is.
+    not read. Of an instruction file only the input is. Of a labels column each of the `MOST_LABELS` most frequent
+    labels is a question of its own, whether a paper has it or not.
     """
     reader = RowReader(table, recipe)
     in_document = _document_columns(table, recipe)
     found: list[Shortcut] = []
-    for name, column in recipe.columns.items():
-        if not isinstance(column, LabelColumn):
-            continue
-        cells = ((row, reader.given(row, name)) for row in range(len(table)))
-        known = {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
-        for other in in_document if table.is_instructions else table.columns:
-            if other in recipe.columns:
-                continue
-            feature = find_surface_feature([table.frame[other][row] for row in known], list(known.values()))
-            if feature is not None:
-                found.append(Shortcut(name, other, other in in_document, feature))
+    looked_at = in_document if table.is_instructions else table.columns
+    others = [other for other in looked_at if other not in recipe.columns]
+    for name in recipe.columns:
+        for label, known in _label_questions(table, reader, recipe, name):
+            for other in others:
+                feature = find_surface_feature([table.frame[other][row] for row in known], list(known.values()))
+                if feature is not None:
+                    found.append(Shortcut(name, other, other in in_document, feature, label))
     return sorted(found, key=lambda shortcut: -shortcut.feature.accuracy)
+
+
+def _label_questions(
+    table: Table, reader: RowReader, recipe: Recipe, name: str
+) -> Iterator[tuple[str, dict[int, str]]]:
+    """Give what could be told of a column: the label that each row has or, of a labels column, whether it has a label.
+
+    Returns:
+        The label that is asked about, "" for a label column; and by row the answers that the table gives.
+    """
+    column = recipe.columns[name]
+    if isinstance(column, LabelColumn):
+        cells = ((row, reader.given(row, name)) for row in range(len(table)))
+        yield "", {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
+    elif isinstance(column, LabelsColumn):
+        true = TrueLabels.read(reader, name, column, range(len(table)))
+        for n in true.most_frequent(MOST_LABELS):
+            label = column.labels[n]
+            papers = np.flatnonzero(true.known[:, n]).tolist()
+            yield label, {true.entries[at][0]: label if true.has[at, n] else f"not {label}" for at in papers}
 
 
 def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:

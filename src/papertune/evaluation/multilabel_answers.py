@@ -62,6 +62,10 @@ class TrueLabels:
         known = np.array([[label in paper for label in column.labels] for paper in papers], dtype=np.bool_)
         return cls(entries, has.reshape(shape), known.reshape(shape))
 
+    def most_frequent(self, count: int) -> list[int]:
+        """Give the columns of the labels that the most papers have, the most frequent first, at most `count`."""
+        return [int(n) for n in np.argsort(-self.has.sum(axis=0), kind="stable")[:count]]
+
     def predicted(self, cells: Sequence[str], column: LabelsColumn) -> NDArray[np.bool_]:
         """Give which labels each paper is given, among those that are known; bool, shape (papers, labels).
 

@@ -271,6 +271,21 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
     assert 'class="chip">liver<' in html
 
 
+def test_doubtful_labels_of_sets_are_told(tmp_path):
+    scores = score_multilabel(np.array([[True, False]] * 3), np.array([[True, False]] * 3), ["heart", "lung"])
+    row = ReviewRow("p7", "text", "not heart", "heart", 0.75, 0.25)
+    noise = LabelNoise("train.csv", 1400, 12, [row], ["heart", "lung"])
+    column = ColumnReport("topics", "labels", "Which?", [Contestant("run", scores)], noise=noise)
+    report = plain_report(columns=[column], samples=[])
+    html, plain = written(tmp_path, report)
+    said = "12 of 2,800 given labels are doubtful in train.csv"
+    assert f"{said}: the opposite is likelier to TF-IDF" in Page(html).text
+    assert "Looked at: whether a paper has each of the 2 most frequent labels." in Page(html).text
+    assert f"  {said}" in summary(report).splitlines()
+    assert plain["columns"][0]["noise"]["labels"] == ["heart", "lung"]
+    assert plain["columns"][0]["noise"]["candidates"][0]["given"] == "not heart"
+
+
 def test_only_some_of_very_many_duplicates_are_shown(tmp_path):
     many = replace(LEAKS, duplicates=[replace(LEAKS.duplicates[1], id=f"n{number}") for number in range(25)])
     html, plain = written(tmp_path, plain_report(leaks=many))

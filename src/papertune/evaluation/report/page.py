@@ -169,9 +169,13 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
         },
     ]
     if column.noise is not None:
+        likelier, asked = "another label is likelier", ""
+        if column.noise.labels:
+            likelier = "the opposite is likelier"
+            asked = f" Looked at: whether a paper has each of the {len(column.noise.labels)} most frequent labels."
         explained = (
-            f"{noise_in_words(column.noise)}: another label is likelier to TF-IDF and logistic regression "
-            "that has learnt from the other rows (five-fold cross-validation, confident learning)."
+            f"{noise_in_words(column.noise)}: {likelier} to TF-IDF and logistic regression "
+            f"that has learnt from the other rows (five-fold cross-validation, confident learning).{asked}"
         )
         lists.append(
             {

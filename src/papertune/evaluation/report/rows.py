@@ -22,6 +22,8 @@ def with_rows_to_look_at(
 ) -> ColumnReport:
     """Add a run's mistakes, the rows that it is least sure of and the labels that may be wrong to a label column.
 
+    To a labels column only the last are added.
+
     Args:
         column: What is told about the column so far; of another kind it is given back as it is.
         answers: What the run said, for each row of the scored table.
@@ -30,7 +32,7 @@ def with_rows_to_look_at(
             there, where they do harm and there are mostly more rows; otherwise in the scored table.
         recipe: The recipe with the column.
     """
-    if not isinstance(recipe.columns[column.name], LabelColumn):
+    if not isinstance(recipe.columns[column.name], LabelColumn | LabelsColumn):
         return column
     rows = judged_rows(answers, scored, recipe, column.name)
     noise = None if learnt is None else find_label_noise(learnt, recipe, column.name)

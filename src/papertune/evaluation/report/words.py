@@ -228,7 +228,7 @@ def leak_sentences(report: Report) -> list[str]:
 def noise_in_words(noise: LabelNoise) -> str:
     """Tell how many labels are doubtful."""
     labels = "label is" if noise.doubted == 1 else "labels are"
-    return f"{noise.doubted:,} of {noise.rows:,} given {labels} doubtful in {noise.table}"
+    return f"{noise.doubted:,} of {noise.given:,} given {labels} doubtful in {noise.table}"
 
 
 def summary(report: Report) -> str:
