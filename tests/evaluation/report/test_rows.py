@@ -51,6 +51,13 @@ def test_a_label_has_its_probability():
     assert sample("1", "1", LABEL) == SampleCell("c", "1", "1", None)
 
 
+def test_an_answer_that_is_withheld_is_none():
+    table = read_table([{"title": "t", "c": "0"}, {"title": "t", "c": "0"}])
+    answers = Answers(["1", "0"], [[0.6, 0.4], [0.1, 0.9]], withheld=[True, False])
+    cells = [row.cells for row in sample_rows({"c": answers}, table, recipe(c=LABEL))]
+    assert cells == [[SampleCell("c", "", "0", 0.6)], [SampleCell("c", "0", "0", 0.9)]]
+
+
 def test_an_entry_of_an_instruction_file_shows_what_it_asks_for():
     columns = recipe(medical={**LABEL, "question": "Medical?"}, topics={**LABELS, "question": "About {label}?"})
     entries = [("Medical?", "1"), ("About C#?", "yes"), ("About C++?", "no"), ("Something else?", "x")]

@@ -76,6 +76,8 @@ def _sample(answers: Answers, row: int, reader: RowReader, name: str, column: Co
         if answers.probabilities is not None and answers.probabilities[row]:
             likely = dict(zip(column.labels, answers.probabilities[row], strict=True))
             probability = likely.get(said, max(likely.values()))
+        if answers.withheld is not None and answers.withheld[row]:
+            said = ""  # the cell holds what the run would have said
         return SampleCell(name, said, read_label(reader.given(row, name) or "", column.labels) or "", probability)
     if isinstance(column, LabelsColumn):
         has = reader.labels(row, name)
