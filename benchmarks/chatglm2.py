@@ -2,12 +2,15 @@
 
     python benchmarks/chatglm2.py                # a GPU with 24 GB or more: 6,243,584,000 parameters in bfloat16
     python benchmarks/chatglm2.py --size tiny    # anywhere: the same steps on a model of a few layers
+    python benchmarks/chatglm2.py --tokenizer FOLDER    # with the published tokenizer.model: from text too
 
 What bounds it: both training and label scoring are matrix products over all tokens at once, so the measured rate of
 bfloat16 products is the ceiling. The tutorial's way also waits for memory: it reads all weights again for each token.
 
 - training: the tutorial's settings (batches of 4, 4 accumulated, 512 tokens, LoRA of rank 8 on query_key_value)
 - papertune: rows sorted by length, one pass of the prompt, and one of the label trie behind it
+- from text: the same rows as a table, with planning and encoding; only where there is a tokenizer. Both of the others
+  begin with ready token ids
 - tutorial: one row a `generate` call, two tokens, sampling at temperature 0.01, the adapter unmerged
 
 Lengths are drawn from the spread of real prompts (median 372 tokens, one in eight above 510, 1,186 at most). A table
@@ -26,12 +29,17 @@ from typing import Any
 
 import torch
 
-from papertune.config import LoraMethod, TrainingSpec
-from papertune.encoding import sorted_token_batches
+from papertune.config import LoraMethod, TrainingSpec, load_recipe
+from papertune.encoding import PromptEncoder, sorted_token_batches
 from papertune.inference.engine import Engine
 from papertune.inference.label_scoring import LabelTrie
+from papertune.inference.plan import batch_tokens
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
 from papertune.methods import build_trainable, merge_adapter
-from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration
+from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration, ChatGLMTokenizer
+from papertune.tables import read_table
+from papertune.tasks import RowReader
 from papertune.training import Question, TrainingRow, fit
 
 # In ChatGLM2's tokenizer "1" and "0" are two tokens each, with the same first one; the end token is 2.
@@ -47,6 +55,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="optimizer steps of training")
     parser.add_argument("--rows", type=int, default=2000, help="rows that papertune predicts")
     parser.add_argument("--tutorial-rows", type=int, default=100, help="rows that are predicted in the tutorial's way")
+    parser.add_argument("--tokenizer", help="folder with ChatGLM2's tokenizer.model; without it nothing is encoded")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -66,14 +75,19 @@ def main() -> None:
     model, result["training"] = train(model, arguments.steps, device, dtype)
     rows = prompts(max(arguments.rows, arguments.tutorial_rows))
     result["tutorial"] = tutorial_way(model, rows[: arguments.tutorial_rows], device)
-    result["papertune"] = papertune_way(merge_adapter(model), rows[: arguments.rows], device)
-    for name, per_token in (("training", 4), ("papertune", 2), ("tutorial", 2)):
+    model = merge_adapter(model)
+    result["papertune"] = papertune_way(model, rows[: arguments.rows], device)
+    work = {"training": 4, "papertune": 2, "tutorial": 2}
+    if arguments.tokenizer is not None:
+        result["from text"] = from_text(model, arguments.tokenizer, rows[: arguments.rows], device)
+        work["from text"] = 2
+    for name, per_token in work.items():
         part = result[name]
         rate = per_token * multiplied * part["tokens_per_s"]
         part["share_of_ceiling"] = round(rate / (result["ceiling_tflops"] * 1e12), 3)
     print(f"{result['device']}, {result['dtype']}, torch {result['torch']}, {weights:,} weights")
     print(f"matrix products: {result['ceiling_tflops']} TFLOP/s")
-    for name in ("training", "papertune", "tutorial"):
+    for name in work:
         print(f"{name:10}", "  ".join(f"{key} {value}" for key, value in result[name].items()))
     ratio = result["papertune"]["rows_per_s"] / result["tutorial"]["rows_per_s"]
     print(f"papertune labels {ratio:.1f} times as many rows in a second as the tutorial's way")
@@ -132,7 +146,7 @@ def train(model: Any, steps: int, device: torch.device, dtype: torch.dtype) -> t
 def papertune_way(model: Any, rows: list[list[int]], device: torch.device) -> dict[str, Any]:
     """Score the labels of sorted batches."""
     engine, trie = Engine(model), LabelTrie.build(LABELS, END)
-    budget = 32768 if device.type == "cuda" else 4096
+    budget = batch_tokens(device.type)
     batches = sorted_token_batches([len(row) for row in rows], budget, budget // 128)
 
     def run(batch: list[int]) -> None:
@@ -147,6 +161,36 @@ def papertune_way(model: Any, rows: list[list[int]], device: torch.device) -> di
         run(batch)
     seconds = time.monotonic() - begun
     return measured(len(rows) / seconds, sum(map(len, rows)) / seconds, device) | {"rows": len(rows)}
+
+
+def from_text(model: Any, folder: str, rows: list[list[int]], device: torch.device) -> dict[str, Any]:
+    """Predict the labels of a table: measure all prompts, then encode and answer batch after batch."""
+    tokenizer = ChatGLMTokenizer.from_pretrained(folder)
+    recipe = load_recipe("xfg-label")
+    # What stands around the document is a part of the length.
+    frame = len(
+        PromptEncoder(tokenizer, recipe.encoding).encode(RowReader(table_of([""]), recipe).prompt(0, "label")).ids
+    )
+    table = table_of([tokenizer.decode(ids[2:][: max(len(ids) - frame, 1)]) for ids in rows])
+    reader = RowReader(table, recipe)
+    predictor = Predictor(model, tokenizer, recipe)
+    predict_rows(predictor, reader, predictor.plan(reader, range(min(len(rows), 8))))
+    reset_peak(device)
+    begun = time.monotonic()
+    plan = predictor.plan(reader, range(len(rows)))
+    planned = time.monotonic()
+    predict_rows(predictor, reader, plan)
+    seconds = time.monotonic() - begun
+    tokens = int(plan.tokens.sum())
+    return measured(len(rows) / seconds, tokens / seconds, device) | {
+        "rows": len(rows),
+        "planning_ms_per_row": round(1000 * (planned - begun) / len(rows), 3),
+    }
+
+
+def table_of(documents: list[str]) -> Any:
+    """Put texts into a table as the tutorial's recipe reads it."""
+    return read_table([{"title": "", "author": "", "abstract": text} for text in documents])
 
 
 @torch.inference_mode()

@@ -15,10 +15,12 @@ PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "chatglm2"
 @pytest.mark.slow
 def test_the_full_size_script_runs_at_tiny_size(monkeypatch, capsys):
     counts = ["--steps", "1", "--rows", "6", "--tutorial-rows", "2"]
-    monkeypatch.setattr(sys, "argv", ["chatglm2.py", "--size", "tiny", *counts])
+    has_tokenizer = (PUBLISHED / "tokenizer.model").is_file()
+    tokenizer = ["--tokenizer", str(PUBLISHED)] if has_tokenizer else []
+    monkeypatch.setattr(sys, "argv", ["chatglm2.py", "--size", "tiny", *counts, *tokenizer])
     chatglm2.main()
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    for part in ("training", "papertune", "tutorial"):
+    for part in ("training", "papertune", "tutorial", *(["from text"] if has_tokenizer else [])):
         assert {"rows_per_s", "tokens_per_s", "peak_gb", "share_of_ceiling"} <= result[part].keys()
 
 
