@@ -1,10 +1,20 @@
 import math
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from papertune.config import load_recipe
-from papertune.evaluation.answers import Answers, answers_difference, ranking_difference, score_answers
+from papertune.errors import TableError
+from papertune.evaluation.answers import (
+    Answers,
+    answers_difference,
+    answers_of_table,
+    ranking_difference,
+    score_answers,
+)
 from papertune.evaluation.keyword_scores import f1_at_5_by_paper, score_keywords
+from papertune.inference.decisions import Decision
 from papertune.tables import read_table
 from papertune.tasks import RowReader
 
@@ -94,3 +104,28 @@ def test_f1_by_paper_is_what_the_score_is_the_mean_of():
     by_paper = f1_at_5_by_paper(truth, said)
     assert by_paper.tolist() == pytest.approx([4 / 7, 0])
     assert by_paper.mean() == pytest.approx(score_keywords(truth, said, [""] * 4).f1_at_5)
+
+
+# Any two cells, and two numbers that add up to 1 or nearly.
+ODD = st.lists(st.floats(-0.1, 1.1).map(str) | st.sampled_from(["", "nan", "90", "x"]), min_size=2, max_size=2)
+NEAR = st.tuples(st.floats(0, 1), st.floats(-0.02, 0.02)).map(lambda pair: [str(pair[0]), str(1 - sum(pair))])
+
+
+@settings(max_examples=10, deadline=None)
+@given(ODD | NEAR)
+@example(["0.335", "0.675"])  # off by as much as is allowed, as the scores see it too
+@example(["0.7", "0.3"])
+@example(["", ""])
+def test_what_is_read_as_probabilities_can_be_scored(cells):
+    row = {"label": "", "label_probability_1": cells[0], "label_probability_0": cells[1]}
+    try:
+        said = answers_of_table(read_table([row, row]), RECIPE, {"label": Decision(threshold=0.4)})["label"]
+    except TableError:  # a mistake of the user's, told as such
+        return
+    scores = score_answers({"label": said}, RowReader(read_table(PAPERS[:2]), RECIPE), RECIPE, range(2))["label"]
+    if cells == ["", ""]:
+        assert (said.cells, said.probabilities, scores.abstained) == (["", ""], [[], []], 2)
+    else:
+        chosen = "1" if float(cells[0]) >= 0.4 else "0"
+        assert (said.cells, said.withheld, scores.abstained) == ([chosen] * 2, [True] * 2, 0)
+        assert scores.log_loss is not None
