@@ -8,6 +8,7 @@ import torch
 
 from papertune.config import load_recipe
 from papertune.errors import ModelError
+from papertune.evaluation.dev_score import DevScore
 from papertune.inference.gpu_memory import LEAST_TOKENS
 from papertune.inference.journal import Journal
 from papertune.inference.keyword_ranking import FEATURES, KeywordChoice
@@ -145,6 +146,16 @@ def test_a_row_that_does_not_fit_is_told_and_finished_rows_are_kept(tiny_model, 
     with Journal(tmp_path / "out.csv", "f", len(plan.batches)) as journal:
         assert journal.finished.tolist() == [True] * (len(plan.batches) - 1) + [False]
         assert (predict_rows(predictor, reader, plan, journal=journal).values["label"] == expected).all()
+
+
+def test_a_dev_score_is_taken_in_halves(tiny_model, tiny_tokenizer):
+    recipe = load_recipe({"table": {"document": "{text}"}, "columns": {"code": COLUMNS["code"]}})
+    table = read_table([{"text": text, "code": code} for text, code in zip(DOCUMENTS, "1221221", strict=True)])
+    score = DevScore([table], recipe, tiny_tokenizer, torch.float32)
+    expected = score(tiny_model)
+    with memory_for(tiny_model, rows=3) as passes:
+        assert score(tiny_model) == pytest.approx(expected, abs=1e-5)
+    assert max(shape[0] for shape in passes) > 3
 
 
 def test_shared_out_weights_are_not_tried_again(own_tiny_model, tiny_tokenizer):
