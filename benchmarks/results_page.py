@@ -319,9 +319,10 @@ def _facts(column: Plain, report: Plain) -> list[str]:
         if why.startswith("not measured: "):
             facts.append(f"{title}: {why}.")
     if report["leaks"] is not None:
-        pairs = len(report["leaks"]["duplicates"])
-        papers = "No paper stands" if not pairs else "1 paper stands" if pairs == 1 else f"{pairs} papers stand"
-        facts.append(f"{papers} in both tables, word for word or nearly.")
+        copies = len({pair["id"] for pair in report["leaks"]["duplicates"]})
+        papers = "No scored paper stands" if not copies else f"{copies} of the scored papers stand"
+        others = "training or dev rows" if report["leaks"]["dev"] else "training rows"
+        facts.append(f"{papers} among the {others} too, word for word or nearly.")
     return facts
 
 

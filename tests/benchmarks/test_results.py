@@ -112,6 +112,9 @@ def test_the_page_has_every_contestant_with_what_it_cost(page, folder):
     assert ", with 10 others to choose and calibrate by; " in section(page, "papers").replace("\n", " ")
     assert "- SetFit: not measured: not installed: pip install setfit." in section(page, "papers")
     assert "- few-shot" in section(page, "papers")
+    for name in ("papers", "keywords", "screening_nudging"):
+        (told,) = [line for line in section(page, name).splitlines() if "word for word" in line]
+        assert told.endswith("among the training or dev rows too, word for word or nearly.")
 
 
 def test_screening_is_told_by_ranking(page, folder):
