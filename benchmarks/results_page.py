@@ -35,7 +35,8 @@ Ranges are 95 percent intervals over the scored papers: Wilson's for accuracy, p
 do not cover how a score varies between training runs; each fine-tuned model is one run with seed 0. A difference is to
 the best plain baseline on the same papers, paper by paper, so its range can leave 0 out where the ranges of two scores
 overlap; if it holds 0, or p is 0.05 or more, the difference may be chance. For average precision there is no p. Plain
-baselines are TF-IDF, the majority and YAKE. rows/s and training are of the machine that is named.
+baselines are TF-IDF, the majority and YAKE. rows/s and training are of the machine that is named,
+which did other work at the same time: alone it is faster.
 """
 
 
