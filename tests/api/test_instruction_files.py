@@ -86,7 +86,8 @@ def test_can_be_scored(run, written, papers, tmp_path):
     papertune.evaluate(run, written, tmp_path / "said", predictions=tmp_path / "said.csv")
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("table", "entries", "said")]
     expected = reports[0]["contestants"]
-    assert [score["metric"] for score in expected] == ["accuracy", "macro_f1", "f1_at_5", "f1_at_o"]
+    metrics = [score["metric"] for score in expected]
+    assert metrics == ["accuracy", "macro_f1", "average_precision", "f1_at_5", "f1_at_o"]
     assert reports[1]["contestants"] == reports[2]["contestants"] == expected
 
 

@@ -90,9 +90,9 @@ class TestJournal:
         assert [json.loads(line).get("batch") for line in lines[:-1]] == [None, 2, 0, 1]
 
 
-def characters(tokenizer_prompt):
-    text = tokenizer_prompt.before + tokenizer_prompt.document + tokenizer_prompt.after
-    return SimpleNamespace(ids=text.encode(), shortened=False)
+def characters(prompts):
+    texts = [prompt.before + prompt.document + prompt.after for prompt in prompts]
+    return [SimpleNamespace(ids=text.encode(), shortened=False) for text in texts]
 
 
 # Without a polars heap, which `tracemalloc` does not see: its columns say themselves how large they are.
@@ -111,7 +111,7 @@ def bytes_beyond_the_table(recipe, rows, folder):
     gc.collect()
     tracemalloc.start()
     try:
-        plan = make_plan(SimpleNamespace(encode=characters), reader, range(rows), 4096)
+        plan = make_plan(SimpleNamespace(encode_many=characters), reader, range(rows), 4096)
         with Journal(folder / f"{rows}.csv", "print", len(plan.batches)) as journal:
             predicted = collect_rows(answering, recipe, plan, journal=journal, tick=None)
             names = ["row", "label", "label_probability_1", "Keywords"]
@@ -131,7 +131,7 @@ def test_a_row_takes_at_most_200_bytes(recipe, tmp_path):
 
 def test_numbers_that_are_none_are_not_kept(recipe, tmp_path):
     reader = RowReader(Table(pl.DataFrame({"title": ["x"]}), "list of rows"), recipe)
-    plan = make_plan(SimpleNamespace(encode=characters), reader, range(1), 4096)
+    plan = make_plan(SimpleNamespace(encode_many=characters), reader, range(1), 4096)
     said = {"label": [[float("nan"), 0.5]], "Keywords": ["a"]}
     with Journal(tmp_path / "out.csv", "print", 1) as journal:
         with pytest.raises(ModelError, match='probabilities for "label" are not numbers'):
