@@ -34,9 +34,9 @@ licences in their own notes); `PAPERTUNE_DATA` names the folder that has them. T
 Ranges are 95 percent intervals over the scored papers: Wilson's for accuracy, percentile bootstrap for the rest. They
 do not cover how a score varies between training runs; each fine-tuned model is one run with seed 0. A difference is to
 the best plain baseline on the same papers, paper by paper, so its range can leave 0 out where the ranges of two scores
-overlap; if it holds 0, or p is 0.05 or more, the difference may be chance. For average precision there is no p. Plain
-baselines are TF-IDF, the majority and YAKE. rows/s and training are of the machine that is named,
-which did other work at the same time: alone it is faster.
+overlap; if that range holds 0, or p is 0.05 or more, the difference may be chance. For average precision there is no p.
+Plain baselines are TF-IDF, the majority and YAKE. rows/s and training are of the machine that is named, which did other
+work at the same time: alone it is faster.
 """
 
 
@@ -321,7 +321,8 @@ def _facts(column: Plain, report: Plain) -> list[str]:
             facts.append(f"{title}: {why}.")
     if report["leaks"] is not None:
         copies = len({pair["id"] for pair in report["leaks"]["duplicates"]})
-        papers = "No scored paper stands" if not copies else f"{copies} of the scored papers stand"
+        stand = "1 scored paper stands" if copies == 1 else f"{copies} scored papers stand"
+        papers = stand if copies else "No scored paper stands"
         others = "training or dev rows" if report["leaks"]["dev"] else "training rows"
         facts.append(f"{papers} among the {others} too, word for word or nearly.")
     return facts

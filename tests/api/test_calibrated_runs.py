@@ -104,13 +104,15 @@ class TestTraining:
         assert run.manifest.calibration == {}
         assert papertune.load_run(tmp_path / "run").decisions["label"] == Decision()
 
-    @pytest.mark.parametrize("memory", ["CPU", "GPU", "Python"])
+    @pytest.mark.parametrize("memory", ["CPU", "GPU", "GPU, one row", "Python"])
     def test_where_memory_does_not_suffice_the_weights_are_kept(
         self, fitted, asking, papers, dev, tmp_path, monkeypatch, memory
     ):
         def fail(*_):
             if memory == "CPU":
                 torch.empty(2**60, dtype=torch.int8)
+            if memory == "GPU, one row":
+                raise ModelError("CUDA out of memory") from torch.OutOfMemoryError("more")
             raise torch.OutOfMemoryError("CUDA out of memory\nmore") if memory == "GPU" else MemoryError
 
         told, folder = [], tmp_path / "run"

@@ -191,8 +191,12 @@ class TestPredictionsOfAFile:
 
     def test_an_empty_answer_is_what_the_probabilities_say(self, run, rows, predicted, report, tmp_path):
         said = [{**row, "label": ""} if n == 0 else row for n, row in enumerate(predicted.to_dicts())]
-        evaluate(run, rows, tmp_path / "report", predictions=said)
+        told = summary(evaluate(run, rows, tmp_path / "report", predictions=said))
+        # The run itself answers every row, so it is not what has left this one out.
+        assert "  8.3% of the rows have no answer; the scores here count what their probabilities say.\n" in told
         got = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+        assert got["columns"][0]["abstention"]["answered"] == 11 / 12
+        assert "91.7% of the rows are answered, with an accuracy of" in told
         label = scores(got, "label", "fine-tuned")
         assert (label["abstained"], label["accuracy"]) == (0, scores(report, "label", "fine-tuned")["accuracy"])
         rated = {row["id"]: row["withheld"] for row in got["columns"][0]["unsure"]}

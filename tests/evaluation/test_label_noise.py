@@ -8,12 +8,12 @@ from papertune.config import load_recipe
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.label_noise import (
     LEAST_ROWS,
-    MOST_LABELS,
     cross_validated,
     cross_validated_sets,
     doubted_rows,
     find_label_noise,
 )
+from papertune.evaluation.multilabel_answers import LABELS_LOOKED_AT
 from papertune.evaluation.report import ColumnReport, with_rows_to_look_at
 from papertune.tables import read_table
 
@@ -198,7 +198,7 @@ def test_sets_without_what_is_looked_at():
 
 
 def test_of_very_many_labels_the_most_frequent_are_doubted(monkeypatch):
-    labels = [f"l{number}" for number in range(MOST_LABELS + 2)]
+    labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 2)]
     made = [{"uuid": str(row), "title": "t", "topics": "; ".join(labels[row % 20 :])} for row in range(60)]
     monkeypatch.setattr("papertune.evaluation.label_noise.cross_validated_sets", lambda _, has: np.full(has.shape, 0.5))
     found = find_label_noise(read_table(made), sets(labels), "topics")

@@ -6,7 +6,8 @@ import pytest
 
 from papertune.config import load_recipe
 from papertune.evaluation import leaks
-from papertune.evaluation.leaks import MOST_LABELS, find_duplicates, find_leaks, find_shortcuts, leak_warnings
+from papertune.evaluation.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
+from papertune.evaluation.multilabel_answers import LABELS_LOOKED_AT
 from papertune.tables import read_table
 
 TITLE = "Vitamin D in winter: a trial of weekly drops among 210 nurses on night shifts in Tromsø and Bodø"
@@ -143,7 +144,7 @@ def test_entries_about_one_label_are_questions_too():
 
 
 def test_of_very_many_labels_the_most_frequent_are_looked_at(monkeypatch):
-    labels = [f"l{number}" for number in range(MOST_LABELS + 3)]
+    labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 3)]
     made = [{"title": "t", "topics": "; ".join(labels[row:])} for row in range(len(labels) + 1)]  # the last most often
     asked = []
     monkeypatch.setattr(leaks, "find_surface_feature", lambda cells, given: asked.append(set(given)))

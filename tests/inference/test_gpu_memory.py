@@ -37,9 +37,9 @@ def test_what_a_token_takes():
     ("card", "weights", "config", "tokens"),
     [
         (8, 4, ChatGLMConfig(), 8192),  # 4 bits
-        (16, 12.5, ChatGLMConfig(), 4096),
-        (24, 12.5, ChatGLMConfig(), 16384),
-        (80, 12.5, ChatGLMConfig(), 32768),
+        (16, 11.63, ChatGLMConfig(), 8192),
+        (22, 11.63, ChatGLMConfig(), 16384),
+        (24, 11.63, ChatGLMConfig(), 32768),
         (8, 4, LLAMA_7B, 2048),
         (24, 13, LLAMA_7B, 8192),
         (4, 4, LLAMA_7B, 1024),  # too much: then in halves
@@ -80,6 +80,7 @@ def test_the_card_of_the_model_counts_without_what_is_held(monkeypatch):
     # Processes that share the weights out must all cut alike, whatever each one holds.
     sharded = OnGpu("cuda:1", ds_id=0)
     assert is_sharded(sharded)
+    assert is_sharded(OnGpu("cuda:1", _fsdp_flattened=True))
     assert not is_sharded(OnGpu("cuda:1"))
     before = tokens_on_gpu(sharded)
     cards[torch.device("cuda", 1)] = (24 * GB, 23 * GB)

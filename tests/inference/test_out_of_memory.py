@@ -12,7 +12,7 @@ from papertune.evaluation.dev_score import DevScore
 from papertune.inference.gpu_memory import LEAST_TOKENS
 from papertune.inference.journal import Journal
 from papertune.inference.keyword_ranking import FEATURES, KeywordChoice
-from papertune.inference.plan import LEAST_TOKENS as LEAST_PROMPT
+from papertune.inference.plan import LEAST_PROMPT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.tables import read_table

@@ -220,6 +220,9 @@ def _is_of_memory(error: Exception) -> bool:
     """Whether memory did not suffice: torch has an error of its own for GPUs, and for CPUs says it in words only."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    # A predictor says of a single row that it does not fit.
+    if isinstance(error, ModelError) and isinstance(error.__cause__, torch.OutOfMemoryError):
+        return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 

@@ -18,16 +18,13 @@ from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.evaluation.baselines import TfidfLogistic
 from papertune.evaluation.intervals import SEED
 from papertune.evaluation.multilabel_answers import TrueLabels
-from papertune.evaluation.multilabel_baselines import TfidfOneVsRest
+from papertune.evaluation.multilabel_baselines import TfidfLabelProbabilities
 from papertune.evaluation.review import REVIEW_ROWS, ReviewRow, row_name
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label
 
 # With fewer rows the plain model knows too little to doubt anything.
 LEAST_ROWS = 40
-
-# Of a labels column so many labels are looked at, the most frequent.
-MOST_LABELS = 10
 
 _FOLDS = 5
 
@@ -62,8 +59,8 @@ def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIE
     Args:
         table: The table.
         recipe: The recipe with the column.
-        name: The column's name. Of a labels column the `MOST_LABELS` most frequent labels are looked at, in the rows of
-            which the table says about each label whether they have it.
+        name: The column's name. Of a labels column the `LABELS_LOOKED_AT` most frequent labels are looked at, in the
+            rows of which the table says about each label whether they have it.
         count: Most candidates to give.
 
     Returns:
@@ -103,7 +100,7 @@ def _find_in_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn,
     papers = np.flatnonzero(true.known.all(axis=1))
     has = true.has[papers]
     # Of a label that all or none have, nothing can be learnt.
-    chosen = [n for n in true.most_frequent(MOST_LABELS) if 0 < has[:, n].sum() < len(papers)]
+    chosen = [n for n in true.most_frequent() if 0 < has[:, n].sum() < len(papers)]
     if len(papers) < LEAST_ROWS or not chosen:
         return None
     has = has[:, chosen]
@@ -140,8 +137,8 @@ def cross_validated_sets(documents: Sequence[str], has: NDArray[np.bool_]) -> ND
 
     probabilities = np.empty(has.shape)
     for learnt, asked in KFold(_FOLDS, shuffle=True, random_state=SEED).split(documents):
-        model = TfidfOneVsRest([documents[row] for row in learnt], has[learnt])
-        _, probabilities[asked] = model.predict([documents[row] for row in asked])
+        model = TfidfLabelProbabilities([documents[row] for row in learnt], has[learnt])
+        probabilities[asked] = model.of([documents[row] for row in asked])
     return probabilities
 
 

@@ -88,7 +88,8 @@ def with_label_quality(
         calibration_before=before,
         risk_coverage=risk_coverage(calibrated, true_ids, chosen),
     )
-    if column.abstain_for_accuracy is not None or decision.abstain_below:
+    withheld = answers.withheld is not None and any(answers.withheld)
+    if column.abstain_for_accuracy is not None or decision.abstain_below or withheld:
         answered = np.array([label is not None for label in said])
         if answers.withheld is not None:
             answered &= ~np.array([answers.withheld[row] for row in known])

@@ -13,9 +13,6 @@ from papertune.evaluation.shortcuts import SurfaceFeature, find_surface_feature
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label
 
-# Of a labels column so many labels are looked at, the most frequent: each costs up to a second for each column.
-MOST_LABELS = 10
-
 
 @dataclass(frozen=True)
 class DuplicatePair:
@@ -135,7 +132,7 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     """Give the columns of a table whose surface alone predicts a label column, the most accurate first.
 
     Every column is looked at but those that the recipe fills in: those of the document, and those that the model does
-    not read. Of an instruction file only the input is. Of a labels column each of the `MOST_LABELS` most frequent
+    not read. Of an instruction file only the input is. Of a labels column each of the `LABELS_LOOKED_AT` most frequent
     labels is a question of its own, whether a paper has it or not.
     """
     reader = RowReader(table, recipe)
@@ -166,7 +163,7 @@ def _label_questions(
         yield "", {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
     elif isinstance(column, LabelsColumn):
         true = TrueLabels.read(reader, name, column, range(len(table)))
-        for n in true.most_frequent(MOST_LABELS):
+        for n in true.most_frequent():
             label = column.labels[n]
             papers = np.flatnonzero(true.known[:, n]).tolist()
             yield label, {true.entries[at][0]: label if true.has[at, n] else f"not {label}" for at in papers}

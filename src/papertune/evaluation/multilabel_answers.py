@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from papertune.config import LabelsColumn
 from papertune.tasks import RowReader, join_labels, read_labels
 
+# What looks at each label by itself takes so many, the most frequent: each costs up to a second for each column.
+LABELS_LOOKED_AT = 10
+
 
 def label_matrix(cells: Sequence[str], column: LabelsColumn) -> NDArray[np.bool_]:
     """Give which labels each cell names, bool, shape (rows, labels); none where something in it is no label."""
@@ -62,9 +65,9 @@ class TrueLabels:
         known = np.array([[label in paper for label in column.labels] for paper in papers], dtype=np.bool_)
         return cls(entries, has.reshape(shape), known.reshape(shape))
 
-    def most_frequent(self, count: int) -> list[int]:
-        """Give the columns of the labels that the most papers have, the most frequent first, at most `count`."""
-        return [int(n) for n in np.argsort(-self.has.sum(axis=0), kind="stable")[:count]]
+    def most_frequent(self) -> list[int]:
+        """Give the columns of the `LABELS_LOOKED_AT` labels that the most papers have, the most frequent first."""
+        return [int(n) for n in np.argsort(-self.has.sum(axis=0), kind="stable")[:LABELS_LOOKED_AT]]
 
     def predicted(self, cells: Sequence[str], column: LabelsColumn) -> NDArray[np.bool_]:
         """Give which labels each paper is given, among those that are known; bool, shape (papers, labels).

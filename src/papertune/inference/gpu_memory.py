@@ -41,8 +41,11 @@ def is_sharded(model: Any) -> bool:
     """Tell whether the weights are divided among processes, as FSDP and DeepSpeed do it."""
     from torch.distributed.tensor import DTensor
 
-    # DeepSpeed marks the weights that it has divided with an id.
-    return any(isinstance(each, DTensor) or hasattr(each, "ds_id") for each in model.parameters())
+    # FSDP's first version and DeepSpeed mark the weights that they have divided.
+    return any(
+        isinstance(each, DTensor) or hasattr(each, "_fsdp_flattened") or hasattr(each, "ds_id")
+        for each in model.parameters()
+    )
 
 
 def tokens_in(room: int, config: Any, item_bytes: int) -> int:

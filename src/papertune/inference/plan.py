@@ -12,7 +12,7 @@ from papertune.inference.gpu_memory import MOST_TOKENS
 from papertune.tasks import Prompt, RowReader
 
 # Prompts of fewer tokens than this do not make a batch of more rows.
-LEAST_TOKENS = 128
+LEAST_PROMPT = 128
 # Rows whose prompts are encoded together: enough for all cores, and little beside a batch.
 _ENCODED_TOGETHER = 64
 
@@ -88,6 +88,6 @@ def make_plan(
                 shortened.append(row)
             if tick is not None:
                 tick(done)
-    cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // LEAST_TOKENS)
+    cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // LEAST_PROMPT)
     tokens = np.add.reduceat(lengths[cut.rows], cut.starts[:-1])
     return Plan(Batches(np.asarray(rows, dtype=np.int64)[cut.rows], cut.starts), tokens, shortened)

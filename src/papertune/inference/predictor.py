@@ -24,7 +24,7 @@ from papertune.inference.keyword_ranking import FoundKeyword, KeywordChoice, key
 from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.keyword_search import KeywordSearch
 from papertune.inference.label_scoring import LabelTrie
-from papertune.inference.plan import LEAST_TOKENS, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
+from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
 from papertune.inference.question_tree import QuestionTree, cut_to_size
 from papertune.models import precision_name
 from papertune.tasks import RowReader, make_prompt
@@ -179,7 +179,7 @@ class Predictor:
         lengths = [max(map(len, row)) for row in zip(*prompts.values(), strict=True)]
         if self._pass_tokens is None:
             return [range(len(lengths))]
-        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // LEAST_TOKENS)
+        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // LEAST_PROMPT)
 
     def _answer_or_halve(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
@@ -195,7 +195,7 @@ class Predictor:
         except torch.OutOfMemoryError as error:
             if self._is_sharded:
                 raise  # the other processes would wait for this one in another pass
-            if count == 1 and tokens <= LEAST_TOKENS:
+            if count == 1 and tokens <= LEAST_PROMPT:
                 longest = max(len(row) for rows in prompts.values() for row in rows)
                 raise ModelError(
                     f"a prompt of {longest:,} tokens does not fit into the memory of {self._engine.device} beside the "

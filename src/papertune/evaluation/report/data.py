@@ -66,7 +66,8 @@ class Abstention:
 
     Attributes:
         wanted: The accuracy that was asked for, from 0 to 1; None if a probability was.
-        threshold: Least probability of an answer that is given; None: every row is answered.
+        threshold: Least probability of an answer that is given; None: every row is answered, or other settings than
+            the run's have left some out, as in a file that was predicted with those.
         answered: Share of the scored rows with an answer.
         accuracy: Accuracy over these; None if there are none.
         not_chosen: Why dev rows gave no threshold for the accuracy that was asked for; "" if they did, or none was.

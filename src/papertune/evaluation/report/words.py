@@ -144,6 +144,8 @@ def unanswered(column: ColumnReport) -> str:
         )
     if column.abstention is not None and column.abstention.answered < 1:
         left = 1 - column.abstention.answered
+        if column.abstention.threshold is None:
+            return f"{left:.1%} of the rows have no answer; the scores here count what their probabilities say."
         return (
             f"The run is not sure enough of {left:.1%} of the rows and leaves them without an answer; the scores here "
             "count the label that it would give them."
@@ -272,7 +274,9 @@ def _in_words(measure: Measure) -> str:
 
 
 def _abstention_in_words(abstention: Abstention) -> str:
-    if abstention.threshold is None:
+    if abstention.threshold is None and abstention.answered < 1:
+        text = f"{abstention.answered:.1%} of the rows are answered"
+    elif abstention.threshold is None:
         text = "every row is answered"
     else:
         answered = f"{abstention.answered:.1%} of the rows are answered"
