@@ -53,7 +53,7 @@ def test_before_and_after_calibration(told):
     assert report.risk_coverage == risk_coverage(calibrated, TRUE_IDS)
     assert report.facts == {
         "seen": "before",
-        "fitted": "temperature 2.00; labels from 0.300 on in sets; on 90 dev rows",
+        "fitted": "temperature 2.00; labels from 0.3 on in sets; on 90 dev rows",
     }
     assert report.label_sets is None  # the recipe does not ask for them
     assert told(replace(DECISION, abstain_below=0.0)).abstention is None

@@ -113,7 +113,7 @@ def in_words(column: LabelColumn, found: Calibration) -> str:
         no_answer = found.abstain_below
         parts.append(f"{wanted} not reached" if no_answer is None else f"{wanted} from {no_answer:.3f} on")
     if found.set_threshold is not None:
-        parts.append(f"labels from {found.set_threshold:.3f} on in sets")
+        parts.append(f"labels from {found.set_threshold:.3g} on in sets")
     return "; ".join([*parts, f"on {found.rows:,} dev rows"])
 
 
