@@ -75,8 +75,9 @@ SECTIONS = {
     ),
     "screening_depression": Section(
         "Screening: animal models of depression",
-        "Decisions of the reviewers of a systematic review; 16 percent of the papers are included. What counts is the "
-        "same as in the review above. Recipe: `benchmarks/recipes/screening_depression.toml`.",
+        "Decisions of the reviewers of a systematic review; 16 percent of the papers are included. What counts is how "
+        "early these stand when the likeliest come first: average precision, and the share of the reading that is "
+        "saved until 95 percent of them are found (WSS@95). Recipe: `benchmarks/recipes/screening_depression.toml`.",
     ),
     "csl": Section(
         "The field of Chinese papers",
