@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import average_precision_score
 
 from papertune.config import LabelColumn, load_recipe
 from papertune.encoding import PromptEncoder
@@ -75,6 +76,8 @@ def main() -> None:
             "log_loss": round(float(-np.log(given).mean()), 4),
             "se": round(float(np.log(given).std() / len(given) ** 0.5), 4),
             "accuracy": round(float((scores.argmax(1) == truth).mean()), 4),
+            # Of the first label: what counts where a label is rare.
+            "average_precision": round(float(average_precision_score(np.array(truth) == 0, scores[:, 0])), 4),
             "train_s": round(seconds),
             "last_loss": lines[-1]["loss"],
         }

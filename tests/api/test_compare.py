@@ -163,6 +163,18 @@ class TestLearningCurve:
         assert manifest["tables"][0]["rows"] == 6
         assert manifest["tables"][0]["checksum"] == subset(read_table(train_rows), 6).checksum()
 
+    @pytest.mark.usefixtures("_bare_report")
+    def test_for_screening_it_is_of_average_precision(self, train_rows, test_rows, recipe, tmp_path):
+        asked = ["columns.label.threshold=0.5", "training.max_steps=1"]
+        report = compare(train_rows, test_rows, recipe, tmp_path, only=["label"], overrides=asked, curve=[6, "all"])
+        label = column(report, "label")
+        assert label.is_screening
+        for title, points in label.learning_curve.items():
+            scores = contestant(report, "label", title).scores
+            assert points[-1].score == scores.average_precision != scores.accuracy
+            interval = scores.average_precision_interval
+            assert (points[-1].low, points[-1].high) == (interval.low, interval.high)
+
     def test_its_time_is_told_before(self, report, told):
         assert "learning curve: 1 training, about 1 min at the pace of the run" in told
         assert told.index("label: TF-IDF + logistic regression") < told.index("label: fine-tuned")

@@ -46,6 +46,18 @@ def test_a_column_of_several_labels_is_guessed(tmp_path):
         recipe_for(papers(topics=[f"topic {n}; idea {n}" for n in range(9)]))
 
 
+def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
+    def training(rows):
+        return written(papers(label=["1", "0"] * (rows // 2)), tmp_path).training
+
+    assert (training(80).micro_batch_size, training(80).epochs) == (2, 3)
+    assert (training(500).micro_batch_size, training(500).epochs) == (4, 1)
+    assert (training(900).micro_batch_size, training(900).epochs) == (8, 1)
+    text = recipe_for(papers(label=["1", "0"] * 40))
+    assert "\nmicro_batch_size = 2     # small, so that 80 rows make 120 optimizer steps\n" in text
+    assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
+
+
 def test_too_many_labels_are_refused():
     table = papers(field=["; ".join(f"l{n}" for n in range(MOST_LABELS + 1)), ""])
     message = f'column "field": {MOST_LABELS + 1} different labels; a labels column has 1 to {MOST_LABELS}'

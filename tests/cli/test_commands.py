@@ -33,13 +33,15 @@ class TestTheWholeWay:
         assert "label: 0 6, 1 6" in said.out
         assert "no document will be shortened" in said.out
         assert "<|im_start|>user\ntitle: the heart 0\nabstract: heart graph aspirin network" in said.out
+        assert "12 rows make 30 optimizer steps, which is so few that the model may hardly change.\n" in said.out
         assert "no problems" in said.out
 
         said = papertune("train", "papers.csv", "-r", "mine.toml", "-o", "run", "--dev-fraction", "0.25", *model)
         assert said.code == 0, said.err
-        assert re.fullmatch(r"run: 2 steps in \d+ s, dev score 0\.\d{4}\n", said.out)
-        assert "training: 2/2" in said.err
+        assert re.fullmatch(r"run: 25 steps in \d+ s, dev score 0\.\d{4}\n", said.out)
+        assert "training: 25/25" in said.err
         assert "on 18 examples" in said.err
+        assert "10 rows make 25 optimizer steps, which is so few" in said.err
 
         said = papertune("predict", "run", "new.csv", "-o", "filled.csv", "--probabilities")
         assert said.code == 0, said.err

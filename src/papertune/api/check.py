@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from papertune.api.optimizer_steps import too_few_steps
 from papertune.api.training_job import choose_columns_to_learn
 from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe, load_recipe
 from papertune.encoding import PromptEncoder
@@ -84,9 +85,13 @@ def check_tables(
         if isinstance(column, LabelColumn):
             encoder.label_ids(column.labels)
     shown: list[ShownExample] = []
+    rows = 0
     for table in read:
         if purpose == "train":
             examples = list(training_examples(table, chosen))
+            # Questions behind a document share its pass.
+            shares = chosen.layout == "document-first"
+            rows += len({example.row for example in examples}) if shares else len(examples)
         else:
             reader = RowReader(table, chosen)
             asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
@@ -99,6 +104,8 @@ def check_tables(
             first = next((example for example in examples if example.column in asked_for), None)
             if first is not None:
                 shown.append(_show(first, chosen, encoder, tokenizer))
+    if few := too_few_steps(chosen.training, rows):
+        lines.append(few)
     return CheckResult(lines, shown)
 
 

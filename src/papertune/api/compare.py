@@ -28,9 +28,10 @@ from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.other_tools import contestants_of_packages, package_versions
 from papertune.evaluation.report import (
     ColumnReport,
+    Contestant,
     LearningPoint,
     Report,
-    measures,
+    shown_measures,
     with_rows_to_look_at,
     write_report,
 )
@@ -77,13 +78,13 @@ class _Column:
         attempts: By contestant.
         baselines: Which of them are baselines.
         facts: Which contestants could not be measured, and why.
-        curve: For each contestant its score over the rows that it learnt from.
+        curve: For each contestant what it said after learning from so many rows.
     """
 
     attempts: dict[str, Attempt]
     baselines: list[str]
     facts: dict[str, str]
-    curve: dict[str, list[LearningPoint]]
+    curve: dict[str, list[tuple[int, Attempt]]]
 
 
 def compare(
@@ -259,7 +260,7 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
 
 
 def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, columns: Mapping[str, _Column]) -> None:
-    """Train on nested subsets, and add the scores of the runs and of the best plain method beside them."""
+    """Train on nested subsets, and add what the runs say, and the best plain method beside them."""
     comparison = work.comparison
     todo = [rows for rows in steps if rows < len(comparison.train)]
     learnt = sum(note.rows for note in run.manifest.tables)
@@ -281,17 +282,22 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
             for title, fill in list(plain.items())[:1] if known.documents else []:
                 attempts[title] = fill(known, _documents(comparison))
             for title, attempt in attempts.items():
-                column.curve.setdefault(title, []).append(_point(work, name, attempt, rows))
+                column.curve.setdefault(title, []).append((rows, attempt))
 
 
-def _point(work: _Work, name: str, attempt: Attempt, rows: int) -> LearningPoint:
-    comparison = work.comparison
+def _with_curve(about: ColumnReport, curve: Mapping[str, Sequence[tuple[int, Attempt]]], work: _Work) -> ColumnReport:
+    """Add the scores of a learning curve, by what the column's contestants are compared by."""
+    comparison, name = work.comparison, about.name
     truth = RowReader(comparison.test, comparison.recipe)
-    scores = score_answers({name: attempt.answers}, truth, comparison.recipe, range(len(comparison.test)))[name]
-    main = measures(scores)[0]
-    assert main.score is not None
-    assert main.interval is not None
-    return LearningPoint(rows, main.score, main.interval.low, main.interval.high)
+    points: dict[str, list[LearningPoint]] = {}
+    for title, attempts in curve.items():
+        for rows, attempt in attempts:
+            scores = score_answers({name: attempt.answers}, truth, comparison.recipe, range(len(comparison.test)))[name]
+            main = shown_measures(about, Contestant(title, scores))[0]
+            assert main.score is not None
+            assert main.interval is not None
+            points.setdefault(title, []).append(LearningPoint(rows, main.score, main.interval.low, main.interval.high))
+    return replace(about, learning_curve=points)
 
 
 def _report(
@@ -312,13 +318,13 @@ def _report(
         spec = recipe.columns[name]
         contestants = compared(column.attempts, column.baselines, truth, recipe, name, len(test))
         facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
-        about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts, learning_curve=column.curve)
+        about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts)
         about = with_rows_to_look_at(about, answers[name], test, whole, recipe)
         if isinstance(spec, LabelColumn):
             found = run.manifest.calibration.get(name)
             # What the run was asked to fit stands in its own recipe.
             about = with_label_quality(about, run.recipe, answers[name], truth, run.decisions[name], found)
-        told.append(about)
+        told.append(_with_curve(about, column.curve, work))
     title = f"{name_of_run} and others on {Path(test.source).name}"
     return report_on_run(run, title, test.source, told, answers, test, whole, recipe, dev)
 

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from papertune.api.optimizer_steps import optimizer_steps, settings_for
+from papertune.config import TrainingSpec
 from papertune.errors import TableError
 from papertune.tables import Table
 from papertune.tasks import split_keywords
@@ -83,11 +85,21 @@ def recipe_for(
         "rank = 8",
         "",
         "[training]",
-        "epochs = 1",
-        "learning_rate = 1e-3",
+        *_training_lines(len(table)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _training_lines(rows: int) -> list[str]:
+    batch, epochs = settings_for(rows)
+    steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
+    few = [f"micro_batch_size = {batch}     # small, so that {rows:,} rows make {steps:,} optimizer steps"]
+    return [
+        f"epochs = {epochs}",
+        *(few if batch < TrainingSpec().micro_batch_size else []),
+        "learning_rate = 1e-3",
+    ]
 
 
 def _label_lines(table: Table, name: str) -> list[str]:

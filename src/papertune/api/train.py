@@ -17,6 +17,7 @@ import torch
 
 from papertune.api.calibrate import calibrate, rank_keywords, with_chosen_thresholds
 from papertune.api.int8 import compare_int8
+from papertune.api.optimizer_steps import too_few_steps
 from papertune.api.run import Run, load_run
 from papertune.api.training_job import TrainingJob, prepare_job, ranks_keywords, wants_dev_rows
 from papertune.config import FullMethod, LabelColumn, LabelsColumn, LoraMethod, PtuningV2Method, Recipe
@@ -131,6 +132,8 @@ def train(
             f"training {learnt:,} of {total:,} weights on {len(learner.examples):,} examples, "
             f"{processes.device}{each}, {_precision(learner.dtype)}"
         )
+        if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
+            tell(few)
         with ExitStack() as held:
             with processes.agreed():
                 if processes.is_first:

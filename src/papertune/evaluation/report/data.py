@@ -49,7 +49,7 @@ class LearningPoint:
 
     Attributes:
         rows: Rows that it learnt from.
-        score: Its main score, the first of `measures`.
+        score: The score that the column's contestants are compared by, the first of `shown_measures`.
         low: Lower end of the score's 95 percent interval.
         high: Upper end.
     """
@@ -117,7 +117,8 @@ class ColumnReport:
         is_screening: Whether its rows are what is looked for, so that the order of the rows counts for more than
             accuracy; see `papertune.evaluation.label_quality.is_for_screening`.
         work_saved: How little of the table must be read to find most rows of the positive label.
-        learning_curve: For each contestant's name its main score over the rows that it learnt from, few rows first.
+        learning_curve: For each contestant's name the score that contestants are compared by, over the rows that it
+            learnt from, few rows first.
         mistakes: Wrong answers of the run, the surest first.
         unsure: Rows that the run is least sure of, the least sure first.
         noise: Rows whose given label is doubtful.

@@ -21,7 +21,6 @@ from papertune.evaluation.report.words import (
     best_baseline,
     by_ranking,
     leak_sentences,
-    measures,
     noise_in_words,
     p_value_in_words,
     paired_difference,
@@ -122,7 +121,7 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         "keywords": scores if isinstance(scores, KeywordScores) else None,
         "shares": [] if labels is None or len(labels.labels) > WIDEST_CONFUSION else _shares(labels),
         "learning_curve": _figure(
-            "Learning curve", learning_curve_svg(column.learning_curve, measures(scores)[0].name if scores else "")
+            "Learning curve", learning_curve_svg(column.learning_curve, rows[0][1][0].name if rows else "")
         ),
         "sureness": sureness(column),
         "figures": _sureness_figures(column),
