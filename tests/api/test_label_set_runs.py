@@ -165,7 +165,14 @@ def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_pa
     said = label_matrix(run.predict(rows, precision="fp32")["topics"].to_list(), run.recipe.columns["topics"])
     for average, value in (("micro", scores.micro_f1), ("macro", scores.macro_f1)):
         assert value == pytest.approx(f1_score(truth(rows, run), said, average=average, zero_division=0))
-    assert "Micro F1" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "Micro F1" in page
+    assert "Least sure" in page
+    assert len(column.unsure) == 10
+    assert {row.said.removeprefix("not ") for row in column.unsure} <= {"heart", "graph", "aspirin"}
+    wrong = [row for row in column.mistakes if row.said == row.given]
+    assert column.mistakes
+    assert not wrong
     # A file of predictions scores the same.
     run.predict_file(rows, tmp_path / "said.csv", probabilities=True, precision="fp32")
     again = papertune.evaluate(run, rows, tmp_path / "again", predictions=tmp_path / "said.csv")

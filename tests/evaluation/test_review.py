@@ -26,7 +26,7 @@ def test_mistakes_and_unsure_rows(table):
         ["1", "0", "1", "0", "1", ""],
         [[0.9, 0.1], [0.2, 0.8], [0.95, 0.05], [0.45, 0.55], [0.9, 0.1], [0.5, 0.5]],
     )
-    rows = judged_rows(answers, table, load_recipe(RECIPE), "label")
+    rows = list(judged_rows(answers, table, load_recipe(RECIPE), "label"))
     # The row without a label and the one without an answer are no mistakes.
     assert [row.id for row in rows] == ["p0", "p1", "p2", "p3"]
     wrong = confident_mistakes(rows)
@@ -46,7 +46,7 @@ def test_rows_without_an_answer_are_those_that_it_is_least_sure_of(table):
         [[0.9, 0.1], [0.55, 0.45], [0.52, 0.48], [0.2, 0.8], [0.9, 0.1], [0.49, 0.51]],
         withheld=[False, True, True, False, True, True],
     )
-    rows = judged_rows(answers, table, load_recipe(RECIPE), "label")
+    rows = list(judged_rows(answers, table, load_recipe(RECIPE), "label"))
     assert [(row.id, row.said, row.withheld) for row in least_sure(rows, 4)] == [
         ("p5", "0", True),
         ("p2", "1", True),
@@ -58,13 +58,42 @@ def test_rows_without_an_answer_are_those_that_it_is_least_sure_of(table):
 
 def test_without_probabilities_or_labels_there_is_nothing_to_show(table):
     recipe = load_recipe(RECIPE)
-    assert judged_rows(Answers(["1"] * 6), table, recipe, "label") == []
-    assert judged_rows(Answers(["1"] * 6, [[]] * 6), table, recipe, "label") == []
-    assert judged_rows(Answers(["a"] * 6), table, recipe, "Keywords") == []
+    assert list(judged_rows(Answers(["1"] * 6), table, recipe, "label")) == []
+    assert list(judged_rows(Answers(["1"] * 6, [[]] * 6), table, recipe, "label")) == []
+    assert list(judged_rows(Answers(["a"] * 6), table, recipe, "Keywords")) == []
 
 
 def test_rows_are_named_by_place_without_ids():
     table = read_table([{"title": "a", "label": "1"}, {"title": "b", "label": "0"}])
     recipe = load_recipe({**RECIPE, "table": {"document": "{title}"}})
-    rows = judged_rows(Answers(["1", "1"], [[0.6, 0.4], [0.7, 0.3]]), table, recipe, "label")
+    rows = list(judged_rows(Answers(["1", "1"], [[0.6, 0.4], [0.7, 0.3]]), table, recipe, "label"))
     assert [row.id for row in rows] == ["row 1", "row 2"]
+
+
+def test_each_label_of_a_labels_column_is_judged():
+    topics = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"]}
+    recipe = load_recipe({**RECIPE, "columns": {"topics": topics}})
+    cells = ["heart", "heart; brain", "", "brain"]
+    table = read_table([{"uuid": f"p{row}", "title": f"t{row}", "topics": cell} for row, cell in enumerate(cells)])
+    nan = float("nan")
+    answers = Answers(["heart", "brain", "heart", ""], [[0.9, 0.3], [0.2, 0.8], [0.6, 0.45], [0.1, nan]])
+    rows = list(judged_rows(answers, table, recipe, "topics"))
+    assert [(row.id, row.given, row.said) for row in rows] == [
+        ("p0", "heart", "heart"),
+        ("p0", "not brain", "not brain"),
+        ("p1", "heart", "not heart"),
+        ("p1", "brain", "brain"),
+        ("p2", "not heart", "heart"),
+        ("p2", "not brain", "not brain"),
+        ("p3", "not heart", "not heart"),
+    ]
+    wrong = confident_mistakes(rows)
+    assert [(row.id, row.said, row.said_probability, row.given_probability) for row in wrong] == [
+        ("p1", "not heart", 0.8, 0.2),
+        ("p2", "heart", 0.6, 0.4),
+    ]
+    unsure = least_sure(rows, 2)
+    assert [(row.id, row.said, row.said_probability) for row in unsure] == [
+        ("p2", "not brain", 0.55),
+        ("p2", "heart", 0.6),
+    ]

@@ -20,9 +20,7 @@ _SAMPLE_SEED = 0
 def with_rows_to_look_at(
     column: ColumnReport, answers: Answers, scored: Table, learnt: Table | None, recipe: Recipe
 ) -> ColumnReport:
-    """Add a run's mistakes, the rows that it is least sure of and the labels that may be wrong to a label column.
-
-    To a labels column only the last are added.
+    """Add a run's mistakes, the rows that it is least sure of and the labels that may be wrong to a label or labels column.
 
     Args:
         column: What is told about the column so far; of another kind it is given back as it is.
@@ -34,12 +32,12 @@ def with_rows_to_look_at(
     """
     if not isinstance(recipe.columns[column.name], LabelColumn | LabelsColumn):
         return column
-    rows = judged_rows(answers, scored, recipe, column.name)
     noise = None if learnt is None else find_label_noise(learnt, recipe, column.name)
     return replace(
         column,
-        mistakes=confident_mistakes(rows),
-        unsure=least_sure(rows),
+        # Two passes: of all labels of all rows there may be millions.
+        mistakes=confident_mistakes(judged_rows(answers, scored, recipe, column.name)),
+        unsure=least_sure(judged_rows(answers, scored, recipe, column.name)),
         noise=noise or find_label_noise(scored, recipe, column.name),
     )
 
