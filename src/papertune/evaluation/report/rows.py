@@ -20,7 +20,7 @@ _SAMPLE_SEED = 0
 def with_rows_to_look_at(
     column: ColumnReport, answers: Answers, scored: Table, learnt: Table | None, recipe: Recipe
 ) -> ColumnReport:
-    """Add a run's mistakes, the rows that it is least sure of and the labels that may be wrong to a label or labels column.
+    """Add a run's mistakes, the rows that it is least sure of and labels that may be wrong to a column of labels.
 
     Args:
         column: What is told about the column so far; of another kind it is given back as it is.
