@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.api.compare import compare
-from papertune.cli.compare import Ticks
-from papertune.cli.progress import ProgressDisplay
+from papertune.cli.progress import ProgressDisplay, Ticks
 from papertune.errors import OutputError, PapertuneError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.report import summary
 from papertune.tables import Table, read_table

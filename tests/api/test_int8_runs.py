@@ -187,7 +187,7 @@ class TestTheChoice:
         assert len(run.predict(papers(2))) == 2
 
     def test_a_kill_in_it_loses_nothing_else(self, train, papers, monkeypatch, tmp_path):
-        def die(run, _):
+        def die(run, *_):
             complete.append(papertune.load_run(run.directory.path))
             raise KeyboardInterrupt
 

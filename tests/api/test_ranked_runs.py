@@ -32,9 +32,17 @@ def ranked(both_columns):
 
 
 @pytest.fixture(scope="module")
-def fitted(ranked, papers, dev, told, tmp_path_factory):
+def ticks():
+    """Give how many dev rows were done, and of how many, as it is told while the run is made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def fitted(ranked, papers, dev, told, ticks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ranked"
-    return papertune.train(papers(16), ranked, folder, dev=dev, tell=told.append)
+    return papertune.train(
+        papers(16), ranked, folder, dev=dev, tell=told.append, tick=lambda *tick: ticks.append(tick[:2])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,13 @@ def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, told):
     assert "ranking keywords on 40 dev rows" in told
     cut = f"written from {found.min_confidence:.3f} on"
     assert f"Keywords: keywords are ranked as 40 dev rows say; {cut}" in told
+
+
+def test_progress_on_dev_rows_is_told(fitted, ticks):
+    # The dev score of the other half, and then the rows that were kept apart.
+    assert [rows for done, rows in ticks if done == rows] == [40, 40]
+    done = [done for done, _ in ticks]
+    assert done == sorted(done[: done.index(40) + 1]) + sorted(done[done.index(40) + 1 :])
 
 
 def test_the_output_says_how_sure_each_keyword_is(fitted, filled):

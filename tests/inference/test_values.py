@@ -8,12 +8,13 @@ import polars as pl
 import pytest
 
 from papertune.config import load_recipe
+from papertune.encoding.batches import Batches
 from papertune.errors import ModelError
 from papertune.inference.decisions import Decision, decisions
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, empty_cells, keyword_cells, label_cells
 from papertune.inference.plan import make_plan
-from papertune.inference.predict import collect_rows
+from papertune.inference.predict import Pace, collect_rows
 from papertune.inference.values import TableValues, each_text, text_series
 from papertune.tables import Table
 from papertune.tasks import RowReader
@@ -127,6 +128,26 @@ def test_a_row_takes_at_most_200_bytes(recipe, tmp_path):
     few, many = (bytes_beyond_the_table(recipe, rows, tmp_path) for rows in (3_000, 9_000))
     # Both sizes fill the buffers of 1,024 texts and of a batch, so these fall out; 91 are left.
     assert 60 < (many - few) / 6_000 < 200
+
+
+@pytest.mark.parametrize("before", [[], [1], [0, 2]])
+def test_a_pace_is_told_by_tokens(monkeypatch, before):
+    rows, tokens = [3, 2, 4], [30, 50, 20]
+    plan = SimpleNamespace(tokens=np.array(tokens), batches=Batches(np.arange(9), np.array([0, 3, 5, 9])))
+    now, ticks = [100.0], []
+    monkeypatch.setattr("papertune.inference.predict.time.monotonic", lambda: now[0])
+    finished = np.isin(np.arange(3), before)
+    pace = Pace(plan, lambda *tick: ticks.append(tick), finished)
+    todo = [number for number in (2, 0, 1) if number not in before]
+    for place, number in enumerate(todo):
+        now[0] += 5.0
+        pace.finish(number)
+        done, left = todo[: place + 1], todo[place + 1 :]
+        seconds = 5.0 * len(done)
+        new = sum(rows[each] for each in done)
+        seconds_left = seconds * sum(tokens[each] for each in left) / sum(tokens[each] for each in done)
+        assert ticks[-1] == (new + sum(rows[each] for each in before), 9, new / seconds, seconds_left)
+    assert ticks[-1][0] == 9
 
 
 def test_numbers_that_are_none_are_not_kept(recipe, tmp_path):

@@ -14,13 +14,15 @@ from papertune.evaluation.multilabel_thresholds import MIDDLE, asks_for_f1, with
 from papertune.evaluation.screening import LEAST_OF_EACH
 from papertune.inference.keyword_ranking import FoundKeyword
 from papertune.inference.outputs import label_thresholds
-from papertune.inference.predict import predict_rows
+from papertune.inference.predict import Pace, Tick, predict_rows
 from papertune.runs import Calibration, Ranking
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label, split_keywords
 
 
-def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> dict[str, Calibration]:
+def calibrate(
+    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
+) -> dict[str, Calibration]:
     """Find out what a run's label columns ask for.
 
     The rows go through the model in the precision that `predict` takes by itself, int8 aside: whether that changes
@@ -30,6 +32,7 @@ def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) ->
         run: A run whose weights are written.
         tables: Tables with the true labels.
         tell: Told what was found, a line for each column.
+        tick: Told after each batch.
 
     Returns:
         What was found, by column.
@@ -41,7 +44,7 @@ def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) ->
     predictor = run.predictor()
     for table in tables:
         reader = RowReader(table, recipe)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table)))).values
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values
         for name, column in columns.items():
             given = (reader.given(row, name) for row in range(len(table)))
             labels = [None if cell is None else read_label(cell, column.labels) for cell in given]
@@ -59,13 +62,16 @@ def calibrate(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) ->
     return found
 
 
-def rank_keywords(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> dict[str, Ranking]:
+def rank_keywords(
+    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
+) -> dict[str, Ranking]:
     """Find out how a run's ranked keywords are to be ordered.
 
     Args:
         run: A run whose weights are written.
         tables: Tables with the true keywords.
         tell: Told what was found, a line for each column.
+        tick: Told after each batch.
 
     Returns:
         What was found, by column.
@@ -81,12 +87,17 @@ def rank_keywords(run: Run, tables: Sequence[Table], tell: Callable[[str], None]
         # A cell may hold a mark only, such as "-".
         given = {name: [cell if unique_keywords(cell) else [] for cell in cells] for name, cells in given.items()}
         rows = [row for row in range(len(table)) if any(keywords[row] for keywords in given.values())]
-        for batch in predictor.plan(reader, rows).batches if rows else ():
+        if not rows:
+            continue
+        plan = predictor.plan(reader, rows)
+        pace = Pace(plan, tick)
+        for number, batch in enumerate(plan.batches):
             for name, cells in predictor.find_keywords(reader, batch).items():
                 for row, keywords in zip(batch, cells, strict=True):
                     if keywords is not None and given[name][row]:
                         found[name].append(keywords)
                         true[name].append(given[name][row])
+            pace.finish(number)
     rankings: dict[str, Ranking] = {}
     for name, column in columns.items():
         rankings[name] = fit_ranking(column, found[name], true[name])
@@ -99,13 +110,16 @@ def rank_keywords(run: Run, tables: Sequence[Table], tell: Callable[[str], None]
     return rankings
 
 
-def with_chosen_thresholds(run: Run, tables: Sequence[Table], tell: Callable[[str], None]) -> Recipe:
+def with_chosen_thresholds(
+    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
+) -> Recipe:
     """Give a run's recipe with numbers where its labels columns ask for the thresholds with the best F1.
 
     Args:
         run: A run whose weights are written.
         tables: Tables with the true labels.
         tell: Told what was chosen, a line for each column.
+        tick: Told after each batch.
     """
     names = tuple(name for name, column in run.recipe.columns.items() if asks_for_f1(column))
     asked = run.recipe.only(names)
@@ -113,7 +127,7 @@ def with_chosen_thresholds(run: Run, tables: Sequence[Table], tell: Callable[[st
     said = []
     for table in tables:
         reader = RowReader(table, asked)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table)))).values
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values
         said.append((values, reader, len(table)))
     recipe, rare = with_f1_thresholds(run.recipe, said)
     for name in names:

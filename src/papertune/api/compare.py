@@ -232,6 +232,7 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
             base=work.base,
             tell=work.tell,
             progress=work.progress,
+            tick=work.tick,
         )
     except TrainingStopped as stopped:
         raise TrainingStopped(

@@ -27,6 +27,7 @@ from papertune.errors import ModelError, OutputError, PapertuneWarning, Training
 from papertune.evaluation.dev_score import DevScore
 from papertune.evaluation.fit_decision import LEAST_ROWS
 from papertune.evaluation.multilabel_thresholds import asks_for_f1
+from papertune.inference.predict import Tick
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
@@ -77,6 +78,7 @@ def train(
     base: str | Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
+    tick: Tick | None = None,
 ) -> Run:
     """Fine-tune a model on tables and keep it as a run.
 
@@ -96,6 +98,7 @@ def train(
         base: Where the base model is now, if not where the recipe says.
         tell: Told what goes on, a line each.
         progress: A display for the steps.
+        tick: Told after each batch of dev rows that goes through the model.
 
     Returns:
         The run.
@@ -109,7 +112,7 @@ def train(
     directory = RunDirectory(Path(output))
     with joined_processes(device) as processes:
         if not processes.is_first:
-            tell = _say_nothing
+            tell, tick = _say_nothing, None
         with processes.agreed():
             job = prepare_job(tables, recipe, dev, dev_fraction, only, overrides, base, processes.count)
         with processes.agreed():
@@ -140,7 +143,9 @@ def train(
                     held.enter_context(directory.claimed(job.plan, resume=resume))
             with processes.agreed():
                 _check_shared(directory, processes)
-            manifest, sharded = _train(job, learner, directory, processes, learnt, resume=resume, progress=progress)
+            manifest, sharded = _train(
+                job, learner, directory, processes, learnt, resume=resume, progress=progress, tick=tick
+            )
             del learner  # its weights are not needed beside those that predict
             gc.collect()
             if torch.cuda.is_available():
@@ -152,14 +157,14 @@ def train(
                         tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
                     # A model that was divided among GPUs need not fit on one.
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    _try_on_dev_rows(run, job, tell)
+                    _try_on_dev_rows(run, job, tell, tick)
                     directory.finish(run.manifest, run.recipe)
                     if _may_use_int8(job, processes.device):
-                        _compare_int8(run, job, tell)
+                        _compare_int8(run, job, tell, tick)
     return load_run(directory.path, device=device, base=base)
 
 
-def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
+def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
     """Find out on the dev rows what prediction will need to know, and put it into the run.
 
     What was learnt is worth keeping without it, so a model that cannot answer here does not end the training.
@@ -167,16 +172,16 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None]) ->
     if job.kept_apart and wants_dev_rows(job.recipe):
         tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
         with _kept_without("probabilities are not calibrated", run, tell):
-            run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell))
+            run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell, tick))
     elif job.dev and wants_dev_rows(job.recipe):
         tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
         with _kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken", run, tell):
-            run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell)
+            run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell, tick)
     if job.kept_apart and ranks_keywords(job.recipe):
         tell(f"ranking keywords on {sum(map(len, job.kept_apart)):,} dev rows")
         with _kept_without("keywords are ranked by their probability alone", run, tell):
-            run.manifest = replace(run.manifest, rankings=rank_keywords(run, job.kept_apart, tell))
+            run.manifest = replace(run.manifest, rankings=rank_keywords(run, job.kept_apart, tell, tick))
     elif job.dev and ranks_keywords(job.recipe):
         needed = f"at least {2 * LEAST_ROWS} dev rows with keywords are needed"
         tell(f"keywords are ranked by their probability alone: {needed}")
@@ -188,7 +193,7 @@ def _may_use_int8(job: TrainingJob, device: str) -> bool:
     return bool(job.dev) and on_cpu and job.recipe.base_bits is None and cpu_multiplies_int8()
 
 
-def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> None:
+def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
     """Find out on the dev rows whether int8 answers as float32 does, and keep it in the run.
 
     The run is complete before: the system kills a process that takes too much memory, and in float32 a model takes
@@ -197,7 +202,7 @@ def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None]) -> No
     tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows; the run can be used already")
     with _kept_without("int8 will not be used", run, tell):
         # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows do.
-        run.manifest = replace(run.manifest, int8=compare_int8(run, job.dev))
+        run.manifest = replace(run.manifest, int8=compare_int8(run, job.dev, tick))
         run.directory.write_manifest(run.manifest)
 
 
@@ -291,6 +296,7 @@ def _train(
     *,
     resume: bool,
     progress: Progress | None,
+    tick: Tick | None,
 ) -> tuple[Manifest, bool]:
     """Train in a folder that is claimed; then the first process writes what was learnt.
 
@@ -307,7 +313,7 @@ def _train(
             directory.checkpoints,
             compute_dtype=learner.dtype,
             metrics_file=directory.metrics,
-            dev_score=DevScore(job.dev, job.recipe, learner.tokenizer, learner.dtype) if job.dev else None,
+            dev_score=DevScore(job.dev, job.recipe, learner.tokenizer, learner.dtype, tick) if job.dev else None,
             resume=resume,
             progress=progress,
             processes=processes,

@@ -1,6 +1,5 @@
 """papertune compare."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.predict import ticker
-from papertune.cli.progress import ProgressDisplay
+from papertune.cli.progress import ProgressDisplay, Ticks
 
 
 @app.command()
@@ -73,19 +71,3 @@ def compare(
         )
     typer.echo(summary(report))
     typer.echo(f"{output / 'report.html'}: open it in a browser")
-
-
-class Ticks:
-    """Shows progress of one prediction after the other, and says of each how long it will take."""
-
-    def __init__(self, display: ProgressDisplay, tell: Callable[[str], None]) -> None:
-        self._display, self._tell = display, tell
-        self._tick = ticker(display, tell)
-        self._done = 0
-
-    def __call__(self, done: int, rows: int, rate: float, left: float) -> None:
-        """Tell how far a prediction has come."""
-        if done <= self._done:  # another one has begun
-            self._tick = ticker(self._display, self._tell)
-        self._done = done
-        self._tick(done, rows, rate, left)

@@ -7,8 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.predict import ticker
-from papertune.cli.progress import ProgressDisplay
+from papertune.cli.progress import ProgressDisplay, Ticks
 
 
 @app.command()
@@ -49,7 +48,7 @@ def evaluate(
             precision=precision,
             overwrite=overwrite,
             tell=tell,
-            tick=ticker(display, tell),
+            tick=Ticks(display, tell),
         )
     typer.echo(summary(report))
     typer.echo(f"{output / 'report.html'}: open it in a browser")

@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.progress import ProgressDisplay, duration
+from papertune.cli.progress import ProgressDisplay, Ticks
 
 
 @app.command()
@@ -57,20 +57,6 @@ def predict(
             overwrite=overwrite,
             workers=workers,
             tell=tell,
-            tick=ticker(display, tell),
+            tick=Ticks(display, tell),
         )
     typer.echo(f"{output}: {predicted.rows:,} rows ({predicted.rows_begun:,} went through the model)")
-
-
-def ticker(display: ProgressDisplay, tell: Any) -> Any:
-    """Give a function for `predict_file` that shows progress and, after the first batch, says how long it takes."""
-    told = False
-
-    def tick(done: int, rows: int, rate: float, left: float) -> None:
-        nonlocal told
-        if not told:
-            told = True
-            tell(f"about {duration(left)} to go for {rows:,} rows")
-        display.update(done, rows, f"{rate:.2f} rows/s", left)
-
-    return tick

@@ -1,7 +1,9 @@
 """Progress of something long: a bar on a terminal, a plain line now and then in a log file."""
 
+import math
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -60,6 +62,27 @@ class ProgressDisplay:
         if done >= total or now - self._told >= LOG_EVERY_S:
             self._told = now
             print(f"{self._what}: {done:.0f}/{total:.0f}  {note}", file=sys.stderr, flush=True)
+
+
+class Ticks:
+    """Shows progress of one prediction after the other, and says after the first batch of each how long it will take.
+
+    Args:
+        display: Shows it.
+        tell: Told how long.
+        what: What the rows are called.
+    """
+
+    def __init__(self, display: ProgressDisplay, tell: Callable[[str], None], what: str = "rows") -> None:
+        self._display, self._tell, self._what = display, tell, what
+        self._done = math.inf
+
+    def __call__(self, done: int, rows: int, rate: float, left: float) -> None:
+        """Tell how many rows of a prediction are done, at how many a second, and how many seconds are left."""
+        if done <= self._done:  # another one has begun
+            self._tell(f"about {duration(left)} to go for {rows:,} {self._what}")
+        self._done = done if done < rows else math.inf
+        self._display.update(done, rows, f"{rate:.2f} {self._what}/s", left)
 
 
 def duration(seconds: float) -> str:

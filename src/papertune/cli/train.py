@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.progress import ProgressDisplay, duration
+from papertune.cli.progress import ProgressDisplay, Ticks, duration
 from papertune.errors import PapertuneError, TrainingStopped
 
 # Exit codes of a process that leaves the message to another one: as a mistake has it, and where that one is gone.
@@ -38,6 +38,7 @@ def train(
     from papertune.api.train import train as run_training
     from papertune.training import ProcessLost, launched_first
 
+    tell = options.teller(quiet)
     try:
         with ProgressDisplay("training", quiet=quiet or not launched_first()) as progress:
             run = run_training(
@@ -51,8 +52,9 @@ def train(
                 resume=resume,
                 device=device,
                 base=base,
-                tell=options.teller(quiet),
+                tell=tell,
                 progress=progress,
+                tick=Ticks(progress, tell, "dev rows"),
             )
     # Where all processes meet the same end, one message is enough.
     except PapertuneError as error:

@@ -10,7 +10,7 @@ from papertune.evaluation.answers import answers_of_values, main_score, score_an
 from papertune.evaluation.label_scores import LabelScores
 from papertune.evaluation.multilabel_scores import MultilabelScores
 from papertune.evaluation.multilabel_thresholds import with_f1_thresholds
-from papertune.inference.predict import predict_rows
+from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.tables import Table
 from papertune.tasks import RowReader
@@ -24,13 +24,17 @@ class DevScore:
         recipe: The columns.
         tokenizer: The model's tokenizer.
         dtype: What products are done in.
+        tick: Told after each batch.
     """
 
-    def __init__(self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype) -> None:
+    def __init__(
+        self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype, tick: Tick | None = None
+    ) -> None:
         self._tables = tables
         self._recipe = recipe
         self._tokenizer = tokenizer
         self._dtype = dtype
+        self._tick = tick
 
     def __call__(self, model: Any) -> dict[str, float]:
         """Give the measures of each column, and as "score" the mean over the columns.
@@ -45,7 +49,7 @@ class DevScore:
             reader = RowReader(table, self._recipe)
             plan = predictor.plan(reader, range(len(table)))
             with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
-                values = predict_rows(predictor, reader, plan).values
+                values = predict_rows(predictor, reader, plan, tick=self._tick).values
             # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
             # at 0.5, a model that is right about rare labels may look like one that says nothing.
             recipe, _ = with_f1_thresholds(self._recipe, [(values, reader, len(table))])

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papertune.config import Recipe
 from papertune.inference.journal import Journal
@@ -107,28 +108,47 @@ def collect_rows(
     rows = len(plan.batches.rows)
     collected = TableValues(recipe, rows)
     finished = np.zeros(len(plan.batches), dtype=np.bool_) if journal is None else journal.finished
-    done_rows = 0
     for number in np.flatnonzero(finished).tolist():
         assert journal is not None
-        batch = plan.batches[number]
-        collected.put(batch, journal.read(number))
-        done_rows += len(batch)
-    todo = np.flatnonzero(~finished).tolist()
-    todo_tokens = int(plan.tokens[todo].sum())
-    begun, new_rows, new_tokens = time.monotonic(), 0, 0
-    for number, values in answering(todo):
+        collected.put(plan.batches[number], journal.read(number))
+    pace = Pace(plan, tick, finished)
+    for number, values in answering(np.flatnonzero(~finished).tolist()):
         _check_finite(values)
         if journal is not None:
             journal.finish(number, values)
-        batch = plan.batches[number]
-        collected.put(batch, values)
-        new_rows += len(batch)
-        new_tokens += int(plan.tokens[number])
-        if tick is not None:
-            seconds = time.monotonic() - begun
-            left = seconds * (todo_tokens - new_tokens) / max(new_tokens, 1)
-            tick(done_rows + new_rows, rows, new_rows / seconds, left)
+        collected.put(plan.batches[number], values)
+        pace.finish(number)
     return Predicted(collected.columns(), rows, journal.rows_begun if journal else rows)
+
+
+class Pace:
+    """Tells how far a plan has come, and how long the rest takes if its tokens take as long as those so far.
+
+    Args:
+        plan: The plan.
+        tick: Who is told.
+        finished: Which batches were done before, bool, shape (batches,); None: none of them.
+    """
+
+    def __init__(self, plan: Plan, tick: Tick | None, finished: NDArray[np.bool_] | None = None) -> None:
+        self._plan = plan
+        self._tick = tick
+        done = np.zeros(len(plan.batches), dtype=np.bool_) if finished is None else finished
+        self._rows_before = sum(len(plan.batches[number]) for number in np.flatnonzero(done).tolist())
+        self._tokens_left = int(plan.tokens[~done].sum())
+        self._begun = time.monotonic()
+        self._rows = self._tokens = 0
+
+    def finish(self, number: int) -> None:
+        """Take note that a batch is done, and tell it."""
+        self._rows += len(self._plan.batches[number])
+        tokens = int(self._plan.tokens[number])
+        self._tokens += tokens
+        self._tokens_left -= tokens
+        if self._tick is not None:
+            seconds = time.monotonic() - self._begun
+            left = seconds * self._tokens_left / max(self._tokens, 1)
+            self._tick(self._rows_before + self._rows, len(self._plan.batches.rows), self._rows / seconds, left)
 
 
 def _check_finite(values: BatchValues) -> None:
