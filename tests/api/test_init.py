@@ -54,8 +54,13 @@ def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
     assert (training(500).micro_batch_size, training(500).epochs) == (4, 1)
     assert (training(900).micro_batch_size, training(900).epochs) == (8, 1)
     text = recipe_for(papers(label=["1", "0"] * 40))
-    assert "\nmicro_batch_size = 2     # small, so that 80 rows make 120 optimizer steps\n" in text
+    assert "# 80 rows are few: batches are small, so that there are 120 optimizer steps. For a larger table\n" in text
+    assert "\n# take batches of 8 and 1 epoch.\nmicro_batch_size = 2\nepochs = 3\n" in text
     assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
+    # Papers without keywords teach none, and papers without any of several labels do.
+    keywords = papers(Keywords=["heart; lung"] * 80 + [" "] * 900)
+    assert "# 80 rows are few" in recipe_for(keywords)
+    assert "rows are few" not in recipe_for(papers(topics=["heart; lung"] * 80 + [""] * 900), labels=["topics"])
 
 
 def test_too_many_labels_are_refused():

@@ -133,16 +133,23 @@ def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, tmp_pa
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore:.*the document is nearly that of")
 def test_entries_of_an_instruction_file_teach_and_score_the_same(recipe, papers, tmp_path):
     table = with_topics(papers(8))
     assert write_instructions(table, recipe, tmp_path / "papers.json") == 24
     entries = json.loads((tmp_path / "papers.json").read_text("utf-8"))
     assert [entry["instruction"] for entry in entries[:3]] == [f"About {label}? 1 or 0." for label in LABELS]
     assert {entry["output"] for entry in entries} == {"1", "0"}
+    told = []
     from_json, from_table = (
-        papertune.train(rows, recipe, tmp_path / name)
+        papertune.train(rows, recipe, tmp_path / name, tell=told.append)
         for name, rows in (("json", tmp_path / "papers.json"), ("table", table))
     )
+    # Their questions share the pass of a paper, which `check` tells as the training does.
+    few = [line for line in told if line.startswith("8 rows make")]
+    assert few == [check_tables([rows], recipe).lines[-1] for rows in (tmp_path / "papers.json", table)]
+    apart = ["layout=question-first"]
+    assert check_tables([table], recipe, overrides=apart).lines[-1].startswith("24 rows make")
     one, other = (load_file(each.directory.model / "model.safetensors") for each in (from_json, from_table))
     assert all(bool((tensor == other[name]).all()) for name, tensor in one.items())
     # Three entries are one paper, so the scores are those of the table.

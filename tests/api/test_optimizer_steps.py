@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.api.optimizer_steps import ENOUGH_STEPS, LEAST_STEPS, optimizer_steps, settings_for, too_few_steps
-from papertune.config import TrainingSpec
+from papertune.config import TrainingSpec, load_recipe
 from papertune.training.shares import SharedBatchSampler
 
 
@@ -38,18 +38,44 @@ def test_a_table_gets_enough_steps_where_it_can(rows):
 def test_few_steps_are_told_with_what_to_set():
     few = too_few_steps(TrainingSpec(), 160)
     assert few == (
-        "160 rows make 20 optimizer steps, which is so few that the model may hardly change. To learn more from them: "
-        "--set training.micro_batch_size=2 --set training.epochs=2."
+        "160 rows make 20 optimizer steps, which is so few that the model may hardly change. To learn more from them, "
+        "add --set training.micro_batch_size=2 --set training.epochs=2"
     )
-    accumulated = too_few_steps(TrainingSpec(micro_batch_size=2, accumulation=8), 500)
-    assert accumulated is not None
-    assert accumulated.endswith(
-        "32 optimizer steps, which is so few that the model may hardly change. To learn more "
-        "from them: --set training.accumulation=1."
-    )
+    few = too_few_steps(TrainingSpec(micro_batch_size=2, accumulation=8), 500)
+    assert few.endswith(" To learn more from them, add --set training.accumulation=1")
+    # Batches of one row are kept, and make steps enough.
+    few = too_few_steps(TrainingSpec(micro_batch_size=1, accumulation=16), 160)
+    assert few.endswith(" add --set training.accumulation=1")
     assert too_few_steps(TrainingSpec(micro_batch_size=2, epochs=5), 1) == (
         "1 row makes 5 optimizer steps, which is so few that the model may hardly change."
     )
+
+
+RECIPE = {
+    "table": {"document": "{title}"},
+    "columns": {"label": {"kind": "label", "question": "?", "labels": ["1", "0"]}},
+}
+
+
+@given(
+    rows=st.integers(1, 4000),
+    batch=st.integers(1, 16),
+    accumulation=st.integers(1, 16),
+    epochs=st.integers(1, 6),
+    processes=st.integers(1, 8),
+)
+def test_who_follows_the_advice_has_enough_steps(rows, batch, accumulation, epochs, processes):
+    training = {"micro_batch_size": batch, "accumulation": accumulation, "epochs": epochs}
+    few = too_few_steps(TrainingSpec(**training), rows, processes)
+    if few is None:
+        assert optimizer_steps(TrainingSpec(**training), rows, processes) >= LEAST_STEPS
+        return
+    settings = few.split("--set ")[1:]
+    followed = load_recipe({**RECIPE, "training": training}, [setting.strip() for setting in settings]).training
+    best = TrainingSpec(micro_batch_size=min(batch, 2), epochs=max(epochs, 5))
+    if optimizer_steps(best, rows, processes) >= LEAST_STEPS:
+        assert too_few_steps(followed, rows, processes) is None
+    assert followed.epochs * followed.micro_batch_size <= max(epochs, 5) * batch
 
 
 def test_nothing_is_told_of_enough_steps_or_a_number_that_was_given():

@@ -15,7 +15,14 @@ from papertune.errors import PapertuneWarning, TableError
 from papertune.evaluation.leaks import leak_warnings
 from papertune.models import find_base, load_tokenizer
 from papertune.tables import read_table
-from papertune.tasks import Example, RowReader, check_table, split_keywords, training_examples
+from papertune.tasks import (
+    Example,
+    RowReader,
+    check_table,
+    examples_by_document,
+    split_keywords,
+    training_examples,
+)
 from papertune.tasks.check import Purpose
 
 
@@ -89,9 +96,9 @@ def check_tables(
     for table in read:
         if purpose == "train":
             examples = list(training_examples(table, chosen))
-            # Questions behind a document share its pass.
+            # The training parts a row with very many questions, so it may have a few more.
             shares = chosen.layout == "document-first"
-            rows += len({example.row for example in examples}) if shares else len(examples)
+            rows += sum(1 for _ in examples_by_document(examples)) if shares else len(examples)
         else:
             reader = RowReader(table, chosen)
             asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]

@@ -85,20 +85,32 @@ def recipe_for(
         "rank = 8",
         "",
         "[training]",
-        *_training_lines(len(table)),
+        *_training_lines(_rows_to_learn(table, [*label, *keywords], labels)),
         "",
     ]
     return "\n".join(lines)
 
 
+def _rows_to_learn(table: Table, named: Sequence[str], labels: Sequence[str]) -> int:
+    """Count the rows that teach something: an empty cell for several labels says that there are none of them."""
+    if labels:
+        return len(table)
+    columns = [table.column(name) for name in named]
+    return sum(1 for cells in zip(*columns, strict=True) if any(cell.strip() for cell in cells))
+
+
 def _training_lines(rows: int) -> list[str]:
     batch, epochs = settings_for(rows)
+    usual = TrainingSpec()
+    lines = [f"epochs = {epochs}", "learning_rate = 1e-3"]
+    if batch >= usual.micro_batch_size:
+        return lines
     steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
-    few = [f"micro_batch_size = {batch}     # small, so that {rows:,} rows make {steps:,} optimizer steps"]
     return [
-        f"epochs = {epochs}",
-        *(few if batch < TrainingSpec().micro_batch_size else []),
-        "learning_rate = 1e-3",
+        f"# {rows:,} rows are few: batches are small, so that there are {steps:,} optimizer steps. For a larger table",
+        f"# take batches of {usual.micro_batch_size} and 1 epoch.",
+        f"micro_batch_size = {batch}",
+        *lines,
     ]
 
 

@@ -176,8 +176,10 @@ def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], ti
     elif job.dev and wants_dev_rows(job.recipe):
         tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
+        rows = job.kept_apart or job.dev
+        tell(f"choosing thresholds on {sum(map(len, rows)):,} dev rows")
         with _kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken", run, tell):
-            run.recipe = with_chosen_thresholds(run, job.kept_apart or job.dev, tell, tick)
+            run.recipe = with_chosen_thresholds(run, rows, tell, tick)
     if job.kept_apart and ranks_keywords(job.recipe):
         tell(f"ranking keywords on {sum(map(len, job.kept_apart)):,} dev rows")
         with _kept_without("keywords are ranked by their probability alone", run, tell):

@@ -1,6 +1,5 @@
 """Progress of something long: a bar on a terminal, a plain line now and then in a log file."""
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -48,20 +47,21 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: float, total: float, note: str, left_s: float) -> None:
-        """Tell how much is done, a few words beside it, and how many seconds are left."""
+    def update(self, done: float, total: float, note: str, left_s: float, *, what: str | None = None) -> None:
+        """Tell how much is done, a few words beside it, how many seconds are left, and of what if not the usual."""
         if self._quiet:
             return
+        what = what or self._what
         note = f"{note}, {duration(left_s)} left"
         if self._bar is not None:
             if self._task is None:
-                self._task = self._bar.add_task(self._what, total=total, note=note)
-            self._bar.update(self._task, completed=done, total=total, note=note)
+                self._task = self._bar.add_task(what, total=total, note=note)
+            self._bar.update(self._task, description=what, completed=done, total=total, note=note)
             return
         now = time.monotonic() - self._begun
         if done >= total or now - self._told >= LOG_EVERY_S:
             self._told = now
-            print(f"{self._what}: {done:.0f}/{total:.0f}  {note}", file=sys.stderr, flush=True)
+            print(f"{what}: {done:.0f}/{total:.0f}  {note}", file=sys.stderr, flush=True)
 
 
 class Ticks:
@@ -69,20 +69,23 @@ class Ticks:
 
     Args:
         display: Shows it.
-        tell: Told how long.
-        what: What the rows are called.
+        tell: Told how long; None: the display is enough.
+        what: What is shown to go on; None: what the display is about.
     """
 
-    def __init__(self, display: ProgressDisplay, tell: Callable[[str], None], what: str = "rows") -> None:
+    def __init__(
+        self, display: ProgressDisplay, tell: Callable[[str], None] | None = None, what: str | None = None
+    ) -> None:
         self._display, self._tell, self._what = display, tell, what
-        self._done = math.inf
+        self._done, self._rows = 0, 0
 
     def __call__(self, done: int, rows: int, rate: float, left: float) -> None:
         """Tell how many rows of a prediction are done, at how many a second, and how many seconds are left."""
-        if done <= self._done:  # another one has begun
-            self._tell(f"about {duration(left)} to go for {rows:,} {self._what}")
-        self._done = done if done < rows else math.inf
-        self._display.update(done, rows, f"{rate:.2f} {self._what}/s", left)
+        # Another one has begun if it is of other rows, or the last one was done or further.
+        if self._tell is not None and (rows != self._rows or done <= self._done or self._done == rows):
+            self._tell(f"about {duration(left)} to go for {rows:,} rows")
+        self._done, self._rows = done, rows
+        self._display.update(done, rows, f"{rate:.2f} rows/s", left, what=self._what)
 
 
 def duration(seconds: float) -> str:

@@ -38,7 +38,6 @@ def train(
     from papertune.api.train import train as run_training
     from papertune.training import ProcessLost, launched_first
 
-    tell = options.teller(quiet)
     try:
         with ProgressDisplay("training", quiet=quiet or not launched_first()) as progress:
             run = run_training(
@@ -52,9 +51,9 @@ def train(
                 resume=resume,
                 device=device,
                 base=base,
-                tell=tell,
+                tell=options.teller(quiet),
                 progress=progress,
-                tick=Ticks(progress, tell, "dev rows"),
+                tick=Ticks(progress, what="dev rows"),
             )
     # Where all processes meet the same end, one message is enough.
     except PapertuneError as error:

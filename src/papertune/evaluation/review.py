@@ -2,11 +2,12 @@
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.evaluation.answers import Answers
+from papertune.inference.outputs import label_thresholds
 from papertune.tables import Table
 from papertune.tasks import RowReader, read_label, read_labels
 
@@ -43,7 +44,27 @@ def row_name(table: Table, recipe: Recipe, row: int) -> str:
     return table.frame[key][row] if key is not None and key in table.columns else f"row {row + 1}"
 
 
-def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> Iterator[ReviewRow]:
+@dataclass(frozen=True)
+class Judged:
+    """One answer of a run beside the truth.
+
+    Attributes:
+        row: What a person is shown of it.
+        sureness: How sure the run is, in a scale of the column: a label's probability, or how far in log-odds the
+            probability of one of several labels is from its threshold. A rare label may be named at 0.1, and is sure
+            there if its threshold is 0.01.
+    """
+
+    row: ReviewRow
+    sureness: float
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether the answer is wrong; one that is withheld is no mistake."""
+        return self.row.said != self.row.given and not self.row.withheld
+
+
+def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> Iterator[list[Judged]]:
     """Go through the rows that have an answer, probabilities and a true label, in table order.
 
     Args:
@@ -53,7 +74,8 @@ def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> It
         name: The column's name.
 
     Yields:
-        Each row of a label column; of a labels column each label of each row. Of another column nothing.
+        Of each row what is said of it: one answer for a label column, one for each label of a labels column. Of another
+        column there are no rows.
     """
     column = recipe.columns[name]
     if answers.probabilities is None or not isinstance(column, LabelColumn | LabelsColumn):
@@ -65,34 +87,56 @@ def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> It
         of = dict(zip(column.labels, map(float, probabilities), strict=True))
         at, document = row_name(table, recipe, row), reader.document(row)
         if isinstance(column, LabelsColumn):
-            named = read_labels(said, column) or ()
-            for label, given in reader.labels(row, name).items():
-                if not math.isnan(of[label]):
-                    yield _judged_label(at, document, label, given, label in named, of[label])
+            has = reader.labels(row, name)
+            yield [_judged_label(at, document, *each, has) for each in _labels_said(said, of, column) if each[0] in has]
             continue
         cell = reader.given(row, name)
         true = None if cell is None else read_label(cell, column.labels)
         if said and true:
             withheld = answers.withheld is not None and answers.withheld[row]
-            yield ReviewRow(at, document, true, said, of[said], of[true], withheld)
+            yield [Judged(ReviewRow(at, document, true, said, of[said], of[true], withheld), of[said])]
 
 
-def _judged_label(at: str, document: str, label: str, given: bool, said: bool, likely: float) -> ReviewRow:
-    """Give one label of a row of a labels column; `likely` is the probability that the row has it."""
+def _labels_said(
+    said: str, likely: Mapping[str, float], column: LabelsColumn
+) -> Iterator[tuple[str, bool, float, float]]:
+    """Give each label that was asked for: whether it was said, its probability, and its threshold."""
+    named = read_labels(said, column) or ()
+    for label, threshold in zip(column.labels, label_thresholds(column).tolist(), strict=True):
+        if not math.isnan(likely[label]):
+            yield label, label in named, likely[label], threshold
+
+
+def _judged_label(
+    at: str, document: str, label: str, said: bool, likely: float, threshold: float, has: Mapping[str, bool]
+) -> Judged:
+    """Judge one label of a row of a labels column; `likely` is the probability that the row has it."""
     words = {True: label, False: f"not {label}"}
     of = {True: likely, False: 1 - likely}
-    return ReviewRow(at, document, words[given], words[said], of[said], of[given])
+    shown = ReviewRow(at, document, words[has[label]], words[said], of[said], of[has[label]])
+    return Judged(shown, abs(_log_odds(likely) - _log_odds(threshold)))
 
 
-def confident_mistakes(rows: Iterable[ReviewRow], count: int = REVIEW_ROWS) -> list[ReviewRow]:
-    """Give the rows with a wrong answer, the surest first; an answer that is withheld is no mistake.
+def _log_odds(probability: float) -> float:
+    kept = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.log(kept / (1 - kept))
+
+
+def confident_mistakes(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS) -> list[ReviewRow]:
+    """Give the surest wrong answer of each row, the surest rows first.
 
     Where the model is sure and wrong, the table's label may be wrong, or the model has learnt the wrong thing.
     """
-    wrong = (row for row in rows if row.said != row.given and not row.withheld)
-    return heapq.nsmallest(count, wrong, key=lambda row: -row.said_probability)
+    wrong = ([each for each in judged if each.is_mistake] for judged in rows)
+    surest = (max(mistakes, key=_sureness) for mistakes in wrong if mistakes)
+    return [each.row for each in heapq.nlargest(count, surest, key=_sureness)]
 
 
-def least_sure(rows: Iterable[ReviewRow], count: int = REVIEW_ROWS) -> list[ReviewRow]:
-    """Give the rows whose answer has the lowest probability, given or withheld, the lowest first."""
-    return heapq.nsmallest(count, rows, key=lambda row: row.said_probability)
+def least_sure(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS) -> list[ReviewRow]:
+    """Give the least sure answer of each row, given or withheld, the least sure rows first."""
+    unsure = (min(judged, key=_sureness) for judged in rows if judged)
+    return [each.row for each in heapq.nsmallest(count, unsure, key=_sureness)]
+
+
+def _sureness(judged: Judged) -> float:
+    return judged.sureness

@@ -1,7 +1,15 @@
 """Tasks: what a row asks, what the answer is, and whether a table fits. No torch here."""
 
 from papertune.tasks.check import Findings, check_table
-from papertune.tasks.examples import Example, Prompt, RowReader, answer_text, make_prompt, training_examples
+from papertune.tasks.examples import (
+    Example,
+    Prompt,
+    RowReader,
+    answer_text,
+    examples_by_document,
+    make_prompt,
+    training_examples,
+)
 from papertune.tasks.keywords import (
     KEYWORDS_APART,
     clean_keywords,
@@ -22,6 +30,7 @@ __all__ = [
     "balanced_weights",
     "check_table",
     "clean_keywords",
+    "examples_by_document",
     "join_keywords",
     "join_labels",
     "keywords_as_text",

@@ -1,7 +1,7 @@
 """From rows to examples: what the model is shown, what it is asked, what it should say."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from papertune.config import (
@@ -139,6 +139,9 @@ class RowReader:
         """Give whether a row has each label of a labels column, as far as the table says: all, one or none of them."""
         spec = self._recipe.columns[column]
         assert isinstance(spec, LabelsColumn)
+        if not self._instructions:
+            named = read_labels(self._table.frame[column][row], spec) if column in self._table.columns else None
+            return {} if named is None else {label: label in named for label in spec.labels}
         found: dict[str, bool] = {}
         for question in self.asked(row):
             name, label = self._labels.get(question, ("", ""))
@@ -153,6 +156,23 @@ class RowReader:
         labels = read_labels(self._table.frame[name][row], column)
         yes, no = column.answers
         return None if labels is None else yes if label in labels else no
+
+
+def examples_by_document(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Part examples where the document changes, or a column comes again.
+
+    The questions of a table's row follow each other, and so they do in an instruction file that is made of one.
+    """
+    group: list[Example] = []
+    for example in examples:
+        if group and (
+            example.prompt.document != group[0].prompt.document or example.column in {each.column for each in group}
+        ):
+            yield group
+            group = []
+        group.append(example)
+    if group:
+        yield group
 
 
 def _is_turn(turn: object) -> bool:

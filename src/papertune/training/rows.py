@@ -1,13 +1,13 @@
 """From examples to encoded training rows, and which loss each one has."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from papertune.config import AskedColumn, LabelColumn, RankedKeywordsColumn
 from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import RecipeError
-from papertune.tasks import Example, balanced_weights, split_keywords
+from papertune.tasks import Example, balanced_weights, examples_by_document, split_keywords
 from papertune.training.batch import VOCABULARY, Question, TrainingRow
 
 # Tokens of questions and answers behind one document. The mask of a row has a place for each pair of its tokens; a
@@ -64,7 +64,7 @@ def encode_examples(
     shortened = 0
     left_out: Counter[str] = Counter()
     learnt: set[str] = set()
-    for together in _about_one_document(examples):
+    for together in examples_by_document(examples):
         asked: list[tuple[list[int], Question]] = []
         for example in together:
             column = columns[example.column]
@@ -90,23 +90,6 @@ def encode_examples(
                 "has more tokens in this model. Raise it."
             )
     return EncodedExamples(rows, label_tokens, shortened, dict(+left_out))
-
-
-def _about_one_document(examples: Sequence[Example]) -> Iterator[list[Example]]:
-    """Part the examples where the document changes, or a column comes again.
-
-    The questions of a table's row follow each other, and so they do in an instruction file that is made of one.
-    """
-    group: list[Example] = []
-    for example in examples:
-        if group and (
-            example.prompt.document != group[0].prompt.document or example.column in {each.column for each in group}
-        ):
-            yield group
-            group = []
-        group.append(example)
-    if group:
-        yield group
 
 
 def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:

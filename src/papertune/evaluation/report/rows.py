@@ -35,7 +35,7 @@ def with_rows_to_look_at(
     noise = None if learnt is None else find_label_noise(learnt, recipe, column.name)
     return replace(
         column,
-        # Two passes: of all labels of all rows there may be millions.
+        # Two passes, since together there may be millions of labels.
         mistakes=confident_mistakes(judged_rows(answers, scored, recipe, column.name)),
         unsure=least_sure(judged_rows(answers, scored, recipe, column.name)),
         noise=noise or find_label_noise(scored, recipe, column.name),
