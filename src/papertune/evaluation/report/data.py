@@ -103,7 +103,7 @@ class ColumnReport:
 
     Attributes:
         name: The column's name in the table.
-        kind: "label" or "keywords".
+        kind: "label", "labels", "keywords" or "ranked_keywords".
         question: What the model was asked.
         contestants: The run first, then what it is compared with.
         facts: What else to know about this column, in the order to show it.

@@ -162,7 +162,9 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
         },
         {
             "title": "Least sure",
-            "explained": "Rows whose answer has the lowest probability, right or wrong, given or withheld.",
+            "explained": "Rows whose answer has the lowest probability, right or wrong, given or withheld."
+            if column.kind == "label"
+            else "The label of each paper whose probability is nearest to its threshold, right or wrong.",
             "rows": column.unsure,
             "who": "the run",
         },
