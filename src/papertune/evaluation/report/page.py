@@ -153,7 +153,10 @@ def _sureness_figures(column: ColumnReport) -> list[dict[str, Any]]:
 
 def _lists(column: ColumnReport) -> list[dict[str, Any]]:
     """Give the lists of rows to look at."""
-    lists = [
+    unsure = "Rows whose answer has the lowest probability, right or wrong, given or withheld."
+    if column.kind == "labels":
+        unsure = "The label of each paper whose probability is nearest to its threshold, right or wrong."
+    lists: list[dict[str, Any]] = [
         {
             "title": "Sure, and wrong",
             "explained": "Wrong answers, the surest first. Is the table's label right?",
@@ -162,9 +165,7 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
         },
         {
             "title": "Least sure",
-            "explained": "Rows whose answer has the lowest probability, right or wrong, given or withheld."
-            if column.kind == "label"
-            else "The label of each paper whose probability is nearest to its threshold, right or wrong.",
+            "explained": unsure,
             "rows": column.unsure,
             "who": "the run",
         },
