@@ -357,6 +357,21 @@ def test_the_best_weights_are_restored(train, method):
     assert_same_weights(train.learnt(), weights[1], rtol=0, atol=0)
 
 
+def test_of_equal_scores_the_lower_log_loss_is_best(train):
+    # As where all rows are called by the frequent label, and the probabilities become better all the same.
+    measures = iter([(0.5, 0.9, 0.1), (0.5, 0.5, 0.2), (0.5, 0.4, 0.3), (0.4, 0.1, 0.1), (0.5, 0.6, 0.1)])
+
+    def dev_score(_):
+        score, *losses = next(measures)
+        return {"score": score, **{f"{name}_log_loss": loss for name, loss in zip("ab", losses, strict=True)}}
+
+    spec = {"save_steps": 1, "keep_checkpoints": 1, "patience": 3}
+    result = train(spec=spec, dev_score=dev_score)
+    # The sums at steps 2, 3 and 5 are all 0.7, and the first of them stands.
+    assert (result.steps, result.best_step, result.best_score) == (5, 2, 0.5)
+    assert train.steps() == [2, 5]
+
+
 def test_resumed_without_dev_rows_a_training_ends_with_its_last_weights(train):
     weights = []
     values = iter([0.2, 0.9, 0.9, 0.1, 0.3])

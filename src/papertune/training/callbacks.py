@@ -121,9 +121,25 @@ def patience_is_over(state: Any, patience: int) -> bool:
         state: The trainer's state, with the dev scores so far.
         patience: So many scores without a new best; 0: never.
     """
-    scores = [entry[SCORE] for entry in state.log_history if SCORE in entry]
-    since_best = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+    found = dev_qualities(state)
+    since_best = len(found) - 1 - found.index(max(found)) if found else 0
     return 0 < patience <= since_best
+
+
+def dev_qualities(state: Any) -> list[tuple[float, float]]:
+    """Give what dev scores are compared by, in their order: the score, and of equal scores the log-loss, negated.
+
+    Where a label is rare, a model that has hardly learnt anything calls all rows the frequent one, and so do many after
+    it, whose probabilities are better already. Log-loss is the sum over the label columns, 0 without any.
+
+    Args:
+        state: The trainer's state.
+    """
+    return [
+        (entry[SCORE], -sum(value for key, value in entry.items() if key.endswith("_log_loss")))
+        for entry in state.log_history
+        if SCORE in entry
+    ]
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]

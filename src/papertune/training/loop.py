@@ -30,6 +30,7 @@ from papertune.training.callbacks import (
     Progress,
     ProgressCallback,
     StopRequest,
+    dev_qualities,
     patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
@@ -292,6 +293,15 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self.log(metrics)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Tell whether the dev score that was logged last is a new best, and remember it if so."""
+        *before, last = dev_qualities(self.state)
+        is_new_best = all(last > other for other in before)
+        if is_new_best:
+            self.state.best_metric = metrics[SCORE]
+            self.state.best_global_step = self.state.global_step
+        return is_new_best
 
     def load_weights(self, checkpoint: Path) -> None:
         """Put a checkpoint's weights into the model."""
