@@ -77,7 +77,7 @@ def test_the_dev_score_is_what_the_run_scores(prefix_recipe, papers, tmp_path):
     lines = [json.loads(line) for line in run.directory.metrics.read_text("utf-8").splitlines()]
     scored = [line for line in lines if "score" in line]
     assert len({line["eval_label_log_loss"] for line in scored}) == len(scored) > 4
-    best = max(scored, key=lambda line: line["score"])
+    best = max(scored, key=lambda line: (line["score"], -line["eval_label_log_loss"]))
     assert best["score"] == run.manifest.dev_score
     filled = run.predict(dev, probabilities=True, precision="fp32")
     given = [filled[f"label_probability_{row['label']}"][number] for number, row in enumerate(dev)]

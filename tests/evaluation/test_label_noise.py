@@ -215,11 +215,14 @@ def test_probabilities_of_sets_are_of_rows_that_were_not_learnt():
     assert found[0, 1] == 0  # no other row has this label
 
 
-def test_mistakes_and_unsure_rows_are_of_label_columns_alone():
+def test_rows_to_look_at_are_added_to_a_labels_column():
     column = ColumnReport("topics", "labels", "?", [])
     table = read_table(set_rows(60, {(4, "medical")}))
     full = with_rows_to_look_at(column, Answers(["medical"] * 60, [[0.9, 0.1, 0.1]] * 60), table, None, sets())
-    assert (full.mistakes, full.unsure) == ([], [])
+    # Each paper has one line in each list, the first ten of equals.
+    assert len(full.mistakes) == len(full.unsure) == 10
+    assert {(row.given, row.said) for row in full.mistakes} == {("not medical", "medical")}
+    assert [row.id for row in full.unsure] == [f"p{number}" for number in range(10)]
     assert [row.id for row in full.noise.candidates] == ["p4"]
 
 
