@@ -4,6 +4,7 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.evaluation.answers import Answers
@@ -87,8 +88,7 @@ def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> It
         of = dict(zip(column.labels, map(float, probabilities), strict=True))
         at, document = row_name(table, recipe, row), reader.document(row)
         if isinstance(column, LabelsColumn):
-            has = reader.labels(row, name)
-            yield [_judged_label(at, document, *each, has) for each in _labels_said(said, of, column) if each[0] in has]
+            yield list(_judged_labels(at, document, said, of, reader.labels(row, name), column))
             continue
         cell = reader.given(row, name)
         true = None if cell is None else read_label(cell, column.labels)
@@ -97,24 +97,18 @@ def judged_rows(answers: Answers, table: Table, recipe: Recipe, name: str) -> It
             yield [Judged(ReviewRow(at, document, true, said, of[said], of[true], withheld), of[said])]
 
 
-def _labels_said(
-    said: str, likely: Mapping[str, float], column: LabelsColumn
-) -> Iterator[tuple[str, bool, float, float]]:
-    """Give each label that was asked for: whether it was said, its probability, and its threshold."""
+def _judged_labels(
+    at: str, document: str, said: str, likely: Mapping[str, float], has: Mapping[str, bool], column: LabelsColumn
+) -> Iterator[Judged]:
+    """Judge each label that was asked for, and of which the table says whether the row has it."""
     named = read_labels(said, column) or ()
     for label, threshold in zip(column.labels, label_thresholds(column).tolist(), strict=True):
-        if not math.isnan(likely[label]):
-            yield label, label in named, likely[label], threshold
-
-
-def _judged_label(
-    at: str, document: str, label: str, said: bool, likely: float, threshold: float, has: Mapping[str, bool]
-) -> Judged:
-    """Judge one label of a row of a labels column; `likely` is the probability that the row has it."""
-    words = {True: label, False: f"not {label}"}
-    of = {True: likely, False: 1 - likely}
-    shown = ReviewRow(at, document, words[has[label]], words[said], of[said], of[has[label]])
-    return Judged(shown, abs(_log_odds(likely) - _log_odds(threshold)))
+        if label in has and not math.isnan(likely[label]):
+            words = {True: label, False: f"not {label}"}
+            of = {True: likely[label], False: 1 - likely[label]}
+            given, answer = has[label], label in named
+            shown = ReviewRow(at, document, words[given], words[answer], of[answer], of[given])
+            yield Judged(shown, abs(_log_odds(likely[label]) - _log_odds(threshold)))
 
 
 def _log_odds(probability: float) -> float:
@@ -128,15 +122,11 @@ def confident_mistakes(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROW
     Where the model is sure and wrong, the table's label may be wrong, or the model has learnt the wrong thing.
     """
     wrong = ([each for each in judged if each.is_mistake] for judged in rows)
-    surest = (max(mistakes, key=_sureness) for mistakes in wrong if mistakes)
-    return [each.row for each in heapq.nlargest(count, surest, key=_sureness)]
+    surest = (max(mistakes, key=attrgetter("sureness")) for mistakes in wrong if mistakes)
+    return [each.row for each in heapq.nlargest(count, surest, key=attrgetter("sureness"))]
 
 
 def least_sure(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS) -> list[ReviewRow]:
     """Give the least sure answer of each row, given or withheld, the least sure rows first."""
-    unsure = (min(judged, key=_sureness) for judged in rows if judged)
-    return [each.row for each in heapq.nsmallest(count, unsure, key=_sureness)]
-
-
-def _sureness(judged: Judged) -> float:
-    return judged.sureness
+    unsure = (min(judged, key=attrgetter("sureness")) for judged in rows if judged)
+    return [each.row for each in heapq.nsmallest(count, unsure, key=attrgetter("sureness"))]
