@@ -31,8 +31,13 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md
 
+# Twice: as on a CPU without fast products of bfloat16 and 8-bit integers, and as on one with both.
 test: check
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --cpu none
+	$(BIN)/pytest -n 2 --dist worksteal --cpu bf16,int8 $(PRECISION_TESTS)
+
+# What depends on the precision that papertune chooses by itself.
+PRECISION_TESTS = tests/api tests/cli tests/flows tests/models/chatglm2/test_the_whole_way.py
 
 # The sample papers where the tables for measuring are not at hand. Full sizes: docs/performance.md.
 BENCH_ROWS = $(if $(wildcard $(PAPERTUNE_DATA)/papers_dev.csv),,--table examples/papers.csv)

@@ -9,7 +9,7 @@ special, as some models have them.
 import os
 
 # Tiny matrices: a second thread only gets in the way. Must be set before torch is imported.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Read once, when huggingface_hub is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -46,6 +46,17 @@ SENTENCES = [
 
 
 _frozen_modules = 0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the suite run as on a CPU of another kind: `--cpu none`, `--cpu bf16,int8`."""
+    parser.addoption("--cpu", help="what the CPU is taken to compute fast: none, or bf16,int8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell this process, and all that it starts, what the CPU computes fast."""
+    if (setting := config.getoption("--cpu")) is not None:
+        os.environ["PAPERTUNE_CPU"] = setting
 
 
 class NetworkBlocked(RuntimeError):
@@ -126,6 +137,16 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a tiny model whose matrices are 64 and 128 wide, as 4-bit weights want them."""
+    folder = tmp_path_factory.mktemp("models") / "wide"
+    tokenizer = make_tiny_tokenizer()
+    make_tiny_model(tokenizer, width=64).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def _tiny(tiny_folder: Path) -> tuple[Any, Any]:
     from papertune.models import load_model
 
@@ -182,16 +203,16 @@ def make_tiny_tokenizer() -> Any:
     )
 
 
-def make_tiny_model(tokenizer: Any, *, layers: int = 2, seed: int = 0) -> Any:
-    """Make a Llama of 32 dimensions with random weights large enough that its answers differ from row to row."""
+def make_tiny_model(tokenizer: Any, *, layers: int = 2, seed: int = 0, width: int = 32) -> Any:
+    """Make a Llama of few dimensions with random weights large enough that its answers differ from row to row."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
+        hidden_size=width,
+        intermediate_size=48 if width == 32 else 2 * width,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -28,9 +28,8 @@ from papertune.config import Recipe, dump_recipe, load_recipe
 from papertune.disk import check_place, partial_of, write_atomically
 from papertune.errors import OutputError, RunError
 
-# 2: with `calibration`; 3: with `rankings`. Without them a run would answer otherwise. A run of an earlier format
-# opens, and has none.
-FORMAT = 3
+# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in`. A run of an earlier format opens, and has none.
+FORMAT = 4
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -134,6 +133,8 @@ class Manifest:
         int8: What int8 changes on the dev rows, where that was found out.
         calibration: For each label column what was found out on dev rows kept apart; empty without any.
         rankings: The same for each column of ranked keywords.
+        calibrated_in: The precision in which the dev rows went through the model for all this; None: it has not been
+            done, or not to its end.
     """
 
     base_name: str
@@ -148,7 +149,13 @@ class Manifest:
     int8: Int8Check | None = None
     calibration: dict[str, Calibration] = field(default_factory=dict)
     rankings: dict[str, Ranking] = field(default_factory=dict)
+    calibrated_in: str | None = None
     format: int = FORMAT
+
+    @property
+    def lacks_calibration(self) -> bool:
+        """Whether dev rows, if there are any, have still to be asked; earlier formats do not say, and were complete."""
+        return self.calibrated_in is None and self.format >= 4
 
 
 @dataclass(frozen=True)
@@ -275,14 +282,10 @@ class RunDirectory:
         return OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.")
 
     def finish(self, manifest: Manifest, recipe: Recipe) -> None:
-        """Write the last files; the manifest comes last and makes the run complete."""
-        self._recipe.write_text(dump_recipe(recipe), "utf-8")
+        """Write or replace the last files; the manifest comes last and makes the run complete."""
+        write_atomically(self._recipe, dump_recipe(recipe))
         (self.path / "versions.json").write_text(json.dumps(library_versions(), indent=2) + "\n", "utf-8")
         (self.path / "README.md").write_text(_readme(self.path.name, manifest, recipe), "utf-8")
-        self.write_manifest(manifest)
-
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write or replace the manifest, as a whole or not at all."""
         write_atomically(self.manifest_file, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
 
     def read(self) -> tuple[Recipe, Manifest]:

@@ -10,7 +10,7 @@ import torch
 
 import papertune
 from papertune import ModelError, PapertuneWarning, RunError, TableError, evaluate
-from papertune.api import train as training  # the module
+from papertune.api import calibrate as calibration  # the module
 from papertune.api.training_job import part_dev_rows
 from papertune.evaluation.fit_decision import fit_decision
 from papertune.evaluation.report import summary
@@ -75,6 +75,9 @@ class TestTraining:
         (accuracy,) = [line["eval_label_accuracy"] for line in lines if "eval_label_accuracy" in line]
         assert accuracy == pytest.approx(np.mean(np.array(said) == np.array(choosing.column("label"))))
 
+    def test_it_is_fitted_in_the_precision_that_answers(self, fitted):
+        assert fitted.manifest.calibrated_in == fitted.settled_precision() == fitted.predictor().precision_name
+
     def test_it_is_told_in_a_line(self, fitted, told):
         calibrating = told.index("calibrating on 40 dev rows")
         temperature = fitted.manifest.calibration["label"].calibrator["temperature"]
@@ -95,7 +98,7 @@ class TestTraining:
             raise ModelError("too large for float16")
 
         told = []
-        monkeypatch.setattr(training, "calibrate", fail)
+        monkeypatch.setattr(calibration, "fit_labels", fail)
         settings = ["training.max_steps=1"]
         run = papertune.train(
             papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=settings, tell=told.append
@@ -117,18 +120,17 @@ class TestTraining:
 
         told, folder = [], tmp_path / "run"
         with monkeypatch.context() as patch:
-            patch.setattr(training, "calibrate", fail)
+            patch.setattr(calibration, "fit_labels", fail)
             run = papertune.train(papers(16), asking, folder, dev=dev, only=["label"], tell=told.append)
         assert re.fullmatch(
             r"probabilities are not calibrated: there is not enough memory \((.*DefaultCPUAllocator: .+|CUDA out of "
-            r"memory|MemoryError)\)\. The trained weights are kept\. To do this part again, make room, remove "
-            rf"{folder}/run\.json and add --resume to the same command",
+            r"memory|MemoryError)\)\. The trained weights are kept\. To do this part again, make room and give the "
+            r"same command with --resume",
             told[-1],
         )
         assert run.manifest.calibration == {}
         assert run.directory.weights_checksum() == fitted.directory.weights_checksum()
         if memory == "CPU":
-            (folder / "run.json").unlink()
             again = papertune.train(papers(16), asking, folder, dev=dev, only=["label"], resume=True)
             assert again.manifest.calibration == fitted.manifest.calibration
             assert again.directory.weights_checksum() == fitted.directory.weights_checksum()
@@ -137,7 +139,7 @@ class TestTraining:
         def fail(*_):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-        monkeypatch.setattr(training, "calibrate", fail)
+        monkeypatch.setattr(calibration, "fit_labels", fail)
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             papertune.train(
                 papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=["training.max_steps=1"]
@@ -150,13 +152,17 @@ class TestTraining:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "calibrate", stop)
+            patch.setattr(calibration, "fit_labels", stop)
             with pytest.raises(KeyboardInterrupt):
                 papertune.train(papers(16), asking, tmp_path / "run", dev=dev, only=["label"])
-        with pytest.raises(RunError, match="its training has not finished"):
-            papertune.load_run(tmp_path / "run")
-        run = papertune.train(papers(16), asking, tmp_path / "run", dev=dev, only=["label"], resume=True)
+        assert papertune.load_run(tmp_path / "run").manifest.lacks_calibration
+        told = []
+        run = papertune.train(
+            papers(16), asking, tmp_path / "run", dev=dev, only=["label"], resume=True, tell=told.append
+        )
+        assert told[0] == f"{tmp_path / 'run'} is trained already"
         assert run.manifest.calibration == fitted.manifest.calibration
+        assert not run.manifest.lacks_calibration
         assert run.directory.weights_checksum() == fitted.directory.weights_checksum()
 
 
@@ -297,10 +303,11 @@ class TestOldAndDamagedRuns:
 
     def test_a_run_from_before_there_was_calibration_opens(self, copied):
         def older(values):
-            del values["calibration"]
+            del values["calibration"], values["calibrated_in"]
             values["format"] = 1
 
         run = self.rewritten(copied, older)
+        assert not run.manifest.lacks_calibration
         assert run.manifest.calibration == {}
         assert run.decisions == {"label": Decision()}
 

@@ -20,7 +20,7 @@ from papertune.evaluation.answers import Answers, answers_of_values, score_answe
 from papertune.evaluation.contestants import Attempt, NotMeasured
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
-from papertune.models import load_model
+from papertune.models import load_model, use_grouped_attention
 from papertune.tasks import RowReader
 
 
@@ -99,23 +99,22 @@ class TestContestants:
         for name in ("label", "Keywords"):
             for title in ("fine-tuned", "TF-IDF"):
                 mine, other = (contestant(each, name, title) for each in (report, evaluated))
-                if name == "label":  # evaluate answers both columns in one pass, which rounds otherwise
-                    assert mine.scores.log_loss == pytest.approx(other.scores.log_loss, abs=1e-4)
-                    mine, other = (replace(each, scores=replace(each.scores, log_loss=0.0)) for each in (mine, other))
+                if name == "label":
                     assert mine.paired == other.paired  # of the keywords, YAKE may be the best baseline here
                 assert mine.scores == other.scores
                 assert mine.trained_weights == other.trained_weights
 
     def test_zero_shot_is_the_base_model_asked_the_same(self, report, tiny_folder, test_rows, both_columns):
         recipe = load_recipe(both_columns)
-        predictor = Predictor(*load_model(tiny_folder, device="cpu"), recipe)
-        reader = RowReader(read_table(test_rows), recipe)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(8))).values
-        scores = score_answers(answers_of_values(values, recipe), reader, recipe, range(8))
-        assert contestant(report, "Keywords", "zero-shot").scores == scores["Keywords"]
-        found = contestant(report, "label", "zero-shot").scores
-        assert found.confusion == scores["label"].confusion
-        assert found.log_loss == pytest.approx(scores["label"].log_loss, abs=1e-4)
+        model, tokenizer = load_model(tiny_folder, device="cpu")
+        use_grouped_attention(model)
+        for name in recipe.columns:
+            asked = recipe.only((name,))
+            predictor = Predictor(model, tokenizer, asked)
+            reader = RowReader(read_table(test_rows), asked)
+            values = predict_rows(predictor, reader, predictor.plan(reader, range(8))).values
+            scores = score_answers(answers_of_values(values, asked), reader, asked, range(8))
+            assert contestant(report, name, "zero-shot").scores == scores[name]
 
     def test_few_shot_says_how_many_examples_and_shows_a_prompt(self, report, test_rows):
         for name, question in (("label", "Is it medical? Answer 1 or 0."), ("Keywords", "List the keywords.")):

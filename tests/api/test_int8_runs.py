@@ -8,11 +8,11 @@ import torch
 
 import papertune
 from papertune import ModelError, OutputError
+from papertune.api import calibrate as calibration  # the module
 from papertune.api import train as training  # the module
 from papertune.api.instructions import write_instructions
 from papertune.api.int8 import compare_int8
 from papertune.api.run import Run
-from papertune.models import int8
 from papertune.runs import Calibration, Int8Check
 from papertune.tables import read_table
 
@@ -53,8 +53,7 @@ def loaded(monkeypatch):
     models = []
     monkeypatch.setattr(training, "load_model", watched(training.load_model))
     monkeypatch.setattr(Run, "load", watched(Run.load))
-    # So that float32 is what a CPU takes by itself.
-    monkeypatch.setattr("papertune.models.base._cpu_multiplies_bfloat16", lambda: False)
+    monkeypatch.setenv("PAPERTUNE_CPU", "none")  # float32 is then what it takes by itself
     return models
 
 
@@ -153,17 +152,17 @@ class TestTheChoice:
         """Give a function that trains on a CPU that has, or has not, fast int8 products."""
 
         def train(fast=True, **options):
-            for module in (training, papertune.models):
-                monkeypatch.setattr(module, "cpu_multiplies_int8", lambda: fast)
+            monkeypatch.setenv("PAPERTUNE_CPU", "int8" if fast else "none")
             return papertune.train(papers(8), recipe, tmp_path / "run", only=["label"], **options)
 
         return train
 
-    def test_it_comes_after_calibration_on_the_rows_that_chose(self, train, papers):
+    def test_it_comes_before_calibration_on_the_rows_that_chose(self, train, papers):
         said = []
-        train(dev=papers(60, 50), tell=said.append)
+        run = train(dev=papers(60, 50), tell=said.append)
         comparing = "comparing int8 with float32 on 30 dev rows; the run can be used already"
-        assert said.index("calibrating on 30 dev rows") < said.index(comparing)
+        assert said.index(comparing) < said.index("calibrating on 30 dev rows")
+        assert run.manifest.calibrated_in == run.settled_precision()
 
     def test_confirmed_on_the_dev_rows(self, train, papers):
         said = []
@@ -177,12 +176,12 @@ class TestTheChoice:
         run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 1, {"label": (0.9, 0.9)}))
         assert not run.predictor().precision_name.startswith("int8")
 
-    def test_where_memory_does_not_suffice_there_is_no_int8(self, train, papers, monkeypatch, tmp_path):
-        monkeypatch.setattr(training, "compare_int8", lambda *_: torch.empty(2**60, dtype=torch.int8))
+    def test_where_memory_does_not_suffice_there_is_no_int8(self, train, papers, monkeypatch):
+        monkeypatch.setattr(calibration, "compare_int8", lambda *_: torch.empty(2**60, dtype=torch.int8))
         said = []
         run = train(dev=papers(6, 50), tell=said.append)
-        assert said[-1].startswith("int8 will not be used: there is not enough memory (")
-        assert said[-1].endswith(f"remove {tmp_path / 'run' / 'run.json'} and add --resume to the same command")
+        (line,) = [line for line in said if line.startswith("int8 will not be used: there is not enough memory (")]
+        assert line.endswith("make room and give the same command with --resume")
         assert run.manifest.int8 is None
         assert len(run.predict(papers(2))) == 2
 
@@ -192,22 +191,15 @@ class TestTheChoice:
             raise KeyboardInterrupt
 
         complete, said = [], []
-        monkeypatch.setattr(training, "compare_int8", die)
+        monkeypatch.setattr(calibration, "compare_int8", die)
         with pytest.raises(KeyboardInterrupt):
             train(dev=papers(60, 50))
-        assert complete[0].manifest.calibration["label"].rows == 30
+        assert complete[0].manifest.lacks_calibration
         assert len(complete[0].predict(papers(2))) == 2
+        monkeypatch.setattr(calibration, "compare_int8", compare_int8)
         run = train(dev=papers(60, 50), resume=True, tell=said.append)
-        assert run.manifest == complete[0].manifest
-        manifest = tmp_path / "run" / "run.json"
-        assert said == [
-            f"{tmp_path / 'run'} is finished already",
-            "whether int8 answers as float32 does has not been found out, so int8 will not be used. To find out, "
-            f"remove {manifest} and give the same command again",
-        ]
-        manifest.unlink()
-        monkeypatch.setattr(training, "compare_int8", compare_int8)
-        assert train(dev=papers(60, 50), resume=True).manifest.int8.rows == 30
+        assert said[0] == f"{tmp_path / 'run'} is trained already"
+        assert run.manifest.int8.rows == run.manifest.calibration["label"].rows == 30
         said.clear()
         train(dev=papers(60, 50), resume=True, tell=said.append)
         assert said == [f"{tmp_path / 'run'} is finished already"]
@@ -215,7 +207,8 @@ class TestTheChoice:
     def test_there_is_one_model_at_a_time(self, train, papers, loaded):
         run = train(dev=papers(60, 50))
         assert run.manifest.int8.rows == 30
-        assert len(loaded) == 3  # one learns, one calibrates and is the float32 of the comparison, one is in int8
+        # One learns, one is the float32 of the comparison, one is in int8; calibrating takes what has won.
+        assert len(loaded) == 3 if run.manifest.int8.confirms else 4
 
     def test_no_dev_rows_no_int8(self, train):
         run = train()
@@ -227,9 +220,3 @@ class TestTheChoice:
         assert run.manifest.int8 is None
         run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 0, {"label": (0.9, 0.9)}))
         assert not run.predictor().precision_name.startswith("int8")
-
-
-def test_this_cpu_says_what_it_has(monkeypatch):
-    for name, has in (("avx2", False), ("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True)):
-        monkeypatch.setattr("torch.cpu.get_capabilities", lambda name=name: {name: True, "architecture": "x86_64"})
-        assert int8.cpu_multiplies_int8() is has

@@ -10,11 +10,11 @@ from sklearn.metrics import f1_score
 
 import papertune
 from papertune import ModelError, RecipeError, TableError
+from papertune.api import calibrate as calibration  # the module
 from papertune.api import run as run_module
-from papertune.api import train as train_module
 from papertune.api.adopt import adopt
-from papertune.api.calibrate import with_chosen_thresholds
 from papertune.api.check import check_tables
+from papertune.api.fits import with_chosen_thresholds
 from papertune.api.instructions import write_instructions
 from papertune.evaluation.multilabel_answers import label_matrix
 from papertune.evaluation.multilabel_thresholds import f1_thresholds
@@ -206,10 +206,11 @@ def test_thresholds_are_chosen_on_the_dev_rows_and_kept(tiny_folder, train_rows,
     recipe, dev = make_recipe(tiny_folder, thresholds="f1"), train_rows[8:24]
     run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=["training.max_steps=2"])
     kept = papertune.load_run(tmp_path / "run").recipe.columns["topics"].thresholds
-    probabilities, has = likely(run.predict(dev, probabilities=True, precision="fp32")), truth(dev, run)
+    answering, full = (likely(run.predict(dev, probabilities=True, precision=name)) for name in ("auto", "fp32"))
+    has = truth(dev, run)
     assert list(kept) == LABELS
-    assert list(kept.values()) == pytest.approx(f1_thresholds(probabilities, has).tolist(), abs=1e-5)
-    said = probabilities >= np.array(list(kept.values())) - 1e-5
+    assert list(kept.values()) == pytest.approx(f1_thresholds(answering, has).tolist(), abs=1e-5)
+    said = full >= f1_thresholds(full, has) - 1e-5  # as the training computed
     assert run.manifest.dev_score == pytest.approx(f1_score(has, said, average="micro"))
     # The same command finds the run finished, though its recipe has numbers now.
     again = papertune.train(
@@ -223,7 +224,7 @@ def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, 
         raise ModelError("too large for float16")
 
     told = []
-    monkeypatch.setattr(train_module, "with_chosen_thresholds", fail)
+    monkeypatch.setattr(calibration, "with_chosen_thresholds", fail)
     recipe, settings = make_recipe(tiny_folder, thresholds="f1"), ["training.max_steps=1"]
     dev = train_rows[8:24]
     run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, tell=told.append)

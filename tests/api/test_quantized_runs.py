@@ -20,10 +20,21 @@ def bits(request):
 
 
 @pytest.fixture(scope="module")
-def few_bits(both_columns, bits):
+def full_bits(both_columns, bits, wide_folder):
+    """Give the recipe without quantization, on a model with matrices as wide as the bits want them."""
+    return {**both_columns, "model": str(wide_folder)} if bits == 4 else both_columns
+
+
+@pytest.fixture(scope="module")
+def full_run(full_bits, papers, tmp_path_factory):
+    return papertune.train(papers(16), full_bits, tmp_path_factory.mktemp("full") / "run")
+
+
+@pytest.fixture(scope="module")
+def few_bits(full_bits, bits):
     """Give a recipe with a quantized base, for reading only."""
-    training = {**both_columns["training"], **TRAINING}
-    return {**both_columns, "method": {"rank": 4, "base_bits": bits}, "training": training}
+    training = {**full_bits["training"], **TRAINING}
+    return {**full_bits, "method": {"rank": 4, "base_bits": bits}, "training": training}
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +62,15 @@ def test_it_learns(quantized_run):
     assert all(tensor.abs().max() > 0 for tensor in weights(quantized_run).values())
 
 
-def test_the_run_keeps_the_adapter_and_how_the_base_was_stored(quantized_run, bits, run):
+def test_the_run_keeps_the_adapter_and_how_the_base_was_stored(quantized_run, bits, full_run):
     files = sorted(file.name for file in quantized_run.directory.adapter.iterdir())
     assert files == ["adapter_config.json", "adapter_model.safetensors"]
     assert {name: t.shape for name, t in weights(quantized_run).items()} == {
-        name: t.shape for name, t in weights(run).items()
+        name: t.shape for name, t in weights(full_run).items()
     }
     assert papertune.load_run(quantized_run.directory.path).recipe.method.base_bits == bits
     # The checksum is that of the weights before they were rounded.
-    assert quantized_run.manifest.base_checksum == run.manifest.base_checksum
+    assert quantized_run.manifest.base_checksum == full_run.manifest.base_checksum
     versions = json.loads((quantized_run.directory.path / "versions.json").read_text("utf-8"))
     assert "bitsandbytes" in versions
 
@@ -113,13 +124,14 @@ def test_a_stopped_training_ends_the_same(quantized_run, few_bits, papers, tmp_p
     assert all(torch.equal(again[name], first[name]) for name in first)
 
 
-def test_all_weights_are_counted(few_bits, papers, tmp_path, tiny_model):
+def test_all_weights_are_counted(few_bits, papers, tmp_path, bits):
     told = []
     papertune.train(
         papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], tell=told.append
     )
-    total = sum(p.numel() for p in tiny_model.parameters())
-    assert f"training 3,712 of {total + 3712:,} weights on 4 examples, cpu, fp32" in told
+    full, _ = load_model(few_bits["model"], precision="fp32", device="cpu")
+    total, learnt = sum(p.numel() for p in full.parameters()), 8192 if bits == 4 else 3712
+    assert f"training {learnt:,} of {total + learnt:,} weights on 4 examples, cpu, fp32" in told
 
 
 class TestMerging:
@@ -148,6 +160,7 @@ class TestMerging:
         assert not any("lora" in name or "absmax" in name or "SCB" in name for name in saved)
 
 
+@pytest.mark.filterwarnings("ignore:.*the model named none")
 class TestAdopting:
     def test_the_adopted_run_predicts_as_the_trained_one(self, quantized_run, few_bits, papers, tmp_path, bits):
         adopted = papertune.adopt(quantized_run.directory.adapter, few_bits, tmp_path / "adopted")
@@ -157,21 +170,21 @@ class TestAdopting:
         assert adopted.predict(new, probabilities=True, precision="fp32").equals(expected)
         assert adopted.manifest.trained_weights == quantized_run.manifest.trained_weights
 
-    def test_on_the_full_base_it_is_another_model(self, quantized_run, both_columns, papers, tmp_path):
-        adopted = papertune.adopt(quantized_run.directory.adapter, both_columns, tmp_path / "adopted")
+    def test_on_the_full_base_it_is_another_model(self, quantized_run, full_bits, papers, tmp_path):
+        adopted = papertune.adopt(quantized_run.directory.adapter, full_bits, tmp_path / "adopted")
         assert adopted.recipe.method.base_bits is None
         new = papers(5, 300)
         other = quantized_run.predict(new, probabilities=True, precision="fp32")
         assert not adopted.predict(new, probabilities=True, precision="fp32").equals(other)
 
 
-def test_an_adapter_of_a_full_base_can_be_the_start(run, few_bits, papers, tmp_path, bits):
+def test_an_adapter_of_a_full_base_can_be_the_start(full_run, few_bits, papers, tmp_path, bits):
     start = {key: value for key, value in few_bits["method"].items() if key != "rank"}
-    recipe = {**few_bits, "method": {**start, "start_from": str(run.directory.path)}}
+    recipe = {**few_bits, "method": {**start, "start_from": str(full_run.directory.path)}}
     more = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
     assert more.recipe.base_bits == bits
-    assert any(not torch.equal(tensor, weights(run)[name]) for name, tensor in weights(more).items())
-    assert all((tensor - weights(run)[name]).abs().max() < 0.1 for name, tensor in weights(more).items())
+    assert any(not torch.equal(tensor, weights(full_run)[name]) for name, tensor in weights(more).items())
+    assert all((tensor - weights(full_run)[name]).abs().max() < 0.1 for name, tensor in weights(more).items())
 
 
 def test_magnitude_and_direction_apart(few_bits, papers, tmp_path, bits):
@@ -187,13 +200,13 @@ def test_magnitude_and_direction_apart(few_bits, papers, tmp_path, bits):
     run.predict(papers(3, 50), precision="bf16")
 
 
-def test_without_the_package_it_is_told_before_any_work(run, few_bits, papers, tmp_path, monkeypatch, bits):
+def test_without_the_package_it_is_told_before_any_work(full_run, few_bits, papers, tmp_path, monkeypatch, bits):
     monkeypatch.setattr("papertune.models.quantized.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"^method\.base_bits = {bits} needs bitsandbytes, .*\[quantized\]'$"):
         papertune.train(papers(4), few_bits, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(MissingExtraError, match="needs bitsandbytes"):
-        papertune.adopt(run.directory.adapter, few_bits, tmp_path / "run")
+        papertune.adopt(full_run.directory.adapter, few_bits, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -310,7 +310,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"format": 4}', "newer papertune"),
+            ('{"format": 5}', "newer papertune"),
             ("{", "is damaged"),
             ("[]", "is damaged"),
             ("null", "is damaged"),
@@ -377,10 +377,12 @@ class TestMerging:
     def test_predicts_the_same(self, run, merged, new_papers, filled):
         from papertune.inference.predict import predict_rows
         from papertune.inference.predictor import Predictor
-        from papertune.models import load_model
+        from papertune.models import load_model, use_grouped_attention
         from papertune.tasks import RowReader
 
-        predictor = Predictor(*load_model(merged, precision="fp32"), run.recipe)
+        model, tokenizer = load_model(merged, precision="fp32")
+        use_grouped_attention(model)
+        predictor = Predictor(model, tokenizer, run.recipe)
         reader = RowReader(papertune.read_table(new_papers), run.recipe)
         values = predict_rows(predictor, reader, predictor.plan(reader, range(7))).values
         assert [f"{one:.6f}" for one, _ in values["label"]] == filled["label_probability_1"].to_list()

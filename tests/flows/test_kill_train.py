@@ -152,14 +152,26 @@ def test_killed_before_it_has_begun(training, undisturbed):
     assert_the_same(training, undisturbed)
 
 
-def test_killed_on_its_dev_rows_after_an_early_end_it_trains_no_further(sample, tmp_path):
+def test_killed_after_an_early_end_it_trains_no_further(sample, tmp_path):
     settings = ["training.patience=1", "training.learning_rate=1e-9"]  # so that no dev score is better than the first
     options = [part for setting in settings for part in ("--set", setting)]
     training = Training(sample, tmp_path, "--dev", sample.train, *options)
-    training.dies(partial(die_at, "papertune.api.train", "_try_on_dev_rows"))
+    training.dies(partial(die_at, "papertune.runs:RunDirectory", "finish"))
     metrics = training.metrics.read_text("utf-8")
     assert training.steps() == [2, 4]
     command = training.start()
     assert command.end() == 0, command.printed
     assert training.metrics.read_text("utf-8") == metrics
     assert papertune.load_run(training.run).manifest.steps == 4
+
+
+def test_killed_while_it_calibrates_it_calibrates_again(sample, tmp_path):
+    training = Training(sample, tmp_path, "--dev", sample.train, "--set", "training.max_steps=2")
+    training.dies(partial(die_at, "papertune.api.train", "calibrate"))
+    metrics = training.metrics.read_text("utf-8")
+    assert papertune.load_run(training.run).manifest.lacks_calibration
+    command = training.start()
+    assert command.end() == 0, command.printed
+    assert f"{training.run} is trained already" in command.printed
+    assert training.metrics.read_text("utf-8") == metrics
+    assert not papertune.load_run(training.run).manifest.lacks_calibration

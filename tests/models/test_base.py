@@ -206,6 +206,7 @@ def test_choose_device():
     ],
 )
 def test_choose_dtype(precision, device, capability, expected, monkeypatch):
+    monkeypatch.delenv("PAPERTUNE_CPU", raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert choose_dtype(precision, device) == expected

@@ -1,17 +1,19 @@
 import importlib.util
 import logging
+from contextlib import suppress
 
 import pytest
 import torch
 from torch import nn
 
-from papertune.errors import MissingExtraError
+from papertune.errors import MissingExtraError, ModelError
 from papertune.models import check_quantization, dequantized, is_quantized, load_model
 from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration
 
 IDS = torch.arange(3, 23).reshape(2, 10)
-# Half of the widest gap between two of NF4's 16 levels, and 1% for the scales, which are rounded themselves.
-NF4_ERROR = 0.305 / 2 * 1.01
+# Of the largest weight of a block: half of the widest gap between two of NF4's 16 levels, and 1% for the block's scale,
+# which is rounded itself.
+NF4_ERROR = 0.305 / 2 + 0.01
 # Half a step, and what float16 takes away before: 2^-11 of the weight.
 INT8_ERROR = 0.5 / 127 + 2**-11
 
@@ -31,15 +33,26 @@ def bits(request):
 
 
 @pytest.fixture(scope="module")
-def quantized(tiny_folder, bits):
+def folder(bits, tiny_folder, wide_folder):
+    """Give the folder of a tiny model with matrices as wide as its bits want them."""
+    return wide_folder if bits == 4 else tiny_folder
+
+
+@pytest.fixture(scope="module")
+def full_model(folder):
+    return load_model(folder, precision="fp32", device="cpu")[0]
+
+
+@pytest.fixture(scope="module")
+def quantized(folder, bits):
     """Give the tiny model with weights of a few bits, for reading only."""
-    return load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0]
+    return load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0]
 
 
-def test_the_linear_layers_but_the_last_are_stored_in_few_bits(quantized, tiny_model, bits):
+def test_the_linear_layers_but_the_last_are_stored_in_few_bits(quantized, full_model, bits):
     assert is_quantized(quantized)
-    assert not is_quantized(tiny_model)
-    full = linear_weights(tiny_model)
+    assert not is_quantized(full_model)
+    full = linear_weights(full_model)
     for name, weight in linear_weights(quantized).items():
         if name == "lm_head":
             assert torch.equal(weight, full[name])
@@ -48,14 +61,14 @@ def test_the_linear_layers_but_the_last_are_stored_in_few_bits(quantized, tiny_m
             assert weight.numel() * 8 == full[name].numel() * bits
             assert not weight.requires_grad
     rest = {n: p for n, p in quantized.named_parameters() if "_proj" not in n}
-    assert all(torch.equal(p, tiny_model.get_parameter(name)) for name, p in rest.items())
+    assert all(torch.equal(p, full_model.get_parameter(name)) for name, p in rest.items())
     assert len(rest) == 7
 
 
-def test_weights_are_rounded_to_their_levels_and_no_further(tiny_folder, tiny_model, bits):
-    model = dequantized(load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0])
+def test_weights_are_rounded_to_their_levels_and_no_further(folder, full_model, bits):
+    model = dequantized(load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0])
     assert not is_quantized(model)
-    full = linear_weights(tiny_model)
+    full = linear_weights(full_model)
     found = {name: weight for name, weight in linear_weights(model).items() if name != "lm_head"}
     assert len(found) == 14
     for name, weight in found.items():
@@ -69,46 +82,68 @@ def test_weights_are_rounded_to_their_levels_and_no_further(tiny_folder, tiny_mo
         assert max(levels) <= 2**bits
 
 
-def test_it_computes_with_the_rounded_weights(tiny_folder, quantized, tiny_model, bits):
-    plain = dequantized(load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0])
+def test_it_computes_with_the_rounded_weights(folder, quantized, full_model, bits):
+    plain = dequantized(load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0])
     # In 8 bits bitsandbytes rounds the inputs too.
     torch.testing.assert_close(logits(quantized), logits(plain), rtol=0, atol=1e-4 if bits == 4 else 0.3)
-    assert (logits(plain) - logits(tiny_model)).abs().max() > 0.1
+    assert (logits(plain) - logits(full_model)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
-def test_the_rest_has_the_precision(tiny_folder, bits, precision, dtype):
-    model, _ = load_model(tiny_folder, precision=precision, device="cpu", base_bits=bits)
+def test_the_rest_has_the_precision(folder, bits, precision, dtype):
+    model, _ = load_model(folder, precision=precision, device="cpu", base_bits=bits)
     assert model.dtype == dtype
     assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {dtype}
     with torch.no_grad():
         assert model(input_ids=IDS).logits.dtype == dtype
 
 
-def test_nothing_is_told_of_it(tiny_folder, bits, caplog):
+def test_nothing_is_told_of_it(folder, bits, caplog):
     with caplog.at_level(logging.WARNING):
-        logits(load_model(tiny_folder, precision="fp32", device="cpu", base_bits=bits)[0])
+        logits(load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0])
     assert caplog.messages == []
 
 
-def test_weights_are_not_rearranged_where_a_cpu_multiplies_bfloat16(tiny_folder, quantized, monkeypatch):
+def test_weights_are_not_rearranged_where_a_cpu_multiplies_bfloat16(wide_folder, monkeypatch):
     import bitsandbytes
 
     # As on such a CPU; rearranged weights would be run by a kernel that this one may not have.
     monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: True)
-    model, _ = load_model(tiny_folder, precision="fp32", device="cpu", base_bits=4)
-    fresh, _ = load_model(tiny_folder, precision="fp32", device="cpu", base_bits=4)
+    model, _ = load_model(wide_folder, precision="fp32", device="cpu", base_bits=4)
+    fresh, _ = load_model(wide_folder, precision="fp32", device="cpu", base_bits=4)
     assert torch.equal(logits(model), logits(fresh))
     states = [m.weight.quant_state for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
     assert len(states) == 14
     assert not any(getattr(state, "packing_format_for_cpu", False) for state in states)
 
 
+def test_weights_that_would_be_unpacked_wrongly_are_refused(wide_folder, monkeypatch):
+    from bitsandbytes import functional
+
+    unpack = functional.dequantize_4bit
+    # As on a CPU with AVX-512 where the blocks of 64 weights go on in the next row: another block's scale.
+    monkeypatch.setattr(functional, "dequantize_4bit", lambda *args, **kwargs: unpack(*args, **kwargs).roll(1, 0))
+    with pytest.raises(ModelError, match=r"base_bits = 4: .* wrong numbers on this CPU for model\.layers\.\d.*inputs"):
+        load_model(wide_folder, precision="fp32", device="cpu", base_bits=4)
+
+
+def test_narrow_matrices_are_right_or_refused(tmp_path, tiny_tokenizer, make_model):
+    narrow = make_model()
+    narrow.save_pretrained(tmp_path)
+    tiny_tokenizer.save_pretrained(tmp_path)
+    model = narrow
+    with suppress(ModelError):
+        model = dequantized(load_model(tmp_path, precision="fp32", device="cpu", base_bits=4)[0])
+    for name, weight in linear_weights(model).items():
+        full = linear_weights(narrow)[name]
+        assert (weight - full).abs().max() <= full.abs().max() * NF4_ERROR
+
+
 def test_chatglm2(tmp_path, tiny_tokenizer, bits):
     config = ChatGLMConfig(
         padded_vocab_size=len(tiny_tokenizer),
         hidden_size=64,
-        ffn_hidden_size=48,
+        ffn_hidden_size=64,
         num_layers=2,
         num_attention_heads=4,
         kv_channels=16,

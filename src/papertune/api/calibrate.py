@@ -1,144 +1,112 @@
-"""Probabilities, thresholds and the order of keywords of a run, from dev rows that did not choose its weights."""
+"""What prediction has to know beside the weights: its precision, probabilities, thresholds, the order of keywords."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
+from papertune.api.fits import fit_labels, rank_keywords, with_chosen_thresholds
+from papertune.api.int8 import compare_int8
 from papertune.api.run import Run
-from papertune.config import LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
-from papertune.evaluation.fit_decision import fit_decision, in_words, shortage, threshold_shortage
-from papertune.evaluation.fit_ranking import fit_ranking, ranking_in_words, ranking_shortage
-from papertune.evaluation.keyword_scores import unique_keywords
-from papertune.evaluation.multilabel_thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
-from papertune.evaluation.screening import LEAST_OF_EACH
-from papertune.inference.keyword_ranking import FoundKeyword
-from papertune.inference.outputs import label_thresholds
-from papertune.inference.predict import Pace, Tick, predict_rows
-from papertune.runs import Calibration, Ranking
+from papertune.api.training_job import ranks_keywords, wants_dev_rows
+from papertune.errors import ModelError
+from papertune.evaluation.fit_decision import LEAST_ROWS
+from papertune.evaluation.multilabel_thresholds import asks_for_f1
+from papertune.inference.predict import Tick
+from papertune.models import choose_device, cpu_features
+from papertune.runs import FORMAT
 from papertune.tables import Table
-from papertune.tasks import RowReader, read_label, split_keywords
 
 
 def calibrate(
-    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
-) -> dict[str, Calibration]:
-    """Find out what a run's label columns ask for.
+    run: Run,
+    choosing: Sequence[Table],
+    kept_apart: Sequence[Table],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    tick: Tick | None = None,
+) -> None:
+    """Find out on dev rows what prediction has to know, and write it into a complete run.
 
-    The rows go through the model in the precision that `predict` takes by itself, int8 aside: whether that changes
-    any cell is found out afterwards.
-
-    Args:
-        run: A run whose weights are written.
-        tables: Tables with the true labels.
-        tell: Told what was found, a line for each column.
-        tick: Told after each batch.
-
-    Returns:
-        What was found, by column.
-    """
-    columns = {name: column for name, column in run.recipe.columns.items() if isinstance(column, LabelColumn)}
-    recipe = run.recipe.only(tuple(columns))
-    said: dict[str, list[NDArray[np.float64]]] = {name: [] for name in columns}
-    true: dict[str, list[str]] = {name: [] for name in columns}
-    predictor = run.predictor()
-    for table in tables:
-        reader = RowReader(table, recipe)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values
-        for name, column in columns.items():
-            given = (reader.given(row, name) for row in range(len(table)))
-            labels = [None if cell is None else read_label(cell, column.labels) for cell in given]
-            known = {row: label for row, label in enumerate(labels) if label is not None}
-            said[name].append(np.asarray(values[name])[list(known)])
-            true[name] += known.values()
-    found: dict[str, Calibration] = {}
-    for name, column in columns.items():
-        true_ids = np.array([column.labels.index(label) for label in true[name]], dtype=np.int64)
-        found[name] = fit_decision(column, np.concatenate(said[name]), true_ids)
-        why = shortage(true[name])
-        tell(f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found[name])}")
-        if not why and (why := threshold_shortage(column, true[name])):
-            tell(f"{name}: no threshold is chosen: {why}")
-    return found
-
-
-def rank_keywords(
-    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
-) -> dict[str, Ranking]:
-    """Find out how a run's ranked keywords are to be ordered.
+    Whether int8 answers as float32 does comes first; all else is then fitted in the precision that will answer. What
+    cannot be found out, where numbers leave float16 or memory does not suffice, is told and left out, and the run stays
+    one that asks to be calibrated.
 
     Args:
-        run: A run whose weights are written.
-        tables: Tables with the true keywords.
-        tell: Told what was found, a line for each column.
-        tick: Told after each batch.
-
-    Returns:
-        What was found, by column.
-    """
-    columns = {name: each for name, each in run.recipe.columns.items() if isinstance(each, RankedKeywordsColumn)}
-    recipe = run.recipe.only(tuple(columns))
-    found: dict[str, list[list[FoundKeyword]]] = {name: [] for name in columns}
-    true: dict[str, list[list[str]]] = {name: [] for name in columns}
-    predictor = run.predictor()
-    for table in tables:
-        reader = RowReader(table, recipe)
-        given = {name: [split_keywords(reader.given(row, name) or "") for row in range(len(table))] for name in columns}
-        # A cell may hold a mark only, such as "-".
-        given = {name: [cell if unique_keywords(cell) else [] for cell in cells] for name, cells in given.items()}
-        rows = [row for row in range(len(table)) if any(keywords[row] for keywords in given.values())]
-        if not rows:
-            continue
-        plan = predictor.plan(reader, rows)
-        pace = Pace(plan, tick)
-        for number, batch in enumerate(plan.batches):
-            for name, cells in predictor.find_keywords(reader, batch).items():
-                for row, keywords in zip(batch, cells, strict=True):
-                    if keywords is not None and given[name][row]:
-                        found[name].append(keywords)
-                        true[name].append(given[name][row])
-            pace.finish(number)
-    rankings: dict[str, Ranking] = {}
-    for name, column in columns.items():
-        rankings[name] = fit_ranking(column, found[name], true[name])
-        why = ranking_shortage(found[name], true[name])
-        tell(
-            f"{name}: keywords are ranked by their probability alone: {why}"
-            if why
-            else f"{name}: {ranking_in_words(rankings[name])}"
-        )
-    return rankings
-
-
-def with_chosen_thresholds(
-    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
-) -> Recipe:
-    """Give a run's recipe with numbers where its labels columns ask for the thresholds with the best F1.
-
-    Args:
-        run: A run whose weights are written.
-        tables: Tables with the true labels.
-        tell: Told what was chosen, a line for each column.
+        run: A run whose files are written.
+        choosing: Dev rows that chose the weights.
+        kept_apart: Dev rows that did not; none where they would be too few.
+        tell: Told what goes on and what was found.
         tick: Told after each batch.
     """
-    names = tuple(name for name, column in run.recipe.columns.items() if asks_for_f1(column))
-    asked = run.recipe.only(names)
-    predictor = run.predictor()
-    said = []
-    for table in tables:
-        reader = RowReader(table, asked)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values
-        said.append((values, reader, len(table)))
-    recipe, rare = with_f1_thresholds(run.recipe, said)
-    for name in names:
-        column = recipe.columns[name]
-        assert isinstance(column, LabelsColumn)
-        found = zip(column.labels, label_thresholds(column), strict=True)
-        if shown := ", ".join(f"{label} {threshold:.2f}" for label, threshold in found if label not in rare[name]):
-            tell(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
-        if rare[name]:
-            tell(
-                f"{name}: {MIDDLE} for {', '.join(rare[name])}: fewer than {LEAST_OF_EACH} dev rows have the label, or "
-                "lack it"
-            )
-    return recipe
+    parts = _Parts(run, tell)
+    rows_that_chose, rows_kept = (sum(map(len, tables)) for tables in (choosing, kept_apart))
+    if _may_use_int8(run):
+        tell(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
+        with parts.kept_without("int8 will not be used"):
+            run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, tick))
+    if wants_dev_rows(run.recipe):
+        if kept_apart:
+            tell(f"calibrating on {rows_kept:,} dev rows")
+            with parts.kept_without("probabilities are not calibrated"):
+                run.manifest = replace(run.manifest, calibration=fit_labels(run, kept_apart, tell, tick))
+        else:
+            tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
+    if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
+        tell(f"choosing thresholds on {rows_kept or rows_that_chose:,} dev rows")
+        with parts.kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken"):
+            run.recipe = with_chosen_thresholds(run, kept_apart or choosing, tell, tick)
+    if ranks_keywords(run.recipe):
+        if kept_apart:
+            tell(f"ranking keywords on {rows_kept:,} dev rows")
+            with parts.kept_without("keywords are ranked by their probability alone"):
+                run.manifest = replace(run.manifest, rankings=rank_keywords(run, kept_apart, tell, tick))
+        else:
+            needed = f"at least {2 * LEAST_ROWS} dev rows with keywords are needed"
+            tell(f"keywords are ranked by their probability alone: {needed}")
+    if not parts.failed:
+        run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
+    run.directory.finish(run.manifest, run.recipe)
+
+
+def _may_use_int8(run: Run) -> bool:
+    """Whether prediction by itself may take int8, if dev rows confirm it."""
+    return choose_device(run.device) == "cpu" and run.recipe.base_bits is None and cpu_features().int8
+
+
+@dataclass
+class _Parts:
+    """The parts of a calibration, each of which may fail without the others."""
+
+    run: Run
+    tell: Callable[[str], None]
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def kept_without(self, consequence: str) -> Iterator[None]:
+        """Tell why a part is not found out, where numbers leave float16 or memory does not suffice, and go on."""
+        try:
+            yield
+        except Exception as error:
+            first = str(error).partition("\n")[0] or type(error).__name__
+            if _is_of_memory(error):
+                self.tell(
+                    f"{consequence}: there is not enough memory ({first}). The trained weights are kept. To do this "
+                    "part again, make room and give the same command with --resume"
+                )
+            elif isinstance(error, ModelError):
+                self.tell(f"{consequence}: {first}")
+            else:
+                raise
+            self.failed.append(consequence)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice: torch has an error of its own for GPUs, and for CPUs says it in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # A predictor says of a single row that it does not fit.
+    if isinstance(error, ModelError) and isinstance(error.__cause__, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from papertune.api.run import Run
 from papertune.api.train import train as train_run
 from papertune.config import LabelColumn, Recipe
 from papertune.errors import PapertuneWarning, TrainingStopped
-from papertune.evaluation.answers import mark_withheld, score_answers
+from papertune.evaluation.answers import Answers, mark_withheld, score_answers
 from papertune.evaluation.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
 from papertune.evaluation.label_quality import with_label_quality
 from papertune.evaluation.other_tools import contestants_of_packages, package_versions
@@ -247,16 +248,22 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
     run = run.reopening()(choose_device(run.device))  # its weights are let go of when all is answered
     attempts: dict[str, Attempt] = {}
     decisions = answering_every_row(run.decisions)
-    for name in comparison.recipe.columns:
-        recipe = run.recipe.only((name,))  # the thresholds of a labels column are in it
+    recipe = run.recipe.only(tuple(comparison.recipe.columns))  # the thresholds of a labels column are in it
+    answered: dict[str, Answers] = {}
+    rate: float | None = None
 
-        def make(place: Place, name: str = name, recipe: Recipe = recipe) -> Attempt:
+    def make(place: Place, name: str) -> Attempt:
+        nonlocal rate
+        if not answered:
+            # All columns in one pass, as `predict` and `evaluate` do: rounding differs with what is asked together.
             reader, rows = RowReader(comparison.documents, recipe), len(comparison.documents)
-            answers, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.tick, decisions)
-            return Attempt(answers[name], rate, *training_costs(run))
+            found, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.tick, decisions)
+            answered.update(found)
+        return Attempt(answered[name], rate, *training_costs(run))
 
+    for name in comparison.recipe.columns:
         facts = _facts(work, recipe, decision=repr(decisions.get(name)), **run.facts(run.settled_precision()))
-        attempts[name] = work.kept.get(f"{name}: fine-tuned", facts, make)
+        attempts[name] = work.kept.get(f"{name}: fine-tuned", facts, partial(make, name=name))
     return attempts
 
 

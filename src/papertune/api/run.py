@@ -285,10 +285,10 @@ class Run:
 
     def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
         """Give the precision; for "auto" int8, where this CPU is quick at it and the dev rows have confirmed it."""
-        from papertune.models import cpu_multiplies_int8
+        from papertune.models import cpu_features
 
         confirmed = self.manifest.int8 is not None and self.manifest.int8.confirms
-        best = confirmed and choose_device(self._device) == "cpu" and cpu_multiplies_int8()
+        best = confirmed and choose_device(self._device) == "cpu" and cpu_features().int8
         return "int8" if best and precision == "auto" else precision
 
     def load(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:

@@ -7,26 +7,23 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from papertune.api.calibrate import calibrate, rank_keywords, with_chosen_thresholds
-from papertune.api.int8 import compare_int8
+from papertune.api.calibrate import calibrate
 from papertune.api.optimizer_steps import too_few_steps
 from papertune.api.run import Run, load_run
-from papertune.api.training_job import TrainingJob, prepare_job, ranks_keywords, wants_dev_rows
+from papertune.api.training_job import TrainingJob, prepare_job
 from papertune.config import FullMethod, LabelColumn, LabelsColumn, LoraMethod, PtuningV2Method, Recipe
 from papertune.disk import telling_of_full_disk
 from papertune.encoding import PromptEncoder
-from papertune.errors import ModelError, OutputError, PapertuneWarning, TrainingStopped
+from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
-from papertune.evaluation.fit_decision import LEAST_ROWS
-from papertune.evaluation.multilabel_thresholds import asks_for_f1
 from papertune.inference.predict import Tick
 from papertune.methods import (
     build_trainable,
@@ -38,7 +35,6 @@ from papertune.methods import (
 from papertune.models import (
     Precision,
     choose_dtype,
-    cpu_multiplies_int8,
     load_model,
 )
 from papertune.runs import Manifest, RunDirectory, TrainingPlan
@@ -118,14 +114,10 @@ def train(
         with processes.agreed():
             _check_together(job.plan, directory, processes, resume=resume)
         if processes.first_value(lambda: directory.is_complete):
-            finished = load_run(directory.path, device=device, base=base)
-            tell(f"{directory.path} is finished already")
-            if finished.manifest.int8 is None and _may_use_int8(job, processes.device):
-                tell(
-                    "whether int8 answers as float32 does has not been found out, so int8 will not be used. To find "
-                    f"out, remove {directory.manifest_file} and give the same command again"
-                )
-            return finished
+            with processes.agreed():
+                if processes.is_first:
+                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, tell, tick)
+            return load_run(directory.path, device=device, base=base)
         tell(f"loading {job.recipe.model}")
         with processes.agreed():
             learner = _load(job, processes)
@@ -157,83 +149,21 @@ def train(
                         tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
                     # A model that was divided among GPUs need not fit on one.
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    _try_on_dev_rows(run, job, tell, tick)
+                    # Complete before: the system kills a process that takes too much memory, and in float32 a model
+                    # takes twice what it was trained in.
                     directory.finish(run.manifest, run.recipe)
-                    if _may_use_int8(job, processes.device):
-                        _compare_int8(run, job, tell, tick)
+                    if job.dev:
+                        calibrate(run, job.dev, job.kept_apart, tell=tell, tick=tick)
     return load_run(directory.path, device=device, base=base)
 
 
-def _try_on_dev_rows(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
-    """Find out on the dev rows what prediction will need to know, and put it into the run.
-
-    What was learnt is worth keeping without it, so a model that cannot answer here does not end the training.
-    """
-    if job.kept_apart and wants_dev_rows(job.recipe):
-        tell(f"calibrating on {sum(map(len, job.kept_apart)):,} dev rows")
-        with _kept_without("probabilities are not calibrated", run, tell):
-            run.manifest = replace(run.manifest, calibration=calibrate(run, job.kept_apart, tell, tick))
-    elif job.dev and wants_dev_rows(job.recipe):
-        tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
-    if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
-        rows = job.kept_apart or job.dev
-        tell(f"choosing thresholds on {sum(map(len, rows)):,} dev rows")
-        with _kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken", run, tell):
-            run.recipe = with_chosen_thresholds(run, rows, tell, tick)
-    if job.kept_apart and ranks_keywords(job.recipe):
-        tell(f"ranking keywords on {sum(map(len, job.kept_apart)):,} dev rows")
-        with _kept_without("keywords are ranked by their probability alone", run, tell):
-            run.manifest = replace(run.manifest, rankings=rank_keywords(run, job.kept_apart, tell, tick))
-    elif job.dev and ranks_keywords(job.recipe):
-        needed = f"at least {2 * LEAST_ROWS} dev rows with keywords are needed"
-        tell(f"keywords are ranked by their probability alone: {needed}")
-
-
-def _may_use_int8(job: TrainingJob, device: str) -> bool:
-    """Whether the dev rows may find out that prediction by itself takes int8."""
-    on_cpu = device.startswith("cpu")
-    return bool(job.dev) and on_cpu and job.recipe.base_bits is None and cpu_multiplies_int8()
-
-
-def _compare_int8(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
-    """Find out on the dev rows whether int8 answers as float32 does, and keep it in the run.
-
-    The run is complete before: the system kills a process that takes too much memory, and in float32 a model takes
-    twice what it was trained in.
-    """
-    tell(f"comparing int8 with float32 on {sum(map(len, job.dev)):,} dev rows; the run can be used already")
-    with _kept_without("int8 will not be used", run, tell):
-        # Thresholds lie at the very probabilities of rows that are kept apart: these tip over sooner than new rows do.
-        run.manifest = replace(run.manifest, int8=compare_int8(run, job.dev, tick))
-        run.directory.write_manifest(run.manifest)
-
-
-@contextmanager
-def _kept_without(what: str, run: Run, tell: Callable[[str], None]) -> Iterator[None]:
-    """Tell why something is not found out, where numbers leave float16 or memory does not suffice, and go on."""
-    try:
-        yield
-    except Exception as error:
-        first = str(error).partition("\n")[0] or type(error).__name__
-        if _is_of_memory(error):
-            tell(
-                f"{what}: there is not enough memory ({first}). The trained weights are kept. To do this part again, "
-                f"make room, remove {run.directory.manifest_file} and add --resume to the same command"
-            )
-        elif isinstance(error, ModelError):
-            tell(f"{what}: {first}")
-        else:
-            raise
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """Whether memory did not suffice: torch has an error of its own for GPUs, and for CPUs says it in words only."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # A predictor says of a single row that it does not fit.
-    if isinstance(error, ModelError) and isinstance(error.__cause__, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+def _calibrate_finished(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
+    """Calibrate a run whose training has ended, if that has not been done."""
+    if not (job.dev and run.manifest.lacks_calibration):
+        tell(f"{run.directory.path} is finished already")
+        return
+    tell(f"{run.directory.path} is trained already")
+    calibrate(run, job.dev, job.kept_apart, tell=tell, tick=tick)
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:

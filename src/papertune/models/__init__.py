@@ -13,11 +13,11 @@ from papertune.models.base import (
 )
 from papertune.models.cache import cache_folder
 from papertune.models.configurations import find_config
+from papertune.models.cpu import cpu_features
 from papertune.models.grouped_attention import use_grouped_attention
 from papertune.models.int8 import (
     PredictionPrecision,
     check_int8,
-    cpu_multiplies_int8,
     int8_name,
     precision_name,
     to_int8,
@@ -39,7 +39,7 @@ __all__ = [
     "check_quantization",
     "choose_device",
     "choose_dtype",
-    "cpu_multiplies_int8",
+    "cpu_features",
     "dequantized",
     "find_base",
     "find_config",

@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from papertune.errors import ModelError
 from papertune.garbage import collection_paused
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
+from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.own_models import register_own_models
-from papertune.models.quantized import BaseBits, keep_weights_in_place, quantization_config
+from papertune.models.quantized import BaseBits, check_unpacking, keep_weights_in_place, quantization_config
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -126,6 +127,7 @@ def load_model(
             f"({', '.join(made_up[:3])}{', ...' if len(made_up) > 3 else ''}). Fetch the folder again."
         )
     keep_weights_in_place(model)
+    check_unpacking(model)
     return model.eval(), words
 
 
@@ -172,12 +174,7 @@ def choose_dtype(precision: Precision, device: str) -> torch.dtype:
     if on_gpu:
         fast = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if fast else torch.float16
-    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if cpu_features().bf16 else torch.float32
 
 
 def _local(name: str, path: Path) -> Base:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from papertune.errors import ModelError
 from papertune.models.answer_positions import output_layer
+from papertune.models.cpu import adds_int8_in_32_bits, has_onednn
 from papertune.models.quantized import BaseBits
 
 # Of the weights a model predicts with.
@@ -29,17 +30,6 @@ PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
 _ZERO_POINT = 128  # of an activation
 _ACTIVATION_MAX = 127
 _LEAST = 1e-30  # so that a row of zeros has a scale to be divided by
-
-
-def cpu_multiplies_int8() -> bool:
-    """Tell whether this CPU has instructions (VNNI, AMX) that multiply 8-bit numbers and add in 32 bits."""
-    capabilities = torch.cpu.get_capabilities()
-    fast = any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
-    return fast and _has_onednn()
-
-
-def _has_onednn() -> bool:
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def check_int8(device: str, base_bits: BaseBits | None) -> None:
@@ -61,13 +51,13 @@ def check_int8(device: str, base_bits: BaseBits | None) -> None:
             f"--precision int8: the run's base model is stored in {base_bits} bits already (method.base_bits). Leave "
             "--precision out."
         )
-    if not _has_onednn():
+    if not has_onednn():
         raise ModelError("--precision int8 needs a PyTorch with oneDNN, which this one lacks. Use --precision fp32.")
 
 
 def largest_weight() -> int:
     """Give the largest whole number of a weight with which this CPU adds up products exactly."""
-    return 127 if cpu_multiplies_int8() else 64
+    return 127 if adds_int8_in_32_bits() else 64
 
 
 def int8_name() -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from papertune.errors import MissingExtraError
+from papertune.errors import MissingExtraError, ModelError
 
 BaseBits = Literal[4, 8]
 
@@ -69,6 +69,36 @@ def keep_weights_in_place(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def check_unpacking(model: Any) -> None:
+    """Check that bitsandbytes unpacks a model's 4-bit weights as it has packed them.
+
+    bitsandbytes 0.50 does not on CPUs with AVX-512 where the width of a matrix is no multiple of the 64 weights that
+    share a scale: it returns wrong numbers without an error.
+
+    Raises:
+        ModelError: If a layer's weights would be wrong.
+    """
+    if model.device.type != "cpu":
+        return
+    widths: dict[int, str] = {}
+    for name, module in model.named_modules():
+        if type(module).__name__ == "Linear4bit":
+            widths.setdefault(module.in_features, name)
+    if not widths:
+        return
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    for width, name in widths.items():
+        # -1 and 1 are levels of NF4, so nothing is rounded; each block of 64 has another scale than its neighbours.
+        number = torch.arange(64 * width)
+        weights = (torch.where(number % 3 == 0, -1.0, 1.0) * 2.0 ** (number // 64 % 8)).view(64, width)
+        if not torch.equal(dequantize_4bit(*quantize_4bit(weights, quant_type="nf4")), weights):
+            raise ModelError(
+                f"method.base_bits = 4: bitsandbytes computes wrong numbers on this CPU for {name}, whose {width} "
+                "inputs are no multiple of 64. Use base_bits = 8, a GPU, or no base_bits."
+            )
 
 
 def is_quantized(model: Any) -> bool:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import papertune
+from papertune.models import use_grouped_attention
 from papertune.training.checkpoints import complete_checkpoints
 
 HEADER = ["uuid", "title", "author", "abstract", "Keywords", "label"]
@@ -130,10 +131,23 @@ def test_merge(project):
     project.run("merge", run, "-o", project / "merged")
     merged = AutoModelForCausalLM.from_pretrained(project / "merged").eval()
     assert AutoTokenizer.from_pretrained(project / "merged")("heart")["input_ids"][0] == 401
-    model, _ = papertune.load_run(run).load()
+    opened = papertune.load_run(run)
+    model, _ = opened.load()
+    base, _ = opened.load_base("auto")
+    adapter = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert merged.dtype == model.dtype
+    for name, weight in model.state_dict().items():
+        assert torch.equal(merged.get_parameter(name), weight), name
+        # W + 4 BA is computed in float32 and rounded once.
+        layer = f"base_model.model.{name.removesuffix('.weight')}"
+        whole = base.get_parameter(name).float()
+        if f"{layer}.lora_A.weight" in adapter:
+            whole = whole + adapter[f"{layer}.lora_B.weight"] @ adapter[f"{layer}.lora_A.weight"] * 4
+        assert torch.equal(weight, whole.to(weight.dtype)), name
+    use_grouped_attention(merged)
     ids = torch.arange(5, 30)[None]
     with torch.no_grad():
-        torch.testing.assert_close(merged(ids).logits, model(ids).logits, rtol=0, atol=1e-5)
+        assert torch.equal(merged(ids).logits, model(ids).logits)
 
 
 def test_a_prefix_predicts_and_is_not_merged(project):

@@ -1,0 +1,61 @@
+"""What this machine's CPU computes fast: the one place that asks torch about it.
+
+The variable PAPERTUNE_CPU overrides the answer: "none", or names of `CpuFeatures` joined by commas, such as
+"bf16,int8". So a run can predict here as it would on a machine of another kind.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from papertune.errors import ModelError
+
+VARIABLE = "PAPERTUNE_CPU"
+
+# Names that torch gives to the instructions of x86 and Arm.
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
+
+
+@dataclass(frozen=True)
+class CpuFeatures:
+    """Products that a CPU has instructions for.
+
+    Attributes:
+        bf16: Of bfloat16.
+        int8: Of 8-bit integers, added up in 32 bits.
+    """
+
+    bf16: bool
+    int8: bool
+
+
+def cpu_features() -> CpuFeatures:
+    """Return what the CPU computes fast, or what PAPERTUNE_CPU says.
+
+    Raises:
+        ModelError: If PAPERTUNE_CPU has a name in it that is unknown.
+    """
+    setting = os.environ.get(VARIABLE, "").strip()
+    if not setting:
+        capabilities = torch.cpu.get_capabilities()
+        return CpuFeatures(
+            bf16=any(capabilities.get(name, False) for name in _BFLOAT16),
+            int8=any(capabilities.get(name, False) for name in _INT8) and has_onednn(),
+        )
+    names = set() if setting == "none" else {name.strip() for name in setting.split(",")}
+    if unknown := sorted(names - {"bf16", "int8"}):
+        raise ModelError(f'{VARIABLE}={setting}: "{unknown[0]}" is unknown. Set it to none, bf16, int8 or bf16,int8.')
+    return CpuFeatures(bf16="bf16" in names, int8="int8" in names and has_onednn())
+
+
+def adds_int8_in_32_bits() -> bool:
+    """Whether sums of 8-bit products are exact whatever the numbers: not on every CPU that is told to use int8."""
+    capabilities = torch.cpu.get_capabilities()
+    return cpu_features().int8 and any(capabilities.get(name, False) for name in _INT8)
+
+
+def has_onednn() -> bool:
+    """Whether this PyTorch has oneDNN, which multiplies 8-bit integers."""
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
