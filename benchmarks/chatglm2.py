@@ -29,17 +29,17 @@ from typing import Any
 
 import torch
 
-from papertune.config import LoraMethod, TrainingSpec, load_recipe
-from papertune.encoding import PromptEncoder, sorted_token_batches
-from papertune.inference.engine import Engine
-from papertune.inference.label_scoring import LabelTrie
+from papertune.decoding.engine import Engine
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.inference.plan import batch_tokens
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.methods import build_trainable, merge_adapter
 from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration, ChatGLMTokenizer
+from papertune.prompts import PromptEncoder, sorted_token_batches
+from papertune.prompts.examples import RowReader
+from papertune.recipe import LoraMethod, TrainingSpec, load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader
 from papertune.training import Question, TrainingRow, fit
 
 # In ChatGLM2's tokenizer "1" and "0" are two tokens each, with the same first one; the end token is 2.

@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from papertune.api.run import load_run
-from papertune.config import KeywordsColumn, RankedKeywordsColumn, Recipe, load_recipe
-from papertune.encoding import PromptEncoder
+from papertune.kinds import KeywordsColumn, RankedKeywordsColumn
 from papertune.models import choose_device
+from papertune.prompts import PromptEncoder
+from papertune.recipe import Recipe, load_recipe
+from papertune.run import load_run
 from papertune.tables import write_table
 
 from contest import Contestant, chosen, compete, machine  # isort: skip - beside this file

@@ -28,17 +28,18 @@ import polars as pl
 import torch
 
 import papertune
-from papertune.api.run import Run
-from papertune.config import LabelColumn, Recipe
-from papertune.encoding import PromptEncoder, shared_prefix
-from papertune.encoding.prompts import EncodedPrompt
+from papertune.decoding.engine import Engine
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.errors import PapertuneError, TableError
-from papertune.evaluation.intervals import mean_interval
-from papertune.inference.engine import Engine
-from papertune.inference.label_scoring import LabelTrie
+from papertune.kinds import LabelColumn
+from papertune.metrics.intervals import mean_interval
 from papertune.models import choose_device, load_model, use_grouped_attention
+from papertune.prompts import PromptEncoder, shared_prefix
+from papertune.prompts.encoder import EncodedPrompt
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.run import Run
 from papertune.tables import Table
-from papertune.tasks import RowReader
 
 from contest import machine  # isort: skip - beside this file
 from data import data_file  # isort: skip

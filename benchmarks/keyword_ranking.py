@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from papertune.api.run import load_run
-from papertune.config import RankedKeywordsColumn
-from papertune.evaluation.fit_ranking import fit_ranking
-from papertune.evaluation.keyword_scores import f1_at_5_by_paper, score_keywords
-from papertune.evaluation.paired import mean_difference
+from papertune.calibration.fit_ranking import fit_ranking
 from papertune.inference.keyword_ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.inference.predictor import Predictor
+from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.candidates import Candidate
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.metrics.keyword_scores import f1_at_5_by_paper, score_keywords
+from papertune.metrics.paired import mean_difference
+from papertune.prompts.examples import RowReader
+from papertune.run import load_run
 from papertune.tables import read_table
-from papertune.tasks import RowReader, split_keywords
-from papertune.tasks.candidates import Candidate
 
 PARTS = 5
 LONGEST = 20

@@ -15,9 +15,9 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from papertune.config import LoraMethod
 from papertune.methods import build_trainable, merged_products
 from papertune.models import answer_positions, load_model
+from papertune.recipe import LoraMethod
 
 
 def main() -> None:

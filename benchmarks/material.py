@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.api.run import Run, load_run
-from papertune.api.train import train
-from papertune.config import Recipe
-from papertune.encoding import PromptEncoder
 from papertune.models import choose_device, choose_dtype, find_base, output_layer
+from papertune.pipelines.train import train
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.run import Run, load_run
 from papertune.tables import Table, read_table
-from papertune.tasks import RowReader
 
 from contest import usable_cores  # isort: skip - beside this file
 from data import data_file  # isort: skip

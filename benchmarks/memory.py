@@ -64,9 +64,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     """Train a few steps and give the predicted and the measured peak, in GB of 2^30 bytes."""
     import torch
 
-    from papertune.config import FullMethod, load_recipe
     from papertune.methods import build_trainable, checkpoint_activations
     from papertune.models import choose_dtype, find_config, load_model
+    from papertune.recipe import FullMethod, load_recipe
     from papertune.training import Question, TrainingRow, fit
     from papertune.training.loop import CPU_PART_TOKENS
     from papertune.training.memory import BatchShape, training_memory

@@ -11,10 +11,10 @@ import json
 import time
 from pathlib import Path
 
-from papertune.api.evaluate import evaluate
-from papertune.api.run import load_run
-from papertune.api.train import train
 from papertune.evaluation.report import measures
+from papertune.pipelines.evaluate import evaluate
+from papertune.pipelines.train import train
+from papertune.run import load_run
 from papertune.tables import read_table
 
 from data import data_file  # isort: skip - beside this file

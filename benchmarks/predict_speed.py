@@ -23,11 +23,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from papertune.config import LabelColumn, Recipe
-from papertune.encoding import PromptEncoder
+from papertune.kinds import LabelColumn
+from papertune.kinds.label_cells import read_label
 from papertune.models import choose_device
+from papertune.prompts import PromptEncoder
+from papertune.recipe import Recipe
 from papertune.tables import Table, write_table
-from papertune.tasks import read_label
 
 from columns_speed import compare_columns  # isort: skip - beside this file
 from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip

@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from papertune.api.compare import compare
 from papertune.cli.progress import ProgressDisplay, Ticks
 from papertune.errors import OutputError, PapertuneError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.report import summary
+from papertune.pipelines.comparison.compare import compare
 from papertune.tables import Table, read_table
 
 from data import data_file  # isort: skip - beside this file

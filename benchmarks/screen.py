@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from papertune.config import LabelColumn, load_recipe
-from papertune.encoding import PromptEncoder
 from papertune.inference.predictor import Predictor
+from papertune.kinds import LabelColumn
+from papertune.kinds.label_cells import read_label
 from papertune.methods import build_trainable
 from papertune.models import choose_dtype, load_model
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import RowReader, training_examples
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader, read_label, training_examples
 from papertune.training import encode_examples, fit
 
 

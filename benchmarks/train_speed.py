@@ -24,13 +24,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from papertune.config import LabelColumn, LoraMethod, Recipe, load_recipe
-from papertune.encoding import PromptEncoder
 from papertune.evaluation.dev_score import DevScore
+from papertune.kinds import LabelColumn
 from papertune.methods import load_adapter, merge_adapter
 from papertune.models import choose_device, choose_dtype, find_base, load_model
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import training_examples
+from papertune.recipe import LoraMethod, Recipe, load_recipe
 from papertune.tables import Table, read_table, write_table
-from papertune.tasks import training_examples
 
 from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
 from data import data_file  # isort: skip - beside this file

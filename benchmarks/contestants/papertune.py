@@ -15,9 +15,9 @@ class Predict(Work):
     def __init__(self, job: dict[str, Any]) -> None:
         import torch
 
-        from papertune.api.run import Run, load_run
-        from papertune.config import load_recipe
         from papertune.errors import PapertuneError
+        from papertune.recipe import load_recipe
+        from papertune.run import Run, load_run
         from papertune.tables import read_table
 
         torch.set_num_threads(job["threads"])

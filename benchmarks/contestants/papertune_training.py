@@ -15,7 +15,7 @@ class Training(Work):
     def __init__(self, job: dict[str, Any]) -> None:
         import torch
 
-        from papertune.config import load_recipe
+        from papertune.recipe import load_recipe
 
         torch.set_num_threads(job["threads"])
         self._job = job
@@ -23,11 +23,11 @@ class Training(Work):
 
     def prepare(self) -> None:
         """Load the model anew, since a round changes it."""
-        from papertune.encoding import PromptEncoder
         from papertune.methods import build_trainable
         from papertune.models import choose_dtype, load_model
+        from papertune.prompts import PromptEncoder
+        from papertune.prompts.examples import training_examples
         from papertune.tables import read_table
-        from papertune.tasks import training_examples
         from papertune.training import encode_examples
 
         job, recipe = self._job, self._recipe

@@ -23,28 +23,28 @@ from papertune.errors import (
 from papertune.garbage import collection_paused
 
 if TYPE_CHECKING:
-    from papertune.api.adopt import adopt
-    from papertune.api.compare import compare
-    from papertune.api.evaluate import evaluate
-    from papertune.api.run import Run, load_run
-    from papertune.api.train import train
-    from papertune.config import Recipe, load_recipe
+    from papertune.pipelines.adopt import adopt
+    from papertune.pipelines.comparison.compare import compare
+    from papertune.pipelines.evaluate import evaluate
+    from papertune.pipelines.train import train
+    from papertune.recipe import Recipe, load_recipe
+    from papertune.run import Run, load_run
     from papertune.tables import Table, read_table
 
 __version__ = "0.1.0"
 
 # Loaded when first used: torch alone takes seconds, and `papertune --help` needs none of it.
 _LATE = {
-    "Recipe": "papertune.config",
-    "Run": "papertune.api.run",
+    "Recipe": "papertune.recipe",
+    "Run": "papertune.run",
     "Table": "papertune.tables",
-    "adopt": "papertune.api.adopt",
-    "compare": "papertune.api.compare",
-    "evaluate": "papertune.api.evaluate",
-    "load_recipe": "papertune.config",
-    "load_run": "papertune.api.run",
+    "adopt": "papertune.pipelines.adopt",
+    "compare": "papertune.pipelines.comparison.compare",
+    "evaluate": "papertune.pipelines.evaluate",
+    "load_recipe": "papertune.recipe",
+    "load_run": "papertune.run",
     "read_table": "papertune.tables",
-    "train": "papertune.api.train",
+    "train": "papertune.pipelines.train",
 }
 
 __all__ = [

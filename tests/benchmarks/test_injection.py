@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import papertune
-from papertune.config import load_recipe
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.prompts.examples import RowReader
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader
 
 TEXTS = tomllib.loads(injection.TEXTS.read_text("utf-8"))
 PAPERS = [

@@ -9,7 +9,8 @@ import pytest
 import results
 import results_page
 
-from papertune.config import LabelColumn, load_recipe
+from papertune.kinds import LabelColumn
+from papertune.recipe import load_recipe
 
 WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "patients", "learning", "effect", "fast", "study"]
 LABELS = {"papers": ["1", "0"], "screening_nudging": ["included", "excluded"]}  # the first one is looked for
@@ -49,8 +50,8 @@ def command(tables, tiny_folder):
                 patch.setitem(sys.modules, name, None)
             # Seconds of work that are not what is tested.
             patch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
-            patch.setattr("papertune.api.base_contestants.NUMBERS_OF_EXAMPLES", (2,))
-            patch.setattr("papertune.api.base_contestants.TUNING_ROWS", 2)
+            patch.setattr("papertune.pipelines.comparison.base_model.NUMBERS_OF_EXAMPLES", (2,))
+            patch.setattr("papertune.pipelines.comparison.base_model.TUNING_ROWS", 2)
             results.main()
 
     return command

@@ -9,7 +9,7 @@ import pytest
 
 import papertune as api
 from papertune.cli.progress import ProgressDisplay
-from papertune.config import builtin_recipes, load_recipe
+from papertune.recipe import builtin_recipes, load_recipe
 
 
 def cells(path, name):

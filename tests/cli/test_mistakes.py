@@ -289,7 +289,7 @@ class TestRuns:
         assert "no-such-folder" in use()
 
     def test_that_are_resumed_otherwise(self, papertune, here, refused, monkeypatch):
-        from papertune.api import train as module
+        from papertune.pipelines import train as module
 
         def stop(*_, **__):
             raise KeyboardInterrupt

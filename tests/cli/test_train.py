@@ -11,7 +11,7 @@ def train(papertune, here, monkeypatch):
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("papertune.api.train.train", fail)
+        monkeypatch.setattr("papertune.pipelines.train.train", fail)
         monkeypatch.setenv("RANK", str(rank))
         return papertune("train", "papers.csv", "-r", "recipe.toml", "-o", "out")
 

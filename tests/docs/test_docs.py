@@ -17,29 +17,26 @@ import pytest
 import typer
 
 import papertune
-from papertune.api.init import recipe_for
 from papertune.cli import commands  # noqa: F401 - its functions join the app
 from papertune.cli.app import app
 from papertune.cli.reference import command_reference
-from papertune.config import (
+from papertune.errors import PapertuneError
+from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
+from papertune.pipelines.init import recipe_for
+from papertune.prompts.check_table import check_table
+from papertune.recipe import (
     EncodingSpec,
     FreezeMethod,
     FullMethod,
-    KeywordsColumn,
-    LabelColumn,
-    LabelsColumn,
     LoraMethod,
     PtuningV2Method,
-    RankedKeywordsColumn,
     Recipe,
     TableSpec,
     TrainingSpec,
     builtin_recipes,
     load_recipe,
 )
-from papertune.errors import PapertuneError
 from papertune.tables import read_table
-from papertune.tasks import check_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from papertune.config import load_recipe
 from papertune.errors import TableError
 from papertune.evaluation.answers import (
     Answers,
@@ -13,10 +12,11 @@ from papertune.evaluation.answers import (
     ranking_difference,
     score_answers,
 )
-from papertune.evaluation.keyword_scores import f1_at_5_by_paper, score_keywords
 from papertune.inference.decisions import Decision
+from papertune.metrics.keyword_scores import f1_at_5_by_paper, score_keywords
+from papertune.prompts.examples import RowReader
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader
 
 
 @pytest.mark.parametrize("separator", ["; ", " | ", ", "])

@@ -4,18 +4,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.config import load_recipe
 from papertune.evaluation.answers import Answers, answers_of_values, mark_withheld
-from papertune.evaluation.calibration import score_calibration
 from papertune.evaluation.label_quality import is_for_screening, with_label_quality
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
-from papertune.evaluation.screening import precision_recall, work_saved
-from papertune.evaluation.selective import risk_coverage
 from papertune.inference.calibrators import Temperature
 from papertune.inference.decisions import Decision
-from papertune.runs import Calibration
+from papertune.metrics.calibration import score_calibration
+from papertune.metrics.screening import precision_recall, work_saved
+from papertune.metrics.selective import risk_coverage
+from papertune.prompts.examples import RowReader
+from papertune.recipe import load_recipe
+from papertune.run_directory import Calibration
 from papertune.tables import Table
-from papertune.tasks import RowReader
 
 # Of the last row the table does not know the label.
 TRUE = ["yes", "no", "no", "yes", ""]

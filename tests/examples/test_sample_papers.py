@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from papertune import load_recipe, read_table
-from papertune.evaluation.baselines import tfidf_logistic
-from papertune.tasks import RowReader, check_table, split_keywords
+from papertune.evaluation.systems.baselines import tfidf_logistic
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.prompts.check_table import check_table
+from papertune.prompts.examples import RowReader
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED_WORDS = 8

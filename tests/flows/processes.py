@@ -20,8 +20,8 @@ from typing import Any
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        "papertune.api.run",
-        "papertune.api.train",
+        "papertune.run",
+        "papertune.pipelines.train",
         "papertune.cli.commands",
         "peft",
         "polars",
@@ -135,7 +135,8 @@ def lines(file: Path) -> int:
 
 def small_batches() -> None:
     """Make prediction use many batches of few rows, which no option of the command does."""
-    from papertune.api import run, workforce
+    from papertune import run
+    from papertune.pipelines import workforce
 
     run.Predictor = partial(run.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
     workforce.batch_tokens = lambda device: BATCH_TOKENS
@@ -154,7 +155,7 @@ def workers_die_once(mark: Path) -> None:
     Args:
         mark: A file that is there afterwards.
     """
-    from papertune.api import workforce
+    from papertune.pipelines import workforce
 
     open_predictor = workforce._predictor_there
 

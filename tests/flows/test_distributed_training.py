@@ -169,7 +169,7 @@ def test_a_mistake_is_told_once(sample, undisturbed, tmp_path):
 
 def other_seed():
     """Make this process read another recipe than it is told."""
-    from papertune.api import training_job
+    from papertune.pipelines import training_job
 
     read = training_job.load_recipe
     training_job.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
@@ -177,8 +177,8 @@ def other_seed():
 
 def no_model():
     """Let this process not find the base model."""
-    from papertune.api import training_job
     from papertune.errors import ModelError
+    from papertune.pipelines import training_job
 
     def find_base(*_):
         raise ModelError("tiny: there is no such folder.")

@@ -15,7 +15,7 @@ NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.fixture
 def run(trained, monkeypatch):
     """Give a run that predicts in many batches."""
-    monkeypatch.setattr("papertune.api.run.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
+    monkeypatch.setattr("papertune.run.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
     return papertune.load_run(trained.directory.path)
 
 

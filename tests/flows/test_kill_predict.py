@@ -173,7 +173,7 @@ class TestTornLastLine:
 
     def test_its_rows_are_predicted_again(self, undisturbed, trained, sample, tmp_path, monkeypatch):
         monkeypatch.setattr(
-            "papertune.api.run.Predictor",
+            "papertune.run.Predictor",
             partial(Predictor, max_batch_tokens=BATCH_TOKENS),
         )
         run = papertune.load_run(trained.directory.path)

@@ -111,11 +111,11 @@ def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
 @pytest.mark.parametrize(
     "patch",
     [
-        pytest.param(partial(die_at, "papertune.api.train", "save_weights"), id="before the weights"),
+        pytest.param(partial(die_at, "papertune.pipelines.train", "save_weights"), id="before the weights"),
         pytest.param(partial(in_the_adapter, 1 + STEPS // 2), id="in the weights"),
-        pytest.param(partial(die_at, "papertune.runs", "_readme"), id="before the manifest"),
+        pytest.param(partial(die_at, "papertune.run_directory", "_readme"), id="before the manifest"),
         pytest.param(
-            partial(die_at, "papertune.runs:RunDirectory", "finish", after=True), id="right after the manifest"
+            partial(die_at, "papertune.run_directory:RunDirectory", "finish", after=True), id="right after the manifest"
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_second_training_in_the_folder_is_refused(training, undisturbed):
 
 
 def test_killed_before_it_has_begun(training, undisturbed):
-    training.dies(partial(die_at, "papertune.runs", "write_atomically"))
+    training.dies(partial(die_at, "papertune.run_directory", "write_atomically"))
     command = training.start()
     assert command.end() == 0, command.printed
     assert_the_same(training, undisturbed)
@@ -156,7 +156,7 @@ def test_killed_after_an_early_end_it_trains_no_further(sample, tmp_path):
     settings = ["training.patience=1", "training.learning_rate=1e-9"]  # so that no dev score is better than the first
     options = [part for setting in settings for part in ("--set", setting)]
     training = Training(sample, tmp_path, "--dev", sample.train, *options)
-    training.dies(partial(die_at, "papertune.runs:RunDirectory", "finish"))
+    training.dies(partial(die_at, "papertune.run_directory:RunDirectory", "finish"))
     metrics = training.metrics.read_text("utf-8")
     assert training.steps() == [2, 4]
     command = training.start()
@@ -167,7 +167,7 @@ def test_killed_after_an_early_end_it_trains_no_further(sample, tmp_path):
 
 def test_killed_while_it_calibrates_it_calibrates_again(sample, tmp_path):
     training = Training(sample, tmp_path, "--dev", sample.train, "--set", "training.max_steps=2")
-    training.dies(partial(die_at, "papertune.api.train", "calibrate"))
+    training.dies(partial(die_at, "papertune.pipelines.train", "calibrate"))
     metrics = training.metrics.read_text("utf-8")
     assert papertune.load_run(training.run).manifest.lacks_calibration
     command = training.start()

@@ -2,7 +2,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.config import load_recipe
 from papertune.inference.calibrators import Isotonic, Temperature
 from papertune.inference.decisions import Decision, decisions
 from papertune.inference.outputs import (
@@ -14,7 +13,8 @@ from papertune.inference.outputs import (
     likeliest_rows,
     set_cells,
 )
-from papertune.runs import Calibration
+from papertune.recipe import load_recipe
+from papertune.run_directory import Calibration
 from papertune.tables import Table
 
 NAN = float("nan")

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.config import load_recipe
 from papertune.inference.keyword_ranking import (
     FEATURES,
     FoundKeyword,
@@ -16,9 +15,10 @@ from papertune.inference.keyword_ranking import (
     ranked_as_text,
     read_ranked,
 )
-from papertune.runs import Ranking
-from papertune.tasks.candidates import find_candidates
-from papertune.tasks.phrases import normalise_keyword
+from papertune.kinds.candidates import find_candidates
+from papertune.metrics.phrases import normalise_keyword
+from papertune.recipe import load_recipe
+from papertune.run_directory import Ranking
 
 
 def found(text, log_probability=-1.0, tokens=2, *, generated=False, document=""):

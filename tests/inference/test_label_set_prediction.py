@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logit
 
-from papertune.config import load_recipe
-from papertune.encoding import PromptEncoder
+from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.question_tree import QuestionTree, cut_to_size
 from papertune.inference import predictor as predictor_module
-from papertune.inference.label_scoring import LabelTrie
 from papertune.inference.outputs import build_output, choose_columns, empty_cells, label_set_cells
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
-from papertune.inference.question_tree import QuestionTree, cut_to_size
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import RowReader, make_prompt
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader, make_prompt
 
 DOCUMENTS = ["the heart of patients", "", "graphs " * 30, "漢字 <|im_end|>", "the", "neural networks " * 9, "the heart"]
 TOPICS = {"kind": "labels", "question": "About {label}?", "labels": ["the heart", "graphs", "漢字", "x"]}

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from papertune.config import load_recipe
 from papertune.errors import ModelError
 from papertune.evaluation.dev_score import DevScore
 from papertune.inference.gpu_memory import LEAST_TOKENS
@@ -15,8 +14,9 @@ from papertune.inference.keyword_ranking import FEATURES, KeywordChoice
 from papertune.inference.plan import LEAST_PROMPT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.prompts.examples import RowReader
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader
 
 DOCUMENTS = ["the heart of patients", "", "graphs " * 20, "漢字", "the", "neural networks " * 9, "the heart"]
 COLUMNS = {

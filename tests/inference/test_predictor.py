@@ -5,22 +5,23 @@ import numpy as np
 import pytest
 import torch
 
-from papertune.config import PtuningV2Method, load_recipe
-from papertune.encoding import PromptEncoder
+from papertune.decoding.beams import Beam, likeliest_answers
+from papertune.decoding.engine import Engine
+from papertune.decoding.greedy import greedy
+from papertune.decoding.keyword_rules import NoRepeatedKeyword
 from papertune.errors import ModelError
 from papertune.inference import predictor
-from papertune.inference.beams import Beam, likeliest_answers
-from papertune.inference.engine import Engine
-from papertune.inference.greedy import greedy
 from papertune.inference.keyword_ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
-from papertune.inference.keyword_rules import NoRepeatedKeyword
 from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
+from papertune.kinds.candidates import find_candidates
+from papertune.kinds.keyword_cells import split_keywords
 from papertune.methods import build_trainable
+from papertune.metrics.phrases import normalise_keyword
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import RowReader
+from papertune.recipe import PtuningV2Method, load_recipe
 from papertune.tables import read_table
-from papertune.tasks import RowReader, split_keywords
-from papertune.tasks.candidates import find_candidates
-from papertune.tasks.phrases import normalise_keyword
 
 COLUMNS = {
     "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
@@ -272,7 +273,7 @@ def test_a_list_that_was_cut_off_loses_its_last_keyword(
 )
 def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monkeypatch, said, count, written):
     beams = [Beam(tuple(tiny_tokenizer.encode(said)), -1.0)]
-    monkeypatch.setattr("papertune.inference.keyword_search.likeliest_answers", lambda *_, **__: [beams])
+    monkeypatch.setattr("papertune.decoding.keyword_search.likeliest_answers", lambda *_, **__: [beams])
     column = {"count": count, "output_separator": " | ", "candidates": "generated"}
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
@@ -281,7 +282,7 @@ def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monke
 
 def test_a_phrase_whose_probability_is_no_number_is_told(tiny_model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(
-        "papertune.inference.keyword_search.answer_log_probabilities",
+        "papertune.decoding.keyword_search.answer_log_probabilities",
         lambda _, __, answers, *___: [[math.nan] * len(row) for row in answers],
     )
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"candidates": "document"}})

@@ -7,8 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.config import load_recipe
-from papertune.encoding.batches import Batches
 from papertune.errors import ModelError
 from papertune.inference.decisions import Decision, decisions
 from papertune.inference.journal import Journal
@@ -16,8 +14,10 @@ from papertune.inference.outputs import build_output, empty_cells, keyword_cells
 from papertune.inference.plan import make_plan
 from papertune.inference.predict import Pace, collect_rows
 from papertune.inference.values import TableValues, each_text, text_series
+from papertune.prompts.batches import Batches
+from papertune.prompts.examples import RowReader
+from papertune.recipe import load_recipe
 from papertune.tables import Table
-from papertune.tasks import RowReader
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.config import load_recipe
-from papertune.encoding import Batches
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
 from papertune.inference.ray_session import quiet_ray
 from papertune.inference.workers import Workers, _Worker, cores_each, told_of_lost_workers, values_of
+from papertune.prompts import Batches
+from papertune.recipe import load_recipe
 from papertune.tables import Table
 
 pa = pytest.importorskip("pyarrow")

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from papertune.config import FullMethod, LoraMethod
 from papertune.methods import build_trainable, checkpoint_activations, merged_products
+from papertune.recipe import FullMethod, LoraMethod
 
 IDS = torch.arange(3, 33).view(2, 15)
 

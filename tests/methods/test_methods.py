@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
     build_trainable,
@@ -19,6 +18,7 @@ from papertune.methods import (
     trainable_weights,
 )
 from papertune.models import load_model
+from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 
 IDS = torch.arange(3, 23).reshape(2, 10)
 VARIANTS = {

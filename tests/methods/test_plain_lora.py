@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from peft.tuners.tuners_utils import check_target_module_exists
 from safetensors.torch import load_file, save_file
 
-from papertune.config import LoraMethod
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
     adapters,
@@ -23,6 +22,7 @@ from papertune.methods import (
     save_weights,
 )
 from papertune.methods.plain_lora import is_target
+from papertune.recipe import LoraMethod
 
 PLAIN = {
     "lora": LoraMethod(rank=3, alpha=5),

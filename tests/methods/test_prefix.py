@@ -21,7 +21,6 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from papertune.config import LoraMethod, PtuningV2Method
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
     build_trainable,
@@ -32,6 +31,7 @@ from papertune.methods import (
     save_weights,
     trainable_weights,
 )
+from papertune.recipe import LoraMethod, PtuningV2Method
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 IDS = torch.arange(3, 27).reshape(2, 12)

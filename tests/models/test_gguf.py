@@ -8,11 +8,11 @@ import threading
 import pytest
 import torch
 
-from papertune.config import EncodingSpec
-from papertune.encoding import PromptEncoder
 from papertune.errors import ModelError
 from papertune.models import cache, cache_folder, find_base, load_model
-from papertune.tasks import Prompt
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import Prompt
+from papertune.recipe import EncodingSpec
 
 
 def write_gguf(path, model, tokenizer):

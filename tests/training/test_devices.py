@@ -8,8 +8,8 @@ import torch
 from accelerate import DistributedType
 from accelerate.state import AcceleratorState
 
-from papertune.config import LoraMethod, TrainingSpec
 from papertune.methods import build_trainable
+from papertune.recipe import LoraMethod, TrainingSpec
 from papertune.training import Processes, Question, TrainingRow, loop
 
 ROWS = [TrainingRow([3, 4, 5 + index], [Question([[6]])]) for index in range(12)]

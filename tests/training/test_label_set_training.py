@@ -4,10 +4,10 @@ import pytest
 import torch
 from test_loss import batch_loss
 
-from papertune.config import load_recipe
-from papertune.encoding import PromptEncoder
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import training_examples
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.tasks import training_examples
 from papertune.training import collate, encode_examples, rows, split_batch
 
 TABLE = [

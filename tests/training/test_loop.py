@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from test_loss import LABEL_TOKENS, slow_loss
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
-from papertune.encoding import shuffled_length_batches
 from papertune.methods import build_trainable, checkpoint_activations
+from papertune.prompts import shuffled_length_batches
+from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
 from papertune.training import VOCABULARY, Question, TrainingRow, callbacks, fit, loop
 from papertune.training.checkpoints import complete_checkpoints, mark_complete
 

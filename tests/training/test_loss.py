@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-from papertune.config import EncodingSpec, KeywordsColumn, LabelColumn, RankedKeywordsColumn
-from papertune.encoding import PromptEncoder
 from papertune.errors import RecipeError
+from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.models import AttentionMasks, answer_positions
-from papertune.tasks import Example, Prompt
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import Example, Prompt
+from papertune.recipe import EncodingSpec
 from papertune.training import (
     VOCABULARY,
     Question,

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 from test_loop import RESUMED, Training, assert_same_checkpoints, assert_same_weights, make_rows, slow_fit
 
-from papertune.config import PtuningV2Method
 from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of, save_weights
+from papertune.recipe import PtuningV2Method
 
 PLAIN = PtuningV2Method(kind="ptuning_v2", prefix_length=5)
 PROJECTED = PtuningV2Method(kind="ptuning_v2", prefix_length=5, projection=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from papertune.encoding import LengthBatchSampler
+from papertune.prompts import LengthBatchSampler
 from papertune.training.shares import SharedBatchSampler
 
 LENGTHS = [3 + (n * 37) % 50 for n in range(61)]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.errors import ModelError
 from papertune.methods import build_trainable, merged_products
 from papertune.models import answer_positions, find_config
+from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.training.memory import BatchShape, training_memory
 
 SHAPE = BatchShape(rows=2, seq=64, answer_tokens=3)

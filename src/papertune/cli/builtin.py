@@ -13,8 +13,8 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe.", show_default=False)] = None,
 ) -> None:
     """List the built-in recipes, or print one."""
-    from papertune.config import builtin_recipes
     from papertune.errors import RecipeError
+    from papertune.recipe import builtin_recipes
 
     built_in = builtin_recipes()
     if name is None:
@@ -57,9 +57,9 @@ _SHOWN = (("smollm2-135m", "medical-papers"), ("THUDM/chatglm2-6b", "xfg-label")
 
 
 def _memory(model: str | None, recipe: str | None, sets: list[str]) -> None:
-    from papertune.api.memory import CARDS_GB, GB, RESERVED_GB, batch_shape, memory_rows
-    from papertune.config import load_recipe
     from papertune.models import find_config
+    from papertune.pipelines.memory import CARDS_GB, GB, RESERVED_GB, batch_shape, memory_rows
+    from papertune.recipe import load_recipe
 
     asked: list[tuple[str | None, str]] = [(model, recipe or "medical-papers")] if model or recipe else [*_SHOWN]
     for number, (name, source) in enumerate(asked):

@@ -18,10 +18,10 @@ def chat(
     base: options.Base = None,
 ) -> None:
     """Talk to a run or a model; an empty line or Ctrl-D ends it."""
-    from papertune.api.chat import Conversation
-    from papertune.api.run import load_run
     from papertune.models import find_base, load_model
-    from papertune.runs import RunDirectory
+    from papertune.pipelines.chat import Conversation
+    from papertune.run import load_run
+    from papertune.run_directory import RunDirectory
 
     run = RunDirectory(Path(model))
     if run.is_complete or run.is_begun:

@@ -22,7 +22,7 @@ def check(
     """Find everything that can be wrong, all at once, before weights load; show what the model will see."""
     from rich.console import Console
 
-    from papertune.api.check import check_tables
+    from papertune.pipelines.check import check_tables
 
     result = check_tables(table, recipe, purpose=purpose, overrides=sets, only=only, base=base)
     console = Console(soft_wrap=True, highlight=False)

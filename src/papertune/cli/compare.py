@@ -46,9 +46,9 @@ def compare(
     quiet: options.Quiet = False,
 ) -> None:
     """Find out whether fine-tuning is worth it: the run beside simpler ways; the same command goes on when stopped."""
-    from papertune.api.compare import compare as run_comparison
-    from papertune.api.learning_curve import read_curve
     from papertune.evaluation.report import summary
+    from papertune.pipelines.comparison.compare import compare as run_comparison
+    from papertune.pipelines.comparison.learning_curve import read_curve
 
     tell = options.teller(quiet)
     with ProgressDisplay("comparing", quiet=quiet) as display:

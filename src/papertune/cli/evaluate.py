@@ -31,9 +31,9 @@ def evaluate(
     quiet: options.Quiet = False,
 ) -> None:
     """Score a run against the columns a table has, and write a report."""
-    from papertune.api.evaluate import evaluate as run_evaluation
-    from papertune.api.run import load_run
     from papertune.evaluation.report import summary
+    from papertune.pipelines.evaluate import evaluate as run_evaluation
+    from papertune.run import load_run
 
     opened = load_run(run, device=device, base=base)
     tell = options.teller(quiet)

@@ -19,9 +19,9 @@ def init(
     keywords: Annotated[list[str], typer.Option(help="A column that holds keywords (repeatable).")] = [],  # noqa: B006
 ) -> None:
     """Write a commented recipe for a table: guesses its id, its text columns and its label set."""
-    from papertune.api.init import recipe_for
-    from papertune.disk import check_new_file, write_atomically
     from papertune.errors import OutputError
+    from papertune.files import check_new_file, write_atomically
+    from papertune.pipelines.init import recipe_for
     from papertune.tables import read_table
 
     check_new_file(output, "Choose another name, or move it away.")

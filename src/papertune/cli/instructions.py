@@ -19,7 +19,7 @@ def instructions(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the instruction/input/output JSON of the tutorial; papertune train reads such files too."""
-    from papertune.api.instructions import write_instructions
+    from papertune.pipelines.instructions import write_instructions
 
     count = write_instructions(table, recipe, output, overrides=sets, only=only, overwrite=overwrite)
     typer.echo(f"{output}: {count:,} entries")

@@ -35,7 +35,7 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Fine-tune a model on tables; Ctrl-C or SIGTERM writes a checkpoint that --resume goes on from."""
-    from papertune.api.train import train as run_training
+    from papertune.pipelines.train import train as run_training
     from papertune.training import ProcessLost, launched_first
 
     try:
@@ -84,7 +84,7 @@ def adopt(
     base: options.Base = None,
 ) -> None:
     """Make a run of a ready adapter, without training."""
-    from papertune.api.adopt import adopt as adopt_adapter
+    from papertune.pipelines.adopt import adopt as adopt_adapter
 
     adopt_adapter(adapter, recipe, output, overrides=sets, device=device, base=base)
     typer.echo(f"{output}: ready for papertune predict")

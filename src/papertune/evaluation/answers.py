@@ -7,24 +7,28 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from papertune.config import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
-from papertune.config.output_names import probability_columns
 from papertune.errors import TableError
-from papertune.evaluation.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
-from papertune.evaluation.label_scores import SUM_TOLERANCE, LabelScores, score_labels
 from papertune.evaluation.multilabel_answers import TrueLabels
-from papertune.evaluation.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
-from papertune.evaluation.paired import (
+from papertune.inference.decisions import Decision
+from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells
+from papertune.inference.values import ColumnValues
+from papertune.kinds import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.label_cells import read_label
+from papertune.kinds.label_set_cells import read_labels
+from papertune.kinds.output_names import probability_columns
+from papertune.metrics.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
+from papertune.metrics.label_scores import SUM_TOLERANCE, LabelScores, score_labels
+from papertune.metrics.multilabel_scores import MultilabelScores, micro_f1_difference, score_multilabel
+from papertune.metrics.paired import (
     PairedDifference,
     accuracy_difference,
     average_precision_difference,
     mean_difference,
 )
-from papertune.inference.decisions import Decision
-from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells
-from papertune.inference.values import ColumnValues
+from papertune.prompts.examples import RowReader, answer_text
+from papertune.recipe import Recipe
 from papertune.tables import Table
-from papertune.tasks import RowReader, answer_text, read_label, read_labels, split_keywords
 
 Scores = LabelScores | MultilabelScores | KeywordScores
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 
-from papertune.config import Recipe
+from papertune.calibration.multilabel_thresholds import with_f1_thresholds
 from papertune.evaluation.answers import answers_of_values, main_score, score_answers
-from papertune.evaluation.label_scores import LabelScores
-from papertune.evaluation.multilabel_scores import MultilabelScores
-from papertune.evaluation.multilabel_thresholds import with_f1_thresholds
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.metrics.label_scores import LabelScores
+from papertune.metrics.multilabel_scores import MultilabelScores
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
 from papertune.tables import Table
-from papertune.tasks import RowReader
 
 
 class DevScore:

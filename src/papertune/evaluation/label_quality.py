@@ -5,16 +5,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.config import LabelColumn, Recipe
+from papertune.calibration.fit_decision import in_words, why_not_found
 from papertune.evaluation.answers import Answers
-from papertune.evaluation.calibration import score_calibration
-from papertune.evaluation.fit_decision import in_words, why_not_found
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
-from papertune.evaluation.screening import precision_recall, work_saved
-from papertune.evaluation.selective import risk_coverage
 from papertune.inference.decisions import Decision
-from papertune.runs import Calibration
-from papertune.tasks import RowReader, read_label
+from papertune.kinds import LabelColumn
+from papertune.kinds.label_cells import read_label
+from papertune.metrics.calibration import score_calibration
+from papertune.metrics.screening import precision_recall, work_saved
+from papertune.metrics.selective import risk_coverage
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.run_directory import Calibration
 
 # A label that fewer rows have is rare: whoever never gives it is right about more than four of five.
 RARE_SHARE = 0.2

@@ -1,4 +1,4 @@
-"""Calibrators: what makes a model's probabilities mean what they say. `papertune.evaluation.calibration` fits them."""
+"""Calibrators: what makes a model's probabilities mean what they say. `papertune.metrics.calibration` fits them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

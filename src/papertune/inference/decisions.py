@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.config import LabelColumn, RankedKeywordsColumn, Recipe
 from papertune.inference.calibrators import Calibrator
-from papertune.runs import Calibration, Ranking
+from papertune.kinds import LabelColumn, RankedKeywordsColumn
+from papertune.recipe import Recipe
+from papertune.run_directory import Calibration, Ranking
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def label_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[
 
     Args:
         probabilities: Float64, shape (rows, labels).
-        threshold: Such as `papertune.evaluation.selective.conformal_threshold` finds.
+        threshold: Such as `papertune.metrics.selective.conformal_threshold` finds.
 
     Returns:
         Which labels are in the set, bool, shape (rows, labels).

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.config import RankedKeywordsColumn, Recipe
-from papertune.runs import Ranking
-from papertune.tasks.candidates import Candidate
-from papertune.tasks.phrases import CJK_CHARACTER
+from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.candidates import Candidate
+from papertune.metrics.phrases import CJK_CHARACTER
+from papertune.recipe import Recipe
+from papertune.run_directory import Ranking
 
 # What a ranking looks at, in the order of `features`.
 FEATURES = (

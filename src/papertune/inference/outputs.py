@@ -9,14 +9,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from papertune.config import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, Recipe
-from papertune.config.output_names import ROW, confidence_column, given_column, probability_columns, set_column
 from papertune.errors import TableError
 from papertune.inference.decisions import Decision
 from papertune.inference.keyword_ranking import read_ranked
 from papertune.inference.values import ColumnValues, each_text, text_series
+from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
+from papertune.kinds.keyword_cells import join_keywords, split_keywords
+from papertune.kinds.label_set_cells import join_labels
+from papertune.kinds.output_names import ROW, confidence_column, given_column, probability_columns, set_column
+from papertune.recipe import Recipe
 from papertune.tables import Table
-from papertune.tasks import join_keywords, join_labels, split_keywords
 
 # Control characters and noncharacters: a model can say them, but tables cannot hold them.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.encoding import Batches, EncodedPrompt, PromptEncoder, sorted_token_batches
 from papertune.inference.gpu_memory import MOST_TOKENS
-from papertune.tasks import Prompt, RowReader
+from papertune.prompts import Batches, EncodedPrompt, PromptEncoder, sorted_token_batches
+from papertune.prompts.examples import Prompt, RowReader
 
 # Prompts of fewer tokens than this do not make a batch of more rows.
 LEAST_PROMPT = 128

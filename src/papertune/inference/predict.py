@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.config import Recipe
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, RowPrompts
 from papertune.inference.predictor import Predictor, no_numbers
 from papertune.inference.values import BatchValues, ColumnValues, TableValues
-from papertune.tasks import RowReader
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
 
 # Told after each batch: rows done, rows in all, rows/s so far, seconds left.
 Tick = Callable[[int, int, float, float], None]

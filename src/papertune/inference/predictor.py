@@ -7,27 +7,22 @@ from typing import Any
 
 import torch
 
-from papertune.config import (
-    KeywordsColumn,
-    LabelColumn,
-    RankedKeywordsColumn,
-    Recipe,
-    render_template,
-    template_columns,
-)
-from papertune.encoding import PromptEncoder, shared_prefix, sorted_token_batches
+from papertune.decoding.engine import Engine, PromptState
+from papertune.decoding.greedy import answer_ends, greedy
+from papertune.decoding.keyword_rules import NoRepeatedKeyword
+from papertune.decoding.keyword_search import KeywordSearch
+from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.question_tree import QuestionTree, cut_to_size
 from papertune.errors import ModelError
-from papertune.inference.engine import Engine, PromptState
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
-from papertune.inference.greedy import answer_ends, greedy
 from papertune.inference.keyword_ranking import FoundKeyword, KeywordChoice, keyword_choices, ranked_as_text
-from papertune.inference.keyword_rules import NoRepeatedKeyword
-from papertune.inference.keyword_search import KeywordSearch
-from papertune.inference.label_scoring import LabelTrie
 from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
-from papertune.inference.question_tree import QuestionTree, cut_to_size
+from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.models import precision_name
-from papertune.tasks import RowReader, make_prompt
+from papertune.prompts import PromptEncoder, shared_prefix, sorted_token_batches
+from papertune.prompts.examples import RowReader, make_prompt
+from papertune.recipe import Recipe
+from papertune.templates import render_template, template_columns
 
 # Documents of which no two begin with the same token, to find out what all prompts begin with.
 _PROBES = ("a", "Z", "9", "(", "中", " ")

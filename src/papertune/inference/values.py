@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from papertune.config import LabelColumn, LabelsColumn, Recipe
 from papertune.inference.predictor import Value
+from papertune.kinds import LabelColumn, LabelsColumn
+from papertune.recipe import Recipe
 
 # What the model says of one batch: for each of the recipe's questions a value for each row, None where it is not asked.
 BatchValues = dict[str, list[Value | None]]

@@ -22,8 +22,6 @@ import polars as pl
 import torch
 
 from papertune import errors
-from papertune.config import Recipe, template_columns
-from papertune.encoding import Batches
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
@@ -31,8 +29,11 @@ from papertune.inference.predict import Predicted, Tick, collect_rows
 from papertune.inference.predictor import Predictor
 from papertune.inference.ray_session import connect_ray, quiet_ray
 from papertune.inference.values import BatchValues
+from papertune.prompts import Batches
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
 from papertune.tables import Table
-from papertune.tasks import RowReader
+from papertune.templates import template_columns
 
 Answer = TypeVar("Answer")
 

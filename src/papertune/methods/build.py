@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, Method, PtuningV2Method
 from papertune.errors import ModelError
 from papertune.methods.adapters import check_dora_fits, load_adapter
 from papertune.methods.prefix import PrefixModel
+from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, Method, PtuningV2Method
 
 
 def build_trainable(model: Any, method: Method, *, seed: int, start: Path | None = None) -> Any:

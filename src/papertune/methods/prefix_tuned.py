@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from papertune.config import PtuningV2Method
 from papertune.errors import ModelError, RunError
 from papertune.methods.prefix import Prefix, PrefixModel
 from papertune.methods.prefix_cache import KeyValueShape, key_value_shape, prefix_cache
+from papertune.recipe import PtuningV2Method
 
 # In the folder of a training's checkpoint.
 ENCODER_FILE = "prefix_encoder.safetensors"

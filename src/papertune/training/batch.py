@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from papertune.encoding import pad_right, sorted_token_batches
 from papertune.models import AttentionMasks
+from papertune.prompts import pad_right, sorted_token_batches
 
 # Stands in `label_set` for "the whole vocabulary".
 VOCABULARY = -1

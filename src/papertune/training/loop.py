@@ -17,10 +17,10 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from transformers import ProgressCallback as BarCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from papertune.config import TrainingSpec
 from papertune.errors import RecipeError
 from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
 from papertune.models import AttentionMasks, answer_positions
+from papertune.recipe import TrainingSpec
 from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.callbacks import (
     SCORE,

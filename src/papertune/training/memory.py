@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from papertune.config import FullMethod, LoraMethod, Method
 from papertune.errors import ModelError
 from papertune.methods import (
     PrefixModel,
@@ -37,6 +36,7 @@ from papertune.methods import (
     merged_products,
 )
 from papertune.models import AttentionMasks, answer_positions
+from papertune.recipe import FullMethod, LoraMethod, Method
 from papertune.training.batch import tree_inputs
 
 _ATTENTION = "papertune_tally"

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from papertune.config import AskedColumn, LabelColumn, RankedKeywordsColumn
-from papertune.encoding import PromptEncoder, shared_prefix
 from papertune.errors import RecipeError
-from papertune.tasks import Example, balanced_weights, examples_by_document, split_keywords
+from papertune.kinds import AskedColumn, LabelColumn, RankedKeywordsColumn
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.label_cells import balanced_weights
+from papertune.prompts import PromptEncoder, shared_prefix
+from papertune.prompts.examples import Example, examples_by_document
 from papertune.training.batch import VOCABULARY, Question, TrainingRow
 
 # Tokens of questions and answers behind one document. The mask of a row has a place for each pair of its tokens; a

@@ -11,7 +11,7 @@ about as much to do, and in each pass batches of like size:
 
 from collections.abc import Iterator, Sequence
 
-from papertune.encoding import LengthBatchSampler
+from papertune.prompts import LengthBatchSampler
 
 
 class SharedBatchSampler:

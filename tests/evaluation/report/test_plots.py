@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from matplotlib.textpath import TextPath
 
-from papertune.evaluation.calibration import score_calibration
 from papertune.evaluation.report import LearningPoint
 from papertune.evaluation.report.plots import (
     curve_svg,
@@ -16,8 +15,9 @@ from papertune.evaluation.report.plots import (
     shortened,
     thinned,
 )
-from papertune.evaluation.screening import precision_recall
-from papertune.evaluation.selective import risk_coverage
+from papertune.metrics.calibration import score_calibration
+from papertune.metrics.screening import precision_recall
+from papertune.metrics.selective import risk_coverage
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.uniform(0.05, 0.95, 3000)

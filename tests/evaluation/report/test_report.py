@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 
 from papertune.errors import OutputError
-from papertune.evaluation.calibration import score_calibration
-from papertune.evaluation.keyword_scores import score_keywords
-from papertune.evaluation.label_noise import LabelNoise
-from papertune.evaluation.label_scores import score_labels
-from papertune.evaluation.leaks import DuplicatePair, Leaks, Shortcut
-from papertune.evaluation.multilabel_scores import score_multilabel
-from papertune.evaluation.paired import PairedDifference
+from papertune.evaluation.checks.label_noise import LabelNoise
+from papertune.evaluation.checks.leaks import DuplicatePair, Leaks, Shortcut
+from papertune.evaluation.checks.review import ReviewRow
+from papertune.evaluation.checks.shortcuts import SurfaceFeature
 from papertune.evaluation.report import (
     Abstention,
     ColumnReport,
@@ -32,10 +29,13 @@ from papertune.evaluation.report import (
 )
 from papertune.evaluation.report.page import WIDEST_CONFUSION
 from papertune.evaluation.report.words import leak_sentences, sureness, unanswered
-from papertune.evaluation.review import ReviewRow
-from papertune.evaluation.screening import precision_recall, work_saved
-from papertune.evaluation.selective import risk_coverage
-from papertune.evaluation.shortcuts import SurfaceFeature
+from papertune.metrics.calibration import score_calibration
+from papertune.metrics.keyword_scores import score_keywords
+from papertune.metrics.label_scores import score_labels
+from papertune.metrics.multilabel_scores import score_multilabel
+from papertune.metrics.paired import PairedDifference
+from papertune.metrics.screening import precision_recall, work_saved
+from papertune.metrics.selective import risk_coverage
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & 'single' 风格 {{ 987 * 789 }}"
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from papertune.config import load_recipe
 from papertune.evaluation.answers import Answers
 from papertune.evaluation.report import SampleCell, SampleList, sample_rows
 from papertune.evaluation.report.rows import SAMPLE_ROWS
+from papertune.recipe import load_recipe
 from papertune.tables import read_table
 
 

@@ -7,9 +7,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModel, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 
-from papertune.config import LoraMethod
 from papertune.methods import build_trainable
 from papertune.models.chatglm2.chat import HeardTokens
+from papertune.recipe import LoraMethod
 
 HISTORY = [("the heart", "aspirin"), ("医学", "是")]
 

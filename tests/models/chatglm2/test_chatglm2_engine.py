@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertune.config import PtuningV2Method
-from papertune.inference.engine import Engine
-from papertune.inference.greedy import greedy
-from papertune.inference.label_scoring import LabelTrie
+from papertune.decoding.engine import Engine
+from papertune.decoding.greedy import greedy
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.methods import build_trainable
 from papertune.models import use_grouped_attention
+from papertune.recipe import PtuningV2Method
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 token_ids = st.integers(0, 415)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from papertune.config import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.errors import ModelError
 from papertune.methods import (
     build_trainable,
@@ -14,6 +13,7 @@ from papertune.methods import (
     trainable_weights,
 )
 from papertune.methods.prefix_cache import KeyValueShape, key_value_shape
+from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 
 IDS = torch.arange(3, 27).reshape(2, 12)
 TOLERANCE = {"rtol": 0, "atol": 1e-4}

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import papertune
-from papertune.config import PtuningV2Method
+from papertune.decoding.engine import Engine
+from papertune.decoding.greedy import greedy
 from papertune.errors import ModelError, RunError
-from papertune.inference.engine import Engine
-from papertune.inference.greedy import greedy
 from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of, save_weights
 from papertune.methods.official_prefix import load_official_prefix, official_prefix, save_official_prefix
 from papertune.models.chatglm2 import ChatGLMTokenizer
+from papertune.recipe import PtuningV2Method
 
 HERE = Path(__file__).parent
 LOGITS = {"atol": 2e-4, "rtol": 1e-4}

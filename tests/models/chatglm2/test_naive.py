@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_chatglm2 import naive_logits
 
-from papertune.config import PtuningV2Method
 from papertune.methods import build_trainable
+from papertune.recipe import PtuningV2Method
 
 IDS = [7, 300, 0, 2, 415, 7, 7, 90, 1, 33]
 # float32, relative to the largest logit

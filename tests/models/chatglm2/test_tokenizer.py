@@ -15,10 +15,11 @@ from jinja2 import TemplateError
 from tiny_sentencepiece import train
 from transformers import TextIteratorStreamer, TextStreamer
 
-from papertune.config import EncodingSpec, LabelColumn
-from papertune.encoding import PromptEncoder
+from papertune.kinds import LabelColumn
 from papertune.models.chatglm2.tokenization import ChatGLMTokenizer, process_response
-from papertune.tasks import Prompt
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import Prompt
+from papertune.recipe import EncodingSpec
 
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "chatglm2"
 GOLDENS = json.loads((Path(__file__).parent / "tokenizer_goldens.json").read_text(encoding="utf-8"))

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass, field
 
-from papertune.evaluation.calibration import CalibrationScores
-from papertune.evaluation.keyword_scores import KeywordScores
-from papertune.evaluation.label_noise import LabelNoise
-from papertune.evaluation.label_scores import LabelScores
-from papertune.evaluation.leaks import Leaks
-from papertune.evaluation.multilabel_scores import MultilabelScores
-from papertune.evaluation.paired import PairedDifference
-from papertune.evaluation.review import ReviewRow
-from papertune.evaluation.screening import PrecisionRecall, WorkSaved
-from papertune.evaluation.selective import RiskCoverage
+from papertune.evaluation.checks.label_noise import LabelNoise
+from papertune.evaluation.checks.leaks import Leaks
+from papertune.evaluation.checks.review import ReviewRow
+from papertune.metrics.calibration import CalibrationScores
+from papertune.metrics.keyword_scores import KeywordScores
+from papertune.metrics.label_scores import LabelScores
+from papertune.metrics.multilabel_scores import MultilabelScores
+from papertune.metrics.paired import PairedDifference
+from papertune.metrics.screening import PrecisionRecall, WorkSaved
+from papertune.metrics.selective import RiskCoverage
 
 
 @dataclass(frozen=True)

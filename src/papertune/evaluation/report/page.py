@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from papertune.evaluation.intervals import COVERAGE, RESAMPLES, Interval
-from papertune.evaluation.keyword_scores import KeywordScores
-from papertune.evaluation.label_scores import LabelScores
-from papertune.evaluation.multilabel_scores import MultilabelScores
 from papertune.evaluation.report.data import ColumnReport, Report, SampleCell, SampleList
 from papertune.evaluation.report.plots import (
     curve_svg,
@@ -29,7 +25,11 @@ from papertune.evaluation.report.words import (
     unanswered,
     verdict,
 )
-from papertune.tasks.phrases import normalise_keyword
+from papertune.metrics.intervals import COVERAGE, RESAMPLES, Interval
+from papertune.metrics.keyword_scores import KeywordScores
+from papertune.metrics.label_scores import LabelScores
+from papertune.metrics.multilabel_scores import MultilabelScores
+from papertune.metrics.phrases import normalise_keyword
 
 # A wider confusion matrix is not readable on a page; the whole of it is in report.json.
 WIDEST_CONFUSION = 30

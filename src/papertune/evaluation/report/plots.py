@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from papertune.evaluation.calibration import CalibrationScores
 from papertune.evaluation.report.data import LearningPoint
-from papertune.evaluation.screening import PrecisionRecall
-from papertune.evaluation.selective import RiskCoverage
+from papertune.metrics.calibration import CalibrationScores
+from papertune.metrics.screening import PrecisionRecall
+from papertune.metrics.selective import RiskCoverage
 
 # matplotlib wants colours, the page has them as CSS variables, different in light and dark: each stand-in is a colour
 # that occurs nowhere else and is replaced in the SVG text.

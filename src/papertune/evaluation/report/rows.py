@@ -4,13 +4,17 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
-from papertune.config import Column, LabelColumn, LabelsColumn, Recipe
 from papertune.evaluation.answers import Answers, read_keywords
-from papertune.evaluation.label_noise import find_label_noise
+from papertune.evaluation.checks.label_noise import find_label_noise
+from papertune.evaluation.checks.review import confident_mistakes, judged_rows, least_sure, row_name
 from papertune.evaluation.report.data import ColumnReport, SampleCell, SampleList, SampleRow
-from papertune.evaluation.review import confident_mistakes, judged_rows, least_sure, row_name
+from papertune.kinds import Column, LabelColumn, LabelsColumn
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.label_cells import read_label
+from papertune.kinds.label_set_cells import read_labels
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
 from papertune.tables import Table
-from papertune.tasks import RowReader, read_label, read_labels, split_keywords
 
 # Rows that the report shows with their text.
 SAMPLE_ROWS = 8

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from papertune.evaluation.intervals import Interval
-from papertune.evaluation.keyword_scores import KeywordScores
-from papertune.evaluation.label_noise import LabelNoise
-from papertune.evaluation.label_scores import LabelScores
-from papertune.evaluation.multilabel_scores import MultilabelScores
-from papertune.evaluation.paired import PairedDifference
+from papertune.evaluation.checks.label_noise import LabelNoise
 from papertune.evaluation.report.data import Abstention, ColumnReport, Contestant, Report
+from papertune.metrics.intervals import Interval
+from papertune.metrics.keyword_scores import KeywordScores
+from papertune.metrics.label_scores import LabelScores
+from papertune.metrics.multilabel_scores import MultilabelScores
+from papertune.metrics.paired import PairedDifference
 
 # The scores of a label column that tables show, by key: few enough for a phone. All are in report.json.
 _OF_LABELS = ("accuracy", "macro_f1", "auc", "log_loss")

@@ -1,0 +1,1 @@
+"""What prediction has to know beside the weights, found out on dev rows."""

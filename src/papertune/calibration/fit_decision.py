@@ -1,0 +1,132 @@
+"""What the dev rows that are kept apart say about a label column: its calibrator and its thresholds."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.inference.calibrators import Calibrator
+from papertune.inference.decisions import Decision
+from papertune.kinds import Costs, LabelColumn
+from papertune.metrics.calibration import fit_isotonic, fit_temperature
+from papertune.metrics.screening import LEAST_OF_EACH, cost_threshold, f1_threshold
+from papertune.metrics.selective import conformal_threshold, threshold_for_accuracy
+from papertune.run_directory import Calibration
+
+# With fewer rows nothing is fitted: a share of them is uncertain by 0.2 and more.
+LEAST_ROWS = 30
+
+
+def row_shortage(rows: int) -> str:
+    """Say why nothing can be fitted on so many rows; "" if something can."""
+    if rows >= LEAST_ROWS:
+        return ""
+    count = "1 dev row is" if rows == 1 else f"{rows} dev rows are"
+    return f"{count} kept apart for it, and at least {LEAST_ROWS} are needed"
+
+
+def shortage(labels: Sequence[str]) -> str:
+    """Say why nothing can be fitted on rows with these true labels; "" if something can."""
+    if why := row_shortage(len(labels)):
+        return why
+    if len(counts := Counter(labels)) < 2:
+        return f'all {len(labels)} dev rows that are kept apart for it have the label "{next(iter(counts))}"'
+    return ""
+
+
+def why_not_found(found: Calibration | None) -> str:
+    """Say why dev rows have not given what a column asks for, as far as a run remembers it.
+
+    Args:
+        found: What was found on them; None: there were none.
+    """
+    if found is None:
+        return "no dev rows were kept apart for it"
+    return row_shortage(found.rows) or f"the {found.rows:,} dev rows that were kept apart for it gave none"
+
+
+def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
+    """Say why no threshold can be chosen on rows with these true labels; "" if one can, or none is to be."""
+    counts = [labels.count(label) for label in column.labels]
+    if "threshold" not in column.fitted_keys or min(counts) >= LEAST_OF_EACH:
+        return ""
+    rarest = column.labels[counts.index(min(counts))]
+    rows = "1 row has" if min(counts) == 1 else f"{min(counts)} rows have"
+    return f'{rows} the label "{rarest}" there, and at least {LEAST_OF_EACH} of each label are needed'
+
+
+def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], true_ids: NDArray[np.int64]) -> Calibration:
+    """Fit what a label column asks for.
+
+    The calibrator comes first. The thresholds of labels and of abstaining are chosen among calibrated probabilities, on
+    the same rows; the threshold of label sets among those before, since what it promises holds for scores that have
+    seen none of these rows.
+
+    Args:
+        column: The column.
+        probabilities: As the model gives them, float64, shape (rows, labels).
+        true_ids: Which of the column's labels is the true one, int64, shape (rows,).
+
+    Returns:
+        What was found; nothing but the number of rows if `shortage` says why, no threshold if `threshold_shortage`
+        does.
+    """
+    rows = len(true_ids)
+    if shortage([column.labels[label] for label in true_ids]):
+        return Calibration(rows)
+    calibrator: Calibrator | None = None
+    if column.calibration == "temperature":
+        calibrator = fit_temperature(probabilities, true_ids)
+    elif column.calibration == "isotonic":
+        calibrator = fit_isotonic(probabilities, true_ids)
+    calibrated = Decision(calibrator).calibrated(probabilities)
+    found = _threshold(column, calibrated, true_ids)
+    decision = Decision(calibrator, column.threshold if isinstance(column.threshold, float) else found)
+    abstain_below = set_threshold = None
+    if column.abstain_for_accuracy is not None:
+        chosen = decision.chosen(calibrated)
+        abstain_below = threshold_for_accuracy(calibrated, true_ids, column.abstain_for_accuracy, chosen)
+    if column.coverage is not None:
+        set_threshold = conformal_threshold(probabilities, true_ids, column.coverage)
+    return Calibration(
+        rows=rows,
+        calibrator=None if calibrator is None else calibrator.as_dict(),
+        threshold=found,
+        abstain_below=abstain_below,
+        set_threshold=set_threshold,
+    )
+
+
+def in_words(column: LabelColumn, found: Calibration) -> str:
+    """Say what was found for a column, such as "temperature 1.62; labels from 0.031 on in sets; on 100 dev rows"."""
+    if found == Calibration(found.rows):
+        return "probabilities as the model gives them"
+    parts: list[str] = []
+    if found.calibrator is not None:
+        hot = found.calibrator.get("temperature")
+        parts.append("isotonic regression" if hot is None else f"temperature {hot:.2f}")
+    if found.threshold is not None:
+        parts.append(f'"{column.labels[0]}" from {found.threshold:.3f} on')
+    if column.abstain_for_accuracy is not None:
+        wanted = f"accuracy {column.abstain_for_accuracy:g}"
+        no_answer = found.abstain_below
+        parts.append(f"{wanted} not reached" if no_answer is None else f"{wanted} from {no_answer:.3f} on")
+    if found.set_threshold is not None:
+        parts.append(f"labels from {found.set_threshold:.3g} on in sets")
+    return "; ".join([*parts, f"on {found.rows:,} dev rows"])
+
+
+def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], true_ids: NDArray[np.int64]) -> float | None:
+    """Find the threshold of the first of two labels, if the column has it found and there are rows enough."""
+    scores, positive = calibrated[:, 0], true_ids == 0
+    if min(positive.sum(), (~positive).sum()) < LEAST_OF_EACH:
+        return None
+    if column.threshold == "f1":
+        return f1_threshold(scores, positive)
+    if isinstance(column.threshold, Costs):
+        costs = column.threshold
+        return cost_threshold(
+            scores, positive, false_positive=costs.false_positive, false_negative=costs.false_negative
+        )
+    return None

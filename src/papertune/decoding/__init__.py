@@ -1,0 +1,1 @@
+"""From prompts to answers: label scoring, greedy decoding, beam search."""

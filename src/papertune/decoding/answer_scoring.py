@@ -1,0 +1,161 @@
+"""Log-probabilities of many answers to a prompt, each row with answers of its own.
+
+The answers of a row form a tree of tokens behind its prompt, as the labels of `LabelTrie` do; tokens that answers begin
+with are computed once. The trees of a batch go through the model side by side, part by part:
+
+    row 0   'deep'  'learn'(1)  'net'(1)  'graph' │ 's'(4)  ...        (n): behind node n, else behind the prompt
+    row 1   'cell'  'cells'     .         .       │ .       .          .: filled up
+
+So the logits of a part are all that there is of them at a time: 500 nodes times a vocabulary of 49,152 take 100 MB.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from papertune.decoding.engine import CPU_PART_TOKENS, Engine, PromptState
+from papertune.models import answer_positions
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """Answers as paths through shared tokens.
+
+    Attributes:
+        tokens: Token id of each node; parents come before their children.
+        parents: Node above each node; -1: the prompt's last token.
+        depths: Tokens from the prompt, at least 1.
+        ends: For each answer its last node.
+    """
+
+    tokens: list[int]
+    parents: list[int]
+    depths: list[int]
+    ends: list[int]
+
+
+@torch.inference_mode()
+def answer_log_probabilities(
+    engine: Engine,
+    state: PromptState,
+    answers: Sequence[Sequence[Sequence[int]]],
+    end_ids: Collection[int],
+    part_nodes: int = 2048,
+) -> list[list[float]]:
+    """Give the log-probability of each answer, the end of it included.
+
+    Args:
+        engine: Runs the model.
+        state: The prompts; it is as before afterwards.
+        answers: For each prompt the token ids of its answers, without an end token; each has at least one.
+        end_ids: Tokens that end an answer.
+        part_nodes: Nodes, those that fill up included, that go through the model together on a GPU.
+
+    Returns:
+        For each answer the log-probability of all its tokens and of the end after the prompt, in nats.
+    """
+    trees = [_tree(row) for row in answers]
+    width = max(len(tree.tokens) for tree in trees)
+    if width == 0:
+        return [[] for _ in answers]
+    tokens, parents, depths = (
+        torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], device=engine.device)
+        for rows, fill in (
+            ([tree.tokens for tree in trees], 0),
+            ([tree.parents for tree in trees], -1),
+            ([tree.depths for tree in trees], 1),
+        )
+    )  # (batch, nodes)
+    sizes = torch.tensor([len(tree.tokens) for tree in trees], device=engine.device)
+    real = torch.arange(width, device=engine.device) < sizes[:, None]
+    steps, endings = _steps(engine, state, tokens, parents, depths, real, sorted(end_ids), part_nodes)
+    for depth in range(2, int(depths.max()) + 1):
+        rows, nodes = (depths == depth).nonzero(as_tuple=True)
+        steps[rows, nodes] += steps[rows, parents[rows, nodes]]
+    totals = (steps + endings).tolist()
+    return [[total[end] for end in tree.ends] for total, tree in zip(totals, trees, strict=True)]
+
+
+def _steps(
+    engine: Engine,
+    state: PromptState,
+    tokens: Tensor,
+    parents: Tensor,
+    depths: Tensor,
+    real: Tensor,
+    end_ids: list[int],
+    part_nodes: int,
+) -> tuple[Tensor, Tensor]:
+    """Run the trees; give the log-probability of each node's token, and of an end behind it.
+
+    Args:
+        engine: Runs the model.
+        state: The prompts.
+        tokens: int64, shape (batch, nodes).
+        parents: int64, shape (batch, nodes).
+        depths: int64, shape (batch, nodes).
+        real: False where a row is filled up, bool, shape (batch, nodes).
+        end_ids: Tokens that end an answer.
+        part_nodes: How many go through the model together on a GPU.
+
+    Returns:
+        Two of float32, shape (batch, nodes), 0 where a row is filled up.
+    """
+    batch, width = tokens.shape
+    sees = _ancestors(parents, depths)
+    steps, endings = torch.zeros(2, batch, width, device=engine.device)
+    first = real & (parents < 0)
+    rows, nodes = first.nonzero(as_tuple=True)
+    steps[rows, nodes] = state.last_logits.float().log_softmax(dim=-1)[rows, tokens[rows, nodes]]
+    together = CPU_PART_TOKENS if engine.device.type == "cpu" else part_nodes
+    part = max(1, together // batch)
+    for begin in range(0, width, part):
+        end = min(begin + part, width)
+        rows, places = real[:, begin:end].nonzero(as_tuple=True)
+        with answer_positions(engine.model, rows, places):
+            logits = engine.grow_tree(state, tokens[:, begin:end], sees[:, begin:end, :end], depths[:, :end]).float()
+        total = logits.logsumexp(dim=-1)  # (positions,)
+        endings[rows, begin + places] = logits[:, end_ids].logsumexp(dim=-1) - total
+        position = torch.zeros(batch, end - begin, dtype=torch.int64, device=engine.device)
+        position[rows, places] = torch.arange(len(rows), device=engine.device)
+        rows, nodes = ((parents >= begin) & (parents < end)).nonzero(as_tuple=True)
+        above = position[rows, parents[rows, nodes] - begin]
+        steps[rows, nodes] = logits[above, tokens[rows, nodes]] - total[above]
+    state.cache.crop(-width)
+    return steps, endings
+
+
+def _tree(answers: Sequence[Sequence[int]]) -> _Tree:
+    tree = _Tree([], [], [], [])
+    known: dict[tuple[int, int], int] = {}
+    for ids in answers:
+        node = -1
+        for depth, token in enumerate(ids, start=1):
+            if (node, token) not in known:
+                known[node, token] = len(tree.tokens)
+                tree.tokens.append(token)
+                tree.parents.append(node)
+                tree.depths.append(depth)
+            node = known[node, token]
+        tree.ends.append(node)
+    return tree
+
+
+def _ancestors(parents: Tensor, depths: Tensor) -> Tensor:
+    """Give which nodes each node sees: itself and those above it.
+
+    Args:
+        parents: int64, shape (batch, nodes); -1: none.
+        depths: int64, shape (batch, nodes); at least 1.
+
+    Returns:
+        bool, shape (batch, nodes, nodes).
+    """
+    batch, width = parents.shape
+    sees = torch.eye(width, dtype=torch.bool, device=parents.device).repeat(batch, 1, 1)
+    for depth in range(2, int(depths.max()) + 1):
+        rows, nodes = (depths == depth).nonzero(as_tuple=True)
+        sees[rows, nodes] |= sees[rows, parents[rows, nodes]]
+    return sees

@@ -1,0 +1,123 @@
+"""Keywords of a batch of papers: what beam search finds, and the phrases of the documents, with log-probabilities."""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import Any
+
+from papertune.decoding.answer_scoring import answer_log_probabilities
+from papertune.decoding.beams import likeliest_answers
+from papertune.decoding.engine import Engine, PromptState
+from papertune.inference.keyword_ranking import FoundKeyword, distinct
+from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.candidates import Candidate, find_candidates
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.metrics.phrases import normalise_keyword
+from papertune.prompts import PromptEncoder
+from papertune.templates import parse_template
+
+
+class KeywordSearch:
+    """Finds keywords for a column.
+
+    Args:
+        column: Says where they come from.
+        encoder: Encodes phrases.
+        tokenizer: A transformers tokenizer.
+        end_ids: Tokens that end an answer.
+        template: Of the documents; what it says itself, such as "title", is no candidate.
+    """
+
+    def __init__(
+        self,
+        column: RankedKeywordsColumn,
+        encoder: PromptEncoder,
+        tokenizer: Any,
+        end_ids: Collection[int],
+        template: str = "",
+    ) -> None:
+        self._column = column
+        self._encoder = encoder
+        self._tokenizer = tokenizer
+        self._end_ids = end_ids
+        self._template = template
+
+    # Found out when the first phrases are, since the list of stop words takes more than a second to import.
+    @cached_property
+    def _ignored(self) -> set[str]:
+        pieces = [part.text for part in parse_template(self._template) if not part.is_column]
+        phrases = {each.form for piece in pieces for each in find_candidates(piece)}
+        return phrases | {normalise_keyword(piece) for piece in pieces}
+
+    def __call__(
+        self, engine: Engine, state: PromptState, documents: Sequence[str], part_nodes: int = 2048
+    ) -> list[list[FoundKeyword]]:
+        """Find keywords.
+
+        Args:
+            engine: Runs the model.
+            state: The prompts; used up.
+            documents: Where phrases are taken from, such as what the prompts hold of each paper's document.
+            part_nodes: Tokens of phrases that go through the model together on a GPU.
+
+        Returns:
+            For each paper keywords that differ in more than case, signs and endings, the likeliest first.
+        """
+        phrases = [
+            {each.form: each for each in find_candidates(document) if each.form not in self._ignored}
+            for document in documents
+        ]
+        found: list[list[FoundKeyword]] = [[] for _ in documents]
+        if self._column.candidates != "generated":
+            found = self._score(engine, state, [list(row.values()) for row in phrases], part_nodes)
+        if self._column.candidates != "document":
+            for keywords, row, generated in zip(found, phrases, self._generate(engine, state), strict=True):
+                keywords += (
+                    FoundKeyword(text, form, log_probability, tokens, generated=True, phrase=row.get(form))
+                    for text, form, log_probability, tokens in generated
+                )
+        return [distinct(keywords) for keywords in found]
+
+    def _score(
+        self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]], part_nodes: int
+    ) -> list[list[FoundKeyword]]:
+        """Give each spelling of each phrase that is short enough, with its log-probability."""
+        texts = [[(text, phrase) for phrase in row for text in phrase.spellings] for row in phrases]
+        encoded = iter(self._encoder.encode_texts([text for row in texts for text, _ in row]))
+        longest = self._column.max_keyword_tokens
+        spelt = [
+            [(*spelling, ids) for spelling, ids in zip(row, encoded, strict=False) if 0 < len(ids) <= longest]
+            for row in texts
+        ]
+        answers = [[ids for *_, ids in row] for row in spelt]
+        logs = answer_log_probabilities(engine, state, answers, self._end_ids, part_nodes)
+        return [
+            [
+                FoundKeyword(text, phrase.form, log, len(ids) + 1, generated=False, phrase=phrase)
+                for (text, phrase, ids), log in zip(row, row_logs, strict=True)
+            ]
+            for row, row_logs in zip(spelt, logs, strict=True)
+        ]
+
+    def _generate(self, engine: Engine, state: PromptState) -> list[list[tuple[str, str, float, int]]]:
+        """Give what beam search finds for each paper: texts, their forms, log-probabilities and numbers of tokens."""
+        beams = likeliest_answers(
+            engine,
+            state,
+            end_ids=self._end_ids,
+            beams=self._column.beams,
+            max_new_tokens=self._column.max_keyword_tokens,
+            vocabulary=len(self._tokenizer),
+        )
+        texts = [
+            self._tokenizer.batch_decode([list(beam.ids) for beam in row], skip_special_tokens=True) for row in beams
+        ]
+        return [
+            [
+                (keyword, form, beam.log_probability, len(beam.ids) + 1)
+                for beam, text in zip(row, row_texts, strict=True)
+                # A model that has not learnt this column may say several at once.
+                for keyword in split_keywords(f"{text};")
+                if (form := normalise_keyword(keyword))
+            ]
+            for row, row_texts in zip(beams, texts, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Simple baselines, prompting and other tools that a run is compared with."""

@@ -1,0 +1,151 @@
+"""Tables against a recipe and a tokenizer: problems, lengths, balance, and what the model will see."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from papertune.errors import PapertuneWarning, TableError
+from papertune.evaluation.checks.leaks import leak_warnings
+from papertune.kinds import LabelColumn, RankedKeywordsColumn
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.models import find_base, load_tokenizer
+from papertune.pipelines.optimizer_steps import too_few_steps
+from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.prompts import PromptEncoder
+from papertune.prompts.check_table import Purpose, check_table
+from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
+from papertune.recipe import Recipe, load_recipe
+from papertune.tables import read_table
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """An example as the model sees it.
+
+    Attributes:
+        row: Index of the row, from 0.
+        column: The column that is asked for.
+        prompt: The prompt's text, special tokens included.
+        learnt: The part of it that is learnt, as text; empty for prediction.
+    """
+
+    row: int
+    column: str
+    prompt: str
+    learnt: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check tells when there is no problem.
+
+    Attributes:
+        lines: Facts for people, a line each.
+        examples: A few examples.
+    """
+
+    lines: list[str]
+    examples: list[ShownExample]
+
+
+def check_tables(
+    tables: Sequence[Any],
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    purpose: Purpose = "train",
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    base: Path | None = None,
+) -> CheckResult:
+    """Check tables for training or prediction; no weights are loaded.
+
+    Raises:
+        RecipeError, TableError, ModelError: With all problems of the tables at once.
+    """
+    chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
+    read = [read_table(table) for table in tables]
+    problems: list[str] = []
+    lines: list[str] = []
+    for table in read:
+        findings = check_table(table, chosen, purpose)
+        problems += findings.problems
+        lines.append(f"{table.source}: {len(table):,} rows, columns {', '.join(table.columns)}")
+        for name, counts in findings.label_counts.items():
+            balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
+            lines.append(f"  {name}: {', '.join(balance)}")
+        leaks = leak_warnings(table, chosen) if purpose == "train" and not findings.problems else []
+        for warning in (*findings.warnings, *leaks):
+            warnings.warn(warning, PapertuneWarning, stacklevel=2)
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    tokenizer = load_tokenizer(find_base(chosen.model, base))
+    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
+    for column in chosen.questions.values():
+        if isinstance(column, LabelColumn):
+            encoder.label_ids(column.labels)
+    shown: list[ShownExample] = []
+    rows = 0
+    for table in read:
+        if purpose == "train":
+            examples = list(training_examples(table, chosen))
+            # The training parts a row with very many questions, so it may have a few more.
+            shares = chosen.layout == "document-first"
+            rows += sum(1 for _ in examples_by_document(examples)) if shares else len(examples)
+        else:
+            reader = RowReader(table, chosen)
+            asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
+            examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
+        lines += _lengths(table.source, examples, encoder)
+        if purpose == "train":
+            lines += _long_keywords(examples, chosen, encoder)
+        for name in chosen.columns:
+            asked_for = chosen.questions_of(name)
+            first = next((example for example in examples if example.column in asked_for), None)
+            if first is not None:
+                shown.append(_show(first, chosen, encoder, tokenizer))
+    if few := too_few_steps(chosen.training, rows):
+        lines.append(few)
+    return CheckResult(lines, shown)
+
+
+def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -> list[str]:
+    encoded = [encoder.encode(example.prompt) for example in examples]
+    if not encoded:
+        return [f"{source}: nothing to learn"]
+    lengths = [len(prompt.ids) for prompt in encoded]
+    shortened = sum(prompt.shortened for prompt in encoded)
+    cut = f"{shortened:,} documents will be shortened" if shortened else "no document will be shortened"
+    return [
+        f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
+        f"the limit is {encoder.max_prompt_tokens}: {cut}"
+    ]
+
+
+def _long_keywords(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
+    lines: list[str] = []
+    for name, column in recipe.columns.items():
+        if isinstance(column, RankedKeywordsColumn):
+            answers = [example.answer for example in examples if example.column == name]
+            given = sum(len(split_keywords(answer)) for answer in answers)
+            left_out = given - sum(len(encoder.encode_answers(answer, column)) for answer in answers)
+            if left_out:
+                lines.append(
+                    f"  {name}: {left_out:,} of {given:,} keywords have more than {column.max_keyword_tokens} tokens "
+                    "(max_keyword_tokens) and will not be learnt"
+                )
+    return lines
+
+
+def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:
+    prompt = tokenizer.decode(encoder.encode(example.prompt).ids)
+    column = recipe.questions[example.column]
+    if not example.answer:
+        learnt = ""
+    elif isinstance(column, LabelColumn) and encoder.scores_label_set(column):
+        learnt = example.answer
+    else:
+        learnt = " | ".join(tokenizer.decode(ids) for ids in encoder.encode_answers(example.answer, column))
+    return ShownExample(example.row, example.column, prompt, learnt)

@@ -1,0 +1,354 @@
+"""Is fine-tuning worth it? The run beside simpler ways of filling the same columns, on the same rows."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from papertune.errors import PapertuneWarning, TrainingStopped
+from papertune.evaluation.answers import Answers, mark_withheld, score_answers
+from papertune.evaluation.label_quality import with_label_quality
+from papertune.evaluation.report import (
+    ColumnReport,
+    Contestant,
+    LearningPoint,
+    Report,
+    shown_measures,
+    with_rows_to_look_at,
+    write_report,
+)
+from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
+from papertune.evaluation.systems.other_tools import contestants_of_packages, package_versions
+from papertune.inference.predict import Tick
+from papertune.kinds import LabelColumn
+from papertune.models import choose_device
+from papertune.pipelines.comparison.base_model import BaseContestants, asked_facts, libraries
+from papertune.pipelines.comparison.kept import KeptAttempts, Place, answer_rows
+from papertune.pipelines.comparison.learning_curve import CurveSize, curve_steps, subset
+from papertune.pipelines.comparison.prepare import (
+    Comparison,
+    check_curve_point,
+    check_trainings,
+    open_run,
+    prepare_comparison,
+)
+from papertune.pipelines.comparison.report_parts import (
+    answering_every_row,
+    check_report_place,
+    report_on_run,
+    training_costs,
+    unscored,
+)
+from papertune.pipelines.comparison.training_rows import learnt_part
+from papertune.pipelines.train import train as train_run
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.run import Run
+from papertune.tables import Table
+from papertune.training import Progress
+
+# Contestants that need neither a language model nor an encoder; the best of them is what the others must beat.
+_PLAIN_PACKAGES = ("YAKE",)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the steps of a comparison share.
+
+    Attributes:
+        comparison: What is compared.
+        folder: Where the report, the run and the kept answers are.
+        kept: The kept answers.
+        device: As in `compare`, like all the rest.
+        base: Where the base model is now.
+        tell: Told what goes on.
+        tick: Told after each batch.
+        progress: A display for training steps.
+    """
+
+    comparison: Comparison
+    folder: Path
+    kept: KeptAttempts
+    device: str | None
+    base: str | Path | None
+    tell: Callable[[str], None]
+    tick: Tick | None
+    progress: Progress | None
+
+
+@dataclass
+class _Column:
+    """What has been found out about one column.
+
+    Attributes:
+        attempts: By contestant.
+        baselines: Which of them are baselines.
+        facts: Which contestants could not be measured, and why.
+        curve: For each contestant what it said after learning from so many rows.
+    """
+
+    attempts: dict[str, Attempt]
+    baselines: list[str]
+    facts: dict[str, str]
+    curve: dict[str, list[tuple[int, Attempt]]]
+
+
+def compare(
+    train: Any,
+    test: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    report: str | Path,
+    *,
+    dev: Any = None,
+    run: str | Path | Run | None = None,
+    only: Sequence[str] = (),
+    curve: Sequence[CurveSize] = (),
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    device: str | None = None,
+    base: str | Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    tick: Tick | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Fill in the columns of a table in several ways, score them on the same rows, and write a report.
+
+    The contestants are the fine-tuned run, the base model without and with examples in its prompt, TF-IDF with logistic
+    regression or TF-IDF n-grams, the most frequent label, and, where their packages are installed, SetFit, YAKE and
+    KeyBERT. No contestant sees an answer of the test table, and all learn from the same rows. What is finished is kept
+    in the report's folder: the same call goes on where a stopped one was.
+
+    Args:
+        train: The table to learn from: a path, a data frame or a list of dicts.
+        test: The table to score on; no row of it is learnt from. Rows whose cell of a column is empty do not count in
+            its score.
+        recipe: A recipe, its file or built-in name, or a mapping.
+        report: The folder to write report.html and report.json to, and to keep answers and runs in.
+        dev: A table by which a run that is trained here is chosen and calibrated; no contestant learns from it.
+        run: A run that was trained with this recipe; None: one is trained in the folder. If it has kept rows of
+            `train` apart as dev rows, the other contestants do not learn from them either.
+        only: Just these of the recipe's columns.
+        curve: Numbers of training rows, or "all", for a learning curve; each number is a training of its own.
+        overrides: Settings such as "training.epochs=3".
+        overwrite: Replace a report that is there.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base: Where the base model is now, if not where the recipe says.
+        tell: Told what goes on, a line each.
+        tick: Told after each batch.
+        progress: A display for training steps.
+
+    Returns:
+        The report.
+
+    Raises:
+        RecipeError, TableError, RunError, ModelError: Mistakes, all found before weights load where possible.
+        OutputError: If a report is there already, or the folder cannot be written.
+        TrainingStopped: If SIGTERM or Ctrl-C ended a training; a checkpoint has been written.
+    """
+    folder = Path(report)
+    check_report_place(folder, overwrite=overwrite)
+    comparison = prepare_comparison(train, test, recipe, only, overrides, dev)
+    whole = comparison.train  # a copy of a dev row is a leak too, since dev rows chose the run
+    chosen_by = comparison.dev
+    opened = None if run is None else open_run(run, comparison, device, base)
+    if opened is not None:
+        comparison = replace(comparison, train=learnt_part(opened, comparison.train, tell))
+    steps = curve_steps(curve, comparison.train)
+    parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
+    if opened is not None and parts:
+        check_curve_point(opened, comparison)
+    elif opened is not None and comparison.dev is not None:
+        chosen_by = None
+        warnings.warn(
+            f"--dev: nothing is trained, so the rows of {comparison.dev.source} are not used.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
+    check_trainings(parts if opened else [*parts, comparison.train], comparison, base)
+    work = _Work(comparison, folder, KeptAttempts(folder / "contestants", tell), device, base, tell, tick, progress)
+    columns = {name: _plain(work, name) for name in comparison.recipe.columns}
+    if opened is None:
+        opened = _train(work, comparison.train, folder / "run")
+    name_of_run = f"fine-tuned {opened.manifest.base_name}"
+    tuned = _fine_tuned(work, opened)
+    prompted = _prompted(work, columns)
+    for name, column in columns.items():
+        column.attempts = {name_of_run: tuned[name], **prompted[name], **column.attempts}
+    _add_curve(work, steps, opened, name_of_run, columns)
+    result = _report(work, opened, name_of_run, columns, whole, chosen_by)
+    write_report(result, folder)
+    return result
+
+
+def _plain(work: _Work, name: str) -> _Column:
+    """Have the contestants answer that need no base model."""
+    comparison = work.comparison
+    column = comparison.recipe.columns[name]
+    known = learnt_rows(comparison.train, comparison.recipe, name)
+    documents = _documents(comparison)
+    found = _Column({}, [], {}, {})
+    plain, packages = plain_baselines(column), contestants_of_packages(column)
+    for title, fill in {**plain, **packages}.items():
+        try:
+            found.attempts[title] = work.kept.get(
+                f"{name}: {title}",
+                _facts(
+                    work,
+                    comparison.recipe.only((name,)),
+                    learnt=comparison.train.checksum(),
+                    packages=package_versions(),
+                ),
+                lambda _, fill=fill: fill(known, documents),  # type: ignore[misc]
+            )
+        except NotMeasured as reason:
+            found.facts[title] = f"not measured: {reason}"
+    found.baselines = [title for title in found.attempts if title in (*plain, *_PLAIN_PACKAGES)]
+    return found
+
+
+def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str, Attempt]]:
+    """Have the base model answer, without and with examples; its weights are let go of afterwards."""
+    comparison = work.comparison
+    model = comparison.recipe.model
+    contestants = BaseContestants(
+        comparison.recipe, comparison.documents, work.kept, device=work.device, base=work.base, tick=work.tick
+    )
+    prompted: dict[str, dict[str, Attempt]] = {}
+    for name, column in columns.items():
+        found: dict[str, Attempt] = {}
+        try:
+            found[f"few-shot {model}"] = contestants.few_shot(name, comparison.train)
+        except NotMeasured as reason:
+            column.facts[f"few-shot {model}"] = f"not measured: {reason}"
+        found[f"zero-shot {model}"] = contestants.zero_shot(name)
+        prompted[name] = found
+    return prompted
+
+
+def _train(work: _Work, table: Table, folder: Path) -> Run:
+    """Train the recipe on a table, or go on with a training that was begun in the folder."""
+    try:
+        return train_run(
+            table,
+            work.comparison.recipe,
+            folder,
+            dev=work.comparison.dev,
+            resume=True,
+            device=work.device,
+            base=work.base,
+            tell=work.tell,
+            progress=work.progress,
+            tick=work.tick,
+        )
+    except TrainingStopped as stopped:
+        raise TrainingStopped(
+            f"stopped while training in {folder}; a checkpoint is written, and the same command goes on.",
+            stopped.signal,
+        ) from stopped
+
+
+def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
+    """Have a run answer each column."""
+    comparison = work.comparison
+    run = run.reopening()(choose_device(run.device))  # its weights are let go of when all is answered
+    attempts: dict[str, Attempt] = {}
+    decisions = answering_every_row(run.decisions)
+    recipe = run.recipe.only(tuple(comparison.recipe.columns))  # the thresholds of a labels column are in it
+    answered: dict[str, Answers] = {}
+    rate: float | None = None
+
+    def make(place: Place, name: str) -> Attempt:
+        nonlocal rate
+        if not answered:
+            # All columns in one pass, as `predict` and `evaluate` do: rounding differs with what is asked together.
+            reader, rows = RowReader(comparison.documents, recipe), len(comparison.documents)
+            found, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.tick, decisions)
+            answered.update(found)
+        return Attempt(answered[name], rate, *training_costs(run))
+
+    for name in comparison.recipe.columns:
+        facts = _facts(work, recipe, decision=repr(decisions.get(name)), **run.facts(run.settled_precision()))
+        attempts[name] = work.kept.get(f"{name}: fine-tuned", facts, partial(make, name=name))
+    return attempts
+
+
+def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, columns: Mapping[str, _Column]) -> None:
+    """Train on nested subsets, and add what the runs say, and the best plain method beside them."""
+    comparison = work.comparison
+    todo = [rows for rows in steps if rows < len(comparison.train)]
+    learnt = sum(note.rows for note in run.manifest.tables)
+    if todo and run.manifest.seconds and learnt:
+        minutes = sum(todo) * run.manifest.seconds / learnt / 60
+        trainings = "1 training" if len(todo) == 1 else f"{len(todo)} trainings"
+        work.tell(f"learning curve: {trainings}, about {max(minutes, 1):.0f} min at the pace of the run")
+    for rows in steps:
+        if rows < len(comparison.train):
+            part = subset(comparison.train, rows)
+            smaller = _train(work, part, work.folder / "curve" / f"{rows}-rows")
+        else:
+            part, smaller = comparison.train, run
+        tuned = _fine_tuned(work, smaller)
+        for name, column in columns.items():
+            attempts = {name_of_run: tuned[name]}
+            known = learnt_rows(part, comparison.recipe, name)
+            plain = plain_baselines(comparison.recipe.columns[name])
+            for title, fill in list(plain.items())[:1] if known.documents else []:
+                attempts[title] = fill(known, _documents(comparison))
+            for title, attempt in attempts.items():
+                column.curve.setdefault(title, []).append((rows, attempt))
+
+
+def _with_curve(about: ColumnReport, curve: Mapping[str, Sequence[tuple[int, Attempt]]], work: _Work) -> ColumnReport:
+    """Add the scores of a learning curve, by what the column's contestants are compared by."""
+    comparison, name = work.comparison, about.name
+    truth = RowReader(comparison.test, comparison.recipe)
+    points: dict[str, list[LearningPoint]] = {}
+    for title, attempts in curve.items():
+        for rows, attempt in attempts:
+            scores = score_answers({name: attempt.answers}, truth, comparison.recipe, range(len(comparison.test)))[name]
+            main = shown_measures(about, Contestant(title, scores))[0]
+            assert main.score is not None
+            assert main.interval is not None
+            points.setdefault(title, []).append(LearningPoint(rows, main.score, main.interval.low, main.interval.high))
+    return replace(about, learning_curve=points)
+
+
+def _report(
+    work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], whole: Table, dev: Table | None
+) -> Report:
+    """Score all that was said, and look for leaks and doubtful labels.
+
+    Doubtful labels and leaks are looked for in the whole table, dev rows that a run has kept apart included; leaks also
+    in the table by which what was trained here was chosen.
+    """
+    comparison = work.comparison
+    recipe, test = comparison.recipe, comparison.test
+    truth = RowReader(test, recipe)
+    answers = {name: column.attempts[name_of_run].answers for name, column in columns.items()}
+    answers |= {name: mark_withheld(answers[name], run.decisions[name]) for name in run.decisions if name in answers}
+    told: list[ColumnReport] = []
+    for name, column in columns.items():
+        spec = recipe.columns[name]
+        contestants = compared(column.attempts, column.baselines, truth, recipe, name, len(test))
+        facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
+        about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts)
+        about = with_rows_to_look_at(about, answers[name], test, whole, recipe)
+        if isinstance(spec, LabelColumn):
+            found = run.manifest.calibration.get(name)
+            # What the run was asked to fit stands in its own recipe.
+            about = with_label_quality(about, run.recipe, answers[name], truth, run.decisions[name], found)
+        told.append(_with_curve(about, column.curve, work))
+    title = f"{name_of_run} and others on {Path(test.source).name}"
+    return report_on_run(run, title, test.source, told, answers, test, whole, recipe, dev)
+
+
+def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:
+    """Give what the answers of a contestant depend on."""
+    return {**asked_facts(recipe), "documents": work.comparison.documents.checksum(), **libraries(), **more}
+
+
+def _documents(comparison: Comparison) -> list[str]:
+    reader = RowReader(comparison.documents, comparison.recipe)
+    return [reader.document(row) for row in range(len(comparison.documents))]

@@ -1,0 +1,211 @@
+"""A first recipe for a table."""
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from papertune.errors import TableError
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
+from papertune.recipe import TrainingSpec
+from papertune.tables import Table
+
+# A column with more different cells, or parts of cells, than this is no column of labels.
+MOST_LABELS = 50
+# Labels come again and again; what does not is a keyword.
+_ROWS_OF_A_LABEL = 3
+_ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
+_TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
+_LABEL_NAMES = ("label", "labels", "class", "category", "included", "include", "target", "类别", "标签")
+_LABELS_NAMES = ("topics", "topic", "categories", "tags", "subjects", "主题", "学科")
+_KEYWORD_NAMES = ("keywords", "keyword", "keyphrases", "author keywords", "关键词", "关键字")
+
+
+def recipe_for(
+    table: Table, label: Sequence[str] = (), keywords: Sequence[str] = (), labels: Sequence[str] = ()
+) -> str:
+    """Write a commented recipe for a table.
+
+    Args:
+        table: The table.
+        label: Columns that hold one label; if none is named here, in `keywords` or in `labels`, all are guessed.
+        keywords: Columns that hold keywords.
+        labels: Columns that hold none, one or several labels.
+
+    Returns:
+        TOML.
+
+    Raises:
+        TableError: If a column is not there, nothing can be guessed, or a column of labels has too many.
+    """
+    for name in [*label, *labels, *keywords]:
+        if name not in table.columns:
+            near = difflib.get_close_matches(name, table.columns, n=1)
+            hint = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(table.columns)}."
+            raise TableError(f'{table.source} has no column "{name}". {hint}')
+    if not label and not labels and not keywords:
+        labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
+        one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]
+        label = [name for name in one if 2 <= len(_labels(table, name)) <= MOST_LABELS]
+        keywords = _named(table, _KEYWORD_NAMES)
+        if not label and not labels and not keywords:
+            raise TableError(
+                f"{table.source}: no column looks like labels or keywords ({', '.join(table.columns)}). "
+                "Name one with --label, --labels or --keywords."
+            )
+    learnt = {*label, *labels, *keywords}
+    identity = next((name for name in _named(table, _ID_NAMES) if name not in learnt and _is_unique(table, name)), None)
+    text = [name for name in _text_columns(table) if name not in learnt and name != identity]
+    if not text:
+        raise TableError(f"{table.source}: no column looks like text. Write the recipe's table.document by hand.")
+    document = "\n".join(f"{name}: {{{name}}}" for name in text)
+    others = [name for name in table.columns if name not in {*learnt, *text, identity}]
+    lines = [
+        f"# Recipe for {table.source}, written by `papertune init`. Check it with `papertune check`.",
+        'model = "smollm2-135m"   # English, small, no GPU needed; or a model folder, a .gguf file, a hub id',
+        "",
+        "[table]",
+        f"id = {_quote(identity)}" if identity else '# id = "..."   # no column has a different cell in every row',
+        "# What the model reads of a row; cut at the end if it is too long."
+        + (f" Left out: {', '.join(others)}." if others else ""),
+        f"document = {_quote(document)}",
+    ]
+    for name in label:
+        lines += ["", *_label_lines(table, name)]
+    for name in labels:
+        lines += ["", *_label_set_lines(table, name)]
+    for name in keywords:
+        lines += ["", *_keyword_lines(table, name)]
+    lines += [
+        "",
+        "[method]",
+        'kind = "lora"            # lora, ptuning_v2, full or freeze',
+        "rank = 8",
+        "",
+        "[training]",
+        *_training_lines(_rows_to_learn(table, [*label, *keywords], labels)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _rows_to_learn(table: Table, named: Sequence[str], labels: Sequence[str]) -> int:
+    """Count the rows that teach something: an empty cell for several labels says that there are none of them."""
+    if labels:
+        return len(table)
+    columns = [table.column(name) for name in named]
+    return sum(1 for cells in zip(*columns, strict=True) if any(cell.strip() for cell in cells))
+
+
+def _training_lines(rows: int) -> list[str]:
+    batch, epochs = settings_for(rows)
+    usual = TrainingSpec()
+    lines = [f"epochs = {epochs}", "learning_rate = 1e-3"]
+    if batch >= usual.micro_batch_size:
+        return lines
+    steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
+    return [
+        f"# {rows:,} rows are few: batches are small, so that there are {steps:,} optimizer steps. For a larger table",
+        f"# take batches of {usual.micro_batch_size} and 1 epoch.",
+        f"micro_batch_size = {batch}",
+        *lines,
+    ]
+
+
+def _label_lines(table: Table, name: str) -> list[str]:
+    counts = _labels(table, name)
+    if not 2 <= len(counts) <= MOST_LABELS:
+        raise TableError(
+            f'{table.source}, column "{name}": {len(counts)} different cells; a label column has 2 to {MOST_LABELS}. '
+            "Choose another column."
+        )
+    shown = ", ".join(_quote(value) for value in counts)
+    balance = ", ".join(f"{value} in {count:,} rows" for value, count in counts.most_common(5))
+    rarest, most = min(counts.values()), max(counts.values())
+    weights = ['weights = "balanced"     # the rare labels count more'] if most > 4 * rarest else []
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "label"',
+        f"question = {_quote(f'What is the {name} of this paper? Answer with one of: ' + ', '.join(counts) + '.')}",
+        f"labels = [{shown}]   # {balance}",
+        *weights,
+        "# abstain_for_accuracy = 0.98   # leave cells empty that are less sure; needs --dev or --dev-fraction",
+    ]
+
+
+def _label_set_lines(table: Table, name: str) -> list[str]:
+    counts = _parts(table, name)
+    if not 1 <= len(counts) <= MOST_LABELS:
+        raise TableError(
+            f'{table.source}, column "{name}": {len(counts)} different labels; a labels column has 1 to {MOST_LABELS}. '
+            "Choose another column, or --keywords."
+        )
+    empty = sum(1 for cell in table.frame[name] if not cell.strip())
+    balance = [f"{value} in {count:,} rows" for value, count in counts.most_common(5)]
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "labels"          # none, one or several of the labels; an empty cell says none',
+        'question = "Is this paper about {label}? Answer yes or no."',
+        f"labels = [{', '.join(map(_quote, counts))}]   # {', '.join([*balance, f'none in {empty:,} rows'])}",
+        '# thresholds = "f1"      # with --dev or --dev-fraction: for each label the best there, not 0.5',
+    ]
+
+
+def _keyword_lines(table: Table, name: str) -> list[str]:
+    counts = [count for cell in table.frame[name] if (count := len(split_keywords(cell)))]
+    mean = sum(counts) / max(1, len(counts))  # of the rows that have any; the others are not learnt
+    count = max(1, round(mean))
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "ranked_keywords"',
+        'question = "Name one keyword of this paper."',
+        f"count = {count}                # how many are written; the table has {mean:.1f} a row",
+        *([f"beams = {2 * count}"] if count > 8 else []),
+    ]
+
+
+def _labels(table: Table, name: str) -> Counter[str]:
+    counts = Counter(cell.strip() for cell in table.frame[name] if cell.strip())
+    return Counter(dict(counts.most_common()))
+
+
+def _parts(table: Table, name: str) -> Counter[str]:
+    """Count the labels of cells that hold several, parted at semicolons or, where no cell has one, at commas."""
+    cells = [cell for cell in table.frame[name] if cell.strip()]
+    strong = re.compile(r"[;；\n]")
+    apart = strong if any(map(strong.search, cells)) else re.compile("[,，、]")
+    parts = Counter(part for cell in cells for part in {each.strip() for each in apart.split(cell)} if part)
+    return Counter(dict(sorted(parts.items(), key=lambda item: (-item[1], item[0]))))
+
+
+def _looks_like_several(table: Table, name: str) -> bool:
+    counts = _parts(table, name)
+    several = sum(counts.values()) > sum(1 for cell in table.frame[name] if cell.strip())
+    return several and len(counts) <= MOST_LABELS and sum(counts.values()) >= _ROWS_OF_A_LABEL * len(counts)
+
+
+def _named(table: Table, names: Sequence[str]) -> list[str]:
+    return [column for name in names for column in table.columns if column.strip().casefold() == name]
+
+
+def _text_columns(table: Table) -> list[str]:
+    named = _named(table, _TEXT_NAMES)
+    if named:
+        return named
+    lengths = {name: table.frame[name].str.len_chars().mean() or 0 for name in table.columns}
+    return [name for name, length in lengths.items() if isinstance(length, int | float) and length >= 30]
+
+
+def _is_unique(table: Table, name: str) -> bool:
+    return table.frame[name].n_unique() == len(table) and not (table.frame[name].str.strip_chars() == "").any()
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML string
+
+
+def _key(name: str) -> str:
+    bare = name.replace("-", "").replace("_", "")
+    return name if bare.isascii() and bare.isalnum() else _quote(name)

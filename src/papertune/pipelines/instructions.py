@@ -1,0 +1,66 @@
+"""A table as the tutorial's JSON: a list of instruction, input and output."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from papertune.errors import OutputError, PapertuneWarning
+from papertune.files import check_new_file, write_atomically
+from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.prompts.check_table import check_table
+from papertune.prompts.examples import training_examples
+from papertune.recipe import Recipe, load_recipe
+from papertune.tables import read_table
+
+
+def write_instructions(
+    table: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    output: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    overwrite: bool = False,
+) -> int:
+    """Write the training examples of a table as JSON, or as JSON lines if the file's name ends in .jsonl.
+
+    Returns:
+        How many entries were written.
+
+    Raises:
+        RecipeError, TableError: If the table does not fit the recipe.
+        OutputError: If the file exists or cannot be written.
+    """
+    path = Path(output)
+    if path.suffix not in (".json", ".jsonl"):
+        raise OutputError(f"{path}: give the file the suffix .json or .jsonl.")
+    if not overwrite:
+        check_new_file(path, "Add --overwrite to replace it, or choose another name.")
+    chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
+    read = read_table(table)
+    findings = check_table(read, chosen, "train")
+    findings.raise_problems(read)
+    for warning in findings.warnings:
+        warnings.warn(warning, PapertuneWarning, stacklevel=2)
+    questions = chosen.questions
+    entries: list[dict[str, Any]] = []
+    for example in training_examples(read, chosen):
+        entry: dict[str, Any] = {
+            "instruction": questions[example.column].question,
+            "input": example.prompt.document,
+            "output": example.answer,
+        }
+        if example.prompt.history:
+            entry["history"] = [list(turn) for turn in example.prompt.history]
+        entries.append(entry)
+    if path.suffix == ".jsonl":
+        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+    else:
+        text = json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return len(entries)

@@ -1,0 +1,108 @@
+"""What fits into a GPU: the memory that trainings of a recipe and its variants take."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import floor
+from typing import Any
+
+import torch
+
+from papertune.kinds import LabelColumn, RankedKeywordsColumn
+from papertune.recipe import FullMethod, LoraMethod, Method, PtuningV2Method, Recipe
+from papertune.training import MOST_QUESTION_TOKENS
+from papertune.training.memory import BatchShape, TrainingMemory, training_memory
+
+GB = 2**30
+CARDS_GB = (8, 16, 24)
+# CUDA's own context and libraries, and what the allocator cannot use.
+RESERVED_GB = 1
+
+
+@dataclass(frozen=True)
+class MemoryRow:
+    """One way to train.
+
+    Attributes:
+        setting: What it is, as in the recipe.
+        is_recipe: Whether it is the recipe's own.
+        memory: The peak with the recipe's micro_batch_size.
+        largest: By size of the card in GB the largest micro_batch_size that fits; 0: none.
+    """
+
+    setting: str
+    is_recipe: bool
+    memory: TrainingMemory
+    largest: Mapping[int, int]
+
+
+def batch_shape(recipe: Recipe) -> BatchShape:
+    """Give the largest batch that a recipe may have: every prompt and every answer as long as it allows."""
+    columns = list(recipe.questions.values())
+    answers = [
+        # A token is at least a byte; one more for a blank before the label, one for the end.
+        max(len(label.encode()) for label in column.labels) + 2
+        if isinstance(column, LabelColumn)
+        else recipe.encoding.max_answer_tokens
+        for column in columns
+    ]
+    rows, prompt = recipe.training.micro_batch_size, recipe.encoding.max_prompt_tokens
+    is_shared = len(columns) > 1 and recipe.layout == "document-first"
+    is_tree = is_shared or any(isinstance(column, RankedKeywordsColumn) for column in columns)
+    # The last token of an answer is a target only.
+    if not is_shared:
+        return BatchShape(rows, prompt + max(answers) - 1, max(answers), is_tree)
+    # Questions behind the first; a token is hardly ever shorter than two bytes there.
+    more = sum(len(column.question.encode()) // 2 for column in columns[1:])
+    behind = min(more + sum(answers) - len(answers), MOST_QUESTION_TOKENS)
+    return BatchShape(rows, prompt + behind, sum(answers), is_tree)
+
+
+def memory_rows(config: Any, recipe: Recipe) -> Iterator[MemoryRow]:
+    """Compute the memory of a recipe, and of the other ways to train the same model on the same batches.
+
+    Args:
+        config: The model's configuration.
+        recipe: The method, the batch shape and the precision.
+
+    Raises:
+        ModelError: If it cannot be computed for this model.
+    """
+    shape = batch_shape(recipe)
+    dtype = torch.float32 if recipe.training.precision == "fp32" else torch.bfloat16
+    several = max(2, shape.rows)
+    for name, method in _methods(recipe).items():
+        for checkpointing in (False, True):
+            one, more = training_memory(
+                config,
+                method,
+                [replace(shape, rows=rows) for rows in (1, several)],
+                dtype=dtype,
+                gradient_checkpointing=checkpointing,
+                accumulation=recipe.training.accumulation,
+            )
+            per_row = (more.total - one.total) / (several - 1)
+            yield MemoryRow(
+                setting=f"{name}, gradient_checkpointing" if checkpointing else name,
+                is_recipe=(method, checkpointing) == (recipe.method, recipe.training.gradient_checkpointing),
+                memory=one if shape.rows == 1 else more,
+                largest={card: _largest(card, one.total, per_row) for card in CARDS_GB},
+            )
+
+
+def _largest(card_gb: int, one: int, per_row: float) -> int:
+    room = (card_gb - RESERVED_GB) * GB - one
+    return 0 if room < 0 else 1 + floor(room / per_row)
+
+
+def _methods(recipe: Recipe) -> dict[str, Method]:
+    own = recipe.method
+    lora = own if isinstance(own, LoraMethod) else LoraMethod()
+    prefix = own if isinstance(own, PtuningV2Method) else PtuningV2Method(kind="ptuning_v2")
+    return {
+        "full": FullMethod(kind="full"),
+        **({"freeze": own} if own.kind == "freeze" else {}),
+        "lora": lora.model_copy(update={"base_bits": None}),
+        "lora, base_bits = 8": lora.model_copy(update={"base_bits": 8}),
+        "lora, base_bits = 4": lora.model_copy(update={"base_bits": 4}),
+        "ptuning_v2": prefix,
+    }

@@ -1,0 +1,60 @@
+"""A run as an ordinary model folder: what it has learnt is added to the weights of its base model."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from papertune.errors import OutputError, PapertuneWarning, RunError
+from papertune.files import check_new_folder
+from papertune.models import Precision
+from papertune.recipe import PtuningV2Method
+
+if TYPE_CHECKING:
+    from papertune.run import Run
+
+
+def merge(run: "Run", folder: Path, precision: Precision) -> None:
+    """Write the merged model; `Run.merge` says how it is made.
+
+    Args:
+        run: The run.
+        folder: A new or empty folder.
+        precision: Of the weights that are written.
+
+    Raises:
+        OutputError: If the folder exists and is not empty, or cannot be written.
+        RunError: If the run has learnt a prefix.
+    """
+    if isinstance(run.recipe.method, PtuningV2Method):
+        raise RunError(
+            f"{run.directory.path} was trained with P-Tuning v2: what it has learnt is a prefix, no difference of "
+            "weights, so there is nothing to add to the model's. Predict with the run itself."
+        )
+    check_new_folder(folder)
+    model, tokenizer = _merged(run, precision)
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+
+
+def _merged(run: "Run", precision: Precision) -> tuple[Any, Any]:
+    from papertune.methods import load_adapter, merge_adapter
+    from papertune.models import dequantized, is_quantized
+
+    model, tokenizer = run.load_base(precision)
+    if is_quantized(model):
+        model = dequantized(model)
+        bits = "few" if run.recipe.base_bits is None else str(run.recipe.base_bits)
+        dtype = str(model.dtype).removeprefix("torch.")
+        warnings.warn(
+            f"{run.directory.path} was trained on {run.manifest.base_name} in {bits} bits. The merged weights "
+            f"are the values that these bits stand for, in {dtype}, with the adapter added. They answer like "
+            "the run; the full-precision weights with the adapter added would not.",
+            PapertuneWarning,
+            stacklevel=4,  # who has called `Run.merge`
+        )
+    if run.directory.adapter.is_dir():
+        model = merge_adapter(load_adapter(model, run.directory.adapter))
+    return model.eval(), tokenizer

@@ -1,0 +1,316 @@
+"""From tables and a recipe to a run."""
+
+import gc
+import shutil
+import signal
+import socket
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from papertune.calibration.calibrate import calibrate
+from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
+from papertune.evaluation.dev_score import DevScore
+from papertune.files import telling_of_full_disk
+from papertune.inference.predict import Tick
+from papertune.kinds import LabelColumn, LabelsColumn
+from papertune.methods import (
+    build_trainable,
+    checkpoint_activations,
+    load_adapter,
+    save_weights,
+    trainable_weights,
+)
+from papertune.models import (
+    Precision,
+    choose_dtype,
+    load_model,
+)
+from papertune.pipelines.optimizer_steps import too_few_steps
+from papertune.pipelines.training_job import TrainingJob, prepare_job
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import Example, training_examples
+from papertune.recipe import FullMethod, LoraMethod, PtuningV2Method, Recipe
+from papertune.run import Run, load_run
+from papertune.run_directory import Manifest, RunDirectory, TrainingPlan
+from papertune.training import (
+    EncodedExamples,
+    Processes,
+    Progress,
+    encode_examples,
+    fit,
+    joined_processes,
+)
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What goes into the training."""
+
+    model: Any
+    tokenizer: Any
+    encoded: EncodedExamples
+    examples: list[Example]
+    dtype: torch.dtype
+
+
+def train(
+    tables: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    output: str | Path,
+    *,
+    dev: Any = None,
+    dev_fraction: float = 0.0,
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    device: str | None = None,
+    base: str | Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+    tick: Tick | None = None,
+) -> Run:
+    """Fine-tune a model on tables and keep it as a run.
+
+    Where `torchrun` or `accelerate launch` has started several processes, all of them call this with the same
+    arguments. Each learns from its share of the rows; the first one writes, tells and shows progress.
+
+    Args:
+        tables: A table (a path, a data frame, a list of dicts), or a list of paths or frames.
+        recipe: A recipe, its file or built-in name, or a mapping.
+        output: The run directory to make.
+        dev: A table whose score chooses the best checkpoint.
+        dev_fraction: Instead of `dev`: this share of the tables' rows.
+        only: Just these of the recipe's columns.
+        overrides: Settings such as "training.epochs=3".
+        resume: Go on with the training that was begun in `output`.
+        device: "cpu", "cuda", ...; None: a GPU if there is one, of several processes to each its own.
+        base: Where the base model is now, if not where the recipe says.
+        tell: Told what goes on, a line each.
+        progress: A display for the steps.
+        tick: Told after each batch of dev rows that goes through the model.
+
+    Returns:
+        The run.
+
+    Raises:
+        RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible. What
+            one of several processes meets before the training begins is raised in all.
+        TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
+        ProcessLost: If another process of the training has ended before its time.
+    """
+    directory = RunDirectory(Path(output))
+    with joined_processes(device) as processes:
+        if not processes.is_first:
+            tell, tick = _say_nothing, None
+        with processes.agreed():
+            job = prepare_job(tables, recipe, dev, dev_fraction, only, overrides, base, processes.count)
+        with processes.agreed():
+            _check_together(job.plan, directory, processes, resume=resume)
+        if processes.first_value(lambda: directory.is_complete):
+            with processes.agreed():
+                if processes.is_first:
+                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, tell, tick)
+            return load_run(directory.path, device=device, base=base)
+        tell(f"loading {job.recipe.model}")
+        with processes.agreed():
+            learner = _load(job, processes)
+        learnt, total = trainable_weights(learner.model)
+        each = "" if processes.count == 1 else f" in each of {processes.count} processes"
+        tell(
+            f"training {learnt:,} of {total:,} weights on {len(learner.examples):,} examples, "
+            f"{processes.device}{each}, {_precision(learner.dtype)}"
+        )
+        if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
+            tell(few)
+        with ExitStack() as held:
+            with processes.agreed():
+                if processes.is_first:
+                    held.enter_context(directory.claimed(job.plan, resume=resume))
+            with processes.agreed():
+                _check_shared(directory, processes)
+            manifest, sharded = _train(
+                job, learner, directory, processes, learnt, resume=resume, progress=progress, tick=tick
+            )
+            del learner  # its weights are not needed beside those that predict
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            with processes.agreed(), telling_of_full_disk(directory.path):
+                if processes.is_first:
+                    place = None if base is None else Path(base)
+                    if sharded and not processes.device.startswith("cpu"):
+                        tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
+                    # A model that was divided among GPUs need not fit on one.
+                    run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
+                    # Complete before: the system kills a process that takes too much memory, and in float32 a model
+                    # takes twice what it was trained in.
+                    directory.finish(run.manifest, run.recipe)
+                    if job.dev:
+                        calibrate(run, job.dev, job.kept_apart, tell=tell, tick=tick)
+    return load_run(directory.path, device=device, base=base)
+
+
+def _calibrate_finished(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
+    """Calibrate a run whose training has ended, if that has not been done."""
+    if not (job.dev and run.manifest.lacks_calibration):
+        tell(f"{run.directory.path} is finished already")
+        return
+    tell(f"{run.directory.path} is trained already")
+    calibrate(run, job.dev, job.kept_apart, tell=tell, tick=tick)
+
+
+def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
+    """Check that all processes are about the same training, and that it may be done in the folder."""
+    for index, other in enumerate(processes.all_values(plan)):
+        if different := plan.differences(other):
+            raise OutputError(
+                f"process {index} of {processes.count} has another {' and another '.join(different)} than process "
+                f"{processes.index}. Give all of them the same files."
+            )
+    if processes.is_first:
+        directory.check_free(plan, resume=resume)
+
+
+def _load(job: TrainingJob, processes: Processes) -> _Learner:
+    """Load the model, encode the examples, and make the model trainable."""
+    chosen = job.recipe
+    compute_dtype = choose_dtype(chosen.training.precision, processes.device)
+    whole = isinstance(chosen.method, FullMethod)
+    precision: Precision = "fp32" if whole else _precision(compute_dtype)
+    model, tokenizer = load_model(
+        job.base, precision=precision, device=processes.loading_device, base_bits=chosen.base_bits
+    )
+    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
+    examples = [example for table in job.tables for example in training_examples(table, chosen)]
+    encoded = encode_examples(examples, chosen.questions, encoder)
+    if encoded.shortened:
+        warnings.warn(
+            f"{encoded.shortened:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
+            "the ends of their documents are not read.",
+            PapertuneWarning,
+            stacklevel=3,
+        )
+    for name, count in encoded.left_out.items():
+        warnings.warn(
+            f'column "{name}": {"1 keyword has" if count == 1 else f"{count:,} keywords have"} more tokens than '
+            f"columns.{name}.max_keyword_tokens; not learnt.",
+            PapertuneWarning,
+            stacklevel=3,
+        )
+    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start)
+    if chosen.training.gradient_checkpointing:
+        checkpoint_activations(model)
+    return _Learner(model, tokenizer, encoded, examples, compute_dtype)
+
+
+def _check_shared(directory: RunDirectory, processes: Processes) -> None:
+    """Check that a process on another machine sees the folder that the first one has made."""
+    if not directory.is_begun:
+        raise OutputError(
+            f"{directory.path}: process {processes.index} on {socket.gethostname()} does not see what the first "
+            "process has written there. Choose a folder that all machines share."
+        )
+
+
+def _train(
+    job: TrainingJob,
+    learner: _Learner,
+    directory: RunDirectory,
+    processes: Processes,
+    learnt: int,
+    *,
+    resume: bool,
+    progress: Progress | None,
+    tick: Tick | None,
+) -> tuple[Manifest, bool]:
+    """Train in a folder that is claimed; then the first process writes what was learnt.
+
+    Returns:
+        What the run will remember, and whether each process had a part of the weights only.
+    """
+    with telling_of_full_disk(directory.path):
+        begun = time.monotonic()
+        result = fit(
+            learner.model,
+            learner.encoded.rows,
+            learner.encoded.label_tokens,
+            job.recipe.training,
+            directory.checkpoints,
+            compute_dtype=learner.dtype,
+            metrics_file=directory.metrics,
+            dev_score=DevScore(job.dev, job.recipe, learner.tokenizer, learner.dtype, tick) if job.dev else None,
+            resume=resume,
+            progress=progress,
+            processes=processes,
+        )
+        if result.stop_signal is not None:
+            raise TrainingStopped(
+                f"stopped by {signal.Signals(result.stop_signal).name} after step {result.steps}; a checkpoint is "
+                "written. Add --resume to the same command to go on.",
+                result.stop_signal,
+            )
+        manifest = Manifest(
+            base_name=job.recipe.model,
+            base_checksum=job.base.checksum,
+            tables=job.notes,
+            label_counts=_count_labels(learner.examples, job.recipe),
+            examples=len(learner.examples),
+            steps=result.steps,
+            seconds=round(time.monotonic() - begun, 1),
+            trained_weights=learnt,
+            dev_score=result.best_score,
+        )
+    with processes.agreed(), telling_of_full_disk(directory.path):
+        if processes.is_first:
+            _write(job, learner, result.sharded_to, directory)
+    return manifest, result.sharded_to is not None
+
+
+def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:
+    """Write what was learnt."""
+    adapted = isinstance(job.recipe.method, LoraMethod | PtuningV2Method)
+    folder = directory.adapter if adapted else directory.model
+    shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
+    model = learner.model if sharded_to is None else _put_together(job, learner, sharded_to, adapted=adapted)
+    save_weights(model, folder, job.recipe.model, learner.dtype)
+    learner.tokenizer.save_pretrained(directory.tokenizer)
+    if not adapted:
+        learner.tokenizer.save_pretrained(folder)
+
+
+def _put_together(job: TrainingJob, learner: _Learner, checkpoint: Path, *, adapted: bool) -> Any:
+    """Give the whole model, of which each process has a part only, from a checkpoint."""
+    if adapted:
+        bits = job.recipe.base_bits
+        model, _ = load_model(job.base, precision=_precision(learner.dtype), device="cpu", base_bits=bits)
+        return load_adapter(model, checkpoint)
+    learner.tokenizer.save_pretrained(checkpoint)  # a model is loaded together with one
+    return load_model(str(checkpoint), precision="fp32", device="cpu")[0]
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def _count_labels(examples: Sequence[Example], recipe: Recipe) -> dict[str, dict[str, int]]:
+    said = Counter((example.column, example.answer) for example in examples)
+    counts: dict[str, dict[str, int]] = {}
+    for name, column in recipe.columns.items():
+        if isinstance(column, LabelColumn):
+            counts[name] = {label: said[name, label] for label in column.labels}
+        elif isinstance(column, LabelsColumn):
+            asked = zip(recipe.questions_of(name), column.labels, strict=True)
+            counts[name] = {label: said[question, column.answers[0]] for question, label in asked}
+    return counts
+
+
+def _precision(dtype: torch.dtype) -> Any:
+    return {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]

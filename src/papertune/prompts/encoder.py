@@ -1,0 +1,277 @@
+r"""From a prompt and its answer to token ids; training and prediction share this one way.
+
+The user's text is one run of plain text between the literals of the chat template:
+
+    <|im_start|>user\n  title: ... abstract: ...  \n\nIs this a medical paper?  <|im_end|>\n<|im_start|>assistant\n
+    literal              document (may shrink)     question                        literal
+
+Special tokens come from the literals alone. All other text is encoded with special tokens switched off, so that
+`<|im_end|>` in an abstract is eight ordinary tokens. Text on both sides of a join is encoded as one string, which gives
+the ids that the tokenizer gives for the whole prompt.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from papertune.errors import ModelError, RecipeError
+from papertune.kinds import AskedColumn, LabelColumn, RankedKeywordsColumn
+from papertune.kinds.keyword_cells import join_keywords, split_keywords
+from papertune.prompts.examples import Prompt
+from papertune.recipe import EncodingSpec
+
+# Stands for the user's text while the chat template is rendered; private-use characters that no template has.
+_MARK = "\ue000papertune\ue001"
+
+# A document is cut at a blank if there is one among its last characters, so that no word is cut in two.
+_WORD_CHARS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """The ids of a prompt.
+
+    Attributes:
+        ids: Token ids.
+        kept_chars: How many characters of the document are in them.
+        shortened: Whether the document is not all there.
+    """
+
+    ids: list[int]
+    kept_chars: int
+    shortened: bool
+
+
+class PromptEncoder:
+    """Turns prompts and answers into token ids.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        spec: Lengths in tokens.
+        chat: Whether to use the tokenizer's chat template, where it has one.
+
+    Raises:
+        ModelError: If the tokenizer has no end token.
+    """
+
+    def __init__(self, tokenizer: Any, spec: EncodingSpec, *, chat: bool = True) -> None:
+        self._tokenizer = tokenizer
+        self._chat = chat and getattr(tokenizer, "chat_template", None) is not None
+        self.max_prompt_tokens = spec.max_prompt_tokens
+        self.max_answer_tokens = spec.max_answer_tokens
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end token (eos_token), so answers would never end.")
+        self.end_id: int = tokenizer.eos_token_id
+        added = tokenizer.added_tokens_decoder
+        self._added_ids = {i for i, token in added.items() if not token.content.isspace()}
+        special = sorted((token.content for token in added.values()), key=len, reverse=True)
+        self._special = re.compile("|".join(re.escape(text) for text in special)) if special else None
+        self._frames: dict[int, list[str]] = {}
+        self._literals: dict[str, list[int]] = {}
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Encode a prompt, its document shortened at the end until all fits into `max_prompt_tokens`.
+
+        Raises:
+            RecipeError: If it does not fit even without the document.
+        """
+        return self.encode_many([prompt])[0]
+
+    def encode_many(self, prompts: Sequence[Prompt]) -> list[EncodedPrompt]:
+        """Encode many prompts, each as `encode` does, in less time and on all cores.
+
+        Raises:
+            RecipeError: If one does not fit even without the document.
+        """
+        sizes = [len(prompt.document) for prompt in prompts]
+        # A first guess of 8 characters a token keeps a document of 200,000 characters from being encoded whole.
+        kept = [min(size, 8 * self.max_prompt_tokens) for size in sizes]
+        ids: list[list[int]] = [[]] * len(prompts)
+
+        def encode_again(which: Sequence[int]) -> None:
+            encoded = self._encode_cut([prompts[i] for i in which], [kept[i] for i in which])
+            for i, tokens in zip(which, encoded, strict=True):
+                ids[i] = tokens
+
+        encode_again(range(len(prompts)))
+        while short := [i for i, size in enumerate(sizes) if self._fits(ids[i]) and kept[i] < size]:
+            for i in short:
+                kept[i] = min(sizes[i], 2 * kept[i])
+            encode_again(short)
+        too_long = [i for i in range(len(prompts)) if not self._fits(ids[i])]
+        for i, characters in self._most_that_fit(prompts, {i: kept[i] for i in too_long}).items():
+            kept[i] = characters
+        encode_again(too_long)
+        for i in too_long:
+            if not self._fits(ids[i]):
+                raise RecipeError(
+                    f"encoding.max_prompt_tokens is {self.max_prompt_tokens}, but the question and the chat template "
+                    f"alone take {len(ids[i])} tokens. Raise it, or shorten the question."
+                )
+        cut = set(too_long)
+        return [EncodedPrompt(tokens, kept[i], shortened=i in cut) for i, tokens in enumerate(ids)]
+
+    def _most_that_fit(self, prompts: Sequence[Prompt], too_many: Mapping[int, int]) -> dict[int, int]:
+        """Give how many characters of documents fit, at a blank if one is near, by bisections side by side.
+
+        Args:
+            prompts: The prompts.
+            too_many: For some of them how many characters do not fit.
+        """
+        low, high = dict.fromkeys(too_many, 0), dict(too_many)
+        while unsure := [i for i in too_many if high[i] - low[i] > 1]:
+            middle = [(low[i] + high[i]) // 2 for i in unsure]
+            encoded = self._encode_cut([prompts[i] for i in unsure], middle)
+            for i, characters, tokens in zip(unsure, middle, encoded, strict=True):
+                (low if self._fits(tokens) else high)[i] = characters
+        for i, most in low.items():
+            blank = prompts[i].document.rfind(" ", max(0, most - _WORD_CHARS), most + 1)
+            low[i] = blank if blank > 0 else most
+        return low
+
+    def _fits(self, ids: Sequence[int]) -> bool:
+        return len(ids) <= self.max_prompt_tokens
+
+    def scores_label_set(self, column: LabelColumn) -> bool:
+        """Tell whether a column's loss runs over its label set: the recipe wants it, and each label is one token.
+
+        Raises:
+            RecipeError: If labels cannot be told apart in this model.
+        """
+        ids = self.label_ids(column.labels)
+        return column.loss == "labels" and all(len(tokens) == 1 for tokens in ids)
+
+    def encode_answers(self, answer: str, column: AskedColumn) -> list[list[int]]:
+        """Encode what is learnt for a cell: the whole text, or each keyword for itself, every one with the end token.
+
+        A list of more than `max_answer_tokens` is cut between keywords, in either form; a single ranked keyword that is
+        longer than its column allows is left out.
+
+        Returns:
+            Token ids, at least one answer; none where all of the ranked keywords are too long.
+        """
+        keywords = split_keywords(answer)
+        if isinstance(column, RankedKeywordsColumn):
+            encoded = [self.encode_text(keyword) for keyword in keywords]
+            answers = [[*ids, self.end_id] for ids in encoded if 0 < len(ids) <= column.max_keyword_tokens]
+            fit = sum(end <= self.max_answer_tokens for end in accumulate(map(len, answers)))
+            return answers[: max(fit, 1)]
+        ids = self.encode_text(answer)
+        if isinstance(column, LabelColumn):
+            return [[*ids, self.end_id]]  # half a label is another label
+        while len(ids) + 1 > self.max_answer_tokens and len(keywords) > 1:
+            keywords.pop()
+            ids = self.encode_text(join_keywords(keywords, column.separator))
+        return [[*ids[: self.max_answer_tokens - 1], self.end_id]]
+
+    def label_ids(self, labels: Sequence[str]) -> list[list[int]]:
+        """Encode the labels, without an end token.
+
+        Raises:
+            RecipeError: If two labels have the same tokens, or one has none.
+        """
+        encoded = [self.encode_text(label) for label in labels]
+        for index, ids in enumerate(encoded):
+            if not ids:
+                raise RecipeError(f'the label "{labels[index]}" has no tokens in this model. Choose another word.')
+            if ids in encoded[:index]:
+                other = labels[encoded.index(ids)]
+                raise RecipeError(f'the labels "{other}" and "{labels[index]}" have the same tokens in this model.')
+        return encoded
+
+    def encode_text(self, text: str) -> list[int]:
+        """Encode text in which nothing is special."""
+        if not text:
+            return []
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return self._without_added(text, ids)
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Do as `encode_text` with many texts, which takes less than half the time of one after the other."""
+        if not texts:
+            return []
+        encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [self._without_added(text, ids) for text, ids in zip(texts, encoded, strict=True)]
+
+    def _without_added(self, text: str, ids: list[int]) -> list[int]:
+        """Give the ids of a text, encoded again if there are added tokens among them.
+
+        Those that are not marked special ("<|user|>" in some models) are matched in spite of `split_special_tokens`.
+        """
+        if self._added_ids.isdisjoint(ids):
+            return ids
+        return self._tokenizer._encode_without_added_tokens(text)  # type: ignore[no-any-return]
+
+    def _encode_cut(self, prompts: Sequence[Prompt], kept: Sequence[int]) -> list[list[int]]:
+        """Encode prompts with so many characters of their documents."""
+        rows = [self._pieces(each, each.document[:size]) for each, size in zip(prompts, kept, strict=True)]
+        texts = iter(self.encode_texts([piece for row in rows for piece in row if isinstance(piece, str)]))
+        return [[t for piece in row for t in (next(texts) if isinstance(piece, str) else piece)] for row in rows]
+
+    def _pieces(self, prompt: Prompt, document: str) -> list[str | list[int]]:
+        """Give what a prompt is put together from: ids that are known, and text that is to be encoded."""
+        users = [text for turn in prompt.history for text in turn]
+        users.append(f"{prompt.before}{document}{prompt.after}")
+        literals = self._frame(len(prompt.history))
+        pieces: list[str | list[int]] = [self._beginning]
+        plain, is_literal = "", True
+        for literal, user in zip(literals, [*users, ""], strict=True):
+            position = 0
+            for match in self._special.finditer(literal) if self._special else ():
+                pieces.append(self._piece(plain + literal[position : match.start()], is_literal=is_literal))
+                pieces.append([self._tokenizer.convert_tokens_to_ids(match.group())])
+                plain, is_literal, position = "", True, match.end()
+            plain += literal[position:] + user
+            is_literal = is_literal and not user
+        return [*pieces, self._piece(plain, is_literal=is_literal)]
+
+    def _piece(self, text: str, *, is_literal: bool) -> str | list[int]:
+        """Give text between two special tokens, or its ids where the template alone wrote it, as in each prompt."""
+        if not is_literal:
+            return text
+        if text not in self._literals:
+            self._literals[text] = self.encode_text(text)
+        return self._literals[text]
+
+    def _frame(self, rounds: int) -> list[str]:
+        """Give what the template writes before, between and after the user's texts."""
+        if rounds not in self._frames:
+            if self._chat:
+                roles = ["user", "assistant"] * rounds + ["user"]
+                messages = [{"role": role, "content": _MARK} for role in roles]
+                text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            else:
+                text = f"{_MARK}\n{_MARK}\n\n" * rounds + f"{_MARK}\n"
+            literals = text.split(_MARK)
+            if len(literals) != 2 * rounds + 2:
+                raise ModelError("the model's chat template drops or repeats messages; set chat = false in the recipe.")
+            self._frames[rounds] = literals
+        return self._frames[rounds]
+
+    @cached_property
+    def _beginning(self) -> list[int]:
+        """The ids that the tokenizer puts before any text, such as a begin token."""
+        if not self._chat:
+            ids: list[int] = self._tokenizer.encode("", add_special_tokens=True)
+            return ids[:-1] if ids and ids[-1] == self.end_id else ids
+        # Most templates write the begin token themselves. ChatGLM2's writes none, but its ids begin with two.
+        text = _MARK.join(self._frame(0))
+        written: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        given: list[int] = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": _MARK}], add_generation_prompt=True, return_dict=False
+        )
+        return given[: -len(written)] if given[-len(written) :] == written else []
+
+
+def shared_prefix(prompts: Sequence[list[int]]) -> int:
+    """Count the tokens that all prompts begin with, all but the last one of the shortest at most."""
+    shared = 0
+    for tokens in zip(*prompts, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += 1
+    # Each prompt must keep a token of its own: its logits are what is wanted.
+    return min(shared, min(len(prompt) for prompt in prompts) - 1)

@@ -1,0 +1,376 @@
+"""A run directory: all that a training leaves behind, and the only place that knows the names of its files.
+
+RUN/
+  run.json         the manifest, written last: a folder without it is unfinished
+  recipe.toml      the recipe, every default filled in
+  adapter/         the learnt weights in peft's format, or
+  model/           the whole model, where all or some of its own weights were learnt
+  tokenizer/       the tokenizer's files
+  metrics.jsonl    losses and dev scores by step
+  versions.json    versions of Python and of the libraries
+  README.md        what this is, in words, and the command that uses it
+  training/        checkpoints; only needed to resume
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from papertune.errors import OutputError, RunError
+from papertune.files import check_place, partial_of, write_atomically
+from papertune.recipe import Recipe, dump_recipe, load_recipe
+
+# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in`. A run of an earlier format opens, and has none.
+FORMAT = 4
+RESTORE = "Train again, or restore the file."
+_LIBRARIES = (
+    "papertune",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "polars",
+    "tokenizers",
+    "bitsandbytes",
+)
+
+
+@dataclass(frozen=True)
+class TableNote:
+    """What a run remembers of a table that it learnt from."""
+
+    source: str
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Int8Check:
+    """How predictions in int8 compare with those in float32 on a run's own dev rows.
+
+    Attributes:
+        rows: Dev rows that chose the weights.
+        labels: Cells of label and labels columns that these rows ask for, empty ones included.
+        changed: Those that differ, with the thresholds that prediction takes.
+        scores: Accuracy (a label), micro F1 (several labels) or F1@5 (keywords) of each column, in float32 and in int8.
+    """
+
+    rows: int
+    labels: int
+    changed: int
+    scores: dict[str, tuple[float, float]]
+
+    @property
+    def confirms(self) -> bool:
+        """Whether int8 is as good: at most 1% of the labels differ, and no score is lower by more than 0.005."""
+        as_good = all(low >= full - 0.005 for full, low in self.scores.values())
+        return bool(self.scores) and self.changed <= self.labels / 100 and as_good
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was found out about a label column on dev rows that did not choose the weights.
+
+    Attributes:
+        rows: How many such rows there were. With too few, all else is None.
+        calibrator: The calibrator, as `papertune.inference.calibrators.Calibrator.as_dict` gives it.
+        threshold: The calibrated probability from which on the first of two labels is chosen, if the recipe has it
+            found.
+        abstain_below: The calibrated probability below which no answer is given, if the recipe names an accuracy and
+            one reaches it.
+        set_threshold: The probability, before calibration, from which on a label is in the set, if the recipe has sets.
+    """
+
+    rows: int
+    calibrator: dict[str, Any] | None = None
+    threshold: float | None = None
+    abstain_below: float | None = None
+    set_threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What was found out about a column of ranked keywords on dev rows that did not choose the weights.
+
+    Attributes:
+        rows: How many such rows there were. With too few, nothing else was found out.
+        weights: Of a logistic regression of the probability that a keyword is one of the paper's, by feature; None:
+            keywords are ordered by the model's own probability.
+        intercept: Of the regression.
+        min_confidence: The probability from which on a keyword is written, if the recipe has it found.
+    """
+
+    rows: int
+    weights: dict[str, float] | None = None
+    intercept: float = 0.0
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a complete run says of itself.
+
+    Attributes:
+        format: Version of this layout.
+        base_name: The base model as the recipe names it.
+        base_checksum: SHA-256 of its weights; None where it was fetched by a hub id.
+        tables: The tables that were learnt from.
+        label_counts: For each column of a label or of several the training rows of each label.
+        examples: Training examples.
+        steps: Optimizer steps.
+        seconds: Training time; a resumed training counts only its last part.
+        trained_weights: How many weights were learnt.
+        dev_score: The best dev score, if there was a dev table.
+        int8: What int8 changes on the dev rows, where that was found out.
+        calibration: For each label column what was found out on dev rows kept apart; empty without any.
+        rankings: The same for each column of ranked keywords.
+        calibrated_in: The precision in which the dev rows went through the model for all this; None: it has not been
+            done, or not to its end.
+    """
+
+    base_name: str
+    base_checksum: str | None
+    tables: list[TableNote] = field(default_factory=list)
+    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    examples: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    trained_weights: int = 0
+    dev_score: float | None = None
+    int8: Int8Check | None = None
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    rankings: dict[str, Ranking] = field(default_factory=dict)
+    calibrated_in: str | None = None
+    format: int = FORMAT
+
+    @property
+    def lacks_calibration(self) -> bool:
+        """Whether dev rows, if there are any, have still to be asked; earlier formats do not say, and were complete."""
+        return self.calibrated_in is None and self.format >= 4
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training must have in common with the one that it resumes.
+
+    Attributes:
+        recipe: The recipe as TOML, every default filled in.
+        tables: Checksums of the tables that are learnt from.
+        dev: Checksums of the dev tables.
+        base: Checksum of the base model's weights; None where it is fetched by a hub id.
+        processes: How many processes train; each has a part of the batches and of the checkpoints.
+    """
+
+    recipe: str
+    tables: list[str]
+    dev: list[str]
+    base: str | None
+    processes: int = 1
+
+    def differences(self, begun: "TrainingPlan") -> list[str]:
+        """Name what another plan, such as the one that was begun, has otherwise."""
+        names = {"recipe": "recipe", "tables": "tables", "dev": "dev table"}
+        different = [name for key, name in names.items() if getattr(self, key) != getattr(begun, key)]
+        if None not in (self.base, begun.base) and self.base != begun.base:
+            different.append("base model")
+        if self.processes != begun.processes:
+            different.append(f"number of processes ({begun.processes}, not {self.processes})")
+        return different
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.adapter = path / "adapter"
+        self.model = path / "model"
+        self.tokenizer = path / "tokenizer"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "training"
+        self.manifest_file = path / "run.json"
+        self._recipe = path / "recipe.toml"
+        self._plan = path / "training" / "plan.json"
+        self._lock = path / "training" / "lock"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training has come to its end."""
+        return self.manifest_file.is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training has begun here."""
+        return self._plan.is_file()
+
+    def check_free(self, plan: TrainingPlan, *, resume: bool) -> None:
+        """Check that a training may begin here, or that the one begun or finished here is the same to resume.
+
+        Nothing is written.
+
+        Raises:
+            OutputError: If the folder holds a run already, another training, or something else, or cannot be written.
+        """
+        check_place(self.path)
+        if self.is_complete and not (resume and self.is_begun):
+            raise OutputError(f"{self.path} holds a finished run already. Choose another folder, or move it away.")
+        if self.is_begun:
+            if not resume:
+                raise OutputError(
+                    f"{self.path} holds an unfinished training. Add --resume to go on, or choose another folder."
+                )
+            try:
+                begun = TrainingPlan(**json.loads(self._plan.read_text("utf-8")))
+            except (TypeError, ValueError) as error:
+                raise OutputError(f"{self._plan} is damaged: {error}. Choose another folder to train in.") from None
+            if different := plan.differences(begun):
+                raise OutputError(
+                    f"{self.path}: the training begun here had another {' and another '.join(different)}. "
+                    "Resume it with the same ones, or choose another folder."
+                )
+            return
+        # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
+        inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
+        if not {*inside} <= {self.checkpoints, self._lock, partial_of(self._plan)}:
+            raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
+
+    @contextmanager
+    def claimed(self, plan: TrainingPlan, *, resume: bool) -> Iterator[None]:
+        """Hold the folder for one training while this is open; a killed process holds nothing.
+
+        Raises:
+            OutputError: If another process trains here, or has done so meanwhile, or the folder cannot be written.
+        """
+        lock = FileLock(self._lock)
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(
+                f"{self.path}: another papertune trains in this folder. Wait for it, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self.check_free(plan, resume=resume)
+            if self.is_complete:
+                raise OutputError(f"{self.path}: another papertune has finished this training meanwhile.")
+            if not self.is_begun:
+                try:
+                    write_atomically(self._plan, json.dumps(asdict(plan)))
+                    self._recipe.write_text(plan.recipe, "utf-8")
+                except OSError as error:
+                    raise self._unwritable(error) from error
+            yield
+        finally:
+            lock.release()
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.")
+
+    def finish(self, manifest: Manifest, recipe: Recipe) -> None:
+        """Write or replace the last files; the manifest comes last and makes the run complete."""
+        write_atomically(self._recipe, dump_recipe(recipe))
+        (self.path / "versions.json").write_text(json.dumps(library_versions(), indent=2) + "\n", "utf-8")
+        (self.path / "README.md").write_text(_readme(self.path.name, manifest, recipe), "utf-8")
+        write_atomically(self.manifest_file, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
+
+    def read(self) -> tuple[Recipe, Manifest]:
+        """Read a complete run's recipe and manifest.
+
+        Raises:
+            RunError: If the folder is no run, unfinished, damaged or from a newer papertune.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: there is no such run directory.")
+        if not self.is_complete:
+            if self.is_begun:
+                raise RunError(
+                    f"{self.path}: its training has not finished. Go on with `papertune train ... --resume`."
+                )
+            raise RunError(f"{self.path} is no run directory: it has no run.json. `papertune train` makes one.")
+        try:
+            values: dict[str, Any] = dict(json.loads(self.manifest_file.read_text("utf-8")))
+            if int(values["format"]) > FORMAT:
+                raise RunError(
+                    f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune."
+                )
+            tables = [TableNote(**table) for table in values.pop("tables")]
+            int8 = values.pop("int8", None)
+            calibration = {name: Calibration(**found) for name, found in dict(values.pop("calibration", {})).items()}
+            rankings = {name: Ranking(**found) for name, found in dict(values.pop("rankings", {})).items()}
+            manifest = Manifest(
+                tables=tables,
+                int8=Int8Check(**int8) if int8 else None,
+                calibration=calibration,
+                rankings=rankings,
+                **values,
+            )
+        except KeyError as error:
+            raise RunError(f"{self.manifest_file} is damaged: {error} is missing. {RESTORE}") from None
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{self.manifest_file} is damaged: {error}. {RESTORE}") from None
+        missing = [path.name for path in (self._recipe, self.tokenizer) if not path.exists()]
+        if not self.adapter.is_dir() and not self.model.is_dir():
+            missing.append("adapter or model")
+        if missing:
+            raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
+        return load_recipe(self._recipe), manifest
+
+    def weights_checksum(self) -> str:
+        """Give the SHA-256 over the files of the learnt weights and the recipe."""
+        total = hashlib.sha256(self._recipe.read_bytes())
+        folder = self.adapter if self.adapter.is_dir() else self.model
+        for file in sorted(folder.iterdir()):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    total.update(hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of Python and of the libraries that results depend on."""
+    versions = {"python": python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
+    columns = ", ".join(f"`{column}` ({spec.kind})" for column, spec in recipe.columns.items())
+    tables = (
+        "\n".join(f"- {table.source}, {table.rows:,} rows" for table in manifest.tables) or "- none (adopted adapter)"
+    )
+    score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"
+    return f"""# {name}
+
+A model that fills in {columns} of a table of papers, made by papertune from `{manifest.base_name}` \
+({recipe.method.kind}, {manifest.trained_weights:,} trained weights, {manifest.steps:,} steps).
+
+Use it:
+
+    papertune predict {name} TABLE.csv -o FILLED.csv
+
+Learnt from:
+
+{tables}
+{score}
+`recipe.toml` says exactly how, `metrics.jsonl` has the losses, `versions.json` the libraries. The folder `training/` is
+only needed to resume a training; it may be deleted.
+"""

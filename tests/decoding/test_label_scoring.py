@@ -1,0 +1,89 @@
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from papertune.decoding.engine import Engine
+from papertune.decoding.label_scoring import LabelTrie
+
+END = 2
+# Few tokens, so that labels share their beginnings and are beginnings of each other.
+label_sets = st.lists(
+    st.lists(st.integers(3, 6), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6, unique=True
+)
+prompts = st.lists(st.lists(st.integers(3, 399), min_size=1, max_size=10), min_size=1, max_size=3)
+
+
+def slow_probabilities(model, prompt, labels):
+    """Score each label in a pass of its own."""
+    single = all(len(label) == 1 for label in labels)
+    scores = []
+    for label in labels:
+        answer = list(label) if single else [*label, END]
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0].double()
+        logprobs = torch.log_softmax(logits, dim=-1)
+        scores.append(sum(logprobs[len(prompt) - 1 + place, token] for place, token in enumerate(answer)))
+    return torch.softmax(torch.stack(scores), dim=0)
+
+
+def fast_probabilities(model, rows, labels):
+    engine = Engine(model)
+    trie = LabelTrie.build(labels, END)
+    state = engine.prefill(rows)
+    nodes = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths) if trie.tokens else None
+    return trie.label_probabilities(state.last_logits, nodes)
+
+
+@given(prompts, label_sets)
+@example([[5, 6, 7]], [(4,), (4, 5), (4, 5, 3), (5,)])  # "1", "12", "120", "2"
+@example([[5, 6, 7]], [(4, 5), (4, 3)])  # the same first token
+def test_the_trie_is_label_by_label(tiny_model, rows, labels):
+    probabilities = fast_probabilities(tiny_model, rows, labels)
+    assert probabilities.dtype == torch.float64
+    for row, got in zip(rows, probabilities, strict=True):
+        torch.testing.assert_close(got, slow_probabilities(tiny_model, row, labels), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(rows), dtype=torch.float64))
+
+
+def test_real_labels(tiny_model, tiny_tokenizer):
+    labels = [tiny_tokenizer.encode(text) for text in ("1", "12", "120", "2")]
+    assert [len(ids) for ids in labels] == [1, 2, 3, 1]
+    got = fast_probabilities(tiny_model, [[9, 10]], labels)[0]
+    torch.testing.assert_close(got, slow_probabilities(tiny_model, [9, 10], labels), rtol=1e-4, atol=1e-4)
+
+
+def test_the_trie_by_hand():
+    """The trie of the picture: 1, 12, 0."""
+    trie = LabelTrie.build([(11,), (11, 12), (10,)], END)
+    assert trie == LabelTrie(
+        tokens=(11, 12, 10),
+        parents=(-1, 0, -1),
+        depths=(1, 2, 1),
+        paths=(((-1, 11), (0, END)), ((-1, 11), (0, 12), (1, END)), ((-1, 10), (2, END))),
+    )
+    assert trie.ancestors().tolist() == [[True, False, False], [True, True, False], [False, False, True]]
+
+
+def test_single_tokens_need_no_tree():
+    trie = LabelTrie.build([(11,), (10,)], END)
+    assert (trie.tokens, trie.paths) == ((), (((-1, 11),), ((-1, 10),)))
+    logits = torch.tensor([[0.0] * 10 + [1.0, 3.0]])
+    expected = torch.softmax(torch.tensor([[3.0, 1.0]], dtype=torch.float64), dim=1)
+    torch.testing.assert_close(trie.label_probabilities(logits, None), expected)
+
+
+@given(label_sets)
+def test_shared_tokens_are_computed_once(labels):
+    trie = LabelTrie.build(labels, END)
+    beginnings = {label[:length] for label in labels for length in range(1, len(label) + 1)}
+    single = all(len(label) == 1 for label in labels)
+    assert len(trie.tokens) == (0 if single else len(beginnings))
+    assert all(parent < node for node, parent in enumerate(trie.parents))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_probabilities_do_not_overflow(scale):
+    trie = LabelTrie.build([(3,), (4,), (3, 4)], END)
+    probabilities = trie.label_probabilities(torch.randn(2, 9) * scale, torch.randn(2, 3, 9) * scale)
+    assert probabilities.isfinite().all()

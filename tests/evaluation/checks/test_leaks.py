@@ -1,0 +1,204 @@
+import random
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from papertune.evaluation.checks import leaks
+from papertune.evaluation.checks.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
+from papertune.evaluation.multilabel_answers import LABELS_LOOKED_AT
+from papertune.recipe import load_recipe
+from papertune.tables import read_table
+
+TITLE = "Vitamin D in winter: a trial of weekly drops among 210 nurses on night shifts in Tromsø and Bodø"
+
+
+def recipe(document="{title}", **table):
+    return load_recipe(
+        {
+            "model": "m",
+            "table": {"id": "uuid", "document": document, **table},
+            "columns": {
+                "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+                "Keywords": {"kind": "keywords", "question": "Keywords?"},
+            },
+        }
+    )
+
+
+def rows(count=60, seed=0):
+    rng = random.Random(seed)
+    made = []
+    for row in range(count):
+        label = rng.choice("10")
+        names = [f"{rng.choice('ABCDE')}{'n' * rng.randint(1, 5)} Surname{rng.choice('abc')}" for _ in range(3)]
+        made.append(
+            {
+                "uuid": f"p{row}",
+                "title": " ".join(f"w{rng.randint(0, 500)}" for _ in range(20)),
+                "author": ",".join(names) if label == "1" else "; ".join(names),
+                "label": label,
+            }
+        )
+    return made
+
+
+def test_duplicates_name_both_rows_the_most_alike_first():
+    learnt = read_table(
+        [{"uuid": "old1", "title": TITLE}, {"uuid": "old2", "title": "Of something else altogether, it is"}]
+    )
+    nearly = TITLE.replace("210", "211")
+    scored = read_table(
+        [
+            {"uuid": "new1", "title": nearly},
+            {"uuid": "new2", "title": "other"},
+            {"uuid": "new3", "title": TITLE.upper()},
+        ]
+    )
+    found = find_duplicates(scored, learnt, recipe("title: {title}"))
+    assert [(pair.id, pair.other_id, pair.exact) for pair in found] == [("new3", "old1", True), ("new1", "old1", False)]
+    assert found[0].document == f"title: {TITLE.upper()}"
+    assert found[0].other_document == f"title: {TITLE}"
+    assert 0.4 < found[1].similarity < 1
+
+
+def test_empty_documents_and_the_template_are_no_duplicates():
+    template = "here are the title and the abstract of a paper: {title}"
+    empty = read_table([{"uuid": "a", "title": ""}, {"uuid": "b", "title": "one"}])
+    other = read_table([{"uuid": "c", "title": ""}, {"uuid": "d", "title": "two"}])
+    assert find_duplicates(empty, other, recipe(template)) == []
+
+
+def test_author_lists_give_the_label_away():
+    found = find_shortcuts(read_table(rows()), recipe())
+    assert [(shortcut.label_column, shortcut.column, shortcut.in_document) for shortcut in found] == [
+        ("label", "author", False)
+    ]
+    assert str(found[0]).startswith(
+        'column "author": its number of commas alone predicts label with accuracy 1.000; the most frequent label has 0.'
+    )
+    assert str(found[0]).endswith("The model does not read this column; leave it out of table.document.")
+    shown = find_shortcuts(read_table(rows()), recipe("{title} {author}"))
+    assert shown[0].in_document
+    assert "may say little about papers of another source. Remove this from the cells, or the column" in str(shown[0])
+
+
+def test_instruction_files_have_only_their_input():
+    entries = [
+        {"instruction": "Medical?", "input": f"t{row} " + ("a,b" if row % 2 else "a;b"), "output": str(row % 2)}
+        for row in range(60)
+    ]
+    entries += [{"instruction": "Keywords?", "input": f"t{row}", "output": "k"} for row in range(60)]
+    found = find_shortcuts(read_table(entries), recipe())
+    assert [(shortcut.column, shortcut.in_document) for shortcut in found] == [("input", True)]
+    assert all("repeat" not in warning for warning in leak_warnings(read_table(entries), recipe()))
+
+
+def topics(labels=("heart", "lung", "liver")):
+    return load_recipe(
+        {
+            "model": "m",
+            "table": {"id": "uuid", "document": "{title}"},
+            "columns": {"topics": {"kind": "labels", "question": "About {label}?", "labels": list(labels)}},
+        }
+    )
+
+
+def topic_rows(count=80):
+    """Papers whose authors tell one of the topics, and nothing another."""
+    rng = random.Random(1)
+    made = rows(count)
+    for row in made:
+        row["topics"] = "; ".join(["heart"] * (row.pop("label") == "1") + ["lung"] * (rng.random() < 0.4))
+    return made
+
+
+def test_each_label_of_a_labels_column_is_a_question():
+    made = topic_rows()
+    found = find_shortcuts(read_table(made), topics())
+    assert [(shortcut.label_column, shortcut.label, shortcut.column) for shortcut in found] == [
+        ("topics", "heart", "author")
+    ]
+    has = ["heart" in row["topics"] for row in made]
+    yes, no = has.count(True), has.count(False)
+    assert str(found[0]) == (
+        'column "author": its number of commas alone predicts label "heart" of topics with accuracy 1.000; the most '
+        f"frequent answer has {max(yes, no) / len(made):.3f}. Above 1, {yes} of {yes} rows are heart; otherwise, {no} "
+        f"of {no} rows are not heart. The model does not read this column; leave it out of table.document."
+    )
+    # A cell that is no list of labels says nothing.
+    made[0]["topics"] = "heart; spleen"
+    majority = max(has[1:].count(True), has[1:].count(False)) / (len(made) - 1)
+    assert find_shortcuts(read_table(made), topics())[0].feature.majority == pytest.approx(majority)
+
+
+def test_entries_about_one_label_are_questions_too():
+    entries = [
+        {"instruction": f"About {label}?", "input": f"t{row} " + ("a,b" if row % 2 else "a;b"), "output": answer}
+        for row in range(60)
+        for label, answer in (("heart", "yes" if row % 2 else "no"), ("lung", "yes" if row % 3 else "no"))
+    ]
+    found = find_shortcuts(read_table(entries), topics())
+    assert [(shortcut.label, shortcut.column, shortcut.in_document) for shortcut in found] == [("heart", "input", True)]
+    assert "30 of 30 rows are heart; otherwise, 30 of 30 rows are not heart." in str(found[0])
+
+
+def test_of_very_many_labels_the_most_frequent_are_looked_at(monkeypatch):
+    labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 3)]
+    made = [{"title": "t", "topics": "; ".join(labels[row:])} for row in range(len(labels) + 1)]  # the last most often
+    asked = []
+    monkeypatch.setattr(leaks, "find_surface_feature", lambda cells, given: asked.append(set(given)))
+    assert find_shortcuts(read_table(made), topics(labels)) == []
+    assert asked == [{label, f"not {label}"} for label in reversed(labels[3:])]
+
+
+def test_leaks_are_looked_for_where_rows_are_most():
+    learnt, scored = read_table(rows(60)), read_table(rows(10, seed=1))
+    both = find_leaks(scored, learnt, recipe())
+    assert both.learnt_from == "list of rows"
+    assert both.duplicates == []
+    assert len(both.shortcuts) == 1
+    alone = find_leaks(learnt, None, recipe())
+    assert (alone.learnt_from, alone.duplicates) == ("", [])
+    assert alone.shortcuts == both.shortcuts
+    assert len(find_leaks(learnt, learnt, recipe()).duplicates) == 60
+
+
+def test_copies_among_dev_rows_are_told_apart():
+    scored, learnt, dev = (read_table(rows(count, seed=seed)) for count, seed in ((10, 1), (60, 0), (9, 2)))
+    copies = replace(dev, frame=pl.concat([dev.frame, scored.frame[3:5]]), source="dev.csv")
+    keywords = recipe().only(("Keywords",))  # without shortcuts of labels, which take the time
+    found = find_leaks(scored, learnt, keywords, copies)
+    assert (found.learnt_from, found.dev) == ("list of rows", "dev.csv")
+    assert [(pair.id, pair.exact, pair.is_dev) for pair in found.duplicates] == [
+        (scored.column("uuid")[row], True, True) for row in (3, 4)
+    ]
+    both = find_leaks(scored, scored, keywords, copies).duplicates
+    assert [pair.is_dev for pair in both] == [False] * 10 + [True] * 2
+    assert find_leaks(scored, learnt, keywords).dev == ""
+
+
+def test_warnings_of_a_training_table():
+    made = rows()
+    made[7]["title"] = made[3]["title"] + " more"
+    made[9]["title"] = made[3]["title"]
+    warnings = list(leak_warnings(read_table(made), recipe()))
+    assert warnings[0] == (
+        "list of rows, row 8: the document is nearly that of list of rows, row 4; 2 rows repeat an earlier one. Rows "
+        "kept apart for development or testing may then have been learnt from: leave one of each."
+    )
+    assert len(warnings) == 1  # the model does not read the authors
+    shown = list(leak_warnings(read_table(rows()), recipe("{title} {author}")))
+    assert len(shown) == 1
+    assert shown[0].startswith('list of rows, column "author": its number of commas alone predicts label')
+
+
+def test_what_the_recipe_fills_in_is_no_shortcut():
+    made = [{**row, "Keywords": "a" if row["label"] == "1" else "a; b; c"} for row in rows()]
+    assert [shortcut.column for shortcut in find_shortcuts(read_table(made), recipe())] == ["author"]
+
+
+@pytest.mark.parametrize("columns", [["uuid", "label"], ["title"]])
+def test_tables_without_what_is_looked_at(columns):
+    table = read_table([{name: row[name] for name in columns} for row in rows()])
+    assert find_leaks(table, table, recipe()).shortcuts == []

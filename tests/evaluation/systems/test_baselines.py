@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papertune.evaluation.systems.baselines import majority, tfidf_keywords, tfidf_logistic
+from papertune.metrics.keyword_scores import SearchableDocument
+from papertune.metrics.phrases import normalise_keyword
+
+MEDICAL = [f"patients with tumour {n} were treated in a clinical trial" for n in range(6)]
+PHYSICS = [f"a quantum lattice {n} shows an energy gap of electrons" for n in range(5)]
+
+
+def test_majority_takes_the_first_of_equals():
+    assert majority(["b", "a", "a", "b", "c"], 3) == ["b", "b", "b"]
+    with pytest.raises(ValueError, match="empty table"):
+        majority([], 1)
+
+
+def test_logistic_regression_learns_words_and_keeps_the_order_of_labels():
+    train = [*MEDICAL, *PHYSICS]
+    test = ["clinical trial of patients", "electrons on a quantum lattice"]
+    # Labels neither sorted nor all in training.
+    predicted, probabilities = tfidf_logistic(train, ["z"] * 6 + ["a"] * 5, test, ["z", "never", "a"])
+    assert predicted == ["z", "a"]
+    assert probabilities.shape == (2, 3)
+    assert probabilities[:, 1].tolist() == [0, 0]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert probabilities[0, 0] > 0.7
+    assert probabilities[1, 2] > 0.7
+
+
+def test_logistic_regression_reads_chinese_by_characters():
+    train = ["肿瘤患者的临床治疗", "患者肿瘤治疗研究", "宪法与法律制度", "法律制度的历史"]
+    predicted, _ = tfidf_logistic(train, ["医学", "医学", "法学", "法学"], ["肿瘤治疗", "制度与法律"], ["医学", "法学"])
+    assert predicted == ["医学", "法学"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "labels"),
+    [(["the", "a", "of"], ["a", "a", "b"]), (["", "", ""], ["a", "a", "b"]), (["x y", "y z", "z"], ["a"] * 3)],
+)
+def test_with_nothing_to_learn_from_the_shares_of_the_labels_are_given(documents, labels):
+    predicted, probabilities = tfidf_logistic(documents, labels, ["new text"], ["b", "a"])
+    share = labels.count("a") / 3
+    assert predicted == ["a"]
+    np.testing.assert_allclose(probabilities, [[1 - share, share]], atol=0.35 if documents[0] == "the" else 1e-12)
+
+
+def test_few_documents_without_a_common_word_still_train():
+    predicted, _ = tfidf_logistic(["heart surgery", "lattice energy"], ["m", "p"], ["energy", "heart"], ["m", "p"])
+    assert predicted == ["p", "m"]
+    assert tfidf_logistic(["heart", "lattice"], ["m", "p"], [], ["m", "p"])[1].shape == (0, 2)
+
+
+def test_logistic_regression_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="1 training documents, but 2 labels"):
+        tfidf_logistic(["x"], ["a", "b"], [], ["a", "b"])
+    with pytest.raises(ValueError, match="no training rows"):
+        tfidf_logistic([], [], ["x"], ["a"])
+    with pytest.raises(ValueError, match="'c' is not in the label set"):
+        tfidf_logistic(["x"], ["c"], [], ["a", "b"])
+
+
+def test_keywords_are_rare_frequent_early_and_whole():
+    train = ["the new results of the study show data"] * 9 + ["we show results for graphs"]
+    document = (
+        "X-ray scattering of thin films. We show the results of x-ray scattering; the data of 2019 (and thin film X) "
+        "are new: results, results."
+    )
+    (keywords,) = tfidf_keywords(train, [document])
+    assert keywords[:2] == ["ray scattering", "thin films"]  # no single letter at an end
+    # One form of `thin film(s)`, nothing inside what is there, no stop word, number or punctuation.
+    assert keywords[2:] == ["results", "data", "new"]
+    assert tfidf_keywords(train, [document], count=1) == [["ray scattering"]]
+    assert tfidf_keywords([], ["", "of the"]) == [[], []]
+
+
+def test_chinese_keywords_end_at_punctuation_and_function_words():
+    train = ["研究的方法", "方法与研究", "系统研究"]
+    (keywords,) = tfidf_keywords(train, ["国家主权与一国两制。本文研究国家主权,使用LoRA方法,国家主权"])
+    assert keywords[0] == "国家主权"
+    assert "一国两制" in keywords
+    assert all("与" not in keyword and "," not in keyword for keyword in keywords)
+
+
+@given(st.text(alphabet="abcXYZ12 .,;-'()_国家主权的é\n", max_size=80), st.integers(0, 7))
+def test_keywords_are_in_the_document_and_differ(document, count):
+    (keywords,) = tfidf_keywords(["abc 国家"], [document], count)
+    stems = [normalise_keyword(keyword) for keyword in keywords]
+    assert len(set(stems)) == len(stems) <= count
+    searchable = SearchableDocument(document)
+    assert all(stem and searchable.contains(stem) for stem in stems)

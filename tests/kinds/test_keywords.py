@@ -1,0 +1,55 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papertune.kinds.keyword_cells import clean_keywords, join_keywords, keywords_as_text, split_keywords
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("graphs; neural networks;trees", ["graphs", "neural networks", "trees"]),
+        ("图；神经网络；图", ["图", "神经网络"]),
+        ("heart, lung，liver、kidney", ["heart", "lung", "liver", "kidney"]),
+        # Where a semicolon stands, a comma is part of a keyword.
+        ("Diseases, Heart; Aspirin, low dose", ["Diseases, Heart", "Aspirin, low dose"]),
+        ("one\ntwo, three\n", ["one", "two, three"]),
+        ("heart; lung.", ["heart", "lung"]),
+        ("heart。; lung . .", ["heart", "lung"]),
+        ("health care, U.S.", ["health care", "U.S."]),
+        ("U.S..", ["U.S."]),
+        ("vitamin c.", ["vitamin c"]),
+        ("Heart; heart;  HEART ; STRASSE; straße", ["Heart", "STRASSE"]),
+        ("  machine \t learning ", ["machine learning"]),
+        (" ; ;; .", []),
+        ("", []),
+    ],
+)
+def test_split(cell, expected):
+    assert split_keywords(cell) == expected
+
+
+@given(st.text(st.sampled_from("aBß.。 ;；,，、\n\u00a0U")) | st.text())
+def test_cleaning_twice_is_cleaning_once(cell):
+    keywords = split_keywords(cell)
+    assert clean_keywords(keywords) == keywords
+    assert len({keyword.casefold() for keyword in keywords}) == len(keywords)
+    assert all(keyword and keyword == " ".join(keyword.split()) for keyword in keywords)
+
+
+keyword_lists = st.lists(st.text(st.characters(codec="utf-8", exclude_characters=";；,，、\n"))).map(clean_keywords)
+
+
+@given(keyword_lists, st.sampled_from(["; ", ";", "；", ", ", "、", "\n"]))
+def test_what_is_joined_is_split_again(keywords, separator):
+    assert split_keywords(join_keywords(keywords, separator)) == keywords
+
+
+@given(st.lists(st.text(st.sampled_from("ab ,，、"))).map(clean_keywords).filter(lambda kept: len(kept) > 1))
+def test_commas_survive_between_semicolons(keywords):
+    assert split_keywords(join_keywords(keywords, "; ")) == keywords
+
+
+@given(st.lists(st.text(st.sampled_from("ab1 ,，、.-"))).map(clean_keywords))
+def test_as_text_even_one_keyword_keeps_its_comma(keywords):
+    assert split_keywords(keywords_as_text(keywords)) == keywords

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+
+from papertune.kinds.label_cells import balanced_weights, nearest_label, read_label
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels", "expected"),
+    [
+        ("1", ["1", "0"], "1"),
+        (" 1\t\n", ["1", "0"], "1"),
+        ("1.0", ["1", "0"], "1"),  # a spreadsheet has made a float of it
+        (" 0.000 ", ["1", "0"], "0"),
+        ("-1.0", ["-1", "1"], "-1"),
+        ("1.0", ["1.0", "1"], "1.0"),  # the label itself comes first
+        ("1.5", ["1", "0"], None),
+        ("1.", ["1", "0"], None),
+        ("01", ["1", "0"], None),  # another code than 1
+        ("1", ["01", "02"], None),
+        ("01.0", ["01", "1"], "01"),
+        ("Yes", ["yes", "no"], None),
+        ("", ["1", "0"], None),
+        (" ", ["1", "0"], None),
+        ("cs.LG", ["cs.LG", "cs"], "cs.LG"),
+        ("１", ["1", "0"], None),  # a full-width digit is not the label
+    ],
+)
+def test_read_label(cell, labels, expected):
+    assert read_label(cell, labels) == expected
+
+
+@given(st.text(), st.lists(st.text(min_size=1).filter(lambda t: t == t.strip() != ""), min_size=1, max_size=5))
+def test_read_label_gives_a_label_or_nothing(cell, labels):
+    assert read_label(cell, labels) in [None, *labels]
+    for label in labels:
+        assert read_label(f" {label} ", labels) == label
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [("phsyics", "Physics"), (" PHYSICS ", "Physics"), ("biologie", "biology"), ("history", None), ("", None)],
+)
+def test_nearest_label(cell, expected):
+    assert nearest_label(cell, ["Physics", "biology"]) == expected
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1))
+def test_balanced_weights_are_scikit_learns(given_labels):
+    weights = balanced_weights(given_labels, ["a", "b", "c"])
+    present = np.unique(given_labels)
+    expected = dict(
+        zip(present.tolist(), compute_class_weight("balanced", classes=present, y=given_labels), strict=True)
+    )
+    assert weights == pytest.approx({"a": 0, "b": 0, "c": 0} | expected)

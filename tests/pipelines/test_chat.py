@@ -1,0 +1,121 @@
+import pytest
+import torch
+
+from papertune.methods import build_trainable
+from papertune.pipelines.chat import Conversation
+from papertune.recipe import PtuningV2Method
+
+
+class Says:
+    """Makes a model say some ids behind any prompt, and then the end, again and again."""
+
+    def __init__(self, ids):
+        self.ids, self.asked = ids, 0
+
+    def __call__(self, _module, _inputs, output):
+        logits = torch.zeros_like(output)
+        logits[:, self.ids[self.asked % len(self.ids)]] = 1
+        self.asked += 1
+        return logits
+
+
+@pytest.fixture
+def saying(own_tiny_model, tiny_tokenizer):
+    """Give a maker of conversations with a model that says some ids."""
+
+    def make(ids, **options):
+        own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
+        return Conversation(own_tiny_model, tiny_tokenizer, **options)
+
+    return make
+
+
+def test_the_answer_is_that_of_generate(tiny_model, tiny_tokenizer):
+    conversation = Conversation(tiny_model, tiny_tokenizer, max_new_tokens=20)
+    for question in ("Is it medical?", "And now?"):
+        asked = [*conversation.messages, {"role": "user", "content": question}]
+        ids = tiny_tokenizer.apply_chat_template(
+            asked, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        generated = tiny_model.generate(**ids, do_sample=False, max_new_tokens=20)[0, ids["input_ids"].shape[1] :]
+        expected = tiny_tokenizer.decode(generated, skip_special_tokens=True)
+        pieces = list(conversation.ask(question))
+        assert "".join(pieces) == expected
+        assert conversation.messages == [*asked, {"role": "assistant", "content": expected}]
+
+
+def test_an_answer_comes_as_it_is_decoded(saying, tiny_tokenizer):
+    ids = tiny_tokenizer.encode("heart of")
+    conversation = saying(ids)
+    assert list(conversation.ask("What?")) == [tiny_tokenizer.decode([token]) for token in ids]
+
+
+def test_no_character_is_cut_in_two(saying, tiny_tokenizer):
+    ids = tiny_tokenizer.encode("漢 é字")
+    assert len(ids) > 6
+    assert list(saying(ids).ask("What?")) == ["漢", " ", "é", "字"]
+
+
+def test_a_character_that_never_ends(saying, tiny_tokenizer):
+    ids = [*tiny_tokenizer.encode("a"), *tiny_tokenizer.encode("漢")[:2]]
+    conversation = saying(ids)
+    pieces = list(conversation.ask("What?"))
+    assert pieces[0] == "a"
+    assert "".join(pieces) == tiny_tokenizer.decode(ids) == conversation.messages[-1]["content"]
+    # And one that the text goes on behind.
+    ids += tiny_tokenizer.encode("b")
+    assert "".join(saying(ids).ask("What?")) == tiny_tokenizer.decode(ids)
+
+
+def test_blanks_are_kept(saying, tiny_tokenizer, monkeypatch):
+    """As SentencePiece has it, the blank belongs to the next word, and the first word loses it."""
+    words = {10: "▁heart", 11: "▁of", 12: "▁", 13: "s", 14: "▁,"}
+
+    def decode(ids, **_):
+        return "".join(words[token] for token in ids).replace("▁", " ").removeprefix(" ")
+
+    monkeypatch.setattr(tiny_tokenizer, "decode", decode)
+    assert list(saying([10, 11, 12, 13, 14]).ask("What?")) == ["heart", " of", " ", "s", " ,"]
+
+
+def test_special_tokens_are_no_text(saying, tiny_tokenizer):
+    ids = [
+        *tiny_tokenizer.encode("a"),
+        tiny_tokenizer.convert_tokens_to_ids("<|im_start|>"),
+        *tiny_tokenizer.encode("b"),
+    ]
+    assert list(saying(ids).ask("What?")) == ["a", "b"]
+
+
+def test_an_empty_answer(saying):
+    conversation = saying([])
+    assert list(conversation.ask("What?")) == []
+    assert conversation.messages[-1] == {"role": "assistant", "content": ""}
+
+
+def test_the_longest_answer(saying, tiny_tokenizer):
+    (token,) = tiny_tokenizer.encode("a")
+    assert "".join(saying([token] * 9, max_new_tokens=4).ask("What?")) == "aaaa"
+
+
+def test_without_a_chat_template(own_tiny_model, tiny_tokenizer, monkeypatch):
+    asked = []
+    own_tiny_model.register_forward_pre_hook(lambda _, __, told: asked.append(told["input_ids"]), with_kwargs=True)
+    monkeypatch.setattr(tiny_tokenizer, "chat_template", None)
+    list(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1).ask("What?"))
+    assert tiny_tokenizer.decode(asked[0][0]) == "What?\n"
+
+
+def test_behind_a_prefix(own_tiny_model, tiny_tokenizer):
+    bare = "".join(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=8).ask("What?"))
+    model = build_trainable(own_tiny_model, PtuningV2Method(kind="ptuning_v2", prefix_length=7), seed=0).eval()
+    conversation = Conversation(model, tiny_tokenizer, max_new_tokens=8)
+    answer = "".join(conversation.ask("What?"))
+    ids = tiny_tokenizer.apply_chat_template(
+        conversation.messages[:1], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )["input_ids"]
+    for _ in range(8):
+        with torch.no_grad():
+            best = model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)
+        ids = torch.cat([ids, best], dim=1)
+    assert answer == tiny_tokenizer.decode(ids[0, -8:], skip_special_tokens=True) != bare

@@ -1,0 +1,538 @@
+"""Comparisons on the tiny model: whose numbers they are, what a contestant may see, and how a stopped one goes on."""
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
+from papertune.evaluation.answers import Answers, answers_of_values, score_answers
+from papertune.evaluation.systems.contestants import Attempt, NotMeasured
+from papertune.inference.predict import predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.models import load_model, use_grouped_attention
+from papertune.pipelines.comparison import base_model as base_contestants
+from papertune.pipelines.comparison.base_model import BaseContestants, without_answers
+from papertune.pipelines.comparison.kept import FORMAT, KeptAttempts
+from papertune.pipelines.comparison.learning_curve import curve_steps, read_curve, subset
+from papertune.pipelines.comparison.prepare import check_curve_point, check_trainings, open_run, prepare_comparison
+from papertune.prompts.examples import RowReader
+from papertune.recipe import load_recipe
+
+
+@pytest.fixture(scope="module")
+def train_rows(papers):
+    return papers(16)
+
+
+@pytest.fixture(scope="module")
+def test_rows(papers):
+    return papers(8, 200)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_packages_from_the_hub():
+    """Have SetFit and KeyBERT missing, wherever the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("setfit", "keybert"):
+            patch.setitem(sys.modules, name, None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("comparisons") / "report"
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Give the lines that are told while the report is made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(run, train_rows, test_rows, both_columns, folder, told):
+    """Give the report of a run beside all others, with a learning curve of two points."""
+    return compare(train_rows, test_rows, both_columns, folder, run=run, curve=[6, "all"], tell=told.append)
+
+
+@pytest.fixture
+def _bare_report(monkeypatch):
+    """Leave out of the report what takes seconds and is not what is tested: plots, leaks, doubtful labels."""
+    monkeypatch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
+    monkeypatch.setattr("papertune.pipelines.comparison.report_parts.find_leaks", lambda *_: None)
+    monkeypatch.setattr("papertune.pipelines.comparison.compare.with_rows_to_look_at", lambda column, *_: column)
+
+
+def column(report, name):
+    return next(column for column in report.columns if column.name == name)
+
+
+def contestant(report, name, title):
+    return next(each for each in column(report, name).contestants if each.name.startswith(title))
+
+
+def kept_answers(folder: Path):
+    """Give the answers that a comparison keeps, by the name of their file."""
+    files = sorted((folder / "contestants").glob("*.json"))
+    return {file.name: json.loads(file.read_text("utf-8"))["answers"] for file in files}
+
+
+class TestContestants:
+    def test_all_are_there_and_those_that_are_not_say_why(self, report):
+        def names(name):
+            return [each.name.split("/")[0].strip() for each in column(report, name).contestants]
+
+        plain = ["TF-IDF + logistic regression", "majority"]
+        assert names("label") == ["fine-tuned", "few-shot", "zero-shot", *plain]
+        pytest.importorskip("yake")
+        assert names("Keywords") == ["fine-tuned", "few-shot", "zero-shot", "TF-IDF n-grams", "YAKE"]
+        assert column(report, "label").facts["SetFit"] == "not measured: not installed: pip install setfit"
+        assert column(report, "Keywords").facts["KeyBERT"] == "not measured: not installed: pip install keybert"
+
+    def test_the_runs_numbers_are_those_of_evaluate(self, report, run, test_rows, train_rows, tmp_path):
+        evaluated = evaluate(run, test_rows, tmp_path / "report", baselines=train_rows)
+        for name in ("label", "Keywords"):
+            for title in ("fine-tuned", "TF-IDF"):
+                mine, other = (contestant(each, name, title) for each in (report, evaluated))
+                if name == "label":
+                    assert mine.paired == other.paired  # of the keywords, YAKE may be the best baseline here
+                assert mine.scores == other.scores
+                assert mine.trained_weights == other.trained_weights
+
+    def test_zero_shot_is_the_base_model_asked_the_same(self, report, tiny_folder, test_rows, both_columns):
+        recipe = load_recipe(both_columns)
+        model, tokenizer = load_model(tiny_folder, device="cpu")
+        use_grouped_attention(model)
+        for name in recipe.columns:
+            asked = recipe.only((name,))
+            predictor = Predictor(model, tokenizer, asked)
+            reader = RowReader(read_table(test_rows), asked)
+            values = predict_rows(predictor, reader, predictor.plan(reader, range(8))).values
+            scores = score_answers(answers_of_values(values, asked), reader, asked, range(8))
+            assert contestant(report, name, "zero-shot").scores == scores[name]
+
+    def test_few_shot_says_how_many_examples_and_shows_a_prompt(self, report, test_rows):
+        for name, question in (("label", "Is it medical? Answer 1 or 0."), ("Keywords", "List the keywords.")):
+            few = contestant(report, name, "few-shot")
+            assert "chosen among 2, 4, 8 on 8 held-out rows of list of rows" in few.note
+            count = int(few.note.split()[0])
+            assert few.prompt.count(question) == count + 1
+            assert few.prompt.count("<|im_start|>assistant") == count + 1
+            assert test_rows[0]["title"] in few.prompt.split("<|im_start|>user")[-1]
+
+    def test_costs_are_told(self, report, run):
+        tuned = contestant(report, "label", "fine-tuned")
+        assert tuned.training_s == run.manifest.seconds
+        assert tuned.trained_weights == run.manifest.trained_weights
+        for each in column(report, "label").contestants:
+            assert each.rows_per_s > 0
+        for title in ("few-shot", "zero-shot", "majority"):
+            assert contestant(report, "label", title).trained_weights == 0
+
+    def test_all_but_the_best_baseline_are_compared_with_it(self, report):
+        for each in report.columns:
+            without = [contestant.name for contestant in each.contestants if contestant.paired is None]
+            assert len(without) == 1
+            assert without[0] in ("TF-IDF + logistic regression", "majority", "TF-IDF n-grams", "YAKE")
+
+    def test_the_files_are_there(self, report, folder):
+        plain = json.loads((folder / "report.json").read_text("utf-8"))
+        assert {each["column"] for each in plain["contestants"]} == {"label", "Keywords"}
+        assert (folder / "report.html").stat().st_size > 0
+        assert not list((folder / "contestants").glob("*.journal"))
+
+
+class TestLearningCurve:
+    def test_its_last_point_is_the_run(self, report):
+        for name, measure in (("label", "accuracy"), ("Keywords", "f1_at_5")):
+            curve = column(report, name).learning_curve
+            assert [title.split()[0] for title in curve] == ["fine-tuned", "TF-IDF"]
+            for title, points in curve.items():
+                assert [point.rows for point in points] == [6, 16]
+                assert points[-1].score == getattr(contestant(report, name, title).scores, measure)
+                assert all(point.low <= point.score <= point.high for point in points)
+
+    def test_each_point_is_a_run_of_its_own(self, report, folder, train_rows):
+        manifest = json.loads((folder / "curve" / "6-rows" / "run.json").read_text("utf-8"))
+        assert manifest["tables"][0]["rows"] == 6
+        assert manifest["tables"][0]["checksum"] == subset(read_table(train_rows), 6).checksum()
+
+    @pytest.mark.usefixtures("_bare_report")
+    def test_for_screening_it_is_of_average_precision(self, train_rows, test_rows, recipe, tmp_path):
+        asked = ["columns.label.threshold=0.5", "training.max_steps=1"]
+        report = compare(train_rows, test_rows, recipe, tmp_path, only=["label"], overrides=asked, curve=[6, "all"])
+        label = column(report, "label")
+        assert label.is_screening
+        for title, points in label.learning_curve.items():
+            scores = contestant(report, "label", title).scores
+            assert points[-1].score == scores.average_precision != scores.accuracy
+            interval = scores.average_precision_interval
+            assert (points[-1].low, points[-1].high) == (interval.low, interval.high)
+
+    def test_its_time_is_told_before(self, report, told):
+        assert "learning curve: 1 training, about 1 min at the pace of the run" in told
+        assert told.index("label: TF-IDF + logistic regression") < told.index("label: fine-tuned")
+
+    def test_subsets_are_nested(self, train_rows):
+        table = read_table(train_rows)
+        ids = [set(subset(table, rows).column("uuid")) for rows in (2, 6, 16)]
+        assert list(map(len, ids)) == [2, 6, 16]
+        assert ids[0] < ids[1] < ids[2]
+
+    def test_sizes_that_the_table_does_not_have_are_the_whole_table(self, train_rows):
+        assert curve_steps([50, 6, "all", 6], read_table(train_rows)) == [6, 16]
+        assert read_curve("50, 6,all") == [50, 6, "all"]
+
+    @pytest.mark.parametrize("text", ["", "50,", "1", "-5", "many", "50;100", "5.5"])
+    def test_what_is_no_size_is_told(self, text):
+        with pytest.raises(TableError, match=r'--curve: ".*" is no number of rows from 2 on. Write .* 50,100,all'):
+            read_curve(text)
+
+
+class TestNothingLeaks:
+    @pytest.mark.usefixtures("_bare_report")
+    def test_the_answers_of_the_test_table_change_no_contestant(
+        self, report, folder, run, train_rows, test_rows, both_columns, tmp_path
+    ):
+        answers = {name: [row[name] for row in test_rows] for name in ("label", "Keywords")}
+        turned = [
+            {**row, **{name: cells[(n + 1) % len(test_rows)] for name, cells in answers.items()}}
+            for n, row in enumerate(test_rows)
+        ]
+        other = compare(train_rows, turned, both_columns, tmp_path / "report", run=run)
+        others = kept_answers(tmp_path / "report")
+        answers = kept_answers(folder)
+        of_curve = [name for name in answers if name not in others]
+        assert others == {name: said for name, said in answers.items() if name not in of_curve}
+        assert len(of_curve) == 2
+        assert all("--fine-tuned" in name for name in of_curve)
+        assert contestant(other, "label", "fine-tuned").scores != contestant(report, "label", "fine-tuned").scores
+
+    def test_contestants_see_documents_and_nothing_else(self, test_rows, both_columns):
+        recipe = load_recipe(both_columns)
+        seen = without_answers(read_table(test_rows), recipe)
+        assert seen.columns == ["uuid", "title", "abstract"]
+        entries = [{"instruction": "Is it medical? Answer 1 or 0.", "input": "heart", "output": "1"}]
+        assert without_answers(read_table(entries), recipe).column("output") == [""]
+
+    def test_a_table_that_is_learnt_from_is_not_scored_on(self, train_rows, both_columns, tmp_path):
+        with pytest.raises(TableError, match="list of rows is the table that is learnt from too"):
+            compare(train_rows, list(train_rows), both_columns, tmp_path / "report")
+
+    def test_nor_one_that_the_run_has_learnt_from(self, run, train_rows, papers, both_columns, tmp_path):
+        with pytest.raises(RunError, match="has learnt from list of rows itself"):
+            compare(papers(4, 100), train_rows, both_columns, tmp_path / "report", run=run)
+
+
+@pytest.mark.usefixtures("_bare_report")
+class TestGoingOn:
+    SETTINGS = ("training.max_steps=3", "training.save_steps=1")
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """Give the batches that go through a model, and let a test stop before one of them."""
+
+        class Asked(list):
+            stop_at = None
+
+        asked, answer = Asked(), Predictor.answer
+
+        def counting(self, reader, rows, *encoded):
+            if len(asked) == asked.stop_at:
+                raise KeyboardInterrupt
+            asked.append(list(rows))
+            return answer(self, reader, rows, *encoded)
+
+        monkeypatch.setattr(Predictor, "answer", counting)
+        # Small batches, so that a stop comes between two of a contestant.
+        monkeypatch.setattr("papertune.inference.predictor.batch_tokens", lambda device: 256)
+        return asked
+
+    class Stopping:
+        """A display that Ctrl-C comes in."""
+
+        def update(self, done, total, note, left_s):
+            if done >= 2:
+                raise KeyboardInterrupt
+
+    def compare(self, rows, recipe, folder, **options):
+        return compare(*rows, recipe, folder, only=["label"], overrides=self.SETTINGS, **options)
+
+    def test_what_is_finished_is_not_done_again(self, asked, train_rows, test_rows, both_columns, tmp_path):
+        rows = train_rows, test_rows
+        undisturbed = self.compare(rows, both_columns, tmp_path / "undisturbed")
+        whole = len(asked)
+        asked.clear()
+        with pytest.raises(KeyboardInterrupt):
+            self.compare(rows, both_columns, tmp_path / "stopped", progress=self.Stopping())
+        assert asked == []  # it trains first
+        batches = 0
+        for stop_at in (3, whole // 2):
+            asked.stop_at = stop_at - batches
+            with pytest.raises(KeyboardInterrupt):
+                self.compare(rows, both_columns, tmp_path / "stopped")
+            batches += len(asked)
+            asked.clear()
+        asked.stop_at = None
+        assert not (tmp_path / "stopped" / "report.json").exists()
+        report = self.compare(rows, both_columns, tmp_path / "stopped")
+        assert batches + len(asked) == whole
+        assert kept_answers(tmp_path / "stopped") == kept_answers(tmp_path / "undisturbed")
+        assert [each.scores for each in column(report, "label").contestants] == [
+            each.scores for each in column(undisturbed, "label").contestants
+        ]
+        asked.clear()
+        again = self.compare(rows, both_columns, tmp_path / "stopped", overwrite=True)
+        assert asked == []
+        assert column(again, "label").contestants == column(report, "label").contestants
+
+    def test_another_question_needs_another_folder(self, asked, train_rows, test_rows, recipe, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            self.compare((train_rows, test_rows), recipe, tmp_path / "report", progress=self.Stopping())
+        recipe["columns"]["label"]["question"] = "Medical, 1 or 0?"
+        with pytest.raises(OutputError, match="the training begun here had another recipe"):
+            self.compare((train_rows, test_rows), recipe, tmp_path / "report")
+        assert asked == []
+
+
+class TestFewShot:
+    @pytest.fixture
+    def few_shot(self, both_columns, test_rows, tmp_path):
+        """Give a function that has the base model answer with examples of some rows."""
+        recipe = load_recipe(both_columns)
+        documents = without_answers(read_table(test_rows), recipe)
+        kept = KeptAttempts(tmp_path / "contestants", lambda _: None)
+        model = BaseContestants(recipe, documents, kept, device="cpu", base=None, tick=None)
+        return lambda rows: model.few_shot("label", read_table(rows))
+
+    def test_without_room_for_an_example_it_is_not_measured(self, few_shot, train_rows, monkeypatch):
+        monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 60)
+        with pytest.raises(NotMeasured, match="not one example fits into the model's context of 60 tokens"):
+            few_shot(train_rows)
+
+    def test_examples_give_way_where_the_context_is_full(self, few_shot, train_rows, monkeypatch):
+        monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 300)
+        monkeypatch.setattr(base_contestants, "NUMBERS_OF_EXAMPLES", (8,))
+        told = r"8 examples before each question, fewer before \d of 8, where the context is full; chosen among 8 on 8 "
+        assert re.match(told, few_shot(train_rows).note)
+
+    def test_two_rows_are_too_few_to_choose_a_number_on(self, few_shot, train_rows):
+        assert few_shot(train_rows[:2]).note == "2 examples before each question"
+
+
+class TestKeptAnswers:
+    ATTEMPT = Attempt(Answers(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
+
+    def test_are_made_once(self, tmp_path):
+        told = []
+        kept = KeptAttempts(tmp_path / "kept", told.append)
+        for facts in ({"rows": 1}, {"rows": 1}, {"rows": 2}):
+            assert kept.get("label: zero-shot", facts, lambda _: self.ATTEMPT) == self.ATTEMPT
+        assert told == ["label: zero-shot"] * 2
+
+    def test_half_a_file_is_as_none(self, tmp_path):
+        kept = KeptAttempts(tmp_path, lambda _: None)
+        kept.get("a", {}, lambda _: self.ATTEMPT)
+        (file,) = tmp_path.iterdir()
+        for damaged in ('{"answers": {"cells": ["1"', '{"cells": []}', "[]"):
+            file.write_text(damaged)
+            assert kept.get("a", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
+            assert json.loads(file.read_text()) == {"format": FORMAT, **self.ATTEMPT.as_dict()}
+
+    @pytest.mark.parametrize("older", [{}, {"format": 1}])
+    def test_of_another_format_are_made_again_and_told(self, tmp_path, older):
+        told = []
+        kept = KeptAttempts(tmp_path, told.append)
+        kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT)
+        (file,) = tmp_path.iterdir()
+        file.write_text(json.dumps({**older, "answers": {"cells": ["1", "1"]}}))
+        assert kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
+        again = "label: zero-shot: done again, since what is kept is of another version of papertune"
+        assert told == ["label: zero-shot", again]
+        assert kept.get("label: zero-shot", {}, None) == self.ATTEMPT
+
+    def test_titles_are_safe_names(self, tmp_path):
+        kept = KeptAttempts(tmp_path, lambda _: None)
+        for title in ("../label: x/y", "标签: few-shot", "a" * 500):
+            kept.get(title, {}, lambda _: self.ATTEMPT)
+        assert len(list(tmp_path.glob("*.json"))) == 3
+
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        kept = KeptAttempts(tmp_path / "file" / "kept", lambda _: None)
+        with pytest.raises(OutputError, match=r"kept cannot be written: .*make room or choose another folder"):
+            kept.get("a", {}, lambda _: self.ATTEMPT)
+
+
+class TestMistakes:
+    def test_a_report_that_is_there(self, report, folder, train_rows, test_rows, both_columns):
+        with pytest.raises(OutputError, match=r"holds a report already\. Add --overwrite to replace it"):
+            compare(train_rows, test_rows, both_columns, folder)
+
+    def test_both_tables_are_told_of_at_once(self, train_rows, test_rows, both_columns, tmp_path):
+        wrong = [{**train_rows[0], "label": ""}, *train_rows[1:]], [{**test_rows[0], "label": "7"}, *test_rows[1:]]
+        with pytest.raises(TableError, match=r"(?s)2 problems.*the cell is empty.*\"7\" is not one of the 2 labels"):
+            compare(*wrong, both_columns, tmp_path / "report")
+        assert not (tmp_path / "report").exists()
+
+    def test_a_column_that_is_not_in_the_recipe(self, train_rows, test_rows, both_columns, tmp_path):
+        with pytest.raises(RecipeError, match="--only topic: the recipe has no such column"):
+            compare(train_rows, test_rows, both_columns, tmp_path / "report", only=["topic"])
+
+    def test_nothing_to_learn(self, train_rows, test_rows, both_columns, tmp_path):
+        without = [{**row, "Keywords": ""} for row in train_rows]
+        message = 'has nothing to learn for the column "Keywords". Leave it out with --only label'
+        with pytest.raises(TableError, match=message):
+            compare(without, test_rows, both_columns, tmp_path / "report")
+
+    def test_nothing_to_score_in_one_column(self, train_rows, test_rows, both_columns):
+        without = [{name: cell for name, cell in row.items() if name != "Keywords"} for row in test_rows]
+        with pytest.warns(PapertuneWarning) as told:
+            comparison = prepare_comparison(train_rows, without, both_columns, (), ())
+        assert any('has no answer for "Keywords", so this column is neither' in str(each.message) for each in told)
+        assert list(comparison.recipe.columns) == ["label"]
+
+    def test_thresholds_that_need_dev_rows(self, train_rows, test_rows, papers, recipe, tmp_path):
+        topics = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"], "thresholds": "f1"}
+        recipe["columns"]["topics"] = topics
+        rows = [
+            [{**row, "topics": ("heart", "brain")[n % 2]} for n, row in enumerate(rows)]
+            for rows in (train_rows, test_rows)
+        ]
+        message = r'columns.topics.thresholds is "f1": .* and there are none\. Add --dev DEV, .* -r RUN/recipe.toml'
+        with pytest.raises(RecipeError, match=message):
+            compare(*rows, recipe, tmp_path / "report", only=["topics"])
+        assert not (tmp_path / "report").exists()
+        # With a run of its own numbers nothing is trained, unless for a curve.
+        prepared = prepare_comparison(*rows, recipe, ("topics",), ())
+        check_trainings([], prepared, None)
+        with pytest.raises(RecipeError, match=message):
+            check_trainings([subset(prepared.train, 6)], prepared, None)
+        dev = [{**row, "topics": "heart"} for row in papers(4, 300)]
+        check_trainings([prepared.train], prepare_comparison(*rows, recipe, ("topics",), (), dev), None)
+
+    def test_what_training_would_refuse_is_told_before_any_work(self, train_rows, test_rows, both_columns, tmp_path):
+        changes = ['training.report_to=["no such tracker"]']
+        with pytest.raises(RecipeError, match="no such tracker"):
+            compare(train_rows, test_rows, both_columns, tmp_path / "report", overrides=changes)
+        assert not (tmp_path / "report").exists()
+
+    def test_a_part_of_the_curve_with_nothing_to_learn(self, train_rows, test_rows, both_columns, tmp_path):
+        known = subset(read_table(train_rows), 6).column("uuid")
+        rows = [{**row, "Keywords": "" if row["uuid"] in known else row["Keywords"]} for row in train_rows]
+        message = (
+            r'--curve: 6 rows of list of rows, drawn at random, have nothing .*"Keywords"\. Begin the curve with more'
+        )
+        with pytest.raises(TableError, match=message):
+            compare(rows, test_rows, both_columns, tmp_path / "report", curve=[6, "all"])
+        assert not (tmp_path / "report").exists()
+
+    def test_several_labels_in_an_instruction_file(self, test_rows, recipe, tmp_path):
+        recipe["columns"]["topics"] = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"]}
+        rows = [{**row, "topics": "heart"} for row in test_rows]
+        entries = [
+            {"instruction": f"About {label}?", "input": "t", "output": "yes"}
+            for label in ("heart", "brain")
+            for _ in "12"
+        ]
+        message = (
+            r'list of rows is an instruction file, whose rows ask about one label of "topics" each.*'
+            "Give a table with a column topics, or leave it out with --only label --only Keywords"
+        )
+        for tables in ((rows, entries), (entries, rows)):
+            with pytest.raises(TableError, match=message):
+                compare(*tables, recipe, tmp_path / "report")
+        others = [{"instruction": "Is it medical? Answer 1 or 0.", "input": "heart", "output": label} for label in "10"]
+        with pytest.warns(PapertuneWarning, match='has no answer for "topics"'):
+            prepared = prepare_comparison(rows, others, recipe, ("label", "topics"), ())
+        assert list(prepared.recipe.columns) == ["label"]
+
+    def test_nothing_to_score_at_all(self, train_rows, test_rows, both_columns, tmp_path):
+        without = [{**row, "Keywords": ""} for row in test_rows]
+        with pytest.raises(TableError, match="has no true cell in Keywords"):
+            compare(train_rows, without, both_columns, tmp_path / "report", only=["Keywords"])
+
+    @pytest.mark.parametrize(
+        ("change", "what"),
+        [
+            (lambda recipe: recipe["columns"]["label"].update(question="Medical?"), "columns.label"),
+            (lambda recipe: recipe["columns"]["label"].update(labels=["0", "1"]), "columns.label"),
+            (lambda recipe: recipe["table"].update(document="{title}"), "table"),
+            (lambda recipe: recipe.update(layout="question-first", chat=False), "layout and another chat"),
+            (lambda recipe: recipe.update(encoding={"max_prompt_tokens": 40}), "encoding"),
+        ],
+    )
+    def test_a_run_that_is_asked_otherwise(self, change, what, run, train_rows, test_rows, recipe, tmp_path):
+        change(recipe)
+        with pytest.raises(RunError, match=f"was trained with another {what} than the recipe says.* -r .*recipe.toml"):
+            compare(train_rows, test_rows, recipe, tmp_path / "report", run=run, only=["label"])
+
+    @pytest.mark.parametrize("named", ["recipe", "base", "same name"])
+    def test_a_run_of_another_model(
+        self, named, run, train_rows, test_rows, recipe, make_model, tiny_tokenizer, tmp_path, monkeypatch
+    ):
+        other = tmp_path / "other"
+        make_model(seed=7).save_pretrained(other)
+        tiny_tokenizer.save_pretrained(other)
+        base = other if named == "base" else None
+        if named == "recipe":
+            recipe["model"] = str(other)
+        if named == "same name":  # the folder has other weights than it had when the run was trained
+            monkeypatch.setattr(run, "manifest", replace(run.manifest, base_checksum="0" * 64))
+        message = r"was trained on another model than the recipe says: on .*tiny, whose weights are not those of .*"
+        with pytest.raises(RunError, match=message + r"Give its own recipe: -r .*recipe\.toml, and --base if"):
+            compare(train_rows, test_rows, recipe, tmp_path / "report", run=run, base=base)
+
+    def test_a_model_that_has_moved_is_the_same(self, run, train_rows, test_rows, recipe, tiny_folder, tmp_path):
+        recipe["model"] = str(shutil.copytree(tiny_folder, tmp_path / "moved"))
+        assert open_run(run, prepare_comparison(train_rows, test_rows, recipe, (), ()), None, None) is run
+
+    def test_without_checksums_names_tell_models_apart(self, run, train_rows, test_rows, recipe, monkeypatch):
+        monkeypatch.setattr(run, "manifest", replace(run.manifest, base_checksum=None))
+        assert open_run(run, prepare_comparison(train_rows, test_rows, recipe, (), ()), None, None) is run
+        recipe["model"] = "some/model"
+        with pytest.raises(RunError, match=r"another model than the recipe says: on .*not those of some/model"):
+            open_run(run, prepare_comparison(train_rows, test_rows, recipe, (), ()), None, None)
+
+    def test_a_run_that_was_trained_otherwise_is_no_point_of_the_curve(
+        self, run, train_rows, test_rows, recipe, tmp_path
+    ):
+        recipe["method"], recipe["training"]["epochs"] = {"rank": 8}, 2
+        asked = (train_rows, test_rows, recipe, tmp_path / "report")
+        with pytest.raises(RunError, match=r"another method and another training than .*curve.* -r .*recipe\.toml"):
+            compare(*asked, run=run, curve=[6])
+        assert open_run(run, prepare_comparison(*asked[:3], (), ()), None, None) is run
+
+    def test_a_curve_of_runs_with_and_without_dev_rows_is_told(
+        self, run, train_rows, test_rows, papers, both_columns, monkeypatch
+    ):
+        without, having = (
+            prepare_comparison(train_rows, test_rows, both_columns, (), (), dev) for dev in (None, papers(4, 300))
+        )
+        check_curve_point(run, without)
+        message = (
+            r"/both was trained without dev rows, and the other runs of the learning curve with those of list of rows, "
+            r"so its point differs from theirs by more than the number of rows: leave --dev out\."
+        )
+        with pytest.warns(PapertuneWarning, match=message):
+            check_curve_point(run, having)
+        monkeypatch.setattr(run, "manifest", replace(run.manifest, dev_score=0.5))
+        check_curve_point(run, having)
+        message = (
+            r"with dev rows, and the other runs .* without any, so its point .*: give --dev a table of the same kind"
+        )
+        with pytest.warns(PapertuneWarning, match=message):
+            check_curve_point(run, without)
+        monkeypatch.setattr(run, "manifest", replace(run.manifest, tables=[]))  # as of an adopted adapter
+        check_curve_point(run, without)
+
+    def test_a_run_that_lacks_the_column(self, run, train_rows, test_rows, recipe, tmp_path):
+        recipe["columns"]["topic"] = {"kind": "label", "question": "Topic?", "labels": ["1", "0"]}
+        rows = [[{**row, "topic": row["label"]} for row in rows] for rows in (train_rows, test_rows)]
+        with pytest.raises(RunError, match=r'has not learnt "topic"\. It has: label, Keywords\. Name these'):
+            compare(*rows, recipe, tmp_path / "report", run=run)

@@ -1,0 +1,133 @@
+import warnings
+
+import polars as pl
+import pytest
+
+from papertune import PapertuneWarning, RecipeError
+from papertune.pipelines.training_job import part_dev_rows, prepare_job
+from papertune.recipe import load_recipe
+from papertune.tables import Table
+
+
+def dev_table(rows, labels="ab", start=0):
+    numbers = range(start, start + rows)
+    frame = pl.DataFrame(
+        {
+            "id": [f"p{n}" for n in numbers],
+            "title": [f"t{n}" for n in numbers],
+            "label": [labels[n % len(labels)] for n in numbers],
+        }
+    )
+    return Table(frame, f"dev{start}.csv")
+
+
+def label_recipe(training=(), **keys):
+    column = {"kind": "label", "question": "Which?", "labels": ["a", "b"], **keys}
+    values = {"table": {"id": "id", "document": "{title}"}, "columns": {"label": column}, "training": dict(training)}
+    return load_recipe(values)
+
+
+def ids(tables):
+    return [cell for table in tables for cell in table.column("id")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "choosing", "kept_apart"),
+    [(60, 30, 30), (61, 31, 30), (200, 100, 100), (399, 200, 199), (500, 200, 300), (900, 200, 300), (59, 59, 0)],
+)
+def test_half_of_the_rows_choose_and_the_others_are_kept_apart(rows, choosing, kept_apart):
+    table = dev_table(rows)
+    parts = part_dev_rows([table], label_recipe())
+    chosen, apart = map(ids, parts)
+    assert (len(chosen), len(apart)) == (choosing, kept_apart)
+    assert not {*chosen} & {*apart}
+    assert {*chosen, *apart} <= {*ids([table])}
+    again = part_dev_rows([dev_table(rows)], label_recipe())
+    assert (ids(again[0]), ids(again[1])) == (chosen, apart)
+    for part in (chosen, apart):
+        labels = [int(name[1:]) % 2 for name in part]
+        assert abs(labels.count(0) - labels.count(1)) <= 1
+
+
+def test_the_recipe_bounds_both_parts():
+    recipe = label_recipe({"dev_rows": 40, "calibration_rows": 35, "seed": 5})
+    chosen, apart = part_dev_rows([dev_table(200), dev_table(100, start=200)], recipe)
+    assert [len(table) for table in chosen] == [40, 40]
+    assert [len(table) for table in apart] == [35, 35]
+    assert ids(part_dev_rows([dev_table(200)], label_recipe({"seed": 6}))[1]) != ids(apart)
+
+
+def test_many_small_tables_are_enough_together():
+    chosen, apart = part_dev_rows([dev_table(20), dev_table(1, start=20), dev_table(41, start=40)], label_recipe())
+    assert [len(table) for table in chosen] == [10, 1, 21]
+    assert [len(table) for table in apart] == [10, 20]
+
+
+def test_all_rows_choose_where_no_column_wants_any():
+    assert len(part_dev_rows([dev_table(100)], label_recipe(calibration="none"))[0][0]) == 100
+    assert part_dev_rows([dev_table(100)], label_recipe(calibration="none", coverage=0.9))[1]
+    keywords = load_recipe(
+        {"table": {"document": "{title}"}, "columns": {"label": {"kind": "keywords", "question": "Which?"}}}
+    )
+    chosen, apart = part_dev_rows([dev_table(300)], keywords)
+    assert (len(chosen[0]), apart) == (200, [])
+
+
+def test_rows_without_an_answer_in_a_column_that_wants_them_all_choose():
+    columns = {
+        "label": {"kind": "label", "question": "Which?", "labels": ["a", "b"]},
+        "words": {"kind": "keywords", "question": "Name them."},
+    }
+    recipe = load_recipe({"table": {"id": "id", "document": "{title}"}, "columns": columns})
+    frame = dev_table(100).frame.with_columns(words=pl.lit("one; two"))
+    chosen, apart = part_dev_rows([Table(frame.drop("label"), "dev.csv")], recipe)
+    assert (len(chosen[0]), apart) == (100, [])
+    few = pl.when(pl.int_range(pl.len()) < 40).then("label").otherwise(pl.lit(""))
+    chosen, apart = part_dev_rows([Table(frame.with_columns(label=few), "dev.csv")], recipe)
+    assert (len(chosen[0]), apart) == (100, [])
+    many = pl.when(pl.int_range(pl.len()) < 90).then("label").otherwise(pl.lit(""))
+    chosen, apart = part_dev_rows([Table(frame.with_columns(label=many), "dev.csv")], recipe)
+    assert (len(chosen[0]), len(apart[0])) == (50, 50)
+
+
+@pytest.mark.filterwarnings('ignore:dev.csv has no column "label"')
+def test_thresholds_need_dev_rows_with_an_answer(tiny_folder):
+    topics = {"kind": "labels", "question": "About {label}?", "labels": ["a", "b"], "thresholds": "f1"}
+    words = {"kind": "keywords", "question": "Name them."}
+    columns = {"label": topics, "words": words}
+    recipe = {"model": str(tiny_folder), "table": {"id": "id", "document": "{title}"}, "columns": columns}
+    table = Table(dev_table(8).frame.with_columns(words=pl.lit("one; two")), "papers.csv")
+    dev = Table(table.frame.drop("label"), "dev.csv")
+    with pytest.raises(RecipeError) as caught:
+        prepare_job(table, recipe, dev, 0.0, (), (), None, 1)
+    assert str(caught.value) == (
+        'columns.label.thresholds is "f1": they are chosen on dev rows, and none of them has an answer. Add --dev or '
+        "--dev-fraction, or write numbers."
+    )
+
+
+@pytest.mark.parametrize(
+    ("dev", "why"),
+    [
+        (None, "0 dev rows are kept apart for it, and at least 30 are needed"),
+        (dev_table(50), "0 dev rows are kept apart for it, and at least 30 are needed"),
+        (dev_table(80, labels="a"), 'all 40 dev rows that are kept apart for it have the label "a"'),
+    ],
+)
+def test_what_cannot_be_fitted_is_told_before_weights_load(tiny_folder, dev, why):
+    keys = {"threshold": "f1", "coverage": 0.9}
+    recipe = label_recipe(**keys).model_copy(update={"model": str(tiny_folder)})
+    with pytest.warns(PapertuneWarning) as caught:
+        job = prepare_job(dev_table(8), recipe, dev, 0.0, (), (), None, 1)
+    assert str(caught[-1].message) == (
+        f'column "label": threshold and coverage will not be fitted: {why}. Give more rows with --dev or '
+        "--dev-fraction; half of them are kept apart."
+    )
+    assert job.kept_apart == [] or len(job.kept_apart[0]) == 40
+
+
+def test_a_recipe_that_asks_for_nothing_is_not_warned(tiny_folder):
+    recipe = label_recipe().model_copy(update={"model": str(tiny_folder)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare_job(dev_table(8), recipe, None, 0.0, (), (), None, 1)

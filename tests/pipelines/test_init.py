@@ -1,0 +1,73 @@
+import pytest
+
+from papertune import TableError, read_table
+from papertune.kinds import LabelColumn, LabelsColumn
+from papertune.pipelines.init import MOST_LABELS, recipe_for
+from papertune.prompts.check_table import check_table
+from papertune.recipe import load_recipe
+
+
+def papers(**columns):
+    count = len(next(iter(columns.values())))
+    texts = {"uuid": [f"p{n}" for n in range(count)], "title": [f"paper {n}" for n in range(count)]}
+    rows = {**texts, **columns}
+    return read_table([{name: cells[n] for name, cells in rows.items()} for n in range(count)])
+
+
+def written(table, tmp_path, **named):
+    (tmp_path / "recipe.toml").write_text(recipe_for(table, **named), "utf-8")
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    assert check_table(table, recipe).problems == []
+    return recipe
+
+
+def test_labels_are_the_parts_of_the_cells(tmp_path):
+    table = papers(field=["maths; physics", "physics", "", "art；physics", "maths"])
+    column = written(table, tmp_path, labels=["field"]).columns["field"]
+    assert isinstance(column, LabelsColumn)
+    assert column.labels == ("physics", "maths", "art")  # the most frequent first
+    text = recipe_for(table, labels=["field"])
+    assert "# physics in 3 rows, maths in 2 rows, art in 1 rows, none in 1 rows" in text
+
+
+def test_a_comma_parts_labels_only_where_no_cell_has_a_semicolon(tmp_path):
+    with_semicolons = papers(field=["Energy, Fuels; Physics", "Energy, Fuels"])
+    assert written(with_semicolons, tmp_path, labels=["field"]).columns["field"].labels == ("Energy, Fuels", "Physics")
+    with_commas = papers(field=["energy, fuels", "fuels"])
+    assert written(with_commas, tmp_path, labels=["field"]).columns["field"].labels == ("fuels", "energy")
+
+
+def test_a_column_of_several_labels_is_guessed(tmp_path):
+    several = papers(category=["a; b", "b; c", "c; a"] * 3, label=["1", "0", "1"] * 3)
+    columns = written(several, tmp_path).columns
+    assert isinstance(columns["category"], LabelsColumn)
+    assert isinstance(columns["label"], LabelColumn)
+    # What hardly ever comes again is no label.
+    with pytest.raises(TableError, match="no column looks like labels or keywords"):
+        recipe_for(papers(topics=[f"topic {n}; idea {n}" for n in range(9)]))
+
+
+def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
+    def training(rows):
+        return written(papers(label=["1", "0"] * (rows // 2)), tmp_path).training
+
+    assert (training(80).micro_batch_size, training(80).epochs) == (2, 3)
+    assert (training(500).micro_batch_size, training(500).epochs) == (4, 1)
+    assert (training(900).micro_batch_size, training(900).epochs) == (8, 1)
+    text = recipe_for(papers(label=["1", "0"] * 40))
+    assert "# 80 rows are few: batches are small, so that there are 120 optimizer steps. For a larger table\n" in text
+    assert "\n# take batches of 8 and 1 epoch.\nmicro_batch_size = 2\nepochs = 3\n" in text
+    assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
+    # Papers without keywords teach none, and papers without any of several labels do.
+    keywords = papers(Keywords=["heart; lung"] * 80 + [" "] * 900)
+    assert "# 80 rows are few" in recipe_for(keywords)
+    assert "rows are few" not in recipe_for(papers(topics=["heart; lung"] * 80 + [""] * 900), labels=["topics"])
+
+
+def test_too_many_labels_are_refused():
+    table = papers(field=["; ".join(f"l{n}" for n in range(MOST_LABELS + 1)), ""])
+    message = f'column "field": {MOST_LABELS + 1} different labels; a labels column has 1 to {MOST_LABELS}'
+    with pytest.raises(TableError, match=message):
+        recipe_for(table, labels=["field"])
+    with pytest.raises(TableError, match='column "field": 0 different labels'):
+        recipe_for(papers(field=["", ""]), labels=["field"])

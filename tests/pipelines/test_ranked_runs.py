@@ -1,0 +1,152 @@
+import copy
+import json
+import shutil
+
+import pytest
+
+import papertune
+from papertune import PapertuneWarning, RunError
+from papertune.calibration.fits import rank_keywords
+from papertune.inference.keyword_ranking import FEATURES
+from papertune.kinds.keyword_cells import split_keywords
+from papertune.models import cpu_features
+from papertune.pipelines.training_job import part_dev_rows
+from papertune.tables import read_table
+
+
+@pytest.fixture(scope="module")
+def ranked(both_columns):
+    """Give a recipe for ranked keywords that asks for a cut-off."""
+    recipe = copy.deepcopy(both_columns)
+    recipe["columns"] = {
+        "Keywords": {
+            "kind": "ranked_keywords",
+            "question": "Keyword?",
+            "count": 4,
+            "beams": 4,
+            "max_keyword_tokens": 12,
+            "min_confidence": "f1",
+        }
+    }
+    recipe["training"] |= {"micro_batch_size": 8}
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def ticks():
+    """Give how many dev rows were done, and of how many, as it is told while the run is made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def fitted(ranked, papers, dev, told, ticks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "ranked"
+    return papertune.train(
+        papers(16), ranked, folder, dev=dev, tell=told.append, tick=lambda *tick: ticks.append(tick[:2])
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(fitted, papers):
+    return fitted.predict(papers(12, 100), probabilities=True)
+
+
+def with_column(run, **settings):
+    column = run.recipe.columns["Keywords"].model_copy(update=settings)
+    run.recipe = run.recipe.model_copy(update={"columns": {"Keywords": column}})
+    return run
+
+
+def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, told):
+    (_, (apart,)) = part_dev_rows([read_table(dev)], fitted.recipe)
+    found = fitted.manifest.rankings["Keywords"]
+    assert found.rows == len(apart) == 40
+    again = rank_keywords(fitted, [apart], lambda _: None)["Keywords"]
+    assert again.weights == pytest.approx(found.weights, abs=1e-3)
+    assert again.min_confidence == pytest.approx(found.min_confidence, abs=1e-4)
+    written = json.loads((fitted.directory.path / "run.json").read_text())["rankings"]["Keywords"]
+    assert set(written["weights"]) == set(FEATURES)
+    assert "ranking keywords on 40 dev rows" in told
+    cut = f"written from {found.min_confidence:.3f} on"
+    assert f"Keywords: keywords are ranked as 40 dev rows say; {cut}" in told
+
+
+def test_progress_on_dev_rows_is_told(fitted, ticks):
+    # The dev score of the other half, in float32 and in int8 where that is to be compared, and the rows kept apart.
+    passes = 4 if cpu_features().int8 else 2
+    ends = [number for number, (done, rows) in enumerate(ticks) if done == rows == 40]
+    assert len(ends) == passes
+    for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+        done = [done for done, _ in ticks[start : end + 1]]
+        assert done == sorted(done)
+    assert ends[-1] == len(ticks) - 1
+
+
+def test_the_output_says_how_sure_each_keyword_is(fitted, filled):
+    assert filled.columns == ["uuid", "Keywords", "Keywords_confidence", "Keywords_given"]
+    least = fitted.manifest.rankings["Keywords"].min_confidence
+    counts = set()
+    for keywords, confidence in zip(filled["Keywords"], filled["Keywords_confidence"], strict=True):
+        sure = [float(number) for number in confidence.split("; ") if number]
+        assert len(sure) == len(split_keywords(keywords)) <= 4
+        assert sure == sorted(sure, reverse=True)
+        assert all(least - 1e-6 <= number <= 1 for number in sure)
+        counts.add(len(sure))
+    assert min(counts) < 4, "the cut-off makes no difference"
+
+
+def test_the_order_is_that_of_the_ranking(fitted, filled, papers):
+    """Without it other keywords are written: the run of before dev rows were asked."""
+    bare = papertune.load_run(fitted.directory.path)
+    bare.manifest.rankings.clear()
+    with pytest.warns(PapertuneWarning, match="gave nothing for min_confidence; up to 4 keywords are written"):
+        plain = bare.predict(papers(12, 100))
+    assert all(0 < len(split_keywords(cell)) <= 4 for cell in plain["Keywords"])
+    assert plain["Keywords"].to_list() != filled["Keywords"].to_list()
+    assert bare.facts("float32") != fitted.facts("float32")
+    # A journal from before there were confidences is not gone on with.
+    assert bare.facts("float32")["what is kept of ranked keywords"] == "texts and confidences"
+    # Phrases that nothing orders would only cost time.
+    searched = with_column(bare, candidates="generated", min_confidence=0.0).predict(papers(12, 100))
+    assert searched["Keywords"].to_list() == plain["Keywords"].to_list()
+
+
+def test_a_cell_without_a_letter_is_no_row_with_keywords(fitted, papers):
+    rows = papers(4, 300)
+    for row, cell in zip(rows, ("-", "—; ?", "", "graph"), strict=True):
+        row["Keywords"] = cell
+    assert rank_keywords(fitted, [read_table(rows)], lambda _: None)["Keywords"].rows == 1
+
+
+def test_confidence_is_written_only_where_it_is_asked_for(fitted, papers):
+    assert fitted.predict(papers(2)).columns == ["uuid", "Keywords", "Keywords_given"]
+    named = fitted.predict(papers(2), columns=["uuid", "Keywords_confidence"], probabilities=True)
+    assert named.columns == ["uuid", "Keywords_confidence"]
+
+
+def test_phrases_of_the_document_alone(fitted, papers):
+    """What is written then stands in the paper, word for word."""
+    run = with_column(papertune.load_run(fitted.directory.path), candidates="document", min_confidence=0.0)
+    rows = papers(6, 100)
+    for row, cell in zip(rows, run.predict(rows)["Keywords"], strict=True):
+        text = f"title: {row['title']}\nabstract: {row['abstract']}"
+        assert len(split_keywords(cell)) == 4
+        assert all(keyword in text for keyword in split_keywords(cell))
+        assert not {"title", "abstract"} & set(split_keywords(cell))
+
+
+def test_a_ranking_that_this_version_does_not_know(fitted, tmp_path):
+    folder = shutil.copytree(fitted.directory.path, tmp_path / "run")
+    values = json.loads((folder / "run.json").read_text())
+    values["rankings"]["Keywords"]["weights"] = {"luck": 1.0}
+    (folder / "run.json").write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"run\.json is damaged: the ranking of Keywords has the features luck"):
+        papertune.load_run(folder)
+
+
+def test_too_few_dev_rows(ranked, papers, tmp_path):
+    told = []
+    with pytest.warns(PapertuneWarning, match='column "Keywords": min_confidence will not be fitted: 0 dev rows are'):
+        run = papertune.train(papers(8), ranked, tmp_path / "run", dev=papers(6, 300), tell=told.append)
+    assert run.manifest.rankings == {}
+    assert "keywords are ranked by their probability alone: at least 60 dev rows with keywords are needed" in told

@@ -1,0 +1,68 @@
+"""A prediction and a check import what they use. No seconds here: `benchmarks/start_up.py` counts them."""
+
+import json
+import subprocess
+import sys
+
+# What this package needs for other things. transformers' models import scipy and accelerate; that is not in our hands.
+OTHER_THINGS = {
+    "bitsandbytes",
+    "datasets",
+    "gguf",
+    "IPython",
+    "matplotlib",
+    "pandas",
+    "papertune.evaluation",
+    "papertune.models.chatglm2",
+    "papertune.training",
+    "peft",
+    "pyarrow",
+    "ray",
+    "sklearn",
+    "snowballstemmer",
+    "torchvision",
+    "transformers.trainer",
+    "typer",
+}
+PROGRAM = """
+import json, sys
+import papertune
+
+run = papertune.load_run(sys.argv[1])
+filled = run.predict(json.loads(sys.argv[2]))
+print(json.dumps([filled["label"].to_list(), sorted(sys.modules)]))
+"""
+
+
+def test_the_first_row_needs_nothing_else(run, papers):
+    paper = papers(1, start=70)
+    command = [sys.executable, "-c", PROGRAM, str(run.directory.path), json.dumps(paper)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    labels, modules = json.loads(done.stdout.splitlines()[-1])
+    assert labels == run.predict(paper)["label"].to_list()
+    assert {"papertune.run", "torch", "transformers.modeling_utils"} <= set(modules)
+    assert OTHER_THINGS & set(modules) == set()
+
+
+CHECK = """
+import json, sys
+from papertune.pipelines.check import check_tables
+
+table = json.loads(sys.argv[1])
+check_tables([table], json.loads(sys.argv[2]), purpose="predict")
+predicting = sorted(sys.modules)
+check_tables([table], json.loads(sys.argv[2]))
+print(json.dumps([predicting, sorted(sys.modules)]))
+"""
+# What trains a model; scikit-learn only looks through tables that are learnt from.
+TRAINER = {"papertune.training", "peft", "transformers.trainer"}
+
+
+def test_a_check_needs_no_trainer(papers, both_columns):
+    command = [sys.executable, "-c", CHECK, json.dumps(papers(4)), json.dumps(both_columns)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    predicting, training = map(set, json.loads(done.stdout.splitlines()[-1]))
+    assert (TRAINER | {"sklearn"}) & predicting == set()
+    assert TRAINER & training == set()

@@ -1,0 +1,426 @@
+import errno
+import json
+import os
+import shutil
+import signal
+
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import papertune
+from papertune import ModelError, OutputError, PapertuneWarning, RecipeError, RunError, TableError, TrainingStopped
+from papertune.run_directory import RunDirectory
+
+
+@pytest.fixture
+def train(recipe, tmp_path):
+    """Train on the test's recipe into a folder below the test's own."""
+
+    def train(tables, name="run", **options):
+        return papertune.train(tables, recipe, tmp_path / name, **options)
+
+    return train
+
+
+def learnt(run):
+    """Give what a run has learnt, tensor by tensor."""
+    folder = run.directory.adapter if run.directory.adapter.is_dir() else run.directory.model
+    return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+
+
+def assert_learnt_the_same(one, other):
+    first, second = learnt(one), learnt(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def metrics(run, key):
+    lines = run.directory.metrics.read_text("utf-8").splitlines()
+    return {entry["step"]: entry[key] for entry in map(json.loads, lines) if key in entry}
+
+
+def left_over(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+class TestTables:
+    def test_a_path_a_frame_and_a_list_of_dicts_are_learnt_alike(self, train, papers, saved):
+        rows = papers(8)
+        runs = [
+            train(table, str(n), only=["label"])
+            for n, table in enumerate([rows, pl.DataFrame(rows), saved("p.csv", rows), [saved("p.jsonl", rows)]])
+        ]
+        for run in runs[1:]:
+            assert_learnt_the_same(runs[0], run)
+        assert [run.manifest.tables[0].rows for run in runs] == [8] * 4
+        assert len({run.manifest.tables[0].checksum for run in runs}) == 1
+
+    def test_a_table_may_lack_a_column(self, train, papers, saved):
+        labelled = saved("labelled.csv", [{k: v for k, v in row.items() if k != "Keywords"} for row in papers(6)])
+        indexed = saved("indexed.csv", [{k: v for k, v in row.items() if k != "label"} for row in papers(4, 50)])
+        with pytest.warns(PapertuneWarning) as caught:
+            run = train([labelled, indexed])
+        assert [str(warning.message) for warning in caught] == [
+            f'{labelled} has no column "Keywords"; it is not learnt from this table.',
+            f'{indexed} has no column "label"; it is not learnt from this table.',
+        ]
+        assert run.manifest.examples == 10
+        assert [table.rows for table in run.manifest.tables] == [6, 4]
+        assert run.manifest.label_counts == {"label": {"1": 3, "0": 3}}
+
+    def test_all_problems_of_all_tables_come_at_once(self, train, papers, saved, tmp_path):
+        first, second = papers(3), papers(3, 50)
+        first[0]["label"] = second[2]["label"] = "2"
+        with pytest.raises(TableError) as caught:
+            train([saved("a.csv", first), saved("b.csv", second)])
+        message = str(caught.value)
+        assert "2 problems" in message
+        assert "a.csv, row 1" in message
+        assert "b.csv, row 3" in message
+        assert not (tmp_path / "run").exists()
+
+    def test_a_column_that_no_table_teaches_is_refused(self, train, papers):
+        rows = [{**row, "Keywords": ""} for row in papers(4)]
+        with (
+            pytest.warns(PapertuneWarning, match="4 cells are without keywords"),
+            pytest.raises(TableError, match=r'anything to learn for the column "Keywords".*--only label'),
+        ):
+            train(rows)
+
+    def test_a_label_that_is_empty_is_an_error(self, train, papers):
+        rows = papers(4)
+        rows[1]["label"] = ""
+        with pytest.raises(TableError, match='row 2, column "label": the cell is empty'):
+            train(rows)
+
+    def test_spreadsheet_floats_are_labels(self, train, papers):
+        rows = [{**row, "label": f"{row['label']}.0"} for row in papers(4)]
+        with pytest.warns(PapertuneWarning, match="4 cells are read as a label after tidying"):
+            floats = train(rows, "floats", only=["label"])
+        assert_learnt_the_same(floats, train(papers(4), "texts", only=["label"]))
+
+    def test_only_some_columns(self, train, papers):
+        run = train(papers(4), only=["label"])
+        assert list(run.recipe.columns) == ["label"]
+        assert list(papertune.load_run(run.directory.path).recipe.columns) == ["label"]
+        with pytest.raises(RecipeError, match=r"--only lable: the recipe has no such column. It has: label, Keywords"):
+            train(papers(4), "other", only=["lable"])
+
+
+class TestMistakesLeaveNothingBehind:
+    @pytest.mark.parametrize(
+        ("overrides", "options", "error"),
+        [
+            (["model=no-such-model"], {}, ModelError),
+            ([], {"device": "nonsense"}, ModelError),
+            (['method.targets=["nothing"]'], {}, ModelError),
+            (["method.start_from=nowhere"], {}, RunError),
+            (['columns.label.labels=["1", "2"]'], {}, TableError),
+            (["encoding.max_prompt_tokens=16"], {}, RecipeError),
+            (["training.epochs=0"], {}, RecipeError),
+            (["training.rate=1"], {}, RecipeError),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:.*no row has the label")
+    def test_no_run_directory(self, train, papers, tmp_path, overrides, options, error):
+        with pytest.raises(error):
+            train(papers(4), overrides=overrides, **options)
+        assert left_over(tmp_path) == []
+        # So the right command needs no --resume, and no tidying up.
+        assert train(papers(4), only=["label"]).manifest.examples == 4
+
+    def test_a_folder_that_is_in_use_is_refused(self, train, papers, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "thesis.txt").write_text("mine")
+        with pytest.raises(OutputError, match="exists and is no run"):
+            train(papers(4))
+        assert left_over(tmp_path) == ["run", "run/thesis.txt"]
+        (tmp_path / "file").write_text("mine")
+        for name in ("file", "file/run"):
+            with pytest.raises(OutputError, match="is not a folder"):
+                train(papers(4), name)
+
+    def test_a_finished_run_is_not_trained_again(self, train, papers):
+        run = train(papers(4), only=["label"])
+        with pytest.raises(OutputError, match="holds a finished run already"):
+            train(papers(4), only=["label"])
+        before = run.directory.weights_checksum()
+        again = train(papers(4), only=["label"], resume=True)
+        assert again.directory.weights_checksum() == before
+        with pytest.raises(OutputError, match="had another recipe"):
+            train(papers(4), only=["label"], resume=True, overrides=["training.seed=7"])
+
+
+class TestDev:
+    SPEC = (
+        "training.epochs=3",
+        "training.micro_batch_size=4",
+        "training.save_steps=1",
+        "training.learning_rate=0.05",
+        "training.keep_checkpoints=1",
+    )
+
+    def test_the_best_checkpoint_is_kept(self, train, papers):
+        run = train(papers(8), dev=papers(12, 60), only=["label"], overrides=self.SPEC)
+        scores = metrics(run, "score")
+        assert list(scores) == list(range(1, 7))
+        assert run.manifest.dev_score == max(scores.values())
+        assert len(set(scores.values())) > 1
+        best = next(step for step, score in scores.items() if score == max(scores.values()))
+        checkpoint = load_file(run.directory.checkpoints / f"checkpoint-{best}" / "adapter_model.safetensors")
+        for name, tensor in learnt(run).items():
+            assert torch.equal(tensor, checkpoint[name])
+
+    def test_its_score_is_what_the_run_scores(self, train, papers):
+        from sklearn.metrics import f1_score
+
+        dev = papers(12, 60)
+        run = train(papers(8), dev=dev, only=["label"], overrides=self.SPEC)
+        predicted = run.predict(dev, precision="fp32")["label"].to_list()
+        assert f1_score([row["label"] for row in dev], predicted, average="macro") == pytest.approx(
+            run.manifest.dev_score
+        )
+
+    def test_a_fraction_is_kept_apart(self, train, papers):
+        run = train(papers(20), dev_fraction=0.25, only=["label"])
+        assert run.manifest.examples == 15
+        assert run.manifest.tables[0].rows == 15
+        assert sum(run.manifest.label_counts["label"].values()) == 15
+        assert run.manifest.dev_score is not None
+
+    def test_both_columns_count(self, train, papers):
+        run = train(papers(8), dev=papers(4, 60))
+        (line,) = [e for e in map(json.loads, run.directory.metrics.read_text().splitlines()) if "score" in e]
+        assert line["score"] == pytest.approx((line["eval_label_macro_f1"] + line["eval_Keywords_f1_at_5"]) / 2)
+
+    def test_without_an_answer_nothing_can_be_scored(self, train, papers, tmp_path):
+        dev = [{**row, "Keywords": ""} for row in papers(4, 60)]
+        with (
+            pytest.warns(PapertuneWarning, match="without keywords"),
+            pytest.raises(TableError, match="nothing can be scored"),
+        ):
+            train(papers(4), dev=dev, only=["Keywords"])
+        assert left_over(tmp_path) == []
+
+    def test_at_most_so_many_rows_are_scored(self, train, papers):
+        run = train(papers(4), dev=papers(20, 60), only=["label"], overrides=["training.dev_rows=5"])
+        (accuracy,) = metrics(run, "eval_label_accuracy").values()
+        assert accuracy in {n / 5 for n in range(6)}
+
+
+class TestMethods:
+    @pytest.mark.parametrize(
+        "method",
+        [
+            {"kind": "full"},
+            {"kind": "freeze", "layers": 1},
+            {"kind": "lora", "rank": 2, "dora": True},
+            {"kind": "lora", "rank": 2, "rslora": True, "targets": ["q_proj", "v_proj"]},
+        ],
+        ids=lambda method: "-".join(str(part) for part in method.values() if part is not True)[:20],
+    )
+    def test_the_run_predicts_in_another_session(self, train, recipe, papers, tmp_path, method):
+        recipe["method"] = method
+        run = train(papers(8))
+        new = [{k: row[k] for k in ("uuid", "title", "abstract")} for row in papers(5, 70)]
+        filled = run.predict(new, probabilities=True, precision="fp32")
+        assert filled["uuid"].to_list() == [row["uuid"] for row in new]
+        shutil.rmtree(run.directory.checkpoints)
+        assert papertune.load_run(run.directory.path).predict(new, probabilities=True, precision="fp32").equals(filled)
+        # It has learnt something: the base model says otherwise.
+        untrained = papertune.train(
+            papers(8), {**recipe, "training": {**recipe["training"], "learning_rate": 1e-12}}, tmp_path / "untrained"
+        )
+        assert not untrained.predict(new, probabilities=True, precision="fp32").equals(filled)
+
+    def test_a_whole_model_needs_no_base(self, train, recipe, papers, tiny_folder, tmp_path):
+        recipe["method"] = {"kind": "full"}
+        recipe["model"] = str(shutil.copytree(tiny_folder, tmp_path / "base"))
+        run = train(papers(4), only=["label"])
+        shutil.rmtree(tmp_path / "base")
+        assert len(papertune.load_run(run.directory.path).predict(papers(2))) == 2
+
+    def test_another_run_is_the_start(self, train, papers, tmp_path):
+        first = train(papers(8), "first", only=["label"])
+        almost_still = ["training.learning_rate=1e-12", f"method.start_from={first.directory.path}"]
+        second = train(papers(8), "second", only=["label"], overrides=almost_still)
+        for name, tensor in learnt(first).items():
+            torch.testing.assert_close(learnt(second)[name], tensor, atol=1e-9, rtol=0)
+        further = train(papers(8), "third", only=["label"], overrides=[almost_still[1]])
+        assert any(not torch.equal(tensor, learnt(first)[name]) for name, tensor in learnt(further).items())
+
+    def test_a_start_that_does_not_fit_is_refused(self, train, recipe, papers, make_model, tiny_tokenizer, tmp_path):
+        whole = train(papers(4), "whole", only=["label"], overrides=['method={kind = "full"}'])
+        with pytest.raises(RecipeError, match="holds a whole model, not an adapter"):
+            train(papers(4), "run", only=["label"], overrides=[f"method.start_from={whole.directory.path}"])
+        adapter = train(papers(4), "adapter", only=["label"])
+        make_model(seed=1).save_pretrained(tmp_path / "other")
+        tiny_tokenizer.save_pretrained(tmp_path / "other")
+        recipe["model"] = str(tmp_path / "other")
+        with pytest.raises(RecipeError, match="whose weights are not those of"):
+            train(papers(4), "run", only=["label"], overrides=[f"method.start_from={adapter.directory.path}"])
+        assert not (tmp_path / "run").exists()
+
+    def test_a_start_of_another_rank_is_refused(self, train, papers, tmp_path):
+        first = train(papers(4), "first", only=["label"])
+        options = [f"method.start_from={first.directory.path}", "method.rank=8"]
+        with pytest.raises(RecipeError, match=r"method.rank is 8, but the adapter of .* has 4"):
+            train(papers(4), "run", only=["label"], overrides=options)
+
+    def test_activation_checkpointing_changes_nothing(self, train, papers):
+        plain = train(papers(6), "plain", only=["label"])
+        frugal = train(papers(6), "frugal", only=["label"], overrides=["training.gradient_checkpointing=true"])
+        for name, tensor in learnt(plain).items():
+            torch.testing.assert_close(learnt(frugal)[name], tensor, atol=1e-6, rtol=1e-4)
+
+
+class TestWeights:
+    def test_balanced_rows_weigh_as_much_as_written_out(self, train, papers):
+        rows = [{**row, "label": "1" if n < 6 else "0"} for n, row in enumerate(papers(8))]
+        balanced = train(rows, "balanced", only=["label"], overrides=["columns.label.weights=balanced"])
+        written = "columns.label.weights={1 = 0.6666666666666666, 0 = 2.0}"
+        assert_learnt_the_same(balanced, train(rows, "written", only=["label"], overrides=[written]))
+        plain = train(rows, "plain", only=["label"])
+        assert any(not torch.equal(tensor, learnt(plain)[name]) for name, tensor in learnt(balanced).items())
+
+
+class Interrupting:
+    """A progress display that asks the training to stop after some steps."""
+
+    def __init__(self, step, action):
+        self.step = step
+        self.action = action
+
+    def update(self, done, total, note, left_s):
+        if done == self.step:
+            self.action()
+
+
+SPEC = (
+    "training.epochs=2",
+    "training.micro_batch_size=1",
+    "training.accumulation=2",
+    "training.logging_steps=1",
+    "method.dropout=0.2",
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(both_columns, papers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    return papertune.train(papers(14), both_columns, folder, overrides=SPEC)
+
+
+class TestResuming:
+    # An epoch has 7 steps. The display is told at the end of a step, when it is too late to stop at this one.
+    @pytest.mark.parametrize(("step", "last"), [(1, 2), (5, 6), (7, 7), (10, 11)])
+    def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
+        self, train, papers, undisturbed, tmp_path, step, last
+    ):
+        stop = Interrupting(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(TrainingStopped, match=f"stopped by SIGTERM after step {last}; a checkpoint") as caught:
+            train(papers(14), overrides=SPEC, progress=stop)
+        assert caught.value.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        with pytest.raises(OutputError, match=r"holds an unfinished training\. Add --resume"):
+            train(papers(14), overrides=SPEC)
+        with pytest.raises(RunError, match="has not finished"):
+            papertune.load_run(tmp_path / "run")
+        run = train(papers(14), overrides=SPEC, resume=True)
+        assert run.manifest.steps == undisturbed.manifest.steps == 14
+        assert_learnt_the_same(run, undisturbed)
+        assert metrics(run, "loss") == metrics(undisturbed, "loss")
+
+    def test_resuming_what_has_not_begun_begins(self, train, papers, undisturbed):
+        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+
+    @pytest.mark.parametrize(
+        ("what", "change"),
+        [
+            ("recipe", {"overrides": (*SPEC, "training.seed=1")}),
+            ("tables", {"tables": 15}),
+            ("dev table", {"dev": 3}),
+            ("base model", {"base": "other"}),
+        ],
+    )
+    def test_another_training_is_not_resumed(self, train, papers, make_model, tiny_tokenizer, tmp_path, what, change):
+        def stop():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(papers(14), overrides=SPEC, progress=Interrupting(3, stop))
+        before = left_over(tmp_path / "run")
+        if "base" in change:
+            make_model(seed=1).save_pretrained(tmp_path / "other")
+            tiny_tokenizer.save_pretrained(tmp_path / "other")
+            change = {"base": tmp_path / "other"}
+        if "dev" in change:
+            change = {"dev": papers(change["dev"], 60)}
+        options = {"tables": 14, "overrides": SPEC, **change}
+        with pytest.raises(OutputError, match=f"had another {what}"):
+            train(papers(options.pop("tables")), resume=True, **options)
+        assert left_over(tmp_path / "run") == before
+
+    def test_killed_between_training_and_manifest(self, train, papers, undisturbed, monkeypatch, tmp_path):
+        with monkeypatch.context() as patch:
+            patch.setattr(RunDirectory, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                train(papers(14), overrides=SPEC)
+        # The kill may also have come while weights were being written.
+        (tmp_path / "run" / "adapter" / "adapter_model.safetensors").write_bytes(b"half")
+        with pytest.raises(RunError, match="has not finished"):
+            papertune.load_run(tmp_path / "run")
+        run = train(papers(14), overrides=SPEC, resume=True)
+        assert run.manifest.steps == 14
+        assert_learnt_the_same(run, undisturbed)
+
+    def test_killed_before_the_plan_was_written(self, train, papers, tmp_path):
+        (tmp_path / "run" / "training").mkdir(parents=True)
+        (tmp_path / "run" / "training" / "plan.json.partial").write_text("{")
+        assert train(papers(4), only=["label"], resume=True).manifest.examples == 4
+
+    def test_killed_before_the_first_checkpoint(self, train, papers, undisturbed):
+        def stop():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(papers(14), overrides=SPEC, progress=Interrupting(2, stop))
+        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+
+    def test_a_damaged_plan_is_told(self, train, papers, tmp_path):
+        (tmp_path / "run" / "training").mkdir(parents=True)
+        for content in ("{", "[]", '{"recipe": ""}'):
+            (tmp_path / "run" / "training" / "plan.json").write_text(content)
+            with pytest.raises(OutputError, match=r"plan\.json is damaged"):
+                train(papers(4), only=["label"], resume=True)
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 512 vs 406"),
+        ],
+    )
+    def test_is_told_and_resumed(self, train, papers, undisturbed, monkeypatch, error):
+        def save(*_, **__):
+            raise error
+
+        usage = shutil.disk_usage("/")
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "save", save)
+            patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+            with pytest.raises(OutputError, match=r"run: the disk is full\. .* make room, then add --resume"):
+                train(papers(14), overrides=SPEC)
+        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+
+    def test_another_failure_keeps_its_own_words(self, train, papers, monkeypatch):
+        def save(*_, **__):
+            raise RuntimeError("something else")
+
+        monkeypatch.setattr(torch, "save", save)
+        with pytest.raises(RuntimeError, match="something else"):
+            train(papers(14), overrides=SPEC)

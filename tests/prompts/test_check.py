@@ -1,0 +1,271 @@
+import re
+
+import pytest
+
+from papertune.errors import TableError
+from papertune.prompts.check_table import check_table
+from papertune.recipe import load_recipe
+from papertune.tables import read_table
+
+RECIPE = load_recipe(
+    {
+        "table": {"id": "uuid", "document": "{title}: {abstract}"},
+        "columns": {
+            "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+            "Keywords": {"kind": "keywords", "question": "Keywords?"},
+        },
+    }
+)
+GOOD = [
+    {"uuid": "a", "title": "The heart", "abstract": "of man", "label": "1", "Keywords": "heart; man"},
+    {"uuid": "b", "title": "The graph", "abstract": "of nodes", "label": "0", "Keywords": "graph"},
+    {"uuid": "c", "title": "The tree", "abstract": "of nodes", "label": "0", "Keywords": "tree"},
+]
+
+
+def findings(rows, purpose="train", recipe=RECIPE):
+    return check_table(read_table(rows), recipe, purpose)
+
+
+def with_cells(**cells):
+    """Give the good rows, some of them changed: `label=(None, "x")` writes x into the second row's label."""
+    rows = [dict(row) for row in GOOD]
+    for name, values in cells.items():
+        for row, value in zip(rows, values, strict=False):
+            if value is not None:
+                row[name] = value
+    return rows
+
+
+def without(*names):
+    return [{name: cell for name, cell in row.items() if name not in names} for row in GOOD]
+
+
+def renamed(**names):
+    return [{names.get(name, name): cell for name, cell in row.items()} for row in GOOD]
+
+
+def test_a_good_table():
+    found = findings(GOOD)
+    assert (found.problems, found.warnings) == ([], [])
+    assert found.label_counts == {"label": {"1": 1, "0": 2}}
+    found.raise_problems(read_table(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("rows", "problems"),
+    [
+        (renamed(uuid="uid"), ['list of rows has no column "uuid", which table.id names. Did you mean "uid"?']),
+        (
+            renamed(abstract="Abstracts"),
+            ['list of rows has no column "abstract", which table.document names. Did you mean "Abstracts"?'],
+        ),
+        (
+            renamed(title="TITLE "),
+            ['list of rows has no column "title", which table.document names. Did you mean "TITLE "?'],
+        ),
+        (
+            without("title"),
+            [
+                'list of rows has no column "title", which table.document names. '
+                "It has: uuid, abstract, label, Keywords."
+            ],
+        ),
+        (
+            without("label", "Keywords"),
+            [
+                "list of rows has none of the columns to learn (label, Keywords). It has: uuid, title, abstract. "
+                "Name the recipe's [columns] as the table does."
+            ],
+        ),
+        (
+            with_cells(label=("one",)),
+            [
+                'list of rows, row 1, column "label": "one" is not one of the 2 labels (1, 0). '
+                "Correct the cell, or add the label to columns.label.labels."
+            ],
+        ),
+        (
+            with_cells(label=(None, " ")),
+            ['list of rows, row 2, column "label": the cell is empty. Fill it in, or take the row out.'],
+        ),
+        (
+            with_cells(label=(None, "01")),
+            [
+                'list of rows, row 2, column "label": "01" is not one of the 2 labels (1, 0). Did you mean "1"? '
+                "Correct the cell, or add the label to columns.label.labels."
+            ],
+        ),
+        (
+            with_cells(uuid=(None, None, "a")),
+            [
+                'list of rows, row 3, column "uuid": the id "a" stands already at list of rows, row 1. '
+                "Make ids unique, or leave table.id out of the recipe."
+            ],
+        ),
+        (with_cells(uuid=(None, " ")), ['list of rows, row 2, column "uuid" is empty. Give the row an id.']),
+    ],
+)
+def test_problems(rows, problems):
+    assert findings(rows).problems == problems
+
+
+@pytest.mark.parametrize(
+    ("rows", "warnings"),
+    [
+        (
+            with_cells(abstract=(None, "", " \n")),
+            ['list of rows, row 2, column "abstract": 2 cells are empty (this is the first).'],
+        ),
+        (
+            with_cells(abstract=("x" * 200_000,)),
+            [
+                'list of rows, row 1, column "abstract": 1 cell is longer than 50,000 characters; '
+                "only the beginning is read (this is the first)."
+            ],
+        ),
+        (
+            with_cells(title=(None, "Same", "Same")),
+            ['list of rows, row 2, column "title": 2 cells are the same as in another row (this is the first).'],
+        ),
+        (
+            with_cells(label=("1.0", " 0", "0")),
+            [
+                'list of rows, row 1, column "label": 2 cells are read as a label after tidying '
+                "(blanks, or 1.0 for 1) (this is the first)."
+            ],
+        ),
+        (
+            with_cells(label=("0",)),
+            ["list of rows, column \"label\": no row has the label '1'; it cannot be learnt."],
+        ),
+        (
+            with_cells(Keywords=("", " ; ")),
+            ['list of rows, row 1, column "Keywords": 2 cells are without keywords; not learnt (this is the first).'],
+        ),
+        (without("Keywords"), ['list of rows has no column "Keywords"; it is not learnt from this table.']),
+        (
+            renamed(Keywords="keyword"),
+            ['list of rows has no column "Keywords"; it is not learnt from this table. Did you mean "keyword"?'],
+        ),
+    ],
+)
+def test_warnings(rows, warnings):
+    found = findings(rows)
+    assert (found.problems, found.warnings) == ([], warnings)
+
+
+def test_labels_are_counted_as_they_are_read():
+    assert findings(with_cells(label=("1.0", " 1 ", "0"))).label_counts == {"label": {"1": 2, "0": 1}}
+
+
+def test_several_problems_make_one_error():
+    rows = with_cells(uuid=("b",), label=("", "x"), abstract=("",))
+    found = findings(rows)
+    assert found.warnings[0] == 'list of rows, row 1, column "abstract": 1 cell is empty (this is the first).'
+    with pytest.raises(TableError) as caught:
+        found.raise_problems(read_table(rows))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "list of rows does not fit the recipe (3 problems):"
+    assert [re.search(r'row \d, column "\w+"', line)[0] for line in lines[1:]] == [
+        'row 2, column "uuid"',
+        'row 1, column "label"',
+        'row 2, column "label"',
+    ]
+
+
+def test_many_problems_are_counted():
+    rows = [{**GOOD[0], "uuid": str(row), "label": "x"} for row in range(30)]
+    with pytest.raises(TableError, match=r"\(30 problems\):(.|\n)*\n  - and 10 more$"):
+        findings(rows).raise_problems(read_table(rows))
+
+
+def test_an_unlabelled_table_is_enough_to_predict():
+    found = findings(without("label", "Keywords"), purpose="predict")
+    assert (found.problems, found.warnings) == ([], [])
+    # What stands in the column that is predicted does not matter.
+    assert findings(with_cells(label=("x", "")), purpose="predict").problems == []
+    assert findings(without("title", "label"), purpose="predict").problems == [
+        'list of rows has no column "title", which table.document names. It has: uuid, abstract, Keywords.'
+    ]
+
+
+def test_a_recipe_without_an_id_takes_any_ids():
+    recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})
+    assert findings(with_cells(uuid=("b", "b")), recipe=recipe).problems == []
+
+
+INSTRUCTIONS = [
+    {"instruction": " Medical? ", "input": "The heart", "output": "1", "history": ""},
+    {"instruction": "Keywords?", "input": "The heart", "output": "heart", "history": '[["Medical?", "1"]]'},
+    {"instruction": "Medical?", "input": "The graph", "output": "0.0", "history": "[]"},
+]
+
+
+def test_an_instruction_table():
+    found = findings(INSTRUCTIONS)
+    assert found.problems == []
+    assert found.warnings == [
+        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, or 1.0 for 1) '
+        "(this is the first).",
+    ]
+    assert found.label_counts == {"label": {"1": 1, "0": 1}}
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        (
+            {"instruction": "Is it medical?"},
+            "column \"instruction\": 'Is it medical?' is not a question of the recipe (Medical? | Keywords?). "
+            "Set the question of its column to this text.",
+        ),
+        (
+            {"output": "yes"},
+            'column "output": "yes" is not one of the 2 labels (1, 0). '
+            "Correct the cell, or add the label to columns.label.labels.",
+        ),
+        *(
+            ({"history": cell}, 'column "history": not a list of [question, answer] pairs. Correct or empty the cell.')
+            for cell in [
+                "x",
+                '["a", "b"]',
+                '[["a"]]',
+                '{"a": "b"}',
+                '[["a", null]]',
+                "3",
+                '[["a", "b"]',
+                '[["a", "b", "c"]]',
+            ]
+        ),
+    ],
+)
+def test_instruction_tables_with_a_problem(cells, problem):
+    assert findings([INSTRUCTIONS[0] | cells, *INSTRUCTIONS[1:]]).problems == [f"list of rows, row 1, {problem}"]
+
+
+def test_an_instruction_table_without_output_is_enough_to_predict():
+    rows = [{name: cell for name, cell in row.items() if name != "output"} for row in INSTRUCTIONS]
+    assert findings(rows, purpose="predict").problems == []
+    assert findings(rows).problems == ["list of rows: its entries have no output, so there is nothing to learn."]
+
+
+def test_to_score_by_a_table_labels_may_be_missing():
+    rows = with_cells(label=("", None, " "), Keywords=(None, "; "))
+    found = findings(rows, "score")
+    assert found.problems == []
+    assert found.warnings == [
+        'list of rows, row 1, column "label": 2 cells are empty; not scored (this is the first).',
+        'list of rows, row 2, column "Keywords": 1 cell is without keywords; not scored (this is the first).',
+    ]
+    assert found.label_counts == {"label": {"0": 1}}
+    assert findings(with_cells(label=("7",)), "score").problems == findings(with_cells(label=("7",))).problems
+    assert findings(without("Keywords"), "score").warnings == [
+        'list of rows has no column "Keywords"; it is not scored.',
+    ]
+    (problem,) = findings(without("label", "Keywords"), "score").problems
+    assert problem.startswith("list of rows has none of the columns to score (label, Keywords). It has: uuid, title")
+    entries = [{"instruction": "Medical?", "input": "heart"}]
+    assert findings(entries, "score").problems == [
+        "list of rows: its entries have no output, so there is nothing to score."
+    ]

@@ -1,0 +1,276 @@
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from papertune.errors import ModelError, RecipeError
+from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
+from papertune.kinds.keyword_cells import join_keywords
+from papertune.prompts import PromptEncoder
+from papertune.prompts.encoder import EncodedPrompt
+from papertune.prompts.examples import Prompt
+from papertune.recipe import EncodingSpec
+
+LABEL = LabelColumn(kind="label", question="Medical?", labels=("1", "0"))
+RANKED = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?")
+KEYWORDS = KeywordsColumn(kind="keywords", question="Keywords?")
+QUESTION = "\n\nIs this a medical paper?"
+ADDED = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<|user|>"]
+
+# Text as it comes, and text that plays with the tokenizer's special strings.
+texts = st.text(st.characters(codec="utf-8")) | st.lists(
+    st.sampled_from([*ADDED, "<|im_", "end|>", "<", "|>", "\n", " ", "the heart", "é", "漢", "🎉", "assistant\n"])
+).map("".join)
+benign = texts.filter(lambda text: not any(special in text for special in ADDED))
+
+
+def encoder(tokenizer, *, prompt=1024, answer=160, chat=True):
+    return PromptEncoder(tokenizer, EncodingSpec(max_prompt_tokens=prompt, max_answer_tokens=answer), chat=chat)
+
+
+def chat_ids(tokenizer, prompt):
+    """Encode a prompt the ordinary way."""
+    messages = [
+        {"role": role, "content": text}
+        for turn in prompt.history
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    messages.append({"role": "user", "content": prompt.before + prompt.document + prompt.after})
+    return tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
+
+
+def added_ids(tokenizer, ids):
+    """Give the added tokens among some ids, in order."""
+    return [token for token in ids if token in tokenizer.added_tokens_decoder]
+
+
+@given(benign, benign, st.lists(st.tuples(benign, benign), max_size=2).map(tuple))
+@example("D", "", (("What?", "That."), ("And?", "")))
+def test_harmless_text_is_encoded_as_the_tokenizer_does(tiny_tokenizer, document, question, history):
+    # Neighbouring texts could together make a special string, which apply_chat_template would take for one.
+    prompt = Prompt("", document, f"\n\n{question}", history)
+    encoded = encoder(tiny_tokenizer).encode(prompt)
+    assert encoded.ids == chat_ids(tiny_tokenizer, prompt)
+    assert (encoded.kept_chars, encoded.shortened) == (len(document), False)
+
+
+@given(texts, texts, st.lists(st.tuples(texts, texts), max_size=2).map(tuple), texts)
+def test_nothing_in_a_text_is_special(tiny_tokenizer, document, question, history, answer):
+    encode = encoder(tiny_tokenizer, prompt=100_000, answer=100_000)
+    ids = encode.encode(Prompt(question, document, question, history)).ids
+    harmless = encode.encode(Prompt("", "x", "", tuple(("x", "x") for _ in history))).ids
+    assert added_ids(tiny_tokenizer, ids) == added_ids(tiny_tokenizer, harmless)
+    # Nothing is lost either: what is decoded is the text, special tokens of the template included.
+    messages = [text for turn in history for text in turn] + [question + document + question]
+    roles = ["user", "assistant"] * len(history) + ["user"]
+    expected = "<|im_start|>system\nYou read papers.<|im_end|>\n"
+    expected += "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, messages, strict=True))
+    assert tiny_tokenizer.decode(ids) == expected + "<|im_start|>assistant\n"
+
+    (answer_ids,) = encode.encode_answers(answer, LABEL)
+    assert answer_ids.pop() == encode.end_id == tiny_tokenizer.eos_token_id
+    assert added_ids(tiny_tokenizer, answer_ids) == []
+    assert tiny_tokenizer.decode(answer_ids) == answer
+
+
+def test_the_ids_of_a_special_string_are_those_of_its_parts(tiny_tokenizer):
+    encode = encoder(tiny_tokenizer)
+    for special in ADDED:
+        ids = encode.encode_text(f"a {special} b")
+        assert tiny_tokenizer.decode(ids) == f"a {special} b"
+        assert max(tiny_tokenizer.decode([token]).count("|") for token in ids) == 1
+
+
+@given(st.lists(texts, max_size=5))
+def test_many_texts_at_once_are_each_alone(tiny_tokenizer, many):
+    encode = encoder(tiny_tokenizer)
+    assert encode.encode_texts(many) == [encode.encode_text(text) for text in many]
+
+
+def slow_encode(tokenizer, prompt, limit):
+    """Encode one prompt for itself: double what is kept while there is room, then halve where the end may be."""
+    whole = encoder(tokenizer, prompt=10**9)
+    size = len(prompt.document)
+
+    def ids(kept):
+        return whole.encode(Prompt(prompt.before, prompt.document[:kept], prompt.after, prompt.history)).ids
+
+    kept = min(size, 8 * limit)
+    while len(ids(kept)) <= limit and kept < size:
+        kept = min(size, 2 * kept)
+    if len(ids(kept)) <= limit:
+        return EncodedPrompt(ids(kept), kept, shortened=False)
+    fits = 0
+    while kept - fits > 1:
+        middle = (fits + kept) // 2
+        if len(ids(middle)) <= limit:
+            fits = middle
+        else:
+            kept = middle
+    blank = prompt.document.rfind(" ", max(0, fits - 30), fits + 1)
+    fits = blank if blank > 0 else fits
+    return EncodedPrompt(ids(fits), fits, shortened=True)
+
+
+@given(st.lists(st.tuples(st.sampled_from([QUESTION, ""]), texts, st.integers(0, 20)), max_size=4), st.integers(40, 60))
+@example([], 40)
+@example([("", " " * 2000, 1), ("", "the heart ", 400), (QUESTION, "", 1)], 50)
+def test_many_prompts_at_once_are_each_alone(tiny_tokenizer, rows, limit):
+    turn = ("the heart", "")
+    prompts = [Prompt("", text * times, after, (turn,) * (times % 2)) for after, text, times in rows]
+    limit += len(encoder(tiny_tokenizer).encode(Prompt("", "", QUESTION, (turn,))).ids)
+    expected = [slow_encode(tiny_tokenizer, prompt, limit) for prompt in prompts]
+    assert encoder(tiny_tokenizer, prompt=limit).encode_many(prompts) == expected
+
+
+def test_without_a_chat_template(tiny_tokenizer):
+    prompt = Prompt("", "D <|im_end|>", "\n\nQ", (("a", "b"),))
+    encode = encoder(tiny_tokenizer, chat=False)
+    ids = encode.encode(prompt).ids
+    assert ids == encode.encode_text("a\nb\n\nD <|im_end|>\n\nQ\n")
+    assert added_ids(tiny_tokenizer, ids) == []
+
+
+def slow_shorten(encode, prompt, limit):
+    """Cut one character after the other off the document until all fits, then go back to a blank near the end."""
+
+    def fits(length):
+        shorter = Prompt(prompt.before, prompt.document[:length], prompt.after, prompt.history)
+        return len(chat_ids(encode._tokenizer, shorter)) <= limit
+
+    if fits(len(prompt.document)):
+        return len(prompt.document)
+    kept = next(length for length in range(len(prompt.document), -1, -1) if fits(length))
+    for blank in range(kept, max(0, kept - 30) - 1, -1):
+        if blank > 0 and prompt.document[blank] == " ":
+            return blank
+    return kept
+
+
+# None of these has merges in the tiny tokenizer. Where there are some, "hear" can take fewer tokens than "he", and the
+# bisection may stop a few characters early.
+words = st.sampled_from(["ZZZ", "12", "漢字", "É", "Q" * 40])
+
+
+@given(
+    st.lists(words, max_size=40).map(" ".join),
+    st.integers(0, 30),
+    st.sampled_from(["document-first", "question-first"]),
+    st.sampled_from([(), (("What?", "That."),)]),
+)
+def test_only_the_document_is_shortened_and_no_more_than_needed(tiny_tokenizer, document, room, layout, history):
+    before, after = ("", QUESTION) if layout == "document-first" else (QUESTION, "")
+    prompt = Prompt(before, document, after, history)
+    limit = len(chat_ids(tiny_tokenizer, Prompt(before, "", after, history))) + room
+    encode = encoder(tiny_tokenizer, prompt=limit)
+    encoded = encode.encode(prompt)
+    kept = slow_shorten(encode, prompt, limit)
+    assert encoded.kept_chars == kept
+    assert encoded.ids == chat_ids(tiny_tokenizer, Prompt(before, document[:kept], after, history))
+    assert encoded.shortened == (kept < len(document))
+    assert len(encoded.ids) <= limit
+
+
+@given(texts, st.integers(0, 30))
+def test_whatever_the_text_it_fits(tiny_tokenizer, document, room):
+    limit = len(chat_ids(tiny_tokenizer, Prompt("", "", QUESTION))) + room
+    encoded = encoder(tiny_tokenizer, prompt=limit).encode(Prompt("", document, QUESTION))
+    assert len(encoded.ids) <= limit
+    assert encoded.shortened == (encoded.kept_chars < len(document))
+    assert tiny_tokenizer.decode(encoded.ids).endswith(
+        f"user\n{document[: encoded.kept_chars]}{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    if encoded.shortened:
+        # There was no room for much more: a cut goes back to a blank among the last 30 characters.
+        longer = document[: encoded.kept_chars + 40]
+        room_for_all = encoder(tiny_tokenizer, prompt=100_000).encode(Prompt("", longer, QUESTION))
+        assert len(room_for_all.ids) > limit
+
+
+def test_a_whole_book_is_shortened_in_no_time(tiny_tokenizer):
+    encode = encoder(tiny_tokenizer)
+    document = "the heart of man, 漢字 " * 10_000  # 200,000 characters
+    encode.encode(Prompt("", "warm up", QUESTION))
+    start = time.process_time()
+    encoded = encode.encode(Prompt("", document, QUESTION))
+    assert time.process_time() - start < 1
+    assert 1000 < len(encoded.ids) <= 1024
+    # A text of rare characters takes several tokens for each, one of blanks a token for many.
+    for document in ("🎉" * 100_000, " " * 100_000):
+        assert len(encode.encode(Prompt("", document, QUESTION)).ids) <= 1024
+
+
+def test_a_budget_without_room_for_the_question(tiny_tokenizer):
+    prompt = Prompt("", "heart", QUESTION)
+    needed = len(chat_ids(tiny_tokenizer, Prompt("", "", QUESTION)))
+    assert encoder(tiny_tokenizer, prompt=needed).encode(prompt).kept_chars == 0
+    message = (
+        f"encoding.max_prompt_tokens is {needed - 1}, but the question and the chat template alone take {needed} "
+        "tokens. Raise it, or shorten the question."
+    )
+    with pytest.raises(RecipeError) as caught:
+        encoder(tiny_tokenizer, prompt=needed - 1).encode(prompt)
+    assert str(caught.value) == message
+
+
+def test_a_keyword_list_is_cut_between_keywords(tiny_tokenizer):
+    keywords = ["graph", "neural networks", "the heart", "paper"]
+    (whole,) = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), KEYWORDS)
+    for limit in range(2, len(whole) + 1):
+        (ids,) = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), KEYWORDS)
+        assert ids[-1] == tiny_tokenizer.eos_token_id
+        assert len(ids) <= limit
+        kept = tiny_tokenizer.decode(ids[:-1])
+        fitting = [
+            text
+            for count in range(1, 5)
+            if len(tiny_tokenizer.encode(text := join_keywords(keywords[:count], "; "))) + 1 <= limit
+        ]
+        # A first keyword that is too long for itself is all that is cut in two.
+        assert kept == (fitting[-1] if fitting else tiny_tokenizer.decode(whole[: limit - 1]))
+
+
+def test_a_label_is_never_cut(tiny_tokenizer):
+    column = LabelColumn(kind="label", question="q", labels=("cardiology", "cardiogram"))
+    encode = encoder(tiny_tokenizer, answer=2)
+    for label, ids in zip(column.labels, encode.label_ids(column.labels), strict=True):
+        assert len(ids) > 2
+        assert encode.encode_answers(label, column) == [[*ids, encode.end_id]]
+
+
+def test_labels_that_a_model_cannot_tell_apart(tiny_tokenizer, monkeypatch):
+    encode = encoder(tiny_tokenizer)
+    one, twelve, zero = encode.label_ids(["1", "12", "0"])
+    assert (len(one), twelve[0], len(zero)) == (1, one[0], 1)
+    monkeypatch.setattr(encode, "encode_text", lambda text: [7] * len(text.strip("-")))
+    with pytest.raises(RecipeError, match=r'^the labels "ab" and "cd" have the same tokens in this model'):
+        encode.label_ids(["a", "ab", "cd"])
+    with pytest.raises(RecipeError, match=r'^the label "-" has no tokens in this model\. Choose another word\.$'):
+        encode.label_ids(["a", "-"])
+
+
+def test_models_that_cannot_be_used(tiny_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    tokenizer.chat_template = "{% for message in messages %}{{ message['role'] }}{% endfor %}"
+    with pytest.raises(ModelError, match="chat template drops or repeats messages; set chat = false in the recipe"):
+        encoder(tokenizer).encode(Prompt("", "D", "Q"))
+    assert encoder(tokenizer, chat=False).encode(Prompt("", "D", "Q")).ids == tokenizer.encode("DQ\n")
+    tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="has no end token"):
+        encoder(tokenizer)
+
+
+def test_ranked_keywords_are_as_many_as_fit(tiny_tokenizer):
+    keywords = ["heart", "paper", "graph", "neural networks"]
+    whole = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), RANKED)
+    assert whole == [[*tiny_tokenizer.encode(keyword), tiny_tokenizer.eos_token_id] for keyword in keywords]
+    sizes = [len(ids) for ids in whole]
+    for limit in range(2, sum(sizes) + 1):
+        fitting = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), RANKED)
+        count = len(fitting)
+        assert fitting == whole[:count]
+        assert count == 1 or sum(sizes[:count]) <= limit
+        assert count == len(whole) or sum(sizes[: count + 1]) > limit

@@ -1,0 +1,69 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papertune.templates import parse_template, render_template, template_columns
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="{}"), min_size=1).map(str.strip).filter(bool)
+pieces = st.lists(st.tuples(names, st.just(True)) | st.tuples(st.text(), st.just(False)))
+
+
+def write(parts: list[tuple[str, bool]]) -> str:
+    """Write a template with these columns (True) and texts (False)."""
+    return "".join(f"{{{text}}}" if is_column else re.sub(r"[{}]", r"\g<0>\g<0>", text) for text, is_column in parts)
+
+
+@given(pieces)
+def test_what_is_written_is_read_and_rendered(parts):
+    template = write(parts)
+    columns = [text for text, is_column in parts if is_column]
+    assert template_columns(template) == list(dict.fromkeys(columns))
+    row = {name: f"<{name}>{{x}}" for name in columns}  # braces in cells stay as they are
+    assert render_template(template, row) == "".join(row[text] if is_column else text for text, is_column in parts)
+
+
+def parts_or_mistake(template: str) -> list[tuple[str, bool]] | str:
+    """Give the parts of a template, or what is said against it."""
+    try:
+        return [(part.text, part.is_column) for part in parse_template(template)]
+    except ValueError as error:
+        return str(error)
+
+
+@given(st.text("{}ab .[]!:"))
+def test_any_text_is_a_template_or_a_told_mistake(template):
+    parts = parts_or_mistake(template)
+    if isinstance(parts, str):
+        assert re.match(r'has (a lone "[{}]" at character \d+; |\{\} without a column name$)', parts)
+    else:
+        # What was read, written again, is the same template but for blanks around names.
+        assert parts_or_mistake(write(parts)) == parts
+
+
+@pytest.mark.parametrize("name", ["title.__class__", "a[0]", "a!r", "a:>10", "0", "a b", "题目"])
+def test_a_name_is_only_ever_looked_up(name):
+    template = f"x {{{name}}} y"
+    assert template_columns(template) == [name]
+    assert render_template(template, {name: "cell"}) == "x cell y"
+    with pytest.raises(KeyError):
+        render_template(template, {"title": "t", "a": "abc"})
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("ab{", 'has a lone "{" at character 3; write "{{" for a brace'),
+        ("{title}}", 'has a lone "}" at character 8; write "}}" for a brace'),
+        ("{a{b}", 'has a lone "{" at character 1; write "{{" for a brace'),
+        ("{ }", "has {} without a column name"),
+    ],
+)
+def test_lone_braces(template, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_template(template)
+
+
+def test_double_braces_are_braces():
+    assert render_template("{{{title}}} {{title}}", {"title": "t"}) == "{t} {title}"
