@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.kinds import LabelColumn
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.label.cells import read_label
 from papertune.models import choose_device
 from papertune.prompts import PromptEncoder
 from papertune.recipe import Recipe

@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score
 
 from papertune.inference.predictor import Predictor
 from papertune.kinds import LabelColumn
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.label.cells import read_label
 from papertune.methods import build_trainable
 from papertune.models import choose_dtype, load_model
 from papertune.prompts import PromptEncoder

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
-from papertune.inference.decisions import Decision, decisions, gaps
+from papertune.kinds.label.decision import Decision, decisions, gaps
 from papertune.inference.journal import Journal, fingerprint
-from papertune.inference.keyword_ranking import KeywordChoice, keyword_choices
+from papertune.kinds.keywords.ranking import KeywordChoice, keyword_choices
 from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells, likeliest_rows
 from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Predictor
-from papertune.inference.values import ColumnValues
+from papertune.kinds.values import ColumnValues
 from papertune.kinds import LabelColumn, RankedKeywordsColumn
 from papertune.models import (
     KNOWN_MODELS,

@@ -82,7 +82,7 @@ class Calibration:
 
     Attributes:
         rows: How many such rows there were. With too few, all else is None.
-        calibrator: The calibrator, as `papertune.inference.calibrators.Calibrator.as_dict` gives it.
+        calibrator: The calibrator, as `papertune.kinds.label.calibrators.Calibrator.as_dict` gives it.
         threshold: The calibrated probability from which on the first of two labels is chosen, if the recipe has it
             found.
         abstain_below: The calibrated probability below which no answer is given, if the recipe names an accuracy and

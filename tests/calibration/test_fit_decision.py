@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from papertune.calibration.fit_decision import fit_decision, shortage, threshold_shortage
+from papertune.kinds.label.fit import fit_decision, shortage, threshold_shortage
 from papertune.kinds import LabelColumn
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
 from papertune.metrics.screening import cost_threshold, f1_threshold

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.calibration.fit_ranking import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
-from papertune.inference.keyword_ranking import FEATURES, FoundKeyword, KeywordChoice
+from papertune.kinds.keywords.fit import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
+from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.kinds import RankedKeywordsColumn
-from papertune.kinds.candidates import Candidate
+from papertune.kinds.keywords.candidates import Candidate
 from papertune.metrics.keyword_scores import score_keywords
 from papertune.run_directory import Ranking
 

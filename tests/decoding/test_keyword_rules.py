@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.decoding.greedy import greedy
-from papertune.decoding.keyword_rules import NoRepeatedKeyword
+from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
 
 
 @pytest.fixture(scope="module")

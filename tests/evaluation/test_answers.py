@@ -5,14 +5,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from papertune.errors import TableError
-from papertune.evaluation.answers import (
+from papertune.evaluation.predictions import (
     Answers,
     answers_difference,
     answers_of_table,
     ranking_difference,
     score_answers,
 )
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.decision import Decision
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, score_keywords
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.evaluation.answers import Answers, answers_of_values, mark_withheld
-from papertune.evaluation.label_quality import is_for_screening, with_label_quality
+from papertune.evaluation.predictions import Answers, answers_of_values, mark_withheld
+from papertune.kinds.label.quality import is_for_screening, with_label_quality
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
-from papertune.inference.calibrators import Temperature
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.calibrators import Temperature
+from papertune.kinds.label.decision import Decision
 from papertune.metrics.calibration import score_calibration
 from papertune.metrics.screening import precision_recall, work_saved
 from papertune.metrics.selective import risk_coverage

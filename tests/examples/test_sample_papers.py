@@ -6,7 +6,7 @@ import pytest
 
 from papertune import load_recipe, read_table
 from papertune.evaluation.systems.baselines import tfidf_logistic
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
 

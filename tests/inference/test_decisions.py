@@ -2,8 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.inference.calibrators import Isotonic, Temperature
-from papertune.inference.decisions import Decision, decisions
+from papertune.kinds.label.calibrators import Isotonic, Temperature
+from papertune.kinds.label.decision import Decision, decisions
 from papertune.inference.outputs import (
     answering,
     build_output,

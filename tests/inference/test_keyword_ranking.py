@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.inference.keyword_ranking import (
+from papertune.kinds.keywords.ranking import (
     FEATURES,
     FoundKeyword,
     KeywordChoice,
@@ -15,7 +15,7 @@ from papertune.inference.keyword_ranking import (
     ranked_as_text,
     read_ranked,
 )
-from papertune.kinds.candidates import find_candidates
+from papertune.kinds.keywords.candidates import find_candidates
 from papertune.metrics.phrases import normalise_keyword
 from papertune.recipe import load_recipe
 from papertune.run_directory import Ranking

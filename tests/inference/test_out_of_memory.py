@@ -10,7 +10,7 @@ from papertune.errors import ModelError
 from papertune.evaluation.dev_score import DevScore
 from papertune.inference.gpu_memory import LEAST_TOKENS
 from papertune.inference.journal import Journal
-from papertune.inference.keyword_ranking import FEATURES, KeywordChoice
+from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice
 from papertune.inference.plan import LEAST_PROMPT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor

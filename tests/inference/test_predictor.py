@@ -8,14 +8,14 @@ import torch
 from papertune.decoding.beams import Beam, likeliest_answers
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
-from papertune.decoding.keyword_rules import NoRepeatedKeyword
+from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
 from papertune.errors import ModelError
 from papertune.inference import predictor
-from papertune.inference.keyword_ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
+from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
 from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
-from papertune.kinds.candidates import find_candidates
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.candidates import find_candidates
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.methods import build_trainable
 from papertune.metrics.phrases import normalise_keyword
 from papertune.prompts import PromptEncoder
@@ -273,7 +273,7 @@ def test_a_list_that_was_cut_off_loses_its_last_keyword(
 )
 def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monkeypatch, said, count, written):
     beams = [Beam(tuple(tiny_tokenizer.encode(said)), -1.0)]
-    monkeypatch.setattr("papertune.decoding.keyword_search.likeliest_answers", lambda *_, **__: [beams])
+    monkeypatch.setattr("papertune.kinds.keywords.search.likeliest_answers", lambda *_, **__: [beams])
     column = {"count": count, "output_separator": " | ", "candidates": "generated"}
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
@@ -282,7 +282,7 @@ def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monke
 
 def test_a_phrase_whose_probability_is_no_number_is_told(tiny_model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(
-        "papertune.decoding.keyword_search.answer_log_probabilities",
+        "papertune.kinds.keywords.search.answer_log_probabilities",
         lambda _, __, answers, *___: [[math.nan] * len(row) for row in answers],
     )
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"candidates": "document"}})

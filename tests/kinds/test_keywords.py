@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.kinds.keyword_cells import clean_keywords, join_keywords, keywords_as_text, split_keywords
+from papertune.kinds.keywords.cells import clean_keywords, join_keywords, keywords_as_text, split_keywords
 
 
 @pytest.mark.parametrize(

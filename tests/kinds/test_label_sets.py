@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from papertune.errors import RecipeError
 from papertune.kinds import LabelsColumn
-from papertune.kinds.label_set_cells import join_labels, read_labels, split_labels
+from papertune.kinds.labels.cells import join_labels, read_labels, split_labels
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import Prompt, RowReader, training_examples
 from papertune.recipe import load_recipe

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from papertune.kinds.label_cells import balanced_weights, nearest_label, read_label
+from papertune.kinds.label.cells import balanced_weights, nearest_label, read_label
 
 
 @pytest.mark.parametrize(

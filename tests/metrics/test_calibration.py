@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 from sklearn.isotonic import IsotonicRegression
 
-from papertune.inference.calibrators import Calibrator, Isotonic, Temperature
+from papertune.kinds.label.calibrators import Calibrator, Isotonic, Temperature
 from papertune.metrics.calibration import fit_isotonic, fit_temperature, score_calibration
 
 

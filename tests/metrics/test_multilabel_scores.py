@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_recall_fscore_support
 
-from papertune.calibration.multilabel_thresholds import MIDDLE, f1_thresholds
+from papertune.kinds.labels.thresholds import MIDDLE, f1_thresholds
 from papertune.metrics.intervals import RESAMPLES, SEED
 from papertune.metrics.multilabel_scores import micro_f1_difference, samples_f1, score_multilabel
 

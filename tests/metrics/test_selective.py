@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertune.inference.decisions import label_sets
+from papertune.kinds.label.decision import label_sets
 from papertune.metrics.selective import conformal_threshold, risk_coverage, threshold_for_accuracy
 
 

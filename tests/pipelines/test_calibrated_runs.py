@@ -11,9 +11,9 @@ import torch
 import papertune
 from papertune import ModelError, PapertuneWarning, RunError, TableError, evaluate
 from papertune.calibration import calibrate as calibration  # the module
-from papertune.calibration.fit_decision import fit_decision
+from papertune.kinds.label.fit import fit_decision
 from papertune.evaluation.report import summary
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.decision import Decision
 from papertune.inference.predict import predict_rows
 from papertune.pipelines.training_job import part_dev_rows
 from papertune.prompts.examples import RowReader

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
-from papertune.evaluation.answers import Answers, answers_of_values, score_answers
+from papertune.evaluation.predictions import Answers, answers_of_values, score_answers
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor

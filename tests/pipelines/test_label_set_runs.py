@@ -13,8 +13,8 @@ from papertune import ModelError, RecipeError, TableError
 from papertune import run as run_module
 from papertune.calibration import calibrate as calibration  # the module
 from papertune.calibration.fits import with_chosen_thresholds
-from papertune.calibration.multilabel_thresholds import f1_thresholds
-from papertune.evaluation.multilabel_answers import label_matrix
+from papertune.kinds.labels.thresholds import f1_thresholds
+from papertune.kinds.labels.matrix import label_matrix
 from papertune.pipelines.adopt import adopt
 from papertune.pipelines.check import check_tables
 from papertune.pipelines.instructions import write_instructions

@@ -7,8 +7,8 @@ import pytest
 import papertune
 from papertune import PapertuneWarning, RunError
 from papertune.calibration.fits import rank_keywords
-from papertune.inference.keyword_ranking import FEATURES
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.ranking import FEATURES
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.models import cpu_features
 from papertune.pipelines.training_job import part_dev_rows
 from papertune.tables import read_table

@@ -1,4 +1,4 @@
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.prompts.examples import Example, Prompt, RowReader, make_prompt, training_examples
 from papertune.recipe import load_recipe
 from papertune.tables import read_table

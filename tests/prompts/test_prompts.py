@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from papertune.errors import ModelError, RecipeError
 from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import join_keywords
+from papertune.kinds.keywords.cells import join_keywords
 from papertune.prompts import PromptEncoder
 from papertune.prompts.encoder import EncodedPrompt
 from papertune.prompts.examples import Prompt

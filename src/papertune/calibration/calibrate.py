@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from papertune.calibration.fit_decision import LEAST_ROWS
+from papertune.kinds.label.fit import LEAST_ROWS
 from papertune.calibration.fits import fit_labels, rank_keywords, with_chosen_thresholds
 from papertune.calibration.int8 import compare_int8
-from papertune.calibration.multilabel_thresholds import asks_for_f1
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import ModelError
 from papertune.inference.predict import Tick
 from papertune.models import choose_device, cpu_features

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.calibration.fit_decision import fit_decision, in_words, shortage, threshold_shortage
-from papertune.calibration.fit_ranking import fit_ranking, ranking_in_words, ranking_shortage
-from papertune.calibration.multilabel_thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
-from papertune.inference.keyword_ranking import FoundKeyword
+from papertune.kinds.label.fit import fit_decision, in_words, shortage, threshold_shortage
+from papertune.kinds.keywords.fit import fit_ranking, ranking_in_words, ranking_shortage
+from papertune.kinds.labels.thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
+from papertune.kinds.keywords.ranking import FoundKeyword
 from papertune.inference.outputs import label_thresholds
 from papertune.inference.predict import Pace, Tick, predict_rows
 from papertune.kinds import LabelColumn, LabelsColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import split_keywords
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.label.cells import read_label
 from papertune.metrics.keyword_scores import unique_keywords
 from papertune.metrics.screening import LEAST_OF_EACH
 from papertune.prompts.examples import RowReader

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from papertune.calibration.multilabel_thresholds import with_f1_thresholds
-from papertune.evaluation.answers import answers_of_values, main_score, score_answers
+from papertune.kinds.labels.thresholds import with_f1_thresholds
+from papertune.evaluation.predictions import answers_of_values, main_score, score_answers
 from papertune.evaluation.dev_score import RowMeans
 from papertune.inference.predict import Tick, predict_rows
-from papertune.inference.values import ColumnValues
+from papertune.kinds.values import ColumnValues
 from papertune.kinds import LabelColumn, LabelsColumn
 from papertune.metrics.label_scores import LabelScores
 from papertune.models import PredictionPrecision

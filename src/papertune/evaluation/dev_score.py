@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from papertune.calibration.multilabel_thresholds import with_f1_thresholds
-from papertune.evaluation.answers import answers_of_values, main_score, score_answers
+from papertune.kinds.labels.thresholds import with_f1_thresholds
+from papertune.evaluation.predictions import answers_of_values, main_score, score_answers
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.metrics.label_scores import LabelScores

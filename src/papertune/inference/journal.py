@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from papertune.errors import OutputError
-from papertune.inference.values import BatchValues
+from papertune.kinds.values import BatchValues
 
 _HEADER = b'{"fingerprint": '
 

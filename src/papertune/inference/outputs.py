@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from papertune.errors import TableError
-from papertune.inference.decisions import Decision
-from papertune.inference.keyword_ranking import read_ranked
-from papertune.inference.values import ColumnValues, each_text, text_series
+from papertune.kinds.label.decision import Decision
+from papertune.kinds.keywords.ranking import read_ranked
+from papertune.kinds.values import ColumnValues, each_text, text_series
 from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import join_keywords, split_keywords
-from papertune.kinds.label_set_cells import join_labels
+from papertune.kinds.keywords.cells import join_keywords, split_keywords
+from papertune.kinds.labels.cells import join_labels
 from papertune.kinds.output_names import ROW, confidence_column, given_column, probability_columns, set_column
 from papertune.recipe import Recipe
 from papertune.tables import Table

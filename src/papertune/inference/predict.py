@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, RowPrompts
 from papertune.inference.predictor import Predictor, no_numbers
-from papertune.inference.values import BatchValues, ColumnValues, TableValues
+from papertune.kinds.values import BatchValues, ColumnValues, TableValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 

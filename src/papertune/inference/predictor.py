@@ -9,13 +9,13 @@ import torch
 
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends, greedy
-from papertune.decoding.keyword_rules import NoRepeatedKeyword
-from papertune.decoding.keyword_search import KeywordSearch
+from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
+from papertune.kinds.keywords.search import KeywordSearch
 from papertune.decoding.label_scoring import LabelTrie
 from papertune.decoding.question_tree import QuestionTree, cut_to_size
 from papertune.errors import ModelError
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
-from papertune.inference.keyword_ranking import FoundKeyword, KeywordChoice, keyword_choices, ranked_as_text
+from papertune.kinds.keywords.ranking import FoundKeyword, KeywordChoice, keyword_choices, ranked_as_text
 from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
 from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.models import precision_name

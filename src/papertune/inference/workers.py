@@ -28,7 +28,7 @@ from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, Tick, collect_rows
 from papertune.inference.predictor import Predictor
 from papertune.inference.ray_session import connect_ray, quiet_ray
-from papertune.inference.values import BatchValues
+from papertune.kinds.values import BatchValues
 from papertune.prompts import Batches
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe

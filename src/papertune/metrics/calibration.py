@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.inference.calibrators import LEAST_PROBABILITY, Isotonic, Temperature, logarithms
+from papertune.kinds.label.calibrators import LEAST_PROBABILITY, Isotonic, Temperature, logarithms
 from papertune.metrics.intervals import share_interval
 
 # A temperature is looked for between 1/100 and 100.

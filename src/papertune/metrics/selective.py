@@ -91,7 +91,7 @@ def conformal_threshold(probabilities: NDArray[np.float64], true_ids: NDArray[np
         coverage: The share, above 0 and below 1.
 
     Returns:
-        The least probability of a label in the set, for `papertune.inference.decisions.label_sets`; 0, with which a set
+        The least probability of a label in the set, for `papertune.kinds.label.decision.label_sets`; 0, with which a set
         has all labels, where there are too few rows for this coverage: fewer than coverage / (1 - coverage).
 
     Raises:

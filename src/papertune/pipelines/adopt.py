@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from papertune.calibration.multilabel_thresholds import asks_for_f1
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import OutputError, RecipeError, RunError
 from papertune.files import check_new_folder
 from papertune.methods import check_adapter, load_adapter, save_weights, trainable_weights

@@ -10,7 +10,7 @@ from typing import Any
 from papertune.errors import PapertuneWarning, TableError
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds import LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.models import find_base, load_tokenizer
 from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.training_job import choose_columns_to_learn

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import TableError
-from papertune.evaluation.answers import answers_of_table, answers_of_values, mark_withheld
-from papertune.evaluation.label_quality import with_label_quality
+from papertune.evaluation.predictions import answers_of_table, answers_of_values, mark_withheld
+from papertune.kinds.label.quality import with_label_quality
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
 from papertune.inference.predict import Tick, predict_rows

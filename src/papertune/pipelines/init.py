@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from papertune.errors import TableError
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
 from papertune.recipe import TrainingSpec
 from papertune.tables import Table

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.calibration.fit_decision import LEAST_ROWS, row_shortage, shortage, threshold_shortage
-from papertune.calibration.multilabel_thresholds import asks_for_f1
+from papertune.kinds.label.fit import LEAST_ROWS, row_shortage, shortage, threshold_shortage
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds import Column, LabelColumn, RankedKeywordsColumn
 from papertune.methods import check_adapter

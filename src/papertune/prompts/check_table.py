@@ -8,9 +8,9 @@ from typing import Literal
 
 from papertune.errors import TableError
 from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.kinds.keyword_cells import split_keywords
-from papertune.kinds.label_cells import nearest_label, read_label
-from papertune.kinds.label_set_cells import split_labels
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.label.cells import nearest_label, read_label
+from papertune.kinds.labels.cells import split_labels
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table

@@ -19,7 +19,7 @@ from typing import Any
 
 from papertune.errors import ModelError, RecipeError
 from papertune.kinds import AskedColumn, LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import join_keywords, split_keywords
+from papertune.kinds.keywords.cells import join_keywords, split_keywords
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from papertune.kinds import Column, KeywordsColumn, LabelColumn, LabelsColumn
-from papertune.kinds.keyword_cells import join_keywords, keywords_as_text, split_keywords
-from papertune.kinds.label_cells import read_label
-from papertune.kinds.label_set_cells import join_labels, read_labels
+from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, split_keywords
+from papertune.kinds.label.cells import read_label
+from papertune.kinds.labels.cells import join_labels, read_labels
 from papertune.recipe import Layout, Recipe
 from papertune.tables import Table
 from papertune.templates import render_template, template_columns

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from papertune.errors import RecipeError
 from papertune.kinds import AskedColumn, LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import split_keywords
-from papertune.kinds.label_cells import balanced_weights
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.label.cells import balanced_weights
 from papertune.prompts import PromptEncoder, shared_prefix
 from papertune.prompts.examples import Example, examples_by_document
 from papertune.training.batch import VOCABULARY, Question, TrainingRow

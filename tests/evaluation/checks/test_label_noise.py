@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.evaluation.answers import Answers
+from papertune.evaluation.predictions import Answers
 from papertune.evaluation.checks.label_noise import (
     LEAST_ROWS,
     cross_validated,
@@ -12,7 +12,7 @@ from papertune.evaluation.checks.label_noise import (
     doubted_rows,
     find_label_noise,
 )
-from papertune.evaluation.multilabel_answers import LABELS_LOOKED_AT
+from papertune.kinds.labels.matrix import LABELS_LOOKED_AT
 from papertune.evaluation.report import ColumnReport, with_rows_to_look_at
 from papertune.recipe import load_recipe
 from papertune.tables import read_table

@@ -6,7 +6,7 @@ import pytest
 
 from papertune.evaluation.checks import leaks
 from papertune.evaluation.checks.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
-from papertune.evaluation.multilabel_answers import LABELS_LOOKED_AT
+from papertune.kinds.labels.matrix import LABELS_LOOKED_AT
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from papertune.evaluation.answers import Answers
+from papertune.evaluation.predictions import Answers
 from papertune.evaluation.report import SampleCell, SampleList, sample_rows
 from papertune.evaluation.report.rows import SAMPLE_ROWS
 from papertune.recipe import load_recipe

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from papertune.evaluation.answers import Answers, score_answers
+from papertune.evaluation.predictions import Answers, score_answers
 from papertune.evaluation.systems.contestants import Attempt, LearntRows, compared, learnt_rows, plain_baselines
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe

@@ -9,7 +9,7 @@ import sklearn
 
 from papertune.evaluation.systems.contestants import LearntRows, NotMeasured
 from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, contestants_of_packages, package_versions
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.recipe import load_recipe
 
 RECIPE = load_recipe(

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.evaluation.checks.review import REVIEW_ROWS, ReviewRow, row_name
-from papertune.evaluation.multilabel_answers import TrueLabels
+from papertune.kinds.labels.matrix import TrueLabels
 from papertune.evaluation.systems.baselines import TfidfLogistic
 from papertune.evaluation.systems.multilabel_baselines import TfidfLabelProbabilities
 from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.label.cells import read_label
 from papertune.metrics.intervals import SEED
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe

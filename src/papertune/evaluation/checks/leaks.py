@@ -8,9 +8,9 @@ import numpy as np
 from papertune.evaluation.checks.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.checks.review import row_name
 from papertune.evaluation.checks.shortcuts import SurfaceFeature, find_surface_feature
-from papertune.evaluation.multilabel_answers import TrueLabels
+from papertune.kinds.labels.matrix import TrueLabels
 from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.label.cells import read_label
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table

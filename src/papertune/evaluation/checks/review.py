@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from papertune.evaluation.answers import Answers
+from papertune.evaluation.predictions import Answers
 from papertune.inference.outputs import label_thresholds
 from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.kinds.label_cells import read_label
-from papertune.kinds.label_set_cells import read_labels
+from papertune.kinds.label.cells import read_label
+from papertune.kinds.labels.cells import read_labels
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table

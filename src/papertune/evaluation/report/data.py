@@ -115,7 +115,7 @@ class ColumnReport:
         precision_recall: Of the positive label.
         positive: That label.
         is_screening: Whether its rows are what is looked for, so that the order of the rows counts for more than
-            accuracy; see `papertune.evaluation.label_quality.is_for_screening`.
+            accuracy; see `papertune.kinds.label.quality.is_for_screening`.
         work_saved: How little of the table must be read to find most rows of the positive label.
         learning_curve: For each contestant's name the score that contestants are compared by, over the rows that it
             learnt from, few rows first.

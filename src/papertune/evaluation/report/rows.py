@@ -4,14 +4,14 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
-from papertune.evaluation.answers import Answers, read_keywords
+from papertune.evaluation.predictions import Answers, read_keywords
 from papertune.evaluation.checks.label_noise import find_label_noise
 from papertune.evaluation.checks.review import confident_mistakes, judged_rows, least_sure, row_name
 from papertune.evaluation.report.data import ColumnReport, SampleCell, SampleList, SampleRow
 from papertune.kinds import Column, LabelColumn, LabelsColumn
-from papertune.kinds.keyword_cells import split_keywords
-from papertune.kinds.label_cells import read_label
-from papertune.kinds.label_set_cells import read_labels
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.label.cells import read_label
+from papertune.kinds.labels.cells import read_labels
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from papertune.evaluation.answers import Answers, answers_difference, ranking_difference, score_answers
-from papertune.evaluation.multilabel_answers import label_cells_of, label_matrix
+from papertune.evaluation.predictions import Answers, answers_difference, ranking_difference, score_answers
+from papertune.kinds.labels.matrix import label_cells_of, label_matrix
 from papertune.evaluation.report import Contestant, main_measure
 from papertune.evaluation.systems.baselines import TfidfKeywords, TfidfLogistic, majority
 from papertune.evaluation.systems.multilabel_baselines import TfidfOneVsRest
 from papertune.kinds import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import join_keywords
+from papertune.kinds.keywords.cells import join_keywords
 from papertune.metrics.label_scores import LabelScores
 from papertune.prompts.examples import RowReader, answer_text
 from papertune.recipe import Recipe

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from papertune.errors import RecipeError
 from papertune.evaluation.systems.baselines import fit_tfidf
 from papertune.kinds import LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import split_keywords
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, Prompt, RowReader, Turn, make_prompt, training_examples
 from papertune.recipe import Recipe

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.calibration.multilabel_thresholds import f1_thresholds
+from papertune.kinds.labels.thresholds import f1_thresholds
 from papertune.evaluation.systems.baselines import fit_tfidf
 
 # Parts of the training rows of which each is judged by what the others have taught.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from papertune.evaluation.answers import Answers
+from papertune.evaluation.predictions import Answers
 from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, NotMeasured, keyword_answers, rows_per_s
 from papertune.kinds import Column, KeywordsColumn, LabelColumn, RankedKeywordsColumn
 

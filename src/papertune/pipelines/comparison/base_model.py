@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from papertune.evaluation.answers import main_score, score_answers
+from papertune.evaluation.predictions import main_score, score_answers
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, rows_with_answers
 from papertune.evaluation.systems.few_shot import FewShotReader, NearestExamples, with_prompt_tokens
 from papertune.inference.predict import Tick

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import PapertuneWarning, TrainingStopped
-from papertune.evaluation.answers import Answers, mark_withheld, score_answers
-from papertune.evaluation.label_quality import with_label_quality
+from papertune.evaluation.predictions import Answers, mark_withheld, score_answers
+from papertune.kinds.label.quality import with_label_quality
 from papertune.evaluation.report import (
     ColumnReport,
     Contestant,

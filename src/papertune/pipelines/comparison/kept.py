@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import OutputError
-from papertune.evaluation.answers import Answers, answers_of_values
+from papertune.evaluation.predictions import Answers, answers_of_values
 from papertune.evaluation.systems.contestants import Attempt
 from papertune.files import write_atomically
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.decision import Decision
 from papertune.inference.journal import Journal
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.calibration.multilabel_thresholds import asks_for_f1
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import PapertuneWarning, RecipeError, RunError, TableError
 from papertune.evaluation.systems.contestants import rows_with_answers
 from papertune.kinds import Column, LabelsColumn

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from papertune.errors import OutputError, TableError
-from papertune.evaluation.answers import Answers
+from papertune.evaluation.predictions import Answers
 from papertune.evaluation.checks.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, sample_rows
 from papertune.files import check_place
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.decision import Decision
 from papertune.kinds import LabelsColumn
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader, answer_text

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.inference.calibrators import Calibrator
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.calibrators import Calibrator
+from papertune.kinds.label.decision import Decision
 from papertune.kinds import Costs, LabelColumn
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
 from papertune.metrics.screening import LEAST_OF_EACH, cost_threshold, f1_threshold

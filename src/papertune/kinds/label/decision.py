@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.inference.calibrators import Calibrator
+from papertune.kinds.label.calibrators import Calibrator
 from papertune.kinds import LabelColumn, RankedKeywordsColumn
 from papertune.recipe import Recipe
 from papertune.run_directory import Calibration, Ranking

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.calibration.fit_decision import in_words, why_not_found
-from papertune.evaluation.answers import Answers
+from papertune.kinds.label.fit import in_words, why_not_found
+from papertune.evaluation.predictions import Answers
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
-from papertune.inference.decisions import Decision
+from papertune.kinds.label.decision import Decision
 from papertune.kinds import LabelColumn
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.label.cells import read_label
 from papertune.metrics.calibration import score_calibration
 from papertune.metrics.screening import precision_recall, work_saved
 from papertune.metrics.selective import risk_coverage

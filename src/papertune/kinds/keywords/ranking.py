@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds import RankedKeywordsColumn
-from papertune.kinds.candidates import Candidate
+from papertune.kinds.keywords.candidates import Candidate
 from papertune.metrics.phrases import CJK_CHARACTER
 from papertune.recipe import Recipe
 from papertune.run_directory import Ranking

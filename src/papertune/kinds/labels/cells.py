@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from papertune.kinds import LabelsColumn
-from papertune.kinds.label_cells import read_label
+from papertune.kinds.label.cells import read_label
 
 _WEAK = re.compile(r"[,，、]")
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.calibration.fit_decision import row_shortage
-from papertune.inference.keyword_ranking import FEATURES, FoundKeyword, KeywordChoice, features
+from papertune.kinds.label.fit import row_shortage
+from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice, features
 from papertune.kinds import RankedKeywordsColumn
 from papertune.metrics.keyword_scores import unique_keywords
 from papertune.metrics.phrases import normalise_keyword

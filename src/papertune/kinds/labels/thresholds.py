@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.evaluation.multilabel_answers import TrueLabels
-from papertune.inference.values import ColumnValues
+from papertune.kinds.labels.matrix import TrueLabels
+from papertune.kinds.values import ColumnValues
 from papertune.kinds import Column, LabelsColumn
 from papertune.metrics.screening import LEAST_OF_EACH, f1_threshold
 from papertune.prompts.examples import RowReader

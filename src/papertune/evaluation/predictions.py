@@ -8,14 +8,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from papertune.errors import TableError
-from papertune.evaluation.multilabel_answers import TrueLabels
-from papertune.inference.decisions import Decision
+from papertune.kinds.labels.matrix import TrueLabels
+from papertune.kinds.label.decision import Decision
 from papertune.inference.outputs import keyword_cells, label_cells, label_set_cells
-from papertune.inference.values import ColumnValues
+from papertune.kinds.values import ColumnValues
 from papertune.kinds import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
-from papertune.kinds.keyword_cells import split_keywords
-from papertune.kinds.label_cells import read_label
-from papertune.kinds.label_set_cells import read_labels
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.label.cells import read_label
+from papertune.kinds.labels.cells import read_labels
 from papertune.kinds.output_names import probability_columns
 from papertune.metrics.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
 from papertune.metrics.label_scores import SUM_TOLERANCE, LabelScores, score_labels

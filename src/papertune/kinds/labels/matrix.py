@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds import LabelsColumn
-from papertune.kinds.label_set_cells import join_labels, read_labels
+from papertune.kinds.labels.cells import join_labels, read_labels
 from papertune.prompts.examples import RowReader
 
 # What looks at each label by itself takes so many, the most frequent: each costs up to a second for each column.
