@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from papertune.kinds.label.fit import LEAST_ROWS
+from papertune.kinds.label.fit import MIN_ROWS
 from papertune.calibration.fits import fit_labels, rank_keywords, with_chosen_thresholds
 from papertune.calibration.int8 import compare_int8
 from papertune.kinds.labels.thresholds import asks_for_f1
@@ -52,7 +52,7 @@ def calibrate(
             with parts.kept_without("probabilities are not calibrated"):
                 run.manifest = replace(run.manifest, calibration=fit_labels(run, kept_apart, tell, tick))
         else:
-            tell(f"probabilities are not calibrated: at least {2 * LEAST_ROWS} dev rows with a label are needed")
+            tell(f"probabilities are not calibrated: at least {2 * MIN_ROWS} dev rows with a label are needed")
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
         tell(f"choosing thresholds on {rows_kept or rows_that_chose:,} dev rows")
         with parts.kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken"):
@@ -63,7 +63,7 @@ def calibrate(
             with parts.kept_without("keywords are ranked by their probability alone"):
                 run.manifest = replace(run.manifest, rankings=rank_keywords(run, kept_apart, tell, tick))
         else:
-            needed = f"at least {2 * LEAST_ROWS} dev rows with keywords are needed"
+            needed = f"at least {2 * MIN_ROWS} dev rows with keywords are needed"
             tell(f"keywords are ranked by their probability alone: {needed}")
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)

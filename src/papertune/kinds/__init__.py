@@ -1,18 +1,15 @@
-"""Column kinds: what a cell means, what is asked, what an answer is."""
+"""Column kinds: what a cell means, what is asked, what is learned, and how answers are decoded, written and scored."""
 
-from papertune.kinds.columns import (
-    AskedColumn,
-    Column,
-    Costs,
-    KeywordsColumn,
-    LabelColumn,
-    LabelsColumn,
-    RankedKeywordsColumn,
-)
+from papertune.kinds.base import AskedSpec, ColumnSpec
+from papertune.kinds.keywords import KeywordsColumn, RankedKeywordsColumn
+from papertune.kinds.label import Costs, LabelColumn
+from papertune.kinds.labels import LabelsColumn
+from papertune.kinds.registry import Column
 
 __all__ = [
-    "AskedColumn",
+    "AskedSpec",
     "Column",
+    "ColumnSpec",
     "Costs",
     "KeywordsColumn",
     "LabelColumn",

@@ -7,8 +7,7 @@ read without them.
 """
 
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -57,19 +56,6 @@ class OutputColumn:
     is_optional: bool = True
 
 
-@dataclass(frozen=True)
-class CalibrationRows:
-    """What a column's calibration is fitted on.
-
-    Attributes:
-        values: What the model said of each row of the calibration set.
-        gold: The table's cell of each of these rows.
-    """
-
-    values: Sequence[Any]
-    gold: Sequence[str]
-
-
 class ColumnSpec(Part):
     """A column of a recipe. Subclasses are the kinds.
 
@@ -87,7 +73,6 @@ class ColumnSpec(Part):
     is_ranked_by_first_label: ClassVar[bool] = False
     # Whether int8 is judged by how many cells it changes, beside the score.
     has_discrete_cells: ClassVar[bool] = False
-    # Whether two runs with the same seed may write other keywords when their ranking is fitted again.
     # Where run.json keeps what calibration has found: a field of the manifest, or "" for a kind without calibration.
     record_field: ClassVar[str] = ""
 
@@ -145,7 +130,7 @@ class ColumnSpec(Part):
         """Return which settings cannot be fitted on rows with these gold answers, and why; ([], "") if all can."""
         return [], ""
 
-    def calibrated(self, name: str, record: Any) -> Any:
+    def decision(self, name: str, record: Any) -> Any:
         """Return how the column is predicted, given what calibration has found; None if that changes nothing.
 
         Args:
@@ -172,27 +157,27 @@ class ColumnSpec(Part):
         return []
 
     @abstractmethod
-    def cells(self, values: "ColumnValues", calibrated: Any) -> "pl.Series":
+    def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
         """Return the cells to write: text; "" where there is no answer, null where a row was not asked."""
 
     def output(
-        self, name: str, values: "ColumnValues", calibrated: Any, titles: Sequence[str]
+        self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
     ) -> "Iterator[tuple[str, pl.Series]]":
         """Yield those of the columns beside the predicted one that are among `titles`."""
         yield from ()
 
-    def reason_for_empty(self, calibrated: Any) -> str:
+    def reason_for_empty(self, decision: Any) -> str:
         """Why a cell that was asked for can be empty; "" if an empty cell is an answer."""
         return "the model named none"
 
     # Evaluating
 
     @abstractmethod
-    def predictions(self, values: "ColumnValues", calibrated: Any) -> "Predictions":
+    def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
         """Return what a model predicts for each row, as scores and reports need it."""
 
     @abstractmethod
-    def read_predictions(self, table: "Table", name: str, calibrated: Any) -> "Predictions":
+    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
         """Read a predicted table's column.
 
         Raises:
@@ -260,7 +245,7 @@ class ColumnSpec(Part):
         recipe: "Recipe",
         predictions: "Predictions",
         gold: "RowReader",
-        calibrated: Any,
+        decision: Any,
         record: Any,
     ) -> "ColumnReport":
         """Add to a report what only this kind has, such as calibration curves."""
@@ -332,21 +317,3 @@ class AskedSpec(ColumnSpec):
     @abstractmethod
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
         """Return what answers the question for a batch of prompts."""
-
-
-def counted(values: Iterable[str]) -> Counter[str]:
-    """Return how often each value occurs, the most frequent first."""
-    return Counter(dict(Counter(values).most_common()))
-
-
-__all__ = [
-    "AskedSpec",
-    "CalibrationRows",
-    "Callable",
-    "ColumnSpec",
-    "OutputColumn",
-    "Part",
-    "Probability",
-    "Text",
-    "counted",
-]

@@ -1,55 +1,33 @@
-"""What the model has said of all rows of a table, in little memory.
+"""The values that a model gives for all rows of a table, in little memory.
 
 A Python list of a million texts or pairs of floats takes some hundred bytes a row. Here a row takes 8 bytes for each
 label, and for a keyword list its UTF-8 bytes and 24 more.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from papertune.inference.predictor import Value
-from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.recipe import Recipe
+from papertune.kinds.decoder import Value
 
-# What the model says of one batch: for each of the recipe's questions a value for each row, None where it is not asked.
+# The values of one batch: for each of the recipe's questions a value for each row, None where it was not asked.
 BatchValues = dict[str, list[Value | None]]
 
-# What it says of a table, for one column of the recipe, in table order. A label, or labels: their probabilities in the
-# recipe's order, float64, shape (rows, labels), NaN in the rows that do not ask for them; those of a labels column are
-# each of a yes, so their sum is anything. Keywords: text, null likewise.
+# The values of a table for one column of the recipe, in table order. With labels: their probabilities in the recipe's
+# order, float64, shape (rows, labels), NaN in rows that were not asked. Without: text, null in those rows.
 ColumnValues = NDArray[np.float64] | pl.Series
 
-# So many texts at a time are Python objects, which take some 80 bytes each beside what they say.
+# How many texts at a time are Python objects, which take some 80 bytes each beside their characters.
 _PART = 1024
 
 
-class TableValues:
-    """Collects the values of batches, in any order of rows.
-
-    Args:
-        recipe: The columns.
-        rows: How many rows there are.
-    """
-
-    def __init__(self, recipe: Recipe, rows: int) -> None:
-        self._labels: dict[str, NDArray[np.float64]] = {}
-        # Where the yes of a label stands: the column, and which of its labels.
-        self._yes: dict[str, tuple[str, int]] = {}
-        self._texts: dict[str, _Texts] = {}
-        for name, column in recipe.columns.items():
-            if isinstance(column, LabelColumn | LabelsColumn):
-                self._labels[name] = np.full((rows, len(column.labels)), np.nan)
-                if isinstance(column, LabelsColumn):
-                    self._yes |= {question: (name, n) for n, question in enumerate(recipe.questions_of(name))}
-            else:
-                self._texts[name] = _Texts()
-        # Where the texts of a row have been put; where none have, it is -1, and they stay null.
-        self._places = np.full(rows if self._texts else 0, -1, dtype=np.int64)
-        self._put = 0
+class Collector(Protocol):
+    """Collects the values of one column from batches, in any order of rows."""
 
     def put(self, rows: Sequence[int], values: BatchValues) -> None:
         """Take the values of a batch.
@@ -58,24 +36,96 @@ class TableValues:
             rows: Its rows.
             values: For each question a value for each of these rows.
         """
-        for name, cells in values.items():
-            if name in self._yes:
-                column, number = self._yes[name]
-                self._labels[column][rows, number] = [np.nan if cell is None else float(cell[0]) for cell in cells]
-            elif name in self._labels:
-                missing = [np.nan] * self._labels[name].shape[1]
-                self._labels[name][rows] = [missing if cell is None else cell for cell in cells]
-            else:
-                self._texts[name].extend(cells)
-        if self._texts:
-            self._places[rows] = range(self._put, self._put + len(rows))
-            self._put += len(rows)
 
-    def columns(self) -> dict[str, ColumnValues]:
-        """Give all values by column, in table order."""
+    def values(self) -> ColumnValues:
+        """Return all values in table order."""
+
+
+class ProbabilityCollector:
+    """Collects label probabilities.
+
+    Args:
+        name: The question, whose values are lists of probabilities; or several questions, of each of which the first
+            probability is kept.
+        rows: How many rows there are.
+        labels: How many labels.
+    """
+
+    def __init__(self, name: str | Sequence[str], rows: int, labels: int) -> None:
+        self._name = name
+        self._probabilities = np.full((rows, labels), np.nan)
+
+    def put(self, rows: Sequence[int], values: BatchValues) -> None:
+        """Take the values of a batch; see `Collector`."""
+        if isinstance(self._name, str):
+            missing = [np.nan] * self._probabilities.shape[1]
+            self._probabilities[rows] = [missing if cell is None else cell for cell in values[self._name]]
+            return
+        for number, question in enumerate(self._name):
+            if question in values:
+                first = [np.nan if cell is None else float(cell[0]) for cell in values[question]]
+                self._probabilities[rows, number] = first
+
+    def values(self) -> ColumnValues:
+        """Return the probabilities, float64, shape (rows, labels); NaN where a row was not asked."""
+        return self._probabilities
+
+
+class TextCollector:
+    """Collects texts.
+
+    Args:
+        name: The question.
+        rows: How many rows there are.
+    """
+
+    def __init__(self, name: str, rows: int) -> None:
+        self._name = name
+        self._texts = _Texts()
+        # Where the text of a row has been put; where none has, it is -1, and stays null.
+        self._places = np.full(rows, -1, dtype=np.int64)
+        self._put = 0
+
+    def put(self, rows: Sequence[int], values: BatchValues) -> None:
+        """Take the values of a batch; see `Collector`."""
+        self._texts.extend(values[self._name])
+        self._places[rows] = range(self._put, self._put + len(rows))
+        self._put += len(rows)
+
+    def values(self) -> ColumnValues:
+        """Return the texts; null where a row was not asked."""
         places = pl.Series(self._places, dtype=pl.Int64).replace(-1, None)
-        texts = {name: texts.series(name).gather(places) for name, texts in self._texts.items()}
-        return {**self._labels, **texts}
+        return self._texts.series(self._name).gather(places)
+
+
+def probabilities_of(values: ColumnValues) -> NDArray[np.float64]:
+    """Return the values of a column with labels."""
+    assert isinstance(values, np.ndarray)
+    return values
+
+
+def probability_series(
+    name: str, labels: Sequence[str], probabilities: NDArray[np.float64], titles: Sequence[str]
+) -> Iterator[tuple[str, pl.Series]]:
+    """Yield the probability columns among `titles`, rounded to what a person reads; the journal keeps all digits."""
+    for label, column in zip(labels, probabilities.T, strict=True):
+        if (title := f"{name}_probability_{label}") in titles:
+            yield title, text_series(title, ("" if p != p else f"{p:.6f}" for p in column))
+
+
+def texts_of(values: ColumnValues) -> pl.Series:
+    """Return the values of a column with texts."""
+    assert isinstance(values, pl.Series)
+    return values
+
+
+# Control characters and noncharacters: a model can generate them, but tables cannot hold them.
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+def writable(text: str) -> str:
+    """Return generated text with blanks for what tables cannot hold."""
+    return _UNWRITABLE.sub(" ", text)
 
 
 def text_series(name: str, texts: Iterable[str | None]) -> pl.Series:
@@ -88,7 +138,7 @@ def text_series(name: str, texts: Iterable[str | None]) -> pl.Series:
 
 
 def each_text(series: pl.Series) -> Iterator[str | None]:
-    """Give the texts of a column one after the other.
+    """Yield the texts of a column.
 
     A series that is iterated over by itself makes Python objects of 25,000 rows at once.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.kinds.label.fit import LEAST_ROWS, row_shortage, shortage, threshold_shortage
+from papertune.kinds.label.fit import MIN_ROWS, row_shortage, shortage, threshold_shortage
 from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds import Column, LabelColumn, RankedKeywordsColumn
@@ -162,7 +162,7 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
             choosing.append(chosen)
             kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
     answered = _count_answered(kept_apart, recipe)
-    if any(answered[name] >= LEAST_ROWS for name, column in recipe.columns.items() if _wants_dev_rows(column)):
+    if any(answered[name] >= MIN_ROWS for name, column in recipe.columns.items() if _wants_dev_rows(column)):
         return choosing, kept_apart
     return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
 

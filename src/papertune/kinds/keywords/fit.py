@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from papertune.kinds.label.fit import row_shortage
 from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice, features
-from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.metrics.keyword_scores import unique_keywords
 from papertune.metrics.phrases import normalise_keyword
-from papertune.run_directory import Ranking
+from papertune.kinds.keywords.record import Ranking
 
 
 def ranking_shortage(found: Sequence[Sequence[FoundKeyword]], true: Sequence[Sequence[str]]) -> str:

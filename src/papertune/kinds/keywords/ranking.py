@@ -2,17 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate
+from papertune.kinds.keywords.record import Ranking
 from papertune.metrics.phrases import CJK_CHARACTER
-from papertune.recipe import Recipe
-from papertune.run_directory import Ranking
+
+if TYPE_CHECKING:
+    from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 
 # What a ranking looks at, in the order of `features`.
 FEATURES = (
@@ -70,6 +72,22 @@ class KeywordChoice:
     intercept: float = 0.0
     min_confidence: float = 0.0
 
+    @classmethod
+    def of(cls, name: str, column: "RankedKeywordsColumn", record: Ranking | None) -> "KeywordChoice":
+        """Return how the keywords of a column are chosen, given what calibration has found.
+
+        Raises:
+            ValueError: If the ranking has other features than this version knows.
+        """
+        found = record or Ranking(rows=0)
+        weights = None
+        if found.weights is not None:
+            if set(found.weights) != set(FEATURES):
+                raise ValueError(f"the ranking of {name} has the features {', '.join(sorted(found.weights))}")
+            weights = np.array([found.weights[feature] for feature in FEATURES])
+        given = column.min_confidence
+        return cls(weights, found.intercept, given if isinstance(given, float) else found.min_confidence or 0.0)
+
     def rank(self, found: Sequence[FoundKeyword]) -> list[tuple[str, float]]:
         """Give all keywords, the best first, and how sure each is.
 
@@ -85,32 +103,6 @@ class KeywordChoice:
     def choose(self, found: Sequence[FoundKeyword], count: int) -> list[tuple[str, float]]:
         """Give the first so many keywords that are sure enough, and how sure each is."""
         return [(text, sure) for text, sure in self.rank(found) if sure >= self.min_confidence][:count]
-
-
-def keyword_choices(recipe: Recipe, rankings: Mapping[str, Ranking]) -> dict[str, KeywordChoice]:
-    """Give how the keywords of each column of ranked keywords are chosen.
-
-    Args:
-        recipe: A run's recipe.
-        rankings: What was found out on its dev rows, by column; nothing for those that are missing.
-
-    Raises:
-        ValueError: If a ranking has other features than this version knows.
-    """
-    choices: dict[str, KeywordChoice] = {}
-    for name, column in recipe.columns.items():
-        if not isinstance(column, RankedKeywordsColumn):
-            continue
-        fitted = rankings.get(name, Ranking(rows=0))
-        weights = None
-        if fitted.weights is not None:
-            if set(fitted.weights) != set(FEATURES):
-                raise ValueError(f"the ranking of {name} has the features {', '.join(sorted(fitted.weights))}")
-            weights = np.array([fitted.weights[feature] for feature in FEATURES])
-        given = column.min_confidence
-        least = given if isinstance(given, float) else fitted.min_confidence or 0.0
-        choices[name] = KeywordChoice(weights, fitted.intercept, least)
-    return choices
 
 
 def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:

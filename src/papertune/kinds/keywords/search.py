@@ -8,7 +8,7 @@ from papertune.decoding.answer_scoring import answer_log_probabilities
 from papertune.decoding.beams import likeliest_answers
 from papertune.decoding.engine import Engine, PromptState
 from papertune.kinds.keywords.ranking import FoundKeyword, distinct
-from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate, find_candidates
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.metrics.phrases import normalise_keyword

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from papertune.kinds.findings import shorten
+
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -40,3 +42,30 @@ def balanced_weights(given: Iterable[str], labels: Sequence[str]) -> dict[str, f
     rows = sum(counts.values())
     present = sum(1 for label in labels if counts[label])
     return {label: rows / (present * counts[label]) if counts[label] else 0.0 for label in labels}
+
+
+def check_label_set(labels: Sequence[str], key: str = "labels") -> None:
+    """Check a recipe's label set.
+
+    Raises:
+        ValueError: If a label is repeated, or begins or ends with a blank.
+    """
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise ValueError(f"{key} are repeated: {', '.join(repeated)}")
+    untrimmed = [label for label in labels if label != label.strip()]
+    if untrimmed:
+        raise ValueError(f"{key} must not begin or end with a blank: {untrimmed}")
+
+
+def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
+    """Return the problem of a cell of the column `name` that is not a label."""
+    if not cell.strip():
+        return "the cell is empty. Fill it in, or take the row out."
+    near = nearest_label(cell, labels)
+    hint = f' Did you mean "{near}"?' if near else ""
+    shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+    known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
+    return (
+        f'"{shorten(cell)}" is not {known} ({shown}).{hint} Correct the cell, or add the label to columns.{name}.labels.'
+    )

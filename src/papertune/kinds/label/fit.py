@@ -1,4 +1,4 @@
-"""What the dev rows that are kept apart say about a label column: its calibrator and its thresholds."""
+"""The calibrator and the thresholds of a label column, fitted on a calibration set."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,23 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.label.calibrators import Calibrator
+from papertune.kinds.label.column import Costs, LabelColumn
 from papertune.kinds.label.decision import Decision
-from papertune.kinds import Costs, LabelColumn
+from papertune.kinds.label.record import Calibration
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
 from papertune.metrics.screening import LEAST_OF_EACH, cost_threshold, f1_threshold
 from papertune.metrics.selective import conformal_threshold, threshold_for_accuracy
-from papertune.run_directory import Calibration
 
 # With fewer rows nothing is fitted: a share of them is uncertain by 0.2 and more.
-LEAST_ROWS = 30
+MIN_ROWS = 30
 
 
 def row_shortage(rows: int) -> str:
     """Say why nothing can be fitted on so many rows; "" if something can."""
-    if rows >= LEAST_ROWS:
+    if rows >= MIN_ROWS:
         return ""
     count = "1 dev row is" if rows == 1 else f"{rows} dev rows are"
-    return f"{count} kept apart for it, and at least {LEAST_ROWS} are needed"
+    return f"{count} kept apart for it, and at least {MIN_ROWS} are needed"
 
 
 def shortage(labels: Sequence[str]) -> str:
@@ -56,7 +56,7 @@ def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
     return f'{rows} the label "{rarest}" there, and at least {LEAST_OF_EACH} of each label are needed'
 
 
-def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], true_ids: NDArray[np.int64]) -> Calibration:
+def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> Calibration:
     """Fit what a label column asks for.
 
     The calibrator comes first. The thresholds of labels and of abstaining are chosen among calibrated probabilities, on
@@ -66,29 +66,29 @@ def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], true_i
     Args:
         column: The column.
         probabilities: As the model gives them, float64, shape (rows, labels).
-        true_ids: Which of the column's labels is the true one, int64, shape (rows,).
+        gold_ids: Which of the column's labels is the true one, int64, shape (rows,).
 
     Returns:
         What was found; nothing but the number of rows if `shortage` says why, no threshold if `threshold_shortage`
         does.
     """
-    rows = len(true_ids)
-    if shortage([column.labels[label] for label in true_ids]):
+    rows = len(gold_ids)
+    if shortage([column.labels[label] for label in gold_ids]):
         return Calibration(rows)
     calibrator: Calibrator | None = None
     if column.calibration == "temperature":
-        calibrator = fit_temperature(probabilities, true_ids)
+        calibrator = fit_temperature(probabilities, gold_ids)
     elif column.calibration == "isotonic":
-        calibrator = fit_isotonic(probabilities, true_ids)
+        calibrator = fit_isotonic(probabilities, gold_ids)
     calibrated = Decision(calibrator).calibrated(probabilities)
-    found = _threshold(column, calibrated, true_ids)
+    found = _threshold(column, calibrated, gold_ids)
     decision = Decision(calibrator, column.threshold if isinstance(column.threshold, float) else found)
     abstain_below = set_threshold = None
     if column.abstain_for_accuracy is not None:
         chosen = decision.chosen(calibrated)
-        abstain_below = threshold_for_accuracy(calibrated, true_ids, column.abstain_for_accuracy, chosen)
+        abstain_below = threshold_for_accuracy(calibrated, gold_ids, column.abstain_for_accuracy, chosen)
     if column.coverage is not None:
-        set_threshold = conformal_threshold(probabilities, true_ids, column.coverage)
+        set_threshold = conformal_threshold(probabilities, gold_ids, column.coverage)
     return Calibration(
         rows=rows,
         calibrator=None if calibrator is None else calibrator.as_dict(),
@@ -117,9 +117,9 @@ def in_words(column: LabelColumn, found: Calibration) -> str:
     return "; ".join([*parts, f"on {found.rows:,} dev rows"])
 
 
-def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], true_ids: NDArray[np.int64]) -> float | None:
+def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> float | None:
     """Find the threshold of the first of two labels, if the column has it found and there are rows enough."""
-    scores, positive = calibrated[:, 0], true_ids == 0
+    scores, positive = calibrated[:, 0], gold_ids == 0
     if min(positive.sum(), (~positive).sum()) < LEAST_OF_EACH:
         return None
     if column.threshold == "f1":

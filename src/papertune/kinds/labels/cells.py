@@ -3,9 +3,12 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from papertune.kinds import LabelsColumn
 from papertune.kinds.label.cells import read_label
+
+if TYPE_CHECKING:
+    from papertune.kinds.labels.column import LabelsColumn
 
 _WEAK = re.compile(r"[,，、]")
 
@@ -13,7 +16,7 @@ _WEAK = re.compile(r"[,，、]")
 _CELLS_REMEMBERED = 1024
 
 
-def split_labels(cell: str, column: LabelsColumn) -> list[str]:
+def split_labels(cell: str, column: "LabelsColumn") -> list[str]:
     """Split a cell at semicolons, line breaks and the column's own separator or, where there is none, at commas.
 
     A cell that is one label as a whole is not split, so a lone label may have commas in it.
@@ -24,7 +27,7 @@ def split_labels(cell: str, column: LabelsColumn) -> list[str]:
     return list(_split(cell, column.labels, column.separator))
 
 
-def read_labels(cell: str, column: LabelsColumn) -> list[str] | None:
+def read_labels(cell: str, column: "LabelsColumn") -> list[str] | None:
     """Give the labels of a cell, each once, in the recipe's order; None if something in it is no label.
 
     An empty cell has no label, which is as good an answer as any other.
@@ -33,7 +36,7 @@ def read_labels(cell: str, column: LabelsColumn) -> list[str] | None:
     return [label for label in column.labels if label in parts] if parts <= set(column.labels) else None
 
 
-def join_labels(labels: Iterable[str], column: LabelsColumn) -> str:
+def join_labels(labels: Iterable[str], column: "LabelsColumn") -> str:
     """Write labels as a cell that `read_labels` reads the same labels from."""
     return column.separator.join(labels)
 

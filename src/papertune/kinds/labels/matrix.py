@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds import LabelsColumn
 from papertune.kinds.labels.cells import join_labels, read_labels
+from papertune.kinds.labels.column import LabelsColumn
 from papertune.prompts.examples import RowReader
 
 # What looks at each label by itself takes so many, the most frequent: each costs up to a second for each column.
@@ -50,7 +50,7 @@ class TrueLabels:
         papers: list[dict[str, bool]] = []
         document = ""
         for index, row in enumerate(rows):
-            labels = truth.labels(row, name)
+            labels = column.labels_of_row(truth, row, name)
             if not labels:
                 continue
             is_part = len(labels) < len(column.labels)

@@ -1,0 +1,120 @@
+"""What a check of a table finds, and what a column kind needs to check its own cells."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from papertune.errors import TableError
+from papertune.tables import Table
+
+if TYPE_CHECKING:
+    from papertune.prompts.examples import RowReader
+
+Purpose = Literal["train", "predict", "score"]
+
+# What is not done with a row that has no gold answer, by purpose.
+_NOT_DONE = {"train": "learned", "score": "scored", "predict": "predicted"}
+
+
+@dataclass
+class Findings:
+    """What a check has found.
+
+    Attributes:
+        problems: What stops the work, a sentence each.
+        warnings: What should be known, a sentence each with the count and the first row.
+        label_counts: For each label or labels column of the table, how many rows have each label; "" stands for none.
+        facts: What else is worth showing, a line each.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    label_counts: dict[str, Counter[str]] = field(default_factory=dict)
+    facts: list[str] = field(default_factory=list)
+
+    def raise_problems(self, table: Table) -> None:
+        """Raise a TableError with all problems, if there are any."""
+        if self.problems:
+            raise TableError.collect(f"{table.source} does not fit the recipe", self.problems)
+
+
+@dataclass(frozen=True)
+class GoldCheck:
+    """The check of one column's cells in one table.
+
+    Attributes:
+        table: The table.
+        reader: Reads it with the recipe.
+        name: The column's name.
+        purpose: "train" or "score".
+        labels: For a kind with one question a label: the label of each of its questions.
+        findings: Where problems and warnings go.
+    """
+
+    table: Table
+    reader: "RowReader"
+    name: str
+    purpose: Purpose
+    labels: Mapping[str, str]
+    findings: Findings
+
+    @property
+    def shown(self) -> str:
+        """The column that messages name: `output` in an instruction file."""
+        return "output" if self.table.is_instructions else self.name
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the table has anything for the column."""
+        return self.table.is_instructions or self.name in self.table.columns
+
+    def cells(self) -> Iterator[tuple[int, str]]:
+        """Yield the rows that have a cell for the column, and the cell."""
+        if not self.is_there:
+            return
+        for row in range(len(self.table)):
+            cell = self.reader.given(row, self.name)
+            if cell is not None:
+                yield row, cell
+
+    def problem(self, row: int, text: str) -> None:
+        """Report a problem of a row."""
+        self.findings.problems.append(f"{self.table.where(row, self.shown)}: {text}")
+
+    def warn(self, what: str, rows: Sequence[int]) -> None:
+        """Report in one warning what is true of several rows; nothing if there are none.
+
+        Args:
+            what: A sentence in which {} stands for "3 cells are", such as "{} empty; not scored".
+            rows: The rows.
+        """
+        count_in_warning(self.findings, self.table, self.shown, what, iter(rows))
+
+    def warn_of_empty(self, what: str, rows: Sequence[int]) -> None:
+        """Report rows without a gold answer, with what is not done with them."""
+        self.warn(f"{{}} {what}; not {_NOT_DONE[self.purpose]}", rows)
+
+    def count_labels(self, labels: Sequence[str], counts: Counter[str]) -> None:
+        """Keep how often each label occurs, and warn of labels that cannot be learned."""
+        self.findings.label_counts[self.name] = counts
+        unseen = [label for label in labels if not counts[label]]
+        if self.purpose == "train" and unseen and sum(counts.values()):
+            self.findings.warnings.append(
+                f'{self.table.source}, column "{self.name}": no row has the label '
+                f"{', '.join(repr(label) for label in unseen)}; it cannot be learned."
+            )
+
+
+def count_in_warning(findings: Findings, table: Table, column: str, what: str, rows: Iterator[int]) -> None:
+    """Add a warning with the count of rows and the first one; nothing without rows."""
+    first = next(rows, None)
+    if first is not None:
+        count = 1 + sum(1 for _ in rows)
+        cells = "1 cell is" if count == 1 else f"{count:,} cells are"
+        findings.warnings.append(f"{table.where(first, column)}: {what.format(cells)} (this is the first).")
+
+
+def shorten(text: str) -> str:
+    """Return at most 60 characters of a cell, for a message."""
+    return text if len(text) <= 60 else text[:57] + "..."

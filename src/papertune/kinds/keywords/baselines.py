@@ -1,0 +1,29 @@
+"""Simple baselines of keyword columns."""
+
+import time
+from collections.abc import Sequence
+
+from papertune.evaluation.systems.baselines import TfidfKeywords
+from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, rows_per_s
+from papertune.kinds.keywords.cells import join_keywords
+from papertune.kinds.keywords.column import KeywordsSpec
+from papertune.kinds.predictions import Predictions
+
+
+def baselines(column: KeywordsSpec) -> dict[str, Fill]:
+    """Return the baselines by the names that reports show, the strongest first."""
+    return {"TF-IDF n-grams": lambda learned, documents: _ngrams(column, learned, documents)}
+
+
+def keyword_predictions(lists: Sequence[Sequence[str]], column: KeywordsSpec) -> Predictions:
+    """Return keyword lists as predictions."""
+    return Predictions([join_keywords(words, column.output_separator) for words in lists])
+
+
+def _ngrams(column: KeywordsSpec, learned: LearntRows, documents: Sequence[str]) -> Attempt:
+    begun = time.monotonic()
+    model = TfidfKeywords(learned.documents)
+    trained = time.monotonic()
+    lists = model.predict(documents)
+    rate = rows_per_s(len(documents), trained)
+    return Attempt(keyword_predictions(lists, column), rate, trained - begun, model.weights)

@@ -1,0 +1,173 @@
+"""Columns of keywords: what lists and ranked keywords have in common, and the list column."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from papertune.kinds.base import AskedSpec, Text
+from papertune.kinds.keywords.cells import join_keywords, split_keywords
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from papertune.evaluation.report import SampleList
+    from papertune.evaluation.systems.contestants import Fill
+    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.findings import GoldCheck
+    from papertune.kinds.predictions import Predictions
+    from papertune.kinds.values import Collector, ColumnValues
+    from papertune.metrics.keyword_scores import KeywordScores
+    from papertune.metrics.paired import PairedDifference
+    from papertune.prompts import PromptEncoder
+    from papertune.prompts.examples import RowReader
+    from papertune.tables import Table
+
+
+class KeywordsSpec(AskedSpec):
+    """What both kinds of keyword columns have in common."""
+
+    output_separator: Text
+
+    # Cells
+
+    def check_gold(self, check: "GoldCheck") -> None:
+        """Warn of rows without keywords."""
+        check.warn_of_empty("without keywords", [row for row, cell in check.cells() if not split_keywords(cell)])
+
+    def read_list(self, cell: str) -> list[str]:
+        """Return the keywords of a predicted cell, whatever the column writes between them."""
+        return split_keywords(cell.replace(self.output_separator, ";"))
+
+    # Predicting
+
+    def collector(self, name: str, rows: int) -> "Collector":
+        """Return a collector of texts."""
+        from papertune.kinds.values import TextCollector
+
+        return TextCollector(name, rows)
+
+    @abstractmethod
+    def keywords_of(self, value: str) -> list[str]:
+        """Return the keywords of a value that the model gave, cleaned."""
+
+    def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
+        """Return the keyword lists."""
+        from papertune.kinds.values import each_text, text_series, texts_of
+
+        texts = each_text(texts_of(values))
+        separator = self.output_separator
+        return text_series("", (None if t is None else join_keywords(self.keywords_of(t), separator) for t in texts))
+
+    # Evaluating
+
+    def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
+        """Return the keyword lists."""
+        from papertune.kinds.predictions import Predictions
+
+        return Predictions(self.cells(values, decision).fill_null("").to_list())
+
+    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
+        """Read keyword lists."""
+        from papertune.kinds.predictions import Predictions
+
+        return Predictions(table.column(name))
+
+    def score(
+        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "KeywordScores | None":
+        """Return F1 at 5, at O and at M; None if no row has keywords."""
+        from papertune.kinds.keywords import scoring
+
+        return scoring.score(predictions, gold, name, self, rows)
+
+    def difference(
+        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "PairedDifference":
+        """Compare two systems by F1@5."""
+        from papertune.kinds.keywords import scoring
+
+        return scoring.difference(first, second, gold, name, self, rows)
+
+    def baselines(self) -> "dict[str, Fill]":
+        """Return TF-IDF n-grams."""
+        from papertune.kinds.keywords import baselines
+
+        return baselines.baselines(self)
+
+    def other_tools(self) -> "dict[str, Fill]":
+        """Return YAKE and KeyBERT."""
+        from papertune.evaluation.systems.other_tools import keybert, yake
+
+        return {
+            "YAKE": lambda _, documents: yake(self, documents),
+            "KeyBERT": lambda _, documents: keybert(self, documents),
+        }
+
+    def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleList":
+        """Return the predicted keywords beside the table's."""
+        from papertune.evaluation.report import SampleList
+
+        given = split_keywords(gold.given(row, name) or "") or None
+        return SampleList(name, self.kind, self.read_list(predictions.cells[row]), given)
+
+
+class KeywordsColumn(KeywordsSpec):
+    """A column that holds a list of keywords.
+
+    Attributes:
+        question: What the model is asked about the document.
+        separator: What stands between keywords in the text that is learnt; with a semicolon, comma or line break in
+            it, since that is where predicted lists are split.
+        output_separator: What stands between keywords in the cell that is written.
+        max_new_tokens: How long a predicted list may become, in tokens.
+    """
+
+    kind: Literal["keywords"]
+    separator: Text = "; "
+    output_separator: Text = "; "
+    max_new_tokens: Annotated[int, Field(ge=4)] = 96
+
+    @model_validator(mode="after")
+    def _check(self) -> "KeywordsColumn":
+        if not set(self.separator) & set(";；,，、\n"):
+            raise ValueError(
+                f"separator is {self.separator!r}, where a list is not split again; use one with ; or , in it"
+            )
+        return self
+
+    # Cells
+
+    def read_answer(self, cell: str) -> str | None:
+        """Return the keywords of a cell as the text to learn; None without keywords."""
+        return join_keywords(split_keywords(cell), self.separator) or None
+
+    # Learning
+
+    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
+        """Return the list; one that is too long is cut between keywords."""
+        keywords = split_keywords(answer)
+        ids = encoder.encode_text(answer)
+        while len(ids) + 1 > encoder.max_answer_tokens and len(keywords) > 1:
+            keywords.pop()
+            ids = encoder.encode_text(join_keywords(keywords, self.separator))
+        return [[*ids[: encoder.max_answer_tokens - 1], encoder.end_id]]
+
+    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the limit of a predicted list."""
+        return self.max_new_tokens
+
+    # Predicting
+
+    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
+        """Return a greedy decoder that repeats no keyword."""
+        from papertune.kinds.keywords.decoders import ListDecoder
+
+        return ListDecoder(name, self, tools)
+
+    def keywords_of(self, value: str) -> list[str]:
+        """Return the keywords of a decoded list."""
+        from papertune.kinds.values import writable
+
+        return split_keywords(writable(value))

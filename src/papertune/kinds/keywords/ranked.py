@@ -1,0 +1,162 @@
+"""The column of ranked keywords: its settings, and what the rest of papertune asks of it."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from papertune.kinds.base import OutputColumn, Probability, Text
+from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, split_keywords
+from papertune.kinds.keywords.column import KeywordsSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.keywords.ranking import KeywordChoice
+    from papertune.kinds.keywords.record import Ranking
+    from papertune.kinds.values import ColumnValues
+    from papertune.prompts import PromptEncoder
+
+
+class RankedKeywordsColumn(KeywordsSpec):
+    """A column that holds keywords, the surest first.
+
+    Each keyword is an answer of its own (Meng et al. 2017, arXiv:1704.06879), so the model learns how likely it is that
+    a keyword is one of the paper's; the likeliest are found by beam search. A list that is decoded as one text has no
+    such order, and a small model loses its way in it.
+
+    Attributes:
+        question: What the model is asked about the document; it asks for one keyword.
+        count: How many keywords are written, at most.
+        candidates: Where keywords come from: "generated" by beam search, the phrases of the "document", or "both".
+        min_confidence: A keyword that is less sure is not written; "f1": the confidence with the highest F1 of what is
+            written on the dev rows that are kept apart.
+        beams: How many unfinished keywords the search goes on with. At least `count`; some of what it finds differs in
+            its ending only, and is written once.
+        max_keyword_tokens: How long a keyword may be, in tokens, in training and in prediction.
+        output_separator: What stands between keywords in the cell that is written.
+    """
+
+    record_field: ClassVar[str] = "rankings"
+
+    kind: Literal["ranked_keywords"]
+    count: Annotated[int, Field(ge=1)] = 5
+    candidates: Literal["generated", "document", "both"] = "both"
+    min_confidence: Literal["f1"] | Probability = 0.0
+    beams: Annotated[int, Field(ge=1)] = 16
+    max_keyword_tokens: Annotated[int, Field(ge=2)] = 16
+    output_separator: Text = "; "
+
+    @model_validator(mode="after")
+    def _check(self) -> "RankedKeywordsColumn":
+        if self.candidates != "document" and self.beams < self.count:
+            raise ValueError(f"beams is {self.beams}, but {self.count} keywords are to be found; raise it")
+        return self
+
+    @property
+    def fitted_keys(self) -> list[str]:
+        """The keys that ask for something which only dev rows can tell."""
+        return ["min_confidence"] if self.min_confidence == "f1" else []
+
+    @property
+    def wants_calibration_set(self) -> bool:
+        """Whether dev rows should be set aside: always, since they teach the ranking."""
+        return True
+
+    def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
+        """Return which settings cannot be fitted on so many rows, and why."""
+        from papertune.kinds.label.fit import row_shortage
+
+        return (keys, row_shortage(len(answers))) if (keys := self.fitted_keys) else ([], "")
+
+    def decision(self, name: str, record: "Ranking | None") -> "KeywordChoice":
+        """Return how keywords are ranked and cut off."""
+        from papertune.kinds.keywords.ranking import KeywordChoice
+
+        return KeywordChoice.of(name, self, record)
+
+    def calibration_gaps(self, record: "Ranking | None") -> dict[str, str]:
+        """Return the settings for which calibration found nothing."""
+        if self.fitted_keys and (record is None or record.min_confidence is None):
+            return {"min_confidence": f"up to {self.count} keywords are written"}
+        return {}
+
+    # Cells
+
+    def read_answer(self, cell: str) -> str | None:
+        """Return the keywords of a cell as one text; None without keywords."""
+        return keywords_as_text(split_keywords(cell)) or None
+
+    # Learning
+
+    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
+        """Return each keyword as an answer of its own; those that are too long are left out, at least one stays."""
+        encoded = [encoder.encode_text(keyword) for keyword in split_keywords(answer)]
+        answers = [[*ids, encoder.end_id] for ids in encoded if 0 < len(ids) <= self.max_keyword_tokens]
+        fit = sum(end <= encoder.max_answer_tokens for end in accumulate(map(len, answers)))
+        return answers[: max(fit, 1)]
+
+    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]]) -> int:
+        """Return how many keywords of an answer are not learned."""
+        return len(split_keywords(answer)) - len(encoded)
+
+    def nothing_learned(self, name: str) -> str:
+        """Return the error of a column all of whose keywords are too long."""
+        return (
+            f"columns.{name}.max_keyword_tokens is {self.max_keyword_tokens}, but every keyword of the tables has more "
+            "tokens in this model. Raise it."
+        )
+
+    def left_out_in_words(self, name: str, count: int) -> str:
+        """Return the warning for keywords that are not learned."""
+        keywords = "1 keyword has" if count == 1 else f"{count:,} keywords have"
+        return f'column "{name}": {keywords} more tokens than columns.{name}.max_keyword_tokens; not learned.'
+
+    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the limit of one keyword."""
+        return self.max_keyword_tokens
+
+    @property
+    def has_answer_tree(self) -> bool:
+        """Whether several answers of one row go through the model together: the keywords do."""
+        return True
+
+    # Predicting
+
+    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
+        """Return a decoder that searches for keywords and ranks them."""
+        from papertune.kinds.keywords.decoders import RankedDecoder
+
+        return RankedDecoder(name, self, tools)
+
+    def output_columns(self, name: str) -> list[OutputColumn]:
+        """Return the confidences."""
+        return [OutputColumn(f"{name}_confidence", "how sure each keyword is")]
+
+    def keywords_of(self, value: str) -> list[str]:
+        """Return the ranked keywords."""
+        return [keyword for keyword, _ in _clean(value)]
+
+    def output(
+        self, name: str, values: "ColumnValues", decision: "KeywordChoice", titles: Sequence[str]
+    ) -> "Iterator[tuple[str, pl.Series]]":
+        """Yield the confidence of each keyword, in the order of the keywords."""
+        from papertune.kinds.values import each_text, text_series, texts_of
+
+        if (title := f"{name}_confidence") in titles:
+            texts = each_text(texts_of(values))
+            yield title, text_series(title, (None if text is None else self._confidences(text) for text in texts))
+
+    def _confidences(self, value: str) -> str:
+        return join_keywords((f"{confidence:.6f}" for _, confidence in _clean(value)), self.output_separator)
+
+
+def _clean(value: str) -> list[tuple[str, float]]:
+    """Return cleaned keywords, each with its confidence."""
+    from papertune.kinds.keywords.ranking import read_ranked
+    from papertune.kinds.values import writable
+
+    clean = ((" ".join(writable(keyword).split()), confidence) for keyword, confidence in read_ranked(value))
+    return [(keyword, confidence) for keyword, confidence in clean if keyword]

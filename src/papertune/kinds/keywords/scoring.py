@@ -1,0 +1,42 @@
+"""Predicted keywords, scored and compared."""
+
+from collections.abc import Sequence
+
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.column import KeywordsSpec
+from papertune.kinds.predictions import Predictions
+from papertune.metrics.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
+from papertune.metrics.paired import PairedDifference, mean_difference
+from papertune.prompts.examples import RowReader
+
+
+def score(
+    predicted: Predictions, gold: RowReader, name: str, column: KeywordsSpec, rows: Sequence[int]
+) -> KeywordScores | None:
+    """Score predictions; None if no row has keywords."""
+    known = _known(gold, name, rows)
+    if not known:
+        return None
+    lists = [column.read_list(predicted.cells[index]) for index, _, _ in known]
+    documents = [gold.document(row) for _, row, _ in known]
+    return score_keywords([keywords for _, _, keywords in known], lists, documents)
+
+
+def difference(
+    first: Predictions, second: Predictions, gold: RowReader, name: str, column: KeywordsSpec, rows: Sequence[int]
+) -> PairedDifference:
+    """Compare two systems by F1@5."""
+    known = _known(gold, name, rows)
+    true = [keywords for _, _, keywords in known]
+    f1 = [
+        f1_at_5_by_paper(true, [column.read_list(each.cells[index]) for index, _, _ in known])
+        for each in (first, second)
+    ]
+    return mean_difference(f1[0], f1[1])
+
+
+def _known(gold: RowReader, name: str, rows: Sequence[int]) -> list[tuple[int, int, list[str]]]:
+    """Return the rows with keywords: their place among the predictions, the row, and the keywords."""
+    cells = ((index, row, gold.given(row, name)) for index, row in enumerate(rows))
+    lists = ((index, row, [] if cell is None else split_keywords(cell)) for index, row, cell in cells)
+    return [(index, row, keywords) for index, row, keywords in lists if keywords]

@@ -1,0 +1,333 @@
+"""The label column: its settings, and what the rest of papertune asks of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from papertune.kinds.base import AskedSpec, OutputColumn, Part, Probability, Text
+from papertune.kinds.label.cells import balanced_weights, check_label_set, read_label, wrong_label
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from papertune.evaluation.checks.label_noise import LabelNoise
+    from papertune.evaluation.checks.review import Judged
+    from papertune.evaluation.report import ColumnReport, SampleCell
+    from papertune.evaluation.systems.contestants import Fill
+    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.findings import GoldCheck
+    from papertune.kinds.label.decision import Decision
+    from papertune.kinds.label.record import Calibration
+    from papertune.kinds.predictions import Predictions
+    from papertune.kinds.values import Collector, ColumnValues
+    from papertune.metrics.label_scores import LabelScores
+    from papertune.metrics.paired import PairedDifference
+    from papertune.prompts import PromptEncoder
+    from papertune.prompts.examples import RowReader
+    from papertune.recipe import Recipe
+    from papertune.tables import Table
+
+
+class Costs(Part):
+    """What mistakes about the first of two labels cost, in any unit.
+
+    Attributes:
+        false_positive: A row that gets the first label and does not have it.
+        false_negative: A row that has the first label and does not get it.
+    """
+
+    false_positive: Annotated[float, Field(gt=0, strict=True)]
+    false_negative: Annotated[float, Field(gt=0, strict=True)]
+
+
+class LabelColumn(AskedSpec):
+    """A column that holds one of a set of labels.
+
+    Attributes:
+        question: What the model is asked about the document.
+        labels: The allowed labels, as text; the first is the positive class of two.
+        loss: "labels": cross-entropy over the label set, where each label is one token of its own, else as "answer".
+            "answer": cross-entropy over the whole vocabulary at each answer token.
+        weights: How much a row of each label counts in the loss; "balanced": rows / (labels x rows of that label), as
+            scikit-learn has it.
+        calibration: How probabilities are made to mean what they say, with dev rows that did not choose the weights:
+            "temperature" for any labels, "isotonic" for two; "none": they stay as the model gives them.
+        threshold: The probability from which on a row gets the first of two labels; "f1" or costs: the one that is best
+            for F1 or cheapest on those dev rows; None: the likelier label.
+        abstain_below: A row whose label has a lower probability gets an empty cell.
+        abstain_for_accuracy: So do those that must, on those dev rows, for this accuracy of the others.
+        coverage: A second column has a set of labels for each row; this share of the sets shall hold the true one.
+    """
+
+    is_ranked_by_first_label: ClassVar[bool] = True
+    has_discrete_cells: ClassVar[bool] = True
+    record_field: ClassVar[str] = "calibration"
+
+    kind: Literal["label"]
+    labels: Annotated[tuple[Text, ...], Field(min_length=2)]
+    loss: Literal["labels", "answer"] = "labels"
+    weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    threshold: Literal["f1"] | Probability | Costs | None = None
+    abstain_below: Probability = 0.0
+    abstain_for_accuracy: Probability | None = None
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "LabelColumn":
+        check_label_set(self.labels)
+        if isinstance(self.weights, dict) and set(self.weights) != set(self.labels):
+            raise ValueError(f"weights must name each of the labels once: {', '.join(self.labels)}")
+        if len(self.labels) != 2:
+            if self.calibration == "isotonic":
+                raise ValueError(f'calibration is "isotonic", which is for two labels; there are {len(self.labels)}')
+            if self.threshold is not None:
+                raise ValueError(f"threshold is set, which is for two labels; there are {len(self.labels)}")
+        if self.coverage is not None and (parted := [label for label in self.labels if ";" in label]):
+            raise ValueError(f"coverage: the labels of a set are parted by semicolons, and {parted[0]!r} has one")
+        return self
+
+    @property
+    def fitted_keys(self) -> list[str]:
+        """The keys that ask for something which only dev rows can tell, calibration aside."""
+        asked = {
+            "threshold": self.threshold is not None and not isinstance(self.threshold, float),
+            "abstain_for_accuracy": self.abstain_for_accuracy is not None,
+            "coverage": self.coverage is not None,
+        }
+        return [key for key, is_asked in asked.items() if is_asked]
+
+    @property
+    def wants_calibration_set(self) -> bool:
+        """Whether dev rows should be set aside for the column."""
+        return self.calibration != "none" or bool(self.fitted_keys)
+
+    def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
+        """Return which settings cannot be fitted on rows with these labels, and why."""
+        from papertune.kinds.label.fit import shortage, threshold_shortage
+
+        if not (keys := self.fitted_keys):
+            return [], ""
+        if why := shortage(answers):
+            return keys, why
+        return ["threshold"], threshold_shortage(self, answers)
+
+    def decision(self, name: str, record: "Calibration | None") -> "Decision":
+        """Return how labels are chosen: calibrator and thresholds."""
+        from papertune.kinds.label.decision import Decision
+
+        return Decision.of(self, record)
+
+    def calibration_gaps(self, record: "Calibration | None") -> dict[str, str]:
+        """Return the settings for which calibration found nothing."""
+        consequences = {
+            "threshold": "the likelier label is written",
+            "abstain_for_accuracy": "no cell is left empty for it",
+            "coverage": "every set has all labels",
+        }
+        fields = {"threshold": "threshold", "abstain_for_accuracy": "abstain_below", "coverage": "set_threshold"}
+        return {
+            key: consequences[key]
+            for key in self.fitted_keys
+            if record is None or getattr(record, fields[key]) is None
+        }
+
+    # Cells
+
+    def read_answer(self, cell: str) -> str | None:
+        """Return the label that a cell means, or None."""
+        return read_label(cell, self.labels)
+
+    def check_gold(self, check: "GoldCheck") -> None:
+        """Check that each cell is one of the labels."""
+        counts: Counter[str] = Counter()
+        repaired: list[int] = []
+        empty: list[int] = []
+        for row, cell in check.cells():
+            label = read_label(cell, self.labels)
+            if check.purpose == "score" and not cell.strip():
+                empty.append(row)
+            elif label is None:
+                check.problem(row, wrong_label(cell, self.labels, check.name))
+            else:
+                counts[label] += 1
+                if cell != label:
+                    repaired.append(row)
+        if check.is_there:
+            check.warn("{} read as a label after tidying (blanks, or 1.0 for 1)", repaired)
+            check.warn("{} empty; not scored", empty)
+            check.count_labels(self.labels, counts)
+
+    def count_answers(self, name: str, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
+        """Return the training examples of each label."""
+        return {label: counts.get((name, label), 0) for label in self.labels}
+
+    # Learning
+
+    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
+        """Return the whole label: half of one would be another label."""
+        return [[*encoder.encode_text(answer), encoder.end_id]]
+
+    def label_tokens(self, encoder: "PromptEncoder") -> list[int] | None:
+        """Return one token per label, where the recipe wants that loss and each label is one token."""
+        ids = encoder.label_ids(self.labels)
+        if self.loss == "labels" and all(len(tokens) == 1 for tokens in ids):
+            return [tokens[0] for tokens in ids]
+        return None
+
+    def label_index(self, answer: str) -> int:
+        """Return the place of a label in the label set."""
+        return self.labels.index(answer)
+
+    def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
+        """Return the weight of each label in the loss."""
+        if self.weights is None:
+            return {}
+        return balanced_weights(answers, self.labels) if self.weights == "balanced" else self.weights
+
+    def check_tokens(self, encoder: "PromptEncoder") -> None:
+        """Check that the labels differ in a tokenizer's tokens."""
+        encoder.label_ids(self.labels)
+
+    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the tokens of the longest label and its end."""
+        return max(len(ids) + 1 for ids in encoder.label_ids(self.labels))
+
+    def max_answer_bytes(self, max_answer_tokens: int) -> int:
+        """Return an upper bound: a token is at least a byte; one more for a blank before the label, one for the end."""
+        return max(len(label.encode()) for label in self.labels) + 2
+
+    def example_group(self, answer: str) -> str:
+        """Return the label, so that few-shot examples come from all labels in turns."""
+        return answer
+
+    # Predicting
+
+    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
+        """Return what scores the labels."""
+        from papertune.kinds.label.decoder import LabelDecoder
+
+        return LabelDecoder(self, tools)
+
+    def collector(self, name: str, rows: int) -> "Collector":
+        """Return a collector of probabilities."""
+        from papertune.kinds.values import ProbabilityCollector
+
+        return ProbabilityCollector(name, rows, len(self.labels))
+
+    def output_columns(self, name: str) -> list[OutputColumn]:
+        """Return the label sets and the probability of each label."""
+        sets = [OutputColumn(f"{name}_set", "the label sets", is_optional=False)] if self.coverage is not None else []
+        return [*sets, *(OutputColumn(f"{name}_probability_{each}", f"the probability of {each}") for each in self.labels)]
+
+    def cells(self, values: "ColumnValues", decision: "Decision") -> "pl.Series":
+        """Return the chosen labels; "" where the run abstains."""
+        from papertune.kinds.label import output
+
+        return output.label_cells(values, self, decision)
+
+    def output(
+        self, name: str, values: "ColumnValues", decision: "Decision", titles: Sequence[str]
+    ) -> "Iterator[tuple[str, pl.Series]]":
+        """Yield label sets and calibrated probabilities."""
+        from papertune.kinds.label import output
+
+        yield from output.columns_beside(name, values, self, decision, titles)
+
+    def reason_for_empty(self, decision: "Decision") -> str:
+        """Return which setting makes the run abstain."""
+        is_given = decision.abstain_below == self.abstain_below
+        return "below abstain_below" if is_given else "less confident than abstain_for_accuracy asks for"
+
+    # Evaluating
+
+    def predictions(self, values: "ColumnValues", decision: "Decision | None") -> "Predictions":
+        """Return the chosen labels, also where the run abstains, and their probabilities."""
+        from papertune.kinds.label import scoring
+
+        return scoring.predictions(values, self, decision)
+
+    def read_predictions(self, table: "Table", name: str, decision: "Decision") -> "Predictions":
+        """Read labels and probabilities; where a cell is empty its probabilities say what the run would predict."""
+        from papertune.kinds.label import scoring
+
+        return scoring.read_predictions(table, name, self, decision)
+
+    def score(
+        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "LabelScores | None":
+        """Return accuracy, F1, log-loss and so on; None if no row has a gold label."""
+        from papertune.kinds.label import scoring
+
+        return scoring.score(predictions, gold, name, self, rows)
+
+    def difference(
+        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "PairedDifference":
+        """Compare two systems by accuracy."""
+        from papertune.kinds.label import scoring
+
+        return scoring.difference(first, second, gold, name, self, rows)
+
+    def ranking_difference(
+        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "PairedDifference | None":
+        """Compare two systems by average precision; None unless both rank all rows and there are two labels."""
+        from papertune.kinds.label import scoring
+
+        return scoring.ranking_difference(first, second, gold, name, self, rows)
+
+    def baselines(self) -> "dict[str, Fill]":
+        """Return TF-IDF with logistic regression, and the most frequent label."""
+        from papertune.kinds.label import baselines
+
+        return baselines.baselines(self)
+
+    def other_tools(self) -> "dict[str, Fill]":
+        """Return SetFit."""
+        from papertune.evaluation.systems.other_tools import setfit
+
+        return {"SetFit": lambda learned, documents: setfit(self, learned, documents)}
+
+    def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleCell":
+        """Return a prediction with its probability beside the gold label."""
+        from papertune.kinds.label import scoring
+
+        return scoring.sample(predictions, row, gold, name, self)
+
+    def judged(
+        self, predictions: "Predictions", table: "Table", recipe: "Recipe", name: str
+    ) -> "Iterator[list[Judged]]":
+        """Yield each prediction with a probability beside its gold label."""
+        from papertune.kinds.label import scoring
+
+        yield from scoring.judged(predictions, table, recipe, name, self)
+
+    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelNoise | None":
+        """Look for gold labels that a cross-validated simple model contradicts."""
+        from papertune.evaluation.checks.label_noise import find_in_labels
+
+        return find_in_labels(table, recipe, name, self)
+
+    def shortcut_questions(
+        self, table: "Table", reader: "RowReader", name: str
+    ) -> "Iterator[tuple[str, dict[int, str]]]":
+        """Yield the gold labels."""
+        cells = ((row, reader.given(row, name)) for row in range(len(table)))
+        yield "", {row: label for row, cell in cells if cell is not None and (label := read_label(cell, self.labels))}
+
+    def report_details(
+        self,
+        report: "ColumnReport",
+        recipe: "Recipe",
+        predictions: "Predictions",
+        gold: "RowReader",
+        decision: "Decision",
+        record: "Calibration | None",
+    ) -> "ColumnReport":
+        """Add what the probabilities are worth: calibration, abstention, label sets, screening."""
+        from papertune.kinds.label.quality import with_label_quality
+
+        return with_label_quality(report, self, predictions, gold, decision, record)

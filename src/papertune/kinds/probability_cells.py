@@ -1,0 +1,60 @@
+"""Probability columns of a predicted table: read back, with a message where a cell is wrong."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from papertune.errors import TableError
+from papertune.metrics.label_scores import SUM_TOLERANCE
+from papertune.tables import Table
+
+_REMEDY = (
+    "Give the file that `papertune predict --probabilities` has written, or leave the columns of probabilities out."
+)
+
+
+def read_probabilities(table: Table, name: str, labels: Sequence[str], *, add_up: bool) -> list[list[float]] | None:
+    """Read the probability of each label for each row.
+
+    Args:
+        table: The predicted table.
+        name: The column's name.
+        labels: The label set.
+        add_up: Whether those of a row must add up to 1. If not, an empty cell of a row that has others becomes NaN:
+            such a row asks about some of the labels only.
+
+    Returns:
+        A list for each row, empty where it has no probabilities; None if the table lacks a label's column.
+
+    Raises:
+        TableError: If a cell is not a probability, or a row's do not add up.
+    """
+    titles = [f"{name}_probability_{label}" for label in labels]
+    if any(title not in table.columns for title in titles):
+        return None
+    rows: list[list[float]] = []
+    for row, cells in enumerate(table.frame.select(titles).rows()):
+        probabilities: list[float] = []
+        if any(cells):  # a row of an instruction file that asks for another column has none
+            probabilities = [
+                float("nan") if not add_up and not cell else _read(cell, table.where(row, title))
+                for title, cell in zip(titles, cells, strict=True)
+            ]
+            total = float(np.sum(probabilities))  # as the scores add them up
+            if add_up and abs(total - 1) > SUM_TOLERANCE:
+                raise TableError(
+                    f"{table.where(row, titles[0])}: the probabilities of the {len(titles)} labels of this row add "
+                    f"up to {total:.6g} and not to 1. {_REMEDY}"
+                )
+        rows.append(probabilities)
+    return rows
+
+
+def _read(cell: str, where: str) -> float:
+    try:
+        probability = float(cell)
+    except ValueError:
+        probability = float("nan")
+    if not 0 <= probability <= 1:  # NaN is not either
+        raise TableError(f'{where}: "{cell}" is no probability, which is a number from 0 to 1. {_REMEDY}')
+    return probability
