@@ -87,3 +87,9 @@ class TrainingStopped(Exception):
 
 class PapertuneWarning(UserWarning):
     """Something the user should know; the work goes on."""
+
+
+def quoted(text: str) -> str:
+    """Put text into double quotes for a message: shortened, one line, control characters visible."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return '"' + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short) + '"'

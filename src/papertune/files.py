@@ -2,10 +2,12 @@
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from papertune.errors import OutputError
 
@@ -59,13 +61,8 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from None
 
 
-def partial_of(path: Path) -> Path:
-    """Give where `write_atomically` writes a file before it is whole."""
-    return path.with_name(f"{path.name}.partial")
-
-
 @contextmanager
-def telling_of_full_disk(path: Path) -> Iterator[None]:
+def disk_full_as_output_error(path: Path) -> Iterator[None]:
     """Turn the many errors of libraries that find a disk full while they save into one for people.
 
     Raises:
@@ -90,16 +87,44 @@ def _is_of_full_disk(error: Exception, path: Path) -> bool:
     return full or (isinstance(error, RuntimeError) and shutil.disk_usage(path).free < _LEAST_FREE_BYTES)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either there as a whole or not at all."""
-    partial = partial_of(path)
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file for bytes; it replaces `path` at the end of the block, and an error removes it.
+
+    The permissions of a file that is replaced stay. A symbolic link stays, and its target is replaced.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".papertune-{secrets.token_hex(8)}.tmp")
     try:
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
+        with temporary.open("xb") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError:
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file or nothing; text is encoded as UTF-8."""
+    with atomic_writer(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that a killed `atomic_writer` left behind."""
+    return path.match(".papertune-*.tmp")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming survive a power cut, where folders can be synced."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

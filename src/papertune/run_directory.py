@@ -25,7 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from papertune.errors import OutputError, RunError
-from papertune.files import check_place, partial_of, write_atomically
+from papertune.files import check_place, is_temporary, write_atomically
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in`. A run of an earlier format opens, and has none.
@@ -244,7 +244,7 @@ class RunDirectory:
             return
         # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
         inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
-        if not {*inside} <= {self.checkpoints, self._lock, partial_of(self._plan)}:
+        if any(child not in (self.checkpoints, self._lock) and not is_temporary(child) for child in inside):
             raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
 
     @contextmanager

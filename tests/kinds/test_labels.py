@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from papertune.kinds.label.cells import balanced_weights, nearest_label, read_label
+from papertune.kinds.label.cells import balanced_weights, read_label
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,6 @@ def test_read_label_gives_a_label_or_nothing(cell, labels):
     assert read_label(cell, labels) in [None, *labels]
     for label in labels:
         assert read_label(f" {label} ", labels) == label
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [("phsyics", "Physics"), (" PHYSICS ", "Physics"), ("biologie", "biology"), ("history", None), ("", None)],
-)
-def test_nearest_label(cell, expected):
-    assert nearest_label(cell, ["Physics", "biology"]) == expected
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1))

@@ -378,7 +378,7 @@ class TestResuming:
 
     def test_killed_before_the_plan_was_written(self, train, papers, tmp_path):
         (tmp_path / "run" / "training").mkdir(parents=True)
-        (tmp_path / "run" / "training" / "plan.json.partial").write_text("{")
+        (tmp_path / "run" / "training" / ".papertune-0123.tmp").write_text("{")
         assert train(papers(4), only=["label"], resume=True).manifest.examples == 4
 
     def test_killed_before_the_first_checkpoint(self, train, papers, undisturbed):

@@ -4,10 +4,6 @@ from papertune.errors import MissingExtraError, RecipeError
 from papertune.training import check_trackers
 
 
-def test_no_tracker_is_fine():
-    check_trackers(())
-
-
 def test_an_unknown_tracker_is_refused_with_the_known_ones():
     with pytest.raises(RecipeError, match=r'names "tensorbord"; known are .*tensorboard.*wandb'):
         check_trackers(["tensorbord"])

@@ -1,6 +1,5 @@
 """From what the model said to the columns of the output table."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
@@ -18,6 +17,7 @@ from papertune.kinds.keywords.cells import join_keywords, split_keywords
 from papertune.kinds.labels.cells import join_labels
 from papertune.kinds.output_names import ROW, confidence_column, given_column, probability_columns, set_column
 from papertune.recipe import Recipe
+from papertune.suggest import did_you_mean
 from papertune.tables import Table
 
 # Control characters and noncharacters: a model can say them, but tables cannot hold them.
@@ -54,9 +54,8 @@ def choose_columns(
     known = [*table.columns, *filled, *given, ROW]
     for name in columns:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(dict.fromkeys(known))}."
-            raise TableError(f'--columns: "{name}" is neither in {table.source} nor filled in by the run. {hint}')
+            hint = did_you_mean(name, known) or f" There are: {', '.join(dict.fromkeys(known))}."
+            raise TableError(f'--columns: "{name}" is neither in {table.source} nor filled in by the run.{hint}')
     # Probabilities are asked for apart from the columns; a set is one of them.
     unnamed = {*recipe.columns, *map(set_column, recipe.columns), *columns}
     extra = [name for name in filled if name not in unnamed]

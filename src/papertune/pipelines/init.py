@@ -1,6 +1,5 @@
 """A first recipe for a table."""
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -10,6 +9,7 @@ from papertune.errors import TableError
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
 from papertune.recipe import TrainingSpec
+from papertune.suggest import did_you_mean
 from papertune.tables import Table
 
 # A column with more different cells, or parts of cells, than this is no column of labels.
@@ -42,9 +42,8 @@ def recipe_for(
     """
     for name in [*label, *labels, *keywords]:
         if name not in table.columns:
-            near = difflib.get_close_matches(name, table.columns, n=1)
-            hint = f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(table.columns)}."
-            raise TableError(f'{table.source} has no column "{name}". {hint}')
+            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
+            raise TableError(f'{table.source} has no column "{name}".{hint}')
     if not label and not labels and not keywords:
         labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
         one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]

@@ -18,7 +18,7 @@ import torch
 from papertune.calibration.calibrate import calibrate
 from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
-from papertune.files import telling_of_full_disk
+from papertune.files import disk_full_as_output_error
 from papertune.inference.predict import Tick
 from papertune.kinds import LabelColumn, LabelsColumn
 from papertune.methods import (
@@ -143,7 +143,7 @@ def train(
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            with processes.agreed(), telling_of_full_disk(directory.path):
+            with processes.agreed(), disk_full_as_output_error(directory.path):
                 if processes.is_first:
                     place = None if base is None else Path(base)
                     if sharded and not processes.device.startswith("cpu"):
@@ -236,7 +236,7 @@ def _train(
     Returns:
         What the run will remember, and whether each process had a part of the weights only.
     """
-    with telling_of_full_disk(directory.path):
+    with disk_full_as_output_error(directory.path):
         begun = time.monotonic()
         result = fit(
             learner.model,
@@ -268,7 +268,7 @@ def _train(
             trained_weights=learnt,
             dev_score=result.best_score,
         )
-    with processes.agreed(), telling_of_full_disk(directory.path):
+    with processes.agreed(), disk_full_as_output_error(directory.path):
         if processes.is_first:
             _write(job, learner, result.sharded_to, directory)
     return manifest, result.sharded_to is not None

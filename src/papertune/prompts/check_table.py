@@ -1,6 +1,5 @@
 """Does a table fit a recipe? Everything that can be wrong, found in one go."""
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +8,11 @@ from typing import Literal
 from papertune.errors import TableError
 from papertune.kinds import LabelColumn, LabelsColumn
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.label.cells import nearest_label, read_label
+from papertune.kinds.label.cells import read_label
 from papertune.kinds.labels.cells import split_labels
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
+from papertune.suggest import did_you_mean
 from papertune.tables import Table
 from papertune.templates import template_columns
 
@@ -81,7 +81,7 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         needed[recipe.table.id] = "table.id"
     for name, key in needed.items():
         if name not in table.columns:
-            hint = _near_column(name, table) or f" It has: {', '.join(table.columns)}."
+            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
             findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
     if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
@@ -94,15 +94,9 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         else:
             how = "learnt from this table" if purpose == "train" else "scored"
             findings.warnings += [
-                f'{table.source} has no column "{name}"; it is not {how}.{_near_column(name, table)}'
+                f'{table.source} has no column "{name}"; it is not {how}.{did_you_mean(name, table.columns)}'
                 for name in missing
             ]
-
-
-def _near_column(name: str, table: Table) -> str:
-    folded = {column.strip().casefold(): column for column in table.columns}
-    near = difflib.get_close_matches(name.casefold(), list(folded), n=1)
-    return f' Did you mean "{folded[near[0]]}"?' if near else ""
 
 
 def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
@@ -250,10 +244,9 @@ def _count_labels(
 def _wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     if not cell.strip():
         return "the cell is empty. Fill it in, or take the row out."
-    near = nearest_label(cell, labels)
-    hint = f' Did you mean "{near}"?' if near else ""
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
+    hint = did_you_mean(cell, labels)
     return (
         f'"{_short(cell)}" is not {known} ({shown}).{hint} Correct the cell, or add the label to columns.{name}.labels.'
     )

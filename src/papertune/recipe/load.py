@@ -1,6 +1,5 @@
 """Reading, overriding and writing recipes."""
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from papertune.errors import RecipeError
 from papertune.recipe.recipe import Recipe
+from papertune.suggest import did_you_mean
 
 _BUILTIN = resources.files("papertune.recipe") / "builtin"
 
@@ -66,9 +66,8 @@ def _read(source: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        near = difflib.get_close_matches(str(source), list(builtin), n=1)
-        hint = f'Did you mean "{near[0]}"?' if near else f"Built-in recipes: {', '.join(builtin)}."
-        raise RecipeError(f"{source}: there is no such file or built-in recipe. {hint}") from None
+        hint = did_you_mean(str(source), builtin) or f" Built-in recipes: {', '.join(builtin)}."
+        raise RecipeError(f"{source}: there is no such file or built-in recipe.{hint}") from None
     except IsADirectoryError:
         raise RecipeError(f"{source} is a folder; give the recipe file in it.") from None
     except UnicodeDecodeError as error:
@@ -162,9 +161,7 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
         return f"{key} is missing."
     if kind == "extra_forbidden":
         allowed = _allowed_keys(path[:-1], values)
-        near = difflib.get_close_matches(path[-1], allowed, n=1)
-        hint = f' Did you mean "{near[0]}"?' if near else ""
-        return f"{key} is not a known key.{hint} Known here: {', '.join(allowed)}."
+        return f"{key} is not a known key.{did_you_mean(path[-1], allowed)} Known here: {', '.join(allowed)}."
     if kind == "literal_error":
         return f"{key} is {shown}; allowed: {', or '.join([context['expected'], *other_shapes])}."
     if kind == "union_tag_invalid":

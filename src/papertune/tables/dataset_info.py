@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papertune.errors import PapertuneWarning, TableError
-from papertune.tables.problems import did_you_mean, quoted
+from papertune.errors import PapertuneWarning, TableError, quoted
+from papertune.suggest import did_you_mean
 from papertune.tables.table import Table
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from papertune.errors import PapertuneWarning, TableError
-from papertune.tables.problems import quoted
+from papertune.errors import PapertuneWarning, TableError, quoted
 
 # First bytes of formats that often carry the wrong suffix.
 SIGNATURES = {

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from papertune.errors import quoted
 from papertune.tables.cells import RowsToFrame, text_cells, text_series
 from papertune.tables.json_files import add_row, problems_of_objects
-from papertune.tables.problems import Problems, check_names, quoted
+from papertune.tables.problems import Problems, check_names
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 from papertune.tables.cells import JsonNumber, RowsToFrame, text_of
-from papertune.tables.problems import Problems, quoted
+from papertune.tables.problems import Problems
 
 if TYPE_CHECKING:
     import polars as pl

@@ -1,9 +1,8 @@
 """What is wrong with a table, gathered so that one reading shows all of it."""
 
-import difflib
 from collections.abc import Sequence
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 
 # A file read with the wrong delimiter is wrong in each of a million rows: stop when the point is made.
 MOST_PROBLEMS_KEPT = 1000
@@ -67,20 +66,3 @@ def check_names(names: Sequence[str], source: str) -> None:
             first = list(names).index(name) + 1
             problems.add(f"{source}: the columns {first} and {position} have the same name, {quoted(name)}")
     problems.raise_if_any()
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Suggest the known names near a mistyped one.
-
-    Returns:
-        A sentence that starts with a space, or nothing.
-    """
-    folded = {candidate.strip().casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.strip().casefold(), list(folded), n=3)
-    return f" Did you mean {' or '.join(quoted(folded[match]) for match in near)}?" if near else ""
-
-
-def quoted(text: str) -> str:
-    """Put text into double quotes for a message: shortened, one line, control characters visible."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return '"' + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short) + '"'

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
+from papertune.suggest import did_you_mean
 from papertune.tables import csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
 from papertune.tables.encodings import open_text
-from papertune.tables.problems import Problems, did_you_mean, quoted
+from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from papertune.errors import TableError
-from papertune.tables.problems import did_you_mean, quoted
+from papertune.errors import TableError, quoted
+from papertune.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl

@@ -1,15 +1,14 @@
-"""Writes a table so that the file is either complete or not there: into a temporary file, then renamed."""
+"""Writes a table to a file, whole or not at all."""
 
 import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from papertune.errors import OutputError
+from papertune.errors import OutputError, quoted
+from papertune.files import atomic_writer
+from papertune.suggest import did_you_mean
 from papertune.tables.cells import text_series
-from papertune.tables.problems import did_you_mean, quoted
 from papertune.tables.xlsx_files import check_fits_xlsx, write_xlsx
 
 if TYPE_CHECKING:
@@ -73,35 +72,13 @@ def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -
     path = Path(path)
     check_output(path, overwrite=overwrite)
     frame = _writable(frame, path)
-    # Through a symbolic link: it stays, and its target is replaced.
-    target = path.resolve()
-    temporary = target.with_name(f".papertune-{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with atomic_writer(path) as file:
             WRITERS[path.suffix.lower()](frame, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        check_output(path, overwrite=overwrite)  # writing takes a while: someone else may have come first
-        temporary.replace(target)
-        _sync_folder(target.parent)
+            check_output(path, overwrite=overwrite)  # another program may have written the file meanwhile
     except (OSError, pl.exceptions.PolarsError, XlsxWriterException) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OutputError(f"{path} could not be written: {reason}. Make room, or choose another folder.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a power cut, where folders can be synced at all."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _writable(frame: "pl.DataFrame", path: Path) -> "pl.DataFrame":

@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from papertune.errors import OutputError, PapertuneWarning, TableError
-from papertune.tables.problems import check_names, quoted
+from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
+from papertune.tables.problems import check_names
 
 if TYPE_CHECKING:
     import polars as pl

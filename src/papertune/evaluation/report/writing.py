@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from papertune.evaluation.report.data import ColumnReport, Contestant, Report
 from papertune.evaluation.report.page import page
 from papertune.evaluation.report.plots import thinned
 from papertune.evaluation.report.words import by_ranking, measures, verdict
+from papertune.files import write_atomically
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -35,22 +35,12 @@ def write_report(report: Report, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            _write_whole(folder / name, content)
+            # Half of a surrogate pair, which JSON lines can hold, has no UTF-8 form; it becomes a question mark.
+            write_atomically(folder / name, content.encode(errors="replace"))
     except OSError as error:
         raise OutputError(
             f"{folder}: the report cannot be written ({error.strerror or error}). Name a folder that can be written to."
         ) from error
-
-
-def _write_whole(path: Path, content: str) -> None:
-    """Write a file under another name, then rename it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # Half of a surrogate pair, which JSON lines can hold, has no UTF-8 form; it becomes a question mark.
-        part.write_bytes(content.encode("utf-8", errors="replace"))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _plain(report: Report) -> dict[str, Any]:

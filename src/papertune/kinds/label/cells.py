@@ -1,6 +1,5 @@
 """Label cells: from the table's text to one of the recipe's labels."""
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,13 +23,6 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
     if (match := _WHOLE_FLOAT.fullmatch(trimmed)) and match[1] in labels:
         return match[1]
     return None
-
-
-def nearest_label(cell: str, labels: Sequence[str]) -> str | None:
-    """Give the label that a misspelt cell probably meant, or None."""
-    folded = {label.casefold(): label for label in labels}
-    near = difflib.get_close_matches(cell.strip().casefold(), list(folded), n=1, cutoff=0.6)
-    return folded[near[0]] if near else None
 
 
 def balanced_weights(given: Iterable[str], labels: Sequence[str]) -> dict[str, float]:
