@@ -3,7 +3,7 @@ import torch
 
 from papertune.errors import ModelError
 from papertune.models.cpu import CpuFeatures, adds_int8_in_32_bits, cpu_features
-from papertune.models.int8 import largest_weight
+from papertune.models.quantization.int8 import largest_weight
 
 
 @pytest.fixture

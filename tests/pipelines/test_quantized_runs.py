@@ -201,7 +201,7 @@ def test_magnitude_and_direction_apart(few_bits, papers, tmp_path, bits):
 
 
 def test_without_the_package_it_is_told_before_any_work(full_run, few_bits, papers, tmp_path, monkeypatch, bits):
-    monkeypatch.setattr("papertune.models.quantized.find_spec", lambda name: None)
+    monkeypatch.setattr("papertune.models.quantization.base_bits.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"^method\.base_bits = {bits} needs bitsandbytes, .*\[quantized\]'$"):
         papertune.train(papers(4), few_bits, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -213,7 +213,7 @@ class Engine:
         return self._behind(state, ids, sees, before).logits  # type: ignore[no-any-return]
 
     def _empty_cache(self) -> Any:
-        from papertune.models.growing_cache import growing_cache
+        from papertune.models.attention.growing_cache import growing_cache
 
         # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
         return growing_cache() if self._masks.window else growing_cache(self.model.config)
@@ -251,7 +251,7 @@ class Engine:
 
 def _keeps_keys_and_values(cache: Any) -> bool:
     """Tell whether a cache has nothing but a key and a value of each token in every layer, all of one shape."""
-    from papertune.models.growing_cache import GrowingLayer
+    from papertune.models.attention.growing_cache import GrowingLayer
 
     if not all(type(layer) is GrowingLayer and layer.is_initialized for layer in cache.layers):
         return False

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from papertune.errors import ModelError
-from papertune.models.growing_cache import GrowingLayer
+from papertune.models.attention.growing_cache import GrowingLayer
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]

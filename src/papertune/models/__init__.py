@@ -1,7 +1,8 @@
 """Base models and tokenizers: the door to transformers."""
 
 from papertune.models.answer_positions import answer_positions, output_layer
-from papertune.models.attention_masks import AttentionMasks
+from papertune.models.attention.grouped import use_grouped_attention
+from papertune.models.attention.masks import AttentionMasks
 from papertune.models.base import (
     Base,
     Precision,
@@ -14,16 +15,15 @@ from papertune.models.base import (
 from papertune.models.cache import cache_folder
 from papertune.models.configurations import find_config
 from papertune.models.cpu import cpu_features
-from papertune.models.grouped_attention import use_grouped_attention
-from papertune.models.int8 import (
+from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
+from papertune.models.quantization.base_bits import BaseBits, check_quantization, dequantized, is_quantized
+from papertune.models.quantization.int8 import (
     PredictionPrecision,
     check_int8,
     int8_name,
     precision_name,
     to_int8,
 )
-from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
-from papertune.models.quantized import BaseBits, check_quantization, dequantized, is_quantized
 
 __all__ = [
     "KNOWN_MODELS",

@@ -21,7 +21,12 @@ from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.own_models import register_own_models
-from papertune.models.quantized import BaseBits, check_unpacking, keep_weights_in_place, quantization_config
+from papertune.models.quantization.base_bits import (
+    BaseBits,
+    check_unpacking,
+    keep_weights_in_place,
+    quantization_config,
+)
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 

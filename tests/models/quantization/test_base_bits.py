@@ -164,7 +164,8 @@ class TestWithoutThePackage:
     def _missing(self, monkeypatch):
         find = importlib.util.find_spec
         monkeypatch.setattr(
-            "papertune.models.quantized.find_spec", lambda name: None if name == "bitsandbytes" else find(name)
+            "papertune.models.quantization.base_bits.find_spec",
+            lambda name: None if name == "bitsandbytes" else find(name),
         )
 
     def test_the_message_has_the_command(self, tiny_folder):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from papertune.errors import ModelError
 from papertune.models.answer_positions import output_layer
 from papertune.models.cpu import adds_int8_in_32_bits, has_onednn
-from papertune.models.quantized import BaseBits
+from papertune.models.quantization.base_bits import BaseBits
 
 # Of the weights a model predicts with.
 PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]

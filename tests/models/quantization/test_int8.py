@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from papertune.errors import ModelError
-from papertune.models import check_int8, int8, precision_name, to_int8
-from papertune.models.int8 import Int8Linear, largest_weight
+from papertune.models import check_int8, precision_name, to_int8
+from papertune.models.quantization import int8
+from papertune.models.quantization.int8 import Int8Linear, largest_weight
 
 
 def slow_product(x, linear):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from transformers import DynamicCache, LlamaConfig
 from transformers.cache_utils import DynamicLayer
 
-from papertune.models import growing_cache as module
-from papertune.models.growing_cache import GrowingLayer, growing_cache
+from papertune.models.attention import growing_cache as module
+from papertune.models.attention.growing_cache import GrowingLayer, growing_cache
 
 steps = st.lists(
     st.one_of(

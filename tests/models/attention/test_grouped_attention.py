@@ -19,7 +19,7 @@ from transformers import (
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from papertune.models import use_grouped_attention
-from papertune.models.grouped_attention import grouped_attention
+from papertune.models.attention.grouped import grouped_attention
 
 SIZES = {
     "vocab_size": 101,

@@ -1,0 +1,1 @@
+"""Linear layers in 8 or 4 bits."""
