@@ -14,21 +14,21 @@ from papertune.metrics.calibration import fit_isotonic, fit_temperature, score_c
 
 
 def drawn_rows(rows, labels, temperature, seed=0):
-    """Give probabilities that are as sharp as the temperature makes them, and labels drawn from the calibrated ones."""
+    """Return probabilities sharpened by the temperature, and labels drawn from the calibrated ones."""
     random = np.random.default_rng(seed)
     calibrated = random.dirichlet(np.full(labels, 0.7), size=rows)
-    true_ids = (calibrated.cumsum(axis=1) < random.random((rows, 1))).sum(axis=1)
+    gold_ids = (calibrated.cumsum(axis=1) < random.random((rows, 1))).sum(axis=1)
     sharp = calibrated**temperature
-    return sharp / sharp.sum(axis=1, keepdims=True), true_ids
+    return sharp / sharp.sum(axis=1, keepdims=True), gold_ids
 
 
 @pytest.mark.parametrize("labels", [2, 5])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_made_the_rows_is_found(labels, temperature):
-    probabilities, true_ids = drawn_rows(20_000, labels, temperature)
-    found = fit_temperature(probabilities, true_ids)
+def test_fit_temperature_recovers_the_temperature_of_drawn_rows(labels, temperature):
+    probabilities, gold_ids = drawn_rows(20_000, labels, temperature)
+    found = fit_temperature(probabilities, gold_ids)
     assert found.temperature == pytest.approx(temperature, rel=0.05)
-    before, after = (score_calibration(each, true_ids) for each in (probabilities, found.apply(probabilities)))
+    before, after = (score_calibration(each, gold_ids) for each in (probabilities, found.apply(probabilities)))
     if temperature != 1:
         assert after.ece < before.ece / 3
         assert after.log_loss < before.log_loss
@@ -36,17 +36,17 @@ def test_the_temperature_that_made_the_rows_is_found(labels, temperature):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 40), st.integers(2, 4), st.integers(0, 1000), st.sampled_from([0.3, 1.0, 2.0]))
-def test_no_temperature_of_a_fine_grid_is_better(rows, labels, seed, temperature):
-    probabilities, true_ids = drawn_rows(rows, labels, temperature, seed)
+def test_no_temperature_on_a_fine_grid_has_a_lower_loss(rows, labels, seed, temperature):
+    probabilities, gold_ids = drawn_rows(rows, labels, temperature, seed)
 
     def loss(temperature):
         total = min(math.log(temperature), 0) ** 2 / 2
-        for row, true_id in zip(probabilities, true_ids, strict=True):
+        for row, gold_id in zip(probabilities, gold_ids, strict=True):
             powers = [max(p, 2.220446049250313e-16) ** (1 / temperature) for p in row]
-            total -= math.log(powers[true_id] / math.fsum(powers))
+            total -= math.log(powers[gold_id] / math.fsum(powers))
         return total
 
-    found = fit_temperature(probabilities, true_ids).temperature
+    found = fit_temperature(probabilities, gold_ids).temperature
     best = min(map(loss, np.exp(np.linspace(-3, 3, 121))))
     assert loss(found) <= best + 1e-9
 
@@ -62,20 +62,20 @@ def test_a_temperature_keeps_the_order_of_the_labels_and_is_softmax_of_logarithm
     assert np.isnan(Temperature(2.0).apply(np.full((1, 3), np.nan))).all()
 
 
-def test_a_few_rows_without_a_mistake_do_not_make_a_model_sure_of_everything():
-    # Without the term beside the loss, the best temperature of these rows would be 0.
+def test_few_rows_without_an_error_do_not_give_probabilities_of_1():
+    # Without the prior, the best temperature of these rows would be 0.
     probabilities = np.tile([0.9, 0.1], (50, 1))
     calibrated = fit_temperature(probabilities, np.zeros(50, dtype=np.int64)).apply(probabilities)
     assert 0.98 < calibrated[0, 0] < 0.999
 
 
-def test_a_true_label_of_probability_0_has_a_temperature_too():
+def test_a_gold_label_of_probability_0_has_a_finite_temperature():
     probabilities = np.tile([1.0, 0.0], (10, 1))
     calibrated = fit_temperature(probabilities, np.array([0] * 8 + [1] * 2)).apply(probabilities)
     assert calibrated[0] == pytest.approx([0.8, 0.2], abs=0.03)
 
 
-def test_isotonic_is_scikit_learns_within_laplaces_bounds():
+def test_isotonic_equals_scikit_learn_within_the_bounds_of_laplace():
     random = np.random.default_rng(1)
     first = np.round(random.random(200), 2)  # with ties
     positive = random.random(200) < first**2
@@ -84,7 +84,7 @@ def test_isotonic_is_scikit_learns_within_laplaces_bounds():
     slow = IsotonicRegression(out_of_bounds="clip").fit(first, positive)
     new = np.linspace(0, 1, 41)
     wanted = np.clip(slow.predict(new), 1 / 202, 201 / 202)
-    # Between two scores a straight line to the clipped value is not the clipped line, so only the scores are compared.
+    # Between scores, a line to a clipped value differs from a clipped line, so only the scores are compared.
     at_scores = np.isin(new, first)
     calibrated = calibrator.apply(np.stack([new, 1 - new], axis=1))
     assert calibrated[at_scores, 0] == pytest.approx(wanted[at_scores])
@@ -93,19 +93,19 @@ def test_isotonic_is_scikit_learns_within_laplaces_bounds():
     assert calibrated.min() >= 1 / 202 - 1e-12
 
 
-def test_isotonic_undoes_what_a_temperature_cannot():
-    # The model says 0.5 where the first label has one row in ten, as with class weights; at 0.5 no temperature acts.
+def test_isotonic_corrects_a_shift_that_a_temperature_cannot():
+    # The first label is right in one row in ten at 0.5, as with class weights; no temperature changes 0.5.
     probabilities = np.tile([[0.5, 0.5], [0.05, 0.95]], (500, 1))
-    true_ids = np.array([0 if row % 20 == 0 else 1 for row in range(1000)])
+    gold_ids = np.array([0 if row % 20 == 0 else 1 for row in range(1000)])
     calibrated = {
-        fit.__name__: fit(probabilities, true_ids).apply(probabilities) for fit in (fit_temperature, fit_isotonic)
+        fit.__name__: fit(probabilities, gold_ids).apply(probabilities) for fit in (fit_temperature, fit_isotonic)
     }
     assert calibrated["fit_temperature"][0, 0] == pytest.approx(0.5)
     assert calibrated["fit_isotonic"][0, 0] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("calibrator", [Temperature(1.7), Isotonic((0.0, 0.4, 1.0), (0.1, 0.1, 0.8))])
-def test_a_calibrator_comes_back_from_json(calibrator):
+def test_a_calibrator_survives_json(calibrator):
     assert Calibrator.from_dict(json.loads(json.dumps(calibrator.as_dict()))) == calibrator
 
 
@@ -121,27 +121,27 @@ def test_a_calibrator_comes_back_from_json(calibrator):
         ({"kind": "isotonic", "scores": 3, "probabilities": [1]}, "no calibrator"),
     ],
 )
-def test_what_is_no_calibrator_is_told(values, message):
+def test_an_invalid_calibrator_raises(values, message):
     with pytest.raises(ValueError, match=message):
         Calibrator.from_dict(values)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(1, 60), st.integers(2, 4), st.integers(1, 12))
-def test_scores_are_those_of_a_plain_loop(data, rows, labels, bins):
+def test_scores_equal_a_plain_loop(data, rows, labels, bins):
     weights = data.draw(arrays(np.float64, (rows, labels), elements=st.sampled_from([0.0, 0.1, 0.5, 1.0])))
     probabilities = (weights + 1e-3) / (weights + 1e-3).sum(axis=1, keepdims=True)
-    true_ids = data.draw(arrays(np.int64, rows, elements=st.integers(0, labels - 1)))
-    scores = score_calibration(probabilities, true_ids, bins)
+    gold_ids = data.draw(arrays(np.int64, rows, elements=st.integers(0, labels - 1)))
+    scores = score_calibration(probabilities, gold_ids, bins)
     members = {}
     for row in range(rows):
-        less_sure = sum(max(other) < max(probabilities[row]) for other in probabilities)
-        members.setdefault(less_sure * bins // rows, []).append(row)
+        below = sum(max(other) < max(probabilities[row]) for other in probabilities)
+        members.setdefault(below * bins // rows, []).append(row)
     assert len(scores.bins) == len(members) <= bins
     ece = 0.0
     for number, found in zip(sorted(members), scores.bins, strict=True):
         confidence = sum(max(probabilities[row]) for row in members[number]) / len(members[number])
-        right = sum(list(probabilities[row]).index(max(probabilities[row])) == true_ids[row] for row in members[number])
+        right = sum(list(probabilities[row]).index(max(probabilities[row])) == gold_ids[row] for row in members[number])
         assert found.rows == len(members[number])
         assert found.confidence == pytest.approx(confidence)
         assert found.accuracy == right / found.rows
@@ -149,41 +149,45 @@ def test_scores_are_those_of_a_plain_loop(data, rows, labels, bins):
         ece += found.rows / rows * abs(found.accuracy - confidence)
     assert scores.ece == pytest.approx(ece)
     assert scores.brier == pytest.approx(
-        metrics.brier_score_loss(true_ids, probabilities, labels=range(labels), scale_by_half=False)
+        metrics.brier_score_loss(gold_ids, probabilities, labels=range(labels), scale_by_half=False)
     )
-    assert scores.log_loss == pytest.approx(metrics.log_loss(true_ids, probabilities, labels=range(labels)))
+    assert scores.log_loss == pytest.approx(metrics.log_loss(gold_ids, probabilities, labels=range(labels)))
 
 
-def test_bins_hold_equal_numbers_and_do_not_depend_on_the_order_of_the_rows():
-    probabilities, true_ids = drawn_rows(1000, 3, 2.0)
-    scores = score_calibration(probabilities, true_ids)
+def test_bins_have_equal_size_and_do_not_depend_on_row_order():
+    probabilities, gold_ids = drawn_rows(1000, 3, 2.0)
+    scores = score_calibration(probabilities, gold_ids)
     assert [each.rows for each in scores.bins] == [100] * 10
     assert [each.confidence for each in scores.bins] == sorted(each.confidence for each in scores.bins)
     same = np.tile([0.8, 0.2], (30, 1))
-    truth = np.array([0] * 20 + [1] * 10)
-    (only,) = score_calibration(same, truth).bins
+    gold = np.array([0] * 20 + [1] * 10)
+    (only,) = score_calibration(same, gold).bins
     assert (only.rows, only.accuracy) == (30, 2 / 3)
-    assert score_calibration(same, truth[::-1]).ece == pytest.approx(0.8 - 2 / 3)
+    assert score_calibration(same, gold[::-1]).ece == pytest.approx(0.8 - 2 / 3)
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "true_ids", "message"),
+    ("probabilities", "gold_ids", "message"),
     [
-        (np.ones((2, 2)) / 2, np.zeros(3, dtype=np.int64), r"probabilities \(2, 2\) and true labels \(3,\) do not fit"),
+        (
+            np.ones((2, 2)) / 2,
+            np.zeros(3, dtype=np.int64),
+            r"probabilities \(2, 2\) and gold labels \(3,\) have different shapes",
+        ),
         (np.ones((0, 2)), np.zeros(0, dtype=np.int64), "no rows to score"),
         (np.full((1, 2), np.nan), np.zeros(1, dtype=np.int64), "probabilities must be between 0 and 1"),
         (np.array([[2.0, -1.0]]), np.zeros(1, dtype=np.int64), "probabilities must be between 0 and 1"),
-        (np.ones((1, 2)) / 2, np.array([2]), "true labels must be columns of the probabilities, 0 to 1"),
+        (np.ones((1, 2)) / 2, np.array([2]), "gold labels must be columns of the probabilities, 0 to 1"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(probabilities, true_ids, message):
+def test_invalid_rows_raise(probabilities, gold_ids, message):
     for function in (score_calibration, fit_temperature, fit_isotonic):
         with pytest.raises(ValueError, match=message):
-            function(probabilities, true_ids)
+            function(probabilities, gold_ids)
 
 
-def test_isotonic_regression_is_for_two_labels_and_bins_are_at_least_one():
-    with pytest.raises(ValueError, match="isotonic regression is for two labels, not 3"):
+def test_isotonic_regression_with_three_labels_and_zero_bins_raise():
+    with pytest.raises(ValueError, match="isotonic regression needs two labels, not 3"):
         fit_isotonic(np.ones((1, 3)) / 3, np.array([0]))
     with pytest.raises(ValueError, match="at least one bin is needed, not 0"):
         score_calibration(np.ones((1, 3)) / 3, np.array([0]), bins=0)

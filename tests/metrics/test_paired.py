@@ -15,7 +15,7 @@ PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=4
 
 
 @given(PAIRS)
-def test_mcnemar_counts_the_rows_that_only_one_has_right(pairs):
+def test_mcnemar_counts_rows_that_are_right_in_only_one_system(pairs):
     first, second = np.array(pairs).T
     found = accuracy_difference(first, second)
     gained = sum(a and not b for a, b in pairs)
@@ -27,8 +27,8 @@ def test_mcnemar_counts_the_rows_that_only_one_has_right(pairs):
     assert found.difference <= found.high + 1e-9
 
 
-def test_mcnemar_by_hand():
-    # Five rows that only the first has right, none that only the second has: 2 x (1/2)^5.
+def test_mcnemar_worked_out_by_hand():
+    # Five rows are right only in the first system, none only in the second: 2 x (1/2)^5.
     first = np.array([True] * 5 + [True] * 20 + [False] * 5)
     second = np.array([False] * 5 + [True] * 20 + [False] * 5)
     found = accuracy_difference(first, second)
@@ -36,7 +36,7 @@ def test_mcnemar_by_hand():
     assert found.difference == pytest.approx(5 / 30)
 
 
-def test_the_interval_of_the_accuracy_is_that_of_a_bootstrap_over_rows():
+def test_the_interval_of_accuracy_equals_a_bootstrap_over_rows():
     generator = np.random.default_rng(1)
     first, second = generator.random(150) < 0.9, generator.random(150) < 0.8
     found = accuracy_difference(first, second)
@@ -46,17 +46,17 @@ def test_the_interval_of_the_accuracy_is_that_of_a_bootstrap_over_rows():
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=0.015)
 
 
-def test_pairs_tell_more_than_two_intervals():
-    # The same rows are hard for both; the first has five more.
+def test_pairing_by_row_narrows_the_interval():
+    # The same rows are wrong in both; ten more are right in the first.
     first = np.array([True] * 60 + [False] * 40)
     second = np.array([True] * 50 + [False] * 50)
     assert not accuracy_difference(first, second).may_be_noise
-    apart = np.concatenate([second[50:], second[:50]])  # the same score, right on other rows
-    assert accuracy_difference(first, apart).may_be_noise
+    other_rows = np.concatenate([second[50:], second[:50]])  # the same score, right on other rows
+    assert accuracy_difference(first, other_rows).may_be_noise
 
 
-def test_what_the_p_value_doubts_may_be_noise():
-    # Four rows that only the first has right: the interval does not hold 0, but p is 2 x (1/2)^4.
+def test_a_large_p_value_means_noise_although_the_interval_excludes_0():
+    # Four rows are right only in the first system: the interval excludes 0, but p is 2 x (1/2)^4.
     second = np.array([False] * 4 + [True] * 16)
     found = accuracy_difference(np.ones(20, dtype=bool), second)
     assert found.low > 0
@@ -64,7 +64,7 @@ def test_what_the_p_value_doubts_may_be_noise():
     assert found.may_be_noise
 
 
-def test_randomization_of_few_rows_is_the_exact_test():
+def test_randomization_of_few_rows_equals_the_exact_test():
     first, second = np.array([0.9, 0.7, 0.8, 0.6, 0.9]), np.array([0.5, 0.6, 0.4, 0.7, 0.1])
     differences = first - second
     signs = np.array(list(itertools.product([1, -1], repeat=5)))
@@ -87,14 +87,14 @@ def test_randomization_of_many_rows_agrees_with_the_t_test():
 
 
 def ranked_rows(rows, share, noise, decimals, seed):
-    """Give the scores of two contestants that are unsure about the same rows, and which rows are positive."""
+    """Return scores of two systems that find the same rows hard, and which rows are positive."""
     generator = np.random.default_rng(seed)
     positive = generator.random(rows) < share
     hard = positive + generator.normal(0, 0.5, rows)
     return *(np.round(hard + generator.normal(0, of, rows), decimals) for of in noise), positive
 
 
-def test_the_interval_of_average_precision_is_that_of_rows_drawn_together():
+def test_the_interval_of_an_average_precision_difference_draws_rows_in_pairs():
     first, second, positive = ranked_rows(150, 0.2, (0.1, 0.9), 1, seed=1)  # with ties
     found = average_precision_difference(first, second, positive)
     of_first, of_second = (average_precision_score(positive, scores) for scores in (first, second))
@@ -109,16 +109,16 @@ def test_the_interval_of_average_precision_is_that_of_rows_drawn_together():
     assert (found.p_value, found.may_be_noise) == (None, False)
 
 
-def test_average_precision_is_told_apart_where_the_ranges_overlap():
+def test_average_precision_may_differ_although_the_intervals_overlap():
     first, second, positive = ranked_rows(300, 0.15, (0.05, 0.5), 3, seed=3)
     one, other = (average_precision_interval(scores, positive) for scores in (first, second))
     assert one.low < other.high
     assert not average_precision_difference(first, second, positive).may_be_noise
-    turned = average_precision_difference(second, first, positive)
-    assert turned.difference == -average_precision_difference(first, second, positive).difference
+    swapped = average_precision_difference(second, first, positive)
+    assert swapped.difference == -average_precision_difference(first, second, positive).difference
 
 
-def test_only_the_order_counts_for_average_precision():
+def test_average_precision_depends_only_on_the_order_of_scores():
     first, second, positive = ranked_rows(60, 0.3, (0.2, 0.4), 3, seed=4)
     found = average_precision_difference(first, second, positive)
     assert average_precision_difference(first * 1000, np.exp(second), positive) == found
@@ -126,7 +126,7 @@ def test_only_the_order_counts_for_average_precision():
     assert (same.difference, same.low, same.high, same.may_be_noise) == (0, 0, 0, True)
 
 
-def test_three_positive_rows_tell_nothing():
+def test_three_positive_rows_are_too_few_for_a_difference():
     positive = np.arange(100) < 3
     found = average_precision_difference(-np.arange(100.0), np.arange(100.0), positive)
     assert found.difference > 0.9
@@ -134,7 +134,7 @@ def test_three_positive_rows_tell_nothing():
     assert found.may_be_noise
 
 
-def test_equal_contestants_do_not_differ():
+def test_equal_systems_do_not_differ():
     same = np.array([0.2, 0.4])
     found = mean_difference(same, same)
     assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
@@ -142,22 +142,22 @@ def test_equal_contestants_do_not_differ():
     assert accuracy_difference(same > 0.3, same > 0.3).p_value == 1
 
 
-def test_the_same_rows_give_the_same_numbers():
+def test_differences_are_reproducible():
     first, second = np.linspace(0, 1, 50), np.linspace(0.1, 0.9, 50) ** 2
     assert mean_difference(first, second) == mean_difference(first, second)
 
 
-def test_one_row_tells_nothing():
+def test_one_row_has_a_p_value_of_1():
     assert mean_difference(np.array([0.9]), np.array([0.1])).p_value == 1
     assert accuracy_difference(np.array([True]), np.array([False])).p_value == 1
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_inputs_raise():
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
         mean_difference(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match="at least one row"):
         accuracy_difference(np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
-    with pytest.raises(ValueError, match=r"scores \(3,\) and positive rows \(2,\) do not fit"):
+    with pytest.raises(ValueError, match=r"scores \(3,\) and positive rows \(2,\) have different shapes"):
         average_precision_difference(np.zeros(2), np.zeros(3), np.ones(2, dtype=bool))
     with pytest.raises(ValueError, match="no row is positive"):
         average_precision_difference(np.zeros(2), np.zeros(2), np.zeros(2, dtype=bool))

@@ -26,11 +26,11 @@ def ranked_rows(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(ranked_rows())
-def test_precision_and_recall_are_scikit_learns(rows):
+def test_precision_and_recall_equal_scikit_learn(rows):
     scores, positive = rows
     curve = precision_recall(scores, positive)
     precision, recall, thresholds = metrics.precision_recall_curve(positive, scores)
-    # There the thresholds rise, and a point without a threshold ends the curve.
+    # In scikit-learn thresholds ascend, and the curve ends with a point without a threshold.
     assert curve.thresholds == pytest.approx(thresholds[::-1])
     assert curve.precision == pytest.approx(precision[-2::-1])
     assert curve.recall == pytest.approx(recall[-2::-1])
@@ -41,29 +41,29 @@ def test_precision_and_recall_are_scikit_learns(rows):
 @given(ranked_rows(), st.sampled_from([(1, 1), (1, 10), (5, 1), (1, 0), (0, 1)]))
 def test_no_other_threshold_is_better(rows, costs):
     scores, positive = rows
-    called = {least: scores >= least for least in scores}
-    f1 = {least: 2 * (each & positive).sum() / (each.sum() + positive.sum()) for least, each in called.items()}
+    chosen = {score: scores >= score for score in scores}
+    f1 = {score: 2 * (each & positive).sum() / (each.sum() + positive.sum()) for score, each in chosen.items()}
     assert f1[f1_threshold(scores, positive)] == pytest.approx(max(f1.values()))
     false_positive, false_negative = costs
 
-    def cost(least):
-        called = scores >= least
-        return false_positive * (called & ~positive).sum() + false_negative * (~called & positive).sum()
+    def cost(threshold):
+        chosen = scores >= threshold
+        return false_positive * (chosen & ~positive).sum() + false_negative * (~chosen & positive).sum()
 
     found = cost_threshold(scores, positive, false_positive=false_positive, false_negative=false_negative)
     assert cost(found) == min(map(cost, [*scores, 2.0]))
 
 
-def test_of_equally_good_thresholds_the_highest_is_taken():
+def test_the_highest_of_equally_good_thresholds_is_chosen():
     scores, positive = np.array([0.9, 0.6, 0.3, 0.1]), np.array([True, False, True, False])
     assert f1_threshold(scores, positive) == 0.3
-    # One of two found at 0.9 costs 1, as do both at 0.3 with one too many.
+    # At 0.9 one row is missed, at 0.3 one is a false positive: the costs are equal.
     assert cost_threshold(scores, positive, false_positive=1, false_negative=1) == 0.9
     assert cost_threshold(scores, positive, false_positive=1, false_negative=5) == 0.3
     assert cost_threshold(scores[1:], positive[1:], false_positive=9, false_negative=1) == np.nextafter(0.6, 1)
 
 
-def test_the_cost_threshold_of_many_calibrated_rows_is_elkans():
+def test_the_cost_threshold_of_many_calibrated_rows_is_the_one_of_elkan():
     random = np.random.default_rng(2)
     scores = random.random(50_000)
     found = cost_threshold(scores, random.random(50_000) < scores, false_positive=1, false_negative=4)
@@ -72,7 +72,7 @@ def test_the_cost_threshold_of_many_calibrated_rows_is_elkans():
 
 @settings(max_examples=60, deadline=None)
 @given(ranked_rows(), st.sampled_from([0.5, 0.8, 0.95, 1.0]))
-def test_work_saved_is_counted_row_by_row(rows, recall):
+def test_work_saved_equals_a_count_row_by_row(rows, recall):
     scores, positive = rows
     saved = work_saved(scores, positive, recall)
     found = read = 0
@@ -88,14 +88,14 @@ def test_work_saved_is_counted_row_by_row(rows, recall):
 
 
 def test_work_saved_worked_out_by_hand():
-    # 2 of 20 papers matter, and stand first and fourth: 4 papers are read, 16 are not.
+    # 2 of 20 papers are relevant, the first and the fourth: 4 papers are read, 16 are not.
     scores = np.linspace(1, 0, 20)
     saved = work_saved(scores, np.isin(np.arange(20), [0, 3]))
     assert (saved.recall, saved.read_share, saved.wss) == (0.95, 0.2, pytest.approx(0.75))
     assert work_saved(np.zeros(20), np.arange(20) < 2).wss == pytest.approx(-0.05)  # all are read, and all is found
 
 
-def test_the_interval_of_average_precision_is_that_of_drawn_rows():
+def test_the_interval_of_average_precision_equals_that_of_drawn_rows():
     random = np.random.default_rng(4)
     positive = random.random(150) < 0.2
     scores = np.round(random.random(150) + 0.4 * positive, 1)  # with ties
@@ -111,7 +111,7 @@ def test_the_interval_of_average_precision_is_that_of_drawn_rows():
 
 @settings(max_examples=60, deadline=None)
 @given(ranked_rows())
-def test_what_is_drawn_is_scored_as_its_rows(rows):
+def test_resampled_average_precision_equals_scikit_learn(rows):
     scores, positive = rows
     counts = np.random.default_rng(len(scores)).integers(0, 3, size=(3, len(scores)))
     found = resampled_average_precision(reading_steps(scores, positive), positive)(counts)
@@ -128,10 +128,10 @@ def test_steps_end_with_positive_rows():
     assert reading_steps(scores, positive).tolist() == [0, 0, 0, 1, 1, 2, 2, 3]
 
 
-def test_mistakes_are_told():
+def test_invalid_inputs_raise():
     scores, positive = np.array([0.5, 0.2]), np.array([True, False])
     for function in (precision_recall, f1_threshold, work_saved, average_precision_interval, reading_steps):
-        with pytest.raises(ValueError, match=r"scores \(2,\) and positive rows \(1,\) do not fit"):
+        with pytest.raises(ValueError, match=r"scores \(2,\) and positive rows \(1,\) have different shapes"):
             function(scores, positive[:1])
         with pytest.raises(ValueError, match="no row is positive"):
             function(scores, ~positive & False)

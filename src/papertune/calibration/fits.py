@@ -18,7 +18,7 @@ from papertune.kinds import LabelColumn, LabelsColumn, RankedKeywordsColumn
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.label.cells import read_label
 from papertune.metrics.keyword_scores import unique_keywords
-from papertune.metrics.screening import LEAST_OF_EACH
+from papertune.metrics.screening import MIN_OF_EACH
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.run import Run
@@ -141,7 +141,7 @@ def with_chosen_thresholds(
             tell(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
         if rare[name]:
             tell(
-                f"{name}: {MIDDLE} for {', '.join(rare[name])}: fewer than {LEAST_OF_EACH} dev rows have the label, or "
+                f"{name}: {MIDDLE} for {', '.join(rare[name])}: fewer than {MIN_OF_EACH} dev rows have the label, or "
                 "lack it"
             )
     return recipe

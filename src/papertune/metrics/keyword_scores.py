@@ -4,17 +4,17 @@ The protocol is that of OpenNMT-kpg (https://github.com/memray/OpenNMT-kpg-relea
 Meng et al. 2017 (arXiv:1704.06879), Chan et al. 2019 (arXiv:1906.04106) and Yuan et al. 2020 (arXiv:1810.05241):
 
 - Lower case, letters and digits only, Porter stems (Porter 1980), repeats dropped after stemming, exact match.
-- At 5: the first five. Precision always divides by 5, as if missing keywords were wrong ones (OpenNMT-kpg's
-  `precision_hard`, Chan et al.'s F1@5): stopping early buys nothing.
-- At M: all that were predicted.
-- At O: the first as many as the paper has true ones. Precision divides by that number, also if fewer were predicted;
-  so precision, recall and F1 at O are one number for a paper.
-- Recall divides by the paper's true keywords, and each score is the mean over the papers that have any.
-- Present keywords stand in the document as an unbroken run of stemmed words, absent ones do not. The two are scored
-  apart, predictions against truths of the same part, over the papers with a true keyword of that part.
+- At 5: the first five predictions. Precision always divides by 5, so missing keywords count as wrong ones
+  (OpenNMT-kpg's `precision_hard`, Chan et al.'s F1@5) and fewer predictions do not raise it.
+- At M: all predictions.
+- At O: as many predictions as the paper has gold keywords. Precision divides by that number even if there are fewer
+  predictions, so precision, recall and F1 at O of a paper are equal.
+- Recall divides by the number of the paper's gold keywords. Each score is the mean over the papers that have any.
+- Present keywords occur in the document as consecutive stemmed words, absent ones do not. The two are scored
+  separately, predictions against gold keywords of the same part, over the papers with a gold keyword of that part.
 
 Chinese, Japanese and Korean text has no words to stem: a keyword with such a character is the string of its letters and
-digits, and it is present if the document's own such string contains it.
+digits, and it is present if the string of the document's letters and digits contains it.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digi
 
 @dataclass(frozen=True)
 class PartScores:
-    """Scores of the present or of the absent keywords alone.
+    """Scores of only the present or only the absent keywords.
 
     Attributes:
-        papers: How many papers have a true keyword of this part; the scores are means over them.
+        papers: Number of papers with a gold keyword of this part; the scores are means over them.
         f1_at_5: F1 of the first five predictions of this part; precision divides by 5.
         f1_at_m: F1 of all predictions of this part.
-        recall: Share of the paper's true keywords of this part that any prediction found.
+        recall: Share of the paper's gold keywords of this part that were predicted.
     """
 
     papers: int
@@ -47,20 +47,20 @@ class PartScores:
 
 @dataclass(frozen=True)
 class KeywordScores:
-    """What the predictions of a keywords column are worth; the module's docstring defines the scores.
+    """Scores of the predictions of a keywords column, as the module's docstring defines them.
 
     Attributes:
-        rows: How many papers were given.
-        scored: How many of them have a true keyword; the scores are means over these.
-        left_out: How many have none.
-        precision_at_5: Right ones among the first five, divided by 5.
-        recall_at_5: Share of the true keywords among the first five.
+        rows: Number of papers.
+        scored: Number of papers with a gold keyword; the scores are means over these.
+        left_out: Number of papers without one.
+        precision_at_5: Number of right keywords among the first five, divided by 5.
+        recall_at_5: Share of the gold keywords among the first five.
         f1_at_5: Mean over papers of the harmonic mean of the two.
         f1_at_5_interval: Its 95 percent bootstrap interval.
         precision_at_m: Share of all predictions that are right.
-        recall_at_m: Share of the true keywords that were predicted.
+        recall_at_m: Share of the gold keywords that were predicted.
         f1_at_m: Mean over papers of the harmonic mean of the two.
-        precision_at_o: Right ones among the first as many as there are true ones, divided by that number.
+        precision_at_o: Right keywords among the first n predictions, divided by n, the number of gold keywords.
         recall_at_o: The same number.
         f1_at_o: The same number.
         f1_at_o_interval: Its 95 percent bootstrap interval.
@@ -86,39 +86,36 @@ class KeywordScores:
     absent: PartScores | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the same as plain dicts and numbers, ready for JSON."""
+        """Return the scores as plain dicts and numbers, ready for JSON."""
         return asdict(self)
 
 
 def score_keywords(
-    truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], documents: Sequence[str]
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], documents: Sequence[str]
 ) -> KeywordScores:
-    """Compare predicted keywords with the true ones.
+    """Compare predicted keywords with the gold ones.
 
     Args:
-        truth: The true keywords of each paper, length rows; a paper without any is left out.
+        gold: The gold keywords of each paper, length rows; a paper without any is left out.
         predicted: The predicted keywords of each paper, best first, length rows.
         documents: The text of each paper (usually title and abstract), length rows; decides what is present.
 
-    Returns:
-        The scores.
-
     Raises:
-        ValueError: If the lengths differ, or no paper has a true keyword.
+        ValueError: If the lengths differ, or no paper has a gold keyword.
     """
-    if not len(truth) == len(predicted) == len(documents):
+    if not len(gold) == len(predicted) == len(documents):
         raise ValueError(
-            f"{len(truth)} lists of true keywords, {len(predicted)} of predicted ones and {len(documents)} documents"
+            f"{len(gold)} lists of gold keywords, {len(predicted)} of predicted ones and {len(documents)} documents"
         )
     whole: list[tuple[float, ...]] = []
     parts: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
-    for true_keywords, predicted_keywords, document in zip(truth, predicted, documents, strict=True):
-        true_phrases = unique_keywords(true_keywords)
-        if not true_phrases:
+    for gold_keywords, predicted_keywords, document in zip(gold, predicted, documents, strict=True):
+        gold_phrases = unique_keywords(gold_keywords)
+        if not gold_phrases:
             continue
         predicted_phrases = unique_keywords(predicted_keywords)
-        hits = [phrase in true_phrases for phrase in predicted_phrases]
-        count = len(true_phrases)
+        hits = [phrase in gold_phrases for phrase in predicted_phrases]
+        count = len(gold_phrases)
         whole.append(
             (
                 *_precision_recall_f1(hits[:5], count, divisor=5),
@@ -127,24 +124,24 @@ def score_keywords(
             )
         )
         searchable = SearchableDocument(document)
-        true_places = {phrase: searchable.contains(phrase) for phrase in true_phrases}
-        predicted_places = [searchable.contains(phrase) for phrase in predicted_phrases]
-        for place, rows in parts.items():
-            part_count = sum(found is place for found in true_places.values())
+        gold_present = {phrase: searchable.contains(phrase) for phrase in gold_phrases}
+        predicted_present = [searchable.contains(phrase) for phrase in predicted_phrases]
+        for is_present, rows in parts.items():
+            part_count = sum(found is is_present for found in gold_present.values())
             if part_count == 0:
                 continue
-            part_hits = [hit for hit, found in zip(hits, predicted_places, strict=True) if found is place]
+            part_hits = [hit for hit, found in zip(hits, predicted_present, strict=True) if found is is_present]
             _, _, f1_at_5 = _precision_recall_f1(part_hits[:5], part_count, divisor=5)
             _, recall, f1_at_m = _precision_recall_f1(part_hits, part_count, divisor=len(part_hits))
             rows.append((f1_at_5, f1_at_m, recall))
     if not whole:
-        raise ValueError("no paper has a true keyword, so there is nothing to score")
+        raise ValueError("no paper has a gold keyword, so there is nothing to score")
     scores = np.array(whole)  # (papers, 9): precision, recall and F1 at 5, at M and at O
     means = [float(mean) for mean in scores.mean(axis=0)]
     return KeywordScores(
-        rows=len(truth),
+        rows=len(gold),
         scored=len(whole),
-        left_out=len(truth) - len(whole),
+        left_out=len(gold) - len(whole),
         precision_at_5=means[0],
         recall_at_5=means[1],
         f1_at_5=means[2],
@@ -161,31 +158,31 @@ def score_keywords(
     )
 
 
-def f1_at_5_by_paper(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """Give F1 at 5 of each paper that has a true keyword; its mean is the `f1_at_5` of `score_keywords`.
+def f1_at_5_by_paper(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """Return the F1 at 5 of each paper with a gold keyword; its mean is the `f1_at_5` of `score_keywords`.
 
     Args:
-        truth: The true keywords of each paper, length rows.
+        gold: The gold keywords of each paper, length rows.
         predicted: The predicted keywords of each paper, best first, length rows.
 
     Returns:
-        Shape (papers with a true keyword,), in the order of the rows.
+        Shape (papers with a gold keyword,), in the order of the rows.
     """
     scores: list[float] = []
-    for true_keywords, predicted_keywords in zip(truth, predicted, strict=True):
-        if phrases := unique_keywords(true_keywords):
+    for gold_keywords, predicted_keywords in zip(gold, predicted, strict=True):
+        if phrases := unique_keywords(gold_keywords):
             hits = [phrase in phrases for phrase in unique_keywords(predicted_keywords)[:5]]
             scores.append(_precision_recall_f1(hits, len(phrases), divisor=5)[2])
     return np.array(scores, dtype=np.float64)
 
 
 def unique_keywords(keywords: Sequence[str]) -> list[str]:
-    """Normalise keywords, then drop empty ones and repeats, keeping the first of each in its place."""
+    """Normalise keywords, then drop empty ones and repeats; the first of each stays in its place."""
     return [phrase for phrase in dict.fromkeys(normalise_keyword(keyword) for keyword in keywords) if phrase]
 
 
 class SearchableDocument:
-    """A document made ready to be asked which keywords occur in it.
+    """A document that can be searched for keywords.
 
     Args:
         text: The document as it was written.
@@ -194,32 +191,32 @@ class SearchableDocument:
     def __init__(self, text: str) -> None:
         words = keep_letters_and_digits(fold(text))
         self._characters = words.replace(" ", "")
-        # Chinese text has no blank beside an English word in it; `用LoRA微调` must still have the word LoRA.
+        # Chinese text has no blank beside an English word; the word LoRA must be found in `用LoRA微调`.
         spaced = CJK_CHARACTER.sub(" ", words)
         # Blanks around each word, so that a phrase between blanks matches whole words only.
         self._stems = " ".join(["", *(stem(word) for word in spaced.split()), ""])
 
     def contains(self, phrase: str) -> bool:
-        """Tell whether a keyword is present.
+        """Check whether a keyword occurs in the document.
 
         Args:
-            phrase: A keyword as `normalise_keyword` gives it, not empty.
+            phrase: A keyword as `normalise_keyword` returns it, not empty.
 
         Returns:
-            True if its words follow each other in the document; for Chinese, Japanese and Korean, its characters.
+            Whether its words, or its Chinese, Japanese or Korean characters, are consecutive in the document.
         """
         if CJK_CHARACTER.search(phrase):
             return phrase in self._characters
         return f" {phrase} " in self._stems
 
 
-def _precision_recall_f1(hits: Sequence[bool], true_count: int, divisor: int) -> tuple[float, float, float]:
+def _precision_recall_f1(hits: Sequence[bool], gold_count: int, divisor: int) -> tuple[float, float, float]:
     """Score one paper.
 
     Args:
         hits: Whether each counted prediction is right.
-        true_count: How many true keywords the paper has, at least 1.
-        divisor: What precision divides by; 0 gives precision 0.
+        gold_count: Number of gold keywords of the paper, at least 1.
+        divisor: The divisor of precision; with 0 precision is 0.
 
     Returns:
         Precision, recall and their harmonic mean, each from 0 to 1.
@@ -227,7 +224,7 @@ def _precision_recall_f1(hits: Sequence[bool], true_count: int, divisor: int) ->
     right = sum(hits)
     if right == 0:
         return 0.0, 0.0, 0.0
-    return right / divisor, right / true_count, 2 * right / (divisor + true_count)
+    return right / divisor, right / gold_count, 2 * right / (divisor + gold_count)
 
 
 def _part(rows: Sequence[tuple[float, ...]]) -> PartScores | None:

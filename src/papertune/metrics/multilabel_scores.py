@@ -1,9 +1,8 @@
 """Scores of a labels column, where a row has none, one or several labels.
 
 The averages are those of Tsoumakas, Katakis and Vlahavas 2010, "Mining Multi-label Data",
-doi:10.1007/978-0-387-09823-4_34. The main one is micro F1: it counts each label of each row the same, so unlike macro
-F1 it does not hang on labels that a small table has once or never, and unlike the F1 of rows it gives nothing for
-leaving all rows empty.
+doi:10.1007/978-0-387-09823-4_34. The main one is micro F1: every label of every row counts the same. Unlike macro F1 it
+hardly depends on labels that a small table has once or never, and unlike the F1 of rows it is 0 if all rows are empty.
 """
 
 from collections.abc import Sequence
@@ -20,26 +19,26 @@ from papertune.metrics.paired import RANDOMIZATIONS, PairedDifference
 
 @dataclass(frozen=True)
 class MultilabelScores:
-    """What the predictions of a labels column are worth.
+    """Scores of the predictions of a labels column.
 
     Attributes:
-        rows: How many rows were scored.
+        rows: Number of scored rows.
         labels: The label set, in the order of `per_label`.
-        micro_f1: F1 over all pairs of a row and a label; 0 where there are none, neither true nor predicted.
+        micro_f1: F1 over all pairs of a row and a label; 0 without any gold or predicted pair.
         micro_f1_interval: Its 95 percent bootstrap interval.
-        micro_precision: Share of the predicted labels that are right; 0 where none is predicted.
-        micro_recall: Share of the true labels that are predicted; 0 where there are none.
-        macro_f1: Plain mean of F1 over the whole label set; a label without any row counts as 0.
+        micro_precision: Share of the predicted labels that are right; 0 without any.
+        micro_recall: Share of the gold labels that are predicted; 0 without any.
+        macro_f1: Unweighted mean of F1 over the whole label set; a label without any row counts as 0.
         macro_f1_interval: Its 95 percent bootstrap interval.
-        samples_f1: Mean over rows of the F1 of the row's labels; 1 for a row that has none and is given none.
+        samples_f1: Mean over rows of the F1 of the row's labels; 1 for a row without gold and predicted labels.
         samples_f1_interval: Its 95 percent bootstrap interval.
-        subset_accuracy: Share of the rows with just the right labels.
+        subset_accuracy: Share of the rows with exactly the right labels.
         subset_accuracy_interval: Its 95 percent interval (Wilson's).
         per_label: Precision, recall, F1 and support of each label.
-        average_precision: Mean over the labels that some row has, and some row has not, of the area under their
-            precision-recall curve; it needs no thresholds. None without probabilities or such labels.
-        true_labels: Mean number of labels that a row has.
-        predicted_labels: Mean number of labels that a row is given.
+        average_precision: Mean of the area under the precision-recall curve over the labels that some rows have and
+            others lack; it needs no thresholds. None without probabilities or such labels.
+        true_labels: Mean number of gold labels of a row.
+        predicted_labels: Mean number of predicted labels of a row.
     """
 
     rows: int
@@ -60,7 +59,7 @@ class MultilabelScores:
     predicted_labels: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the same as plain dicts, lists, strings and numbers, ready for JSON."""
+        """Return the scores as plain dicts, lists, strings and numbers, ready for JSON."""
         plain = asdict(self)
         plain["labels"] = list(self.labels)
         plain["per_label"] = list(plain["per_label"])
@@ -68,33 +67,33 @@ class MultilabelScores:
 
 
 def score_multilabel(
-    truth: NDArray[np.bool_],
+    gold: NDArray[np.bool_],
     predicted: NDArray[np.bool_],
     labels: Sequence[str],
     probabilities: NDArray[np.float64] | None = None,
 ) -> MultilabelScores:
-    """Compare predicted sets of labels with the true ones.
+    """Compare predicted sets of labels with the gold ones.
 
-    All but the F1 of rows follow scikit-learn's `f1_score(..., zero_division=0)`; that follows `average="samples",
-    zero_division=1`, as an empty row is an answer too.
+    The F1 of rows is scikit-learn's `f1_score(..., average="samples", zero_division=1)`, because no label is a valid
+    answer; all other scores have `zero_division=0`.
 
     Args:
-        truth: Which labels each row has, bool, shape (rows, labels).
-        predicted: Which it is given, bool, shape (rows, labels).
-        labels: The label set, each once.
-        probabilities: How likely each row has each label, float64, shape (rows, labels); NaN where that is not known.
+        gold: Gold labels of each row, bool, shape (rows, labels).
+        predicted: Predicted labels of each row, bool, shape (rows, labels).
+        labels: The label set, without repeats.
+        probabilities: Probability of each label of each row, float64, shape (rows, labels); NaN if unknown.
 
     Raises:
         ValueError: If there are no rows or the shapes differ.
     """
-    _check(truth, predicted, labels, probabilities)
-    hits = truth & predicted
-    precision, recall, f1 = _precision_recall_f1(hits.sum(axis=0), truth.sum(axis=0), predicted.sum(axis=0))
-    micro = _precision_recall_f1(hits.sum(), truth.sum(), predicted.sum())
-    by_row = samples_f1(truth, predicted)
-    micro_f1_interval, macro_f1_interval = _intervals(truth, predicted)
+    _check(gold, predicted, labels, probabilities)
+    hits = gold & predicted
+    precision, recall, f1 = _precision_recall_f1(hits.sum(axis=0), gold.sum(axis=0), predicted.sum(axis=0))
+    micro = _precision_recall_f1(hits.sum(), gold.sum(), predicted.sum())
+    by_row = samples_f1(gold, predicted)
+    micro_f1_interval, macro_f1_interval = _intervals(gold, predicted)
     return MultilabelScores(
-        rows=len(truth),
+        rows=len(gold),
         labels=tuple(labels),
         micro_f1=float(micro[2]),
         micro_f1_interval=micro_f1_interval,
@@ -104,55 +103,55 @@ def score_multilabel(
         macro_f1_interval=macro_f1_interval,
         samples_f1=float(by_row.mean()),
         samples_f1_interval=mean_interval(by_row),
-        subset_accuracy=float((truth == predicted).all(axis=1).mean()),
-        subset_accuracy_interval=share_interval(int((truth == predicted).all(axis=1).sum()), len(truth)),
+        subset_accuracy=float((gold == predicted).all(axis=1).mean()),
+        subset_accuracy_interval=share_interval(int((gold == predicted).all(axis=1).sum()), len(gold)),
         per_label=tuple(
-            LabelScore(label, float(precision[n]), float(recall[n]), float(f1[n]), int(truth[:, n].sum()))
+            LabelScore(label, float(precision[n]), float(recall[n]), float(f1[n]), int(gold[:, n].sum()))
             for n, label in enumerate(labels)
         ),
-        average_precision=None if probabilities is None else _average_precision(truth, probabilities),
-        true_labels=float(truth.sum(axis=1).mean()),
+        average_precision=None if probabilities is None else _average_precision(gold, probabilities),
+        true_labels=float(gold.sum(axis=1).mean()),
         predicted_labels=float(predicted.sum(axis=1).mean()),
     )
 
 
-def samples_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the F1 of each row's labels, 1 where it has none and is given none; shape (rows,).
+def samples_f1(gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the F1 of each row's labels, shape (rows,); 1 for a row without gold and predicted labels.
 
     Args:
-        truth: Which labels each row has, bool, shape (rows, labels).
-        predicted: Which it is given, bool, shape (rows, labels).
+        gold: Gold labels of each row, bool, shape (rows, labels).
+        predicted: Predicted labels of each row, bool, shape (rows, labels).
     """
-    named = truth.sum(axis=1) + predicted.sum(axis=1)
-    return np.where(named, 2 * (truth & predicted).sum(axis=1) / np.maximum(named, 1), 1.0)
+    divisors = gold.sum(axis=1) + predicted.sum(axis=1)
+    return np.where(divisors, 2 * (gold & predicted).sum(axis=1) / np.maximum(divisors, 1), 1.0)
 
 
 def micro_f1_difference(
-    truth: NDArray[np.bool_], first: NDArray[np.bool_], second: NDArray[np.bool_]
+    gold: NDArray[np.bool_], first: NDArray[np.bool_], second: NDArray[np.bool_]
 ) -> PairedDifference:
-    """Compare the micro F1 of two contestants on the same rows, with a bootstrap and a randomization test.
+    """Compare the micro F1 of two systems on the same rows, with a bootstrap and a randomization test.
 
-    What a row adds to micro F1 are whole numbers: its hits, and the labels that it has or is given. So rows are counted
-    by these numbers and the counts are drawn, as in `counted_interval`; in the randomization test the two contestants'
-    numbers change places in about half the rows of each kind.
+    A row adds whole numbers to micro F1: its hits, and its gold and predicted labels. So rows are counted by these
+    numbers and the counts are drawn, as in `counted_interval`. The randomization test swaps the numbers of the two
+    systems in about half the rows of each kind.
 
     Args:
-        truth: Which labels each row has, bool, shape (rows, labels).
-        first: Which the first contestant gives it, shape (rows, labels).
-        second: The same of the second one.
+        gold: Gold labels of each row, bool, shape (rows, labels).
+        first: Labels that the first system predicts, bool, shape (rows, labels).
+        second: Labels that the second system predicts, bool, shape (rows, labels).
 
     Raises:
         ValueError: If there are no rows or the shapes differ.
     """
-    if not truth.shape == first.shape == second.shape:
-        raise ValueError(f"the same rows and labels are needed, not {truth.shape}, {first.shape} and {second.shape}")
-    if not len(truth):
+    if not gold.shape == first.shape == second.shape:
+        raise ValueError(f"the same rows and labels are needed, not {gold.shape}, {first.shape} and {second.shape}")
+    if not len(gold):
         raise ValueError("a difference needs at least one row")
     numbers = np.stack(
         [
             count
-            for said in (first, second)
-            for count in ((truth & said).sum(axis=1), (truth.sum(axis=1) + said.sum(axis=1)))
+            for predicted in (first, second)
+            for count in ((gold & predicted).sum(axis=1), (gold.sum(axis=1) + predicted.sum(axis=1)))
         ],
         axis=1,
     )
@@ -175,51 +174,51 @@ def micro_f1_difference(
 
 
 def _check(
-    truth: NDArray[np.bool_],
+    gold: NDArray[np.bool_],
     predicted: NDArray[np.bool_],
     labels: Sequence[str],
     probabilities: NDArray[np.float64] | None,
 ) -> None:
     """Raise ValueError unless all fit together."""
-    if truth.shape != predicted.shape or truth.ndim != 2 or truth.shape[1] != len(labels):
+    if gold.shape != predicted.shape or gold.ndim != 2 or gold.shape[1] != len(labels):
         raise ValueError(
-            f"{len(labels)} labels, but truth and predictions of the shapes {truth.shape}, {predicted.shape}"
+            f"{len(labels)} labels, but gold and predicted labels of the shapes {gold.shape} and {predicted.shape}"
         )
-    if not len(truth):
+    if not len(gold):
         raise ValueError("no rows to score")
-    if probabilities is not None and probabilities.shape != truth.shape:
-        raise ValueError(f"probabilities have the shape {probabilities.shape}, not (rows, labels) = {truth.shape}")
+    if probabilities is not None and probabilities.shape != gold.shape:
+        raise ValueError(f"probabilities have the shape {probabilities.shape}, not (rows, labels) = {gold.shape}")
 
 
-def _precision_recall_f1(hits: Any, true: Any, predicted: Any) -> tuple[Any, Any, Any]:
-    """Give the three from counts of one label or of several; what would be divided by 0 is 0."""
-    return hits / np.maximum(predicted, 1), hits / np.maximum(true, 1), 2 * hits / np.maximum(true + predicted, 1)
+def _precision_recall_f1(hits: Any, gold: Any, predicted: Any) -> tuple[Any, Any, Any]:
+    """Return the three scores from counts of one label or several; a division by 0 is 0."""
+    return hits / np.maximum(predicted, 1), hits / np.maximum(gold, 1), 2 * hits / np.maximum(gold + predicted, 1)
 
 
-def _intervals(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[Interval, Interval]:
-    """Give the intervals of micro and macro F1, resampling how often each kind of row occurs."""
-    width = truth.shape[1]
-    kinds, occurrences = np.unique(np.concatenate([truth, predicted], axis=1), axis=0, return_counts=True)
-    true_of, given_of = kinds[:, :width], kinds[:, width:]
-    hit_of, named_of = (true_of & given_of).astype(np.float64), true_of.astype(np.float64) + given_of
+def _intervals(gold: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[Interval, Interval]:
+    """Return the intervals of micro and macro F1 from resampled counts of each kind of row."""
+    width = gold.shape[1]
+    kinds, occurrences = np.unique(np.concatenate([gold, predicted], axis=1), axis=0, return_counts=True)
+    is_gold, is_predicted = kinds[:, :width], kinds[:, width:]
+    hits, divisors = (is_gold & is_predicted).astype(np.float64), is_gold.astype(np.float64) + is_predicted
 
     def micro_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        found = 2 * (counts @ hit_of.sum(axis=1)) / np.maximum(counts @ named_of.sum(axis=1), 1)
+        found = 2 * (counts @ hits.sum(axis=1)) / np.maximum(counts @ divisors.sum(axis=1), 1)
         return np.asarray(found, dtype=np.float64)
 
     def macro_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        by_label = 2 * (counts @ hit_of) / np.maximum(counts @ named_of, 1)  # (resamples, labels)
+        by_label = 2 * (counts @ hits) / np.maximum(counts @ divisors, 1)  # (resamples, labels)
         return np.asarray(by_label.mean(axis=1), dtype=np.float64)
 
     return counted_interval(occurrences, micro_f1), counted_interval(occurrences, macro_f1)
 
 
-def _average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float | None:
+def _average_precision(gold: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float | None:
     from sklearn.metrics import average_precision_score
 
     found: list[float] = []
-    for true, likely in zip(truth.T, probabilities.T, strict=True):
-        known = ~np.isnan(likely)
-        if len(np.unique(true[known])) == 2:
-            found.append(float(average_precision_score(true[known], likely[known])))
+    for has_label, column in zip(gold.T, probabilities.T, strict=True):
+        known = ~np.isnan(column)
+        if len(np.unique(has_label[known])) == 2:
+            found.append(float(average_precision_score(has_label[known], column[known])))
     return float(np.mean(found)) if found else None

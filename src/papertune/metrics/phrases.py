@@ -1,4 +1,4 @@
-"""Keyphrases as they are compared: lower case, letters and digits, Porter stems (Porter 1980).
+"""The form in which keyphrases are compared: lower case, letters and digits, Porter stems (Porter 1980).
 
 Chinese, Japanese and Korean text has no words to stem: a phrase with such a character is the string of its letters and
 digits.
@@ -13,21 +13,21 @@ CJK_CHARACTER = re.compile(
     "[\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af]"
 )
 
-# Different words of 20,000 abstracts are about 100,000.
-_WORDS_REMEMBERED = 1 << 17
+# 20,000 abstracts have about 100,000 different words.
+_MAX_CACHED_WORDS = 1 << 17
 
 
 def normalise_keyword(text: str) -> str:
-    """Give the form in which keywords are compared.
+    """Return the form in which keywords are compared.
 
     `Convolutional Neural-Networks.` becomes `convolut neural network`; `Lyapunov 函数` becomes `lyapunov函数`.
 
     Args:
-        text: A keyword as it was written.
+        text: A keyword as written.
 
     Returns:
-        Stemmed words joined by single blanks; for a keyword with a Chinese, Japanese or Korean character its letters
-        and digits with nothing between them; "" if nothing is left.
+        Stemmed words joined by single blanks; the letters and digits without blanks if the keyword has a Chinese,
+        Japanese or Korean character; "" if nothing is left.
     """
     words = keep_letters_and_digits(fold(text))
     if CJK_CHARACTER.search(words):
@@ -38,8 +38,8 @@ def normalise_keyword(text: str) -> str:
 class _LettersAndDigits(dict[int, str]):
     """A table for `str.translate` that turns all but letters, digits and combining marks into blanks.
 
-    Combining marks stay: they are the vowels of Hindi and Thai words, which would fall apart without them. The
-    characters met so far are remembered, so long texts run at the speed of `str.translate`.
+    Combining marks stay, because they are the vowels of Hindi and Thai words. Known characters are cached, so long
+    texts run at the speed of `str.translate`.
     """
 
     def __missing__(self, code: int) -> str:
@@ -55,24 +55,24 @@ _LETTERS_AND_DIGITS = _LettersAndDigits()
 def fold(text: str) -> str:
     """Lower-case a text in the form NFKC.
 
-    NFKC makes one of what looks the same: full-width letters of Chinese tables, ligatures of PDF text, and accents
-    written as a character of their own.
+    NFKC unifies characters that look the same: full-width letters of Chinese tables, ligatures of PDF text, and accents
+    that are separate characters.
     """
     return unicodedata.normalize("NFKC", text).lower()
 
 
 def keep_letters_and_digits(text: str) -> str:
-    """Put a blank in the place of each character that is no letter, digit or combining mark; the length stays."""
+    """Replace each character that is not a letter, digit or combining mark by a blank; the length stays the same."""
     return text.translate(_LETTERS_AND_DIGITS)
 
 
-@lru_cache(maxsize=_WORDS_REMEMBERED)
+@lru_cache(maxsize=_MAX_CACHED_WORDS)
 def stem(word: str) -> str:
-    """Give the Porter stem of a lower-case word."""
+    """Return the Porter stem of a lower-case word."""
     import snowballstemmer
 
-    # As in Porter's own program (https://tartarus.org/martin/PorterStemmer/); Snowball would leave nothing of an "s".
+    # As in Porter's own program (https://tartarus.org/martin/PorterStemmer/); Snowball would delete the word "s".
     if len(word) <= 2:
         return word
-    # A new stemmer for each new word, as it keeps the word it works on and so is not for two threads at once.
+    # A new stemmer for each new word: it stores its current word and so is not thread-safe.
     return str(snowballstemmer.stemmer("porter").stemWord(word))

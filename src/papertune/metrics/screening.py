@@ -1,4 +1,4 @@
-"""Screening: finding the few papers that matter, by a score of how likely each does."""
+"""Screening: finding the few relevant papers by a score of their relevance."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from papertune.metrics.intervals import Interval, counted_interval
 from papertune.metrics.selective import ROUNDING, count_from_the_top
 
-# Rows with and without a label that a threshold for it needs: one that a single row has chosen may mark every row.
-LEAST_OF_EACH = 5
+# Rows with a label, and rows without it, that a threshold needs: one chosen by a single row may select every row.
+MIN_OF_EACH = 5
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class PrecisionRecall:
     """Precision and recall of the positive label at every threshold.
 
     Attributes:
-        precision: Share of the rows with the threshold's score or a higher one that are positive.
-        recall: Share of the positive rows that have the threshold's score or a higher one, rising to 1.
-        thresholds: All different scores, falling.
+        precision: Share of positive rows among the rows at or above the threshold.
+        recall: Share of the positive rows that are at or above the threshold, ascending to 1.
+        thresholds: All different scores, descending.
         average_precision: Mean of the precision at the scores of the positive rows (scikit-learn's
-            `average_precision_score`); a ranking by chance has the share of positive rows.
+            `average_precision_score`); for a random ranking it is the share of positive rows.
     """
 
     precision: tuple[float, ...]
@@ -37,8 +37,8 @@ class WorkSaved:
     """How much reading a ranking saves.
 
     Attributes:
-        recall: The share of the positive rows that is to be found.
-        read_share: Share of all rows that is read until it is found, the highest scores first.
+        recall: Share of the positive rows to find.
+        read_share: Share of all rows that are read until these are found, the highest scores first.
         wss: Work saved over sampling: 1 - read_share - (1 - recall). Reading in random order saves 0 (Cohen et al.
             2006, JAMIA 13, 206 to 219; WSS@95 with a recall of 0.95).
     """
@@ -49,14 +49,14 @@ class WorkSaved:
 
 
 def precision_recall(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> PrecisionRecall:
-    """Give the precision-recall curve.
+    """Return the precision-recall curve.
 
     Args:
-        scores: How likely each row is positive, in any unit, float64, shape (rows,).
-        positive: Whether it is, bool, shape (rows,).
+        scores: Higher for rows that are more probably positive, in any unit, float64, shape (rows,).
+        positive: Whether each row is positive, bool, shape (rows,).
 
     Raises:
-        ValueError: If the shapes differ, a score is no number or no row is positive.
+        ValueError: If the shapes differ, a score is not a number or no row is positive.
     """
     thresholds, chosen, hits = _highest_first(scores, positive)
     precision, recall = hits / chosen, hits / hits[-1]
@@ -69,14 +69,14 @@ def precision_recall(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -
 
 
 def average_precision_interval(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Interval:
-    """Give the 95 percent bootstrap interval of the average precision; a resample without a positive row counts as 0.
+    """Return the 95 percent bootstrap interval of average precision; a resample without a positive row counts as 0.
 
     Args:
-        scores: How likely each row is positive, in any unit, float64, shape (rows,).
-        positive: Whether it is, bool, shape (rows,).
+        scores: Higher for rows that are more probably positive, in any unit, float64, shape (rows,).
+        positive: Whether each row is positive, bool, shape (rows,).
 
     Raises:
-        ValueError: If the shapes differ, a score is no number or no row is positive.
+        ValueError: If the shapes differ, a score is not a number or no row is positive.
     """
     kinds, occurrences = np.unique(
         np.stack([reading_steps(scores, positive), positive], axis=1), axis=0, return_counts=True
@@ -85,19 +85,19 @@ def average_precision_interval(scores: NDArray[np.float64], positive: NDArray[np
 
 
 def reading_steps(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Cut a ranking into steps, each of which ends with the next positive rows; no more of it counts for a resample.
+    """Divide a ranking into steps, each ending with the next positive rows; a resample needs no other detail.
 
     Args:
-        scores: How likely each row is positive, in any unit, float64, shape (rows,).
-        positive: Whether it is, bool, shape (rows,).
+        scores: Higher for rows that are more probably positive, in any unit, float64, shape (rows,).
+        positive: Whether each row is positive, bool, shape (rows,).
 
     Returns:
-        The step in which each row is read, from 0 on, int64, shape (rows,). Positive rows with the same score are in
-        one step, with the other rows of their score and those between them and the positive rows above; rows below all
-        positive ones are in a last step.
+        The step in which each row is read, from 0, int64, shape (rows,). A step has the positive rows of one score, the
+        other rows of that score and the rows between it and the next higher positive rows. Rows below all positive ones
+        are in a last step.
 
     Raises:
-        ValueError: If the shapes differ, a score is no number or no row is positive.
+        ValueError: If the shapes differ, a score is not a number or no row is positive.
     """
     _check_scores(scores, positive)
     return np.searchsorted(np.unique(-scores[positive]), -scores).astype(np.int64)
@@ -106,15 +106,15 @@ def reading_steps(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> N
 def resampled_average_precision(
     steps: NDArray[np.int64], positive: NDArray[np.bool_]
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
-    """Give a function from how often each kind of row is drawn to the average precision of the rows drawn.
+    """Return a function that computes the average precision of drawn rows from the counts of their kinds.
 
     Args:
-        steps: The step of `reading_steps` in which each kind of row is read, int64, shape (kinds,); at least one kind.
-        positive: Whether it is positive, bool, shape (kinds,).
+        steps: Step of each kind of row, as `reading_steps` returns it, int64, shape (kinds,); at least one kind.
+        positive: Whether each kind is positive, bool, shape (kinds,).
 
     Returns:
-        A function of counts, int64, shape (resamples, kinds), that gives float64, shape (resamples,): 0 where no
-        positive row is drawn.
+        A function from counts, int64, shape (resamples, kinds), to average precision, float64, shape (resamples,); 0
+        for a resample without a positive row.
     """
     from scipy.sparse import csr_array
 
@@ -134,17 +134,17 @@ def resampled_average_precision(
 
 
 def f1_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Find the threshold with the best F1 of the positive label: a row is called positive at this score and above.
+    """Find the threshold with the highest F1 of the positive label, which is predicted from this score on.
 
     Args:
-        scores: How likely each row is positive, float64, shape (rows,).
-        positive: Whether it is, bool, shape (rows,).
+        scores: Probability that each row is positive, float64, shape (rows,).
+        positive: Whether each row is positive, bool, shape (rows,).
 
     Returns:
-        One of the scores; the highest of thresholds that are equally good.
+        One of the scores; the highest of equally good thresholds.
 
     Raises:
-        ValueError: If the shapes differ, a score is no number or no row is positive.
+        ValueError: If the shapes differ, a score is not a number or no row is positive.
     """
     thresholds, chosen, hits = _highest_first(scores, positive)
     return float(thresholds[np.argmax(2 * hits / (chosen + hits[-1]))])
@@ -153,23 +153,23 @@ def f1_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> fl
 def cost_threshold(
     scores: NDArray[np.float64], positive: NDArray[np.bool_], *, false_positive: float, false_negative: float
 ) -> float:
-    """Find the threshold with the least cost of mistakes: a row is called positive at this score and above.
+    """Find the threshold with the lowest cost of errors; the positive label is predicted from this score on.
 
-    The costs are counted on the rows. With calibrated probabilities of very many rows the threshold would come out near
+    The costs are counted on these rows. With calibrated probabilities of very many rows the threshold is near
     false_positive / (false_positive + false_negative) (Elkan 2001, "The foundations of cost-sensitive learning").
 
     Args:
-        scores: How likely each row is positive, float64, shape (rows,).
-        positive: Whether it is, bool, shape (rows,).
-        false_positive: Cost of calling a row positive that is not.
-        false_negative: Cost of missing one that is.
+        scores: Probability that each row is positive, float64, shape (rows,).
+        positive: Whether each row is positive, bool, shape (rows,).
+        false_positive: Cost of predicting positive for a row that is not.
+        false_negative: Cost of not predicting positive for a row that is.
 
     Returns:
-        One of the scores, or the next number above them, with which no row is called positive. It is the highest of
-        thresholds that cost the same.
+        One of the scores, or the next larger number above all of them, with which no row is predicted positive. Of
+        thresholds with the same cost it is the highest.
 
     Raises:
-        ValueError: If the shapes differ, a score is no number or no row is positive.
+        ValueError: If the shapes differ, a score is not a number or no row is positive.
     """
     thresholds, chosen, hits = _highest_first(scores, positive)
     thresholds = np.append(np.nextafter(thresholds[0], np.inf), thresholds)
@@ -179,17 +179,17 @@ def cost_threshold(
 
 
 def work_saved(scores: NDArray[np.float64], positive: NDArray[np.bool_], recall: float = 0.95) -> WorkSaved:
-    """Tell how much of a table must be read to find most of its positive rows.
+    """Measure how much of a table must be read to find most of its positive rows.
 
-    Rows with the same score are read together, so a score that does not tell rows apart saves nothing.
+    Rows with the same score are read together, so a score that is equal for all rows saves nothing.
 
     Args:
-        scores: How likely each row is positive, in any unit, float64, shape (rows,).
-        positive: Whether it is, bool, shape (rows,).
-        recall: The share of the positive rows that is to be found, above 0, at most 1.
+        scores: Higher for rows that are more probably positive, in any unit, float64, shape (rows,).
+        positive: Whether each row is positive, bool, shape (rows,).
+        recall: Share of the positive rows to find, above 0, at most 1.
 
     Raises:
-        ValueError: If the shapes differ, a score is no number, no row is positive, or the recall is no such share.
+        ValueError: If the shapes differ, a score is not a number, no row is positive, or the recall is out of range.
     """
     if not 0 < recall <= 1:
         raise ValueError(f"recall must be above 0 and at most 1, not {recall}")
@@ -202,14 +202,14 @@ def work_saved(scores: NDArray[np.float64], positive: NDArray[np.bool_], recall:
 def _highest_first(
     scores: NDArray[np.float64], positive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give the different scores, falling, how many rows have each or more, and how many of these are positive."""
+    """Return the different scores, descending, the rows at or above each, and the positive ones among these."""
     _check_scores(scores, positive)
     return count_from_the_top(scores, positive)
 
 
 def _check_scores(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
     if scores.ndim != 1 or scores.shape != positive.shape:
-        raise ValueError(f"scores {scores.shape} and positive rows {positive.shape} do not fit")
+        raise ValueError(f"scores {scores.shape} and positive rows {positive.shape} have different shapes")
     if np.isnan(scores).any():
         raise ValueError("a score is not a number")
     if not positive.any():

@@ -11,7 +11,7 @@ from papertune.kinds.label.column import Costs, LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.record import Calibration
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
-from papertune.metrics.screening import LEAST_OF_EACH, cost_threshold, f1_threshold
+from papertune.metrics.screening import MIN_OF_EACH, cost_threshold, f1_threshold
 from papertune.metrics.selective import conformal_threshold, threshold_for_accuracy
 
 # With fewer rows nothing is fitted: a share of them is uncertain by 0.2 and more.
@@ -49,11 +49,11 @@ def why_not_found(found: Calibration | None) -> str:
 def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
     """Say why no threshold can be chosen on rows with these true labels; "" if one can, or none is to be."""
     counts = [labels.count(label) for label in column.labels]
-    if "threshold" not in column.fitted_keys or min(counts) >= LEAST_OF_EACH:
+    if "threshold" not in column.fitted_keys or min(counts) >= MIN_OF_EACH:
         return ""
     rarest = column.labels[counts.index(min(counts))]
     rows = "1 row has" if min(counts) == 1 else f"{min(counts)} rows have"
-    return f'{rows} the label "{rarest}" there, and at least {LEAST_OF_EACH} of each label are needed'
+    return f'{rows} the label "{rarest}" there, and at least {MIN_OF_EACH} of each label are needed'
 
 
 def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> Calibration:
@@ -120,7 +120,7 @@ def in_words(column: LabelColumn, found: Calibration) -> str:
 def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> float | None:
     """Find the threshold of the first of two labels, if the column has it found and there are rows enough."""
     scores, positive = calibrated[:, 0], gold_ids == 0
-    if min(positive.sum(), (~positive).sum()) < LEAST_OF_EACH:
+    if min(positive.sum(), (~positive).sum()) < MIN_OF_EACH:
         return None
     if column.threshold == "f1":
         return f1_threshold(scores, positive)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from papertune.kinds.labels.matrix import TrueLabels
 from papertune.kinds.values import ColumnValues
 from papertune.kinds import Column, LabelsColumn
-from papertune.metrics.screening import LEAST_OF_EACH, f1_threshold
+from papertune.metrics.screening import MIN_OF_EACH, f1_threshold
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 
@@ -28,7 +28,7 @@ def can_choose(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) -> ND
     """
     known = ~np.isnan(probabilities)
     fewer = np.minimum((known & has).sum(axis=0), (known & ~has).sum(axis=0))
-    return np.asarray(fewer >= LEAST_OF_EACH)
+    return np.asarray(fewer >= MIN_OF_EACH)
 
 
 def f1_thresholds(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) -> NDArray[np.float64]:
