@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.kinds.keywords.candidates import CJK_LENGTHS, MOST_WORDS, find_candidates
+from papertune.kinds.keywords.candidates import CJK_LENGTHS, MAX_WORDS, find_candidates
 from papertune.metrics.phrases import normalise_keyword
 
 
@@ -86,7 +86,7 @@ def test_every_run_that_may_be_a_keyword_is_found(words):
     document = " ".join(words)
     expected = set()
     for start in range(len(words)):
-        for end in range(start + 1, min(start + MOST_WORDS, len(words)) + 1):
+        for end in range(start + 1, min(start + MAX_WORDS, len(words)) + 1):
             run = words[start:end]
             plain = not {"图", "像"} & set(run)
             if plain and not {run[0], run[-1]} & {"of", "the", "12"}:

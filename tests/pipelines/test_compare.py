@@ -16,8 +16,8 @@ from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.models import load_model, use_grouped_attention
 from papertune.pipelines.comparison import base_model as base_contestants
-from papertune.pipelines.comparison.base_model import BaseContestants, without_answers
-from papertune.pipelines.comparison.kept import FORMAT, KeptAttempts
+from papertune.pipelines.comparison.base_model import BaseModelSystems, without_answers
+from papertune.pipelines.comparison.kept import FORMAT, KeptOutputs
 from papertune.pipelines.comparison.learning_curve import curve_steps, read_curve, subset
 from papertune.pipelines.comparison.prepare import check_curve_point, check_trainings, open_run, prepare_comparison
 from papertune.prompts.examples import RowReader
@@ -306,8 +306,8 @@ class TestFewShot:
         """Give a function that has the base model answer with examples of some rows."""
         recipe = load_recipe(both_columns)
         documents = without_answers(read_table(test_rows), recipe)
-        kept = KeptAttempts(tmp_path / "contestants", lambda _: None)
-        model = BaseContestants(recipe, documents, kept, device="cpu", base=None, tick=None)
+        kept = KeptOutputs(tmp_path / "contestants", lambda _: None)
+        model = BaseModelSystems(recipe, documents, kept, device="cpu", base=None, tick=None)
         return lambda rows: model.few_shot("label", read_table(rows))
 
     def test_without_room_for_an_example_it_is_not_measured(self, few_shot, train_rows, monkeypatch):
@@ -330,13 +330,13 @@ class TestKeptAnswers:
 
     def test_are_made_once(self, tmp_path):
         told = []
-        kept = KeptAttempts(tmp_path / "kept", told.append)
+        kept = KeptOutputs(tmp_path / "kept", told.append)
         for facts in ({"rows": 1}, {"rows": 1}, {"rows": 2}):
             assert kept.get("label: zero-shot", facts, lambda _: self.ATTEMPT) == self.ATTEMPT
         assert told == ["label: zero-shot"] * 2
 
     def test_half_a_file_is_as_none(self, tmp_path):
-        kept = KeptAttempts(tmp_path, lambda _: None)
+        kept = KeptOutputs(tmp_path, lambda _: None)
         kept.get("a", {}, lambda _: self.ATTEMPT)
         (file,) = tmp_path.iterdir()
         for damaged in ('{"answers": {"cells": ["1"', '{"cells": []}', "[]"):
@@ -347,7 +347,7 @@ class TestKeptAnswers:
     @pytest.mark.parametrize("older", [{}, {"format": 1}])
     def test_of_another_format_are_made_again_and_told(self, tmp_path, older):
         told = []
-        kept = KeptAttempts(tmp_path, told.append)
+        kept = KeptOutputs(tmp_path, told.append)
         kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT)
         (file,) = tmp_path.iterdir()
         file.write_text(json.dumps({**older, "answers": {"cells": ["1", "1"]}}))
@@ -357,14 +357,14 @@ class TestKeptAnswers:
         assert kept.get("label: zero-shot", {}, None) == self.ATTEMPT
 
     def test_titles_are_safe_names(self, tmp_path):
-        kept = KeptAttempts(tmp_path, lambda _: None)
+        kept = KeptOutputs(tmp_path, lambda _: None)
         for title in ("../label: x/y", "标签: few-shot", "a" * 500):
             kept.get(title, {}, lambda _: self.ATTEMPT)
         assert len(list(tmp_path.glob("*.json"))) == 3
 
     def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
         (tmp_path / "file").write_text("")
-        kept = KeptAttempts(tmp_path / "file" / "kept", lambda _: None)
+        kept = KeptOutputs(tmp_path / "file" / "kept", lambda _: None)
         with pytest.raises(OutputError, match=r"kept cannot be written: .*make room or choose another folder"):
             kept.get("a", {}, lambda _: self.ATTEMPT)
 

@@ -22,7 +22,7 @@ from papertune.pipelines.comparison.report_parts import (
     training_costs,
     unscored,
 )
-from papertune.pipelines.comparison.training_rows import learnt_part
+from papertune.pipelines.comparison.training_rows import find_training_rows
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -83,7 +83,7 @@ def evaluate(
     part = None  # what baselines learn from; a copy of a dev row is still a leak, since dev rows chose the run
     if learnt is not None:
         check_table(learnt, recipe, "train").raise_problems(learnt)
-        part = learnt_part(run, learnt, tell)
+        part = find_training_rows(run, learnt, tell)
     reader = RowReader(given, recipe)
     rows = range(len(given))
     rate = None

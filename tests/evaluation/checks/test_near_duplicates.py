@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from papertune.evaluation.checks import near_duplicates
 from papertune.evaluation.checks.near_duplicates import (
-    LEAST_SIMILARITY,
+    MIN_SIMILARITY,
     SHINGLE,
     match_documents,
     match_earlier_rows,
@@ -35,7 +35,7 @@ def plain_similarity(first, second):
 def check_match(match, text, similarities):
     """A match is the best of all pairs, taken one by one, and the first of equally good ones."""
     best = max(similarities, default=0.0)
-    if best < LEAST_SIMILARITY:
+    if best < MIN_SIMILARITY:
         assert match is None
         return
     assert match is not None, text
@@ -91,7 +91,7 @@ def test_phrases_of_very_many_rows_count_for_nothing(monkeypatch):
     notice = "this is a notice that a publisher writes below each abstract"
     first, second = (" ".join(f"{letter}{number}" for number in range(3)) for letter in "ab")
     assert match_documents([f"{first} {notice}"], [f"{second} {notice}"])
-    monkeypatch.setattr(near_duplicates, "_MOST_ROWS", 3)
+    monkeypatch.setattr(near_duplicates, "_MAX_ROWS", 3)
     others = [f"{second} {notice}", *(f"{number} {notice}" for number in range(4))]
     assert match_documents([f"{first} {notice}"], others) == []
     # The same words in the same order are the same paper all the same.

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from papertune.evaluation.checks.shortcuts import LEAST_ROWS, MOST_ROWS, find_surface_feature
+from papertune.evaluation.checks.shortcuts import MAX_ROWS, MIN_ROWS, find_surface_feature
 
 SURNAMES = ["Okafor", "Lindqvist", "Marchetti", "Yamada", "Petrov", "Nguyen", "Haddad", "Costa", "Weiss", "Sato"]
 GIVEN = ["Ada", "Bo", "Carla", "Dmitri", "Elena", "Femi", "Grace", "Hugo", "Ines", "Jun"]
@@ -134,24 +134,24 @@ def test_what_a_text_is_about_is_no_shortcut():
 
 def test_luck_is_no_shortcut():
     for seed in range(8):
-        rng, labels = rows(LEAST_ROWS, seed)
+        rng, labels = rows(MIN_ROWS, seed)
         assert find_surface_feature([sentence(rng, rng.randint(5, 50)) for _ in labels], labels) is None
 
 
 def test_few_rows_or_one_label_tell_nothing():
-    cells = [str(number % 2) for number in range(LEAST_ROWS)]
+    cells = [str(number % 2) for number in range(MIN_ROWS)]
     assert find_surface_feature(cells, cells).accuracy == 1
     assert find_surface_feature(cells[1:], cells[1:]) is None
-    assert find_surface_feature(cells, ["1"] * LEAST_ROWS) is None
+    assert find_surface_feature(cells, ["1"] * MIN_ROWS) is None
     # A label of four rows cannot be in each of the five folds; the other labels are still looked at.
     assert find_surface_feature([*cells, *"2222"], [*cells, *"2222"]).accuracy == 1
 
 
 def test_very_many_rows_are_looked_at_in_part():
-    labels = [str(number % 2) for number in range(MOST_ROWS + 1000)]
+    labels = [str(number % 2) for number in range(MAX_ROWS + 1000)]
     found = find_surface_feature(labels, labels)
     assert found.accuracy == 1
-    assert sum(int(rows.replace(",", "")) for rows in re.findall(r"of ([\d,]+) rows", found.split)) == MOST_ROWS
+    assert sum(int(rows.replace(",", "")) for rows in re.findall(r"of ([\d,]+) rows", found.split)) == MAX_ROWS
     assert found == find_surface_feature(labels, labels)
 
 

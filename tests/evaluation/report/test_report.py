@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from papertune.errors import OutputError
-from papertune.evaluation.checks.label_noise import LabelNoise
+from papertune.evaluation.checks.label_errors import LabelErrors
 from papertune.evaluation.checks.leaks import DuplicatePair, Leaks, Shortcut
 from papertune.evaluation.checks.review import ReviewRow
 from papertune.evaluation.checks.shortcuts import SurfaceFeature
@@ -129,7 +129,7 @@ def surest(**changes):
         learning_curve={"this run": [LearningPoint(50, 0.8, 0.7, 0.9), LearningPoint(100, 0.9, 0.85, 0.95)]},
         mistakes=[row],
         unsure=[replace(row, id="unsure row", said="0", withheld=True)],
-        noise=LabelNoise("train.csv", 1400, 12, [replace(row, id="doubtful row")]),
+        noise=LabelErrors("train.csv", 1400, 12, [replace(row, id="doubtful row")]),
     )
     return replace(column, **changes)
 
@@ -274,7 +274,7 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
 def test_doubtful_labels_of_sets_are_told(tmp_path):
     scores = score_multilabel(np.array([[True, False]] * 3), np.array([[True, False]] * 3), ["heart", "lung"])
     row = ReviewRow("p7", "text", "not heart", "heart", 0.75, 0.25)
-    noise = LabelNoise("train.csv", 1400, 12, [row], ["heart", "lung"])
+    noise = LabelErrors("train.csv", 1400, 12, [row], ["heart", "lung"])
     column = ColumnReport("topics", "labels", "Which?", [Contestant("run", scores)], noise=noise)
     report = plain_report(columns=[column], samples=[])
     html, plain = written(tmp_path, report)

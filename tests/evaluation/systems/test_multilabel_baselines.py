@@ -23,7 +23,7 @@ def test_each_label_has_a_classifier_of_its_own():
         alone = LogisticRegression(C=10, max_iter=1000).fit(terms, HAS[:, n])
         assert probabilities[:, n] == pytest.approx(alone.predict_proba(vectorizer.transform(DOCUMENTS))[:, 1])
     assert not probabilities[:, 2].any()  # no row has it
-    assert model.weights == 2 * (terms.shape[1] + 1)
+    assert model.parameters == 2 * (terms.shape[1] + 1)
 
 
 def test_a_rare_label_is_found_at_a_threshold_of_its_own():
@@ -39,7 +39,7 @@ def test_without_anything_to_learn_from_labels_are_as_likely_as_in_the_rows():
     given, probabilities = model.predict(["the heart"])
     assert probabilities.tolist() == [[1.0, 0.0, 0.5]]
     assert given.tolist() == [[True, False, True]]
-    assert model.weights == 0
+    assert model.parameters == 0
 
 
 def test_what_it_cannot_learn_from_is_refused():

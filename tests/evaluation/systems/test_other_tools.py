@@ -8,7 +8,7 @@ import pytest
 import sklearn
 
 from papertune.evaluation.systems.contestants import LearntRows, NotMeasured
-from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, contestants_of_packages, package_versions
+from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, package_systems, package_versions
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.recipe import load_recipe
 
@@ -26,8 +26,8 @@ NOTHING = LearntRows([], [])
 
 
 def fill(contestant, learnt=NOTHING, texts=TEXTS):
-    column = next(c for c in RECIPE.columns.values() if contestant in contestants_of_packages(c))
-    return contestants_of_packages(column)[contestant](learnt, texts)
+    column = next(c for c in RECIPE.columns.values() if contestant in package_systems(c))
+    return package_systems(column)[contestant](learnt, texts)
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ SHINGLE = 4
 
 # Least resemblance of near duplicates. A copy of 200 words with 20 of them changed here and there has 0.42. Of 3,000
 # pairs of English and Chinese tables of papers only a twin paper of the same authors came near (0.49).
-LEAST_SIMILARITY = 0.4
+MIN_SIMILARITY = 0.4
 
 # A shingle of more rows is a set phrase ("in this paper we", a publisher's notice) and is left out. This bounds the
 # work to so many pairs for each shingle of a row.
-_MOST_ROWS = 100
+_MAX_ROWS = 100
 
 # Shingles are known by their hash. 20,000 abstracts have some 4 million, so two texts of 200 words share one in a
 # hundred times by mere chance of the hash, far from half of them.
@@ -43,7 +43,7 @@ class Match:
     Attributes:
         row: Position of the text, from 0.
         other: Position of the other one, from 0.
-        similarity: 1 if they are the same after normalising, else their resemblance, at least `LEAST_SIMILARITY`.
+        similarity: 1 if they are the same after normalising, else their resemblance, at least `MIN_SIMILARITY`.
         exact: Whether they are the same after normalising.
     """
 
@@ -105,7 +105,7 @@ def match_earlier_rows(texts: Sequence[str]) -> list[Match]:
 def _most_alike(
     texts: Sequence[str], others: Sequence[str], *, earlier_only: bool = False
 ) -> list[tuple[int, int, float]]:
-    """Give (text, the most alike other, resemblance) where that is at least `LEAST_SIMILARITY`.
+    """Give (text, the most alike other, resemblance) where that is at least `MIN_SIMILARITY`.
 
     With `earlier_only`, others that do not stand before the text are passed over.
     """
@@ -114,7 +114,7 @@ def _most_alike(
     left = _shingles(texts)
     right = left if others is texts else _shingles(others)
     counts = [np.bincount(part.indices, minlength=_HASHES) for part in (left, right)]
-    rare = np.maximum(*counts) <= _MOST_ROWS  # (hashes,)
+    rare = np.maximum(*counts) <= _MAX_ROWS  # (hashes,)
     sizes = [part @ rare.astype(np.float32) for part in (left, right)]  # (texts,) and (others,)
     in_both = np.flatnonzero(rare & (np.minimum(*counts) > 0))
     left, turned = left[:, in_both], right[:, in_both].T.tocsr()  # (texts, shingles) and (shingles, others)
@@ -124,7 +124,7 @@ def _most_alike(
         rows, columns = shared.row + start, shared.col
         union = sizes[0][rows] + sizes[1][columns] - shared.data
         similarity = shared.data / np.maximum(union, 1)
-        kept = similarity >= LEAST_SIMILARITY
+        kept = similarity >= MIN_SIMILARITY
         if earlier_only:
             kept &= columns < rows
         order = np.lexsort((columns[kept], -similarity[kept], rows[kept]))

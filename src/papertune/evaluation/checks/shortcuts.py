@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from papertune.metrics.phrases import CJK_CHARACTER
 
 # Share of the mistakes of always saying the most frequent label that a feature must end to be told.
-LEAST_GAIN = 0.25
+MIN_GAIN = 0.25
 
 # ... and luck must give so high an accuracy in fewer than one of a thousand tables.
-_MOST_LUCK = 0.001
+_MAX_LUCK = 0.001
 
 # Of a larger table a random part is looked at: so many rows tell an accuracy within 2 percent.
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 
 # With fewer rows nothing is looked for.
-LEAST_ROWS = 40
+MIN_ROWS = 40
 
 _FOLDS = 5
 _SEED = 20230701
@@ -38,8 +38,8 @@ _SEED = 20230701
 _BEGINNING, _END = 120, 40
 
 # A run of format characters must stand in this share of the cells, and only the most frequent runs are tried.
-_LEAST_SHARE = 0.02
-_MOST_RUNS = 2000
+_MIN_SHARE = 0.02
+_MAX_RUNS = 2000
 
 _SEPARATOR = re.compile("[,，;；、|]")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d+)?")
@@ -92,8 +92,8 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
         labels: The label of each row, length rows. Labels of fewer than five rows are passed over.
 
     Returns:
-        The feature with the highest cross-validated accuracy, if it ends at least `LEAST_GAIN` of the mistakes of
-        always saying the most frequent label; otherwise None, and None with fewer than `LEAST_ROWS` rows.
+        The feature with the highest cross-validated accuracy, if it ends at least `MIN_GAIN` of the mistakes of
+        always saying the most frequent label; otherwise None, and None with fewer than `MIN_ROWS` rows.
 
     Raises:
         ValueError: If the lengths differ.
@@ -103,7 +103,7 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
     rows = _choose_rows(labels)
     target = np.array([labels[row] for row in rows], dtype=object)
     counts = Counter(target.tolist())
-    if len(rows) < LEAST_ROWS or len(counts) < 2:
+    if len(rows) < MIN_ROWS or len(counts) < 2:
         return None
     from scipy.stats import binomtest
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -115,10 +115,10 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
         if best is None or right > best[0]:
             best = right, candidate
     majority = counts.most_common(1)[0][1]
-    if best is None or best[0] - majority < LEAST_GAIN * (len(rows) - majority):
+    if best is None or best[0] - majority < MIN_GAIN * (len(rows) - majority):
         return None
     right, found = best
-    if binomtest(right, len(rows), majority / len(rows), alternative="greater").pvalue > _MOST_LUCK:
+    if binomtest(right, len(rows), majority / len(rows), alternative="greater").pvalue > _MAX_LUCK:
         return None
     return SurfaceFeature(found.name, right / len(rows), majority / len(rows), found.explain())
 
@@ -127,8 +127,8 @@ def _choose_rows(labels: Sequence[str]) -> list[int]:
     """Give the rows to look at: those whose label each fold can have, and a random part if they are many."""
     counts = Counter(labels)
     rows = [row for row, label in enumerate(labels) if counts[label] >= _FOLDS]
-    if len(rows) > MOST_ROWS:
-        rows = sorted(np.random.default_rng(_SEED).choice(rows, MOST_ROWS, replace=False).tolist())
+    if len(rows) > MAX_ROWS:
+        rows = sorted(np.random.default_rng(_SEED).choice(rows, MAX_ROWS, replace=False).tolist())
         counts = Counter(labels[row] for row in rows)
         rows = [row for row in rows if counts[labels[row]] >= _FOLDS]
     return rows
@@ -202,8 +202,8 @@ def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[
         ngram_range=(1, 4),
         lowercase=False,
         binary=True,
-        min_df=max(2, math.ceil(_LEAST_SHARE * len(formats))),
-        max_features=_MOST_RUNS,
+        min_df=max(2, math.ceil(_MIN_SHARE * len(formats))),
+        max_features=_MAX_RUNS,
     )
     try:
         values = runs.fit_transform(formats)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from papertune.evaluation.checks.label_noise import LabelNoise
+from papertune.evaluation.checks.label_errors import LabelErrors
 from papertune.evaluation.checks.leaks import Leaks
 from papertune.evaluation.checks.review import ReviewRow
 from papertune.metrics.calibration import CalibrationScores
@@ -141,7 +141,7 @@ class ColumnReport:
     learning_curve: dict[str, list[LearningPoint]] = field(default_factory=dict)
     mistakes: list[ReviewRow] = field(default_factory=list)
     unsure: list[ReviewRow] = field(default_factory=list)
-    noise: LabelNoise | None = None
+    noise: LabelErrors | None = None
 
 
 @dataclass(frozen=True)

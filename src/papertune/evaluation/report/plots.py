@@ -40,7 +40,7 @@ _LEGEND_AROUND, _LEGEND_KEY, _LEGEND_APART = 1.8, 3.4, 2.0
 _MANY = 60
 
 # A line of more points is no finer on a screen.
-_MOST_POINTS = 400
+_MAX_POINTS = 400
 
 
 def curve_svg(points: Sequence[tuple[int, float]], y_label: str) -> str:
@@ -210,8 +210,8 @@ def precision_recall_svg(curve: PrecisionRecall) -> str:
 
 
 def thinned(points: int) -> list[int]:
-    """Give the positions, at most `_MOST_POINTS`, of the points of a line to draw, with the first and the last."""
-    return [int(at) for at in np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).round())]
+    """Give the positions, at most `_MAX_POINTS`, of the points of a line to draw, with the first and the last."""
+    return [int(at) for at in np.unique(np.linspace(0, points - 1, min(points, _MAX_POINTS)).round())]
 
 
 def _svg(draw: Callable[[Any], None], told: str, *, square: bool = False) -> str:

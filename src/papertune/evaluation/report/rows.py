@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from papertune.evaluation.predictions import Answers, read_keywords
-from papertune.evaluation.checks.label_noise import find_label_noise
+from papertune.evaluation.checks.label_errors import find_label_errors
 from papertune.evaluation.checks.review import confident_mistakes, judged_rows, least_sure, row_name
 from papertune.evaluation.report.data import ColumnReport, SampleCell, SampleList, SampleRow
 from papertune.kinds import Column, LabelColumn, LabelsColumn
@@ -36,13 +36,13 @@ def with_rows_to_look_at(
     """
     if not isinstance(recipe.columns[column.name], LabelColumn | LabelsColumn):
         return column
-    noise = None if learnt is None else find_label_noise(learnt, recipe, column.name)
+    noise = None if learnt is None else find_label_errors(learnt, recipe, column.name)
     return replace(
         column,
         # Two passes, since together there may be millions of labels.
         mistakes=confident_mistakes(judged_rows(answers, scored, recipe, column.name)),
         unsure=least_sure(judged_rows(answers, scored, recipe, column.name)),
-        noise=noise or find_label_noise(scored, recipe, column.name),
+        noise=noise or find_label_errors(scored, recipe, column.name),
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from papertune.evaluation.checks.label_noise import LabelNoise
+from papertune.evaluation.checks.label_errors import LabelErrors
 from papertune.evaluation.report.data import Abstention, ColumnReport, Contestant, Report
 from papertune.metrics.intervals import Interval
 from papertune.metrics.keyword_scores import KeywordScores
@@ -227,10 +227,10 @@ def leak_sentences(report: Report) -> list[str]:
     return sentences + [str(shortcut) for shortcut in report.leaks.shortcuts]
 
 
-def noise_in_words(noise: LabelNoise) -> str:
+def noise_in_words(noise: LabelErrors) -> str:
     """Tell how many labels are doubtful."""
     labels = "label is" if noise.doubted == 1 else "labels are"
-    return f"{noise.doubted:,} of {noise.given:,} given {labels} doubtful in {noise.table}"
+    return f"{noise.doubted:,} of {noise.checked:,} given {labels} doubtful in {noise.table}"
 
 
 def summary(report: Report) -> str:

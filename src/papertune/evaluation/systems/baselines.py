@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, stem
 
 # A keyword has at most this many words or, in Chinese and its like, from 2 to 8 characters.
-MOST_WORDS = 3
+MAX_WORDS = 3
 CJK_LENGTHS = (2, 8)
 
 # Words that scikit-learn's list of stop words has though they are content in papers ("expert system", "thin film";
@@ -67,7 +67,7 @@ class TfidfLogistic:
         labels: The label set, in the order of the probabilities' columns.
 
     Attributes:
-        weights: How many coefficients were learnt; 0 without anything to learn from (one label only, or no words).
+        parameters: How many coefficients were learnt; 0 without anything to learn from (one label only, or no words).
 
     Raises:
         ValueError: If there are no training rows, the lengths differ, or a training label is not in the label set.
@@ -83,13 +83,13 @@ class TfidfLogistic:
         counts = Counter(given)
         self._labels = list(labels)
         self._shares = [counts[label] / len(given) for label in labels]
-        self._vectorizer, self._classifier, self.weights = None, None, 0
+        self._vectorizer, self._classifier, self.parameters = None, None, 0
         if len(counts) > 1 and (fitted := fit_tfidf(documents)) is not None:
             from sklearn.linear_model import LogisticRegression
 
             self._vectorizer, terms = fitted
             self._classifier = LogisticRegression(C=10, max_iter=1000).fit(terms, given)
-            self.weights = self._classifier.coef_.size + self._classifier.intercept_.size
+            self.parameters = self._classifier.coef_.size + self._classifier.intercept_.size
 
     def predict(self, documents: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
         """Classify documents.
@@ -135,7 +135,7 @@ class TfidfKeywords:
         documents: Texts that say how common a phrase is; their keywords are not needed. May be empty.
 
     Attributes:
-        weights: How many document frequencies were learnt.
+        parameters: How many document frequencies were learnt.
     """
 
     def __init__(self, documents: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ class TfidfKeywords:
         self._frequency: Counter[str] = Counter()
         for document in documents:
             self._frequency.update(_candidates(document, self._stop_words).keys())
-        self.weights = len(self._frequency)
+        self.parameters = len(self._frequency)
 
     def predict(self, documents: Sequence[str], count: int = 5) -> list[list[str]]:
         """Take keywords from documents.
@@ -253,7 +253,7 @@ def _spans(tokens: Sequence[str], stop_words: frozenset[str]) -> Iterator[tuple[
             if has_cjk:
                 if length >= shortest_cjk:
                     yield start, end
-            elif length <= MOST_WORDS and all(len(word) > 1 and not word.isdigit() for word in (tokens[start], last)):
+            elif length <= MAX_WORDS and all(len(word) > 1 and not word.isdigit() for word in (tokens[start], last)):
                 yield start, end
 
 

@@ -165,7 +165,7 @@ def _logistic(column: LabelColumn, learnt: LearntRows, documents: Sequence[str])
     trained = time.monotonic()
     cells, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return Attempt(Answers(cells, probabilities.tolist()), rate, trained - begun, model.weights)
+    return Attempt(Answers(cells, probabilities.tolist()), rate, trained - begun, model.parameters)
 
 
 def _one_vs_rest(column: LabelsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
@@ -175,7 +175,7 @@ def _one_vs_rest(column: LabelsColumn, learnt: LearntRows, documents: Sequence[s
     given, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
     answers = Answers(label_cells_of(given, column), probabilities.tolist())
-    return Attempt(answers, rate, trained - begun, model.weights, note="thresholds by cross-validation")
+    return Attempt(answers, rate, trained - begun, model.parameters, note="thresholds by cross-validation")
 
 
 def _ngrams(column: KeywordsColumn | RankedKeywordsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
@@ -184,7 +184,7 @@ def _ngrams(column: KeywordsColumn | RankedKeywordsColumn, learnt: LearntRows, d
     trained = time.monotonic()
     lists = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return Attempt(keyword_answers(lists, column), rate, trained - begun, model.weights)
+    return Attempt(keyword_answers(lists, column), rate, trained - begun, model.parameters)
 
 
 def keyword_answers(lists: Sequence[Sequence[str]], column: KeywordsColumn | RankedKeywordsColumn) -> Answers:

@@ -23,7 +23,7 @@ class TfidfLabelProbabilities:
         has: Which labels each has, bool, shape (train_rows, labels).
 
     Attributes:
-        weights: How many coefficients were learnt; 0 without anything to learn from.
+        parameters: How many coefficients were learnt; 0 without anything to learn from.
         terms: The training documents' features, shape (train_rows, terms); None where they have no words.
 
     Raises:
@@ -43,7 +43,7 @@ class TfidfLabelProbabilities:
             self._vectorizer, self.terms = fitted
             learnable = [n for n, share in enumerate(self._shares) if 0 < share < 1]
             self._classifiers = {n: _classifier().fit(self.terms, has[:, n]) for n in learnable}
-        self.weights = sum(each.coef_.size + each.intercept_.size for each in self._classifiers.values())
+        self.parameters = sum(each.coef_.size + each.intercept_.size for each in self._classifiers.values())
 
     def of(self, documents: Sequence[str]) -> NDArray[np.float64]:
         """Give how likely each label is in each document.
@@ -73,7 +73,7 @@ class TfidfOneVsRest:
         has: Which labels each has, bool, shape (train_rows, labels).
 
     Attributes:
-        weights: How many coefficients were learnt; 0 without anything to learn from.
+        parameters: How many coefficients were learnt; 0 without anything to learn from.
 
     Raises:
         ValueError: If there are no training rows or the lengths differ.
@@ -81,7 +81,7 @@ class TfidfOneVsRest:
 
     def __init__(self, documents: Sequence[str], has: NDArray[np.bool_]) -> None:
         self._probabilities = TfidfLabelProbabilities(documents, has)
-        self.weights = self._probabilities.weights
+        self.parameters = self._probabilities.parameters
         terms = self._probabilities.terms
         self._thresholds = (
             np.full(has.shape[1], 0.5) if terms is None else f1_thresholds(_cross_validated(terms, has), has)

@@ -34,7 +34,7 @@ SETFIT_SEED = 0
 _PACKAGES = ("scikit-learn", "yake", "keybert", "setfit", "sentence-transformers")
 
 _KEYWORDS = 5
-_MOST_WORDS = 3
+_MAX_WORDS = 3
 
 
 @cache
@@ -47,7 +47,7 @@ def package_versions() -> Mapping[str, str | None]:
     return versions
 
 
-def contestants_of_packages(column: Column) -> dict[str, Fill]:
+def package_systems(column: Column) -> dict[str, Fill]:
     """Give the contestants for a column by the names that reports call them.
 
     Each raises NotMeasured if its package is not installed, or if its encoder cannot be fetched.
@@ -63,7 +63,7 @@ def contestants_of_packages(column: Column) -> dict[str, Fill]:
 
 
 def _yake(column: KeywordsColumn | RankedKeywordsColumn, documents: Sequence[str]) -> Attempt:
-    extractor = _package("yake").KeywordExtractor(lan="en", n=_MOST_WORDS, top=_KEYWORDS)
+    extractor = _package("yake").KeywordExtractor(lan="en", n=_MAX_WORDS, top=_KEYWORDS)
     begun = time.monotonic()
     lists = [[keyword for keyword, _ in extractor.extract_keywords(document)] for document in documents]
     return Attempt(keyword_answers(lists, column), rows_per_s(len(documents), begun), 0.0, 0)
@@ -77,7 +77,7 @@ def _keybert(column: KeywordsColumn | RankedKeywordsColumn, documents: Sequence[
         [
             keyword
             for keyword, _ in model.extract_keywords(
-                document, keyphrase_ngram_range=(1, _MOST_WORDS), stop_words="english", use_mmr=True, top_n=_KEYWORDS
+                document, keyphrase_ngram_range=(1, _MAX_WORDS), stop_words="english", use_mmr=True, top_n=_KEYWORDS
             )
         ]
         for document in documents

@@ -13,7 +13,7 @@ from functools import cache
 from papertune.metrics.phrases import CJK_CHARACTER, keep_letters_and_digits, normalise_keyword
 
 # A phrase has at most this many words, or from 2 to 8 Chinese characters.
-MOST_WORDS = 4
+MAX_WORDS = 4
 CJK_LENGTHS = (2, 8)
 
 # Words that scikit-learn's list of stop words has though they are content in papers ("expert system", "thin film";
@@ -66,7 +66,7 @@ class _Unit:
 def find_candidates(document: str) -> list[Candidate]:
     """Find the phrases of a document that may be its keywords.
 
-    A phrase has at most `MOST_WORDS` words, or in Chinese and its like `CJK_LENGTHS` characters. It does not run across
+    A phrase has at most `MAX_WORDS` words, or in Chinese and its like `CJK_LENGTHS` characters. It does not run across
     a mark that ends a sentence or a part of one, and neither begins nor ends with a function word or a bare number.
 
     Args:
@@ -122,7 +122,7 @@ def _spans(units: list[_Unit]) -> Iterator[tuple[int, int]]:
             if not may_end and (last.is_cjk or last.text not in _JOINING_WORDS) and not last.text.isdecimal():
                 break
             length = end - start
-            if not has_cjk and length > MOST_WORDS:
+            if not has_cjk and length > MAX_WORDS:
                 break
             if may_end and (length >= shortest_cjk if has_cjk else length > 1 or len(first.text) > 1):
                 yield start, end

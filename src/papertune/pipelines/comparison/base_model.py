@@ -13,7 +13,7 @@ from papertune.inference.predict import Tick
 from papertune.inference.predictor import Predictor
 from papertune.kinds import KeywordsColumn, LabelColumn
 from papertune.models import choose_device, choose_dtype, find_base, load_model, use_grouped_attention
-from papertune.pipelines.comparison.kept import KeptAttempts, Place, answer_rows
+from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -26,10 +26,10 @@ NUMBERS_OF_EXAMPLES = (2, 4, 8)
 TUNING_ROWS = 32
 
 # What a model without a stated context can be trusted with.
-_LEAST_CONTEXT = 2048
+_DEFAULT_CONTEXT = 2048
 
 
-class BaseContestants:
+class BaseModelSystems:
     """The base model of a recipe as a contestant; it is loaded when the first question has not been answered yet.
 
     Args:
@@ -45,7 +45,7 @@ class BaseContestants:
         self,
         recipe: Recipe,
         documents: Table,
-        kept: KeptAttempts,
+        kept: KeptOutputs,
         *,
         device: str | None,
         base: str | Path | None,
@@ -161,7 +161,7 @@ def without_answers(table: Table, recipe: Recipe) -> Table:
 
 def context_tokens(model: Any) -> int:
     """Give the longest text that a model was made for, in tokens."""
-    return int(getattr(model.config, "max_position_embeddings", None) or _LEAST_CONTEXT)
+    return int(getattr(model.config, "max_position_embeddings", None) or _DEFAULT_CONTEXT)
 
 
 def asked_facts(recipe: Recipe) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from papertune.evaluation.report import (
     write_report,
 )
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
-from papertune.evaluation.systems.other_tools import contestants_of_packages, package_versions
+from papertune.evaluation.systems.other_tools import package_systems, package_versions
 from papertune.inference.predict import Tick
 from papertune.kinds import LabelColumn
 from papertune.models import choose_device
-from papertune.pipelines.comparison.base_model import BaseContestants, asked_facts, libraries
-from papertune.pipelines.comparison.kept import KeptAttempts, Place, answer_rows
+from papertune.pipelines.comparison.base_model import BaseModelSystems, asked_facts, libraries
+from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
 from papertune.pipelines.comparison.learning_curve import CurveSize, curve_steps, subset
 from papertune.pipelines.comparison.prepare import (
     Comparison,
@@ -41,7 +41,7 @@ from papertune.pipelines.comparison.report_parts import (
     training_costs,
     unscored,
 )
-from papertune.pipelines.comparison.training_rows import learnt_part
+from papertune.pipelines.comparison.training_rows import find_training_rows
 from papertune.pipelines.train import train as train_run
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -70,7 +70,7 @@ class _Work:
 
     comparison: Comparison
     folder: Path
-    kept: KeptAttempts
+    kept: KeptOutputs
     device: str | None
     base: str | Path | None
     tell: Callable[[str], None]
@@ -154,7 +154,7 @@ def compare(
     chosen_by = comparison.dev
     opened = None if run is None else open_run(run, comparison, device, base)
     if opened is not None:
-        comparison = replace(comparison, train=learnt_part(opened, comparison.train, tell))
+        comparison = replace(comparison, train=find_training_rows(opened, comparison.train, tell))
     steps = curve_steps(curve, comparison.train)
     parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
     if opened is not None and parts:
@@ -167,7 +167,7 @@ def compare(
             stacklevel=2,
         )
     check_trainings(parts if opened else [*parts, comparison.train], comparison, base)
-    work = _Work(comparison, folder, KeptAttempts(folder / "contestants", tell), device, base, tell, tick, progress)
+    work = _Work(comparison, folder, KeptOutputs(folder / "contestants", tell), device, base, tell, tick, progress)
     columns = {name: _plain(work, name) for name in comparison.recipe.columns}
     if opened is None:
         opened = _train(work, comparison.train, folder / "run")
@@ -189,7 +189,7 @@ def _plain(work: _Work, name: str) -> _Column:
     known = learnt_rows(comparison.train, comparison.recipe, name)
     documents = _documents(comparison)
     found = _Column({}, [], {}, {})
-    plain, packages = plain_baselines(column), contestants_of_packages(column)
+    plain, packages = plain_baselines(column), package_systems(column)
     for title, fill in {**plain, **packages}.items():
         try:
             found.attempts[title] = work.kept.get(
@@ -212,7 +212,7 @@ def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str
     """Have the base model answer, without and with examples; its weights are let go of afterwards."""
     comparison = work.comparison
     model = comparison.recipe.model
-    contestants = BaseContestants(
+    contestants = BaseModelSystems(
         comparison.recipe, comparison.documents, work.kept, device=work.device, base=work.base, tick=work.tick
     )
     prompted: dict[str, dict[str, Attempt]] = {}

@@ -48,7 +48,7 @@ class Place:
     fingerprint: str
 
 
-class KeptAttempts:
+class KeptOutputs:
     """The finished answers of a comparison's contestants.
 
     Args:
@@ -123,7 +123,7 @@ def answer_rows(
         reader: Reads the rows, without their answers.
         rows: How many there are.
         recipe: The columns that are answered, of those that the predictor knows.
-        place: Where the journal is kept, until `KeptAttempts` has written the whole.
+        place: Where the journal is kept, until `KeptOutputs` has written the whole.
         tick: Told after each batch.
         decisions: How each label column is answered; None: with the likeliest label.
 

@@ -13,7 +13,7 @@ CurveSize = int | Literal["all"]
 CURVE_SEED = 0
 
 # Fewer rows have no two labels to tell apart, as like as not.
-LEAST_ROWS = 2
+MIN_ROWS = 2
 
 
 def read_curve(text: str) -> list[CurveSize]:
@@ -26,11 +26,11 @@ def read_curve(text: str) -> list[CurveSize]:
     for word in (part.strip() for part in text.split(",")):
         if word == "all":
             sizes.append("all")
-        elif word.isdecimal() and int(word) >= LEAST_ROWS:
+        elif word.isdecimal() and int(word) >= MIN_ROWS:
             sizes.append(int(word))
         else:
             raise TableError(
-                f'--curve: "{word}" is no number of rows from {LEAST_ROWS} on. Write for example 50,100,all.'
+                f'--curve: "{word}" is no number of rows from {MIN_ROWS} on. Write for example 50,100,all.'
             )
     return sizes
 

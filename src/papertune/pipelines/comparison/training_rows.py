@@ -10,7 +10,7 @@ from papertune.run_directory import TableNote
 from papertune.tables import Table
 
 
-def learnt_part(run: Run, table: Table, tell: Callable[[str], None]) -> Table:
+def find_training_rows(run: Run, table: Table, tell: Callable[[str], None]) -> Table:
     """Give the rows of a table that a run has learnt from: whoever is compared with it shall learn from no others.
 
     A run remembers the checksum of the rows of each table that it learnt from and, in its recipe, the seed that has

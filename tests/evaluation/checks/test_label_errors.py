@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.evaluation.predictions import Answers
-from papertune.evaluation.checks.label_noise import (
-    LEAST_ROWS,
+from papertune.evaluation.checks.label_errors import (
+    MIN_ROWS,
     cross_validated,
     cross_validated_sets,
     doubted_rows,
-    find_label_noise,
+    find_label_errors,
 )
 from papertune.kinds.labels.matrix import LABELS_LOOKED_AT
 from papertune.evaluation.report import ColumnReport, with_rows_to_look_at
@@ -81,7 +81,7 @@ def test_doubted_rows_are_those_of_the_equations(made):
 
 def test_turned_labels_are_found():
     wrong = {3, 40, 77}
-    found = find_label_noise(rows(120, wrong), recipe(), "label")
+    found = find_label_errors(rows(120, wrong), recipe(), "label")
     assert found.rows == 120
     assert found.table == "list of rows"
     assert {row.id for row in found.candidates[:3]} == {f"p{row}" for row in wrong}
@@ -89,18 +89,18 @@ def test_turned_labels_are_found():
     first = found.candidates[0]
     assert first.given != first.said
     assert first.said_probability > 0.5 > first.given_probability
-    assert len(find_label_noise(rows(120, wrong), recipe(), "label", count=1).candidates) == 1
+    assert len(find_label_errors(rows(120, wrong), recipe(), "label", count=1).candidates) == 1
 
 
 def test_nothing_is_doubted_without_reason():
-    assert find_label_noise(rows(80), recipe(), "label").candidates == []
+    assert find_label_errors(rows(80), recipe(), "label").candidates == []
 
 
 def test_few_rows_or_one_label_allow_no_doubt():
-    assert find_label_noise(rows(LEAST_ROWS), recipe(), "label") is not None
-    assert find_label_noise(rows(LEAST_ROWS - 1), recipe(), "label") is None
+    assert find_label_errors(rows(MIN_ROWS), recipe(), "label") is not None
+    assert find_label_errors(rows(MIN_ROWS - 1), recipe(), "label") is None
     same = read_table([{"uuid": str(row), "title": "t", "label": "1"} for row in range(60)])
-    assert find_label_noise(same, recipe(), "label") is None
+    assert find_label_errors(same, recipe(), "label") is None
 
 
 def test_labels_of_few_rows_and_no_rows():
@@ -138,9 +138,9 @@ def set_rows(count, wrong=()):
 
 def test_turned_labels_of_sets_are_found():
     wrong = {(4, "medical"), (11, "medical"), (9, "technical")}
-    found = find_label_noise(read_table(set_rows(120, wrong)), sets(), "topics")
+    found = find_label_errors(read_table(set_rows(120, wrong)), sets(), "topics")
     assert (found.table, found.rows, list(found.labels)) == ("list of rows", 120, ["medical", "technical"])
-    assert found.given == 240
+    assert found.checked == 240
     turned = {(row.id, row.given, row.said) for row in found.candidates[:3]}
     assert turned == {
         ("p4", "not medical", "medical"),  # 4 is even, and the table says that it is not medical
@@ -151,7 +151,7 @@ def test_turned_labels_of_sets_are_found():
     leads = [row.said_probability - row.given_probability for row in found.candidates]
     assert leads == sorted(leads, reverse=True)
     assert all(row.said_probability + row.given_probability == 1 for row in found.candidates)
-    assert len(find_label_noise(read_table(set_rows(120, wrong)), sets(), "topics", count=1).candidates) == 1
+    assert len(find_label_errors(read_table(set_rows(120, wrong)), sets(), "topics", count=1).candidates) == 1
 
 
 def test_a_set_of_one_label_is_a_label_column_of_two():
@@ -160,13 +160,13 @@ def test_a_set_of_one_label_is_a_label_column_of_two():
     for row in made:
         row["topics"] = "medical" if "medical" in row["topics"] else ""
         row["label"] = "1" if row["topics"] else "0"
-    in_sets = find_label_noise(read_table(made), sets(["medical"]), "topics")
-    alone = find_label_noise(read_table(made), recipe(), "label")
+    in_sets = find_label_errors(read_table(made), sets(["medical"]), "topics")
+    alone = find_label_errors(read_table(made), recipe(), "label")
     assert in_sets.doubted == alone.doubted == 2
     assert [row.id for row in in_sets.candidates] == [row.id for row in alone.candidates]
     probabilities = [[row.said_probability for row in found.candidates] for found in (in_sets, alone)]
     assert np.allclose(probabilities[0], probabilities[1])
-    assert in_sets.given == alone.given == alone.rows == 90
+    assert in_sets.checked == alone.checked == alone.rows == 90
 
 
 def test_entries_about_one_label_are_read_as_papers():
@@ -180,30 +180,30 @@ def test_entries_about_one_label_are_read_as_papers():
         for row in papers
         for label in ("medical", "technical", "other")
     ]
-    asked = find_label_noise(read_table(entries), sets(), "topics")
-    plain = find_label_noise(read_table(papers), sets(), "topics")
+    asked = find_label_errors(read_table(entries), sets(), "topics")
+    plain = find_label_errors(read_table(papers), sets(), "topics")
     assert (asked.rows, asked.doubted, asked.labels) == (plain.rows, plain.doubted, plain.labels)
     assert [(row.document, row.given) for row in asked.candidates] == [
         (row.document, row.given) for row in plain.candidates
     ]
     assert asked.candidates[0].id == "row 13"  # the first of the paper's three
     # Of papers with an entry missing the table does not say all.
-    assert find_label_noise(read_table(entries[1::3]), sets(), "topics") is None
+    assert find_label_errors(read_table(entries[1::3]), sets(), "topics") is None
 
 
 def test_sets_without_what_is_looked_at():
-    assert find_label_noise(read_table(set_rows(LEAST_ROWS - 1)), sets(), "topics") is None
-    assert find_label_noise(read_table([{**row, "topics": ""} for row in set_rows(60)]), sets(), "topics") is None
-    assert find_label_noise(read_table([{"uuid": "a", "title": "t"}]), sets(), "topics") is None
+    assert find_label_errors(read_table(set_rows(MIN_ROWS - 1)), sets(), "topics") is None
+    assert find_label_errors(read_table([{**row, "topics": ""} for row in set_rows(60)]), sets(), "topics") is None
+    assert find_label_errors(read_table([{"uuid": "a", "title": "t"}]), sets(), "topics") is None
 
 
 def test_of_very_many_labels_the_most_frequent_are_doubted(monkeypatch):
     labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 2)]
     made = [{"uuid": str(row), "title": "t", "topics": "; ".join(labels[row % 20 :])} for row in range(60)]
     monkeypatch.setattr(
-        "papertune.evaluation.checks.label_noise.cross_validated_sets", lambda _, has: np.full(has.shape, 0.5)
+        "papertune.evaluation.checks.label_errors.cross_validated_sets", lambda _, has: np.full(has.shape, 0.5)
     )
-    found = find_label_noise(read_table(made), sets(labels), "topics")
+    found = find_label_errors(read_table(made), sets(labels), "topics")
     assert found.labels == labels[:1:-1]
     assert found.doubted == 0
 

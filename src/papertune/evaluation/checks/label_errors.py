@@ -26,13 +26,13 @@ from papertune.recipe import Recipe
 from papertune.tables import Table
 
 # With fewer rows the plain model knows too little to doubt anything.
-LEAST_ROWS = 40
+MIN_ROWS = 40
 
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class LabelNoise:
+class LabelErrors:
     """Rows whose given label a cross-validated plain model doubts.
 
     Attributes:
@@ -50,12 +50,12 @@ class LabelNoise:
     labels: Sequence[str] = ()
 
     @property
-    def given(self) -> int:
+    def checked(self) -> int:
         """How many labels were looked at: one for each row, or whether it has each of some labels."""
         return self.rows * (len(self.labels) or 1)
 
 
-def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIEW_ROWS) -> LabelNoise | None:
+def find_label_errors(table: Table, recipe: Recipe, name: str, count: int = REVIEW_ROWS) -> LabelErrors | None:
     """Look for wrong labels in a label column or labels column of a table.
 
     Args:
@@ -66,7 +66,7 @@ def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIE
         count: Most candidates to give.
 
     Returns:
-        What was found; None if fewer than `LEAST_ROWS` rows have a label, or all have the same.
+        What was found; None if fewer than `MIN_ROWS` rows have a label, or all have the same.
     """
     column = recipe.columns[name]
     if isinstance(column, LabelsColumn):
@@ -76,7 +76,7 @@ def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIE
     cells = ((row, reader.given(row, name)) for row in range(len(table)))
     known = {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
     given = list(known.values())
-    if len(known) < LEAST_ROWS or len(set(given)) < 2:
+    if len(known) < MIN_ROWS or len(set(given)) < 2:
         return None
     probabilities = cross_validated([reader.document(row) for row in known], given, column.labels)
     given_ids = np.array([column.labels.index(label) for label in given])
@@ -93,17 +93,17 @@ def find_label_noise(table: Table, recipe: Recipe, name: str, count: int = REVIE
         )
         for row, likely in zip(rows[:count].tolist(), likely_ids[:count].tolist(), strict=True)
     ]
-    return LabelNoise(table.source, len(known), len(rows), candidates)
+    return LabelErrors(table.source, len(known), len(rows), candidates)
 
 
-def _find_in_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn, count: int) -> LabelNoise | None:
+def _find_in_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn, count: int) -> LabelErrors | None:
     reader = RowReader(table, recipe)
     true = TrueLabels.read(reader, name, column, range(len(table)))
     papers = np.flatnonzero(true.known.all(axis=1))
     has = true.has[papers]
     # Of a label that all or none have, nothing can be learnt.
     chosen = [n for n in true.most_frequent() if 0 < has[:, n].sum() < len(papers)]
-    if len(papers) < LEAST_ROWS or not chosen:
+    if len(papers) < MIN_ROWS or not chosen:
         return None
     has = has[:, chosen]
     rows = [true.entries[paper][0] for paper in papers.tolist()]
@@ -122,7 +122,7 @@ def _find_in_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn,
         return ReviewRow(row_name(table, recipe, rows[row]), reader.document(rows[row]), given, said, of_said, of_given)
 
     candidates = [candidate(*at) for at in doubted[:count]]
-    return LabelNoise(table.source, len(papers), len(doubted), candidates, [column.labels[n] for n in chosen])
+    return LabelErrors(table.source, len(papers), len(doubted), candidates, [column.labels[n] for n in chosen])
 
 
 def cross_validated_sets(documents: Sequence[str], has: NDArray[np.bool_]) -> NDArray[np.float64]:

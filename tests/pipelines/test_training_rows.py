@@ -12,7 +12,7 @@ from papertune import PapertuneWarning, TableError, compare, evaluate, read_tabl
 from papertune.evaluation.checks.leaks import find_leaks
 from papertune.evaluation.systems.baselines import tfidf_logistic
 from papertune.inference.predictor import Predictor
-from papertune.pipelines.comparison.training_rows import learnt_part
+from papertune.pipelines.comparison.training_rows import find_training_rows
 
 SETTINGS = ("training.max_steps=2", "columns.label.coverage=0.9", "columns.label.abstain_below=0.9")
 
@@ -66,7 +66,7 @@ def contestant(report, title):
 class TestLearntPart:
     def test_it_is_the_table_without_the_dev_rows(self, parted, rest, papers):
         told = []
-        part = learnt_part(parted, read_table(papers(30)), told.append)
+        part = find_training_rows(parted, read_table(papers(30)), told.append)
         assert part.frame.equals(rest.frame)
         assert len(part) == 24
         assert told == [
@@ -75,7 +75,7 @@ class TestLearntPart:
         ]
 
     def test_the_rows_themselves_are_all_learnt_from(self, parted, rest):
-        assert learnt_part(parted, rest, None) is rest
+        assert find_training_rows(parted, rest, None) is rest
 
     def test_each_of_several_tables_has_a_part(self, both_columns, papers, saved, tmp_path):
         tables = [saved("first.csv", papers(10)), saved("second.csv", papers(20, 40))]
@@ -89,10 +89,10 @@ class TestLearntPart:
                 rf"from {re.escape(table.source)} \({note.rows} rows\) alone\. To compare on equal terms, give one"
             )
             with pytest.warns(PapertuneWarning, match=told):
-                part = learnt_part(run, table, lambda _: None)
+                part = find_training_rows(run, table, lambda _: None)
             assert part.checksum() == note.checksum
             with pytest.warns(PapertuneWarning, match=told):
-                assert learnt_part(run, part, None) is part
+                assert find_training_rows(run, part, None) is part
 
     @pytest.mark.parametrize("rows", [12, 30])  # fewer than it has learnt from, and others
     def test_another_table_is_told(self, parted, papers, saved, rows):
@@ -101,16 +101,16 @@ class TestLearntPart:
             rf"has learnt from list of rows \(24 rows\); what it is compared with .*other.csv \({rows} rows\), which"
         )
         with pytest.warns(PapertuneWarning, match=message):
-            assert learnt_part(parted, other, None) is other
+            assert find_training_rows(parted, other, None) is other
 
     def test_a_table_that_was_learnt_from_twice_is_no_other(self, parted, rest, monkeypatch):
         monkeypatch.setattr(parted, "manifest", replace(parted.manifest, tables=parted.manifest.tables * 2))
-        assert learnt_part(parted, rest, None) is rest
+        assert find_training_rows(parted, rest, None) is rest
 
     def test_an_adopted_run_knows_no_tables(self, parted, papers, monkeypatch):
         monkeypatch.setattr(parted, "manifest", replace(parted.manifest, tables=[]))
         table = read_table(papers(30))
-        assert learnt_part(parted, table, None) is table
+        assert find_training_rows(parted, table, None) is table
 
     def test_evaluate_and_compare_learn_from_it_and_find_copies_of_all_rows(
         self, parted, rest, papers, tmp_path, monkeypatch
