@@ -21,6 +21,7 @@ from papertune.errors import (
     TrainingStopped,
 )
 from papertune.garbage import collection_paused
+from papertune.openmp import limit_spinning
 
 if TYPE_CHECKING:
     from papertune.pipelines.adopt import adopt
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from papertune.tables import Table, read_table
 
 __version__ = "0.1.0"
+
+limit_spinning()
 
 # Loaded when first used: torch alone takes seconds, and `papertune --help` needs none of it.
 _LATE = {
