@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
-from papertune.kinds.label.decision import Decision, decisions, gaps
 from papertune.inference.journal import Journal, fingerprint
-from papertune.kinds.keywords.ranking import KeywordChoice, keyword_choices
-from papertune.inference.outputs import answering, build_output, choose_columns, empty_cells, likeliest_rows
+from papertune.inference.outputs import build_output, choose_columns, empty_cells, predicting
 from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, Tick, predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.kinds import ColumnSpec
+from papertune.kinds.label.output import most_probable_rows
 from papertune.kinds.values import ColumnValues
-from papertune.kinds import LabelColumn, RankedKeywordsColumn
 from papertune.models import (
     KNOWN_MODELS,
     Base,
@@ -58,7 +57,7 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
     directory = RunDirectory(Path(path))
     recipe, manifest = directory.read()
     run = Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
-    _ = run.decisions, run.keyword_choices  # damage in them is told now
+    _ = run.decisions  # damage is reported now
     return run
 
 
@@ -87,24 +86,18 @@ class Run:
         return self._device
 
     @property
-    def decisions(self) -> dict[str, Decision]:
-        """How each label column is answered: calibrated, and with which thresholds.
+    def decisions(self) -> dict[str, Any]:
+        """How each column is predicted, with what calibration has found.
 
         Raises:
-            RunError: If what the run keeps of it is damaged.
+            RunError: If what the run keeps of its calibration is damaged.
         """
         with self._telling_damage():
-            return decisions(self.recipe, self.manifest.calibration)
+            return {name: each.decision(name, self.manifest.record(name, each)) for name, each in self._columns.items()}
 
     @property
-    def keyword_choices(self) -> dict[str, KeywordChoice]:
-        """How the keywords of each column of ranked keywords are chosen.
-
-        Raises:
-            RunError: If what the run keeps of it is damaged.
-        """
-        with self._telling_damage():
-            return keyword_choices(self.recipe, self.manifest.rankings)
+    def _columns(self) -> Mapping[str, ColumnSpec]:
+        return self.recipe.columns
 
     @contextmanager
     def _telling_damage(self) -> Iterator[None]:
@@ -138,9 +131,8 @@ class Run:
         """
         read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
-        asked = answering(self.recipe, chosen)
-        for gap in gaps(asked, self.manifest.calibration, self.manifest.rankings):
-            warnings.warn(gap, PapertuneWarning, stacklevel=2)
+        asked = predicting(self.recipe, chosen)
+        self._warn_of_gaps(asked)
         reader = RowReader(read, asked)
         predictor = self.predictor(precision)
         plan = self._plan(predictor.encoder, predictor.max_batch_tokens, read, reader)
@@ -190,13 +182,12 @@ class Run:
         path = Path(output)
         read = self._open(table)
         chosen = choose_columns(columns, read, self.recipe, probabilities=probabilities)
-        if sort_by is not None and not isinstance(self.recipe.columns.get(sort_by), LabelColumn):
-            names = [name for name, column in self.recipe.columns.items() if isinstance(column, LabelColumn)]
+        names = [name for name, column in self.recipe.columns.items() if column.is_ranked_by_first_label]
+        if sort_by is not None and sort_by not in names:
             there = f"there are: {', '.join(names)}" if names else "it has none"
             raise TableError(f'--sort-by: "{sort_by}" is no label column of the run; {there}.')
-        asked = answering(self.recipe, chosen if sort_by is None else [*chosen, sort_by])
-        for gap in gaps(asked, self.manifest.calibration, self.manifest.rankings):
-            warnings.warn(gap, PapertuneWarning, stacklevel=2)
+        asked = predicting(self.recipe, chosen if sort_by is None else [*chosen, sort_by])
+        self._warn_of_gaps(asked)
         reader = RowReader(read, asked)
         # A journal beside an output may mean that a kill came between writing the one and removing the other.
         try:
@@ -227,7 +218,7 @@ class Run:
             predicted = run_plan(plan, journal=journal, tick=tick)
             frame = build_output(read, self.recipe, predicted.values, chosen, self.decisions)
             if sort_by is not None:
-                frame = frame[likeliest_rows(predicted.values[sort_by], self.decisions[sort_by])]
+                frame = frame[most_probable_rows(predicted.values[sort_by], self.decisions[sort_by])]
             self._write(frame, path, journal, overwrite=overwrite)
         self._warn_of_empty_cells(predicted.values, chosen, str(path))
         return predicted
@@ -239,7 +230,7 @@ class Run:
             libraries.append("bitsandbytes")
         versions = library_versions()
         weights = {"the run": self.directory.weights_checksum(), "the base model": self._base.checksum}
-        if any(isinstance(column, RankedKeywordsColumn) for column in self.recipe.columns.values()):
+        if any(column.record_field == "rankings" for column in self.recipe.columns.values()):
             # A journal from before keywords had a confidence cannot be read any more.
             weights["what is kept of ranked keywords"] = "texts and confidences"
         if self.manifest.rankings:  # keywords are chosen before the journal has them
@@ -281,8 +272,7 @@ class Run:
             model, tokenizer = self.load(self._with_int8(precision))
             self._predictor = name, Predictor(model, tokenizer, self.recipe)
         predictor = self._predictor[1]
-        # What dev rows say of the keywords may have come to be known since.
-        predictor.keyword_choices = self.keyword_choices
+        predictor.use_decisions(self.decisions)
         return predictor
 
     def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
@@ -358,6 +348,16 @@ class Run:
             )
         return base
 
+    def _warn_of_gaps(self, asked: Recipe) -> None:
+        """Warn of settings that ask for a calibration which found nothing."""
+        for name, column in asked.columns.items():
+            for key, consequence in column.calibration_gaps(self.manifest.record(name, column)).items():
+                warnings.warn(
+                    f'column "{name}": the dev rows of the training gave nothing for {key}; {consequence}.',
+                    PapertuneWarning,
+                    stacklevel=3,
+                )
+
     def _open(self, table: Any) -> Table:
         read = table if isinstance(table, Table) else read_table(table)
         findings = check_table(read, self.recipe, "predict")
@@ -381,11 +381,7 @@ class Run:
     def _warn_of_empty_cells(self, values: Mapping[str, ColumnValues], chosen: Sequence[str], where: str) -> None:
         counts = empty_cells(values, self.recipe, self.decisions)
         for name, count in ((name, counts[name]) for name in chosen if name in counts):
-            column = self.recipe.columns[name]
-            why = "the model named none"
-            if isinstance(column, LabelColumn):
-                given = self.decisions[name].abstain_below == column.abstain_below
-                why = "below abstain_below" if given else "less sure than abstain_for_accuracy asks for"
+            why = self.recipe.columns[name].reason_for_empty(self.decisions[name])
             cells = "1 cell" if count == 1 else f"{count:,} cells"
             verb = "is" if count == 1 else "are"
             warnings.warn(f'{where}: {cells} of "{name}" {verb} empty ({why}).', PapertuneWarning, stacklevel=3)

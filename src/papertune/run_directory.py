@@ -26,6 +26,9 @@ from filelock import FileLock, Timeout
 
 from papertune.errors import OutputError, RunError
 from papertune.files import check_place, is_temporary, write_atomically
+from papertune.kinds import ColumnSpec
+from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.label.record import Calibration
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in`. A run of an earlier format opens, and has none.
@@ -77,45 +80,6 @@ class Int8Check:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What was found out about a label column on dev rows that did not choose the weights.
-
-    Attributes:
-        rows: How many such rows there were. With too few, all else is None.
-        calibrator: The calibrator, as `papertune.kinds.label.calibrators.Calibrator.as_dict` gives it.
-        threshold: The calibrated probability from which on the first of two labels is chosen, if the recipe has it
-            found.
-        abstain_below: The calibrated probability below which no answer is given, if the recipe names an accuracy and
-            one reaches it.
-        set_threshold: The probability, before calibration, from which on a label is in the set, if the recipe has sets.
-    """
-
-    rows: int
-    calibrator: dict[str, Any] | None = None
-    threshold: float | None = None
-    abstain_below: float | None = None
-    set_threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What was found out about a column of ranked keywords on dev rows that did not choose the weights.
-
-    Attributes:
-        rows: How many such rows there were. With too few, nothing else was found out.
-        weights: Of a logistic regression of the probability that a keyword is one of the paper's, by feature; None:
-            keywords are ordered by the model's own probability.
-        intercept: Of the regression.
-        min_confidence: The probability from which on a keyword is written, if the recipe has it found.
-    """
-
-    rows: int
-    weights: dict[str, float] | None = None
-    intercept: float = 0.0
-    min_confidence: float | None = None
-
-
-@dataclass(frozen=True)
 class Manifest:
     """What a complete run says of itself.
 
@@ -151,6 +115,10 @@ class Manifest:
     rankings: dict[str, Ranking] = field(default_factory=dict)
     calibrated_in: str | None = None
     format: int = FORMAT
+
+    def record(self, name: str, column: ColumnSpec) -> Any:
+        """Return what calibration has found for a column; None if nothing."""
+        return getattr(self, column.record_field).get(name) if column.record_field else None
 
     @property
     def lacks_calibration(self) -> bool:

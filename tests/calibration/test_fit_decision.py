@@ -6,7 +6,7 @@ from papertune.kinds import LabelColumn
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
 from papertune.metrics.screening import cost_threshold, f1_threshold
 from papertune.metrics.selective import conformal_threshold, threshold_for_accuracy
-from papertune.run_directory import Calibration
+from papertune.kinds.label.record import Calibration
 
 
 def column(labels=("yes", "no"), **keys):

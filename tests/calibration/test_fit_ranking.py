@@ -10,7 +10,7 @@ from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoi
 from papertune.kinds import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate
 from papertune.metrics.keyword_scores import score_keywords
-from papertune.run_directory import Ranking
+from papertune.kinds.keywords.record import Ranking
 
 COLUMN = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", count=3)
 

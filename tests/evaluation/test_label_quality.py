@@ -14,7 +14,7 @@ from papertune.metrics.screening import precision_recall, work_saved
 from papertune.metrics.selective import risk_coverage
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
-from papertune.run_directory import Calibration
+from papertune.kinds.label.record import Calibration
 from papertune.tables import Table
 
 # Of the last row the table does not know the label.

@@ -14,7 +14,7 @@ from papertune.inference.outputs import (
     set_cells,
 )
 from papertune.recipe import load_recipe
-from papertune.run_directory import Calibration
+from papertune.kinds.label.record import Calibration
 from papertune.tables import Table
 
 NAN = float("nan")

@@ -18,7 +18,7 @@ from papertune.kinds.keywords.ranking import (
 from papertune.kinds.keywords.candidates import find_candidates
 from papertune.metrics.phrases import normalise_keyword
 from papertune.recipe import load_recipe
-from papertune.run_directory import Ranking
+from papertune.kinds.keywords.record import Ranking
 
 
 def found(text, log_probability=-1.0, tokens=2, *, generated=False, document=""):

@@ -17,7 +17,7 @@ from papertune.kinds.label.decision import Decision
 from papertune.inference.predict import predict_rows
 from papertune.pipelines.training_job import part_dev_rows
 from papertune.prompts.examples import RowReader
-from papertune.run_directory import Calibration
+from papertune.kinds.label.record import Calibration
 from papertune.tables import read_table
 
 ASKED = {"threshold": "f1", "abstain_for_accuracy": 0.6, "coverage": 0.8}

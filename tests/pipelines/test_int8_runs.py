@@ -13,7 +13,8 @@ from papertune.calibration.int8 import compare_int8
 from papertune.pipelines import train as training  # the module
 from papertune.pipelines.instructions import write_instructions
 from papertune.run import Run
-from papertune.run_directory import Calibration, Int8Check
+from papertune.kinds.label.record import Calibration
+from papertune.run_directory import Int8Check
 from papertune.tables import read_table
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from papertune.kinds.label.fit import MIN_ROWS
-from papertune.calibration.fits import fit_labels, rank_keywords, with_chosen_thresholds
 from papertune.calibration.int8 import compare_int8
-from papertune.kinds.labels.thresholds import asks_for_f1
+from papertune.calibration.rows import predict_tables
 from papertune.errors import ModelError
 from papertune.inference.predict import Tick
+from papertune.kinds.base import CalibrationOutcome
+from papertune.kinds.label.fit import MIN_ROWS
 from papertune.models import choose_device, cpu_features
-from papertune.pipelines.training_job import ranks_keywords, wants_dev_rows
+from papertune.recipe import Recipe
 from papertune.run import Run
 from papertune.run_directory import FORMAT
 from papertune.tables import Table
@@ -46,28 +46,44 @@ def calibrate(
         tell(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
         with parts.kept_without("int8 will not be used"):
             run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, tick))
-    if wants_dev_rows(run.recipe):
-        if kept_apart:
-            tell(f"calibrating on {rows_kept:,} dev rows")
-            with parts.kept_without("probabilities are not calibrated"):
-                run.manifest = replace(run.manifest, calibration=fit_labels(run, kept_apart, tell, tick))
-        else:
-            tell(f"probabilities are not calibrated: at least {2 * MIN_ROWS} dev rows with a label are needed")
-    if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
-        tell(f"choosing thresholds on {rows_kept or rows_that_chose:,} dev rows")
-        with parts.kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken"):
-            run.recipe = with_chosen_thresholds(run, kept_apart or choosing, tell, tick)
-    if ranks_keywords(run.recipe):
-        if kept_apart:
-            tell(f"ranking keywords on {rows_kept:,} dev rows")
-            with parts.kept_without("keywords are ranked by their probability alone"):
-                run.manifest = replace(run.manifest, rankings=rank_keywords(run, kept_apart, tell, tick))
-        else:
-            needed = f"at least {2 * MIN_ROWS} dev rows with keywords are needed"
-            tell(f"keywords are ranked by their probability alone: {needed}")
+    for stage, names in _stages(run.recipe).items():
+        columns = {name: run.recipe.columns[name] for name in names}
+        on_selection = not kept_apart and all(each.is_calibrated_on_selection_set for each in columns.values())
+        tables = choosing if on_selection else kept_apart
+        consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
+        if not tables:
+            tell(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
+            continue
+        tell(f"{stage} on {sum(map(len, tables)):,} dev rows")
+        with parts.kept_without(consequence):
+            predicted = predict_tables(run, tables, names, tick)
+            for name, column in columns.items():
+                outcome = column.calibrate(name, predicted[name])
+                for message in outcome.messages:
+                    tell(message)
+                _keep(run, name, outcome)
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
+
+
+def _stages(recipe: Recipe) -> dict[str, list[str]]:
+    """Return the columns that want to be calibrated, by what is reported meanwhile."""
+    stages: dict[str, list[str]] = {}
+    for name, column in recipe.columns.items():
+        if column.wants_calibration_set:
+            stages.setdefault(column.calibration_stage, []).append(name)
+    return stages
+
+
+def _keep(run: Run, name: str, outcome: CalibrationOutcome) -> None:
+    """Put into a run what was found for one of its columns."""
+    column = run.recipe.columns[name]
+    if outcome.column is not None:
+        run.recipe = run.recipe.model_copy(update={"columns": {**run.recipe.columns, name: outcome.column}})
+    if outcome.record is not None:
+        records = {**getattr(run.manifest, column.record_field), name: outcome.record}
+        run.manifest = replace(run.manifest, **{column.record_field: records})
 
 
 def _may_use_int8(run: Run) -> bool:

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from papertune.kinds.labels.thresholds import with_f1_thresholds
-from papertune.evaluation.predictions import answers_of_values, main_score, score_answers
 from papertune.evaluation.dev_score import RowMeans
+from papertune.evaluation.predictions import predictions_of_values, score_predictions
 from papertune.inference.predict import Tick, predict_rows
+from papertune.kinds.labels.thresholds import with_f1_thresholds
 from papertune.kinds.values import ColumnValues
-from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.metrics.label_scores import LabelScores
 from papertune.models import PredictionPrecision
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -39,18 +37,17 @@ def compare_int8(run: Run, tables: Sequence[Table], tick: Tick | None = None) ->
     scored = [with_f1_thresholds(recipe, _with_truth(tables, recipe, values))[0] for values in (full, low)]
     for table, *values in zip(tables, full, low, strict=True):
         reader, rows = RowReader(table, recipe), range(len(table))
-        cells = [answers_of_values(each, recipe, run.decisions) for each in values]
         for name, column in recipe.columns.items():
-            if isinstance(column, LabelColumn | LabelsColumn):
-                pairs = zip(cells[0][name].cells, cells[1][name].cells, cells[0][name].probabilities or (), strict=True)
-                # A row that is not asked has no probabilities; an empty cell of one that is asked is an answer.
-                asked = [(cell, other) for cell, other, likely in pairs if likely]
+            if column.has_discrete_cells:
+                cells = [column.cells(each[name], run.decisions[name]).to_list() for each in values]
+                # A row that was not asked has no cell; an empty one is an answer.
+                asked = [(cell, other) for cell, other in zip(*cells, strict=True) if cell is not None]
                 labels += len(asked)
                 changed += sum(1 for cell, other in asked if cell != other)
         for each, thresholds, mean in zip(values, scored, means, strict=True):
-            answers = answers_of_values(each, thresholds, run.decisions)
-            for name, score in score_answers(answers, reader, thresholds, rows).items():
-                mean.add({name: score.accuracy if isinstance(score, LabelScores) else main_score(score)}, score.rows)
+            predictions = predictions_of_values(each, thresholds, run.decisions)
+            for name, score in score_predictions(predictions, reader, thresholds, rows).items():
+                mean.add({name: score.agreement}, score.rows)
     in_full, in_low = (mean.values() for mean in means)
     both = {name: (in_full[name], in_low[name]) for name in in_full}
     return Int8Check(sum(map(len, tables)), labels, changed, both)

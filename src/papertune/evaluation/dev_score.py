@@ -5,12 +5,10 @@ from typing import Any
 
 import torch
 
-from papertune.kinds.labels.thresholds import with_f1_thresholds
-from papertune.evaluation.predictions import answers_of_values, main_score, score_answers
+from papertune.evaluation.predictions import predictions_of_values, score_predictions
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor
-from papertune.metrics.label_scores import LabelScores
-from papertune.metrics.multilabel_scores import MultilabelScores
+from papertune.kinds.labels.thresholds import with_f1_thresholds
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
@@ -53,17 +51,10 @@ class DevScore:
             # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
             # at 0.5, a model that is right about rare labels may look like one that says nothing.
             recipe, _ = with_f1_thresholds(self._recipe, [(values, reader, len(table))])
-            answers = answers_of_values(values, recipe)
-            for name, scores in score_answers(answers, reader, recipe, range(len(table))).items():
-                measures = {f"{name}_score": main_score(scores)}
-                if isinstance(scores, LabelScores):
-                    measures |= {f"{name}_accuracy": scores.accuracy, f"{name}_macro_f1": scores.macro_f1}
-                    measures[f"{name}_log_loss"] = scores.log_loss or 0.0
-                elif isinstance(scores, MultilabelScores):
-                    measures |= {f"{name}_micro_f1": scores.micro_f1, f"{name}_macro_f1": scores.macro_f1}
-                else:
-                    measures[f"{name}_f1_at_5"] = scores.f1_at_5
-                means.add(measures, scores.rows)
+            predictions = predictions_of_values(values, recipe)
+            for name, scores in score_predictions(predictions, reader, recipe, range(len(table))).items():
+                measures = {f"{name}_{key}": value for key, value in scores.dev_measures().items()}
+                means.add({f"{name}_score": scores.main, **measures}, scores.rows)
         found = means.values()
         main = [found.pop(f"{name}_score") for name in self._recipe.columns if f"{name}_score" in found]
         return {**found, "score": sum(main) / len(main)}

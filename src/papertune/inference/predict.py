@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.decoding.overflow import no_numbers
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, RowPrompts
-from papertune.inference.predictor import Predictor, no_numbers
-from papertune.kinds.values import BatchValues, ColumnValues, TableValues
+from papertune.inference.predictor import Predictor
+from papertune.kinds.values import BatchValues, ColumnValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 
@@ -106,19 +107,25 @@ def collect_rows(
         ModelError: If the model's numbers overflow.
     """
     rows = len(plan.batches.rows)
-    collected = TableValues(recipe, rows)
+    collectors = {name: column.collector(name, rows) for name, column in recipe.columns.items()}
+
+    def put(number: int, values: BatchValues) -> None:
+        for collector in collectors.values():
+            collector.put(plan.batches[number], values)
+
     finished = np.zeros(len(plan.batches), dtype=np.bool_) if journal is None else journal.finished
     for number in np.flatnonzero(finished).tolist():
         assert journal is not None
-        collected.put(plan.batches[number], journal.read(number))
+        put(number, journal.read(number))
     pace = Pace(plan, tick, finished)
     for number, values in answering(np.flatnonzero(~finished).tolist()):
         _check_finite(values)
         if journal is not None:
             journal.finish(number, values)
-        collected.put(plan.batches[number], values)
+        put(number, values)
         pace.finish(number)
-    return Predicted(collected.columns(), rows, journal.rows_begun if journal else rows)
+    values_by_column = {name: collector.values() for name, collector in collectors.items()}
+    return Predicted(values_by_column, rows, journal.rows_begun if journal else rows)
 
 
 class Pace:

@@ -1,23 +1,18 @@
 """Rows of a table through a model: what it says about each batch."""
 
 import gc
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from papertune.decoding.engine import Engine, PromptState
-from papertune.decoding.greedy import answer_ends, greedy
-from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
-from papertune.kinds.keywords.search import KeywordSearch
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.greedy import answer_ends
 from papertune.decoding.question_tree import QuestionTree, cut_to_size
 from papertune.errors import ModelError
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
-from papertune.kinds.keywords.ranking import FoundKeyword, KeywordChoice, keyword_choices, ranked_as_text
 from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
-from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
+from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.models import precision_name
 from papertune.prompts import PromptEncoder, shared_prefix, sorted_token_batches
 from papertune.prompts.examples import RowReader, make_prompt
@@ -28,13 +23,6 @@ from papertune.templates import render_template, template_columns
 _PROBES = ("a", "Z", "9", "(", "中", " ")
 # Fewer tokens than these are not worth a cache of their own.
 _LEAST_BEGINNING = 8
-
-# For each of so many tokens of prompts one of a phrase, since its logits take memory.
-_TOKENS_A_NODE = 16
-
-# What the model says of one row and question: label probabilities in the recipe's order, or keywords as text, ranked
-# ones as `ranked_as_text` writes them.
-Value = list[float] | str
 
 
 class Predictor:
@@ -48,9 +36,9 @@ class Predictor:
         tokenizer: Its tokenizer.
         recipe: The columns, the layout and the lengths.
         max_batch_tokens: Padded prompt tokens in a batch; None: as suits the device.
+        decisions: How each column is predicted, as `ColumnSpec.decision` returns it; None: without calibration.
 
     Attributes:
-        keyword_choices: How the keywords of each column are chosen; at first the likeliest.
         encodes_ahead: Whether prompts are better encoded while the model is at the batch before. On a CPU the model
             needs the cores itself.
     """
@@ -61,31 +49,31 @@ class Predictor:
         tokenizer: Any,
         recipe: Recipe,
         max_batch_tokens: int | None = None,
+        decisions: Mapping[str, Any] | None = None,
     ) -> None:
         self.recipe = recipe
-        self.keyword_choices: dict[str, KeywordChoice] = keyword_choices(recipe, {})
         self._questions = recipe.questions
         self.encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
         self._engine = Engine(model)
-        self._tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens or batch_tokens(self._engine.device.type)
         self._pass_tokens = tokens_on_gpu(self._engine.model)
         self._is_sharded = is_sharded(self._engine.model)
         self.encodes_ahead = self._engine.device.type != "cpu"
         self.precision_name = precision_name(model)
-        self._end_ids = answer_ends(model, self.encoder.end_id)
-        self._tries: dict[str, LabelTrie] = {}
-        self._rules: dict[str, NoRepeatedKeyword] = {}
-        self._searches: dict[str, KeywordSearch] = {}
+        end_ids = answer_ends(model, self.encoder.end_id)
         self._beginnings: dict[tuple[str, ...], tuple[list[int], Engine]] = {}
+        self._decoders: dict[str, Decoder] = {}
+        self._owners = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
         for name, column in self._questions.items():
-            if isinstance(column, LabelColumn):
-                self._tries[name] = LabelTrie.build(self.encoder.label_ids(column.labels), self.encoder.end_id)
-            elif isinstance(column, KeywordsColumn):
-                self._rules[name] = NoRepeatedKeyword(tokenizer, column.separator)
-            else:
-                template = recipe.table.document
-                self._searches[name] = KeywordSearch(column, self.encoder, tokenizer, self._end_ids, template)
+            decision = (decisions or {}).get(self._owners[name])
+            tools = DecodingTools(self.encoder, tokenizer, end_ids, recipe.table.document, decision)
+            self._decoders[name] = column.decoder(name, tools)
+        self._tries = {name: decoder.trie for name, decoder in self._decoders.items() if decoder.trie is not None}
+
+    def use_decisions(self, decisions: Mapping[str, Any]) -> None:
+        """Predict with these decisions from now on: what calibration has found may have changed."""
+        for name, decoder in self._decoders.items():
+            decoder.decision = decisions[self._owners[name]]
 
     def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
         """Measure all prompts and put them into batches."""
@@ -111,63 +99,50 @@ class Predictor:
         Raises:
             ModelError: If the model's numbers overflow, or a single prompt does not fit into the memory of a GPU.
         """
-        # Without a learnt order phrases only crowd out what beam search finds, and scoring them takes longer.
-        named = {
-            name
-            for name, column in self._questions.items()
-            if isinstance(column, RankedKeywordsColumn)
-            and (column.candidates == "document" or self.keyword_choices[name].weights is not None)
+        reading = {name for name, decoder in self._decoders.items() if decoder.reads_document}
+        answers = self._ask(self.encode(reader, rows) if encoded is None else encoded, reading)
+        return {
+            name: [None if answer is None else self._decoders[name].value(answer) for answer in cells]
+            for name, cells in answers.items()
         }
-        said, found = self._ask(self.encode(reader, rows) if encoded is None else encoded, named)
-        written: dict[str, list[Value | None]] = {
-            name: [None if keywords is None else self._choose(name, keywords) for keywords in cells]
-            for name, cells in found.items()
-        }
-        return {name: written[name] if name in written else said[name] for name in self._questions}
 
-    def find_keywords(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[list[FoundKeyword] | None]]:
-        """Find the keywords from which those that are written are chosen, for one batch of rows.
+    def find_candidates(self, reader: RowReader, rows: Sequence[int]) -> dict[str, list[Any]]:
+        """Return the candidates from which predictions are chosen, for one batch of rows.
 
         Returns:
-            For each column of ranked keywords what was found for each row, the likeliest first; None where the row does
-            not ask for it.
+            For each question with candidates what was found for each row; None where the row does not ask it.
         """
-        return self._ask(self.encode(reader, rows), self._searches)[1]
+        searched = {name for name, decoder in self._decoders.items() if decoder.has_candidates}
+        answers = self._ask(self.encode(reader, rows), searched)
+        return {name: answers[name] for name in self._questions if name in searched}
 
-    def _ask(
-        self, rows: Sequence[RowPrompts], from_phrases: Collection[str]
-    ) -> tuple[dict[str, list[Value | None]], dict[str, list[list[FoundKeyword] | None]]]:
-        """Give the values of all questions but those for ranked keywords, and what was found for these.
+    def _ask(self, rows: Sequence[RowPrompts], reading: Collection[str]) -> dict[str, list[Any]]:
+        """Return what the decoders answer, for each question and row; None where the row does not ask the question.
 
         Args:
             rows: What each row asks.
-            from_phrases: Columns of ranked keywords for which a document's phrases are candidates too.
+            reading: Questions whose decoders get the text of the documents.
         """
-        said: dict[str, list[Value | None]] = {
-            n: [None] * len(rows) for n in self._questions if n not in self._searches
-        }
-        found: dict[str, list[list[FoundKeyword] | None]] = {name: [None] * len(rows) for name in self._searches}
+        found: dict[str, list[Any]] = {name: [None] * len(rows) for name in self._questions}
         asked = [tuple(row) for row in rows]
         for names in sorted(set(asked) - {()}):
             members = [index for index, each in enumerate(asked) if each == names]
             prompts = {name: [rows[index][name][1].ids for index in members] for name in names}
             documents = {
                 name: [
-                    prompt.document[: encoded.kept_chars] if name in from_phrases else ""
+                    prompt.document[: encoded.kept_chars] if name in reading else ""
                     for prompt, encoded in (rows[index][name] for index in members)
                 ]
                 for name in names
-                if name in self._searches
             }
             for part in self._parts(prompts):
                 some = {name: [ids[place] for place in part] for name, ids in prompts.items()}
                 texts = {name: [document[place] for place in part] for name, document in documents.items()}
                 tokens = min(self.max_batch_tokens, self._pass_tokens or self.max_batch_tokens)
                 for name, answers in self._answer_or_halve(some, texts, tokens).items():
-                    cells: list[Any] = found[name] if name in found else said[name]
-                    for place, value in zip(part, answers, strict=True):
-                        cells[members[place]] = value
-        return said, found
+                    for place, answer in zip(part, answers, strict=True):
+                        found[name][members[place]] = answer
+        return found
 
     def _parts(self, prompts: Mapping[str, Sequence[Sequence[int]]]) -> Iterable[Sequence[int]]:
         """Cut a batch into parts that fit into the memory of a GPU; on a CPU it stays whole."""
@@ -209,13 +184,6 @@ class Predictor:
                 answers[name] += values
         return answers
 
-    def _choose(self, name: str, found: Sequence[FoundKeyword]) -> str:
-        """Choose the keywords that are written, and write them with how sure each is."""
-        column = self._questions[name]
-        assert isinstance(column, RankedKeywordsColumn)
-        choice = self.keyword_choices[name]
-        return ranked_as_text(choice.choose(found, column.count))
-
     def _answer_prompts(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
     ) -> dict[str, Sequence[Any]]:
@@ -242,7 +210,7 @@ class Predictor:
             if name in self._tries and not self._tries[name].tokens:
                 logits = engine.last_logits(rows)
                 return {name: self._tries[name].label_probabilities(logits, None).tolist()}
-            return {name: self._answer(name, engine, engine.prefill(rows), documents.get(name, ()), tokens)}
+            return {name: self._decoders[name].answer(engine, engine.prefill(rows), documents[name], tokens)}
         # Where the document stands first, its keys and values serve all questions.
         cuts = [length - begun for length in shared]
         state = engine.prefill([ids[:n] for ids, n in zip(next(iter(prompts.values())), cuts, strict=True)])
@@ -254,7 +222,7 @@ class Predictor:
             if name not in answers:
                 branch = state.fork()
                 engine.extend(branch, rows)
-                answers[name] = self._answer(name, engine, branch, documents.get(name, ()), tokens)
+                answers[name] = self._decoders[name].answer(engine, branch, documents[name], tokens)
         return answers
 
     def _answer_labels(
@@ -329,50 +297,3 @@ class Predictor:
             return [], self._engine
         engine = self._engine.behind(beginning)
         return ([], self._engine) if engine is None else (beginning, engine)
-
-    def _answer(
-        self, name: str, engine: Engine, state: PromptState, documents: Sequence[str], tokens: int
-    ) -> Sequence[Any]:
-        column = self._questions[name]
-        if not isinstance(column, LabelColumn) and bool(state.last_logits.isnan().any()):
-            raise no_numbers(name)  # words would be found all the same
-        if isinstance(column, KeywordsColumn):
-            rules = self._rules[name]
-            limit = column.max_new_tokens
-            ids = greedy(
-                engine,
-                state,
-                end_ids=self._end_ids,
-                max_new_tokens=limit,
-                vocabulary=len(self._tokenizer),
-                forbid=rules,
-            )
-            texts: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
-            return [_whole_keywords(text, len(row) >= limit, column) for text, row in zip(texts, ids, strict=True)]
-        if isinstance(column, RankedKeywordsColumn):
-            found = self._searches[name](engine, state, documents, max(tokens // _TOKENS_A_NODE, 1))
-            if any(math.isnan(keyword.log_probability) for keywords in found for keyword in keywords):
-                raise no_numbers(name)
-            return found
-        trie = self._tries[name]
-        nodes = None
-        if trie.tokens:
-            nodes = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
-        probabilities: list[Value] = trie.label_probabilities(state.last_logits, nodes).tolist()
-        return probabilities
-
-
-def no_numbers(name: str) -> ModelError:
-    """Give the error of a column for which the model's probabilities overflow."""
-    return ModelError(
-        f'the model\'s probabilities for "{name}" are not numbers: its weights are damaged, or too large for this '
-        "precision. Try --precision fp32, or train with a lower training.learning_rate."
-    )
-
-
-def _whole_keywords(text: str, cut_off: bool, column: KeywordsColumn) -> str:
-    """Drop a last keyword that the token limit has cut off, unless it is the only one."""
-    separator = column.separator.strip() or column.separator
-    if cut_off and separator in text:
-        return text.rsplit(separator, 1)[0]
-    return text

@@ -16,15 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 if TYPE_CHECKING:
     import polars as pl
 
-    from papertune.evaluation.checks.label_noise import LabelNoise
+    from papertune.evaluation.checks.label_errors import LabelErrors
     from papertune.evaluation.checks.review import Judged
     from papertune.evaluation.report import ColumnReport, SampleCell, SampleList
     from papertune.evaluation.systems.contestants import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
-    from papertune.kinds.predictions import Predictions, Scores
+    from papertune.kinds.predictions import Predictions
     from papertune.kinds.values import Collector, ColumnValues
     from papertune.metrics.paired import PairedDifference
+    from papertune.metrics.scores import Scores
     from papertune.prompts import PromptEncoder
     from papertune.prompts.examples import RowReader
     from papertune.recipe import Recipe
@@ -56,6 +57,36 @@ class OutputColumn:
     is_optional: bool = True
 
 
+@dataclass(frozen=True)
+class PredictedTable:
+    """What a model gives for the rows of one table, for one column.
+
+    Attributes:
+        values: The values in table order; or, for a kind that is calibrated on candidates, those of each of `rows`.
+        reader: Reads the table's own cells.
+        rows: The rows.
+    """
+
+    values: Any
+    reader: "RowReader"
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True)
+class CalibrationOutcome:
+    """What calibration has found for a column.
+
+    Attributes:
+        messages: What to report, a line each.
+        record: What run.json keeps; None if nothing.
+        column: The column with other settings; None: as it was.
+    """
+
+    messages: list[str]
+    record: Any = None
+    column: "ColumnSpec | None" = None
+
+
 class ColumnSpec(Part):
     """A column of a recipe. Subclasses are the kinds.
 
@@ -73,8 +104,14 @@ class ColumnSpec(Part):
     is_ranked_by_first_label: ClassVar[bool] = False
     # Whether int8 is judged by how many cells it changes, beside the score.
     has_discrete_cells: ClassVar[bool] = False
-    # Where run.json keeps what calibration has found: a field of the manifest, or "" for a kind without calibration.
+    # Where run.json keeps what calibration has found: a field of the manifest, or "" for a kind without a record.
     record_field: ClassVar[str] = ""
+    # What is reported while the kind is calibrated, such as "ranking keywords"; "" for a kind without calibration.
+    calibration_stage: ClassVar[str] = ""
+    # Whether calibration looks at the candidates of a search, not at the values that were chosen from them.
+    is_calibrated_on_candidates: ClassVar[bool] = False
+    # Whether the selection set will do where there is no calibration set.
+    is_calibrated_on_selection_set: ClassVar[bool] = False
 
     # Asking
 
@@ -129,6 +166,18 @@ class ColumnSpec(Part):
     def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
         """Return which settings cannot be fitted on rows with these gold answers, and why; ([], "") if all can."""
         return [], ""
+
+    def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+        """Fit what prediction has to know beside the weights."""
+        raise NotImplementedError
+
+    def uncalibrated(self, name: str) -> str:
+        """Return what it means that the column is not calibrated, for a message."""
+        raise NotImplementedError
+
+    def with_best_thresholds(self, name: str, predicted: Sequence[PredictedTable]) -> "ColumnSpec":
+        """Return the column with the thresholds that suit these rows best, where its settings ask for that."""
+        return self
 
     def decision(self, name: str, record: Any) -> Any:
         """Return how the column is predicted, given what calibration has found; None if that changes nothing.
@@ -185,9 +234,7 @@ class ColumnSpec(Part):
         """
 
     @abstractmethod
-    def score(
-        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "Scores | None":
+    def score(self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]) -> "Scores | None":
         """Score predictions against the table's own cells; None if no row has a gold answer.
 
         Args:
@@ -229,7 +276,7 @@ class ColumnSpec(Part):
         """Yield, for each row with a probability and a gold label, what is to be said of it; kinds with labels only."""
         yield from ()
 
-    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelNoise | None":
+    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelErrors | None":
         """Look for gold labels that are probably wrong; None for kinds without labels, or too few rows."""
         return None
 
@@ -242,7 +289,6 @@ class ColumnSpec(Part):
     def report_details(
         self,
         report: "ColumnReport",
-        recipe: "Recipe",
         predictions: "Predictions",
         gold: "RowReader",
         decision: Any,
@@ -313,6 +359,10 @@ class AskedSpec(ColumnSpec):
     def example_group(self, answer: str) -> str:
         """Return the group from which few-shot examples are taken in turns: the label, or "" for free answers."""
         return ""
+
+    def one_answer(self, answer: str) -> str:
+        """Return what a model would write once for the text to learn: all of it, or one of several answers."""
+        return answer
 
     @abstractmethod
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":

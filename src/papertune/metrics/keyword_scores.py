@@ -19,13 +19,14 @@ digits, and it is present if the string of the document's letters and digits con
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from papertune.metrics.intervals import Interval, mean_interval
 from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, normalise_keyword, stem
+from papertune.metrics.scores import Measure, Scores
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class PartScores:
 
 
 @dataclass(frozen=True)
-class KeywordScores:
+class KeywordScores(Scores):
     """Scores of the predictions of a keywords column, as the module's docstring defines them.
 
     Attributes:
@@ -84,6 +85,26 @@ class KeywordScores:
     f1_at_o_interval: Interval
     present: PartScores | None
     absent: PartScores | None
+
+    template: ClassVar[str] = "keywords"
+
+    @property
+    def main(self) -> float:
+        """F1@5."""
+        return self.f1_at_5
+
+    def measures(self) -> list[Measure]:
+        """Return the scores that tables show; F1@5 first."""
+        return [
+            Measure("f1_at_5", "F1@5", self.f1_at_5, self.f1_at_5_interval),
+            Measure("f1_at_o", "F1@O", self.f1_at_o, self.f1_at_o_interval),
+            Measure("f1_at_m", "F1@M", self.f1_at_m),
+            Measure("present_recall", "Recall, present", None if self.present is None else self.present.recall),
+        ]
+
+    def dev_measures(self) -> dict[str, float]:
+        """Return F1@5."""
+        return {"f1_at_5": self.f1_at_5}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain dicts and numbers, ready for JSON."""

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from papertune.metrics.intervals import Interval, counted_interval, share_interval
+from papertune.metrics.scores import Measure, Scores
 from papertune.metrics.screening import average_precision_interval, precision_recall, work_saved
 
 # Largest difference from 1 of the sum of a row's probabilities, which may be bfloat16 or rounded table cells.
@@ -35,7 +36,7 @@ class LabelScore:
 
 
 @dataclass(frozen=True)
-class LabelScores:
+class LabelScores(Scores):
     """Scores of the predictions of a label column.
 
     Attributes:
@@ -73,6 +74,59 @@ class LabelScores:
     wss_at_95: float | None
     abstained: int
     accuracy_answered: float | None
+
+    template: ClassVar[str] = "label"
+
+    @property
+    def main(self) -> float:
+        """Macro F1."""
+        return self.macro_f1
+
+    def measures(self) -> list[Measure]:
+        """Return the scores that tables show; accuracy first."""
+        return [
+            Measure("accuracy", "Accuracy", self.accuracy, self.accuracy_interval),
+            Measure("macro_f1", "Macro F1", self.macro_f1, self.macro_f1_interval),
+            Measure("auc", "AUC", self.auc),
+            Measure("log_loss", "Log loss", self.log_loss),
+            Measure("average_precision", "Average precision", self.average_precision, self.average_precision_interval),
+            Measure("wss_at_95", "WSS@95", self.wss_at_95),
+        ]
+
+    def shown_measures(self, *, by_ranking: bool) -> list[Measure]:
+        """Return average precision and WSS@95 first where the order of the rows counts."""
+        of_ranking = ("average_precision", "wss_at_95", "accuracy", "macro_f1")
+        keys = of_ranking if by_ranking else ("accuracy", "macro_f1", "auc", "log_loss")
+        by_key = {measure.key: measure for measure in self.measures()}
+        return [by_key[key] for key in keys]
+
+    @property
+    def agreement(self) -> float:
+        """Accuracy."""
+        return self.accuracy
+
+    @property
+    def ranking_score(self) -> float | None:
+        """Average precision of the first of two labels."""
+        return self.average_precision
+
+    def unanswered(self, *, is_compared: bool) -> str:
+        """Return how rows without an answer count."""
+        if not self.abstained:
+            return ""
+        text = f"{self.abstained:,} of {self.rows:,} rows have no answer and count as wrong"
+        if is_compared:
+            text += ", in the comparison too"
+        if self.accuracy_answered is not None:
+            text += f"; accuracy over the others {self.accuracy_answered:.3f}"
+        return (
+            f"{text}. A file written by `papertune predict --probabilities` has them scored by the label that the run "
+            "would give."
+        )
+
+    def dev_measures(self) -> dict[str, float]:
+        """Return accuracy, macro F1 and log-loss."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "log_loss": self.log_loss or 0.0}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain dicts, lists, strings and numbers, ready for JSON."""

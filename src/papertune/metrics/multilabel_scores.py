@@ -7,7 +7,7 @@ hardly depends on labels that a small table has once or never, and unlike the F1
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from papertune.metrics.intervals import SEED, Interval, counted_interval, mean_interval, share_interval
 from papertune.metrics.label_scores import LabelScore
 from papertune.metrics.paired import RANDOMIZATIONS, PairedDifference
+from papertune.metrics.scores import Measure, Scores
 
 
 @dataclass(frozen=True)
-class MultilabelScores:
+class MultilabelScores(Scores):
     """Scores of the predictions of a labels column.
 
     Attributes:
@@ -57,6 +58,27 @@ class MultilabelScores:
     average_precision: float | None
     true_labels: float
     predicted_labels: float
+
+    template: ClassVar[str] = "labels"
+
+    @property
+    def main(self) -> float:
+        """Micro F1."""
+        return self.micro_f1
+
+    def measures(self) -> list[Measure]:
+        """Return the scores that tables show; micro F1 first."""
+        return [
+            Measure("micro_f1", "Micro F1", self.micro_f1, self.micro_f1_interval),
+            Measure("macro_f1", "Macro F1", self.macro_f1, self.macro_f1_interval),
+            Measure("samples_f1", "F1 of rows", self.samples_f1, self.samples_f1_interval),
+            Measure("subset_accuracy", "All labels right", self.subset_accuracy, self.subset_accuracy_interval),
+            Measure("average_precision", "Average precision", self.average_precision),
+        ]
+
+    def dev_measures(self) -> dict[str, float]:
+        """Return micro and macro F1."""
+        return {"micro_f1": self.micro_f1, "macro_f1": self.macro_f1}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain dicts, lists, strings and numbers, ready for JSON."""

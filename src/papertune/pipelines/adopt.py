@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import OutputError, RecipeError, RunError
 from papertune.files import check_new_folder
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.methods import check_adapter, load_adapter, save_weights, trainable_weights
 from papertune.methods.official_prefix import load_official_prefix, official_prefix
 from papertune.models import check_quantization, find_base, load_model

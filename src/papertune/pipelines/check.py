@@ -1,6 +1,7 @@
 """Tables against a recipe and a tokenizer: problems, lengths, balance, and what the model will see."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, TableError
 from papertune.evaluation.checks.leaks import leak_warnings
-from papertune.kinds import LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keywords.cells import split_keywords
 from papertune.models import find_base, load_tokenizer
 from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.training_job import choose_columns_to_learn
@@ -84,8 +83,7 @@ def check_tables(
     tokenizer = load_tokenizer(find_base(chosen.model, base))
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     for column in chosen.questions.values():
-        if isinstance(column, LabelColumn):
-            encoder.label_ids(column.labels)
+        column.check_tokens(encoder)
     shown: list[ShownExample] = []
     rows = 0
     for table in read:
@@ -100,7 +98,7 @@ def check_tables(
             examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
         lines += _lengths(table.source, examples, encoder)
         if purpose == "train":
-            lines += _long_keywords(examples, chosen, encoder)
+            lines += _left_out(examples, chosen, encoder)
         for name in chosen.columns:
             asked_for = chosen.questions_of(name)
             first = next((example for example in examples if example.column in asked_for), None)
@@ -124,19 +122,15 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
     ]
 
 
-def _long_keywords(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
-    lines: list[str] = []
-    for name, column in recipe.columns.items():
-        if isinstance(column, RankedKeywordsColumn):
-            answers = [example.answer for example in examples if example.column == name]
-            given = sum(len(split_keywords(answer)) for answer in answers)
-            left_out = given - sum(len(encoder.encode_answers(answer, column)) for answer in answers)
-            if left_out:
-                lines.append(
-                    f"  {name}: {left_out:,} of {given:,} keywords have more than {column.max_keyword_tokens} tokens "
-                    "(max_keyword_tokens) and will not be learnt"
-                )
-    return lines
+def _left_out(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
+    left_out: Counter[str] = Counter()
+    for example in examples:
+        column = recipe.questions[example.column]
+        if column.has_answer_tree:
+            left_out[example.column] += column.count_left_out(
+                example.answer, column.encode_answers(example.answer, encoder)
+            )
+    return [f"  {recipe.questions[name].left_out_in_words(name, count)}" for name, count in left_out.items() if count]
 
 
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:
@@ -144,8 +138,8 @@ def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: A
     column = recipe.questions[example.column]
     if not example.answer:
         learnt = ""
-    elif isinstance(column, LabelColumn) and encoder.scores_label_set(column):
+    elif column.label_tokens(encoder) is not None:
         learnt = example.answer
     else:
-        learnt = " | ".join(tokenizer.decode(ids) for ids in encoder.encode_answers(example.answer, column))
+        learnt = " | ".join(tokenizer.decode(ids) for ids in column.encode_answers(example.answer, encoder))
     return ShownExample(example.row, example.column, prompt, learnt)

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import TableError
-from papertune.evaluation.predictions import answers_of_table, answers_of_values, mark_withheld
-from papertune.kinds.label.quality import with_label_quality
+from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
-from papertune.evaluation.systems.contestants import Attempt, compared, learnt_rows, plain_baselines, rows_per_s
+from papertune.evaluation.systems.contestants import Attempt, compared, learnt_rows, rows_per_s
 from papertune.inference.predict import Tick, predict_rows
-from papertune.kinds import LabelColumn
 from papertune.models import PredictionPrecision
 from papertune.pipelines.comparison.report_parts import (
-    answering_every_row,
     check_report_place,
     check_truth,
     report_on_run,
@@ -92,30 +89,28 @@ def evaluate(
         begun = time.monotonic()
         plan = predictor.plan(reader, rows)
         values = predict_rows(predictor, reader, plan, tick=tick).values
-        answers = answers_of_values(values, recipe, answering_every_row(run.decisions))
-        answers |= {name: mark_withheld(answers[name], decision) for name, decision in run.decisions.items()}
+        predictions_by_column = predictions_of_values(values, recipe, run.decisions)
         rate = rows_per_s(len(rows), begun)
     else:
-        answers = answers_of_table(_align(read_table(predictions), given, recipe), recipe, run.decisions)
+        aligned = _align(read_table(predictions), given, recipe)
+        predictions_by_column = predictions_of_table(aligned, recipe, run.decisions)
     columns: list[ColumnReport] = []
-    for name, said in answers.items():
+    for name, predicted in predictions_by_column.items():
         column = recipe.columns[name]
-        attempts = {f"fine-tuned {run.manifest.base_name}": Attempt(said, rate, *training_costs(run))}
+        attempts = {f"fine-tuned {run.manifest.base_name}": Attempt(predicted, rate, *training_costs(run))}
         plain: dict[str, Attempt] = {}
         if part is not None and (known := learnt_rows(part, recipe, name)).documents:
             tell(f"training the baselines of {name}")
             texts = [reader.document(row) for row in rows]
-            plain = {title: fill(known, texts) for title, fill in plain_baselines(column).items()}
+            plain = {title: fill(known, texts) for title, fill in column.baselines().items()}
         if contestants := compared({**attempts, **plain}, plain, reader, recipe, name, len(rows)):
             facts = unscored(reader, recipe, name, len(rows))
             told = ColumnReport(name, column.kind, column.question, contestants, facts=facts)
-            told = with_rows_to_look_at(told, said, given, learnt, recipe)
-            if isinstance(column, LabelColumn):
-                found = run.manifest.calibration.get(name)
-                told = with_label_quality(told, recipe, said, reader, run.decisions[name], found)
-            columns.append(told)
+            told = with_rows_to_look_at(told, predicted, given, learnt, recipe)
+            record = run.manifest.record(name, column)
+            columns.append(column.report_details(told, predicted, reader, run.decisions[name], record))
     title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
-    result = report_on_run(run, title, documents.source, columns, answers, given, learnt, recipe)
+    result = report_on_run(run, title, documents.source, columns, predictions_by_column, given, learnt, recipe)
     write_report(result, folder)
     return result
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from papertune.kinds import LabelColumn, RankedKeywordsColumn
 from papertune.recipe import FullMethod, LoraMethod, Method, PtuningV2Method, Recipe
-from papertune.training import MOST_QUESTION_TOKENS
+from papertune.training import MAX_QUESTION_TOKENS
 from papertune.training.memory import BatchShape, TrainingMemory, training_memory
 
 GB = 2**30
@@ -38,22 +37,16 @@ class MemoryRow:
 def batch_shape(recipe: Recipe) -> BatchShape:
     """Give the largest batch that a recipe may have: every prompt and every answer as long as it allows."""
     columns = list(recipe.questions.values())
-    answers = [
-        # A token is at least a byte; one more for a blank before the label, one for the end.
-        max(len(label.encode()) for label in column.labels) + 2
-        if isinstance(column, LabelColumn)
-        else recipe.encoding.max_answer_tokens
-        for column in columns
-    ]
+    answers = [column.max_answer_bytes(recipe.encoding.max_answer_tokens) for column in columns]
     rows, prompt = recipe.training.micro_batch_size, recipe.encoding.max_prompt_tokens
     is_shared = len(columns) > 1 and recipe.layout == "document-first"
-    is_tree = is_shared or any(isinstance(column, RankedKeywordsColumn) for column in columns)
+    is_tree = is_shared or any(column.has_answer_tree for column in columns)
     # The last token of an answer is a target only.
     if not is_shared:
         return BatchShape(rows, prompt + max(answers) - 1, max(answers), is_tree)
     # Questions behind the first; a token is hardly ever shorter than two bytes there.
     more = sum(len(column.question.encode()) // 2 for column in columns[1:])
-    behind = min(more + sum(answers) - len(answers), MOST_QUESTION_TOKENS)
+    behind = min(more + sum(answers) - len(answers), MAX_QUESTION_TOKENS)
     return BatchShape(rows, prompt + behind, sum(answers), is_tree)
 
 

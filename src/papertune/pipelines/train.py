@@ -20,7 +20,6 @@ from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.files import disk_full_as_output_error
 from papertune.inference.predict import Tick
-from papertune.kinds import LabelColumn, LabelsColumn
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
@@ -191,20 +190,15 @@ def _load(job: TrainingJob, processes: Processes) -> _Learner:
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     examples = [example for table in job.tables for example in training_examples(table, chosen)]
     encoded = encode_examples(examples, chosen.questions, encoder)
-    if encoded.shortened:
+    if encoded.truncated:
         warnings.warn(
-            f"{encoded.shortened:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
+            f"{encoded.truncated:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
             "the ends of their documents are not read.",
             PapertuneWarning,
             stacklevel=3,
         )
     for name, count in encoded.left_out.items():
-        warnings.warn(
-            f'column "{name}": {"1 keyword has" if count == 1 else f"{count:,} keywords have"} more tokens than '
-            f"columns.{name}.max_keyword_tokens; not learnt.",
-            PapertuneWarning,
-            stacklevel=3,
-        )
+        warnings.warn(chosen.questions[name].left_out_in_words(name, count), PapertuneWarning, stacklevel=3)
     model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start)
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
@@ -301,15 +295,9 @@ def _say_nothing(_: str) -> None:
 
 
 def _count_labels(examples: Sequence[Example], recipe: Recipe) -> dict[str, dict[str, int]]:
-    said = Counter((example.column, example.answer) for example in examples)
-    counts: dict[str, dict[str, int]] = {}
-    for name, column in recipe.columns.items():
-        if isinstance(column, LabelColumn):
-            counts[name] = {label: said[name, label] for label in column.labels}
-        elif isinstance(column, LabelsColumn):
-            asked = zip(recipe.questions_of(name), column.labels, strict=True)
-            counts[name] = {label: said[question, column.answers[0]] for question, label in asked}
-    return counts
+    counts = Counter((example.column, example.answer) for example in examples)
+    found = {name: column.count_answers(name, counts) for name, column in recipe.columns.items()}
+    return {name: labels for name, labels in found.items() if labels}
 
 
 def _precision(dtype: torch.dtype) -> Any:

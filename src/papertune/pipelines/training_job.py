@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.kinds.label.fit import MIN_ROWS, row_shortage, shortage, threshold_shortage
-from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import PapertuneWarning, RecipeError, TableError
-from papertune.kinds import Column, LabelColumn, RankedKeywordsColumn
+from papertune.kinds.label.fit import MIN_ROWS
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.prompts.check_table import check_table
@@ -162,25 +161,9 @@ def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table],
             choosing.append(chosen)
             kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
     answered = _count_answered(kept_apart, recipe)
-    if any(answered[name] >= MIN_ROWS for name, column in recipe.columns.items() if _wants_dev_rows(column)):
+    if any(answered[name] >= MIN_ROWS for name, column in recipe.columns.items() if column.wants_calibration_set):
         return choosing, kept_apart
     return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
-
-
-def wants_dev_rows(recipe: Recipe) -> bool:
-    """Tell whether any label column wants dev rows that do not choose the weights."""
-    return any(isinstance(column, LabelColumn) and column.wants_dev_rows for column in recipe.columns.values())
-
-
-def ranks_keywords(recipe: Recipe) -> bool:
-    """Tell whether any column's keywords are ordered as dev rows say that do not choose the weights."""
-    return any(isinstance(column, RankedKeywordsColumn) for column in recipe.columns.values())
-
-
-def _wants_dev_rows(column: Column) -> bool:
-    if isinstance(column, LabelColumn):
-        return column.wants_dev_rows
-    return asks_for_f1(column) or isinstance(column, RankedKeywordsColumn)
 
 
 def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
@@ -211,17 +194,12 @@ def _check_scored(tables: Sequence[Table], recipe: Recipe) -> None:
 
 def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
     """Warn of what the recipe asks for and the rows that are kept apart cannot give."""
-    labels: dict[str, list[str]] = {name: [] for name in recipe.questions}
+    answers: dict[str, list[str]] = {name: [] for name in recipe.questions}
     for table in kept_apart:
         for example in training_examples(table, recipe):
-            labels[example.column].append(example.answer)
+            answers[example.column].append(example.answer)
     for name, column in recipe.columns.items():
-        if not isinstance(column, LabelColumn | RankedKeywordsColumn) or not (keys := column.fitted_keys):
-            continue
-        if isinstance(column, RankedKeywordsColumn):
-            why = row_shortage(len(labels[name]))
-        elif not (why := shortage(labels[name])) and (why := threshold_shortage(column, labels[name])):
-            keys = ["threshold"]
+        keys, why = column.calibration_shortage(answers.get(name, []))
         if why:
             warnings.warn(
                 f'column "{name}": {" and ".join(keys)} will not be fitted: {why}. Give more rows with --dev or '
@@ -233,7 +211,7 @@ def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
 
 def first_label(table: Table, recipe: Recipe) -> str | None:
     """Give the label column whose labels keep their shares where the rows of a table are parted; None without one."""
-    names = (name for name, column in recipe.columns.items() if isinstance(column, LabelColumn))
+    names = (name for name, column in recipe.columns.items() if column.is_ranked_by_first_label)
     return next((name for name in names if name in table.columns), None)
 
 

@@ -14,12 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
 from papertune.errors import ModelError, RecipeError
-from papertune.kinds import AskedColumn, LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keywords.cells import join_keywords, split_keywords
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec
 
@@ -134,38 +131,6 @@ class PromptEncoder:
 
     def _fits(self, ids: Sequence[int]) -> bool:
         return len(ids) <= self.max_prompt_tokens
-
-    def scores_label_set(self, column: LabelColumn) -> bool:
-        """Tell whether a column's loss runs over its label set: the recipe wants it, and each label is one token.
-
-        Raises:
-            RecipeError: If labels cannot be told apart in this model.
-        """
-        ids = self.label_ids(column.labels)
-        return column.loss == "labels" and all(len(tokens) == 1 for tokens in ids)
-
-    def encode_answers(self, answer: str, column: AskedColumn) -> list[list[int]]:
-        """Encode what is learnt for a cell: the whole text, or each keyword for itself, every one with the end token.
-
-        A list of more than `max_answer_tokens` is cut between keywords, in either form; a single ranked keyword that is
-        longer than its column allows is left out.
-
-        Returns:
-            Token ids, at least one answer; none where all of the ranked keywords are too long.
-        """
-        keywords = split_keywords(answer)
-        if isinstance(column, RankedKeywordsColumn):
-            encoded = [self.encode_text(keyword) for keyword in keywords]
-            answers = [[*ids, self.end_id] for ids in encoded if 0 < len(ids) <= column.max_keyword_tokens]
-            fit = sum(end <= self.max_answer_tokens for end in accumulate(map(len, answers)))
-            return answers[: max(fit, 1)]
-        ids = self.encode_text(answer)
-        if isinstance(column, LabelColumn):
-            return [[*ids, self.end_id]]  # half a label is another label
-        while len(ids) + 1 > self.max_answer_tokens and len(keywords) > 1:
-            keywords.pop()
-            ids = self.encode_text(join_keywords(keywords, column.separator))
-        return [[*ids[: self.max_answer_tokens - 1], self.end_id]]
 
     def label_ids(self, labels: Sequence[str]) -> list[list[int]]:
         """Encode the labels, without an end token.

@@ -4,10 +4,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from papertune.kinds import Column, KeywordsColumn, LabelColumn, LabelsColumn
-from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, split_keywords
-from papertune.kinds.label.cells import read_label
-from papertune.kinds.labels.cells import join_labels, read_labels
 from papertune.recipe import Layout, Recipe
 from papertune.tables import Table
 from papertune.templates import render_template, template_columns
@@ -17,7 +13,7 @@ Turn = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What stands before an answer; only `document` is ever shortened.
+    """What stands before an answer; only `document` is ever truncated.
 
     Attributes:
         before: Text before the document.
@@ -34,7 +30,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the answer that is to be learnt, of one row and one question.
+    """A prompt and the answer to learn, of one row and one question.
 
     Attributes:
         row: Index of the row in its table, from 0.
@@ -73,35 +69,35 @@ class RowReader:
         self._cells = {name: table.frame[name] for name in names if name in table.columns}
         self._asked = recipe.questions
         self._questions = {column.question.strip(): name for name, column in self._asked.items()}
-        self._labels = {
-            question: (name, label)
-            for name, column in recipe.columns.items()
-            if isinstance(column, LabelsColumn)
-            for question, label in zip(recipe.questions_of(name), column.labels, strict=True)
-        }
+        self._owners = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
         self._table = table
 
+    @property
+    def is_instructions(self) -> bool:
+        """Whether the table is an instruction file, each of whose rows asks one question."""
+        return self._instructions
+
     def document(self, row: int) -> str:
-        """Give the document of a row."""
+        """Return the document of a row."""
         if self._instructions:
             return self._cells["input"][row] if "input" in self._cells else ""
         cells: Mapping[str, str] = {name: cells[row] for name, cells in self._cells.items()}
         return render_template(self._recipe.table.document, cells)
 
     def asked(self, row: int) -> list[str]:
-        """Give the names of the recipe's questions that a row asks: all, or the one of an instruction file's row."""
+        """Return the recipe's questions that a row asks: all, or the one of an instruction file's row."""
         if not self._instructions:
             return list(self._asked)
         name = self._questions.get(self._table.frame["instruction"][row].strip())
         return [] if name is None else [name]
 
     def prompt(self, row: int, name: str) -> Prompt:
-        """Give the prompt of a row for one of the recipe's questions."""
+        """Return the prompt of a row for one of the recipe's questions."""
         question = self._asked[name].question
         return make_prompt(self._recipe.layout, self.document(row), question, self.history(row))
 
     def history(self, row: int) -> tuple[Turn, ...]:
-        """Give the earlier rounds of a row; only instruction files have any.
+        """Return the earlier rounds of a row; only instruction files have any.
 
         Raises:
             ValueError: If the cell is not a list of pairs.
@@ -114,45 +110,23 @@ class RowReader:
             raise ValueError("history is not a list of [question, answer] pairs")
         return tuple((question, answer) for question, answer in turns)
 
-    def given(self, row: int, column: str) -> str | None:
-        """Give the cell that the table has for a column, or None where it has no such column.
+    def given(self, row: int, name: str) -> str | None:
+        """Return the table's cell for a column, or its gold answer to one of the recipe's questions.
 
-        Of a question about a label it is the yes or no that the labels in the column's cell amount to, and None where
-        something in the cell is no label.
+        None is returned where the table lacks the column, the row does not ask the question, or the cell is invalid.
         """
         if self._instructions:
-            known = "output" in self._table.columns and self.asked(row) == [column]
+            known = "output" in self._table.columns and self.asked(row) == [name]
             return self._table.frame["output"][row] if known else None
-        if column in self._labels:
-            name, label = self._labels[column]
-            return self._has(row, name, label) if name in self._table.columns else None
-        return self._table.frame[column][row] if column in self._table.columns else None
-
-    def labels(self, row: int, column: str) -> dict[str, bool]:
-        """Give whether a row has each label of a labels column, as far as the table says: all, one or none of them."""
-        spec = self._recipe.columns[column]
-        assert isinstance(spec, LabelsColumn)
-        if not self._instructions:
-            named = read_labels(self._table.frame[column][row], spec) if column in self._table.columns else None
-            return {} if named is None else {label: label in named for label in spec.labels}
-        found: dict[str, bool] = {}
-        for question in self.asked(row):
-            name, label = self._labels.get(question, ("", ""))
-            answer = None if name != column else read_label(self.given(row, question) or "", spec.answers)
-            if answer is not None:
-                found[label] = answer == spec.answers[0]
-        return found
-
-    def _has(self, row: int, name: str, label: str) -> str | None:
-        column = self._recipe.columns[name]
-        assert isinstance(column, LabelsColumn)
-        labels = read_labels(self._table.frame[name][row], column)
-        yes, no = column.answers
-        return None if labels is None else yes if label in labels else no
+        column = name if name in self._recipe.columns else self._owners[name]
+        if column not in self._table.columns:
+            return None
+        cell: str = self._table.frame[column][row]
+        return cell if column == name else self._recipe.columns[column].gold_of_question(cell, name, column)
 
 
 def examples_by_document(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    """Part examples where the document changes, or a column comes again.
+    """Yield groups of examples: a new one where the document changes, or a column comes again.
 
     The questions of a table's row follow each other, and so they do in an instruction file that is made of one.
     """
@@ -172,27 +146,10 @@ def _is_turn(turn: object) -> bool:
     return isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
 
 
-def answer_text(cell: str, column: Column) -> str | None:
-    """Give a cell in the words of the recipe, or None where it says nothing.
-
-    It is what the model should say, but for a labels column, where it is asked about each label. There an empty cell
-    says that the row has none, and gives "".
-    """
-    if isinstance(column, LabelColumn):
-        return read_label(cell, column.labels)
-    if isinstance(column, LabelsColumn):
-        labels = read_labels(cell, column)
-        return None if labels is None else join_labels(labels, column)
-    keywords = split_keywords(cell)
-    if isinstance(column, KeywordsColumn):
-        return join_keywords(keywords, column.separator) or None
-    return keywords_as_text(keywords) or None
-
-
 def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:
-    """Give the examples of a checked table, row by row, the recipe's questions in order.
+    """Yield the examples of a checked table, row by row, the recipe's questions in order.
 
-    Columns that the table lacks and cells with nothing to learn give no example. An empty cell of a labels column has
+    Columns that the table lacks and cells with nothing to learn have no example. An empty cell of a labels column has
     something to learn: a no for each label.
     """
     reader = RowReader(table, recipe)
@@ -201,6 +158,6 @@ def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:
     for row in range(len(table)):
         for name in reader.asked(row):
             cell = reader.given(row, name)
-            answer = None if cell is None else answer_text(cell, columns[name])
+            answer = None if cell is None else columns[name].read_answer(cell)
             if answer is not None:
                 yield Example(row, name, reader.prompt(row, name), answer, shares[name])

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
-from papertune.kinds.columns import AskedColumn, Column, LabelsColumn, Part, Text
-from papertune.kinds.output_names import ROW, names_beside
+from papertune.kinds import AskedSpec, Column
+from papertune.kinds.base import Part, Text
+from papertune.kinds.output_names import ROW, given_column
 from papertune.templates import parse_template
 
 Layout = Literal["document-first", "question-first"]
@@ -203,7 +204,9 @@ class Recipe(Part):
             raise ValueError(f'columns.{ROW}: "{ROW}" numbers the rows of a table that has no id column; rename it')
         owners = {name: f"columns.{name}" for name in self.columns} | {self.table.id: "table.id"}
         for name, column in self.columns.items():
-            for title, what in names_beside(name, column).items():
+            beside = {given_column(name): "what the table itself had"}
+            beside |= {each.title: each.content for each in column.output_columns(name)}
+            for title, what in beside.items():
                 if title in owners:
                     raise ValueError(
                         f'columns.{name}: its output column "{title}" ({what}) has the name of {owners[title]}; rename '
@@ -226,15 +229,12 @@ class Recipe(Part):
         """Bits of a base weight, where the method has the base model quantized."""
         return self.method.base_bits if isinstance(self.method, LoraMethod) else None
 
-    def questions_of(self, name: str) -> dict[str, AskedColumn]:
-        """Give what is asked for a column, by name: the column itself or, of a labels column, `COLUMN: LABEL` each."""
-        column = self.columns[name]
-        if isinstance(column, LabelsColumn):
-            return {f"{name}: {label}": column.about(label) for label in column.labels}
-        return {name: column}
+    def questions_of(self, name: str) -> dict[str, AskedSpec]:
+        """Return what is asked for a column, by name: the column itself or, for a labels column, `COLUMN: LABEL` each."""
+        return self.columns[name].questions(name)
 
     @property
-    def questions(self) -> dict[str, AskedColumn]:
+    def questions(self) -> dict[str, AskedSpec]:
         """What a row is asked, by name, the columns in order."""
         return {question: asked for name in self.columns for question, asked in self.questions_of(name).items()}
 

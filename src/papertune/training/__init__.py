@@ -5,11 +5,11 @@ from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import answer_loss
 from papertune.training.processes import Processes, ProcessLost, joined_processes, launched_first
-from papertune.training.rows import MOST_QUESTION_TOKENS, EncodedExamples, encode_examples
+from papertune.training.rows import MAX_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.trackers import check_trackers
 
 __all__ = [
-    "MOST_QUESTION_TOKENS",
+    "MAX_QUESTION_TOKENS",
     "VOCABULARY",
     "DevScore",
     "EncodedExamples",

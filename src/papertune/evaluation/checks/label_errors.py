@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.evaluation.checks.review import REVIEW_ROWS, ReviewRow, row_name
-from papertune.kinds.labels.matrix import TrueLabels
 from papertune.evaluation.systems.baselines import TfidfLogistic
 from papertune.evaluation.systems.multilabel_baselines import TfidfLabelProbabilities
 from papertune.kinds import LabelColumn, LabelsColumn
 from papertune.kinds.label.cells import read_label
+from papertune.kinds.labels.matrix import TrueLabels
 from papertune.metrics.intervals import SEED
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -55,23 +55,21 @@ class LabelErrors:
         return self.rows * (len(self.labels) or 1)
 
 
-def find_label_errors(table: Table, recipe: Recipe, name: str, count: int = REVIEW_ROWS) -> LabelErrors | None:
-    """Look for wrong labels in a label column or labels column of a table.
+def find_in_labels(
+    table: Table, recipe: Recipe, name: str, column: LabelColumn, count: int = REVIEW_ROWS
+) -> LabelErrors | None:
+    """Look for wrong labels in a label column of a table.
 
     Args:
         table: The table.
         recipe: The recipe with the column.
-        name: The column's name. Of a labels column the `LABELS_LOOKED_AT` most frequent labels are looked at, in the
-            rows of which the table says about each label whether they have it.
-        count: Most candidates to give.
+        name: The column's name.
+        column: The column.
+        count: Most candidates to return.
 
     Returns:
         What was found; None if fewer than `MIN_ROWS` rows have a label, or all have the same.
     """
-    column = recipe.columns[name]
-    if isinstance(column, LabelsColumn):
-        return _find_in_sets(table, recipe, name, column, count)
-    assert isinstance(column, LabelColumn)
     reader = RowReader(table, recipe)
     cells = ((row, reader.given(row, name)) for row in range(len(table)))
     known = {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
@@ -96,7 +94,24 @@ def find_label_errors(table: Table, recipe: Recipe, name: str, count: int = REVI
     return LabelErrors(table.source, len(known), len(rows), candidates)
 
 
-def _find_in_sets(table: Table, recipe: Recipe, name: str, column: LabelsColumn, count: int) -> LabelErrors | None:
+def find_in_sets(
+    table: Table, recipe: Recipe, name: str, column: LabelsColumn, count: int = REVIEW_ROWS
+) -> LabelErrors | None:
+    """Look for wrong labels in a labels column of a table.
+
+    The `MAX_LABELS_CHECKED` most frequent labels are looked at, in the rows of which the table says about each label
+    whether they have it.
+
+    Args:
+        table: The table.
+        recipe: The recipe with the column.
+        name: The column's name.
+        column: The column.
+        count: Most candidates to return.
+
+    Returns:
+        What was found; None if there are fewer than `MIN_ROWS` such rows.
+    """
     reader = RowReader(table, recipe)
     true = TrueLabels.read(reader, name, column, range(len(table)))
     papers = np.flatnonzero(true.known.all(axis=1))

@@ -3,14 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from papertune.evaluation.checks.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.checks.review import row_name
 from papertune.evaluation.checks.shortcuts import SurfaceFeature, find_surface_feature
-from papertune.kinds.labels.matrix import TrueLabels
-from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.kinds.label.cells import read_label
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
@@ -144,32 +139,12 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     looked_at = in_document if table.is_instructions else table.columns
     others = [other for other in looked_at if other not in recipe.columns]
     for name in recipe.columns:
-        for label, known in _label_questions(table, reader, recipe, name):
+        for label, known in recipe.columns[name].shortcut_questions(table, reader, name):
             for other in others:
                 feature = find_surface_feature([table.frame[other][row] for row in known], list(known.values()))
                 if feature is not None:
                     found.append(Shortcut(name, other, other in in_document, feature, label))
     return sorted(found, key=lambda shortcut: -shortcut.feature.accuracy)
-
-
-def _label_questions(
-    table: Table, reader: RowReader, recipe: Recipe, name: str
-) -> Iterator[tuple[str, dict[int, str]]]:
-    """Give what could be told of a column: the label that each row has or, of a labels column, whether it has a label.
-
-    Returns:
-        The label that is asked about, "" for a label column; and by row the answers that the table gives.
-    """
-    column = recipe.columns[name]
-    if isinstance(column, LabelColumn):
-        cells = ((row, reader.given(row, name)) for row in range(len(table)))
-        yield "", {row: label for row, cell in cells if cell is not None and (label := read_label(cell, column.labels))}
-    elif isinstance(column, LabelsColumn):
-        true = TrueLabels.read(reader, name, column, range(len(table)))
-        for n in true.most_frequent():
-            label = column.labels[n]
-            papers = np.flatnonzero(true.known[:, n]).tolist()
-            yield label, {true.entries[at][0]: label if true.has[at, n] else f"not {label}" for at in papers}
 
 
 def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:

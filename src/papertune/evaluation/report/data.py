@@ -6,10 +6,8 @@ from papertune.evaluation.checks.label_errors import LabelErrors
 from papertune.evaluation.checks.leaks import Leaks
 from papertune.evaluation.checks.review import ReviewRow
 from papertune.metrics.calibration import CalibrationScores
-from papertune.metrics.keyword_scores import KeywordScores
-from papertune.metrics.label_scores import LabelScores
-from papertune.metrics.multilabel_scores import MultilabelScores
 from papertune.metrics.paired import PairedDifference
+from papertune.metrics.scores import Scores
 from papertune.metrics.screening import PrecisionRecall, WorkSaved
 from papertune.metrics.selective import RiskCoverage
 
@@ -33,7 +31,7 @@ class Contestant:
     """
 
     name: str
-    scores: LabelScores | MultilabelScores | KeywordScores
+    scores: Scores
     note: str = ""
     rows_per_s: float | None = None
     training_s: float | None = None

@@ -26,13 +26,12 @@ from papertune.evaluation.report.words import (
     verdict,
 )
 from papertune.metrics.intervals import COVERAGE, RESAMPLES, Interval
-from papertune.metrics.keyword_scores import KeywordScores
 from papertune.metrics.label_scores import LabelScores
-from papertune.metrics.multilabel_scores import MultilabelScores
 from papertune.metrics.phrases import normalise_keyword
+from papertune.metrics.scores import Scores
 
 # A wider confusion matrix is not readable on a page; the whole of it is in report.json.
-WIDEST_CONFUSION = 30
+MAX_CONFUSION = 30
 
 # A longer document is folded: this many characters are shown until it is opened.
 _SHOWN_OF_DOCUMENT = 300
@@ -98,7 +97,6 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         for contestant in column.contestants
     ]
     scores = column.contestants[0].scores if column.contestants else None
-    labels = scores if isinstance(scores, LabelScores) else None
     baseline = best_baseline(column)
     costs = [
         cost
@@ -116,10 +114,9 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         "baseline": "" if baseline is None else baseline.name,
         "by_ranking": by_ranking(column),
         "costs": bool(costs),
-        "labels": labels,
-        "multilabel": scores if isinstance(scores, MultilabelScores) else None,
-        "keywords": scores if isinstance(scores, KeywordScores) else None,
-        "shares": [] if labels is None or len(labels.labels) > WIDEST_CONFUSION else _shares(labels),
+        "details": "" if scores is None else scores.template,
+        "scores": scores,
+        "shares": _shares(scores),
         "learning_curve": _figure(
             "Learning curve", learning_curve_svg(column.learning_curve, rows[0][1][0].name if rows else "")
         ),
@@ -209,8 +206,10 @@ def _axis(intervals: Sequence[Interval]) -> Interval:
     return Interval(max(0.0, low), min(1.0, high))
 
 
-def _shares(scores: LabelScores) -> list[list[float]]:
-    """Give each cell of the confusion matrix as a share of the rows that have its true label."""
+def _shares(scores: Scores | None) -> list[list[float]]:
+    """Return each cell of a confusion matrix as a share of the rows with its gold label; nothing if it is too wide."""
+    if not isinstance(scores, LabelScores) or len(scores.labels) > MAX_CONFUSION:
+        return []
     return [
         [cell / max(label.support, 1) for cell in row]
         for row, label in zip(scores.confusion, scores.per_label, strict=True)

@@ -1,79 +1,22 @@
 """The scores that stand for a contestant, and the report in sentences, which page and terminal share."""
 
-from dataclasses import dataclass
-
 from papertune.evaluation.checks.label_errors import LabelErrors
 from papertune.evaluation.report.data import Abstention, ColumnReport, Contestant, Report
 from papertune.metrics.intervals import Interval
-from papertune.metrics.keyword_scores import KeywordScores
-from papertune.metrics.label_scores import LabelScores
-from papertune.metrics.multilabel_scores import MultilabelScores
 from papertune.metrics.paired import PairedDifference
-
-# The scores of a label column that tables show, by key: few enough for a phone. All are in report.json.
-_OF_LABELS = ("accuracy", "macro_f1", "auc", "log_loss")
-_OF_RANKING = ("average_precision", "wss_at_95", "accuracy", "macro_f1")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One score of a contestant, as tables show it.
-
-    Attributes:
-        key: Its name in report.json.
-        name: Its name on the page.
-        score: Its value; None where it is not defined.
-        interval: Its 95 percent interval, if it has one.
-    """
-
-    key: str
-    name: str
-    score: float | None
-    interval: Interval | None = None
-
-
-def measures(scores: LabelScores | MultilabelScores | KeywordScores) -> list[Measure]:
-    """Give the scores that stand for a contestant; the first one, its main score, has an interval."""
-    if isinstance(scores, LabelScores):
-        ranked = scores.average_precision
-        return [
-            Measure("accuracy", "Accuracy", scores.accuracy, scores.accuracy_interval),
-            Measure("macro_f1", "Macro F1", scores.macro_f1, scores.macro_f1_interval),
-            Measure("auc", "AUC", scores.auc),
-            Measure("log_loss", "Log loss", scores.log_loss),
-            Measure("average_precision", "Average precision", ranked, scores.average_precision_interval),
-            Measure("wss_at_95", "WSS@95", scores.wss_at_95),
-        ]
-    if isinstance(scores, MultilabelScores):
-        return [
-            Measure("micro_f1", "Micro F1", scores.micro_f1, scores.micro_f1_interval),
-            Measure("macro_f1", "Macro F1", scores.macro_f1, scores.macro_f1_interval),
-            Measure("samples_f1", "F1 of rows", scores.samples_f1, scores.samples_f1_interval),
-            Measure("subset_accuracy", "All labels right", scores.subset_accuracy, scores.subset_accuracy_interval),
-            Measure("average_precision", "Average precision", scores.average_precision),
-        ]
-    return [
-        Measure("f1_at_5", "F1@5", scores.f1_at_5, scores.f1_at_5_interval),
-        Measure("f1_at_o", "F1@O", scores.f1_at_o, scores.f1_at_o_interval),
-        Measure("f1_at_m", "F1@M", scores.f1_at_m),
-        Measure("present_recall", "Recall, present", None if scores.present is None else scores.present.recall),
-    ]
+from papertune.metrics.scores import Measure
 
 
 def by_ranking(column: ColumnReport) -> bool:
     """Tell whether a column's contestants are compared by average precision and not by their main score."""
-    run = column.contestants[0].scores if column.contestants else None
-    return column.is_screening and isinstance(run, LabelScores) and run.average_precision is not None
+    if not column.is_screening or not column.contestants:
+        return False
+    return column.contestants[0].scores.ranking_score is not None
 
 
 def shown_measures(column: ColumnReport, contestant: Contestant) -> list[Measure]:
     """Give the scores that tables show of one of a column's contestants; by the first one they are compared."""
-    of_all = measures(contestant.scores)
-    if not isinstance(contestant.scores, LabelScores):
-        return of_all
-    keys = _OF_RANKING if by_ranking(column) else _OF_LABELS
-    by_key = {measure.key: measure for measure in of_all}
-    return [by_key[key] for key in keys]
+    return contestant.scores.shown_measures(by_ranking=by_ranking(column))
 
 
 def paired_difference(column: ColumnReport, contestant: Contestant) -> PairedDifference | None:
@@ -131,17 +74,10 @@ def unanswered(column: ColumnReport) -> str:
     Returns:
         A sentence or a few; "" if every row is answered.
     """
-    scores = column.contestants[0].scores if column.contestants else None
-    if isinstance(scores, LabelScores) and scores.abstained:
-        text = f"{scores.abstained:,} of {scores.rows:,} rows have no answer and count as wrong"
-        if len(column.contestants) > 1:
-            text += ", in the comparison too"
-        if scores.accuracy_answered is not None:
-            text += f"; accuracy over the others {scores.accuracy_answered:.3f}"
-        return (
-            f"{text}. A file written by `papertune predict --probabilities` has them scored by the label that the run "
-            "would give."
-        )
+    if column.contestants:
+        scores = column.contestants[0].scores
+        if said := scores.unanswered(is_compared=len(column.contestants) > 1):
+            return said
     if column.abstention is not None and column.abstention.answered < 1:
         left = 1 - column.abstention.answered
         if column.abstention.threshold is None:
@@ -259,7 +195,7 @@ def summary(report: Report) -> str:
 
 def main_measure(contestant: Contestant) -> tuple[float, Interval]:
     """Give a contestant's main score, and its 95 percent interval."""
-    first = measures(contestant.scores)[0]
+    first = contestant.scores.measures()[0]
     assert first.score is not None
     assert first.interval is not None
     return first.score, first.interval

@@ -11,7 +11,7 @@ from papertune.errors import OutputError
 from papertune.evaluation.report.data import ColumnReport, Contestant, Report
 from papertune.evaluation.report.page import page
 from papertune.evaluation.report.plots import thinned
-from papertune.evaluation.report.words import by_ranking, measures, verdict
+from papertune.evaluation.report.words import by_ranking, verdict
 from papertune.files import write_atomically
 
 
@@ -61,7 +61,7 @@ def _plain(report: Report) -> dict[str, Any]:
             }
             for column in report.columns
             for contestant in column.contestants
-            for measure in measures(contestant.scores)
+            for measure in contestant.scores.measures()
             if measure.interval is not None
         ],
         # Of the first column that has probabilities; those of all are below.

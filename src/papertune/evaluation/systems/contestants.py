@@ -5,15 +5,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from papertune.evaluation.predictions import Answers, answers_difference, ranking_difference, score_answers
-from papertune.kinds.labels.matrix import label_cells_of, label_matrix
+from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.report import Contestant, main_measure
-from papertune.evaluation.systems.baselines import TfidfKeywords, TfidfLogistic, majority
-from papertune.evaluation.systems.multilabel_baselines import TfidfOneVsRest
-from papertune.kinds import Column, KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
-from papertune.kinds.keywords.cells import join_keywords
-from papertune.metrics.label_scores import LabelScores
-from papertune.prompts.examples import RowReader, answer_text
+from papertune.kinds.predictions import Predictions
+from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
 
@@ -36,7 +31,7 @@ class Attempt:
     """What a contestant said of one column of a table, and what it cost.
 
     Attributes:
-        answers: A cell for each row.
+        predictions: One for each row.
         rows_per_s: Rows that it filled in a second, loading not counted; None if that is not known.
         training_s: Seconds that its training took; 0 if it learns nothing, None if that is not known.
         trained_weights: How many numbers it learnt; None if that is not known.
@@ -44,7 +39,7 @@ class Attempt:
         prompt: What a prompted model was shown of one row.
     """
 
-    answers: Answers
+    predictions: Predictions
     rows_per_s: float | None = None
     training_s: float | None = None
     trained_weights: int | None = None
@@ -58,7 +53,7 @@ class Attempt:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Attempt":
         """Read what `as_dict` has given."""
-        return cls(**{**values, "answers": Answers(**values["answers"])})
+        return cls(**{**values, "predictions": Predictions(**values["predictions"])})
 
 
 class NotMeasured(Exception):
@@ -74,7 +69,7 @@ def rows_with_answers(table: Table, recipe: Recipe, name: str) -> dict[int, str]
     reader = RowReader(table, recipe)
     column = recipe.columns[name]
     cells = ((row, reader.given(row, name)) for row in range(len(table)))
-    answers = ((row, answer_text(cell, column)) for row, cell in cells if cell is not None)
+    answers = ((row, column.read_answer(cell)) for row, cell in cells if cell is not None)
     return {row: answer for row, answer in answers if answer is not None}
 
 
@@ -83,21 +78,6 @@ def learnt_rows(table: Table, recipe: Recipe, name: str) -> LearntRows:
     reader = RowReader(table, recipe)
     answers = rows_with_answers(table, recipe, name)
     return LearntRows([reader.document(row) for row in answers], list(answers.values()))
-
-
-def plain_baselines(column: Column) -> dict[str, Fill]:
-    """Give the plain methods for a column by the names that reports call them, the strongest first."""
-    if isinstance(column, LabelColumn):
-        return {
-            "TF-IDF + logistic regression": lambda learnt, documents: _logistic(column, learnt, documents),
-            "majority": _majority,
-        }
-    if isinstance(column, KeywordsColumn | RankedKeywordsColumn):
-        return {"TF-IDF n-grams": lambda learnt, documents: _ngrams(column, learnt, documents)}
-    return {
-        "TF-IDF + one-vs-rest logistic regression": lambda learnt, documents: _one_vs_rest(column, learnt, documents),
-        "majority": _majority,
-    }
 
 
 def compared(
@@ -120,7 +100,7 @@ def compared(
     """
     contestants: dict[str, Contestant] = {}
     for title, attempt in attempts.items():
-        scores = score_answers({name: attempt.answers}, truth, recipe, range(rows))
+        scores = score_predictions({name: attempt.predictions}, truth, recipe, range(rows))
         if name in scores:
             contestants[title] = Contestant(
                 title,
@@ -135,61 +115,17 @@ def compared(
     if plain:
         best = max(plain, key=lambda title: main_measure(contestants[title])[0])
         for title in contestants.keys() - {best}:
-            said, against = attempts[title].answers, attempts[best].answers
-            paired = answers_difference(said, against, truth, name, recipe.columns[name], range(rows))
+            mine, other = attempts[title].predictions, attempts[best].predictions
+            paired = recipe.columns[name].difference(mine, other, truth, name, range(rows))
             contestants[title] = replace(contestants[title], paired=paired)
-    ranking = {title: found for title in contestants if (found := _average_precision(contestants[title])) is not None}
+    ranking = {title: found for title in contestants if (found := contestants[title].scores.ranking_score) is not None}
     if plain := [title for title in ranking if title in baselines]:
         best = max(plain, key=lambda title: ranking[title])
         for title in ranking.keys() - {best}:
-            said, against = attempts[title].answers, attempts[best].answers
-            ranked = ranking_difference(said, against, truth, name, recipe.columns[name], range(rows))
+            mine, other = attempts[title].predictions, attempts[best].predictions
+            ranked = recipe.columns[name].ranking_difference(mine, other, truth, name, range(rows))
             contestants[title] = replace(contestants[title], paired_average_precision=ranked)
     return list(contestants.values())
-
-
-def _average_precision(contestant: Contestant) -> float | None:
-    scores = contestant.scores
-    return scores.average_precision if isinstance(scores, LabelScores) else None
-
-
-def _majority(learnt: LearntRows, documents: Sequence[str]) -> Attempt:
-    begun = time.monotonic()
-    cells = majority(learnt.answers, len(documents))
-    return Attempt(Answers(cells), rows_per_s(len(documents), begun), 0.0, 0)
-
-
-def _logistic(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
-    begun = time.monotonic()
-    model = TfidfLogistic(learnt.documents, learnt.answers, column.labels)
-    trained = time.monotonic()
-    cells, probabilities = model.predict(documents)
-    rate = rows_per_s(len(documents), trained)
-    return Attempt(Answers(cells, probabilities.tolist()), rate, trained - begun, model.parameters)
-
-
-def _one_vs_rest(column: LabelsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
-    begun = time.monotonic()
-    model = TfidfOneVsRest(learnt.documents, label_matrix(learnt.answers, column))
-    trained = time.monotonic()
-    given, probabilities = model.predict(documents)
-    rate = rows_per_s(len(documents), trained)
-    answers = Answers(label_cells_of(given, column), probabilities.tolist())
-    return Attempt(answers, rate, trained - begun, model.parameters, note="thresholds by cross-validation")
-
-
-def _ngrams(column: KeywordsColumn | RankedKeywordsColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
-    begun = time.monotonic()
-    model = TfidfKeywords(learnt.documents)
-    trained = time.monotonic()
-    lists = model.predict(documents)
-    rate = rows_per_s(len(documents), trained)
-    return Attempt(keyword_answers(lists, column), rate, trained - begun, model.parameters)
-
-
-def keyword_answers(lists: Sequence[Sequence[str]], column: KeywordsColumn | RankedKeywordsColumn) -> Answers:
-    """Write keyword lists as cells."""
-    return Answers([join_keywords(words, column.output_separator) for words in lists])
 
 
 def rows_per_s(rows: int, begun: float) -> float | None:

@@ -27,8 +27,6 @@ from numpy.typing import NDArray
 
 from papertune.errors import RecipeError
 from papertune.evaluation.systems.baselines import fit_tfidf
-from papertune.kinds import LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keywords.cells import split_keywords
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, Prompt, RowReader, Turn, make_prompt, training_examples
 from papertune.recipe import Recipe
@@ -54,8 +52,8 @@ class NearestExamples:
         texts: dict[int, str] = {}
         for example in training_examples(table, recipe):
             texts[example.row] = example.prompt.document
-            grouped = isinstance(columns[example.column], LabelColumn)
-            self._groups[example.column][example.answer if grouped else ""].append(example)
+            group = columns[example.column].example_group(example.answer)
+            self._groups[example.column][group].append(example)
         self._place = {row: place for place, row in enumerate(texts)}
         self._tfidf = fit_tfidf(list(texts.values()))
         self._last: tuple[str, NDArray[np.float64]] | None = None  # one document may be asked many questions in a row
@@ -150,9 +148,7 @@ class FewShotReader(RowReader):
         if (example.row, name) not in self._turns:
             prompt = replace(example.prompt, history=())
             document = prompt.document[: self._short_encoder(name).encode(prompt).kept_chars]
-            answer = example.answer
-            if isinstance(self._few_shot_recipe.questions[name], RankedKeywordsColumn):
-                answer = split_keywords(answer)[0]  # each answer is one keyword
+            answer = self._few_shot_recipe.questions[name].one_answer(example.answer)
             self._turns[example.row, name] = f"{prompt.before}{document}{prompt.after}", answer
         return self._turns[example.row, name]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.labels.thresholds import f1_thresholds
 from papertune.evaluation.systems.baselines import fit_tfidf
+from papertune.kinds.labels.thresholds import f1_thresholds
 
 # Parts of the training rows of which each is judged by what the others have taught.
 FOLDS = 3

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from papertune.evaluation.predictions import Answers
-from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, NotMeasured, keyword_answers, rows_per_s
-from papertune.kinds import Column, KeywordsColumn, LabelColumn, RankedKeywordsColumn
+from papertune.evaluation.systems.contestants import Attempt, LearntRows, NotMeasured, rows_per_s
+from papertune.kinds import LabelColumn
 
 # As the packages' own pages have them.
 SETFIT_ENCODER = "sentence-transformers/paraphrase-mpnet-base-v2"
@@ -47,29 +46,14 @@ def package_versions() -> Mapping[str, str | None]:
     return versions
 
 
-def package_systems(column: Column) -> dict[str, Fill]:
-    """Give the contestants for a column by the names that reports call them.
-
-    Each raises NotMeasured if its package is not installed, or if its encoder cannot be fetched.
-    """
-    if isinstance(column, LabelColumn):
-        return {"SetFit": lambda learnt, documents: _setfit(column, learnt, documents)}
-    if isinstance(column, KeywordsColumn | RankedKeywordsColumn):
-        return {
-            "YAKE": lambda _, documents: _yake(column, documents),
-            "KeyBERT": lambda _, documents: _keybert(column, documents),
-        }
-    return {}
-
-
-def _yake(column: KeywordsColumn | RankedKeywordsColumn, documents: Sequence[str]) -> Attempt:
+def yake(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
     extractor = _package("yake").KeywordExtractor(lan="en", n=_MAX_WORDS, top=_KEYWORDS)
     begun = time.monotonic()
     lists = [[keyword for keyword, _ in extractor.extract_keywords(document)] for document in documents]
-    return Attempt(keyword_answers(lists, column), rows_per_s(len(documents), begun), 0.0, 0)
+    return Attempt(keyword_predictions(lists, column), rows_per_s(len(documents), begun), 0.0, 0)
 
 
-def _keybert(column: KeywordsColumn | RankedKeywordsColumn, documents: Sequence[str]) -> Attempt:
+def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
     package = _package("keybert")
     model = _trying(f"its encoder {KEYBERT_ENCODER} could not be fetched", lambda: package.KeyBERT(KEYBERT_ENCODER))
     begun = time.monotonic()
@@ -83,10 +67,10 @@ def _keybert(column: KeywordsColumn | RankedKeywordsColumn, documents: Sequence[
         for document in documents
     ]
     rate = rows_per_s(len(documents), begun)
-    return Attempt(keyword_answers(lists, column), rate, 0.0, 0, f"encoder {KEYBERT_ENCODER}")
+    return Attempt(keyword_predictions(lists, column), rate, 0.0, 0, f"encoder {KEYBERT_ENCODER}")
 
 
-def _setfit(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
+def setfit(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
     package, datasets = _package("setfit"), _package("datasets")  # the one needs the other
     if len(set(learnt.answers)) < 2:
         raise NotMeasured("it needs rows of two labels at least")
@@ -116,7 +100,7 @@ def _setfit(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -
     probabilities[:, [int(number) for number in model.model_head.classes_]] = by_class
     head = model.model_head
     return Attempt(
-        Answers([column.labels[number] for number in probabilities.argmax(axis=1)], probabilities.tolist()),
+        Predictions([column.labels[number] for number in probabilities.argmax(axis=1)], probabilities.tolist()),
         rate,
         trained - begun,
         sum(weight.numel() for weight in model.model_body.parameters()) + head.coef_.size + head.intercept_.size,

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.label.fit import row_shortage
-from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice, features
+from papertune.kinds.base import CalibrationOutcome, PredictedTable
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice, features
+from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.label.fit import row_shortage
 from papertune.metrics.keyword_scores import unique_keywords
 from papertune.metrics.phrases import normalise_keyword
-from papertune.kinds.keywords.record import Ranking
 
 
 def ranking_shortage(found: Sequence[Sequence[FoundKeyword]], true: Sequence[Sequence[str]]) -> str:
@@ -94,3 +96,19 @@ def ranking_in_words(found: Ranking) -> str:
     """Say what was fitted, such as "keywords are ranked as 100 dev rows say; written from 0.214 on"."""
     cut = "" if found.min_confidence is None else f"; written from {found.min_confidence:.3f} on"
     return f"keywords are ranked as {found.rows:,} dev rows say{cut}"
+
+
+def calibrate(name: str, column: RankedKeywordsColumn, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+    """Fit the ranking of a column, on the rows with keywords; a cell may hold a mark only, such as "-"."""
+    found: list[list[FoundKeyword]] = []
+    gold: list[list[str]] = []
+    for table in predicted:
+        for row, keywords in zip(table.rows, table.values, strict=True):
+            own = split_keywords(table.reader.given(row, name) or "")
+            if keywords is not None and unique_keywords(own):
+                found.append(keywords)
+                gold.append(own)
+    ranking = fit_ranking(column, found, gold)
+    why = ranking_shortage(found, gold)
+    said = f"{column.uncalibrated(name)}: {why}" if why else ranking_in_words(ranking)
+    return CalibrationOutcome([f"{name}: {said}"], ranking)

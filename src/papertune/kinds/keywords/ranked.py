@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.kinds.base import OutputColumn, Probability, Text
+from papertune.kinds.base import CalibrationOutcome, OutputColumn, PredictedTable, Probability, Text
 from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, split_keywords
 from papertune.kinds.keywords.column import KeywordsSpec
 
@@ -40,6 +40,8 @@ class RankedKeywordsColumn(KeywordsSpec):
     """
 
     record_field: ClassVar[str] = "rankings"
+    calibration_stage: ClassVar[str] = "ranking keywords"
+    is_calibrated_on_candidates: ClassVar[bool] = True
 
     kind: Literal["ranked_keywords"]
     count: Annotated[int, Field(ge=1)] = 5
@@ -70,6 +72,16 @@ class RankedKeywordsColumn(KeywordsSpec):
         from papertune.kinds.label.fit import row_shortage
 
         return (keys, row_shortage(len(answers))) if (keys := self.fitted_keys) else ([], "")
+
+    def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+        """Fit the ranking of keywords."""
+        from papertune.kinds.keywords.fit import calibrate
+
+        return calibrate(name, self, predicted)
+
+    def uncalibrated(self, name: str) -> str:
+        """Return how keywords are then ranked."""
+        return "keywords are ranked by their probability alone"
 
     def decision(self, name: str, record: "Ranking | None") -> "KeywordChoice":
         """Return how keywords are ranked and cut off."""
@@ -117,6 +129,10 @@ class RankedKeywordsColumn(KeywordsSpec):
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the limit of one keyword."""
         return self.max_keyword_tokens
+
+    def one_answer(self, answer: str) -> str:
+        """Return the first keyword."""
+        return split_keywords(answer)[0]
 
     @property
     def has_answer_tree(self) -> bool:

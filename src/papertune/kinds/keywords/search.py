@@ -7,10 +7,10 @@ from typing import Any
 from papertune.decoding.answer_scoring import answer_log_probabilities
 from papertune.decoding.beams import likeliest_answers
 from papertune.decoding.engine import Engine, PromptState
-from papertune.kinds.keywords.ranking import FoundKeyword, distinct
-from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate, find_candidates
 from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+from papertune.kinds.keywords.ranking import FoundKeyword, distinct
 from papertune.metrics.phrases import normalise_keyword
 from papertune.prompts import PromptEncoder
 from papertune.templates import parse_template

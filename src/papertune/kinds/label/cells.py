@@ -58,6 +58,4 @@ def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     hint = f' Did you mean "{near}"?' if near else ""
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
-    return (
-        f'"{shorten(cell)}" is not {known} ({shown}).{hint} Correct the cell, or add the label to columns.{name}.labels.'
-    )
+    return f'"{shorten(cell)}" is not {known} ({shown}).{hint} Correct the cell, or add the label to columns.{name}.labels.'

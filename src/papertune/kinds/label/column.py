@@ -2,17 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.kinds.base import AskedSpec, OutputColumn, Part, Probability, Text
+from papertune.kinds.base import (
+    AskedSpec,
+    CalibrationOutcome,
+    OutputColumn,
+    Part,
+    PredictedTable,
+    Probability,
+    Text,
+)
 from papertune.kinds.label.cells import balanced_weights, check_label_set, read_label, wrong_label
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from papertune.evaluation.checks.label_noise import LabelNoise
+    from papertune.evaluation.checks.label_errors import LabelErrors
     from papertune.evaluation.checks.review import Judged
     from papertune.evaluation.report import ColumnReport, SampleCell
     from papertune.evaluation.systems.contestants import Fill
@@ -64,6 +72,7 @@ class LabelColumn(AskedSpec):
     is_ranked_by_first_label: ClassVar[bool] = True
     has_discrete_cells: ClassVar[bool] = True
     record_field: ClassVar[str] = "calibration"
+    calibration_stage: ClassVar[str] = "calibrating"
 
     kind: Literal["label"]
     labels: Annotated[tuple[Text, ...], Field(min_length=2)]
@@ -114,6 +123,16 @@ class LabelColumn(AskedSpec):
             return keys, why
         return ["threshold"], threshold_shortage(self, answers)
 
+    def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+        """Fit the calibrator and the thresholds that the settings ask for."""
+        from papertune.kinds.label.fit import calibrate
+
+        return calibrate(name, self, predicted)
+
+    def uncalibrated(self, name: str) -> str:
+        """Return that probabilities stay as the model gives them."""
+        return "probabilities are not calibrated"
+
     def decision(self, name: str, record: "Calibration | None") -> "Decision":
         """Return how labels are chosen: calibrator and thresholds."""
         from papertune.kinds.label.decision import Decision
@@ -129,9 +148,7 @@ class LabelColumn(AskedSpec):
         }
         fields = {"threshold": "threshold", "abstain_for_accuracy": "abstain_below", "coverage": "set_threshold"}
         return {
-            key: consequences[key]
-            for key in self.fitted_keys
-            if record is None or getattr(record, fields[key]) is None
+            key: consequences[key] for key in self.fitted_keys if record is None or getattr(record, fields[key]) is None
         }
 
     # Cells
@@ -220,7 +237,10 @@ class LabelColumn(AskedSpec):
     def output_columns(self, name: str) -> list[OutputColumn]:
         """Return the label sets and the probability of each label."""
         sets = [OutputColumn(f"{name}_set", "the label sets", is_optional=False)] if self.coverage is not None else []
-        return [*sets, *(OutputColumn(f"{name}_probability_{each}", f"the probability of {each}") for each in self.labels)]
+        return [
+            *sets,
+            *(OutputColumn(f"{name}_probability_{each}", f"the probability of {each}") for each in self.labels),
+        ]
 
     def cells(self, values: "ColumnValues", decision: "Decision") -> "pl.Series":
         """Return the chosen labels; "" where the run abstains."""
@@ -305,9 +325,9 @@ class LabelColumn(AskedSpec):
 
         yield from scoring.judged(predictions, table, recipe, name, self)
 
-    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelNoise | None":
+    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelErrors | None":
         """Look for gold labels that a cross-validated simple model contradicts."""
-        from papertune.evaluation.checks.label_noise import find_in_labels
+        from papertune.evaluation.checks.label_errors import find_in_labels
 
         return find_in_labels(table, recipe, name, self)
 
@@ -321,7 +341,6 @@ class LabelColumn(AskedSpec):
     def report_details(
         self,
         report: "ColumnReport",
-        recipe: "Recipe",
         predictions: "Predictions",
         gold: "RowReader",
         decision: "Decision",

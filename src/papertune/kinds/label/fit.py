@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.label.calibrators import Calibrator
+from papertune.kinds.label.cells import read_label
 from papertune.kinds.label.column import Costs, LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.record import Calibration
@@ -96,6 +98,25 @@ def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_i
         abstain_below=abstain_below,
         set_threshold=set_threshold,
     )
+
+
+def calibrate(name: str, column: LabelColumn, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+    """Fit what a column asks for, on the rows with a gold label."""
+    probabilities: list[NDArray[np.float64]] = []
+    labels: list[str] = []
+    for table in predicted:
+        cells = (table.reader.given(row, name) for row in table.rows)
+        read = (None if cell is None else read_label(cell, column.labels) for cell in cells)
+        known = {row: label for row, label in zip(table.rows, read, strict=True) if label is not None}
+        probabilities.append(np.asarray(table.values)[list(known)])
+        labels += known.values()
+    gold_ids = np.array([column.labels.index(label) for label in labels], dtype=np.int64)
+    found = fit_decision(column, np.concatenate(probabilities), gold_ids)
+    why = shortage(labels)
+    messages = [f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found)}"]
+    if not why and (why := threshold_shortage(column, labels)):
+        messages.append(f"{name}: no threshold is chosen: {why}")
+    return CalibrationOutcome(messages, found)
 
 
 def in_words(column: LabelColumn, found: Calibration) -> str:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.label.fit import in_words, why_not_found
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
-from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.cells import read_label
 from papertune.kinds.label.column import LabelColumn
+from papertune.kinds.label.decision import Decision
+from papertune.kinds.label.fit import in_words, why_not_found
 from papertune.kinds.label.record import Calibration
 from papertune.kinds.predictions import Predictions
 from papertune.metrics.calibration import score_calibration

@@ -139,9 +139,7 @@ def _known(gold: RowReader, name: str, column: LabelColumn, rows: Sequence[int])
     return [(index, label) for index, label in labels if label is not None]
 
 
-def _probabilities(
-    probabilities: Sequence[Sequence[float]] | None, where: Sequence[int]
-) -> NDArray[np.float64] | None:
+def _probabilities(probabilities: Sequence[Sequence[float]] | None, where: Sequence[int]) -> NDArray[np.float64] | None:
     """Return the probabilities of some rows, shape (rows, labels); None if one of them has none."""
     if probabilities is None or not all(len(probabilities[index]) for index in where):
         return None

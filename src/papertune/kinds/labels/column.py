@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.kinds.base import AskedSpec, ColumnSpec, OutputColumn, Probability, Text
+from papertune.kinds.base import (
+    AskedSpec,
+    CalibrationOutcome,
+    ColumnSpec,
+    OutputColumn,
+    PredictedTable,
+    Probability,
+    Text,
+)
 from papertune.kinds.findings import GoldCheck, shorten
 from papertune.kinds.label.cells import check_label_set, read_label, wrong_label
 from papertune.kinds.label.column import LabelColumn
@@ -16,7 +24,7 @@ from papertune.templates import parse_template, render_template
 if TYPE_CHECKING:
     import polars as pl
 
-    from papertune.evaluation.checks.label_noise import LabelNoise
+    from papertune.evaluation.checks.label_errors import LabelErrors
     from papertune.evaluation.checks.review import Judged
     from papertune.evaluation.report import SampleList
     from papertune.evaluation.systems.contestants import Fill
@@ -50,6 +58,8 @@ class LabelsColumn(ColumnSpec):
 
     empty_is_gold: ClassVar[bool] = True
     has_discrete_cells: ClassVar[bool] = True
+    calibration_stage: ClassVar[str] = "choosing thresholds"
+    is_calibrated_on_selection_set: ClassVar[bool] = True
 
     kind: Literal["labels"]
     labels: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -191,6 +201,22 @@ class LabelsColumn(ColumnSpec):
         """Whether thresholds are to be chosen."""
         return self.thresholds == "f1"
 
+    def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+        """Choose the thresholds with the best F1."""
+        from papertune.kinds.labels.thresholds import calibrate
+
+        return calibrate(name, self, predicted)
+
+    def uncalibrated(self, name: str) -> str:
+        """Return that 0.5 is the threshold."""
+        return f"{name}: thresholds are not chosen, so 0.5 is taken"
+
+    def with_best_thresholds(self, name: str, predicted: Sequence[PredictedTable]) -> "LabelsColumn":
+        """Return the column with the thresholds that have the best F1 on these rows, if it asks for them."""
+        from papertune.kinds.labels.thresholds import with_f1_thresholds
+
+        return with_f1_thresholds(name, self, predicted)[0]
+
     # Predicting
 
     def collector(self, name: str, rows: int) -> "Collector":
@@ -273,9 +299,9 @@ class LabelsColumn(ColumnSpec):
 
         yield from scoring.judged(predictions, table, recipe, name, self)
 
-    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelNoise | None":
+    def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelErrors | None":
         """Look for labels that a cross-validated simple model contradicts."""
-        from papertune.evaluation.checks.label_noise import find_in_sets
+        from papertune.evaluation.checks.label_errors import find_in_sets
 
         return find_in_sets(table, recipe, name, self)
 

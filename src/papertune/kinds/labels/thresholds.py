@@ -1,16 +1,15 @@
 """Thresholds of the labels of a labels column, chosen on rows whose labels are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.kinds.base import CalibrationOutcome, PredictedTable
+from papertune.kinds.labels.column import LabelsColumn
 from papertune.kinds.labels.matrix import TrueLabels
-from papertune.kinds.values import ColumnValues
-from papertune.kinds import Column, LabelsColumn
+from papertune.kinds.labels.output import label_thresholds
 from papertune.metrics.screening import MIN_OF_EACH, f1_threshold
-from papertune.prompts.examples import RowReader
-from papertune.recipe import Recipe
 
 # Where nothing speaks for another: the likelier of yes and no.
 MIDDLE = 0.5
@@ -49,36 +48,38 @@ def f1_thresholds(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) ->
     return thresholds
 
 
-def asks_for_f1(column: Column) -> bool:
-    """Tell whether the thresholds of a column are to be chosen on dev rows."""
-    return isinstance(column, LabelsColumn) and column.thresholds == "f1"
-
-
 def with_f1_thresholds(
-    recipe: Recipe, said: Sequence[tuple[Mapping[str, ColumnValues], RowReader, int]]
-) -> tuple[Recipe, dict[str, list[str]]]:
-    """Give a recipe whose labels columns have numbers where they ask for the best F1.
-
-    Args:
-        recipe: The columns.
-        said: For each table what a predictor said of its rows, by column, what reads its true labels, and how many rows
-            it has.
+    name: str, column: LabelsColumn, predicted: Sequence[PredictedTable]
+) -> tuple[LabelsColumn, list[str]]:
+    """Return a column with numbers where it asks for the thresholds with the best F1.
 
     Returns:
-        The recipe, and by column the labels that stay at `MIDDLE`, since they have too few rows.
+        The column, and the labels that keep `MIDDLE`, since too few rows have them, or lack them.
     """
-    columns = dict(recipe.columns)
-    rare: dict[str, list[str]] = {}
-    for name, column in recipe.columns.items():
-        if isinstance(column, LabelsColumn) and asks_for_f1(column):
-            likely: list[NDArray[np.float64]] = []
-            has: list[NDArray[np.bool_]] = []
-            for values, truth, rows in said:
-                true = TrueLabels.read(truth, name, column, range(rows))
-                likely.append(true.likely(np.asarray(values[name])))
-                has.append(true.has)
-            together = np.concatenate(likely), np.concatenate(has)
-            thresholds = dict(zip(column.labels, f1_thresholds(*together).tolist(), strict=True))
-            rare[name] = [column.labels[n] for n in np.flatnonzero(~can_choose(*together))]
-            columns[name] = column.model_copy(update={"thresholds": thresholds})
-    return recipe.model_copy(update={"columns": columns}), rare
+    if column.thresholds != "f1":
+        return column, []
+    probabilities: list[NDArray[np.float64]] = []
+    has: list[NDArray[np.bool_]] = []
+    for table in predicted:
+        true = TrueLabels.read(table.reader, name, column, table.rows)
+        probabilities.append(true.likely(np.asarray(table.values)))
+        has.append(true.has)
+    together = np.concatenate(probabilities), np.concatenate(has)
+    thresholds = dict(zip(column.labels, f1_thresholds(*together).tolist(), strict=True))
+    rare = [column.labels[n] for n in np.flatnonzero(~can_choose(*together))]
+    return column.model_copy(update={"thresholds": thresholds}), rare
+
+
+def calibrate(name: str, column: LabelsColumn, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
+    """Choose the thresholds of a column with the best F1."""
+    chosen, rare = with_f1_thresholds(name, column, predicted)
+    found = zip(column.labels, label_thresholds(chosen).tolist(), strict=True)
+    messages: list[str] = []
+    if shown := ", ".join(f"{label} {threshold:.2f}" for label, threshold in found if label not in rare):
+        rows = sum(len(table.rows) for table in predicted)
+        messages.append(f"{name}: thresholds with the best F1 on {rows:,} dev rows: {shown}")
+    if rare:
+        messages.append(
+            f"{name}: {MIDDLE} for {', '.join(rare)}: fewer than {MIN_OF_EACH} dev rows have the label, or lack it"
+        )
+    return CalibrationOutcome(messages, column=chosen)

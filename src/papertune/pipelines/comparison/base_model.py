@@ -6,12 +6,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from papertune.evaluation.predictions import main_score, score_answers
+from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, rows_with_answers
 from papertune.evaluation.systems.few_shot import FewShotReader, NearestExamples, with_prompt_tokens
 from papertune.inference.predict import Tick
 from papertune.inference.predictor import Predictor
-from papertune.kinds import KeywordsColumn, LabelColumn
 from papertune.models import choose_device, choose_dtype, find_base, load_model, use_grouped_attention
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
 from papertune.prompts import PromptEncoder
@@ -88,7 +87,7 @@ class BaseModelSystems:
         """Give the number of examples that does best on some rows of the training table, and how it was chosen."""
         if len(known) < 2 * NUMBERS_OF_EXAMPLES[0]:
             return min(NUMBERS_OF_EXAMPLES[0], len(known)), ""
-        stratify = name if isinstance(recipe.columns[name], LabelColumn) and name in known.columns else None
+        stratify = name if recipe.columns[name].is_ranked_by_first_label and name in known.columns else None
         share = min(TUNING_ROWS / len(known), 0.5)
         rest, held_out = known.split(share, recipe.training.seed, stratify)
         numbers = [number for number in NUMBERS_OF_EXAMPLES if number <= len(rest)]
@@ -98,8 +97,8 @@ class BaseModelSystems:
         for number in numbers:
             title = f"{name}: few-shot, {number} examples, on {len(held_out)} held-out rows"
             attempt = self._with_examples(title, recipe, name, rest, shown, number)
-            found = score_answers({name: attempt.answers}, truth, recipe, range(len(held_out)))
-            scores[number] = main_score(found[name])
+            found = score_predictions({name: attempt.predictions}, truth, recipe, range(len(held_out)))
+            scores[number] = found[name].main
         best = max(numbers, key=lambda number: (scores[number], -number))
         among = ", ".join(map(str, numbers))
         return best, f"chosen among {among} on {len(held_out)} held-out rows of {known.source}"
@@ -177,12 +176,5 @@ def libraries() -> Mapping[str, str | None]:
 
 
 def _answer_tokens(recipe: Recipe, encoder: PromptEncoder) -> int:
-    """Give the most tokens that an answer can add behind its prompt."""
-    longest = 0
-    for question in recipe.questions.values():
-        if isinstance(question, LabelColumn):
-            longest = max(longest, *(len(ids) + 1 for ids in encoder.label_ids(question.labels)))
-        else:
-            limit = question.max_new_tokens if isinstance(question, KeywordsColumn) else question.max_keyword_tokens
-            longest = max(longest, limit)
-    return longest
+    """Return the most tokens that an answer can add to its prompt."""
+    return max(question.max_answer_tokens(encoder) for question in recipe.questions.values())

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import PapertuneWarning, TrainingStopped
-from papertune.evaluation.predictions import Answers, mark_withheld, score_answers
-from papertune.kinds.label.quality import with_label_quality
+from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.report import (
     ColumnReport,
     Contestant,
@@ -19,10 +18,10 @@ from papertune.evaluation.report import (
     with_rows_to_look_at,
     write_report,
 )
-from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows, plain_baselines
-from papertune.evaluation.systems.other_tools import package_systems, package_versions
+from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows
+from papertune.evaluation.systems.other_tools import package_versions
 from papertune.inference.predict import Tick
-from papertune.kinds import LabelColumn
+from papertune.kinds.predictions import Predictions
 from papertune.models import choose_device
 from papertune.pipelines.comparison.base_model import BaseModelSystems, asked_facts, libraries
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
@@ -35,7 +34,6 @@ from papertune.pipelines.comparison.prepare import (
     prepare_comparison,
 )
 from papertune.pipelines.comparison.report_parts import (
-    answering_every_row,
     check_report_place,
     report_on_run,
     training_costs,
@@ -189,7 +187,7 @@ def _plain(work: _Work, name: str) -> _Column:
     known = learnt_rows(comparison.train, comparison.recipe, name)
     documents = _documents(comparison)
     found = _Column({}, [], {}, {})
-    plain, packages = plain_baselines(column), package_systems(column)
+    plain, packages = column.baselines(), column.other_tools()
     for title, fill in {**plain, **packages}.items():
         try:
             found.attempts[title] = work.kept.get(
@@ -254,9 +252,9 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
     comparison = work.comparison
     run = run.reopening()(choose_device(run.device))  # its weights are let go of when all is answered
     attempts: dict[str, Attempt] = {}
-    decisions = answering_every_row(run.decisions)
+    decisions = run.decisions
     recipe = run.recipe.only(tuple(comparison.recipe.columns))  # the thresholds of a labels column are in it
-    answered: dict[str, Answers] = {}
+    answered: dict[str, Predictions] = {}
     rate: float | None = None
 
     def make(place: Place, name: str) -> Attempt:
@@ -293,7 +291,7 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
         for name, column in columns.items():
             attempts = {name_of_run: tuned[name]}
             known = learnt_rows(part, comparison.recipe, name)
-            plain = plain_baselines(comparison.recipe.columns[name])
+            plain = comparison.recipe.columns[name].baselines()
             for title, fill in list(plain.items())[:1] if known.documents else []:
                 attempts[title] = fill(known, _documents(comparison))
             for title, attempt in attempts.items():
@@ -307,7 +305,9 @@ def _with_curve(about: ColumnReport, curve: Mapping[str, Sequence[tuple[int, Att
     points: dict[str, list[LearningPoint]] = {}
     for title, attempts in curve.items():
         for rows, attempt in attempts:
-            scores = score_answers({name: attempt.answers}, truth, comparison.recipe, range(len(comparison.test)))[name]
+            scores = score_predictions(
+                {name: attempt.predictions}, truth, comparison.recipe, range(len(comparison.test))
+            )[name]
             main = shown_measures(about, Contestant(title, scores))[0]
             assert main.score is not None
             assert main.interval is not None
@@ -326,22 +326,20 @@ def _report(
     comparison = work.comparison
     recipe, test = comparison.recipe, comparison.test
     truth = RowReader(test, recipe)
-    answers = {name: column.attempts[name_of_run].answers for name, column in columns.items()}
-    answers |= {name: mark_withheld(answers[name], run.decisions[name]) for name in run.decisions if name in answers}
+    predictions = {name: column.attempts[name_of_run].predictions for name, column in columns.items()}
     told: list[ColumnReport] = []
     for name, column in columns.items():
         spec = recipe.columns[name]
         contestants = compared(column.attempts, column.baselines, truth, recipe, name, len(test))
         facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
         about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts)
-        about = with_rows_to_look_at(about, answers[name], test, whole, recipe)
-        if isinstance(spec, LabelColumn):
-            found = run.manifest.calibration.get(name)
-            # What the run was asked to fit stands in its own recipe.
-            about = with_label_quality(about, run.recipe, answers[name], truth, run.decisions[name], found)
+        about = with_rows_to_look_at(about, predictions[name], test, whole, recipe)
+        # What the run was asked to fit stands in its own recipe.
+        own, record = run.recipe.columns[name], run.manifest.record(name, spec)
+        about = own.report_details(about, predictions[name], truth, run.decisions[name], record)
         told.append(_with_curve(about, column.curve, work))
     title = f"{name_of_run} and others on {Path(test.source).name}"
-    return report_on_run(run, title, test.source, told, answers, test, whole, recipe, dev)
+    return report_on_run(run, title, test.source, told, predictions, test, whole, recipe, dev)
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import OutputError
-from papertune.evaluation.predictions import Answers, answers_of_values
+from papertune.evaluation.predictions import predictions_of_values
 from papertune.evaluation.systems.contestants import Attempt
 from papertune.files import write_atomically
-from papertune.kinds.label.decision import Decision
 from papertune.inference.journal import Journal
 from papertune.inference.predict import Tick, predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 
-# 2: with the raw probabilities. Files without a number are of the first one.
-FORMAT = 2
+# 2: with the raw probabilities; 3: `predictions`, with the rows where the run abstains. Files without a number are of the first one.
+FORMAT = 3
 
 # So many letters of a title stand in a file's name.
 _LONGEST_NAME = 60
@@ -114,8 +114,8 @@ def answer_rows(
     recipe: Recipe,
     place: Place,
     tick: Tick | None,
-    decisions: Mapping[str, Decision] | None = None,
-) -> tuple[dict[str, Answers], float | None]:
+    decisions: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Predictions], float | None]:
     """Have a model answer all rows of a table, batch by batch into a journal.
 
     Args:
@@ -136,7 +136,7 @@ def answer_rows(
         new = rows - int(plan.batches.sizes[journal.finished].sum())
         values = predict_rows(predictor, reader, plan, journal=journal, tick=tick).values
     seconds = time.monotonic() - begun
-    return answers_of_values(values, recipe, decisions), new / seconds if new else None
+    return predictions_of_values(values, recipe, decisions), new / seconds if new else None
 
 
 def _journal(place: Place, batches: int) -> Journal:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import PapertuneWarning, RecipeError, RunError, TableError
 from papertune.evaluation.systems.contestants import rows_with_answers
-from papertune.kinds import Column, LabelsColumn
+from papertune.kinds import Column
+from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.models import find_base
 from papertune.pipelines.comparison.base_model import without_answers
 from papertune.pipelines.comparison.report_parts import check_truth
@@ -237,7 +237,7 @@ def _check_whole_labels(table: Table, recipe: Recipe) -> None:
     reader = RowReader(table, recipe)
     asked = {question for row in range(len(table)) for question in reader.asked(row)}
     for name, column in recipe.columns.items():
-        if isinstance(column, LabelsColumn) and not asked.isdisjoint(recipe.questions_of(name)):
+        if column.question_of_label(name) and not asked.isdisjoint(recipe.questions_of(name)):
             rest = " --only ".join(other for other in recipe.columns if other != name) or "COLUMN"
             raise TableError(
                 f'{table.source} is an instruction file, whose rows ask about one label of "{name}" each, and most '

@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from papertune.errors import OutputError, TableError
-from papertune.evaluation.predictions import Answers
 from papertune.evaluation.checks.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, sample_rows
 from papertune.files import check_place
-from papertune.kinds.label.decision import Decision
-from papertune.kinds import LabelsColumn
+from papertune.kinds.predictions import Predictions
 from papertune.prompts.check_table import check_table
-from papertune.prompts.examples import RowReader, answer_text
+from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.run import Run
 from papertune.tables import Table
@@ -39,22 +36,9 @@ def check_truth(given: Table, recipe: Recipe) -> None:
     check_table(given, recipe, "score").raise_problems(given)
     reader = RowReader(given, recipe)
     for name, column in recipe.columns.items():
-        if isinstance(column, LabelsColumn):
-            known = any(reader.labels(row, name) for row in range(len(given)))
-        else:
-            cells = (reader.given(row, name) for row in range(len(given)))
-            known = any(cell is not None and answer_text(cell, column) is not None for cell in cells)
-        if known:
+        if any(column.has_gold(reader, row, name) for row in range(len(given))):
             return
     raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
-
-
-def answering_every_row(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
-    """Give a run's decisions, calibrated and with its thresholds, but never without an answer.
-
-    No contestant looks better, or worse, for what it leaves out.
-    """
-    return {name: replace(decision, abstain_below=0.0) for name, decision in decisions.items()}
 
 
 def unscored(truth: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str, str]:
@@ -67,10 +51,10 @@ def unscored(truth: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str
         rows: Rows of the truth's table.
     """
     column = recipe.columns[name]
-    if isinstance(column, LabelsColumn):
-        return {}  # an empty cell says that the row has none of the labels
+    if column.empty_is_gold:
+        return {}
     cells = (truth.given(row, name) for row in range(rows))
-    known = [answer_text(cell, column) is not None for cell in cells if cell is not None]
+    known = [column.read_answer(cell) is not None for cell in cells if cell is not None]
     empty = known.count(False)
     return {"not scored": f"{empty:,} of {len(known):,} rows, whose cell is empty"} if empty else {}
 
@@ -80,7 +64,7 @@ def report_on_run(
     title: str,
     table: str,
     columns: Sequence[ColumnReport],
-    answers: Mapping[str, Answers],
+    predictions: Mapping[str, Predictions],
     given: Table,
     learnt: Table | None,
     recipe: Recipe,
@@ -93,7 +77,7 @@ def report_on_run(
         title: The report's.
         table: Name of the table that was scored.
         columns: What was found out.
-        answers: Of the run, by column.
+        predictions: The run's, by column.
         given: The table that was scored, with the true columns.
         learnt: The table that the run was trained on, dev rows kept apart from it included, if it is known; copies of
             the scored papers are looked for there.
@@ -109,7 +93,7 @@ def report_on_run(
         columns=list(columns),
         loss_curve=_metrics_curve(run.directory.metrics, "loss"),
         dev_curve=_metrics_curve(run.directory.metrics, "score"),
-        samples=sample_rows(answers, given, recipe),
+        samples=sample_rows(predictions, given, recipe),
         leaks=find_leaks(given, learnt, recipe, dev),
     )
 
