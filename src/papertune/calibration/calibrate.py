@@ -1,17 +1,17 @@
 """What prediction has to know beside the weights: its precision, probabilities, thresholds, the order of keywords."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 
+from papertune.events import SILENT, Listener
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.calibration.fits import fit_labels, rank_keywords, with_chosen_thresholds
 from papertune.calibration.int8 import compare_int8
 from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.errors import ModelError
-from papertune.inference.predict import Tick
 from papertune.models import choose_device, cpu_features
 from papertune.pipelines.training_job import ranks_keywords, wants_dev_rows
 from papertune.run import Run
@@ -24,8 +24,7 @@ def calibrate(
     choosing: Sequence[Table],
     kept_apart: Sequence[Table],
     *,
-    tell: Callable[[str], None] = lambda _: None,
-    tick: Tick | None = None,
+    listener: Listener = SILENT,
 ) -> None:
     """Find out on dev rows what prediction has to know, and write it into a complete run.
 
@@ -37,34 +36,34 @@ def calibrate(
         run: A run whose files are written.
         choosing: Dev rows that chose the weights.
         kept_apart: Dev rows that did not; none where they would be too few.
-        tell: Told what goes on and what was found.
-        tick: Told after each batch.
+        listener: Gets messages, and the progress after each batch.
     """
-    parts = _Parts(run, tell)
+    parts = _Parts(run, listener)
     rows_that_chose, rows_kept = (sum(map(len, tables)) for tables in (choosing, kept_apart))
     if _may_use_int8(run):
-        tell(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
+        listener.message(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
         with parts.kept_without("int8 will not be used"):
-            run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, tick))
+            run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, listener))
     if wants_dev_rows(run.recipe):
         if kept_apart:
-            tell(f"calibrating on {rows_kept:,} dev rows")
+            listener.message(f"calibrating on {rows_kept:,} dev rows")
             with parts.kept_without("probabilities are not calibrated"):
-                run.manifest = replace(run.manifest, calibration=fit_labels(run, kept_apart, tell, tick))
+                run.manifest = replace(run.manifest, calibration=fit_labels(run, kept_apart, listener))
         else:
-            tell(f"probabilities are not calibrated: at least {2 * MIN_ROWS} dev rows with a label are needed")
+            needed = f"at least {2 * MIN_ROWS} dev rows with a label are needed"
+            listener.message(f"probabilities are not calibrated: {needed}")
     if unchosen := [name for name, column in run.recipe.columns.items() if asks_for_f1(column)]:
-        tell(f"choosing thresholds on {rows_kept or rows_that_chose:,} dev rows")
+        listener.message(f"choosing thresholds on {rows_kept or rows_that_chose:,} dev rows")
         with parts.kept_without(f"{', '.join(unchosen)}: thresholds are not chosen, so 0.5 is taken"):
-            run.recipe = with_chosen_thresholds(run, kept_apart or choosing, tell, tick)
+            run.recipe = with_chosen_thresholds(run, kept_apart or choosing, listener)
     if ranks_keywords(run.recipe):
         if kept_apart:
-            tell(f"ranking keywords on {rows_kept:,} dev rows")
+            listener.message(f"ranking keywords on {rows_kept:,} dev rows")
             with parts.kept_without("keywords are ranked by their probability alone"):
-                run.manifest = replace(run.manifest, rankings=rank_keywords(run, kept_apart, tell, tick))
+                run.manifest = replace(run.manifest, rankings=rank_keywords(run, kept_apart, listener))
         else:
             needed = f"at least {2 * MIN_ROWS} dev rows with keywords are needed"
-            tell(f"keywords are ranked by their probability alone: {needed}")
+            listener.message(f"keywords are ranked by their probability alone: {needed}")
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
@@ -80,23 +79,23 @@ class _Parts:
     """The parts of a calibration, each of which may fail without the others."""
 
     run: Run
-    tell: Callable[[str], None]
+    listener: Listener
     failed: list[str] = field(default_factory=list)
 
     @contextmanager
     def kept_without(self, consequence: str) -> Iterator[None]:
-        """Tell why a part is not found out, where numbers leave float16 or memory does not suffice, and go on."""
+        """Report why a part is not found out, where numbers leave float16 or memory does not suffice, and go on."""
         try:
             yield
         except Exception as error:
             first = str(error).partition("\n")[0] or type(error).__name__
             if _is_of_memory(error):
-                self.tell(
+                self.listener.message(
                     f"{consequence}: there is not enough memory ({first}). The trained weights are kept. To do this "
                     "part again, make room and give the same command with --resume"
                 )
             elif isinstance(error, ModelError):
-                self.tell(f"{consequence}: {first}")
+                self.listener.message(f"{consequence}: {first}")
             else:
                 raise
             self.failed.append(consequence)

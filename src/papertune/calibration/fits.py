@@ -3,17 +3,18 @@
 The rows go through the model in the precision in which the run predicts by itself, so what is fitted fits what answers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.events import SILENT, Listener
 from papertune.kinds.label.fit import fit_decision, in_words, shortage, threshold_shortage
 from papertune.kinds.keywords.fit import fit_ranking, ranking_in_words, ranking_shortage
 from papertune.kinds.labels.thresholds import MIDDLE, asks_for_f1, with_f1_thresholds
 from papertune.kinds.keywords.ranking import FoundKeyword
 from papertune.inference.outputs import label_thresholds
-from papertune.inference.predict import Pace, Tick, predict_rows
+from papertune.inference.predict import Pace, predict_rows
 from papertune.kinds import LabelColumn, LabelsColumn, RankedKeywordsColumn
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.label.cells import read_label
@@ -26,16 +27,13 @@ from papertune.run_directory import Calibration, Ranking
 from papertune.tables import Table
 
 
-def fit_labels(
-    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
-) -> dict[str, Calibration]:
+def fit_labels(run: Run, tables: Sequence[Table], listener: Listener = SILENT) -> dict[str, Calibration]:
     """Fit what a run's label columns ask for.
 
     Args:
         run: A run whose weights are written.
         tables: Tables with the true labels.
-        tell: Told what was found, a line for each column.
-        tick: Told after each batch.
+        listener: Gets a message for each column, and the progress after each batch.
 
     Returns:
         What was found, by column.
@@ -47,7 +45,7 @@ def fit_labels(
     predictor = run.predictor()
     for table in tables:
         reader = RowReader(table, recipe)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), listener=listener).values
         for name, column in columns.items():
             given = (reader.given(row, name) for row in range(len(table)))
             labels = [None if cell is None else read_label(cell, column.labels) for cell in given]
@@ -59,22 +57,19 @@ def fit_labels(
         true_ids = np.array([column.labels.index(label) for label in true[name]], dtype=np.int64)
         found[name] = fit_decision(column, np.concatenate(said[name]), true_ids)
         why = shortage(true[name])
-        tell(f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found[name])}")
+        listener.message(f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found[name])}")
         if not why and (why := threshold_shortage(column, true[name])):
-            tell(f"{name}: no threshold is chosen: {why}")
+            listener.message(f"{name}: no threshold is chosen: {why}")
     return found
 
 
-def rank_keywords(
-    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
-) -> dict[str, Ranking]:
+def rank_keywords(run: Run, tables: Sequence[Table], listener: Listener = SILENT) -> dict[str, Ranking]:
     """Find out how a run's ranked keywords are to be ordered.
 
     Args:
         run: A run whose weights are written.
         tables: Tables with the true keywords.
-        tell: Told what was found, a line for each column.
-        tick: Told after each batch.
+        listener: Gets a message for each column, and the progress after each batch.
 
     Returns:
         What was found, by column.
@@ -93,7 +88,7 @@ def rank_keywords(
         if not rows:
             continue
         plan = predictor.plan(reader, rows)
-        pace = Pace(plan, tick)
+        pace = Pace(plan, listener)
         for number, batch in enumerate(plan.batches):
             for name, cells in predictor.find_keywords(reader, batch).items():
                 for row, keywords in zip(batch, cells, strict=True):
@@ -105,7 +100,7 @@ def rank_keywords(
     for name, column in columns.items():
         rankings[name] = fit_ranking(column, found[name], true[name])
         why = ranking_shortage(found[name], true[name])
-        tell(
+        listener.message(
             f"{name}: keywords are ranked by their probability alone: {why}"
             if why
             else f"{name}: {ranking_in_words(rankings[name])}"
@@ -113,16 +108,13 @@ def rank_keywords(
     return rankings
 
 
-def with_chosen_thresholds(
-    run: Run, tables: Sequence[Table], tell: Callable[[str], None], tick: Tick | None = None
-) -> Recipe:
+def with_chosen_thresholds(run: Run, tables: Sequence[Table], listener: Listener = SILENT) -> Recipe:
     """Give a run's recipe with numbers where its labels columns ask for the thresholds with the best F1.
 
     Args:
         run: A run whose weights are written.
         tables: Tables with the true labels.
-        tell: Told what was chosen, a line for each column.
-        tick: Told after each batch.
+        listener: Gets a message for each column, and the progress after each batch.
     """
     names = tuple(name for name, column in run.recipe.columns.items() if asks_for_f1(column))
     asked = run.recipe.only(names)
@@ -130,7 +122,7 @@ def with_chosen_thresholds(
     said = []
     for table in tables:
         reader = RowReader(table, asked)
-        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values
+        values = predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), listener=listener).values
         said.append((values, reader, len(table)))
     recipe, rare = with_f1_thresholds(run.recipe, said)
     for name in names:
@@ -138,9 +130,9 @@ def with_chosen_thresholds(
         assert isinstance(column, LabelsColumn)
         found = zip(column.labels, label_thresholds(column), strict=True)
         if shown := ", ".join(f"{label} {threshold:.2f}" for label, threshold in found if label not in rare[name]):
-            tell(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
+            listener.message(f"{name}: thresholds with the best F1 on {sum(map(len, tables)):,} dev rows: {shown}")
         if rare[name]:
-            tell(
+            listener.message(
                 f"{name}: {MIDDLE} for {', '.join(rare[name])}: fewer than {MIN_OF_EACH} dev rows have the label, or "
                 "lack it"
             )

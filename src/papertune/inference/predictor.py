@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,9 +87,9 @@ class Predictor:
                 template = recipe.table.document
                 self._searches[name] = KeywordSearch(column, self.encoder, tokenizer, self._end_ids, template)
 
-    def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
+    def plan(self, reader: RowReader, rows: Sequence[int]) -> Plan:
         """Measure all prompts and put them into batches."""
-        return make_plan(self.encoder, reader, rows, self.max_batch_tokens, tick)
+        return make_plan(self.encoder, reader, rows, self.max_batch_tokens)
 
     def encode(self, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
         """Encode what one batch of rows asks. It may be done in another thread, beside `answer`."""
