@@ -11,6 +11,7 @@ import json
 import time
 from pathlib import Path
 
+from papertune.cli.progress import TerminalListener
 from papertune.evaluation.report import measures
 from papertune.pipelines.evaluate import evaluate
 from papertune.pipelines.train import train
@@ -42,7 +43,8 @@ def main() -> None:
             run = load_run(folder)
         else:
             settings = [*SETTINGS[method], *arguments.overrides]
-            run = train(rows, "medical-papers", folder, only=["label"], overrides=settings, tell=print)
+            with TerminalListener("training", rows_title="dev rows") as listener:
+                run = train(rows, "medical-papers", folder, only=["label"], overrides=settings, listener=listener)
         begun = time.monotonic()
         report = evaluate(run, str(data_file("papers_dev.csv")), folder / "report", overwrite=True)
         result = {

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from papertune.cli.progress import ProgressDisplay, Ticks
+from papertune.cli.progress import TerminalListener
 from papertune.errors import OutputError, PapertuneError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.report import summary
 from papertune.pipelines.comparison.compare import compare
@@ -113,7 +113,7 @@ def measure(name: str, run: str | None, arguments: argparse.Namespace) -> None:
     }
     _keep_setting(folder / SETTING, setting, arguments.device)
     print(f"{name}: {len(train):,} rows to learn from, {len(test):,} to score on", flush=True)
-    with ProgressDisplay(name) as display:
+    with TerminalListener(name) as listener:
         report = compare(
             train,
             test,
@@ -125,9 +125,7 @@ def measure(name: str, run: str | None, arguments: argparse.Namespace) -> None:
             overrides=arguments.overrides,
             overwrite=True,
             device=arguments.device,
-            tell=_say,
-            tick=Ticks(display, _say),
-            progress=display,
+            listener=listener,
         )
     print(summary(report), flush=True)
 
@@ -178,13 +176,9 @@ def _keep_setting(path: Path, setting: dict[str, Any], device: str | None) -> No
     path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, PapertuneWarning):
-        _say(f"warning: {message}")
+        print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

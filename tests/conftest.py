@@ -45,6 +45,30 @@ SENTENCES = [
 ]
 
 
+class Recorder:
+    """A listener that keeps what it gets.
+
+    Args:
+        on_training: Called with each training step.
+        on_rows: Called with the progress after each batch of rows.
+    """
+
+    def __init__(
+        self, on_training: Callable[[Any], object] | None = None, on_rows: Callable[[Any], object] | None = None
+    ) -> None:
+        self.messages: list[str] = []
+        self.steps: list[Any] = []
+        self._actions = {"training": on_training, "rows": on_rows}
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def progress(self, step: Any) -> None:
+        self.steps.append(step)
+        if (act := self._actions[step.stage]) is not None:
+            act(step)
+
+
 _frozen_modules = 0
 
 
@@ -124,6 +148,18 @@ def _seeds() -> None:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def listener() -> Recorder:
+    """Return a listener that keeps what it gets."""
+    return Recorder()
+
+
+@pytest.fixture(scope="session")
+def make_listener() -> type[Recorder]:
+    """Return a maker of such listeners, which may act on each training step or batch of rows."""
+    return Recorder
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from papertune.errors import OutputError, PapertuneWarning, RunError, TableError
+from papertune.events import SILENT, Listener
 from papertune.inference.journal import Journal, fingerprint
 from papertune.inference.outputs import build_output, choose_columns, empty_cells, predicting
 from papertune.inference.plan import Plan, make_plan
-from papertune.inference.predict import Predicted, Tick, predict_rows
+from papertune.inference.predict import Predicted, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds import ColumnSpec
 from papertune.kinds.label.output import most_probable_rows
@@ -155,8 +156,7 @@ class Run:
         precision: PredictionPrecision = "auto",
         overwrite: bool = False,
         workers: int = 1,
-        tell: Callable[[str], None] = lambda _: None,
-        tick: Tick | None = None,
+        listener: Listener = SILENT,
     ) -> Predicted:
         """Fill in the columns of a table and write it; the same call goes on where a killed one stopped.
 
@@ -170,8 +170,7 @@ class Run:
             precision: As in `predict`.
             overwrite: Replace a file that is there; only when all rows are done.
             workers: Processes that share the rows, through Ray; 1: this process alone.
-            tell: Told what goes on, a line each.
-            tick: Told after each batch.
+            listener: Gets messages, and the progress after each batch.
 
         Raises:
             OutputError: If the file exists, cannot be written, or is being written by another process.
@@ -207,15 +206,15 @@ class Run:
 
                 found = force = stack.enter_context(workforce(self, workers, precision))
                 run_plan = partial(force.predict_rows, read, asked)
-                tell(force.about)
+                listener.message(force.about)
             plan = self._plan(found.encoder, found.max_batch_tokens, read, reader)
             # How many processes and threads there are is no part of it: the batches are the same, and so are the bytes.
             options = [chosen, list(asked.columns), probabilities, found.max_batch_tokens]
             told_apart = fingerprint(self.facts(found.precision_name), read.checksum(), options)
             journal = stack.enter_context(Journal(path, told_apart, len(plan.batches)))
             if kept := int(plan.batches.sizes[journal.finished].sum()):
-                tell(f"going on: {kept:,} of {len(read):,} rows are done already")
-            predicted = run_plan(plan, journal=journal, tick=tick)
+                listener.message(f"going on: {kept:,} of {len(read):,} rows are done already")
+            predicted = run_plan(plan, journal=journal, listener=listener)
             frame = build_output(read, self.recipe, predicted.values, chosen, self.decisions)
             if sort_by is not None:
                 frame = frame[most_probable_rows(predicted.values[sort_by], self.decisions[sort_by])]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import papertune as api
-from papertune.cli.progress import ProgressDisplay
+from papertune.cli.progress import TerminalListener
 from papertune.recipe import builtin_recipes, load_recipe
 
 
@@ -139,12 +139,12 @@ class TestPredict:
 def test_sigterm_stops_a_training_that_can_be_resumed(papertune, here, monkeypatch):
     command = ["train", "papers.csv", "-r", "recipe.toml", "-o", "run", "--only", "label"]
 
-    def stop(_, done, *__):
-        if done == 1:  # a second signal would end it at once
+    def stop(_, step):
+        if step.done == 1:  # a second signal would end it at once
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ProgressDisplay, "update", stop)
+        patch.setattr(TerminalListener, "progress", stop)
         said = papertune(*command)
     assert (said.code, said.out) == (128 + signal.SIGTERM, "")
     assert said.err.endswith("a checkpoint is written. Add --resume to the same command to go on.\n")

@@ -1,39 +1,56 @@
 import pytest
 
-from papertune.cli.progress import ProgressDisplay, Ticks
+from papertune.cli.progress import TerminalListener
+from papertune.events import Progress
 
 
-@pytest.fixture
-def told():
-    return []
+def rows(done, total, rate=0.5):
+    return Progress("rows", done, total, rate, (total - done) / rate)
 
 
-def test_each_prediction_says_once_how_long_it_will_take(told, capsys):
-    ticks = Ticks(ProgressDisplay("comparing"), told.append)
-    for done, rows in ((2, 6), (6, 6), (3, 9), (9, 9), (9, 9)):
-        ticks(done, rows, 0.5, 2.0 * (rows - done))
-    # The last one was done with its first batch.
-    assert told == ["about 8 s to go for 6 rows", "about 12 s to go for 9 rows", "about 0 s to go for 9 rows"]
-    shown = capsys.readouterr().err.splitlines()
-    assert shown[0] == "comparing: 2/6  0.50 rows/s, 8 s left"
-    assert shown[-1] == "comparing: 9/9  0.50 rows/s, 0 s left"
+def estimates(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("about ")]
+
+
+def test_each_pass_of_rows_begins_with_an_estimate(capsys):
+    listener = TerminalListener("comparing")
+    for done, total in ((2, 6), (6, 6), (3, 9), (9, 9), (9, 9)):
+        listener.progress(rows(done, total))
+    # The last pass was complete with its first batch.
+    assert capsys.readouterr().err.splitlines() == [
+        "about 8 s to go for 6 rows",
+        "comparing: 2/6  0.50 rows/s, 8 s left",
+        "comparing: 6/6  0.50 rows/s, 0 s left",
+        "about 12 s to go for 9 rows",
+        "comparing: 9/9  0.50 rows/s, 0 s left",
+        "about 0 s to go for 9 rows",
+        "comparing: 9/9  0.50 rows/s, 0 s left",
+    ]
 
 
 @pytest.mark.parametrize("other", [(2, 6), (4, 6), (5, 9)])
-def test_a_prediction_that_was_stopped_is_followed_by_another(told, other):
-    ticks = Ticks(ProgressDisplay("training", quiet=True), told.append)
-    for done, rows in ((1, 6), (4, 6), other, (6, 6)):
-        ticks(done, rows, 1.0, 90.0)
-    assert len(told) == 2 + (other[1] == 9)
+def test_the_pass_after_a_stopped_one_begins_with_an_estimate(other, capsys):
+    listener = TerminalListener("comparing")
+    for done, total in ((1, 6), (4, 6), other, (6, 6)):
+        listener.progress(rows(done, total))
+    assert len(estimates(capsys)) == 2 + (other[1] == 9)
 
 
-def test_what_goes_on_within_something_else_is_named(told, capsys):
-    with ProgressDisplay("training") as display:
-        display.update(10, 10, "loss 0.5", 0.0)
-        Ticks(display, what="dev rows")(6, 6, 2.0, 0.0)
-        display.update(10, 10, "loss 0.4", 0.0)
+def test_rows_within_a_training_have_a_title_of_their_own_and_no_estimate(capsys):
+    with TerminalListener("training", rows_title="dev rows") as listener:
+        listener.progress(Progress("training", 10, 10, 3.0, 0.0, 0.5))
+        listener.progress(rows(6, 6, rate=2.0))
+        listener.progress(Progress("training", 10, 10, 3.0, 0.0))
     assert capsys.readouterr().err.splitlines() == [
-        "training: 10/10  loss 0.5, 0 s left",
+        "training: 10/10  loss 0.500, 3.00 rows/s, 0 s left",
         "dev rows: 6/6  2.00 rows/s, 0 s left",
-        "training: 10/10  loss 0.4, 0 s left",
+        "training: 10/10  3.00 rows/s, 0 s left",
     ]
+
+
+def test_quiet_prints_nothing(capsys):
+    with TerminalListener("predicting", quiet=True) as listener:
+        listener.message("loading")
+        listener.progress(rows(3, 6))
+        listener.progress(rows(6, 6))
+    assert capsys.readouterr().err == ""

@@ -9,6 +9,7 @@ import pytest
 
 from papertune.errors import ModelError
 from papertune.kinds.label.decision import Decision, decisions
+from papertune.events import SILENT, Progress
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, empty_cells, keyword_cells, label_cells
 from papertune.inference.plan import make_plan
@@ -114,7 +115,7 @@ def bytes_beyond_the_table(recipe, rows, folder):
     try:
         plan = make_plan(SimpleNamespace(encode_many=characters), reader, range(rows), 4096)
         with Journal(folder / f"{rows}.csv", "print", len(plan.batches)) as journal:
-            predicted = collect_rows(answering, recipe, plan, journal=journal, tick=None)
+            predicted = collect_rows(answering, recipe, plan, journal=journal, listener=SILENT)
             names = ["row", "label", "label_probability_1", "Keywords"]
             output = build_output(table, recipe, predicted.values, names, decisions(recipe, {}))
         peak = tracemalloc.get_traced_memory()[1]
@@ -131,13 +132,13 @@ def test_a_row_takes_at_most_200_bytes(recipe, tmp_path):
 
 
 @pytest.mark.parametrize("before", [[], [1], [0, 2]])
-def test_a_pace_is_told_by_tokens(monkeypatch, before):
+def test_a_pace_is_told_by_tokens(listener, monkeypatch, before):
     rows, tokens = [3, 2, 4], [30, 50, 20]
     plan = SimpleNamespace(tokens=np.array(tokens), batches=Batches(np.arange(9), np.array([0, 3, 5, 9])))
-    now, ticks = [100.0], []
+    now = [100.0]
     monkeypatch.setattr("papertune.inference.predict.time.monotonic", lambda: now[0])
     finished = np.isin(np.arange(3), before)
-    pace = Pace(plan, lambda *tick: ticks.append(tick), finished)
+    pace = Pace(plan, listener, finished)
     todo = [number for number in (2, 0, 1) if number not in before]
     for place, number in enumerate(todo):
         now[0] += 5.0
@@ -146,8 +147,9 @@ def test_a_pace_is_told_by_tokens(monkeypatch, before):
         seconds = 5.0 * len(done)
         new = sum(rows[each] for each in done)
         seconds_left = seconds * sum(tokens[each] for each in left) / sum(tokens[each] for each in done)
-        assert ticks[-1] == (new + sum(rows[each] for each in before), 9, new / seconds, seconds_left)
-    assert ticks[-1][0] == 9
+        rows_done = new + sum(rows[each] for each in before)
+        assert listener.steps[-1] == Progress("rows", rows_done, 9, new / seconds, seconds_left)
+    assert listener.steps[-1].done == 9
 
 
 def test_numbers_that_are_none_are_not_kept(recipe, tmp_path):
@@ -156,5 +158,5 @@ def test_numbers_that_are_none_are_not_kept(recipe, tmp_path):
     said = {"label": [[float("nan"), 0.5]], "Keywords": ["a"]}
     with Journal(tmp_path / "out.csv", "print", 1) as journal:
         with pytest.raises(ModelError, match='probabilities for "label" are not numbers'):
-            collect_rows(lambda numbers: [(0, said)], recipe, plan, journal=journal, tick=None)
+            collect_rows(lambda numbers: [(0, said)], recipe, plan, journal=journal, listener=SILENT)
         assert not journal.finished.any()

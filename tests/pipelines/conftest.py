@@ -84,6 +84,6 @@ def dev(papers):
 
 
 @pytest.fixture(scope="module")
-def told():
-    """Give a list for what a training tells."""
-    return []
+def training_listener(make_listener):
+    """Return the listener of the module's training."""
+    return make_listener()

@@ -33,9 +33,9 @@ def asking(both_columns):
 
 
 @pytest.fixture(scope="module")
-def fitted(asking, papers, dev, told, tmp_path_factory):
+def fitted(asking, papers, dev, training_listener, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "fitted"
-    return papertune.train(papers(16), asking, folder, dev=dev, only=["label"], tell=told.append)
+    return papertune.train(papers(16), asking, folder, dev=dev, only=["label"], listener=training_listener)
 
 
 def raw_probabilities(run, rows):
@@ -78,38 +78,37 @@ class TestTraining:
     def test_it_is_fitted_in_the_precision_that_answers(self, fitted):
         assert fitted.manifest.calibrated_in == fitted.settled_precision() == fitted.predictor().precision_name
 
-    def test_it_is_told_in_a_line(self, fitted, told):
+    def test_it_is_told_in_a_line(self, fitted, training_listener):
+        told = training_listener.messages
         calibrating = told.index("calibrating on 40 dev rows")
         temperature = fitted.manifest.calibration["label"].calibrator["temperature"]
         assert told[calibrating + 1].startswith(f'label: temperature {temperature:.2f}; "1" from ')
         assert told[calibrating + 1].endswith("; on 40 dev rows")
 
-    def test_too_few_rows_are_told(self, asking, papers, tmp_path):
-        told = []
+    def test_too_few_rows_are_told(self, asking, papers, listener, tmp_path):
         with pytest.warns(PapertuneWarning, match="threshold and abstain_for_accuracy and coverage will not be fitted"):
             run = papertune.train(
-                papers(8), asking, tmp_path / "run", dev=papers(20, 60), only=["label"], tell=told.append
+                papers(8), asking, tmp_path / "run", dev=papers(20, 60), only=["label"], listener=listener
             )
-        assert "probabilities are not calibrated: at least 60 dev rows with a label are needed" in told
+        assert "probabilities are not calibrated: at least 60 dev rows with a label are needed" in listener.messages
         assert run.manifest.calibration == {}
 
-    def test_a_model_that_cannot_answer_is_kept_without(self, asking, papers, dev, tmp_path, monkeypatch):
+    def test_a_model_that_cannot_answer_is_kept_without(self, asking, papers, dev, listener, tmp_path, monkeypatch):
         def fail(*_):
             raise ModelError("too large for float16")
 
-        told = []
         monkeypatch.setattr(calibration, "fit_labels", fail)
         settings = ["training.max_steps=1"]
         run = papertune.train(
-            papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=settings, tell=told.append
+            papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=settings, listener=listener
         )
-        assert told[-1] == "probabilities are not calibrated: too large for float16"
+        assert listener.messages[-1] == "probabilities are not calibrated: too large for float16"
         assert run.manifest.calibration == {}
         assert papertune.load_run(tmp_path / "run").decisions["label"] == Decision()
 
     @pytest.mark.parametrize("memory", ["CPU", "GPU", "GPU, one row", "Python"])
     def test_where_memory_does_not_suffice_the_weights_are_kept(
-        self, fitted, asking, papers, dev, tmp_path, monkeypatch, memory
+        self, fitted, asking, papers, dev, listener, tmp_path, monkeypatch, memory
     ):
         def fail(*_):
             if memory == "CPU":
@@ -118,15 +117,15 @@ class TestTraining:
                 raise ModelError("CUDA out of memory") from torch.OutOfMemoryError("more")
             raise torch.OutOfMemoryError("CUDA out of memory\nmore") if memory == "GPU" else MemoryError
 
-        told, folder = [], tmp_path / "run"
+        folder = tmp_path / "run"
         with monkeypatch.context() as patch:
             patch.setattr(calibration, "fit_labels", fail)
-            run = papertune.train(papers(16), asking, folder, dev=dev, only=["label"], tell=told.append)
+            run = papertune.train(papers(16), asking, folder, dev=dev, only=["label"], listener=listener)
         assert re.fullmatch(
             r"probabilities are not calibrated: there is not enough memory \((.*DefaultCPUAllocator: .+|CUDA out of "
             r"memory|MemoryError)\)\. The trained weights are kept\. To do this part again, make room and give the "
             r"same command with --resume",
-            told[-1],
+            listener.messages[-1],
         )
         assert run.manifest.calibration == {}
         assert run.directory.weights_checksum() == fitted.directory.weights_checksum()
@@ -146,7 +145,7 @@ class TestTraining:
             )
 
     def test_a_training_that_was_stopped_while_it_calibrated_goes_on(
-        self, fitted, asking, papers, dev, tmp_path, monkeypatch
+        self, fitted, asking, papers, dev, listener, tmp_path, monkeypatch
     ):
         def stop(*_):
             raise KeyboardInterrupt
@@ -156,11 +155,10 @@ class TestTraining:
             with pytest.raises(KeyboardInterrupt):
                 papertune.train(papers(16), asking, tmp_path / "run", dev=dev, only=["label"])
         assert papertune.load_run(tmp_path / "run").manifest.lacks_calibration
-        told = []
         run = papertune.train(
-            papers(16), asking, tmp_path / "run", dev=dev, only=["label"], resume=True, tell=told.append
+            papers(16), asking, tmp_path / "run", dev=dev, only=["label"], resume=True, listener=listener
         )
-        assert told[0] == f"{tmp_path / 'run'} is trained already"
+        assert listener.messages[0] == f"{tmp_path / 'run'} is trained already"
         assert run.manifest.calibration == fitted.manifest.calibration
         assert not run.manifest.lacks_calibration
         assert run.directory.weights_checksum() == fitted.directory.weights_checksum()
@@ -192,12 +190,14 @@ class TestPrediction:
         assert sets == [{"10"[n] for n in np.flatnonzero(row)} for row in decision.sets(raw)]
 
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
-    def test_the_journal_keeps_what_the_model_said(self, fitted, new_papers, tmp_path):
-        def stop(*_):
+    def test_the_journal_keeps_what_the_model_said(self, fitted, new_papers, make_listener, tmp_path):
+        def stop(_):
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fitted.predict_file(new_papers, tmp_path / "out.csv", probabilities=True, tick=stop)
+            fitted.predict_file(
+                new_papers, tmp_path / "out.csv", probabilities=True, listener=make_listener(on_rows=stop)
+            )
         lines = [json.loads(line) for line in (tmp_path / "out.csv.journal").read_text("utf-8").splitlines()]
         kept = [values for line in lines if "values" in line for values in line["values"]["label"]]
         assert np.array(sorted(kept)) == pytest.approx(np.array(sorted(raw_probabilities(fitted, new_papers).tolist())))

@@ -12,6 +12,7 @@ import pytest
 from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
 from papertune.evaluation.predictions import Answers, answers_of_values, score_answers
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured
+from papertune.events import SILENT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.models import load_model, use_grouped_attention
@@ -49,15 +50,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told():
-    """Give the lines that are told while the report is made."""
-    return []
+def comparison_listener(make_listener):
+    """Return the listener of `report`."""
+    return make_listener()
 
 
 @pytest.fixture(scope="module")
-def report(run, train_rows, test_rows, both_columns, folder, told):
+def report(run, train_rows, test_rows, both_columns, folder, comparison_listener):
     """Give the report of a run beside all others, with a learning curve of two points."""
-    return compare(train_rows, test_rows, both_columns, folder, run=run, curve=[6, "all"], tell=told.append)
+    options = {"run": run, "curve": [6, "all"], "listener": comparison_listener}
+    return compare(train_rows, test_rows, both_columns, folder, **options)
 
 
 @pytest.fixture
@@ -174,7 +176,8 @@ class TestLearningCurve:
             interval = scores.average_precision_interval
             assert (points[-1].low, points[-1].high) == (interval.low, interval.high)
 
-    def test_its_time_is_told_before(self, report, told):
+    def test_its_time_is_told_before(self, report, comparison_listener):
+        told = comparison_listener.messages
         assert "learning curve: 1 training, about 1 min at the pace of the run" in told
         assert told.index("label: TF-IDF + logistic regression") < told.index("label: fine-tuned")
 
@@ -253,23 +256,26 @@ class TestGoingOn:
         monkeypatch.setattr("papertune.inference.predictor.batch_tokens", lambda device: 256)
         return asked
 
-    class Stopping:
-        """A display that Ctrl-C comes in."""
+    @pytest.fixture
+    def stopping(self, make_listener):
+        """Return a listener that Ctrl-C comes in while the run is trained."""
 
-        def update(self, done, total, note, left_s):
-            if done >= 2:
+        def stop(step):
+            if step.done >= 2:
                 raise KeyboardInterrupt
+
+        return make_listener(on_training=stop)
 
     def compare(self, rows, recipe, folder, **options):
         return compare(*rows, recipe, folder, only=["label"], overrides=self.SETTINGS, **options)
 
-    def test_what_is_finished_is_not_done_again(self, asked, train_rows, test_rows, both_columns, tmp_path):
+    def test_what_is_finished_is_not_done_again(self, asked, stopping, train_rows, test_rows, both_columns, tmp_path):
         rows = train_rows, test_rows
         undisturbed = self.compare(rows, both_columns, tmp_path / "undisturbed")
         whole = len(asked)
         asked.clear()
         with pytest.raises(KeyboardInterrupt):
-            self.compare(rows, both_columns, tmp_path / "stopped", progress=self.Stopping())
+            self.compare(rows, both_columns, tmp_path / "stopped", listener=stopping)
         assert asked == []  # it trains first
         batches = 0
         for stop_at in (3, whole // 2):
@@ -291,9 +297,9 @@ class TestGoingOn:
         assert asked == []
         assert column(again, "label").contestants == column(report, "label").contestants
 
-    def test_another_question_needs_another_folder(self, asked, train_rows, test_rows, recipe, tmp_path):
+    def test_another_question_needs_another_folder(self, asked, stopping, train_rows, test_rows, recipe, tmp_path):
         with pytest.raises(KeyboardInterrupt):
-            self.compare((train_rows, test_rows), recipe, tmp_path / "report", progress=self.Stopping())
+            self.compare((train_rows, test_rows), recipe, tmp_path / "report", listener=stopping)
         recipe["columns"]["label"]["question"] = "Medical, 1 or 0?"
         with pytest.raises(OutputError, match="the training begun here had another recipe"):
             self.compare((train_rows, test_rows), recipe, tmp_path / "report")
@@ -306,8 +312,8 @@ class TestFewShot:
         """Give a function that has the base model answer with examples of some rows."""
         recipe = load_recipe(both_columns)
         documents = without_answers(read_table(test_rows), recipe)
-        kept = KeptOutputs(tmp_path / "contestants", lambda _: None)
-        model = BaseModelSystems(recipe, documents, kept, device="cpu", base=None, tick=None)
+        kept = KeptOutputs(tmp_path / "contestants", SILENT)
+        model = BaseModelSystems(recipe, documents, kept, device="cpu", base=None, listener=SILENT)
         return lambda rows: model.few_shot("label", read_table(rows))
 
     def test_without_room_for_an_example_it_is_not_measured(self, few_shot, train_rows, monkeypatch):
@@ -328,15 +334,14 @@ class TestFewShot:
 class TestKeptAnswers:
     ATTEMPT = Attempt(Answers(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
 
-    def test_are_made_once(self, tmp_path):
-        told = []
-        kept = KeptOutputs(tmp_path / "kept", told.append)
+    def test_are_made_once(self, listener, tmp_path):
+        kept = KeptOutputs(tmp_path / "kept", listener)
         for facts in ({"rows": 1}, {"rows": 1}, {"rows": 2}):
             assert kept.get("label: zero-shot", facts, lambda _: self.ATTEMPT) == self.ATTEMPT
-        assert told == ["label: zero-shot"] * 2
+        assert listener.messages == ["label: zero-shot"] * 2
 
     def test_half_a_file_is_as_none(self, tmp_path):
-        kept = KeptOutputs(tmp_path, lambda _: None)
+        kept = KeptOutputs(tmp_path, SILENT)
         kept.get("a", {}, lambda _: self.ATTEMPT)
         (file,) = tmp_path.iterdir()
         for damaged in ('{"answers": {"cells": ["1"', '{"cells": []}', "[]"):
@@ -345,26 +350,25 @@ class TestKeptAnswers:
             assert json.loads(file.read_text()) == {"format": FORMAT, **self.ATTEMPT.as_dict()}
 
     @pytest.mark.parametrize("older", [{}, {"format": 1}])
-    def test_of_another_format_are_made_again_and_told(self, tmp_path, older):
-        told = []
-        kept = KeptOutputs(tmp_path, told.append)
+    def test_of_another_format_are_made_again_and_told(self, listener, tmp_path, older):
+        kept = KeptOutputs(tmp_path, listener)
         kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT)
         (file,) = tmp_path.iterdir()
         file.write_text(json.dumps({**older, "answers": {"cells": ["1", "1"]}}))
         assert kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
         again = "label: zero-shot: done again, since what is kept is of another version of papertune"
-        assert told == ["label: zero-shot", again]
+        assert listener.messages == ["label: zero-shot", again]
         assert kept.get("label: zero-shot", {}, None) == self.ATTEMPT
 
     def test_titles_are_safe_names(self, tmp_path):
-        kept = KeptOutputs(tmp_path, lambda _: None)
+        kept = KeptOutputs(tmp_path, SILENT)
         for title in ("../label: x/y", "标签: few-shot", "a" * 500):
             kept.get(title, {}, lambda _: self.ATTEMPT)
         assert len(list(tmp_path.glob("*.json"))) == 3
 
     def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
         (tmp_path / "file").write_text("")
-        kept = KeptOutputs(tmp_path / "file" / "kept", lambda _: None)
+        kept = KeptOutputs(tmp_path / "file" / "kept", SILENT)
         with pytest.raises(OutputError, match=r"kept cannot be written: .*make room or choose another folder"):
             kept.get("a", {}, lambda _: self.ATTEMPT)
 

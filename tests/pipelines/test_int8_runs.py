@@ -81,12 +81,12 @@ def test_a_prefix_before_an_int8_model(recipe, papers, new_papers, tmp_path):
     assert probabilities(low) == pytest.approx(probabilities(full), abs=0.1)
 
 
-def test_rows_of_one_precision_do_not_go_on_in_another(run, papers, tmp_path, monkeypatch):
-    def stop(done, *_):
+def test_rows_of_one_precision_do_not_go_on_in_another(run, papers, make_listener, tmp_path, monkeypatch):
+    def stop(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8", tick=stop)
+        run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8", listener=make_listener(on_rows=stop))
     with pytest.raises(OutputError, match="keeps the rows of another prediction"):
         run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="fp32")
     run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8")
@@ -158,17 +158,15 @@ class TestTheChoice:
 
         return train
 
-    def test_it_comes_before_calibration_on_the_rows_that_chose(self, train, papers):
-        said = []
-        run = train(dev=papers(60, 50), tell=said.append)
+    def test_it_comes_before_calibration_on_the_rows_that_chose(self, train, papers, listener):
+        run = train(dev=papers(60, 50), listener=listener)
         comparing = "comparing int8 with float32 on 30 dev rows; the run can be used already"
-        assert said.index(comparing) < said.index("calibrating on 30 dev rows")
+        assert listener.messages.index(comparing) < listener.messages.index("calibrating on 30 dev rows")
         assert run.manifest.calibrated_in == run.settled_precision()
 
-    def test_confirmed_on_the_dev_rows(self, train, papers):
-        said = []
-        run = train(dev=papers(6, 50), tell=said.append)
-        assert "comparing int8 with float32 on 6 dev rows; the run can be used already" in said
+    def test_confirmed_on_the_dev_rows(self, train, papers, listener):
+        run = train(dev=papers(6, 50), listener=listener)
+        assert "comparing int8 with float32 on 6 dev rows; the run can be used already" in listener.messages
         kept = json.loads((run.directory.path / "run.json").read_text("utf-8"))["int8"]
         assert (kept["rows"], kept["labels"]) == (6, 6)
         assert run.manifest.int8 == papertune.load_run(run.directory.path).manifest.int8
@@ -177,33 +175,34 @@ class TestTheChoice:
         run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 1, {"label": (0.9, 0.9)}))
         assert not run.predictor().precision_name.startswith("int8")
 
-    def test_where_memory_does_not_suffice_there_is_no_int8(self, train, papers, monkeypatch):
+    def test_where_memory_does_not_suffice_there_is_no_int8(self, train, papers, listener, monkeypatch):
         monkeypatch.setattr(calibration, "compare_int8", lambda *_: torch.empty(2**60, dtype=torch.int8))
-        said = []
-        run = train(dev=papers(6, 50), tell=said.append)
-        (line,) = [line for line in said if line.startswith("int8 will not be used: there is not enough memory (")]
+        run = train(dev=papers(6, 50), listener=listener)
+        (line,) = [
+            line for line in listener.messages if line.startswith("int8 will not be used: there is not enough memory (")
+        ]
         assert line.endswith("make room and give the same command with --resume")
         assert run.manifest.int8 is None
         assert len(run.predict(papers(2))) == 2
 
-    def test_a_kill_in_it_loses_nothing_else(self, train, papers, monkeypatch, tmp_path):
+    def test_a_kill_in_it_loses_nothing_else(self, train, papers, monkeypatch, listener, tmp_path):
         def die(run, *_):
             complete.append(papertune.load_run(run.directory.path))
             raise KeyboardInterrupt
 
-        complete, said = [], []
+        complete = []
         monkeypatch.setattr(calibration, "compare_int8", die)
         with pytest.raises(KeyboardInterrupt):
             train(dev=papers(60, 50))
         assert complete[0].manifest.lacks_calibration
         assert len(complete[0].predict(papers(2))) == 2
         monkeypatch.setattr(calibration, "compare_int8", compare_int8)
-        run = train(dev=papers(60, 50), resume=True, tell=said.append)
-        assert said[0] == f"{tmp_path / 'run'} is trained already"
+        run = train(dev=papers(60, 50), resume=True, listener=listener)
+        assert listener.messages[0] == f"{tmp_path / 'run'} is trained already"
         assert run.manifest.int8.rows == run.manifest.calibration["label"].rows == 30
-        said.clear()
-        train(dev=papers(60, 50), resume=True, tell=said.append)
-        assert said == [f"{tmp_path / 'run'} is finished already"]
+        listener.messages.clear()
+        train(dev=papers(60, 50), resume=True, listener=listener)
+        assert listener.messages == [f"{tmp_path / 'run'} is finished already"]
 
     def test_there_is_one_model_at_a_time(self, train, papers, loaded):
         run = train(dev=papers(60, 50))

@@ -109,7 +109,7 @@ def test_cells_are_the_labels_above_the_threshold(run, rows):
     assert filled["topics_given"].to_list() == [row["topics"] for row in rows]
 
 
-def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, tmp_path, monkeypatch):
+def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, make_listener, tmp_path, monkeypatch):
     small = lambda *arguments: real(*arguments, max_batch_tokens=200)  # noqa: E731
     real = run_module.Predictor
     monkeypatch.setattr(run_module, "Predictor", small)
@@ -119,12 +119,12 @@ def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, tmp_pa
     class Killed(BaseException):
         pass
 
-    def kill(done, total, *_):
-        if 0 < done < total:
+    def kill(step):
+        if 0 < step.done < step.total:
             raise Killed
 
     with pytest.raises(Killed):
-        opened.predict_file(rows, tmp_path / "out.csv", probabilities=True, tick=kill)
+        opened.predict_file(rows, tmp_path / "out.csv", probabilities=True, listener=make_listener(on_rows=kill))
     journal = (tmp_path / "out.csv.journal").read_text("utf-8").splitlines()
     values = json.loads(journal[2])["values"]
     assert list(values) == [f"topics: {label}" for label in LABELS]
@@ -134,19 +134,18 @@ def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:.*the document is nearly that of")
-def test_entries_of_an_instruction_file_teach_and_score_the_same(recipe, papers, tmp_path):
+def test_entries_of_an_instruction_file_teach_and_score_the_same(recipe, papers, listener, tmp_path):
     table = with_topics(papers(8))
     assert write_instructions(table, recipe, tmp_path / "papers.json") == 24
     entries = json.loads((tmp_path / "papers.json").read_text("utf-8"))
     assert [entry["instruction"] for entry in entries[:3]] == [f"About {label}? 1 or 0." for label in LABELS]
     assert {entry["output"] for entry in entries} == {"1", "0"}
-    told = []
     from_json, from_table = (
-        papertune.train(rows, recipe, tmp_path / name, tell=told.append)
+        papertune.train(rows, recipe, tmp_path / name, listener=listener)
         for name, rows in (("json", tmp_path / "papers.json"), ("table", table))
     )
     # Their questions share the pass of a paper, which `check` tells as the training does.
-    few = [line for line in told if line.startswith("8 rows make")]
+    few = [line for line in listener.messages if line.startswith("8 rows make")]
     assert few == [check_tables([rows], recipe).lines[-1] for rows in (tmp_path / "papers.json", table)]
     apart = ["layout=question-first"]
     assert check_tables([table], recipe, overrides=apart).lines[-1].startswith("24 rows make")
@@ -219,31 +218,30 @@ def test_thresholds_are_chosen_on_the_dev_rows_and_kept(tiny_folder, train_rows,
     assert again.recipe == run.recipe
 
 
-def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, tmp_path, monkeypatch):
+def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, listener, tmp_path, monkeypatch):
     def fail(*_):
         raise ModelError("too large for float16")
 
-    told = []
     monkeypatch.setattr(calibration, "with_chosen_thresholds", fail)
     recipe, settings = make_recipe(tiny_folder, thresholds="f1"), ["training.max_steps=1"]
     dev = train_rows[8:24]
-    run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, tell=told.append)
-    assert told[-1] == "topics: thresholds are not chosen, so 0.5 is taken: too large for float16"
+    run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, listener=listener)
+    assert listener.messages[-1] == "topics: thresholds are not chosen, so 0.5 is taken: too large for float16"
     filled = run.predict(dev, probabilities=True)
     expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in likely(filled)]
     assert filled["topics"].to_list() == expected
 
 
-def test_labels_with_few_dev_rows_keep_the_middle(run, papers):
+def test_labels_with_few_dev_rows_keep_the_middle(run, papers, listener):
     papers = papers(20, 300)
     for n, row in enumerate(papers):
         row["topics"] = "; ".join(["heart"] * (n < 8) + ["graph"] * (n < 4))
-    told, opened = [], papertune.load_run(run.directory.path)
+    opened = papertune.load_run(run.directory.path)
     topics = opened.recipe.columns["topics"].model_copy(update={"thresholds": "f1"})
     opened.recipe = opened.recipe.model_copy(update={"columns": {"topics": topics}})
-    found = with_chosen_thresholds(opened, [read_table(papers)], told.append).columns["topics"].thresholds
+    found = with_chosen_thresholds(opened, [read_table(papers)], listener).columns["topics"].thresholds
     assert [found["graph"], found["aspirin"]] == [0.5, 0.5]
-    assert told == [
+    assert listener.messages == [
         f"topics: thresholds with the best F1 on 20 dev rows: heart {found['heart']:.2f}",
         "topics: 0.5 for graph, aspirin: fewer than 5 dev rows have the label, or lack it",
     ]

@@ -86,16 +86,15 @@ def test_the_dev_score_is_what_the_run_scores(prefix_recipe, papers, tmp_path):
 
 @pytest.mark.parametrize(("step", "last"), [(1, 2), (7, 7), (10, 11)])
 def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
-    prefix_run, prefix_recipe, papers, tmp_path, step, last
+    prefix_run, prefix_recipe, papers, make_listener, tmp_path, step, last
 ):
-    class Stop:
-        def update(self, done, total, note, left_s):
-            if done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+    def stop(reported):
+        if reported.done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     arguments = papers(14), prefix_recipe, tmp_path / "run"
     with pytest.raises(TrainingStopped, match=f"stopped by SIGTERM after step {last}; a checkpoint"):
-        papertune.train(*arguments, progress=Stop())
+        papertune.train(*arguments, listener=make_listener(on_training=stop))
     run = papertune.train(*arguments, resume=True)
     assert_same(weights(run.directory.adapter), weights(prefix_run.directory.adapter))
     for other in run.directory.checkpoints.glob("checkpoint-*"):

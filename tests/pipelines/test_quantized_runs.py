@@ -110,28 +110,26 @@ def test_activation_checkpointing_changes_nothing(few_bits, papers, tmp_path):
         torch.testing.assert_close(tensor, plain[name], atol=1e-5, rtol=1e-4)
 
 
-def test_a_stopped_training_ends_the_same(quantized_run, few_bits, papers, tmp_path):
-    class Stop:
-        def update(self, done, total, note, left_s):
-            if done == 8:
-                os.kill(os.getpid(), signal.SIGTERM)
+def test_a_stopped_training_ends_the_same(quantized_run, few_bits, papers, make_listener, tmp_path):
+    def stop(step):
+        if step.done == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     arguments = papers(14), few_bits, tmp_path / "run"
     with pytest.raises(TrainingStopped, match=r"stopped by SIGTERM after step \d+; a checkpoint"):
-        papertune.train(*arguments, progress=Stop())
+        papertune.train(*arguments, listener=make_listener(on_training=stop))
     again, first = weights(papertune.train(*arguments, resume=True)), weights(quantized_run)
     assert again.keys() == first.keys()
     assert all(torch.equal(again[name], first[name]) for name in first)
 
 
-def test_all_weights_are_counted(few_bits, papers, tmp_path, bits):
-    told = []
+def test_all_weights_are_counted(few_bits, papers, listener, tmp_path, bits):
     papertune.train(
-        papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], tell=told.append
+        papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], listener=listener
     )
     full, _ = load_model(few_bits["model"], precision="fp32", device="cpu")
     total, learnt = sum(p.numel() for p in full.parameters()), 8192 if bits == 4 else 3712
-    assert f"training {learnt:,} of {total + learnt:,} weights on 4 examples, cpu, fp32" in told
+    assert f"training {learnt:,} of {total + learnt:,} weights on 4 examples, cpu, fp32" in listener.messages
 
 
 class TestMerging:

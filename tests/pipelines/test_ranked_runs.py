@@ -33,17 +33,9 @@ def ranked(both_columns):
 
 
 @pytest.fixture(scope="module")
-def ticks():
-    """Give how many dev rows were done, and of how many, as it is told while the run is made."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def fitted(ranked, papers, dev, told, ticks, tmp_path_factory):
+def fitted(ranked, papers, dev, training_listener, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ranked"
-    return papertune.train(
-        papers(16), ranked, folder, dev=dev, tell=told.append, tick=lambda *tick: ticks.append(tick[:2])
-    )
+    return papertune.train(papers(16), ranked, folder, dev=dev, listener=training_listener)
 
 
 @pytest.fixture(scope="module")
@@ -57,29 +49,30 @@ def with_column(run, **settings):
     return run
 
 
-def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, told):
+def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, training_listener):
     (_, (apart,)) = part_dev_rows([read_table(dev)], fitted.recipe)
     found = fitted.manifest.rankings["Keywords"]
     assert found.rows == len(apart) == 40
-    again = rank_keywords(fitted, [apart], lambda _: None)["Keywords"]
+    again = rank_keywords(fitted, [apart])["Keywords"]
     assert again.weights == pytest.approx(found.weights, abs=1e-3)
     assert again.min_confidence == pytest.approx(found.min_confidence, abs=1e-4)
     written = json.loads((fitted.directory.path / "run.json").read_text())["rankings"]["Keywords"]
     assert set(written["weights"]) == set(FEATURES)
-    assert "ranking keywords on 40 dev rows" in told
+    assert "ranking keywords on 40 dev rows" in training_listener.messages
     cut = f"written from {found.min_confidence:.3f} on"
-    assert f"Keywords: keywords are ranked as 40 dev rows say; {cut}" in told
+    assert f"Keywords: keywords are ranked as 40 dev rows say; {cut}" in training_listener.messages
 
 
-def test_progress_on_dev_rows_is_told(fitted, ticks):
+def test_progress_on_dev_rows_is_reported(fitted, training_listener):
+    steps = [step for step in training_listener.steps if step.stage == "rows"]
     # The dev score of the other half, in float32 and in int8 where that is to be compared, and the rows kept apart.
     passes = 4 if cpu_features().int8 else 2
-    ends = [number for number, (done, rows) in enumerate(ticks) if done == rows == 40]
+    ends = [number for number, step in enumerate(steps) if step.done == step.total == 40]
     assert len(ends) == passes
     for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
-        done = [done for done, _ in ticks[start : end + 1]]
+        done = [step.done for step in steps[start : end + 1]]
         assert done == sorted(done)
-    assert ends[-1] == len(ticks) - 1
+    assert ends[-1] == len(steps) - 1
 
 
 def test_the_output_says_how_sure_each_keyword_is(fitted, filled):
@@ -115,7 +108,7 @@ def test_a_cell_without_a_letter_is_no_row_with_keywords(fitted, papers):
     rows = papers(4, 300)
     for row, cell in zip(rows, ("-", "—; ?", "", "graph"), strict=True):
         row["Keywords"] = cell
-    assert rank_keywords(fitted, [read_table(rows)], lambda _: None)["Keywords"].rows == 1
+    assert rank_keywords(fitted, [read_table(rows)])["Keywords"].rows == 1
 
 
 def test_confidence_is_written_only_where_it_is_asked_for(fitted, papers):
@@ -144,9 +137,11 @@ def test_a_ranking_that_this_version_does_not_know(fitted, tmp_path):
         papertune.load_run(folder)
 
 
-def test_too_few_dev_rows(ranked, papers, tmp_path):
-    told = []
+def test_too_few_dev_rows(ranked, papers, listener, tmp_path):
     with pytest.warns(PapertuneWarning, match='column "Keywords": min_confidence will not be fitted: 0 dev rows are'):
-        run = papertune.train(papers(8), ranked, tmp_path / "run", dev=papers(6, 300), tell=told.append)
+        run = papertune.train(papers(8), ranked, tmp_path / "run", dev=papers(6, 300), listener=listener)
     assert run.manifest.rankings == {}
-    assert "keywords are ranked by their probability alone: at least 60 dev rows with keywords are needed" in told
+    assert (
+        "keywords are ranked by their probability alone: at least 60 dev rows with keywords are needed"
+        in listener.messages
+    )

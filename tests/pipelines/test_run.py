@@ -214,13 +214,12 @@ class TestPredictFile:
             run.predict_file(papers(1), tmp_path / name)
             assert papertune.read_table(tmp_path / name).column("Keywords") == ["heart rate; [1mgraph; e f"]
 
-    def test_says_what_it_did(self, run, new_papers, tmp_path):
-        ticks = []
-        predicted = run.predict_file(new_papers, tmp_path / "out.csv", tick=lambda *tick: ticks.append(tick))
+    def test_says_what_it_did(self, run, new_papers, listener, tmp_path):
+        predicted = run.predict_file(new_papers, tmp_path / "out.csv", listener=listener)
         assert predicted.rows_begun == 7
         assert len(predicted.values["label"]) == 7
-        assert ticks[-1][:2] == (7, 7)
-        assert ticks[-1][3] == 0
+        last = listener.steps[-1]
+        assert (last.stage, last.done, last.total, last.seconds_left) == ("rows", 7, 7, 0)
 
     def test_an_output_that_is_there_stays(self, run, new_papers, tmp_path):
         output = tmp_path / "out.csv"
@@ -231,10 +230,11 @@ class TestPredictFile:
         run.predict_file(new_papers, output, overwrite=True)
         assert len(papertune.read_table(output)) == 7
 
-    def test_an_output_that_appears_meanwhile_stays(self, run, new_papers, filled, tmp_path):
+    def test_an_output_that_appears_meanwhile_stays(self, run, new_papers, filled, make_listener, tmp_path):
         output = tmp_path / "out.csv"
+        writing = make_listener(on_rows=lambda _: output.write_text("mine\n"))
         with pytest.raises(OutputError, match="exists and is not this prediction"):
-            run.predict_file(new_papers, output, precision="fp32", tick=lambda *_: output.write_text("mine\n"))
+            run.predict_file(new_papers, output, precision="fp32", listener=writing)
         assert output.read_text() == "mine\n"
         output.unlink()
         # Nothing is computed again.
@@ -243,14 +243,16 @@ class TestPredictFile:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv"]
 
     @pytest.mark.parametrize("kind", ["run", "table", "columns", "probabilities"])
-    def test_a_journal_of_another_prediction_is_refused_and_kept(self, run, new_papers, recipe, papers, tmp_path, kind):
+    def test_a_journal_of_another_prediction_is_refused_and_kept(
+        self, run, new_papers, recipe, papers, make_listener, tmp_path, kind
+    ):
         output = tmp_path / "out.csv"
 
-        def stop(*_):
+        def stop(_):
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run.predict_file(new_papers, output, tick=stop)
+            run.predict_file(new_papers, output, listener=make_listener(on_rows=stop))
         journal = tmp_path / "out.csv.journal"
         kept = journal.read_bytes()
         rows, options = new_papers, {}
@@ -268,13 +270,13 @@ class TestPredictFile:
         assert journal.read_bytes() == kept
         assert not output.exists()
 
-    def test_a_journal_without_the_column_to_sort_by_is_refused(self, run, new_papers, tmp_path):
-        def stop(*_):
+    def test_a_journal_without_the_column_to_sort_by_is_refused(self, run, new_papers, make_listener, tmp_path):
+        def stop(_):
             raise KeyboardInterrupt
 
         shown = {"columns": ["uuid", "Keywords"]}
         with pytest.raises(KeyboardInterrupt):
-            run.predict_file(new_papers, tmp_path / "out.csv", **shown, tick=stop)
+            run.predict_file(new_papers, tmp_path / "out.csv", **shown, listener=make_listener(on_rows=stop))
         with pytest.raises(OutputError, match="keeps the rows of another prediction"):
             run.predict_file(new_papers, tmp_path / "out.csv", **shown, sort_by="label")
 

@@ -11,6 +11,7 @@ import papertune
 from papertune import PapertuneWarning, TableError, compare, evaluate, read_table
 from papertune.evaluation.checks.leaks import find_leaks
 from papertune.evaluation.systems.baselines import tfidf_logistic
+from papertune.events import SILENT
 from papertune.inference.predictor import Predictor
 from papertune.pipelines.comparison.training_rows import find_training_rows
 
@@ -64,12 +65,11 @@ def contestant(report, title):
 
 
 class TestLearntPart:
-    def test_it_is_the_table_without_the_dev_rows(self, parted, rest, papers):
-        told = []
-        part = find_training_rows(parted, read_table(papers(30)), told.append)
+    def test_it_is_the_table_without_the_dev_rows(self, parted, rest, papers, listener):
+        part = find_training_rows(parted, read_table(papers(30)), listener)
         assert part.frame.equals(rest.frame)
         assert len(part) == 24
-        assert told == [
+        assert listener.messages == [
             f"list of rows: {parted.directory.path} has kept 6 of its 30 rows apart as dev rows, so the others do not "
             "learn from them either"
         ]
@@ -89,7 +89,7 @@ class TestLearntPart:
                 rf"from {re.escape(table.source)} \({note.rows} rows\) alone\. To compare on equal terms, give one"
             )
             with pytest.warns(PapertuneWarning, match=told):
-                part = find_training_rows(run, table, lambda _: None)
+                part = find_training_rows(run, table, SILENT)
             assert part.checksum() == note.checksum
             with pytest.warns(PapertuneWarning, match=told):
                 assert find_training_rows(run, part, None) is part
@@ -113,20 +113,19 @@ class TestLearntPart:
         assert find_training_rows(parted, table, None) is table
 
     def test_evaluate_and_compare_learn_from_it_and_find_copies_of_all_rows(
-        self, parted, rest, papers, tmp_path, monkeypatch
+        self, parted, rest, papers, listener, tmp_path, monkeypatch
     ):
         monkeypatch.setattr("papertune.pipelines.comparison.report_parts.find_leaks", find_leaks)
         taught = set(rest.column("uuid"))
         apart = next(row for row in papers(30) if row["uuid"] not in taught)
         rows = [{**apart, "uuid": "copy"}, {**papers(30)[29], "uuid": "other copy"}, *papers(12, 200)]
-        told = []
         reports = [
-            evaluate(parted, rows, tmp_path / "evaluated", baselines=papers(30), tell=told.append),
+            evaluate(parted, rows, tmp_path / "evaluated", baselines=papers(30), listener=listener),
             compare(
-                papers(30), rows, parted.recipe, tmp_path / "compared", run=parted, only=["label"], tell=told.append
+                papers(30), rows, parted.recipe, tmp_path / "compared", run=parted, only=["label"], listener=listener
             ),
         ]
-        assert sum("has kept 6 of its 30 rows apart as dev rows" in line for line in told) == 2
+        assert sum("has kept 6 of its 30 rows apart as dev rows" in line for line in listener.messages) == 2
         documents = [
             [f"title: {row['title']}\nabstract: {row['abstract']}" for row in table]
             for table in (rest.frame.to_dicts(), rows)

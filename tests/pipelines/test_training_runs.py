@@ -286,16 +286,10 @@ class TestWeights:
         assert any(not torch.equal(tensor, learnt(plain)[name]) for name, tensor in learnt(balanced).items())
 
 
-class Interrupting:
-    """A progress display that asks the training to stop after some steps."""
-
-    def __init__(self, step, action):
-        self.step = step
-        self.action = action
-
-    def update(self, done, total, note, left_s):
-        if done == self.step:
-            self.action()
+@pytest.fixture
+def interrupting(make_listener):
+    """Return a maker of listeners that do something after a training step."""
+    return lambda number, act: make_listener(on_training=lambda step: act() if step.done == number else None)
 
 
 SPEC = (
@@ -317,11 +311,11 @@ class TestResuming:
     # An epoch has 7 steps. The display is told at the end of a step, when it is too late to stop at this one.
     @pytest.mark.parametrize(("step", "last"), [(1, 2), (5, 6), (7, 7), (10, 11)])
     def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
-        self, train, papers, undisturbed, tmp_path, step, last
+        self, train, papers, undisturbed, interrupting, tmp_path, step, last
     ):
-        stop = Interrupting(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        stop = interrupting(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(TrainingStopped, match=f"stopped by SIGTERM after step {last}; a checkpoint") as caught:
-            train(papers(14), overrides=SPEC, progress=stop)
+            train(papers(14), overrides=SPEC, listener=stop)
         assert caught.value.signal == signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         with pytest.raises(OutputError, match=r"holds an unfinished training\. Add --resume"):
@@ -345,12 +339,14 @@ class TestResuming:
             ("base model", {"base": "other"}),
         ],
     )
-    def test_another_training_is_not_resumed(self, train, papers, make_model, tiny_tokenizer, tmp_path, what, change):
+    def test_another_training_is_not_resumed(
+        self, train, papers, make_model, tiny_tokenizer, interrupting, tmp_path, what, change
+    ):
         def stop():
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train(papers(14), overrides=SPEC, progress=Interrupting(3, stop))
+            train(papers(14), overrides=SPEC, listener=interrupting(3, stop))
         before = left_over(tmp_path / "run")
         if "base" in change:
             make_model(seed=1).save_pretrained(tmp_path / "other")
@@ -381,12 +377,12 @@ class TestResuming:
         (tmp_path / "run" / "training" / ".papertune-0123.tmp").write_text("{")
         assert train(papers(4), only=["label"], resume=True).manifest.examples == 4
 
-    def test_killed_before_the_first_checkpoint(self, train, papers, undisturbed):
+    def test_killed_before_the_first_checkpoint(self, train, papers, undisturbed, interrupting):
         def stop():
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train(papers(14), overrides=SPEC, progress=Interrupting(2, stop))
+            train(papers(14), overrides=SPEC, listener=interrupting(2, stop))
         assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
 
     def test_a_damaged_plan_is_told(self, train, papers, tmp_path):

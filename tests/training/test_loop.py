@@ -424,20 +424,6 @@ def test_patience(train, patience, steps):
     assert train.metrics() == metrics
 
 
-class Kill:
-    """A progress display that sends a signal after some steps."""
-
-    def __init__(self, step, number=signal.SIGTERM):
-        self.step = step
-        self.number = number
-        self.seen = []
-
-    def update(self, done, total, note, left_s):
-        self.seen.append((done, total, note))
-        if done == self.step:
-            os.kill(os.getpid(), self.number)
-
-
 @pytest.mark.parametrize(
     ("step", "number", "save_steps"),
     [
@@ -448,11 +434,14 @@ class Kill:
         (6, signal.SIGTERM, 4),
     ],
 )
-def test_a_signal_writes_a_checkpoint_and_ends_the_training(train, uninterrupted, step, number, save_steps):
+def test_a_signal_writes_a_checkpoint_and_ends_the_training(
+    train, uninterrupted, make_listener, step, number, save_steps
+):
     whole, metrics, weights = uninterrupted
     spec = RESUMED | {"save_steps": save_steps}
     before = signal.getsignal(number)
-    result = train("again", rows=11, spec=spec, progress=Kill(step, number), dev_score=lambda _: {"score": 1.0})
+    kill = make_listener(on_training=lambda each: os.kill(os.getpid(), number) if each.done == step else None)
+    result = train("again", rows=11, spec=spec, listener=kill, dev_score=lambda _: {"score": 1.0})
     # It comes behind a step: in the middle of an epoch the next step is done, at its end (3, 6) that is the last one.
     end = step if step in (3, 6) else step + 1
     assert (result.steps, result.stop_signal) == (end, number)
@@ -466,48 +455,44 @@ def test_a_signal_writes_a_checkpoint_and_ends_the_training(train, uninterrupted
 
 
 @pytest.mark.parametrize("step", [3, 6])  # while the dev score at the end of an epoch is taken, and of the last one
-def test_a_signal_during_a_dev_score(train, step):
+def test_a_signal_during_a_dev_score(train, listener, step):
     values = scores(1, 2, 3)
 
     def dev_score(model):
-        if model_steps[-1] == step:
+        if listener.steps[-1].done == step:
             os.kill(os.getpid(), signal.SIGTERM)
         return values(model)
 
-    model_steps = []
-    progress = Kill(None)
-    progress.update = lambda done, *_: model_steps.append(done)
-    result = train(rows=11, spec=RESUMED | {"save_steps": 0}, progress=progress, dev_score=dev_score)
+    result = train(rows=11, spec=RESUMED | {"save_steps": 0}, listener=listener, dev_score=dev_score)
     assert result.stop_signal == signal.SIGTERM
     assert train.steps()[-1] == result.steps
     assert step <= result.steps <= step + 1
 
 
-def test_a_second_signal_stops_at_once(train, monkeypatch):
+def test_a_second_signal_stops_at_once(train, make_listener):
     def stop(*_):
         raise KeyboardInterrupt
 
+    def interrupt_twice(_):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
     before = signal.signal(signal.SIGINT, stop)
     try:
-
-        class Twice(Kill):
-            def update(self, done, total, note, left_s):
-                os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGINT)
-
         with pytest.raises(KeyboardInterrupt):
-            train(progress=Twice(1))
+            train(listener=make_listener(on_training=interrupt_twice))
         assert signal.getsignal(signal.SIGINT) is stop
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_progress_is_told(train):
-    progress = Kill(None)
-    train(progress=progress)
-    assert [(done, total) for done, total, _ in progress.seen] == [(step, 5) for step in range(1, 6)]
-    assert progress.seen[0][2].endswith(" rows/s")
-    assert progress.seen[-1][2].startswith("loss ")
+def test_progress_is_reported(train, listener):
+    train(listener=listener)
+    assert [(each.stage, each.done, each.total) for each in listener.steps] == [("training", n, 5) for n in range(1, 6)]
+    assert all(each.rows_per_s > 0 for each in listener.steps)
+    assert listener.steps[0].loss is None
+    assert listener.steps[0].seconds_left > listener.steps[-1].seconds_left == 0
+    assert listener.steps[-1].loss in [entry["loss"] for entry in train.metrics()]
 
 
 def test_nothing_is_learnt_from_a_weight_of_zero(train, make_model):

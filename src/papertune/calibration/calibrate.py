@@ -1,15 +1,15 @@
 """What prediction has to know beside the weights: its precision, probabilities, thresholds, the order of keywords."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 
+from papertune.events import SILENT, Listener
 from papertune.calibration.int8 import compare_int8
 from papertune.calibration.rows import predict_tables
 from papertune.errors import ModelError
-from papertune.inference.predict import Tick
 from papertune.kinds.base import CalibrationOutcome
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.models import choose_device, cpu_features
@@ -24,8 +24,7 @@ def calibrate(
     choosing: Sequence[Table],
     kept_apart: Sequence[Table],
     *,
-    tell: Callable[[str], None] = lambda _: None,
-    tick: Tick | None = None,
+    listener: Listener = SILENT,
 ) -> None:
     """Find out on dev rows what prediction has to know, and write it into a complete run.
 
@@ -37,30 +36,29 @@ def calibrate(
         run: A run whose files are written.
         choosing: Dev rows that chose the weights.
         kept_apart: Dev rows that did not; none where they would be too few.
-        tell: Told what goes on and what was found.
-        tick: Told after each batch.
+        listener: Gets messages, and the progress after each batch.
     """
-    parts = _Parts(run, tell)
+    parts = _Parts(run, listener)
     rows_that_chose, rows_kept = (sum(map(len, tables)) for tables in (choosing, kept_apart))
     if _may_use_int8(run):
-        tell(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
+        listener.message(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
         with parts.kept_without("int8 will not be used"):
-            run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, tick))
+            run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, listener))
     for stage, names in _stages(run.recipe).items():
         columns = {name: run.recipe.columns[name] for name in names}
         on_selection = not kept_apart and all(each.is_calibrated_on_selection_set for each in columns.values())
         tables = choosing if on_selection else kept_apart
         consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
         if not tables:
-            tell(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
+            listener.message(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
             continue
-        tell(f"{stage} on {sum(map(len, tables)):,} dev rows")
+        listener.message(f"{stage} on {sum(map(len, tables)):,} dev rows")
         with parts.kept_without(consequence):
-            predicted = predict_tables(run, tables, names, tick)
+            predicted = predict_tables(run, tables, names, listener)
             for name, column in columns.items():
                 outcome = column.calibrate(name, predicted[name])
                 for message in outcome.messages:
-                    tell(message)
+                    listener.message(message)
                 _keep(run, name, outcome)
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
@@ -96,23 +94,23 @@ class _Parts:
     """The parts of a calibration, each of which may fail without the others."""
 
     run: Run
-    tell: Callable[[str], None]
+    listener: Listener
     failed: list[str] = field(default_factory=list)
 
     @contextmanager
     def kept_without(self, consequence: str) -> Iterator[None]:
-        """Tell why a part is not found out, where numbers leave float16 or memory does not suffice, and go on."""
+        """Report why a part is not found out, where numbers leave float16 or memory does not suffice, and go on."""
         try:
             yield
         except Exception as error:
             first = str(error).partition("\n")[0] or type(error).__name__
             if _is_of_memory(error):
-                self.tell(
+                self.listener.message(
                     f"{consequence}: there is not enough memory ({first}). The trained weights are kept. To do this "
                     "part again, make room and give the same command with --resume"
                 )
             elif isinstance(error, ModelError):
-                self.tell(f"{consequence}: {first}")
+                self.listener.message(f"{consequence}: {first}")
             else:
                 raise
             self.failed.append(consequence)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from papertune.events import SILENT, Listener
 from papertune.evaluation.dev_score import RowMeans
 from papertune.evaluation.predictions import predictions_of_values, score_predictions
-from papertune.inference.predict import Tick, predict_rows
+from papertune.inference.predict import predict_rows
 from papertune.kinds.labels.thresholds import with_f1_thresholds
 from papertune.kinds.values import ColumnValues
 from papertune.models import PredictionPrecision
@@ -15,7 +16,7 @@ from papertune.run_directory import Int8Check
 from papertune.tables import Table
 
 
-def compare_int8(run: Run, tables: Sequence[Table], tick: Tick | None = None) -> Int8Check:
+def compare_int8(run: Run, tables: Sequence[Table], listener: Listener = SILENT) -> Int8Check:
     """Predict tables in float32 and in int8, and compare the cells that would be written.
 
     What is calibrated is calibrated afterwards, in the precision that has won. So a labels column that asks for the
@@ -25,7 +26,7 @@ def compare_int8(run: Run, tables: Sequence[Table], tick: Tick | None = None) ->
     Args:
         run: A run whose model is or can be on the CPU.
         tables: Tables with the true columns.
-        tick: Told after each batch.
+        listener: Gets the progress after each batch.
 
     Raises:
         ModelError: If the model cannot be put into int8.
@@ -33,7 +34,7 @@ def compare_int8(run: Run, tables: Sequence[Table], tick: Tick | None = None) ->
     recipe = run.recipe
     labels = changed = 0
     means = RowMeans(), RowMeans()
-    full, low = (_predicted(run, tables, precision, tick) for precision in ("fp32", "int8"))
+    full, low = (_predicted(run, tables, precision, listener) for precision in ("fp32", "int8"))
     scored = [with_f1_thresholds(recipe, _with_truth(tables, recipe, values))[0] for values in (full, low)]
     for table, *values in zip(tables, full, low, strict=True):
         reader, rows = RowReader(table, recipe), range(len(table))
@@ -54,14 +55,16 @@ def compare_int8(run: Run, tables: Sequence[Table], tick: Tick | None = None) ->
 
 
 def _predicted(
-    run: Run, tables: Sequence[Table], precision: PredictionPrecision, tick: Tick | None
+    run: Run, tables: Sequence[Table], precision: PredictionPrecision, listener: Listener
 ) -> list[dict[str, ColumnValues]]:
     """Return what a run says of each table in a precision, by column."""
     predictor = run.predictor(precision)
     values = []
     for table in tables:
         reader = RowReader(table, run.recipe)
-        values.append(predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), tick=tick).values)
+        values.append(
+            predict_rows(predictor, reader, predictor.plan(reader, range(len(table))), listener=listener).values
+        )
     return values
 
 

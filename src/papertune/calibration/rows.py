@@ -5,7 +5,8 @@ They go through it in the precision in which the run predicts by itself, so what
 
 from collections.abc import Sequence
 
-from papertune.inference.predict import Pace, Tick, predict_rows
+from papertune.events import SILENT, Listener
+from papertune.inference.predict import Pace, predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds.base import PredictedTable
 from papertune.models import PredictionPrecision
@@ -18,7 +19,7 @@ def predict_tables(
     run: Run,
     tables: Sequence[Table],
     names: Sequence[str],
-    tick: Tick | None,
+    listener: Listener = SILENT,
     precision: PredictionPrecision = "auto",
 ) -> dict[str, list[PredictedTable]]:
     """Predict columns of tables, or find their candidates.
@@ -27,7 +28,7 @@ def predict_tables(
         run: The run.
         tables: The tables.
         names: The columns, all calibrated on candidates or none.
-        tick: Told after each batch.
+        listener: Gets progress.
         precision: Of the weights.
 
     Returns:
@@ -45,22 +46,23 @@ def predict_tables(
                 for row in range(len(table))
                 if any(column.has_gold(reader, row, name) for name, column in recipe.columns.items())
             ]
-            for name, values in _candidates(predictor, reader, rows, tick).items():
-                found[name].append(PredictedTable(values, reader, rows))
+            for name, values in _candidates(predictor, reader, rows, listener).items():
+                if name in found:
+                    found[name].append(PredictedTable(values, reader, rows))
         else:
             plan = predictor.plan(reader, range(len(table)))
-            for name, column in predict_rows(predictor, reader, plan, tick=tick).values.items():
+            for name, column in predict_rows(predictor, reader, plan, listener=listener).values.items():
                 if name in found:
                     found[name].append(PredictedTable(column, reader, range(len(table))))
     return found
 
 
 def _candidates(
-    predictor: Predictor, reader: RowReader, rows: Sequence[int], tick: Tick | None
+    predictor: Predictor, reader: RowReader, rows: Sequence[int], listener: Listener
 ) -> dict[str, list[object]]:
     """Return the candidates of some rows, in their order, by column."""
     plan = predictor.plan(reader, rows)
-    pace = Pace(plan, tick)
+    pace = Pace(plan, listener)
     by_row: dict[str, dict[int, object]] = {}
     for number, batch in enumerate(plan.batches):
         for name, cells in predictor.find_candidates(reader, batch).items():

@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.progress import ProgressDisplay, Ticks
+from papertune.cli.progress import TerminalListener
 
 
 @app.command()
@@ -50,8 +50,7 @@ def compare(
     from papertune.pipelines.comparison.compare import compare as run_comparison
     from papertune.pipelines.comparison.learning_curve import read_curve
 
-    tell = options.teller(quiet)
-    with ProgressDisplay("comparing", quiet=quiet) as display:
+    with TerminalListener("comparing", quiet=quiet) as listener:
         report = run_comparison(
             train,
             test,
@@ -65,9 +64,7 @@ def compare(
             overwrite=overwrite,
             device=device,
             base=base,
-            tell=tell,
-            tick=Ticks(display, tell),
-            progress=display,
+            listener=listener,
         )
     typer.echo(summary(report))
     typer.echo(f"{output / 'report.html'}: open it in a browser")

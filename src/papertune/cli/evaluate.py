@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.progress import ProgressDisplay, Ticks
+from papertune.cli.progress import TerminalListener
 
 
 @app.command()
@@ -36,8 +36,7 @@ def evaluate(
     from papertune.run import load_run
 
     opened = load_run(run, device=device, base=base)
-    tell = options.teller(quiet)
-    with ProgressDisplay("scoring", quiet=quiet) as display:
+    with TerminalListener("scoring", quiet=quiet) as listener:
         report = run_evaluation(
             opened,
             table,
@@ -47,8 +46,7 @@ def evaluate(
             baselines=baselines,
             precision=precision,
             overwrite=overwrite,
-            tell=tell,
-            tick=Ticks(display, tell),
+            listener=listener,
         )
     typer.echo(summary(report))
     typer.echo(f"{output / 'report.html'}: open it in a browser")

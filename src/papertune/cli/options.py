@@ -1,6 +1,5 @@
 """Options that several commands share, each written once."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,13 +26,3 @@ Precision = Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option("--p
 PredictionPrecision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32", "int8"], typer.Option("--precision", help="Of the weights.")
 ]
-
-
-def teller(quiet: bool) -> Callable[[str], None]:
-    """Give a function that prints a line of news to standard error, or does nothing."""
-
-    def tell(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    return tell

@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.progress import ProgressDisplay, Ticks
+from papertune.cli.progress import TerminalListener
 
 
 @app.command()
@@ -45,8 +45,7 @@ def predict(
 
     opened = load_run(run, device=device, base=base)
     names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]
-    tell = options.teller(quiet)
-    with ProgressDisplay("predicting", quiet=quiet) as display:
+    with TerminalListener("predicting", quiet=quiet) as listener:
         predicted = opened.predict_file(
             table,
             output,
@@ -56,7 +55,6 @@ def predict(
             precision=precision,
             overwrite=overwrite,
             workers=workers,
-            tell=tell,
-            tick=Ticks(display, tell),
+            listener=listener,
         )
     typer.echo(f"{output}: {predicted.rows:,} rows ({predicted.rows_begun:,} went through the model)")

@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.cli.progress import ProgressDisplay, Ticks, duration
+from papertune.cli.progress import TerminalListener, duration
 from papertune.errors import PapertuneError, TrainingStopped
 
 # Exit codes of a process that leaves the message to another one: as a mistake has it, and where that one is gone.
@@ -39,7 +39,8 @@ def train(
     from papertune.training import ProcessLost, launched_first
 
     try:
-        with ProgressDisplay("training", quiet=quiet or not launched_first()) as progress:
+        quiet = quiet or not launched_first()
+        with TerminalListener("training", rows_title="dev rows", quiet=quiet) as listener:
             run = run_training(
                 table,
                 recipe,
@@ -51,9 +52,7 @@ def train(
                 resume=resume,
                 device=device,
                 base=base,
-                tell=options.teller(quiet),
-                progress=progress,
-                tick=Ticks(progress, what="dev rows"),
+                listener=listener,
             )
     # Where all processes meet the same end, one message is enough.
     except PapertuneError as error:

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+from papertune.events import SILENT, Listener
 from papertune.evaluation.predictions import predictions_of_values, score_predictions
-from papertune.inference.predict import Tick, predict_rows
+from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds.labels.thresholds import with_f1_thresholds
 from papertune.prompts.examples import RowReader
@@ -22,17 +23,17 @@ class DevScore:
         recipe: The columns.
         tokenizer: The model's tokenizer.
         dtype: What products are done in.
-        tick: Told after each batch.
+        listener: Gets the progress after each batch.
     """
 
     def __init__(
-        self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype, tick: Tick | None = None
+        self, tables: Sequence[Table], recipe: Recipe, tokenizer: Any, dtype: torch.dtype, listener: Listener = SILENT
     ) -> None:
         self._tables = tables
         self._recipe = recipe
         self._tokenizer = tokenizer
         self._dtype = dtype
-        self._tick = tick
+        self._listener = listener
 
     def __call__(self, model: Any) -> dict[str, float]:
         """Give the measures of each column, and as "score" the mean over the columns.
@@ -47,7 +48,7 @@ class DevScore:
             reader = RowReader(table, self._recipe)
             plan = predictor.plan(reader, range(len(table)))
             with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
-                values = predict_rows(predictor, reader, plan, tick=self._tick).values
+                values = predict_rows(predictor, reader, plan, listener=self._listener).values
             # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
             # at 0.5, a model that is right about rare labels may look like one that says nothing.
             recipe, _ = with_f1_thresholds(self._recipe, [(values, reader, len(table))])

@@ -1,7 +1,7 @@
 """Which rows go through the model together."""
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,6 @@ def make_plan(
     reader: RowReader,
     rows: Sequence[int],
     max_batch_tokens: int,
-    tick: Callable[[int], None] | None = None,
 ) -> Plan:
     """Measure all prompts and put them into batches.
 
@@ -72,7 +71,6 @@ def make_plan(
         reader: Reads the rows.
         rows: Which ones.
         max_batch_tokens: Padded prompt tokens in a batch.
-        tick: Told after each row how many were done before it.
 
     Raises:
         RecipeError: If a question alone is too long.
@@ -86,8 +84,6 @@ def make_plan(
             lengths[done] = max((len(prompt.ids) for prompt in encoded), default=0)
             if any(prompt.shortened for prompt in encoded):
                 shortened.append(row)
-            if tick is not None:
-                tick(done)
     cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // LEAST_PROMPT)
     tokens = np.add.reduceat(lengths[cut.rows], cut.starts[:-1])
     return Plan(Batches(np.asarray(rows, dtype=np.int64)[cut.rows], cut.starts), tokens, shortened)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.events import SILENT, Listener, Progress
 from papertune.decoding.overflow import no_numbers
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, RowPrompts
@@ -17,9 +18,6 @@ from papertune.inference.predictor import Predictor
 from papertune.kinds.values import BatchValues, ColumnValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
-
-# Told after each batch: rows done, rows in all, rows/s so far, seconds left.
-Tick = Callable[[int, int, float, float], None]
 
 # Answers the batches of these numbers and gives them in any order, each with its number.
 Answering = Callable[[list[int]], Iterable[tuple[int, BatchValues]]]
@@ -44,7 +42,7 @@ class Predicted:
 
 
 def predict_rows(
-    predictor: Predictor, reader: RowReader, plan: Plan, *, journal: Journal | None = None, tick: Tick | None = None
+    predictor: Predictor, reader: RowReader, plan: Plan, *, journal: Journal | None = None, listener: Listener = SILENT
 ) -> Predicted:
     """Run a plan, batch by batch.
 
@@ -53,7 +51,7 @@ def predict_rows(
         reader: Reads the rows.
         plan: The batches, of all rows of the table.
         journal: Keeps finished batches; those that it has already are not done again.
-        tick: Told after each batch.
+        listener: Gets the progress after each batch.
 
     Raises:
         ModelError: If the model's numbers overflow, or a single prompt does not fit into the memory of a GPU.
@@ -68,7 +66,7 @@ def predict_rows(
                     journal.begin(number, rows)
                 yield number, predictor.answer(reader, rows, prompts)
 
-    return collect_rows(answering, predictor.recipe, plan, journal=journal, tick=tick)
+    return collect_rows(answering, predictor.recipe, plan, journal=journal, listener=listener)
 
 
 def _encoded(
@@ -92,7 +90,7 @@ def _encoded(
 
 
 def collect_rows(
-    answering: Answering, recipe: Recipe, plan: Plan, *, journal: Journal | None, tick: Tick | None
+    answering: Answering, recipe: Recipe, plan: Plan, *, journal: Journal | None, listener: Listener
 ) -> Predicted:
     """Have the batches of a plan answered that a journal lacks, keep them there, and put all into table order.
 
@@ -101,7 +99,7 @@ def collect_rows(
         recipe: The columns that are answered.
         plan: The batches, of all rows of the table.
         journal: Keeps finished batches.
-        tick: Told after each batch.
+        listener: Gets the progress after each batch.
 
     Raises:
         ModelError: If the model's numbers overflow.
@@ -117,7 +115,7 @@ def collect_rows(
     for number in np.flatnonzero(finished).tolist():
         assert journal is not None
         put(number, journal.read(number))
-    pace = Pace(plan, tick, finished)
+    pace = Pace(plan, listener, finished)
     for number, values in answering(np.flatnonzero(~finished).tolist()):
         _check_finite(values)
         if journal is not None:
@@ -129,17 +127,17 @@ def collect_rows(
 
 
 class Pace:
-    """Tells how far a plan has come, and how long the rest takes if its tokens take as long as those so far.
+    """Reports how far a plan has come, and how long the rest takes if its tokens take as long as those so far.
 
     Args:
         plan: The plan.
-        tick: Who is told.
+        listener: Gets the progress.
         finished: Which batches were done before, bool, shape (batches,); None: none of them.
     """
 
-    def __init__(self, plan: Plan, tick: Tick | None, finished: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, plan: Plan, listener: Listener, finished: NDArray[np.bool_] | None = None) -> None:
         self._plan = plan
-        self._tick = tick
+        self._listener = listener
         done = np.zeros(len(plan.batches), dtype=np.bool_) if finished is None else finished
         self._rows_before = sum(len(plan.batches[number]) for number in np.flatnonzero(done).tolist())
         self._tokens_left = int(plan.tokens[~done].sum())
@@ -147,15 +145,15 @@ class Pace:
         self._rows = self._tokens = 0
 
     def finish(self, number: int) -> None:
-        """Take note that a batch is done, and tell it."""
+        """Note that a batch is done, and report it."""
         self._rows += len(self._plan.batches[number])
         tokens = int(self._plan.tokens[number])
         self._tokens += tokens
         self._tokens_left -= tokens
-        if self._tick is not None:
-            seconds = time.monotonic() - self._begun
-            left = seconds * self._tokens_left / max(self._tokens, 1)
-            self._tick(self._rows_before + self._rows, len(self._plan.batches.rows), self._rows / seconds, left)
+        seconds = max(time.monotonic() - self._begun, 1e-9)
+        left = seconds * self._tokens_left / max(self._tokens, 1)
+        done, total = self._rows_before + self._rows, len(self._plan.batches.rows)
+        self._listener.progress(Progress("rows", done, total, self._rows / seconds, left))
 
 
 def _check_finite(values: BatchValues) -> None:

@@ -1,7 +1,7 @@
 """Rows of a table through a model: what it says about each batch."""
 
 import gc
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,9 +75,9 @@ class Predictor:
         for name, decoder in self._decoders.items():
             decoder.decision = decisions[self._owners[name]]
 
-    def plan(self, reader: RowReader, rows: Sequence[int], tick: Callable[[int], None] | None = None) -> Plan:
+    def plan(self, reader: RowReader, rows: Sequence[int]) -> Plan:
         """Measure all prompts and put them into batches."""
-        return make_plan(self.encoder, reader, rows, self.max_batch_tokens, tick)
+        return make_plan(self.encoder, reader, rows, self.max_batch_tokens)
 
     def encode(self, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
         """Encode what one batch of rows asks. It may be done in another thread, beside `answer`."""

@@ -23,9 +23,10 @@ import torch
 
 from papertune import errors
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
+from papertune.events import SILENT, Listener
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
-from papertune.inference.predict import Predicted, Tick, collect_rows
+from papertune.inference.predict import Predicted, collect_rows
 from papertune.inference.predictor import Predictor
 from papertune.inference.ray_session import connect_ray, quiet_ray
 from papertune.kinds.values import BatchValues
@@ -140,7 +141,7 @@ class Workers:
         plan: Plan,
         *,
         journal: Journal,
-        tick: Tick | None = None,
+        listener: Listener = SILENT,
     ) -> Predicted:
         """Run a plan.
 
@@ -152,7 +153,7 @@ class Workers:
             asked: The recipe with just the columns that are wanted.
             plan: The batches, of all rows of the table.
             journal: Keeps finished batches; those that it has already are not done again.
-            tick: Told after each batch.
+            listener: Gets the progress after each batch.
 
         Raises:
             ModelError: If the model's numbers overflow, or a batch ends its worker again and again.
@@ -172,7 +173,7 @@ class Workers:
                     journal.begin(number, plan.batches[number])
                     yield number, values
 
-        return collect_rows(answering, recipe, plan, journal=journal, tick=tick)
+        return collect_rows(answering, recipe, plan, journal=journal, listener=listener)
 
     def _results(self, numbers: Sequence[int], arguments: tuple[Any, ...]) -> Iterator[tuple[int, BatchValues]]:
         if not numbers:

@@ -1,16 +1,16 @@
 """Scores of a run against a table's own columns, and the report."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from papertune.errors import TableError
+from papertune.events import SILENT, Listener
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.contestants import Attempt, compared, learnt_rows, rows_per_s
-from papertune.inference.predict import Tick, predict_rows
+from papertune.inference.predict import predict_rows
 from papertune.models import PredictionPrecision
 from papertune.pipelines.comparison.report_parts import (
     check_report_place,
@@ -38,8 +38,7 @@ def evaluate(
     baselines: Any = None,
     precision: PredictionPrecision = "auto",
     overwrite: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
-    tick: Tick | None = None,
+    listener: Listener = SILENT,
 ) -> Report:
     """Score a run against the columns that a table has, and write report.html and report.json.
 
@@ -59,8 +58,7 @@ def evaluate(
             and for doubtful labels.
         precision: Of the weights.
         overwrite: Replace a report that is there.
-        tell: Told what goes on, a line each.
-        tick: Told after each batch.
+        listener: Gets messages, and the progress after each batch.
 
     Returns:
         The report.
@@ -80,7 +78,7 @@ def evaluate(
     part = None  # what baselines learn from; a copy of a dev row is still a leak, since dev rows chose the run
     if learnt is not None:
         check_table(learnt, recipe, "train").raise_problems(learnt)
-        part = find_training_rows(run, learnt, tell)
+        part = find_training_rows(run, learnt, listener)
     reader = RowReader(given, recipe)
     rows = range(len(given))
     rate = None
@@ -88,7 +86,7 @@ def evaluate(
         predictor = run.predictor(precision)
         begun = time.monotonic()
         plan = predictor.plan(reader, rows)
-        values = predict_rows(predictor, reader, plan, tick=tick).values
+        values = predict_rows(predictor, reader, plan, listener=listener).values
         predictions_by_column = predictions_of_values(values, recipe, run.decisions)
         rate = rows_per_s(len(rows), begun)
     else:
@@ -100,7 +98,7 @@ def evaluate(
         attempts = {f"fine-tuned {run.manifest.base_name}": Attempt(predicted, rate, *training_costs(run))}
         plain: dict[str, Attempt] = {}
         if part is not None and (known := learnt_rows(part, recipe, name)).documents:
-            tell(f"training the baselines of {name}")
+            listener.message(f"training the baselines of {name}")
             texts = [reader.document(row) for row in rows]
             plain = {title: fill(known, texts) for title, fill in column.baselines().items()}
         if contestants := compared({**attempts, **plain}, plain, reader, recipe, name, len(rows)):

@@ -7,7 +7,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ import torch
 from papertune.calibration.calibrate import calibrate
 from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
+from papertune.events import SILENT, Listener
 from papertune.files import disk_full_as_output_error
-from papertune.inference.predict import Tick
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
@@ -42,7 +42,6 @@ from papertune.run_directory import Manifest, RunDirectory, TrainingPlan
 from papertune.training import (
     EncodedExamples,
     Processes,
-    Progress,
     encode_examples,
     fit,
     joined_processes,
@@ -72,14 +71,12 @@ def train(
     resume: bool = False,
     device: str | None = None,
     base: str | Path | None = None,
-    tell: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
-    tick: Tick | None = None,
+    listener: Listener = SILENT,
 ) -> Run:
     """Fine-tune a model on tables and keep it as a run.
 
     Where `torchrun` or `accelerate launch` has started several processes, all of them call this with the same
-    arguments. Each learns from its share of the rows; the first one writes, tells and shows progress.
+    arguments. Each learns from its share of the rows; the first one writes and reports.
 
     Args:
         tables: A table (a path, a data frame, a list of dicts), or a list of paths or frames.
@@ -92,9 +89,7 @@ def train(
         resume: Go on with the training that was begun in `output`.
         device: "cpu", "cuda", ...; None: a GPU if there is one, of several processes to each its own.
         base: Where the base model is now, if not where the recipe says.
-        tell: Told what goes on, a line each.
-        progress: A display for the steps.
-        tick: Told after each batch of dev rows that goes through the model.
+        listener: Gets messages, and the progress after each step and each batch of dev rows.
 
     Returns:
         The run.
@@ -108,7 +103,7 @@ def train(
     directory = RunDirectory(Path(output))
     with joined_processes(device) as processes:
         if not processes.is_first:
-            tell, tick = _say_nothing, None
+            listener = SILENT
         with processes.agreed():
             job = prepare_job(tables, recipe, dev, dev_fraction, only, overrides, base, processes.count)
         with processes.agreed():
@@ -116,28 +111,26 @@ def train(
         if processes.first_value(lambda: directory.is_complete):
             with processes.agreed():
                 if processes.is_first:
-                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, tell, tick)
+                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, listener)
             return load_run(directory.path, device=device, base=base)
-        tell(f"loading {job.recipe.model}")
+        listener.message(f"loading {job.recipe.model}")
         with processes.agreed():
             learner = _load(job, processes)
         learnt, total = trainable_weights(learner.model)
         each = "" if processes.count == 1 else f" in each of {processes.count} processes"
-        tell(
+        listener.message(
             f"training {learnt:,} of {total:,} weights on {len(learner.examples):,} examples, "
             f"{processes.device}{each}, {_precision(learner.dtype)}"
         )
         if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
-            tell(few)
+            listener.message(few)
         with ExitStack() as held:
             with processes.agreed():
                 if processes.is_first:
                     held.enter_context(directory.claimed(job.plan, resume=resume))
             with processes.agreed():
                 _check_shared(directory, processes)
-            manifest, sharded = _train(
-                job, learner, directory, processes, learnt, resume=resume, progress=progress, tick=tick
-            )
+            manifest, sharded = _train(job, learner, directory, processes, learnt, resume=resume, listener=listener)
             del learner  # its weights are not needed beside those that predict
             gc.collect()
             if torch.cuda.is_available():
@@ -146,24 +139,26 @@ def train(
                 if processes.is_first:
                     place = None if base is None else Path(base)
                     if sharded and not processes.device.startswith("cpu"):
-                        tell("dev rows go through the model on the CPU, since a GPU may be too small for all of it")
+                        listener.message(
+                            "dev rows go through the model on the CPU, since a GPU may be too small for all of it"
+                        )
                     # A model that was divided among GPUs need not fit on one.
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
                     # Complete before: the system kills a process that takes too much memory, and in float32 a model
                     # takes twice what it was trained in.
                     directory.finish(run.manifest, run.recipe)
                     if job.dev:
-                        calibrate(run, job.dev, job.kept_apart, tell=tell, tick=tick)
+                        calibrate(run, job.dev, job.kept_apart, listener=listener)
     return load_run(directory.path, device=device, base=base)
 
 
-def _calibrate_finished(run: Run, job: TrainingJob, tell: Callable[[str], None], tick: Tick | None) -> None:
+def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
     """Calibrate a run whose training has ended, if that has not been done."""
     if not (job.dev and run.manifest.lacks_calibration):
-        tell(f"{run.directory.path} is finished already")
+        listener.message(f"{run.directory.path} is finished already")
         return
-    tell(f"{run.directory.path} is trained already")
-    calibrate(run, job.dev, job.kept_apart, tell=tell, tick=tick)
+    listener.message(f"{run.directory.path} is trained already")
+    calibrate(run, job.dev, job.kept_apart, listener=listener)
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
@@ -222,8 +217,7 @@ def _train(
     learnt: int,
     *,
     resume: bool,
-    progress: Progress | None,
-    tick: Tick | None,
+    listener: Listener,
 ) -> tuple[Manifest, bool]:
     """Train in a folder that is claimed; then the first process writes what was learnt.
 
@@ -240,9 +234,9 @@ def _train(
             directory.checkpoints,
             compute_dtype=learner.dtype,
             metrics_file=directory.metrics,
-            dev_score=DevScore(job.dev, job.recipe, learner.tokenizer, learner.dtype, tick) if job.dev else None,
+            dev_score=DevScore(job.dev, job.recipe, learner.tokenizer, learner.dtype, listener) if job.dev else None,
             resume=resume,
-            progress=progress,
+            listener=listener,
             processes=processes,
         )
         if result.stop_signal is not None:
@@ -288,10 +282,6 @@ def _put_together(job: TrainingJob, learner: _Learner, checkpoint: Path, *, adap
         return load_adapter(model, checkpoint)
     learner.tokenizer.save_pretrained(checkpoint)  # a model is loaded together with one
     return load_model(str(checkpoint), precision="fp32", device="cpu")[0]
-
-
-def _say_nothing(_: str) -> None:
-    pass
 
 
 def _count_labels(examples: Sequence[Example], recipe: Recipe) -> dict[str, dict[str, int]]:

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from papertune.events import SILENT, Listener
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, batch_tokens
-from papertune.inference.predict import Predicted, Tick
+from papertune.inference.predict import Predicted
 from papertune.inference.predictor import Predictor
 from papertune.inference.workers import Workers
 from papertune.models import PredictionPrecision
@@ -65,12 +66,12 @@ class Workforce:
         self._opening = partial(opening, workers.device)
 
     def predict_rows(
-        self, table: Table, asked: Recipe, plan: Plan, *, journal: Journal, tick: Tick | None = None
+        self, table: Table, asked: Recipe, plan: Plan, *, journal: Journal, listener: Listener = SILENT
     ) -> Predicted:
         """Run a plan, as `papertune.inference.predict.predict_rows` does in one process."""
         facts = self._run.facts(self.precision_name)
         return self._workers.predict_rows(
-            self._opening, facts, table, self._run.recipe, asked, plan, journal=journal, tick=tick
+            self._opening, facts, table, self._run.recipe, asked, plan, journal=journal, listener=listener
         )
 
 

@@ -1,7 +1,6 @@
 """Training, on transformers' Trainer."""
 
 from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
-from papertune.training.callbacks import Progress
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import answer_loss
 from papertune.training.processes import Processes, ProcessLost, joined_processes, launched_first
@@ -16,7 +15,6 @@ __all__ = [
     "FitResult",
     "ProcessLost",
     "Processes",
-    "Progress",
     "Question",
     "TrainingRow",
     "answer_loss",

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
+from papertune.events import Listener, Progress
 from papertune.training.checkpoints import checkpoint_path, mark_complete, remove_old
 from papertune.training.processes import Processes
 
@@ -20,13 +21,6 @@ SCORE = "eval_score"
 
 # Where the recipe asks for a checkpoint at the end of each epoch only, this many steps are the most a kill may cost.
 SAFETY_STEPS = 100
-
-
-class Progress(Protocol):
-    """Shows how far something long has come."""
-
-    def update(self, done: float, total: float, note: str, left_s: float) -> None:
-        """Tell how much is done, a few words beside it, and how many seconds are left."""
 
 
 class StopRequest:
@@ -181,15 +175,15 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Tells a progress display about steps, loss and rows/s.
+    """Reports each step to a listener.
 
     Args:
-        progress: The display.
+        listener: Gets the steps.
         rows_per_step: Rows in one optimizer step, those of all processes.
     """
 
-    def __init__(self, progress: Progress, rows_per_step: int) -> None:
-        self._progress = progress
+    def __init__(self, listener: Listener, rows_per_step: int) -> None:
+        self._listener = listener
         self._rows_per_step = rows_per_step
         self._loss: float | None = None
         self._begun = (0.0, 0)
@@ -203,12 +197,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._loss = (logs or {}).get("loss", self._loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Move the display on."""
+        """Report the step."""
         since, from_step = self._begun
         rate = (state.global_step - from_step) * self._rows_per_step / max(time.monotonic() - since, 1e-9)
-        loss = "" if self._loss is None else f"loss {self._loss:.3f}, "
         left_s = (state.max_steps - state.global_step) * self._rows_per_step / rate
-        self._progress.update(state.global_step, state.max_steps, f"{loss}{rate:.2f} rows/s", left_s)
+        self._listener.progress(Progress("training", state.global_step, state.max_steps, rate, left_s, self._loss))
 
 
 def _is_whole(line: str) -> bool:

@@ -18,6 +18,7 @@ from transformers import ProgressCallback as BarCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from papertune.errors import RecipeError
+from papertune.events import SILENT, Listener
 from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
 from papertune.models import AttentionMasks, answer_positions
 from papertune.recipe import TrainingSpec
@@ -27,7 +28,6 @@ from papertune.training.callbacks import (
     CheckpointCallback,
     FlowCallback,
     MetricsCallback,
-    Progress,
     ProgressCallback,
     StopRequest,
     dev_qualities,
@@ -76,7 +76,7 @@ def fit(
     metrics_file: Path,
     dev_score: DevScore | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
     processes: Processes | None = None,
 ) -> FitResult:
     """Train a model; afterwards it has the best weights, or the last ones where no dev score chose.
@@ -93,7 +93,7 @@ def fit(
         metrics_file: JSON lines of losses and dev scores.
         dev_score: Scores the model on dev rows.
         resume: Go on from the last complete checkpoint, if there is one; else all checkpoints in the folder go.
-        progress: A display; only the first process tells it.
+        listener: Gets each step, in the first process only.
         processes: Those of the training; None: this one alone.
 
     Returns:
@@ -117,9 +117,8 @@ def fit(
     )
     if processes.is_first:
         trainer.add_callback(MetricsCallback(metrics_file))
-        if progress:
-            rows_per_step = spec.micro_batch_size * spec.accumulation * processes.count
-            trainer.add_callback(ProgressCallback(progress, rows_per_step))
+        rows_per_step = spec.micro_batch_size * spec.accumulation * processes.count
+        trainer.add_callback(ProgressCallback(listener, rows_per_step))
     if processes.count > 1:
         torch.manual_seed(spec.seed + processes.index)  # or all would drop out the same of different rows
     # Its notes on remade optimizers and missing configs are for people who wrote the loop themselves.

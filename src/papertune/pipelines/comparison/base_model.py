@@ -9,7 +9,7 @@ from typing import Any
 from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, rows_with_answers
 from papertune.evaluation.systems.few_shot import FewShotReader, NearestExamples, with_prompt_tokens
-from papertune.inference.predict import Tick
+from papertune.events import Listener
 from papertune.inference.predictor import Predictor
 from papertune.models import choose_device, choose_dtype, find_base, load_model, use_grouped_attention
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
@@ -37,7 +37,7 @@ class BaseModelSystems:
         kept: Where finished answers are.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
         base: Where the base model is now, if not where the recipe says.
-        tick: Told after each batch.
+        listener: Gets the progress after each batch.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class BaseModelSystems:
         *,
         device: str | None,
         base: str | Path | None,
-        tick: Tick | None,
+        listener: Listener,
     ) -> None:
         self._recipe = recipe
         self._documents = documents
         self._kept = kept
         self._device = device
         self._base = find_base(recipe.model, None if base is None else Path(base))
-        self._tick = tick
+        self._listener = listener
 
     def zero_shot(self, name: str) -> Attempt:
         """Ask the model the recipe's question, as the fine-tuned run is asked it."""
@@ -65,7 +65,7 @@ class BaseModelSystems:
             model, tokenizer = self._loaded
             reader = RowReader(self._documents, recipe)
             answers, rate = answer_rows(
-                Predictor(model, tokenizer, recipe), reader, len(self._documents), recipe, place, self._tick
+                Predictor(model, tokenizer, recipe), reader, len(self._documents), recipe, place, self._listener
             )
             return Attempt(answers[name], rate, 0.0, 0)
 
@@ -117,7 +117,7 @@ class BaseModelSystems:
             if not any(counts):
                 raise NotMeasured(f"not one example fits into the model's context of {context_tokens(model)} tokens")
             predictor = Predictor(model, tokenizer, with_prompt_tokens(recipe, longest))
-            answers, rate = answer_rows(predictor, reader, len(documents), recipe, place, self._tick)
+            answers, rate = answer_rows(predictor, reader, len(documents), recipe, place, self._listener)
             fewer = sum(shown < count for shown in counts)
             note = f"{count} examples before each question"
             if fewer:

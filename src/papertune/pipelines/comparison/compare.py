@@ -1,13 +1,14 @@
 """Is fine-tuning worth it? The run beside simpler ways of filling the same columns, on the same rows."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from papertune.errors import PapertuneWarning, TrainingStopped
+from papertune.events import SILENT, Listener
 from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.report import (
     ColumnReport,
@@ -20,7 +21,6 @@ from papertune.evaluation.report import (
 )
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows
 from papertune.evaluation.systems.other_tools import package_versions
-from papertune.inference.predict import Tick
 from papertune.kinds.predictions import Predictions
 from papertune.models import choose_device
 from papertune.pipelines.comparison.base_model import BaseModelSystems, asked_facts, libraries
@@ -45,7 +45,6 @@ from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.run import Run
 from papertune.tables import Table
-from papertune.training import Progress
 
 # Contestants that need neither a language model nor an encoder; the best of them is what the others must beat.
 _PLAIN_PACKAGES = ("YAKE",)
@@ -61,9 +60,7 @@ class _Work:
         kept: The kept answers.
         device: As in `compare`, like all the rest.
         base: Where the base model is now.
-        tell: Told what goes on.
-        tick: Told after each batch.
-        progress: A display for training steps.
+        listener: Gets messages and progress.
     """
 
     comparison: Comparison
@@ -71,9 +68,7 @@ class _Work:
     kept: KeptOutputs
     device: str | None
     base: str | Path | None
-    tell: Callable[[str], None]
-    tick: Tick | None
-    progress: Progress | None
+    listener: Listener
 
 
 @dataclass
@@ -107,9 +102,7 @@ def compare(
     overwrite: bool = False,
     device: str | None = None,
     base: str | Path | None = None,
-    tell: Callable[[str], None] = lambda _: None,
-    tick: Tick | None = None,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
 ) -> Report:
     """Fill in the columns of a table in several ways, score them on the same rows, and write a report.
 
@@ -133,9 +126,7 @@ def compare(
         overwrite: Replace a report that is there.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
         base: Where the base model is now, if not where the recipe says.
-        tell: Told what goes on, a line each.
-        tick: Told after each batch.
-        progress: A display for training steps.
+        listener: Gets messages, and the progress after each training step and each batch of rows.
 
     Returns:
         The report.
@@ -152,7 +143,7 @@ def compare(
     chosen_by = comparison.dev
     opened = None if run is None else open_run(run, comparison, device, base)
     if opened is not None:
-        comparison = replace(comparison, train=find_training_rows(opened, comparison.train, tell))
+        comparison = replace(comparison, train=find_training_rows(opened, comparison.train, listener))
     steps = curve_steps(curve, comparison.train)
     parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
     if opened is not None and parts:
@@ -165,7 +156,7 @@ def compare(
             stacklevel=2,
         )
     check_trainings(parts if opened else [*parts, comparison.train], comparison, base)
-    work = _Work(comparison, folder, KeptOutputs(folder / "contestants", tell), device, base, tell, tick, progress)
+    work = _Work(comparison, folder, KeptOutputs(folder / "contestants", listener), device, base, listener)
     columns = {name: _plain(work, name) for name in comparison.recipe.columns}
     if opened is None:
         opened = _train(work, comparison.train, folder / "run")
@@ -211,7 +202,7 @@ def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str
     comparison = work.comparison
     model = comparison.recipe.model
     contestants = BaseModelSystems(
-        comparison.recipe, comparison.documents, work.kept, device=work.device, base=work.base, tick=work.tick
+        comparison.recipe, comparison.documents, work.kept, device=work.device, base=work.base, listener=work.listener
     )
     prompted: dict[str, dict[str, Attempt]] = {}
     for name, column in columns.items():
@@ -236,9 +227,7 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
             resume=True,
             device=work.device,
             base=work.base,
-            tell=work.tell,
-            progress=work.progress,
-            tick=work.tick,
+            listener=work.listener,
         )
     except TrainingStopped as stopped:
         raise TrainingStopped(
@@ -262,7 +251,7 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
         if not answered:
             # All columns in one pass, as `predict` and `evaluate` do: rounding differs with what is asked together.
             reader, rows = RowReader(comparison.documents, recipe), len(comparison.documents)
-            found, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.tick, decisions)
+            found, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.listener, decisions)
             answered.update(found)
         return Attempt(answered[name], rate, *training_costs(run))
 
@@ -280,7 +269,7 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
     if todo and run.manifest.seconds and learnt:
         minutes = sum(todo) * run.manifest.seconds / learnt / 60
         trainings = "1 training" if len(todo) == 1 else f"{len(todo)} trainings"
-        work.tell(f"learning curve: {trainings}, about {max(minutes, 1):.0f} min at the pace of the run")
+        work.listener.message(f"learning curve: {trainings}, about {max(minutes, 1):.0f} min at the pace of the run")
     for rows in steps:
         if rows < len(comparison.train):
             part = subset(comparison.train, rows)

@@ -20,9 +20,10 @@ from typing import Any
 from papertune.errors import OutputError
 from papertune.evaluation.predictions import predictions_of_values
 from papertune.evaluation.systems.contestants import Attempt
+from papertune.events import Listener
 from papertune.files import write_atomically
 from papertune.inference.journal import Journal
-from papertune.inference.predict import Tick, predict_rows
+from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
@@ -53,18 +54,18 @@ class KeptOutputs:
 
     Args:
         folder: Where they are kept; made if it is missing.
-        tell: Told what is being made.
+        listener: Gets a message for each system whose answers are made.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, listener: Listener) -> None:
         self._folder = folder
-        self._tell = tell
+        self._listener = listener
 
     def get(self, title: str, facts: dict[str, Any], make: Callable[[Place], Attempt]) -> Attempt:
         """Give the answers that are kept, or have them made and keep them.
 
         Args:
-            title: What is told if they have to be made; the file is called by its letters.
+            title: The message if they have to be made; the file is called by its letters.
             facts: All that the answers depend on, ready for JSON.
             make: Gives the answers; not called if they are there.
 
@@ -81,7 +82,7 @@ class KeptOutputs:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
-        self._tell(title if kept is None else f"{title}: {kept}")
+        self._listener.message(title if kept is None else f"{title}: {kept}")
         attempt = make(place)
         try:
             write_atomically(place.path, json.dumps({"format": FORMAT, **attempt.as_dict()}, ensure_ascii=False))
@@ -113,7 +114,7 @@ def answer_rows(
     rows: int,
     recipe: Recipe,
     place: Place,
-    tick: Tick | None,
+    listener: Listener,
     decisions: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Predictions], float | None]:
     """Have a model answer all rows of a table, batch by batch into a journal.
@@ -124,7 +125,7 @@ def answer_rows(
         rows: How many there are.
         recipe: The columns that are answered, of those that the predictor knows.
         place: Where the journal is kept, until `KeptOutputs` has written the whole.
-        tick: Told after each batch.
+        listener: Gets the progress after each batch.
         decisions: How each label column is answered; None: with the likeliest label.
 
     Returns:
@@ -134,7 +135,7 @@ def answer_rows(
     plan = predictor.plan(reader, range(rows))
     with _journal(place, len(plan.batches)) as journal:
         new = rows - int(plan.batches.sizes[journal.finished].sum())
-        values = predict_rows(predictor, reader, plan, journal=journal, tick=tick).values
+        values = predict_rows(predictor, reader, plan, journal=journal, listener=listener).values
     seconds = time.monotonic() - begun
     return predictions_of_values(values, recipe, decisions), new / seconds if new else None
 

@@ -1,16 +1,16 @@
 """The rows of a table that a run has learnt from, where it has kept others apart as dev rows."""
 
 import warnings
-from collections.abc import Callable
 
 from papertune.errors import PapertuneWarning
+from papertune.events import Listener
 from papertune.pipelines.training_job import first_label
 from papertune.run import Run
 from papertune.run_directory import TableNote
 from papertune.tables import Table
 
 
-def find_training_rows(run: Run, table: Table, tell: Callable[[str], None]) -> Table:
+def find_training_rows(run: Run, table: Table, listener: Listener) -> Table:
     """Give the rows of a table that a run has learnt from: whoever is compared with it shall learn from no others.
 
     A run remembers the checksum of the rows of each table that it learnt from and, in its recipe, the seed that has
@@ -20,7 +20,7 @@ def find_training_rows(run: Run, table: Table, tell: Callable[[str], None]) -> T
     Args:
         run: The run.
         table: The table that it was trained on, dev rows included.
-        tell: Told how many rows are left out.
+        listener: Gets a message that says how many rows are left out.
 
     Returns:
         These rows; the whole table, with a warning, where the run has not learnt from it. A run that has learnt from
@@ -36,7 +36,7 @@ def find_training_rows(run: Run, table: Table, tell: Callable[[str], None]) -> T
         return table
     for note in notes:
         if (part := _parted_again(run, table, note)) is not None:
-            tell(
+            listener.message(
                 f"{table.source}: {run.directory.path} has kept {len(table) - len(part):,} of its {len(table):,} rows "
                 "apart as dev rows, so the others do not learn from them either"
             )
