@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from papertune.methods import build_trainable, checkpoint_activations, merged_products
+from papertune.methods import build_trainable, checkpoint_activations
+from papertune.methods.merged_products import merged_products
 from papertune.recipe import FullMethod, LoraMethod
 
 IDS = torch.arange(3, 33).view(2, 15)

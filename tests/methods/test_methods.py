@@ -12,10 +12,9 @@ from papertune.errors import ModelError, RunError
 from papertune.methods import (
     build_trainable,
     check_adapter,
+    count_parameters,
     load_adapter,
     merge_adapter,
-    save_weights,
-    trainable_weights,
 )
 from papertune.models import load_model
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
@@ -49,7 +48,7 @@ def taught(model, method, **options):
 def adapter(make_model, tmp_path):
     """Give the folder of a taught LoRA adapter for the tiny model, and what its model says."""
     model = taught(make_model(), VARIANTS["lora"])
-    save_weights(model, tmp_path / "adapter", "tiny", torch.float32)
+    VARIANTS["lora"].save(model, tmp_path / "adapter", "tiny", torch.float32)
     return tmp_path / "adapter", logits(model)
 
 
@@ -68,7 +67,7 @@ def test_lora_trains_its_own_weights_in_float32(own_tiny_model, dtype):
     assert len(trainable) == 2 * len(adapted)
     torch.testing.assert_close(logits(model), before, rtol=0, atol=0)  # B begins with zeros
     total = sum(p.numel() for p in trainable.values())
-    assert trainable_weights(model) == (total, sum(p.numel() for p in model.parameters()))
+    assert count_parameters(model) == (total, sum(p.numel() for p in model.parameters()))
     # Gradients reach every adapter.
     model.train()(input_ids=IDS).logits.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainable.values())
@@ -122,7 +121,7 @@ def test_a_saved_adapter_says_the_same_again_merged_or_not(name, make_model, tmp
     expected = logits(model)
     assert (expected - logits(make_model())).abs().max() > 0.1
     folder = tmp_path / "adapter"
-    save_weights(model, folder, "tiny", torch.float32)
+    VARIANTS[name].save(model, folder, "tiny", torch.float32)
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     assert check_adapter(folder)["base_model_name_or_path"] == "tiny"
 
@@ -140,7 +139,7 @@ def test_a_saved_adapter_says_the_same_again_merged_or_not(name, make_model, tmp
 def test_merged_is_w0_plus_scale_times_b_a(name, scale, make_model, tmp_path):
     base = make_model().state_dict()
     model = taught(make_model(), VARIANTS[name])
-    save_weights(model, tmp_path / "adapter", "tiny", torch.float32)
+    VARIANTS[name].save(model, tmp_path / "adapter", "tiny", torch.float32)
     saved = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     merged = merge_adapter(model).state_dict()
     assert merged.keys() == base.keys()
@@ -281,19 +280,20 @@ def test_freeze_with_parts_that_are_not_there(own_tiny_model, options, message):
 def test_full_trains_everything_in_float32(own_tiny_model):
     model = build_trainable(own_tiny_model.bfloat16(), FullMethod(kind="full"), seed=0)
     assert all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
-    assert trainable_weights(model) == (model.num_parameters(), model.num_parameters())
+    assert count_parameters(model) == (model.num_parameters(), model.num_parameters())
 
 
 @pytest.mark.parametrize("method", [FullMethod(kind="full"), FreezeMethod(kind="freeze", layers=1)])
 def test_a_trained_model_is_saved_whole(method, make_model, tiny_tokenizer, tmp_path):
     model = taught(make_model(), method)
     expected = logits(model)
-    save_weights(model, tmp_path / "model", "tiny", torch.float32)
+    method.save(model, tmp_path / "model", "tiny", torch.float32)
     tiny_tokenizer.save_pretrained(tmp_path / "model")
     torch.testing.assert_close(logits(load_model(tmp_path / "model", precision="fp32")[0]), expected, rtol=0, atol=0)
 
 
 def test_a_model_is_saved_in_one_dtype(own_tiny_model, tmp_path):
-    model = build_trainable(own_tiny_model.bfloat16(), FreezeMethod(kind="freeze", layers=1), seed=0)
-    save_weights(model, tmp_path / "model", "tiny", torch.bfloat16)
+    method = FreezeMethod(kind="freeze", layers=1)
+    model = build_trainable(own_tiny_model.bfloat16(), method, seed=0)
+    method.save(model, tmp_path / "model", "tiny", torch.bfloat16)
     assert {tensor.dtype for tensor in load_file(tmp_path / "model" / "model.safetensors").values()} == {torch.bfloat16}

@@ -14,12 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
-    adapters,
+    AdapterMethod,
     build_trainable,
     load_adapter,
     load_for_prediction,
     merge_adapter,
-    save_weights,
 )
 from papertune.methods.plain_lora import is_target
 from papertune.recipe import LoraMethod
@@ -42,7 +41,7 @@ def save(make_model, tmp_path):
             for parameter in adapted.parameters():
                 if parameter.requires_grad:
                     parameter.add_(torch.randn_like(parameter) * 0.1)
-        save_weights(adapted, tmp_path / "adapter", "tiny", torch.float32)
+        method.save(adapted, tmp_path / "adapter", "tiny", torch.float32)
         return tmp_path / "adapter"
 
     return save
@@ -52,7 +51,9 @@ def save(make_model, tmp_path):
 def peft_s_turns(monkeypatch):
     """Give a list that grows each time an adapter is left to peft."""
     turns = []
-    monkeypatch.setattr(adapters, "load_adapter", lambda *arguments: turns.append(1) or load_adapter(*arguments))
+    with_peft = AdapterMethod.load_for_prediction.__func__
+    counted = classmethod(lambda *arguments: turns.append(1) or with_peft(*arguments))
+    monkeypatch.setattr(AdapterMethod, "load_for_prediction", counted)
     return turns
 
 

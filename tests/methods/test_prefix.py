@@ -26,10 +26,9 @@ from papertune.methods import (
     build_trainable,
     check_adapter,
     checkpoint_activations,
+    count_parameters,
     load_adapter,
     prefix_of,
-    save_weights,
-    trainable_weights,
 )
 from papertune.recipe import LoraMethod, PtuningV2Method
 
@@ -88,7 +87,7 @@ def learnt(model):
 
 
 def save(model, folder):
-    save_weights(model, folder, "tiny", torch.float32)
+    PLAIN.save(model, folder, "tiny", torch.float32)
     return folder
 
 
@@ -102,7 +101,7 @@ def test_only_the_prefix_is_trained_and_in_float32(method, dtype):
     kept = 2 * 2 * 16  # keys and values of two layers, two heads of 8 each
     layers = 5 * 16 + (16 * 32 + 32) + (32 * kept + kept)
     total = layers if method.projection else 5 * kept
-    assert trainable_weights(model) == (total, total + make("llama").num_parameters())
+    assert count_parameters(model) == (total, total + make("llama").num_parameters())
     model.train()(input_ids=IDS).logits.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in trainable.values())
     assert all(p.grad is None for name, p in model.named_parameters() if name not in trainable)

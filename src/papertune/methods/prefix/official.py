@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from papertune.errors import ModelError, RunError
-from papertune.methods.prefix import PrefixModel
+from papertune.methods.prefix.model import PrefixModel
 
 _ENCODER = "transformer.prefix_encoder."
 _PICKLED = "pytorch_model.bin"
@@ -85,8 +85,8 @@ def load_official_prefix(model: Any, source: Path, *, trainable: bool = False) -
         ModelError: If the model is no ChatGLM2, or the prefix is for other layers than it has.
         RunError: If the checkpoint has no prefix, or cannot be read.
     """
-    from papertune.methods.prefix_cache import key_value_shape
-    from papertune.methods.prefix_tuned import load_prefix
+    from papertune.methods.prefix.cache import key_value_shape
+    from papertune.methods.prefix.tuned import load_prefix
 
     _check_that_it_counts_the_text_alone(model)
     numbers = official_prefix(source)

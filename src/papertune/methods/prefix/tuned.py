@@ -13,9 +13,8 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from papertune.errors import ModelError, RunError
-from papertune.methods.prefix import Prefix, PrefixModel
-from papertune.methods.prefix_cache import KeyValueShape, key_value_shape, prefix_cache
-from papertune.recipe import PtuningV2Method
+from papertune.methods.prefix.cache import KeyValueShape, key_value_shape, prefix_cache
+from papertune.methods.prefix.model import Prefix, PrefixModel
 
 # In the folder of a training's checkpoint.
 ENCODER_FILE = "prefix_encoder.safetensors"
@@ -175,19 +174,25 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         return F.dropout(rows, self._dropout) if self.training and self._dropout else rows
 
 
-def build_prefix(model: Any, method: PtuningV2Method) -> PrefixTuned:
+def build_prefix(model: Any, length: int, *, projection: bool, dropout: float) -> PrefixTuned:
     """Put a new prefix before a model.
+
+    Args:
+        model: The base model.
+        length: Number of virtual tokens.
+        projection: Whether two linear layers compute the prefix in training.
+        dropout: Dropout on the prefix in training.
 
     Raises:
         ModelError: If no prefix fits its layers.
     """
     config = _config(
         key_value_shape(model),
-        method.prefix_length,
-        prefix_projection=method.projection,
+        length,
+        prefix_projection=projection,
         encoder_hidden_size=model.config.get_text_config().hidden_size,
     )
-    return PrefixTuned(model, config, dropout=method.dropout)
+    return PrefixTuned(model, config, dropout=dropout)
 
 
 def load_prefix(

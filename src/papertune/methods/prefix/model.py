@@ -11,9 +11,10 @@ tokens before it:
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Prefix:
         first_position: Position of the first token of the text: `length`, or 0 in models that do not count the prefix.
     """
 
-    keys: Tensor
-    values: Tensor
+    keys: "Tensor"
+    values: "Tensor"
     first_position: int
 
     @property
@@ -42,7 +43,7 @@ class Prefix:
             batch: Rows that will go through the model together.
             grows: Keep what goes through the model behind the prefix.
         """
-        from papertune.methods.prefix_cache import prefix_cache
+        from papertune.methods.prefix.cache import prefix_cache
 
         rows = (-1, batch, -1, -1, -1)
         return prefix_cache(self.keys[:, None].expand(rows), self.values[:, None].expand(rows), grows=grows)
