@@ -25,13 +25,13 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     """
     config_file = folder / "adapter_config.json"
     if not config_file.is_file():
-        raise RunError(f"{folder} holds no adapter_config.json, so it is no adapter in peft's format.")
+        raise RunError(f"{folder} holds no adapter_config.json, so it is not an adapter in peft's format.")
     try:
         config = json.loads(config_file.read_text("utf-8"))
     except ValueError as error:
         raise RunError(f"{config_file} is not JSON: {error}.") from None
     if not isinstance(config, dict):
-        raise RunError(f"{config_file} is no JSON object, so it is no adapter's configuration.")
+        raise RunError(f"{config_file} is not a JSON object, so it is not the configuration of an adapter.")
     if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise RunError(f"{folder} has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.")
     if config.get("peft_type") not in adapter_methods():
@@ -91,9 +91,8 @@ def adopted_method(method: TrainingMethod, config: Mapping[str, Any], source: Pa
     try:
         return method.adopted(config)
     except KeyError as error:
-        raise RunError(
-            f"{source / 'adapter_config.json'} has no {error}, so it is no {found.adapter_name}'s."
-        ) from None
+        file = source / "adapter_config.json"
+        raise RunError(f"{file} has no {error}, so it is not the configuration of a {found.adapter_name}.") from None
 
 
 def _method(config: Mapping[str, Any]) -> type[AdapterMethod]:

@@ -1,6 +1,7 @@
 """Models that are ready for training."""
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def build_trainable(model: Any, method: TrainingMethod, *, seed: int, start: Pat
     import torch
 
     torch.manual_seed(seed)
-    model = method.build(model) if start is None else load_adapter(model, start, trainable=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by names that transformers is renaming
+        model = method.build(model) if start is None else load_adapter(model, start, trainable=True)
     if method.saves_adapter:
         # peft would write a model card, a form with open questions, which took longer than a small adapter.
         model.create_or_update_model_card = _write_nothing

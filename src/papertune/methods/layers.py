@@ -20,7 +20,7 @@ def decoder_layers(model: Any) -> "tuple[str, nn.ModuleList]":
     for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return path, module
-    raise ModelError(f"{type(model).__name__}: its decoder layers cannot be found, so freeze does not know the last.")
+    raise ModelError(f"{type(model).__name__}: its decoder layers cannot be found, so the last ones cannot be chosen.")
 
 
 def last_layers(layers: "nn.ModuleList", count: int) -> range:

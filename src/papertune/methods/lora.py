@@ -1,6 +1,5 @@
 """LoRA: low-rank adapters."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -82,9 +81,7 @@ class LoraMethod(AdapterMethod):
             use_dora=self.dora,
             **last,
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by names that transformers is renaming
-            return get_peft_model(model, config, autocast_adapter_dtype=True)
+        return get_peft_model(model, config, autocast_adapter_dtype=True)
 
     @classmethod
     def load(cls, model: Any, folder: Path, config: Mapping[str, Any], *, trainable: bool) -> Any:

@@ -123,7 +123,7 @@ class AdapterMethod(TrainingMethod):
 
     @abstractmethod
     def adopted(self, config: Mapping[str, Any]) -> Self:
-        """Return the method that has trained an adapter; what its configuration does not say is as here.
+        """Return the method that has trained an adapter; settings that its configuration lacks are as here.
 
         Args:
             config: Content of its adapter_config.json.

@@ -57,6 +57,6 @@ class PtuningV2Method(AdapterMethod):
             RunError: Always.
         """
         raise RunError(
-            f"{run} was trained with P-Tuning v2: what it has learnt is a prefix, no difference of weights, so there "
-            "is nothing to add to the model's. Predict with the run itself."
+            f"{run} was trained with P-Tuning v2: it has a prefix instead of changed weights, so there is nothing to "
+            "merge into the model. Predict with the run itself."
         )

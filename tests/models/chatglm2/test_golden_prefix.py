@@ -110,7 +110,7 @@ def test_chat_is_behind_the_prefix(make_chatglm2, sentencepiece_file):
         engine, engine.prefill([ids]), end_ids={2}, max_new_tokens=60 - len(ids), vocabulary=len(tokenizer)
     )
     assert answer == tokenizer.decode(expected).strip()
-    with pytest.raises(ModelError, match="stream_chat does not see a learnt prefix"):
+    with pytest.raises(ModelError, match="stream_chat does not see a trained prefix"):
         model.stream_chat(tokenizer, "heart")
 
 
