@@ -15,7 +15,8 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from papertune.methods import build_trainable, merged_products
+from papertune.methods import build_trainable
+from papertune.methods.merged_products import merged_products
 from papertune.models import answer_positions, load_model
 from papertune.recipe import LoraMethod
 

@@ -66,7 +66,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
     from papertune.methods import build_trainable, checkpoint_activations
     from papertune.models import choose_dtype, find_config, load_model
-    from papertune.recipe import FullMethod, load_recipe
+    from papertune.recipe import load_recipe
     from papertune.training import Question, TrainingRow, fit
     from papertune.training.loop import CPU_PART_TOKENS
     from papertune.training.memory import BatchShape, training_memory
@@ -90,7 +90,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     # Once, so that what is loaded when it is first used is not counted.
     torch.nn.Linear(8, 8)(torch.zeros(2, 8)).sum().backward()
     before = resident()
-    own = "fp32" if isinstance(recipe.method, FullMethod) else arguments.precision
+    own = "fp32" if recipe.method.base_dtype(dtype) == torch.float32 else arguments.precision
     model, _ = load_model(arguments.model, precision=own, device=arguments.device, base_bits=recipe.base_bits)
     model = build_trainable(model, recipe.method, seed=0)
     if recipe.training.gradient_checkpointing:

@@ -59,10 +59,8 @@ class Training(Work):
 
     def finish(self) -> dict[str, Any]:
         """Save the adapter, and let go of everything."""
-        from papertune.methods import save_weights
-
         adapter = Path(self._job["folder"]) / "adapter"
-        save_weights(self._model, adapter, self._recipe.model, self._dtype)
+        self._recipe.method.save(self._model, adapter, self._recipe.model, self._dtype)
         del self._model, self._rows
         return {"adapter": str(adapter)}
 

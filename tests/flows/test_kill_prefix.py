@@ -11,7 +11,7 @@ from test_kill_train import STEPS, Training, assert_the_same, in_the_adapter, in
 
 import papertune
 
-in_the_encoder = partial(die_halfway, "papertune.methods.prefix_tuned", "save_file", file_argument=1)
+in_the_encoder = partial(die_halfway, "papertune.methods.prefix.tuned", "save_file", file_argument=1)
 
 
 @pytest.fixture(scope="module", params=["false", "true"], ids=["plain", "projected"])

@@ -111,7 +111,7 @@ def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
 @pytest.mark.parametrize(
     "patch",
     [
-        pytest.param(partial(die_at, "papertune.pipelines.train", "save_weights"), id="before the weights"),
+        pytest.param(partial(die_at, "papertune.methods.method:AdapterMethod", "save"), id="before the weights"),
         pytest.param(partial(in_the_adapter, 1 + STEPS // 2), id="in the weights"),
         pytest.param(partial(die_at, "papertune.run_directory", "_readme"), id="before the manifest"),
         pytest.param(

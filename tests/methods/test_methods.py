@@ -10,15 +10,17 @@ from torch import nn
 
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
+    FreezeMethod,
+    FullMethod,
+    LoraMethod,
+    PtuningV2Method,
     build_trainable,
     check_adapter,
+    count_parameters,
     load_adapter,
     merge_adapter,
-    save_weights,
-    trainable_weights,
 )
 from papertune.models import load_model
-from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 
 IDS = torch.arange(3, 23).reshape(2, 10)
 VARIANTS = {
@@ -35,8 +37,8 @@ def logits(model):
         return model.eval()(input_ids=IDS).logits
 
 
-def taught(model, method, **options):
-    """Build a model and move its adapter away from zero, as training would."""
+def trained(model, method, **options):
+    """Build a model and move its trainable parameters, as training would."""
     adapted = build_trainable(model, method, seed=0, **options)
     with torch.no_grad():
         for parameter in adapted.parameters():
@@ -47,14 +49,14 @@ def taught(model, method, **options):
 
 @pytest.fixture
 def adapter(make_model, tmp_path):
-    """Give the folder of a taught LoRA adapter for the tiny model, and what its model says."""
-    model = taught(make_model(), VARIANTS["lora"])
-    save_weights(model, tmp_path / "adapter", "tiny", torch.float32)
+    """The folder of a LoRA adapter for the tiny model, and the logits of the model with it."""
+    model = trained(make_model(), VARIANTS["lora"])
+    VARIANTS["lora"].save(model, tmp_path / "adapter", "tiny", torch.float32)
     return tmp_path / "adapter", logits(model)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_lora_trains_its_own_weights_in_float32(own_tiny_model, dtype):
+def test_lora_trains_only_its_own_parameters_in_float32(own_tiny_model, dtype):
     base = own_tiny_model.to(dtype)
     before = logits(base)
     linear = {name for name, module in base.named_modules() if isinstance(module, nn.Linear)}
@@ -68,37 +70,37 @@ def test_lora_trains_its_own_weights_in_float32(own_tiny_model, dtype):
     assert len(trainable) == 2 * len(adapted)
     torch.testing.assert_close(logits(model), before, rtol=0, atol=0)  # B begins with zeros
     total = sum(p.numel() for p in trainable.values())
-    assert trainable_weights(model) == (total, sum(p.numel() for p in model.parameters()))
+    assert count_parameters(model) == (total, sum(p.numel() for p in model.parameters()))
     # Gradients reach every adapter.
     model.train()(input_ids=IDS).logits.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainable.values())
 
 
-def test_targets_are_those_named(own_tiny_model):
+def test_lora_adapts_only_the_named_targets(own_tiny_model):
     model = build_trainable(own_tiny_model, VARIANTS["targets"], seed=0)
     names = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name, p in model.named_parameters() if p.requires_grad}
     assert names == {"q_proj", "down_proj"}
 
 
 @pytest.mark.parametrize("method", [LoraMethod(rank=2), PtuningV2Method(kind="ptuning_v2", prefix_length=3)])
-def test_a_checkpoint_of_an_adapter_has_no_model_card(method, own_tiny_model, tmp_path):
+def test_a_saved_adapter_has_no_model_card(method, own_tiny_model, tmp_path):
     build_trainable(own_tiny_model, method, seed=0).save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
 
 
 @pytest.mark.parametrize(("layers", "count"), [(2, 1), (12, 1), (12, 3), (12, 12)])
-def test_lora_in_the_last_layers_only(make_model, layers, count):
+def test_lora_can_adapt_the_last_layers_only(make_model, layers, count):
     model = build_trainable(make_model(layers=layers), LoraMethod(rank=2, layers=count), seed=0)
     adapted = {name.split(".layers.")[1].split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert adapted == {str(layer) for layer in range(layers - count, layers)}
 
 
-def test_lora_in_more_layers_than_there_are(own_tiny_model):
+def test_lora_refuses_more_layers_than_the_model_has(own_tiny_model):
     with pytest.raises(ModelError, match=r"^method.layers is 3, but the model has 2 layers\.$"):
         build_trainable(own_tiny_model, LoraMethod(layers=3), seed=0)
 
 
-def test_an_unknown_target(own_tiny_model):
+def test_lora_refuses_an_unknown_target(own_tiny_model):
     with pytest.raises(ModelError) as caught:
         build_trainable(own_tiny_model, LoraMethod(targets=("q_proj", "query_key_value")), seed=0)
     assert str(caught.value) == (
@@ -107,7 +109,7 @@ def test_an_unknown_target(own_tiny_model):
     )
 
 
-def test_the_seed_chooses_the_new_weights(make_model):
+def test_the_seed_determines_new_lora_parameters(make_model):
     weights = [
         [p for p in build_trainable(make_model(), LoraMethod(), seed=seed).parameters() if p.requires_grad]
         for seed in (1, 1, 2)
@@ -117,12 +119,12 @@ def test_the_seed_chooses_the_new_weights(make_model):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_saved_adapter_says_the_same_again_merged_or_not(name, make_model, tmp_path):
-    model = taught(make_model(), VARIANTS[name])
+def test_a_saved_lora_adapter_gives_the_same_logits_loaded_and_merged(name, make_model, tmp_path):
+    model = trained(make_model(), VARIANTS[name])
     expected = logits(model)
     assert (expected - logits(make_model())).abs().max() > 0.1
     folder = tmp_path / "adapter"
-    save_weights(model, folder, "tiny", torch.float32)
+    VARIANTS[name].save(model, folder, "tiny", torch.float32)
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     assert check_adapter(folder)["base_model_name_or_path"] == "tiny"
 
@@ -137,10 +139,10 @@ def test_a_saved_adapter_says_the_same_again_merged_or_not(name, make_model, tmp
 
 
 @pytest.mark.parametrize(("name", "scale"), [("lora", 5 / 3), ("rslora", 5 / math.sqrt(4))])
-def test_merged_is_w0_plus_scale_times_b_a(name, scale, make_model, tmp_path):
+def test_merged_lora_weights_are_w0_plus_scale_times_b_a(name, scale, make_model, tmp_path):
     base = make_model().state_dict()
-    model = taught(make_model(), VARIANTS[name])
-    save_weights(model, tmp_path / "adapter", "tiny", torch.float32)
+    model = trained(make_model(), VARIANTS[name])
+    VARIANTS[name].save(model, tmp_path / "adapter", "tiny", torch.float32)
     saved = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     merged = merge_adapter(model).state_dict()
     assert merged.keys() == base.keys()
@@ -151,12 +153,12 @@ def test_merged_is_w0_plus_scale_times_b_a(name, scale, make_model, tmp_path):
         torch.testing.assert_close(merged[key], weight, rtol=0, atol=1e-6)
 
 
-def test_dora_learns_magnitudes(own_tiny_model):
+def test_dora_trains_magnitudes(own_tiny_model):
     model = build_trainable(own_tiny_model, VARIANTS["dora"], seed=0)
     assert any("magnitude" in name for name, p in model.named_parameters() if p.requires_grad)
 
 
-def test_starting_from_an_adapter(adapter, own_tiny_model, tmp_path):
+def test_a_saved_adapter_can_be_trained_further(adapter, own_tiny_model, tmp_path):
     folder, expected = adapter
     model = build_trainable(own_tiny_model, LoraMethod(), seed=0, start=folder)
     torch.testing.assert_close(logits(model), expected, rtol=0, atol=0)
@@ -185,14 +187,14 @@ def rename_layers(tensors):
         lambda tensors: tensors.update({key: tensor[:, :2].clone() for key, tensor in tensors.items()}),
     ],
 )
-def test_an_adapter_that_does_not_fit(adapter, own_tiny_model, edit):
+def test_a_lora_adapter_that_does_not_fit_is_refused(adapter, own_tiny_model, edit):
     folder, _ = adapter
     edit_adapter(folder, edit)
     with pytest.raises(ModelError, match=re.escape(f"{folder}: the adapter does not fit the base model")):
         load_adapter(own_tiny_model, folder)
 
 
-def test_an_adapter_for_other_layers(adapter, own_tiny_model):
+def test_a_lora_adapter_for_other_layer_names_is_refused(adapter, own_tiny_model):
     folder, _ = adapter
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["query_key_value"]}))
@@ -205,10 +207,10 @@ def test_an_adapter_for_other_layers(adapter, own_tiny_model):
     [
         (
             lambda folder: (folder / "adapter_config.json").unlink(),
-            " holds no adapter_config.json, so it is no adapter",
+            " holds no adapter_config.json, so it is not an adapter",
         ),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "/adapter_config.json is not JSON: "),
-        (lambda folder: (folder / "adapter_config.json").write_text("[]"), "/adapter_config.json is no JSON object"),
+        (lambda folder: (folder / "adapter_config.json").write_text("[]"), "/adapter_config.json is not a JSON object"),
         (
             lambda folder: (folder / "adapter_model.safetensors").unlink(),
             " has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.",
@@ -217,10 +219,10 @@ def test_an_adapter_for_other_layers(adapter, own_tiny_model):
             lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "P_TUNING"}'),
             ": a P_TUNING adapter; only LORA and PREFIX_TUNING are supported.",
         ),
-        (shutil.rmtree, " holds no adapter_config.json, so it is no adapter in peft's format."),
+        (shutil.rmtree, " holds no adapter_config.json, so it is not an adapter in peft's format."),
     ],
 )
-def test_folders_that_are_no_adapter(adapter, own_tiny_model, damage, message):
+def test_a_folder_that_is_not_an_adapter_is_refused(adapter, own_tiny_model, damage, message):
     folder, _ = adapter
     damage(folder)
     with pytest.raises(RunError) as caught:
@@ -228,7 +230,7 @@ def test_folders_that_are_no_adapter(adapter, own_tiny_model, damage, message):
     assert str(caught.value).startswith(f"{folder}{message}")
 
 
-def test_a_damaged_adapter(adapter, own_tiny_model):
+def test_a_damaged_adapter_is_refused(adapter, own_tiny_model):
     folder, _ = adapter
     (folder / "adapter_model.safetensors").write_bytes(b"cut off")
     with pytest.raises(RunError, match=re.escape(f"{folder}: the adapter's weights cannot be read: ")):
@@ -236,7 +238,7 @@ def test_a_damaged_adapter(adapter, own_tiny_model):
 
 
 @pytest.mark.parametrize(("layers", "count"), [(2, 1), (2, 2), (12, 1), (12, 3)])
-def test_freeze_trains_the_last_layers(make_model, layers, count):
+def test_freeze_trains_the_last_layers_in_float32(make_model, layers, count):
     model = build_trainable(make_model(layers=layers).bfloat16(), FreezeMethod(kind="freeze", layers=count), seed=0)
     expected = {
         name
@@ -250,7 +252,7 @@ def test_freeze_trains_the_last_layers(make_model, layers, count):
     assert {p.dtype for p in model.parameters() if not p.requires_grad} == {torch.bfloat16}
 
 
-def test_freeze_can_choose_parts_of_a_layer(own_tiny_model):
+def test_freeze_can_train_parts_of_a_layer(own_tiny_model):
     method = FreezeMethod(kind="freeze", layers=1, modules=("mlp", "self_attn.o_proj"))
     model = build_trainable(own_tiny_model, method, seed=0)
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {
@@ -272,28 +274,29 @@ def test_freeze_can_choose_parts_of_a_layer(own_tiny_model):
         ),
     ],
 )
-def test_freeze_with_parts_that_are_not_there(own_tiny_model, options, message):
+def test_freeze_refuses_layers_and_parts_that_the_model_lacks(own_tiny_model, options, message):
     with pytest.raises(ModelError) as caught:
         build_trainable(own_tiny_model, FreezeMethod(kind="freeze", **options), seed=0)
     assert str(caught.value) == message
 
 
-def test_full_trains_everything_in_float32(own_tiny_model):
+def test_full_trains_all_parameters_in_float32(own_tiny_model):
     model = build_trainable(own_tiny_model.bfloat16(), FullMethod(kind="full"), seed=0)
     assert all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
-    assert trainable_weights(model) == (model.num_parameters(), model.num_parameters())
+    assert count_parameters(model) == (model.num_parameters(), model.num_parameters())
 
 
 @pytest.mark.parametrize("method", [FullMethod(kind="full"), FreezeMethod(kind="freeze", layers=1)])
-def test_a_trained_model_is_saved_whole(method, make_model, tiny_tokenizer, tmp_path):
-    model = taught(make_model(), method)
+def test_full_and_freeze_save_a_whole_model(method, make_model, tiny_tokenizer, tmp_path):
+    model = trained(make_model(), method)
     expected = logits(model)
-    save_weights(model, tmp_path / "model", "tiny", torch.float32)
+    method.save(model, tmp_path / "model", "tiny", torch.float32)
     tiny_tokenizer.save_pretrained(tmp_path / "model")
     torch.testing.assert_close(logits(load_model(tmp_path / "model", precision="fp32")[0]), expected, rtol=0, atol=0)
 
 
-def test_a_model_is_saved_in_one_dtype(own_tiny_model, tmp_path):
-    model = build_trainable(own_tiny_model.bfloat16(), FreezeMethod(kind="freeze", layers=1), seed=0)
-    save_weights(model, tmp_path / "model", "tiny", torch.bfloat16)
+def test_freeze_saves_all_weights_in_one_dtype(own_tiny_model, tmp_path):
+    method = FreezeMethod(kind="freeze", layers=1)
+    model = build_trainable(own_tiny_model.bfloat16(), method, seed=0)
+    method.save(model, tmp_path / "model", "tiny", torch.bfloat16)
     assert {tensor.dtype for tensor in load_file(tmp_path / "model" / "model.safetensors").values()} == {torch.bfloat16}

@@ -23,15 +23,15 @@ from transformers.models.llama.modeling_llama import LlamaAttention
 
 from papertune.errors import ModelError, RunError
 from papertune.methods import (
+    LoraMethod,
+    PtuningV2Method,
     build_trainable,
     check_adapter,
     checkpoint_activations,
+    count_parameters,
     load_adapter,
     prefix_of,
-    save_weights,
-    trainable_weights,
 )
-from papertune.recipe import LoraMethod, PtuningV2Method
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 IDS = torch.arange(3, 27).reshape(2, 12)
@@ -51,13 +51,13 @@ SHAPE = {
 
 
 class TextFirst(LlamaForCausalLM):
-    """Counts the text from 0 as ChatGLM2 does, whatever stands before it."""
+    """Counts the text from 0 as ChatGLM2 does, without the prefix."""
 
     prefix_takes_positions = False
 
 
 def make(name):
-    """Make a tiny model with random weights, always the same ones; the windows are 8 tokens long."""
+    """Build a tiny model with random but fixed weights; its windows are 8 tokens long."""
     torch.manual_seed(1)
     layers = ["sliding_attention", "full_attention"]
     model = {
@@ -83,26 +83,26 @@ def logits(model, ids=IDS, **options):
         return model.eval()(input_ids=ids, **options).logits
 
 
-def learnt(model):
+def trainable_of(model):
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def save(model, folder):
-    save_weights(model, folder, "tiny", torch.float32)
+    PLAIN.save(model, folder, "tiny", torch.float32)
     return folder
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("method", [PLAIN, PROJECTED])
-def test_only_the_prefix_is_trained_and_in_float32(method, dtype):
+def test_only_the_prefix_is_trained_in_float32(method, dtype):
     model = build_trainable(make("llama").to(dtype), method, seed=0)
-    trainable = learnt(model)
+    trainable = trainable_of(model)
     assert all("prompt_encoder" in name and p.dtype == torch.float32 for name, p in trainable.items())
     assert {p.dtype for name, p in model.named_parameters() if name not in trainable} == {dtype}
     kept = 2 * 2 * 16  # keys and values of two layers, two heads of 8 each
     layers = 5 * 16 + (16 * 32 + 32) + (32 * kept + kept)
     total = layers if method.projection else 5 * kept
-    assert trainable_weights(model) == (total, total + make("llama").num_parameters())
+    assert count_parameters(model) == (total, total + make("llama").num_parameters())
     model.train()(input_ids=IDS).logits.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in trainable.values())
     assert all(p.grad is None for name, p in model.named_parameters() if name not in trainable)
@@ -111,7 +111,7 @@ def test_only_the_prefix_is_trained_and_in_float32(method, dtype):
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's own call
 @pytest.mark.parametrize("method", [PLAIN, PROJECTED, LONG], ids=["plain", "projected", "long"])
 @pytest.mark.parametrize("name", ORDINARY)
-def test_peft_alone_says_the_same(name, method, tmp_path):
+def test_the_saved_prefix_gives_the_same_logits_in_peft(name, method, tmp_path):
     model = build_trainable(make(name), method, seed=0)
     expected = logits(model)
     assert (expected - logits(make(name))).abs().max() > 0.1
@@ -120,13 +120,13 @@ def test_peft_alone_says_the_same(name, method, tmp_path):
     assert check_adapter(folder)["base_model_name_or_path"] == "tiny"
     torch.testing.assert_close(logits(PeftModel.from_pretrained(make(name), folder)), expected, **TOLERANCE)
     loaded = load_adapter(make(name), folder)
-    assert not learnt(loaded)
+    assert not trainable_of(loaded)
     torch.testing.assert_close(logits(loaded), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*ORDINARY, "text first"])
-def test_each_token_sees_the_prefix_and_those_before_it(name):
-    """The slow twin: one row, one token after the other, behind an ordinary cache that holds the prefix."""
+def test_logits_equal_those_computed_token_by_token(name):
+    """One row, one token after the other, with an ordinary cache that holds the prefix."""
     base = make(name)
     model = build_trainable(make(name), PLAIN, seed=0)
     numbers = model.prompt_encoder["default"].embedding.weight.detach()
@@ -144,7 +144,7 @@ def test_each_token_sees_the_prefix_and_those_before_it(name):
 
 
 @pytest.mark.parametrize("name", ["llama", "text first", "gemma"])
-def test_a_cache_changes_nothing(name):
+def test_logits_are_the_same_with_a_cache(name):
     model = build_trainable(make(name), PLAIN, seed=0).eval()
     expected = logits(model, use_cache=False)
     torch.testing.assert_close(logits(model), expected, rtol=0, atol=0)
@@ -157,7 +157,7 @@ def test_a_cache_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", ["llama", "text first"])
-def test_padding_is_not_seen(name):
+def test_padding_does_not_change_logits(name):
     model = build_trainable(make(name), PLAIN, seed=0)
     expected = logits(model, IDS[:1])
     padded = torch.cat([torch.full((1, 3), 9), IDS[:1]], dim=1)
@@ -168,7 +168,7 @@ def test_padding_is_not_seen(name):
 
 
 def one_step(name, method, *, checkpointing, dtype=torch.float32, accumulated=1):
-    """Give a loss, the prefix's gradients, and how often the first layer was computed."""
+    """Return a loss, the gradients of the prefix, and how often the first layer was computed."""
     model = build_trainable(make(name).to(dtype), method, seed=0)
     if checkpointing:
         checkpoint_activations(model)
@@ -178,7 +178,7 @@ def one_step(name, method, *, checkpointing, dtype=torch.float32, accumulated=1)
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         loss = model.train()(input_ids=IDS, use_cache=False).logits.float().logsumexp(-1).mean()
     loss.backward()
-    return loss.detach(), {name: p.grad for name, p in learnt(model).items()}, len(passes)
+    return loss.detach(), {name: p.grad for name, p in trainable_of(model).items()}, len(passes)
 
 
 @pytest.mark.parametrize("method", [PLAIN, PROJECTED, DROPPED], ids=["plain", "projected", "dropped"])
@@ -194,7 +194,7 @@ def test_checkpointing_changes_neither_loss_nor_gradient(name, method):
         torch.testing.assert_close(gradients_again[parameter], gradient, rtol=0, atol=1e-7)
 
 
-def test_checkpointing_changes_nothing_in_bfloat16():
+def test_checkpointing_changes_neither_loss_nor_gradient_in_bfloat16():
     loss, gradients, _ = one_step("llama", DROPPED, checkpointing=False, dtype=torch.bfloat16)
     loss_again, gradients_again, _ = one_step("llama", DROPPED, checkpointing=True, dtype=torch.bfloat16)
     assert torch.equal(loss, loss_again)
@@ -210,7 +210,7 @@ def test_checkpointing_that_would_lose_the_prefix_is_refused(monkeypatch):
         checkpoint_activations(model)
 
 
-def test_each_row_drops_its_own_part_in_training_only():
+def test_dropout_differs_by_row_and_is_off_in_evaluation():
     model = build_trainable(make("llama"), DROPPED, seed=0)
     twice = IDS[:1].expand(2, -1)
     with torch.no_grad():
@@ -220,13 +220,13 @@ def test_each_row_drops_its_own_part_in_training_only():
     torch.testing.assert_close(logits(model, twice), plain, rtol=0, atol=0)
 
 
-def test_the_seed_chooses_the_prefix():
+def test_the_seed_determines_a_new_prefix():
     one, same, other = (prefix_of(build_trainable(make("llama"), PLAIN, seed=seed)).keys for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-def test_who_has_a_prefix():
+def test_prefix_of_returns_a_copy_or_none():
     assert prefix_of(make("llama")) is None
     assert prefix_of(build_trainable(make("llama"), LoraMethod(), seed=0)) is None
     model = build_trainable(make("llama"), PLAIN, seed=0)
@@ -241,17 +241,17 @@ def test_who_has_a_prefix():
 
 
 @pytest.mark.parametrize("method", [PLAIN, PROJECTED])
-def test_the_encoder_goes_on_from_where_it_was(method, tmp_path):
+def test_a_saved_encoder_is_restored(method, tmp_path):
     model, other = (build_trainable(make("llama"), method, seed=seed) for seed in (0, 1))
     model.save_encoder(tmp_path)
     other.load_encoder(tmp_path)
-    for name, parameter in learnt(model).items():
-        assert torch.equal(learnt(other)[name], parameter)
+    for name, parameter in trainable_of(model).items():
+        assert torch.equal(trainable_of(other)[name], parameter)
 
 
 @pytest.fixture
 def adapter(tmp_path):
-    """Give the folder of a prefix for the tiny Llama."""
+    """The folder of a prefix for the tiny Llama."""
     return save(build_trainable(make("llama"), PLAIN, seed=0), tmp_path / "adapter")
 
 
@@ -263,7 +263,7 @@ def adapter(tmp_path):
         ({"head_dim": 4}, "2 layers with 2 key-value heads of 4"),
     ],
 )
-def test_a_prefix_for_other_layers(adapter, other, has):
+def test_a_prefix_for_other_layers_is_refused(adapter, other, has):
     model = LlamaForCausalLM(LlamaConfig(**SHAPE | other)).eval()
     with pytest.raises(ModelError) as caught:
         load_adapter(model, adapter)
@@ -279,31 +279,29 @@ def configure(folder, **values):
     file.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
 
 
-def test_numbers_that_are_left_out_are_the_model_s(adapter):
+def test_numbers_missing_in_the_configuration_come_from_the_model(adapter):
     expected = logits(load_adapter(make("llama"), adapter))
     configure(adapter, num_layers=None, num_attention_heads=None, token_dim=None, num_transformer_submodules=None)
     torch.testing.assert_close(logits(load_adapter(make("llama"), adapter)), expected, rtol=0, atol=0)
 
 
-def test_weights_that_are_not_what_the_configuration_says(adapter):
+def test_weights_that_contradict_the_configuration_are_refused(adapter):
     configure(adapter, num_virtual_tokens=6)
-    message = (
-        f"{adapter}: the adapter's prompt_embeddings have the shape (5, 64), but its adapter_config.json says (6, 64)"
-    )
+    message = f"{adapter}: the adapter's prompt_embeddings have the shape (5, 64), but its adapter_config.json describes (6, 64)"
     with pytest.raises(RunError, match=re.escape(message)):
         load_adapter(make("llama"), adapter)
     configure(adapter, num_virtual_tokens=None)
-    with pytest.raises(RunError, match="has no num_virtual_tokens, so it is no prefix"):
+    with pytest.raises(RunError, match="has no num_virtual_tokens, so it is not a prefix"):
         load_adapter(make("llama"), adapter)
     save_file({"x": torch.zeros(1)}, adapter / "adapter_model.safetensors")
-    with pytest.raises(RunError, match="has no prompt_embeddings, so it is no prefix"):
+    with pytest.raises(RunError, match="has no prompt_embeddings, so it is not a prefix"):
         load_adapter(make("llama"), adapter)
     (adapter / "adapter_model.safetensors").write_bytes(b"cut off")
     with pytest.raises(RunError, match="the adapter's weights cannot be read"):
         load_adapter(make("llama"), adapter)
 
 
-def test_what_is_saved_is_float32_and_the_prefix_alone(adapter):
+def test_a_saved_adapter_is_the_prefix_alone_in_float32(adapter):
     ((name, tensor),) = load_file(adapter / "adapter_model.safetensors").items()
     assert (name, tensor.dtype, tuple(tensor.shape)) == ("prompt_embeddings", torch.float32, (5, 64))
     config = check_adapter(adapter)
@@ -311,19 +309,19 @@ def test_what_is_saved_is_float32_and_the_prefix_alone(adapter):
     assert [config[key] for key in kept] == ["PREFIX_TUNING", "CAUSAL_LM", 5, 2, 2, 16]
 
 
-def test_layers_of_unlike_shape_are_refused():
+def test_layers_with_different_cache_shapes_are_refused():
     model = make("llama")
     model.model.layers[1].self_attn = LlamaAttention(LlamaConfig(**SHAPE | {"num_key_value_heads": 4}), 1)
     model.model.layers[1].self_attn.config._attn_implementation = "sdpa"
     with pytest.raises(ModelError) as caught:
         build_trainable(model, PLAIN, seed=0)
     assert str(caught.value) == (
-        "LlamaForCausalLM: its layers do not all keep the same keys and values (heads x size: 2 x 8, 4 x 8), so no "
-        'prefix fits them all. Use another method, such as method.kind = "lora".'
+        "LlamaForCausalLM: its layers cache keys and values of different shapes (heads x size: 2 x 8, 4 x 8), so a "
+        'prefix cannot fit all of them. Use another method, such as method.kind = "lora".'
     )
 
 
-def test_layers_that_keep_nothing_are_refused():
+def test_layers_without_a_cache_are_refused():
     model = make("llama")
     model.model.layers[1].forward = lambda hidden, **_: hidden
     with pytest.raises(ModelError, match=r"heads x size: none, 2 x 8\)"):

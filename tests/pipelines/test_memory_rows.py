@@ -11,9 +11,9 @@ from papertune.recipe import load_recipe
 from papertune.training.memory import BatchShape, training_memory
 
 
-def test_the_batch_of_a_recipe():
+def test_batch_shape_of_recipes():
     tutorial = load_recipe("xfg-label")
-    # "1" and "0": a byte, a blank before it and the end; the end is a target only.
+    # "1" and "0": a byte, a blank before it and the end token, which is only a target.
     assert batch_shape(tutorial) == BatchShape(rows=4, seq=512 + 2, answer_tokens=3)
     lists = load_recipe("xfg-keywords")
     assert batch_shape(lists) == BatchShape(4, 512 + 511, 512)
@@ -30,22 +30,22 @@ def short(recipe):
     return load_recipe(recipe, ["encoding.max_prompt_tokens=64", "encoding.max_answer_tokens=16"])
 
 
-def test_the_rows_are_the_ways_to_train(short, tiny_folder):
+def test_the_rows_compare_all_methods(short, tiny_folder):
     rows = list(memory_rows(find_config(str(tiny_folder)), short))
     assert [row.setting for row in rows[::2]] == [
         "full", "lora", "lora, base_bits = 8", "lora, base_bits = 4", "ptuning_v2",
     ]  # fmt: skip
     assert [row.setting for row in rows[1::2]] == [f"{row.setting}, gradient_checkpointing" for row in rows[::2]]
     assert [row.setting for row in rows if row.is_recipe] == ["lora"]
-    mine = next(row for row in rows if row.is_recipe)
+    own = next(row for row in rows if row.is_recipe)
     (expected,) = training_memory(
         find_config(str(tiny_folder)), short.method, [batch_shape(short)], dtype=torch.float32
     )
-    assert mine.memory == expected
-    assert mine.memory.trained == 3712
+    assert own.memory == expected
+    assert own.memory.trained == 3712
 
 
-def test_the_recipe_s_own_method_is_told_as_it_is(short, tiny_folder):
+def test_the_row_of_a_freeze_recipe_is_shown_and_marked(short, tiny_folder):
     freeze = "method={ kind = 'freeze', layers = 1 }"
     other = load_recipe(short, [freeze, "training.gradient_checkpointing=true", "layout=question-first"])
     rows = list(memory_rows(find_config(str(tiny_folder)), other))
@@ -57,14 +57,14 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(short, tiny_folder):
     row = next(row for row in memory_rows(config, short) if row.is_recipe)
     shape = batch_shape(short)
     for card in CARDS_GB:
-        most = row.largest[card]
-        shapes = [replace(shape, rows=most), replace(shape, rows=round(most * 1.02))]
+        largest = row.largest[card]
+        shapes = [replace(shape, rows=largest), replace(shape, rows=round(largest * 1.02))]
         fits, too_large = training_memory(config, short.method, shapes, dtype=torch.float32)
         assert fits.total <= (card - 1) * GB * 1.01
         assert too_large.total > (card - 1) * GB
 
 
-def test_a_model_that_is_too_large():
+def test_no_batch_fits_for_a_model_that_is_too_large():
     recipe = load_recipe("xfg-label", ["encoding.max_prompt_tokens=16"])
     row = next(iter(memory_rows(find_config(recipe.model), recipe)))
     assert row.setting == "full"
@@ -72,7 +72,7 @@ def test_a_model_that_is_too_large():
     assert set(row.largest.values()) == {0}
 
 
-def test_the_numbers_of_the_documentation():
+def test_the_documentation_shows_the_computed_numbers():
     page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text("utf-8")
     shown = re.search(r"^\| `lora` \(the recipe\) \| (.*) \|$", page, re.MULTILINE)
     assert shown

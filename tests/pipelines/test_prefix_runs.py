@@ -28,7 +28,7 @@ def prefix_recipe(both_columns, method):
 
 @pytest.fixture(scope="module")
 def prefix_run(prefix_recipe, papers, tmp_path_factory):
-    """Give a run that has learnt a prefix, for reading only."""
+    """A run with a trained prefix, for reading only."""
     return papertune.train(papers(14), prefix_recipe, tmp_path_factory.mktemp("prefix") / "run")
 
 
@@ -42,7 +42,7 @@ def assert_same(one, other):
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-def test_it_predicts_in_another_session(prefix_run, papers):
+def test_a_prefix_run_predicts_the_same_when_opened_again(prefix_run, papers):
     new = [{key: row[key] for key in ("uuid", "title", "abstract")} for row in papers(5, 70)]
     filled = prefix_run.predict(new, probabilities=True, precision="fp32")
     again = papertune.load_run(prefix_run.directory.path).predict(new, probabilities=True, precision="fp32")
@@ -52,13 +52,13 @@ def test_it_predicts_in_another_session(prefix_run, papers):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_it_has_learnt_something(prefix_run):
+def test_the_training_loss_falls(prefix_run):
     losses = [json.loads(line).get("loss") for line in prefix_run.directory.metrics.read_text("utf-8").splitlines()]
     losses = [loss for loss in losses if loss is not None]
     assert sum(losses[7:]) < sum(losses[:7])
 
 
-def test_the_directory_tells_what_it_is(prefix_run, method):
+def test_the_run_directory_holds_the_prefix_and_its_description(prefix_run, method):
     folder = prefix_run.directory.adapter
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     (tensor,) = weights(folder).values()
@@ -70,7 +70,7 @@ def test_the_directory_tells_what_it_is(prefix_run, method):
     assert papertune.load_run(prefix_run.directory.path).recipe == prefix_run.recipe
 
 
-def test_the_dev_score_is_what_the_run_scores(prefix_recipe, papers, tmp_path):
+def test_the_dev_score_is_that_of_the_finished_run(prefix_recipe, papers, tmp_path):
     dev = papers(12, 60)
     options = {"only": ["label"], "overrides": ["training.save_steps=1"]}
     run = papertune.train(papers(14), prefix_recipe, tmp_path / "run", dev=dev, **options)
@@ -80,12 +80,14 @@ def test_the_dev_score_is_what_the_run_scores(prefix_recipe, papers, tmp_path):
     best = max(scored, key=lambda line: (line["score"], -line["eval_label_log_loss"]))
     assert best["score"] == run.manifest.dev_score
     filled = run.predict(dev, probabilities=True, precision="fp32")
-    given = [filled[f"label_probability_{row['label']}"][number] for number, row in enumerate(dev)]
-    assert -sum(map(math.log, map(float, given))) / len(dev) == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
+    probabilities = [filled[f"label_probability_{row['label']}"][number] for number, row in enumerate(dev)]
+    assert -sum(map(math.log, map(float, probabilities))) / len(dev) == pytest.approx(
+        best["eval_label_log_loss"], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(("step", "last"), [(1, 2), (7, 7), (10, 11)])
-def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
+def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
     prefix_run, prefix_recipe, papers, make_listener, tmp_path, step, last
 ):
     def stop(reported):
@@ -108,7 +110,7 @@ def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
             assert_same(state, states[1][key])
 
 
-def test_a_checkpoint_has_the_encoder_before_its_mark(prefix_recipe, papers, tmp_path, monkeypatch):
+def test_the_encoder_is_saved_before_a_checkpoint_is_marked_complete(prefix_recipe, papers, tmp_path, monkeypatch):
     from papertune.training import callbacks
 
     seen = []
@@ -118,7 +120,7 @@ def test_a_checkpoint_has_the_encoder_before_its_mark(prefix_recipe, papers, tmp
     assert all("default.embedding.weight" in names for names in seen)
 
 
-def test_activation_checkpointing_changes_nothing(prefix_recipe, papers, tmp_path):
+def test_activation_checkpointing_does_not_change_the_prefix(prefix_recipe, papers, tmp_path):
     runs = [
         papertune.train(
             papers(6), prefix_recipe, tmp_path / on, overrides=[f"training.gradient_checkpointing={on}"], only=["label"]
@@ -129,17 +131,17 @@ def test_activation_checkpointing_changes_nothing(prefix_recipe, papers, tmp_pat
     torch.testing.assert_close(frugal, plain, atol=1e-5, rtol=1e-4)
 
 
-def test_it_cannot_be_merged(prefix_run, tmp_path):
+def test_a_prefix_run_cannot_be_merged(prefix_run, tmp_path):
     with pytest.raises(RunError) as caught:
         prefix_run.merge(tmp_path / "merged")
     assert str(caught.value) == (
-        f"{prefix_run.directory.path} was trained with P-Tuning v2: what it has learnt is a prefix, no difference of "
-        "weights, so there is nothing to add to the model's. Predict with the run itself."
+        f"{prefix_run.directory.path} was trained with P-Tuning v2: it has a prefix instead of changed weights, so "
+        "there is nothing to merge into the model. Predict with the run itself."
     )
     assert not (tmp_path / "merged").exists()
 
 
-def test_it_is_no_start_for_lora(prefix_run, both_columns, papers, tmp_path):
+def test_lora_cannot_start_from_a_prefix_run(prefix_run, both_columns, papers, tmp_path):
     start = f"method.start_from={prefix_run.directory.path}"
     with pytest.raises(RecipeError, match="holds a P-Tuning v2 prefix, and only a LoRA adapter can be a start"):
         papertune.train(papers(4), both_columns, tmp_path / "run", overrides=[start])
@@ -153,7 +155,7 @@ class TestAdopting:
     def adapter(self, prefix_run, tmp_path):
         return shutil.copytree(prefix_run.directory.adapter, tmp_path / "adapter")
 
-    def test_the_adopted_run_predicts_as_the_trained_one(self, prefix_run, prefix_recipe, papers, adapter, tmp_path):
+    def test_an_adopted_run_predicts_like_the_trained_run(self, prefix_run, prefix_recipe, papers, adapter, tmp_path):
         asking = {**prefix_recipe, "method": {"kind": "ptuning_v2"}}
         adopted = papertune.adopt(adapter, asking, tmp_path / "adopted")
         new = papers(5, 300)
@@ -163,7 +165,7 @@ class TestAdopting:
         assert adopted.recipe.method.projection == prefix_run.recipe.method.projection
         assert adopted.manifest.trained_weights == 6 * 64
 
-    def test_the_recipe_must_be_of_its_kind(self, prefix_recipe, run, adapter, tmp_path):
+    def test_the_recipe_must_have_the_method_of_the_adapter(self, prefix_recipe, run, adapter, tmp_path):
         lora = {**prefix_recipe, "method": {}}
         with pytest.raises(RecipeError, match=r'"lora", but .* is a P-Tuning v2 prefix\. Set it to "ptuning_v2"\.'):
             papertune.adopt(adapter, lora, tmp_path / "adopted")
@@ -171,18 +173,20 @@ class TestAdopting:
             papertune.adopt(run.directory.adapter, prefix_recipe, tmp_path / "adopted")
         assert not (tmp_path / "adopted").exists()
 
-    def test_another_model(self, prefix_recipe, adapter, make_model, tiny_tokenizer, tmp_path):
+    def test_a_prefix_for_another_model_is_refused(self, prefix_recipe, adapter, make_model, tiny_tokenizer, tmp_path):
         make_model(layers=1).save_pretrained(tmp_path / "other")
         tiny_tokenizer.save_pretrained(tmp_path / "other")
         with pytest.raises(ModelError, match=r"the prefix is for 2 layers .*, but the model has 1 layers"):
             papertune.adopt(adapter, {**prefix_recipe, "model": str(tmp_path / "other")}, tmp_path / "adopted")
         assert not (tmp_path / "adopted").exists()
 
-    def test_a_damaged_one(self, prefix_recipe, adapter, tmp_path):
+    def test_a_damaged_prefix_is_refused(self, prefix_recipe, adapter, tmp_path):
         config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
         del config["num_virtual_tokens"]
         (adapter / "adapter_config.json").write_text(json.dumps(config))
-        with pytest.raises(RunError, match="has no 'num_virtual_tokens', so it is no P-Tuning v2 prefix's"):
+        with pytest.raises(
+            RunError, match="has no 'num_virtual_tokens', so it is not the configuration of a P-Tuning v2 prefix"
+        ):
             papertune.adopt(adapter, prefix_recipe, tmp_path / "adopted")
         (adapter / "adapter_config.json").write_text(json.dumps({**config, "num_virtual_tokens": 6}))
         save_file({"prompt_embeddings": torch.zeros(6, 32)}, adapter / "adapter_model.safetensors")

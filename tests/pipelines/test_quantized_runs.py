@@ -21,7 +21,7 @@ def bits(request):
 
 @pytest.fixture(scope="module")
 def full_bits(both_columns, bits, wide_folder):
-    """Give the recipe without quantization, on a model with matrices as wide as the bits want them."""
+    """The recipe without quantization, for a model with matrices as wide as the bits need."""
     return {**both_columns, "model": str(wide_folder)} if bits == 4 else both_columns
 
 
@@ -32,14 +32,14 @@ def full_run(full_bits, papers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def few_bits(full_bits, bits):
-    """Give a recipe with a quantized base, for reading only."""
+    """A recipe with a quantized base, for reading only."""
     training = {**full_bits["training"], **TRAINING}
     return {**full_bits, "method": {"rank": 4, "base_bits": bits}, "training": training}
 
 
 @pytest.fixture(scope="module")
 def quantized_run(few_bits, papers, tmp_path_factory):
-    """Give a run on a quantized base, for reading only."""
+    """A run on a quantized base, for reading only."""
     return papertune.train(papers(14), few_bits, tmp_path_factory.mktemp("quantized") / "run")
 
 
@@ -57,25 +57,25 @@ def logits(model):
         return model(input_ids=IDS).logits
 
 
-def test_it_learns(quantized_run):
+def test_the_training_loss_falls(quantized_run):
     assert sum(losses(quantized_run)[-3:]) < sum(losses(quantized_run)[:3])
     assert all(tensor.abs().max() > 0 for tensor in weights(quantized_run).values())
 
 
-def test_the_run_keeps_the_adapter_and_how_the_base_was_stored(quantized_run, bits, full_run):
+def test_the_run_directory_has_the_adapter_and_the_bits_of_the_base(quantized_run, bits, full_run):
     files = sorted(file.name for file in quantized_run.directory.adapter.iterdir())
     assert files == ["adapter_config.json", "adapter_model.safetensors"]
     assert {name: t.shape for name, t in weights(quantized_run).items()} == {
         name: t.shape for name, t in weights(full_run).items()
     }
     assert papertune.load_run(quantized_run.directory.path).recipe.method.base_bits == bits
-    # The checksum is that of the weights before they were rounded.
+    # The checksum is that of the weights before quantization.
     assert quantized_run.manifest.base_checksum == full_run.manifest.base_checksum
     versions = json.loads((quantized_run.directory.path / "versions.json").read_text("utf-8"))
     assert "bitsandbytes" in versions
 
 
-def test_it_predicts_on_the_same_base_in_another_session(quantized_run, papers, bits):
+def test_a_quantized_run_predicts_the_same_when_opened_again(quantized_run, papers, bits):
     model, _ = quantized_run.load("fp32")
     assert sum(p.element_size() == 1 for p in model.parameters()) == 14
     assert not any(p.requires_grad for p in model.parameters())
@@ -85,19 +85,19 @@ def test_it_predicts_on_the_same_base_in_another_session(quantized_run, papers, 
     assert again.equals(filled)
 
 
-def test_the_dev_score_is_that_of_the_run_that_is_left(few_bits, papers, tmp_path):
+def test_the_dev_score_is_that_of_the_finished_run(few_bits, papers, tmp_path):
     dev = papers(8, 100)
     run = papertune.train(papers(14), few_bits, tmp_path / "run", dev=dev, only=["label"])
     lines = [json.loads(line) for line in run.directory.metrics.read_text("utf-8").splitlines()]
     scored = [line for line in lines if "score" in line]
     best = max(scored, key=lambda line: line["score"])
     filled = run.predict(dev, probabilities=True, precision="fp32")
-    given = [float(filled[f"label_probability_{row['label']}"][number]) for number, row in enumerate(dev)]
-    loss = -torch.tensor(given, dtype=torch.float64).log().mean().item()
+    probabilities = [float(filled[f"label_probability_{row['label']}"][number]) for number, row in enumerate(dev)]
+    loss = -torch.tensor(probabilities, dtype=torch.float64).log().mean().item()
     assert loss == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
 
 
-def test_activation_checkpointing_changes_nothing(few_bits, papers, tmp_path):
+def test_activation_checkpointing_does_not_change_the_adapter(few_bits, papers, tmp_path):
     runs = [
         papertune.train(
             papers(6), few_bits, tmp_path / on, overrides=[f"training.gradient_checkpointing={on}"], only=["label"]
@@ -110,7 +110,7 @@ def test_activation_checkpointing_changes_nothing(few_bits, papers, tmp_path):
         torch.testing.assert_close(tensor, plain[name], atol=1e-5, rtol=1e-4)
 
 
-def test_a_stopped_training_ends_the_same(quantized_run, few_bits, papers, make_listener, tmp_path):
+def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(quantized_run, few_bits, papers, make_listener, tmp_path):
     def stop(step):
         if step.done == 8:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -123,7 +123,7 @@ def test_a_stopped_training_ends_the_same(quantized_run, few_bits, papers, make_
     assert all(torch.equal(again[name], first[name]) for name in first)
 
 
-def test_all_weights_are_counted(few_bits, papers, listener, tmp_path, bits):
+def test_quantized_parameters_are_counted_one_by_one(few_bits, papers, listener, tmp_path, bits):
     papertune.train(
         papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], listener=listener
     )
@@ -145,13 +145,13 @@ class TestMerging:
         )
         return tmp_path / "merged"
 
-    def test_it_answers_like_the_run(self, quantized_run, merged, bits):
+    def test_the_merged_model_answers_like_the_run(self, quantized_run, merged, bits):
         model, _ = load_model(merged, precision="fp32", device="cpu")
         ours, _ = quantized_run.load("fp32")
-        # In 8 bits bitsandbytes rounds the inputs of a layer too, which ordinary weights do not ask for.
+        # In 8 bits bitsandbytes rounds the inputs of a layer too, which does not happen with ordinary weights.
         torch.testing.assert_close(logits(model), logits(ours), rtol=0, atol=1e-4 if bits == 4 else 0.5)
 
-    def test_it_is_an_ordinary_folder(self, merged):
+    def test_the_merged_model_is_an_ordinary_folder(self, merged):
         assert "quantization_config" not in json.loads((merged / "config.json").read_text("utf-8"))
         saved = load_file(merged / "model.safetensors")
         assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
@@ -160,7 +160,7 @@ class TestMerging:
 
 @pytest.mark.filterwarnings("ignore:.*the model named none")
 class TestAdopting:
-    def test_the_adopted_run_predicts_as_the_trained_one(self, quantized_run, few_bits, papers, tmp_path, bits):
+    def test_an_adopted_run_predicts_like_the_trained_run(self, quantized_run, few_bits, papers, tmp_path, bits):
         adopted = papertune.adopt(quantized_run.directory.adapter, few_bits, tmp_path / "adopted")
         assert adopted.recipe.method.base_bits == bits
         new = papers(5, 300)
@@ -168,7 +168,7 @@ class TestAdopting:
         assert adopted.predict(new, probabilities=True, precision="fp32").equals(expected)
         assert adopted.manifest.trained_weights == quantized_run.manifest.trained_weights
 
-    def test_on_the_full_base_it_is_another_model(self, quantized_run, full_bits, papers, tmp_path):
+    def test_predictions_differ_on_the_full_precision_base(self, quantized_run, full_bits, papers, tmp_path):
         adopted = papertune.adopt(quantized_run.directory.adapter, full_bits, tmp_path / "adopted")
         assert adopted.recipe.method.base_bits is None
         new = papers(5, 300)
@@ -176,7 +176,7 @@ class TestAdopting:
         assert not adopted.predict(new, probabilities=True, precision="fp32").equals(other)
 
 
-def test_an_adapter_of_a_full_base_can_be_the_start(full_run, few_bits, papers, tmp_path, bits):
+def test_an_adapter_of_a_full_precision_base_can_be_trained_further(full_run, few_bits, papers, tmp_path, bits):
     start = {key: value for key, value in few_bits["method"].items() if key != "rank"}
     recipe = {**few_bits, "method": {**start, "start_from": str(full_run.directory.path)}}
     more = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
@@ -185,7 +185,7 @@ def test_an_adapter_of_a_full_base_can_be_the_start(full_run, few_bits, papers, 
     assert all((tensor - weights(full_run)[name]).abs().max() < 0.1 for name, tensor in weights(more).items())
 
 
-def test_magnitude_and_direction_apart(few_bits, papers, tmp_path, bits):
+def test_dora_works_in_4_bits_and_is_refused_in_8_on_a_cpu(few_bits, papers, tmp_path, bits):
     if bits == 8:
         with pytest.raises(ModelError) as caught:
             papertune.train(papers(6), few_bits, tmp_path / "run", overrides=["method.dora=true"], only=["label"])
@@ -198,7 +198,7 @@ def test_magnitude_and_direction_apart(few_bits, papers, tmp_path, bits):
     run.predict(papers(3, 50), precision="bf16")
 
 
-def test_without_the_package_it_is_told_before_any_work(full_run, few_bits, papers, tmp_path, monkeypatch, bits):
+def test_a_missing_package_is_reported_before_any_work(full_run, few_bits, papers, tmp_path, monkeypatch, bits):
     monkeypatch.setattr("papertune.models.quantization.base_bits.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"^method\.base_bits = {bits} needs bitsandbytes, .*\[quantized\]'$"):
         papertune.train(papers(4), few_bits, tmp_path / "run")
@@ -208,7 +208,7 @@ def test_without_the_package_it_is_told_before_any_work(full_run, few_bits, pape
     assert not (tmp_path / "run").exists()
 
 
-def test_other_numbers_of_bits(few_bits, papers, tmp_path):
+def test_other_numbers_of_bits_are_refused(few_bits, papers, tmp_path):
     with pytest.raises(RecipeError) as caught:
         papertune.train(papers(4), few_bits, tmp_path / "run", overrides=["method.base_bits=3"])
     assert str(caught.value) == "the recipe: method.base_bits is 3; allowed: 4 or 8."

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from test_loop import RESUMED, Training, assert_same_checkpoints, assert_same_weights, make_rows, slow_fit
 
-from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of, save_weights
+from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of
 from papertune.recipe import PtuningV2Method
 
 PLAIN = PtuningV2Method(kind="ptuning_v2", prefix_length=5)
@@ -80,7 +80,7 @@ def test_the_best_weights_are_restored(train, make_model, tmp_path, projection):
         assert (result.steps, result.best_step) == (5, 2)
         assert torch.equal(prefix_of(train.model).keys, prefixes[1].keys)
         assert not torch.equal(prefixes[2].keys, prefixes[1].keys)
-    save_weights(train.model, tmp_path / "adapter", "tiny", torch.float32)
+    PLAIN.save(train.model, tmp_path / "adapter", "tiny", torch.float32)
     kept = prefix_of(load_adapter(make_model(), tmp_path / "adapter"))
     torch.testing.assert_close(kept.keys, prefixes[1].keys, rtol=0, atol=1e-6)
     torch.testing.assert_close(kept.values, prefixes[1].values, rtol=0, atol=1e-6)

@@ -6,7 +6,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from papertune.errors import ModelError
-from papertune.methods import build_trainable, merged_products
+from papertune.methods import build_trainable
+from papertune.methods.merged_products import merged_products
 from papertune.models import answer_positions, find_config
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.training.memory import BatchShape, training_memory

@@ -1,19 +1,17 @@
-"""Adapters in peft's file format: reading, checking, merging."""
+"""Adapters in peft's file format, whatever method has trained them."""
 
 import json
-import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError
+from papertune.errors import RecipeError, RunError
+from papertune.methods.method import AdapterMethod, TrainingMethod
+from papertune.methods.registry import adapter_methods
 
-from papertune.errors import ModelError, RunError
-from papertune.methods.plain_lora import add_plain_lora
-from papertune.methods.prefix import PrefixModel
-from papertune.models import is_quantized
+if TYPE_CHECKING:
+    import torch
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -23,21 +21,22 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         The content of adapter_config.json.
 
     Raises:
-        RunError: If the folder is no adapter, or its weights are a pickle that would have to be trusted.
+        RunError: If the folder is not an adapter of a known method.
     """
     config_file = folder / "adapter_config.json"
     if not config_file.is_file():
-        raise RunError(f"{folder} holds no adapter_config.json, so it is no adapter in peft's format.")
+        raise RunError(f"{folder} holds no adapter_config.json, so it is not an adapter in peft's format.")
     try:
         config = json.loads(config_file.read_text("utf-8"))
     except ValueError as error:
         raise RunError(f"{config_file} is not JSON: {error}.") from None
     if not isinstance(config, dict):
-        raise RunError(f"{config_file} is no JSON object, so it is no adapter's configuration.")
+        raise RunError(f"{config_file} is not a JSON object, so it is not the configuration of an adapter.")
     if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise RunError(f"{folder} has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.")
-    if config.get("peft_type") not in ("LORA", "PREFIX_TUNING"):
-        raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only LORA and PREFIX_TUNING are supported.")
+    if config.get("peft_type") not in adapter_methods():
+        known = " and ".join(adapter_methods())
+        raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only {known} are supported.")
     return config
 
 
@@ -45,101 +44,69 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     """Put a saved adapter on a base model.
 
     Raises:
-        ModelError: If the adapter does not fit the model: layers are missing, are too many, or have other shapes.
-        RunError: If the folder is no adapter, or its weights cannot be read.
+        ModelError: If the adapter does not fit the model.
+        RunError: If the folder is not an adapter, or its weights cannot be read.
     """
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import load_peft_weights
-
     config = check_adapter(folder)
-    try:
-        saved = load_peft_weights(str(folder), device="cpu")
-    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise RunError(f"{folder}: the adapter's weights cannot be read: {error}. Fetch them again.") from error
-    if config["peft_type"] == "PREFIX_TUNING":
-        from papertune.methods.prefix_tuned import load_prefix
-
-        return load_prefix(model, folder, config, saved, trainable=trainable)
-    check_dora_fits(model, dora=bool(config.get("use_dora")))
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=True)
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: the adapter does not fit the base model: {error}") from error
-    missing = [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]
-    if missing:
-        raise ModelError(f"{folder}: the adapter does not fit the base model: {missing[0][:300]}")
-    # Of weights for layers that the model does not have, peft says nothing.
-    known = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    unknown = [key for key in saved if (".lora_A." in key or ".lora_B." in key) and key not in known]
-    if unknown:
-        raise ModelError(f"{folder}: the adapter does not fit the base model, which has no {unknown[0]}.")
-    return adapted
+    return _method(config).load(model, folder, config, trainable=trainable)
 
 
 def load_for_prediction(model: Any, folder: Path) -> Any:
-    """Give a base model with what a saved adapter has learnt, for prediction.
-
-    LoRA is added to the weights, but stays beside those of few bits; a prefix stands before the model.
+    """Return a base model that predicts with a saved adapter.
 
     Args:
-        model: The base model; it is changed, or part of what is given.
-        folder: Of the adapter.
+        model: The base model; it is changed, or becomes part of the result.
+        folder: The adapter's folder.
 
     Raises:
         ModelError: If the adapter does not fit the model.
-        RunError: If the folder is no adapter, or its weights cannot be read.
+        RunError: If the folder is not an adapter, or its weights cannot be read.
     """
     config = check_adapter(folder)
-    quantized = is_quantized(model)
-    if not quantized and add_plain_lora(model, folder, config):
-        return model.requires_grad_(False)
-    adapted = load_adapter(model, folder)
-    if isinstance(adapted, PrefixModel):
-        return adapted
-    return keep_adapter_beside(adapted) if quantized else merge_adapter(adapted)
-
-
-def check_dora_fits(model: Any, *, dora: bool) -> None:
-    """Check that DoRA can measure the weights of a base model.
-
-    Raises:
-        ModelError: If they are in 8 bits on a CPU, where peft loses their scales as it measures them.
-    """
-    if dora and getattr(model, "is_loaded_in_8bit", False) and model.device.type == "cpu":
-        raise ModelError(
-            "method.dora = true with method.base_bits = 8 does not work on a CPU. Use a GPU, base_bits = 4, or no dora."
-        )
+    return _method(config).load_for_prediction(model, folder, config)
 
 
 def merge_adapter(model: Any) -> Any:
-    """Add a LoRA adapter to its base weights, W = W0 + scale x B A, and give the plain model."""
+    """Add an adapter to its base weights, and return the plain model."""
     return model.merge_and_unload()
 
 
-def keep_adapter_beside(model: Any) -> Any:
-    """Give the base model with a LoRA adapter beside its weights, for prediction.
-
-    A few bits have no room for W0 + scale x B A: the sum would be rounded to their levels, and most of what was learnt
-    would be gone.
+def adopted_method(method: TrainingMethod, config: Mapping[str, Any], source: Path) -> TrainingMethod:
+    """Return the method that has trained an adapter.
 
     Args:
-        model: A peft model.
+        method: The recipe's method; settings that an adapter does not have come from it.
+        config: Content of adapter_config.json.
+        source: Where the adapter is, for messages.
+
+    Raises:
+        RecipeError: If the recipe's method is of another kind.
+        RunError: If the configuration lacks what is needed.
     """
-    base = model.get_base_model()
-    for name, parameter in base.named_parameters():
-        if ".lora_A." in name or ".lora_B." in name:
-            parameter.data = parameter.data.to(base.dtype)  # or every input is cast to float32 and back
-    return base
+    found = _method(config)
+    if not isinstance(method, found):
+        raise RecipeError(
+            f'method.kind is "{method.kind}", but {source} is a {found.adapter_name}. Set it to "{found.kind_name()}".'
+        )
+    try:
+        return method.adopted(config)
+    except KeyError as error:
+        file = source / "adapter_config.json"
+        raise RunError(f"{file} has no {error}, so it is not the configuration of a {found.adapter_name}.") from None
 
 
-def adapters_in_compute_dtype(model: Any, dtype: torch.dtype) -> AbstractContextManager[None]:
+def _method(config: Mapping[str, Any]) -> type[AdapterMethod]:
+    return adapter_methods()[config["peft_type"]]
+
+
+def adapters_in_compute_dtype(model: Any, dtype: "torch.dtype") -> AbstractContextManager[None]:
     """Let autocast alone decide in which dtype adapters multiply, while the context is open.
 
     peft casts the input of each adapted layer to the adapter's float32, and autocast casts it back: two copies of
     every activation for nothing.
     """
+    import torch
+
     if dtype == torch.float32 or not hasattr(model, "peft_config"):
         return nullcontext()
     from peft.helpers import disable_input_dtype_casting

@@ -1,15 +1,15 @@
 """LoRA layers in fewer products while they are trained.
 
 peft computes y = x W0^T + s (x A^T) B^T: three products and an addition, each with a result of its own. Here the
-adapter is added to the weight first, which is little work beside a product over all tokens of a batch:
+adapter is added to the weight first, which is cheap compared with a product over all tokens of a batch:
 
-    M  = W0 + s B A                   made anew in each pass
+    M  = W0 + s B A                   computed in each pass
     y  = x M^T
     dx = dy M                         as many operations as without an adapter
     dA = s (dy B)^T x
     dB = s dy^T (x A^T)
 
-Only in float32: in bfloat16 W0 + s B A would be rounded to 8 bits, and small steps of A and B would be lost.
+It is done in float32 only: in bfloat16 W0 + s B A would be rounded to 8 bits, and small steps of A and B would be lost.
 """
 
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 @contextmanager
 def merged_products(model: Any, dtype: torch.dtype) -> Iterator[int]:
-    """Let LoRA layers compute so while this is open, where it gives the same: no dropout, no DoRA, float32 throughout.
+    """Use merged products in LoRA layers where the result is the same: no dropout, no DoRA, float32 throughout.
 
     Args:
         model: A model in training, with or without adapters.
-        dtype: What products are done in.
+        dtype: The dtype of products.
 
     Yields:
-        How many layers it is.
+        The number of these layers.
     """
     layers = [module for module in model.modules() if dtype == torch.float32 and _is_plain(module)]
     for layer in layers:

@@ -1,12 +1,12 @@
 """A saved LoRA adapter added to its base weights without peft.
 
-Importing peft takes a second or more, and putting an adapter on a model to take it off again another one. Both are
-saved where an adapter is nothing but
+Importing peft takes a second or more, and merging an adapter with it takes another one. Both are saved where an adapter
+is nothing but
 
     W = W0 + s B A      s = alpha / rank, or alpha / sqrt(rank) (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732)
 
-for ordinary linear layers (Hu et al. 2021, arXiv:2106.09685, section 4.1). It is computed as peft's own merge does, to
-the last bit. Whatever is unusual is left to peft, damage included: it has the words for it.
+for ordinary linear layers (Hu et al. 2021, arXiv:2106.09685, section 4.1). The result is that of peft's own merge, to
+the last bit. Everything unusual is left to peft, damaged files included, since peft has the error messages.
 """
 
 import math
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 # Keys of adapter_config.json that are read here, and those that do not change what a saved adapter adds.
 _READ = {"r", "lora_alpha", "use_rslora", "target_modules", "layers_to_transform", "layers_pattern"}
-_NO_MATTER = {
+_IRRELEVANT = {
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
@@ -36,20 +36,20 @@ _NO_MATTER = {
 _MUST_BE: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none",),
-    "init_lora_weights": (True, False, "gaussian"),  # others take something from the base weights
+    "init_lora_weights": (True, False, "gaussian"),  # others depend on the base weights
 }
 
 
 def add_plain_lora(model: Any, folder: Path, config: Mapping[str, Any]) -> bool:
-    """Add a saved adapter to the weights of a base model, in place, if it is a plain one that fits.
+    """Add a saved adapter to the weights of a base model, in place, if it is plain and fits.
 
     Args:
         model: The base model, not quantized.
-        folder: Of the adapter.
+        folder: The adapter's folder.
         config: Content of its adapter_config.json.
 
     Returns:
-        Whether it was added. If not, the model is as before.
+        Whether it was added. If not, the model is unchanged.
     """
     if not _is_plain(config):
         return False
@@ -69,18 +69,18 @@ def add_plain_lora(model: Any, folder: Path, config: Mapping[str, Any]) -> bool:
     with torch.no_grad():
         for name, (a, b) in pairs.items():
             weight = layers[name].weight
-            # In float32, whatever the adapter was saved in and the base weights are in.
+            # In float32, whatever the dtypes of the adapter and of the base weights.
             a, b = (part.to(weight.device, torch.float32) for part in (a, b))
             weight += (b @ a) * scale
     return True
 
 
 def _is_plain(config: Mapping[str, Any]) -> bool:
-    """Tell whether an adapter's configuration asks for nothing but the sum above."""
+    """Whether an adapter's configuration asks for nothing but the sum above."""
     if any(config.get(name, allowed[0]) not in allowed for name, allowed in _MUST_BE.items()):
         return False
-    # What is new to us and set may mean anything.
-    if any(value for name, value in config.items() if name not in _READ | _NO_MATTER | _MUST_BE.keys()):
+    # An unknown key that is set may mean anything.
+    if any(value for name, value in config.items() if name not in _READ | _IRRELEVANT | _MUST_BE.keys()):
         return False
     targets, layers = config.get("target_modules"), config.get("layers_to_transform")
     return (
@@ -93,7 +93,7 @@ def _is_plain(config: Mapping[str, Any]) -> bool:
 
 
 def is_target(name: str, config: Mapping[str, Any]) -> bool:
-    """Tell whether peft adapts the module of this name.
+    """Whether peft adapts the module of this name.
 
     Args:
         name: With its path, such as "model.layers.3.mlp.up_proj".
@@ -112,7 +112,7 @@ def is_target(name: str, config: Mapping[str, Any]) -> bool:
 
 
 def _fits(module: nn.Module, a: Tensor, b: Tensor, rank: int) -> bool:
-    # A subclass may mean something else by its weight.
+    # A subclass may use its weight in another way.
     if type(module) is not nn.Linear:
         return False
     return a.shape == (rank, module.in_features) and b.shape == (module.out_features, rank)

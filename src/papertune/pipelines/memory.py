@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from papertune.recipe import FullMethod, LoraMethod, Method, PtuningV2Method, Recipe
+from papertune.methods import METHODS, Method
+from papertune.recipe import Recipe
 from papertune.training import MAX_QUESTION_TOKENS
 from papertune.training.memory import BatchShape, TrainingMemory, training_memory
 
@@ -63,7 +64,7 @@ def memory_rows(config: Any, recipe: Recipe) -> Iterator[MemoryRow]:
     shape = batch_shape(recipe)
     dtype = torch.float32 if recipe.training.precision == "fp32" else torch.bfloat16
     several = max(2, shape.rows)
-    for name, method in _methods(recipe).items():
+    for name, method in _methods(recipe.method).items():
         for checkpointing in (False, True):
             one, more = training_memory(
                 config,
@@ -87,15 +88,12 @@ def _largest(card_gb: int, one: int, per_row: float) -> int:
     return 0 if room < 0 else 1 + floor(room / per_row)
 
 
-def _methods(recipe: Recipe) -> dict[str, Method]:
-    own = recipe.method
-    lora = own if isinstance(own, LoraMethod) else LoraMethod()
-    prefix = own if isinstance(own, PtuningV2Method) else PtuningV2Method(kind="ptuning_v2")
-    return {
-        "full": FullMethod(kind="full"),
-        **({"freeze": own} if own.kind == "freeze" else {}),
-        "lora": lora.model_copy(update={"base_bits": None}),
-        "lora, base_bits = 8": lora.model_copy(update={"base_bits": 8}),
-        "lora, base_bits = 4": lora.model_copy(update={"base_bits": 4}),
-        "ptuning_v2": prefix,
-    }
+def _methods(own: Method) -> dict[str, Method]:
+    """Return the methods of the table by name: the recipe's as it is, the others with their defaults."""
+    found: dict[str, Method] = {}
+    for method in sorted(METHODS, key=lambda method: method.saves_adapter):
+        if isinstance(own, method):
+            found |= own.memory_variants()
+        elif method.has_memory_row:
+            found |= method(kind=method.kind_name()).memory_variants()
+    return found

@@ -4,10 +4,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papertune.errors import OutputError, PapertuneWarning, RunError
+from papertune.errors import OutputError, PapertuneWarning
 from papertune.files import check_new_folder
 from papertune.models import Precision
-from papertune.recipe import PtuningV2Method
 
 if TYPE_CHECKING:
     from papertune.run import Run
@@ -25,11 +24,7 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
         OutputError: If the folder exists and is not empty, or cannot be written.
         RunError: If the run has learnt a prefix.
     """
-    if isinstance(run.recipe.method, PtuningV2Method):
-        raise RunError(
-            f"{run.directory.path} was trained with P-Tuning v2: what it has learnt is a prefix, no difference of "
-            "weights, so there is nothing to add to the model's. Predict with the run itself."
-        )
+    run.recipe.method.check_mergeable(run.directory.path)
     check_new_folder(folder)
     model, tokenizer = _merged(run, precision)
     try:

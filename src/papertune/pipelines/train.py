@@ -23,20 +23,15 @@ from papertune.files import disk_full_as_output_error
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
+    count_parameters,
     load_adapter,
-    save_weights,
-    trainable_weights,
 )
-from papertune.models import (
-    Precision,
-    choose_dtype,
-    load_model,
-)
+from papertune.models import choose_dtype, load_model
 from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.training_job import TrainingJob, prepare_job
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, training_examples
-from papertune.recipe import FullMethod, LoraMethod, PtuningV2Method, Recipe
+from papertune.recipe import Recipe
 from papertune.run import Run, load_run
 from papertune.run_directory import Manifest, RunDirectory, TrainingPlan
 from papertune.training import (
@@ -116,7 +111,7 @@ def train(
         listener.message(f"loading {job.recipe.model}")
         with processes.agreed():
             learner = _load(job, processes)
-        learnt, total = trainable_weights(learner.model)
+        learnt, total = count_parameters(learner.model)
         each = "" if processes.count == 1 else f" in each of {processes.count} processes"
         listener.message(
             f"training {learnt:,} of {total:,} weights on {len(learner.examples):,} examples, "
@@ -177,8 +172,7 @@ def _load(job: TrainingJob, processes: Processes) -> _Learner:
     """Load the model, encode the examples, and make the model trainable."""
     chosen = job.recipe
     compute_dtype = choose_dtype(chosen.training.precision, processes.device)
-    whole = isinstance(chosen.method, FullMethod)
-    precision: Precision = "fp32" if whole else _precision(compute_dtype)
+    precision = _precision(chosen.method.base_dtype(compute_dtype))
     model, tokenizer = load_model(
         job.base, precision=precision, device=processes.loading_device, base_bits=chosen.base_bits
     )
@@ -264,19 +258,19 @@ def _train(
 
 def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:
     """Write what was learnt."""
-    adapted = isinstance(job.recipe.method, LoraMethod | PtuningV2Method)
-    folder = directory.adapter if adapted else directory.model
+    method = job.recipe.method
+    folder = directory.adapter if method.saves_adapter else directory.model
     shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-    model = learner.model if sharded_to is None else _put_together(job, learner, sharded_to, adapted=adapted)
-    save_weights(model, folder, job.recipe.model, learner.dtype)
+    model = learner.model if sharded_to is None else _put_together(job, learner, sharded_to)
+    method.save(model, folder, job.recipe.model, learner.dtype)
     learner.tokenizer.save_pretrained(directory.tokenizer)
-    if not adapted:
+    if not method.saves_adapter:
         learner.tokenizer.save_pretrained(folder)
 
 
-def _put_together(job: TrainingJob, learner: _Learner, checkpoint: Path, *, adapted: bool) -> Any:
+def _put_together(job: TrainingJob, learner: _Learner, checkpoint: Path) -> Any:
     """Give the whole model, of which each process has a part only, from a checkpoint."""
-    if adapted:
+    if job.recipe.method.saves_adapter:
         bits = job.recipe.base_bits
         model, _ = load_model(job.base, precision=_precision(learner.dtype), device="cpu", base_bits=bits)
         return load_adapter(model, checkpoint)

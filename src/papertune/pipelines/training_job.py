@@ -13,7 +13,7 @@ from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import training_examples
-from papertune.recipe import LoraMethod, Recipe, dump_recipe, load_recipe
+from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
 from papertune.tables import Table, read_table
 
@@ -70,7 +70,7 @@ def prepare_job(
     """
     from papertune.training import check_trackers  # late: `papertune check` needs no trainer
 
-    chosen = _like_its_start(choose_columns_to_learn(load_recipe(recipe, overrides), only))
+    chosen = _inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
     learnt_from, dev_tables = _read(tables, dev, dev_fraction, chosen)
@@ -215,36 +215,25 @@ def first_label(table: Table, recipe: Recipe) -> str | None:
     return next((name for name in names if name in table.columns), None)
 
 
-def _like_its_start(recipe: Recipe) -> Recipe:
-    """Give the recipe with the rank and alpha of the adapter that it starts from, so that it tells the truth."""
+def _inherit_adapter_settings(recipe: Recipe) -> Recipe:
+    """Return the recipe with the settings of the adapter that is trained further."""
     method = recipe.method
-    if not isinstance(method, LoraMethod) or method.start_from is None:
+    if method.start_run is None:
         return recipe
-    start = RunDirectory(Path(method.start_from))
+    start = RunDirectory(Path(method.start_run))
     start.read()
     if not start.adapter.is_dir():
         raise RecipeError(
             f"method.start_from: {start.path} holds a whole model, not an adapter. Give {start.model} as model instead."
         )
-    config = check_adapter(start.adapter)
-    if config["peft_type"] != "LORA":
-        raise RecipeError(
-            f"method.start_from: {start.path} holds a P-Tuning v2 prefix, and only a LoRA adapter can be a start. "
-            "Name a run of LoRA, or leave start_from out."
-        )
-    taken = {"rank": config.get("r"), "alpha": config.get("lora_alpha")}
-    for key, value in taken.items():
-        if key in method.model_fields_set and getattr(method, key) != value:
-            raise RecipeError(
-                f"method.{key} is {getattr(method, key)}, but the adapter of {start.path} has {value}. Leave it out."
-            )
-    return load_recipe(recipe, [f"method.{key}={value}" for key, value in taken.items()])
+    inherited = method.inherited_settings(check_adapter(start.adapter), start.path)
+    return load_recipe(recipe, [f"method.{key}={value}" for key, value in inherited.items()])
 
 
 def _start(recipe: Recipe, base: Base) -> Path | None:
-    if not isinstance(recipe.method, LoraMethod) or recipe.method.start_from is None:
+    if recipe.method.start_run is None:
         return None
-    start = RunDirectory(Path(recipe.method.start_from))
+    start = RunDirectory(Path(recipe.method.start_run))
     _, manifest = start.read()
     if manifest.base_checksum != base.checksum and None not in (manifest.base_checksum, base.checksum):
         raise RecipeError(

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from papertune.errors import RecipeError
+from papertune.methods import methods_by_kind
 from papertune.recipe.recipe import Recipe
 from papertune.suggest import did_you_mean
 
@@ -196,10 +197,7 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         "labels": columns.LabelsColumn,
         "keywords": columns.KeywordsColumn,
         "ranked_keywords": columns.RankedKeywordsColumn,
-        "lora": parts.LoraMethod,
-        "ptuning_v2": parts.PtuningV2Method,
-        "full": parts.FullMethod,
-        "freeze": parts.FreezeMethod,
+        **methods_by_kind(),
     }
     by_name: dict[str, type[columns.Part]] = {
         "table": parts.TableSpec,

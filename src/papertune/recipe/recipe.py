@@ -12,10 +12,10 @@ from pydantic import AfterValidator, Field, StrictStr, model_validator
 from papertune.kinds import AskedSpec, Column
 from papertune.kinds.base import Part, Text
 from papertune.kinds.output_names import ROW, given_column
+from papertune.methods import LoraMethod, Method
 from papertune.templates import parse_template
 
 Layout = Literal["document-first", "question-first"]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _check_template(template: str) -> str:
@@ -34,72 +34,6 @@ class TableSpec(Part):
 
     id: Text | None = None
     document: Annotated[StrictStr, AfterValidator(_check_template)]
-
-
-class LoraMethod(Part):
-    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685): W = W0 + scale x B A.
-
-    Attributes:
-        rank: Rank of B A.
-        alpha: The scale is alpha / rank, or alpha / sqrt(rank) with `rslora` (arXiv:2312.03732).
-        dropout: Dropout on the adapter's input while training.
-        targets: Names of the linear layers to adapt, or "all-linear" (all but the output layer).
-        layers: Only in this many decoder layers, counted from the last; None: in all. The backward pass ends at the
-            first adapted layer, so half the layers train in well under two thirds of the time.
-        rslora: Scale by the square root of the rank.
-        dora: Learn magnitude and direction apart (arXiv:2402.09353).
-        base_bits: Store the base model's linear layers in so many bits (QLoRA, arXiv:2305.14314); None: in the
-            precision of the training.
-        start_from: A run whose adapter is the start of this one.
-    """
-
-    kind: Literal["lora"] = "lora"
-    rank: Annotated[int, Field(ge=1)] = 8
-    alpha: Annotated[float, Field(gt=0)] = 16
-    dropout: Fraction = 0.0
-    targets: Literal["all-linear"] | tuple[Text, ...] = "all-linear"
-    layers: Annotated[int, Field(ge=1)] | None = None
-    rslora: bool = False
-    dora: bool = False
-    base_bits: Literal[4, 8] | None = None
-    start_from: Text | None = None
-
-
-class PtuningV2Method(Part):
-    """A learnt prefix (Liu et al. 2021, arXiv:2110.07602): keys and values before the first token in every layer.
-
-    Attributes:
-        prefix_length: How many virtual tokens stand there.
-        projection: In training two linear layers with a tanh between make the prefix; the run keeps what they made.
-        dropout: Dropout on the prefix while training.
-    """
-
-    kind: Literal["ptuning_v2"]
-    prefix_length: Annotated[int, Field(ge=1)] = 64
-    projection: bool = False
-    dropout: Fraction = 0.0
-
-
-class FullMethod(Part):
-    """All weights are trained."""
-
-    kind: Literal["full"]
-
-
-class FreezeMethod(Part):
-    """Only some layers are trained; the rest stays as it is.
-
-    Attributes:
-        layers: How many decoder layers, counted from the last.
-        modules: Only these children of each layer (for example "mlp"); empty: the whole layer.
-    """
-
-    kind: Literal["freeze"]
-    layers: Annotated[int, Field(ge=1)] = 2
-    modules: tuple[Text, ...] = ()
-
-
-Method = Annotated[LoraMethod | PtuningV2Method | FullMethod | FreezeMethod, Field(discriminator="kind")]
 
 
 class EncodingSpec(Part):
@@ -170,7 +104,7 @@ class Recipe(Part):
         chat: Whether the prompt is put into the model's chat template, where it has one.
         table: How a row becomes a document.
         columns: What is learnt and filled in, by column name.
-        method: Which weights are learnt.
+        method: Which parameters are trained.
         encoding: Lengths in tokens.
         training: How the weights are learnt.
     """
@@ -227,7 +161,7 @@ class Recipe(Part):
     @property
     def base_bits(self) -> Literal[4, 8] | None:
         """Bits of a base weight, where the method has the base model quantized."""
-        return self.method.base_bits if isinstance(self.method, LoraMethod) else None
+        return self.method.base_model_bits
 
     def questions_of(self, name: str) -> dict[str, AskedSpec]:
         """Return what is asked for a column, by name: the column itself or, for a labels column, `COLUMN: LABEL` each."""

@@ -19,7 +19,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from papertune.errors import RecipeError
 from papertune.events import SILENT, Listener
-from papertune.methods import PrefixModel, adapters_in_compute_dtype, merged_products
+from papertune.methods import PrefixModel, adapters_in_compute_dtype
+from papertune.methods.merged_products import merged_products
 from papertune.models import AttentionMasks, answer_positions
 from papertune.recipe import TrainingSpec
 from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs

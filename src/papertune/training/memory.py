@@ -29,14 +29,14 @@ from torch.utils._pytree import tree_leaves
 
 from papertune.errors import ModelError
 from papertune.methods import (
+    Method,
     PrefixModel,
     adapters_in_compute_dtype,
     build_trainable,
     checkpoint_activations,
-    merged_products,
 )
+from papertune.methods.merged_products import merged_products
 from papertune.models import AttentionMasks, answer_positions
-from papertune.recipe import FullMethod, LoraMethod, Method
 from papertune.training.batch import tree_inputs
 
 _ATTENTION = "papertune_tally"
@@ -114,11 +114,11 @@ def training_memory(
         ModelError: If the model cannot be built, or its forward pass depends on numbers.
     """
     try:
-        base = _build(config, torch.float32 if isinstance(method, FullMethod) else dtype)
+        base = _build(config, method.base_dtype(dtype))
     except ValueError as error:  # so transformers says that it does not know the kind of model
         raise _cannot_compute(config, error) from error
     parameters = sum(p.numel() for p in base.parameters())
-    bits = method.base_bits if isinstance(method, LoraMethod) else None
+    bits = method.base_model_bits
     packed = [] if bits is None else _linear_layers(base)
     peaks: list[int] = []
     try:

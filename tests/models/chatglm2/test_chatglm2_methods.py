@@ -7,12 +7,11 @@ from papertune.errors import ModelError
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
+    count_parameters,
     load_adapter,
     merge_adapter,
-    save_weights,
-    trainable_weights,
 )
-from papertune.methods.prefix_cache import KeyValueShape, key_value_shape
+from papertune.methods.prefix.cache import KeyValueShape, key_value_shape
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 
 IDS = torch.arange(3, 27).reshape(2, 12)
@@ -61,7 +60,7 @@ def test_lora(make_chatglm2, targets, layers, tmp_path):
     first, second = step(tuned)
     assert second < first
     tuned.eval()
-    save_weights(tuned, tmp_path / "adapter", "a model", torch.float32)
+    LoraMethod().save(tuned, tmp_path / "adapter", "a model", torch.float32)
     loaded = load_adapter(make_chatglm2(), tmp_path / "adapter")
     expected = tuned(input_ids=IDS).logits
     torch.testing.assert_close(loaded.eval()(input_ids=IDS).logits, expected, rtol=0, atol=0)
@@ -75,7 +74,7 @@ def test_lora_of_the_published_size(make_chatglm2):
     with torch.device("meta"):
         model = ChatGLMForConditionalGeneration(ChatGLMConfig())
         tuned = build_trainable(model, LoraMethod(rank=8, alpha=32, dropout=0.1, targets=("query_key_value",)), seed=0)
-    assert trainable_weights(tuned)[0] == 8 * 28 * (4096 + 4608) == 1_949_696
+    assert count_parameters(tuned)[0] == 8 * 28 * (4096 + 4608) == 1_949_696
 
 
 def test_lora_of_the_last_layers(make_chatglm2):
@@ -93,7 +92,7 @@ def test_full(make_chatglm2, tmp_path):
     assert trained(model) == {name for name, _ in model.named_parameters()}
     first, second = step(model)
     assert second < first
-    save_weights(model, tmp_path / "model", "a model", torch.float32)
+    FullMethod(kind="full").save(model, tmp_path / "model", "a model", torch.float32)
     again = type(model).from_pretrained(tmp_path / "model")
     assert torch.equal(again.eval()(input_ids=IDS).logits, model.eval()(input_ids=IDS).logits)
 

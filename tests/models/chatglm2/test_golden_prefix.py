@@ -13,8 +13,8 @@ import papertune
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
 from papertune.errors import ModelError, RunError
-from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of, save_weights
-from papertune.methods.official_prefix import load_official_prefix, official_prefix, save_official_prefix
+from papertune.methods import build_trainable, checkpoint_activations, load_adapter, prefix_of
+from papertune.methods.prefix.official import load_official_prefix, official_prefix, save_official_prefix
 from papertune.models.chatglm2 import ChatGLMTokenizer
 from papertune.recipe import PtuningV2Method
 
@@ -110,7 +110,7 @@ def test_chat_is_behind_the_prefix(make_chatglm2, sentencepiece_file):
         engine, engine.prefill([ids]), end_ids={2}, max_new_tokens=60 - len(ids), vocabulary=len(tokenizer)
     )
     assert answer == tokenizer.decode(expected).strip()
-    with pytest.raises(ModelError, match="stream_chat does not see a learnt prefix"):
+    with pytest.raises(ModelError, match="stream_chat does not see a trained prefix"):
         model.stream_chat(tokenizer, "heart")
 
 
@@ -138,7 +138,7 @@ def test_loss_and_gradients(tuned, golden, name, checkpointing):
 
 
 def test_as_a_peft_adapter(tuned, golden, golden_model, tmp_path):
-    save_weights(tuned, tmp_path / "adapter", "a model", torch.float32)
+    PtuningV2Method(kind="ptuning_v2").save(tuned, tmp_path / "adapter", "a model", torch.float32)
     again = load_adapter(copy.deepcopy(golden_model), tmp_path / "adapter")
     assert_close(again(input_ids=golden["input_ids"]).logits, golden["logits"])
 

@@ -1,4 +1,4 @@
-"""The prefix as a transformers cache, and what a model keeps of a token."""
+"""The prefix as a transformers cache, and the shape of what a model caches for a token."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ from papertune.models.attention.growing_cache import GrowingLayer
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]
-    """One layer's keys and values that stand before all others, and are as before after each `update`.
+    """One layer's keys and values of the prefix, which an `update` does not change.
 
     So a layer whose activations are computed again in the backward pass gets the same keys a second time; an ordinary
-    cache would by then hold the tokens twice.
+    cache would then hold the tokens twice.
 
     Args:
         keys: Any float dtype, shape (batch, heads, virtual, head_dim).
@@ -28,20 +28,20 @@ class PrefixLayer(DynamicLayer):  # type: ignore[misc]
         _begin(self, keys, values)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Give all keys and values, those here first, in the dtype of the new ones."""
+        """Return the prefix and the new keys and values behind it, in the dtype of the new ones."""
         keys = torch.cat([self.keys.to(key_states), key_states], dim=-2)
         return keys, torch.cat([self.values.to(value_states), value_states], dim=-2)
 
 
 def prefix_cache(keys: Tensor, values: Tensor, *, grows: bool) -> Any:
-    """Make a cache that begins with a prefix.
+    """Build a cache that begins with a prefix.
 
-    Layers whose window is shorter than the text have the whole prefix too; masks hide what is out of the window.
+    Layers with a window shorter than the text have the whole prefix too; masks hide what is outside the window.
 
     Args:
         keys: Any float dtype, shape (layers, batch, heads, virtual, head_dim).
         values: As `keys`.
-        grows: Keep what comes behind.
+        grows: Keep the keys and values of tokens after the prefix.
     """
     cache = DynamicCache()
     for pair in zip(keys, values, strict=True):
@@ -58,7 +58,7 @@ def _begin(layer: DynamicLayer, keys: Tensor, values: Tensor) -> DynamicLayer:
 
 @dataclass(frozen=True)
 class KeyValueShape:
-    """What a model keeps of each token: in every layer a key and a value of this shape."""
+    """What a model caches for each token: a key and a value of this shape in every layer."""
 
     layers: int
     heads: int
@@ -70,12 +70,12 @@ class KeyValueShape:
 
 @torch.no_grad()
 def key_value_shape(model: Any) -> KeyValueShape:
-    """Find out what a model keeps of each token, by running one through it.
+    """Find out what a model caches for each token, by running one through it.
 
-    Configurations have many names for it, and do not say it all: which layers share keys, or keep none.
+    Configurations have many names for it, and lack which layers share keys or cache none.
 
     Raises:
-        ModelError: If the layers do not all keep the same.
+        ModelError: If the layers differ.
     """
     cache = DynamicCache(config=model.config)
     ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
@@ -85,8 +85,8 @@ def key_value_shape(model: Any) -> KeyValueShape:
     if len(shapes) != 1 or (0, 0) in shapes:
         found = ", ".join(f"{heads} x {size}" if heads else "none" for heads, size in sorted(shapes))
         raise ModelError(
-            f"{type(model).__name__}: its layers do not all keep the same keys and values (heads x size: {found}), "
-            'so no prefix fits them all. Use another method, such as method.kind = "lora".'
+            f"{type(model).__name__}: its layers cache keys and values of different shapes (heads x size: {found}), "
+            'so a prefix cannot fit all of them. Use another method, such as method.kind = "lora".'
         )
     ((heads, head_dim),) = shapes
     return KeyValueShape(len(cache.layers), heads, head_dim)

@@ -1,9 +1,8 @@
-"""A learnt prefix (P-Tuning v2, Liu et al. 2021, arXiv:2110.07602), as the rest of the house sees it.
+"""A trained prefix (P-Tuning v2, Liu et al. 2021, arXiv:2110.07602), as other packages use it.
 
-In every layer stand keys and values that no token has made. Whatever goes through the model sees them as it sees the
-tokens before it:
+Every layer has keys and values that do not come from a token. All tokens attend to them as to earlier tokens:
 
-    layer 2    v v v v | t t t t t t        v: key and value of a virtual token, learnt
+    layer 2    v v v v | t t t t t t        v: key and value of a virtual token, trained
     layer 1    v v v v | t t t t t t        t: key and value of a token of the text, computed
     positions  0 1 2 3   4 5 6 7 8 9        or, in models that count the text alone, from 0 at the first t
 """
@@ -11,14 +10,15 @@ tokens before it:
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Keys and values that stand before all tokens.
+    """Keys and values before all tokens.
 
     Attributes:
         keys: float32, shape (layers, heads, virtual, head_dim).
@@ -26,47 +26,47 @@ class Prefix:
         first_position: Position of the first token of the text: `length`, or 0 in models that do not count the prefix.
     """
 
-    keys: Tensor
-    values: Tensor
+    keys: "Tensor"
+    values: "Tensor"
     first_position: int
 
     @property
     def length(self) -> int:
-        """How many virtual tokens there are."""
+        """Number of virtual tokens."""
         return self.keys.shape[2]
 
     def cache(self, batch: int, *, grows: bool) -> Any:
-        """Give a transformers cache that begins with the prefix.
+        """Return a transformers cache that begins with the prefix.
 
         Args:
-            batch: Rows that will go through the model together.
-            grows: Keep what goes through the model behind the prefix.
+            batch: Rows that go through the model together.
+            grows: Keep the keys and values of tokens after the prefix.
         """
-        from papertune.methods.prefix_cache import prefix_cache
+        from papertune.methods.prefix.cache import prefix_cache
 
         rows = (-1, batch, -1, -1, -1)
         return prefix_cache(self.keys[:, None].expand(rows), self.values[:, None].expand(rows), grows=grows)
 
 
 class PrefixModel(ABC):
-    """A frozen base model behind a prefix. The one there is, `PrefixTuned`, imports peft; this class does not."""
+    """A frozen base model with a prefix; its subclass `PrefixTuned` imports peft."""
 
     @property
     @abstractmethod
     def prefix_length(self) -> int:
-        """How many virtual tokens the prefix has."""
+        """Number of virtual tokens of the prefix."""
 
     @abstractmethod
     def prefix(self) -> Prefix:
-        """Give a copy of the prefix as it is now."""
+        """Return a copy of the prefix as it is now."""
 
     @abstractmethod
     def let_checkpoints_see_prefix(self) -> None:
-        """Prepare layers whose activations are computed a second time in the backward pass."""
+        """Keep the prefix in layers whose activations are computed again in the backward pass."""
 
     @abstractmethod
     def save_encoder(self, folder: Path) -> None:
-        """Write all that makes the prefix while it is trained, so that the training can go on from it."""
+        """Write all parameters that compute the prefix in training, so that the training can be resumed."""
 
     @abstractmethod
     def load_encoder(self, folder: Path) -> None:
@@ -74,5 +74,5 @@ class PrefixModel(ABC):
 
 
 def prefix_of(model: Any) -> Prefix | None:
-    """Give a model's prefix, or None where it has none."""
+    """Return the prefix of a model, or None where it has none."""
     return model.prefix() if isinstance(model, PrefixModel) else None

@@ -1,4 +1,4 @@
-"""A model with a learnt prefix, in peft's PREFIX_TUNING."""
+"""A model with a trained prefix, in peft's PREFIX_TUNING."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,25 +13,24 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from papertune.errors import ModelError, RunError
-from papertune.methods.prefix import Prefix, PrefixModel
-from papertune.methods.prefix_cache import KeyValueShape, key_value_shape, prefix_cache
-from papertune.recipe import PtuningV2Method
+from papertune.methods.prefix.cache import KeyValueShape, key_value_shape, prefix_cache
+from papertune.methods.prefix.model import Prefix, PrefixModel
 
-# In the folder of a training's checkpoint.
+# In the folder of a checkpoint.
 ENCODER_FILE = "prefix_encoder.safetensors"
 
 
 class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
-    """A frozen causal language model behind a prefix that peft's prompt encoder makes.
+    """A frozen causal language model with a prefix that peft's prompt encoder computes.
 
-    It is peft's own model but for the forward pass, which here keeps the prefix where activations are computed a second
-    time, drops parts of it out in training, and counts positions as the base model does. A base model whose class says
-    `prefix_takes_positions = False` counts the text from 0, any other the text behind the prefix, as peft has it.
+    It is peft's own model with another forward pass, which keeps the prefix where activations are computed again, has
+    dropout on it, and counts positions as the base model does. A base model whose class has
+    `prefix_takes_positions = False` counts the text from 0; any other counts the prefix too, as in peft.
 
     Args:
-        model: The base model; its weights are frozen.
-        config: peft's configuration, every number in it filled in.
-        dropout: Share of the prefix's numbers that are dropped in training.
+        model: The base model; its parameters are frozen.
+        config: peft's configuration with all numbers filled in.
+        dropout: Dropout on the prefix in training.
     """
 
     def __init__(self, model: Any, config: PrefixTuningConfig, *, dropout: float = 0.0) -> None:
@@ -53,15 +52,15 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         use_cache: bool | None = None,
         **options: Any,
     ) -> Any:
-        """Run tokens behind the prefix.
+        """Run tokens after the prefix.
 
         Args:
             input_ids: int64, shape (batch, seq).
-            attention_mask: Which of the tokens are real, shape (batch, seq); or in the form that the base model's
-                layers take, shape (batch, 1, seq, virtual + seq), or such by kind of layer.
-            position_ids: Of the tokens, 0 at the first one of the text, int64, shape (batch, seq).
+            attention_mask: Which tokens are real, shape (batch, seq); or a mask as the base model's layers take it,
+                shape (batch, 1, seq, virtual + seq), or a dict of such masks by kind of layer.
+            position_ids: Positions of the tokens, 0 for the first of the text, int64, shape (batch, seq).
             inputs_embeds: Instead of `input_ids`, shape (batch, seq, hidden).
-            use_cache: Keep the tokens' keys and values; the cache that comes back begins with the prefix.
+            use_cache: Keep the tokens' keys and values; the returned cache begins with the prefix.
             options: For the base model.
 
         Returns:
@@ -87,9 +86,9 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         )
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Give what one step of `generate` tells the base model: the prefix before the first one, positions as here.
+        """Return the base model's inputs for one step of `generate`, with the prefix before the first step.
 
-        peft's own counts the positions of every model's text behind the prefix.
+        peft's own method counts the prefix in the positions of every model.
         """
         inputs: dict[str, Any] = self.base_model_prepare_inputs_for_generation(*args, **kwargs)
         cache = inputs.get("past_key_values")
@@ -103,37 +102,37 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         return inputs
 
     def chat(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer as the base model's own `chat` does, behind the prefix."""
+        """Answer as the base model's own `chat` does, with the prefix."""
         return type(self.get_base_model()).chat(self, *args, **kwargs)
 
     def stream_chat(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: peft takes the prefix away before the first token is drawn.
+        """Refuse: peft removes the prefix before the first token is sampled.
 
         Raises:
             ModelError: Always.
         """
-        raise ModelError("stream_chat does not see a learnt prefix. Use chat, or `papertune chat RUN`, which streams.")
+        raise ModelError("stream_chat does not see a trained prefix. Use chat, or `papertune chat RUN`, which streams.")
 
     @property
     def prefix_length(self) -> int:
-        """How many virtual tokens the prefix has."""
+        """Number of virtual tokens of the prefix."""
         length: int = self.active_peft_config.num_virtual_tokens
         return length
 
     def prefix(self) -> Prefix:
-        """Give a copy of the prefix as it is now, nothing dropped."""
+        """Return a copy of the prefix as it is now, without dropout."""
         with torch.no_grad():
             keys, values = (part.clone() for part in self._keys_and_values())
         return Prefix(keys, values, self._first_position)
 
     def let_checkpoints_see_prefix(self) -> None:
-        """Let layers have the prefix when their activations are computed again.
+        """Keep the prefix in layers whose activations are computed again.
 
-        Where checkpointing is on, transformers takes the cache away from each layer in training, since an ordinary one
-        would be written to a second time. The prefix would then silently be no part of the model.
+        With checkpointing, transformers takes the cache away from each layer in training, since an ordinary cache
+        would be written to twice. The model would then silently lose its prefix.
 
         Raises:
-            ModelError: If the layers, or the installed transformers, know no exception from that.
+            ModelError: If the layers, or the installed transformers, allow no exception from that.
         """
         layers = [module for module in self.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
         if not layers or not hasattr(GradientCheckpointingLayer, "_can_checkpoint_with_cache"):
@@ -145,11 +144,11 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
             layer._can_checkpoint_with_cache = True
 
     def save_pretrained(self, save_directory: Any, **options: Any) -> None:
-        """Write the adapter; its embeddings are the base model's, though peft would ask the hub about them."""
+        """Write the adapter without embeddings, about which peft would ask the hub."""
         super().save_pretrained(save_directory, **{**options, "save_embedding_layers": False})
 
     def save_encoder(self, folder: Path) -> None:
-        """Write the prompt encoder; an adapter has only what comes out of it, which is no start to go on from."""
+        """Write the prompt encoder; an adapter has only its result, from which a training cannot be resumed."""
         save_file(self.prompt_encoder.state_dict(), folder / ENCODER_FILE)
 
     def load_encoder(self, folder: Path) -> None:
@@ -157,12 +156,12 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         self.prompt_encoder.load_state_dict(load_file(folder / ENCODER_FILE))
 
     def _keys_and_values(self) -> tuple[Tensor, Tensor]:
-        """Give both in float32, shape (layers, heads, virtual, head_dim) each."""
+        """Return keys and values, float32, shape (layers, heads, virtual, head_dim) each."""
         config = self.active_peft_config
         encoder = self.prompt_encoder[self.active_adapter]
         numbers = encoder.embedding.weight  # (virtual, layers * 2 * heads * head_dim)
         if hasattr(encoder, "transform"):
-            # Not in autocast's dtype: the adapter that is saved in the end is computed in float32 as well.
+            # Not in autocast's dtype: the saved adapter is computed in float32 as well.
             with torch.autocast(numbers.device.type, enabled=False):
                 numbers = encoder.transform(numbers)
         shape = (config.num_virtual_tokens, config.num_layers * 2, config.num_attention_heads, -1)
@@ -170,24 +169,30 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         return both[0::2], both[1::2]
 
     def _for_rows(self, part: Tensor, batch: int) -> Tensor:
-        """Give a copy to each row, (layers, batch, heads, virtual, head_dim); in training each drops its own part."""
+        """Repeat keys or values for each row, (layers, batch, heads, virtual, head_dim), with dropout in training."""
         rows = part[:, None].expand(-1, batch, -1, -1, -1)
         return F.dropout(rows, self._dropout) if self.training and self._dropout else rows
 
 
-def build_prefix(model: Any, method: PtuningV2Method) -> PrefixTuned:
+def build_prefix(model: Any, length: int, *, projection: bool, dropout: float) -> PrefixTuned:
     """Put a new prefix before a model.
+
+    Args:
+        model: The base model.
+        length: Number of virtual tokens.
+        projection: Whether two linear layers compute the prefix in training.
+        dropout: Dropout on the prefix in training.
 
     Raises:
         ModelError: If no prefix fits its layers.
     """
     config = _config(
         key_value_shape(model),
-        method.prefix_length,
-        prefix_projection=method.projection,
+        length,
+        prefix_projection=projection,
         encoder_hidden_size=model.config.get_text_config().hidden_size,
     )
-    return PrefixTuned(model, config, dropout=method.dropout)
+    return PrefixTuned(model, config, dropout=dropout)
 
 
 def load_prefix(
@@ -200,17 +205,17 @@ def load_prefix(
         folder: Where the adapter is, for messages.
         config: Content of its adapter_config.json.
         saved: Its weights.
-        trainable: Whether to go on learning it.
+        trainable: Whether it is trained further.
 
     Raises:
-        ModelError: If the prefix is for other layers than the model has.
+        ModelError: If the prefix does not fit the model's layers.
         RunError: If configuration and weights contradict each other.
     """
     shape = key_value_shape(model)
     length, weights = config.get("num_virtual_tokens"), saved.get("prompt_embeddings")
     if not isinstance(length, int) or weights is None:
         missing = "prompt_embeddings" if weights is None else "num_virtual_tokens"
-        raise RunError(f"{folder}: the adapter has no {missing}, so it is no prefix. Fetch it again.")
+        raise RunError(f"{folder}: the adapter has no {missing}, so it is not a prefix. Fetch it again.")
     # Where a number is left out, peft takes the model's.
     heads = config.get("num_attention_heads") or shape.heads
     size = config.get("token_dim") or heads * shape.head_dim
@@ -224,7 +229,7 @@ def load_prefix(
     if tuple(weights.shape) != expected:
         raise RunError(
             f"{folder}: the adapter's prompt_embeddings have the shape {tuple(weights.shape)}, but its "
-            f"adapter_config.json says {expected}. Fetch it again."
+            f"adapter_config.json describes {expected}. Fetch it again."
         )
     adapted = PrefixTuned(model, _config(shape, length, inference_mode=True))
     with torch.no_grad():

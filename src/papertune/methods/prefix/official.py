@@ -1,9 +1,9 @@
-"""P-Tuning v2 checkpoints in the form of ChatGLM2's own training: weights named `transformer.prefix_encoder.*`.
+"""P-Tuning v2 checkpoints of ChatGLM2's own training: weights named `transformer.prefix_encoder.*`.
 
     plain       embedding.weight: for each virtual token layers x (key, value) x heads x head_dim numbers
     projected   trans.2(tanh(trans.0(embedding.weight))) gives them
 
-peft keeps the numbers of a plain one in the same order.
+peft keeps the numbers of a plain prefix in the same order.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from papertune.errors import ModelError, RunError
-from papertune.methods.prefix import PrefixModel
+from papertune.methods.prefix.model import PrefixModel
 
 _ENCODER = "transformer.prefix_encoder."
 _PICKLED = "pytorch_model.bin"
@@ -25,10 +25,10 @@ _PROJECTION = ("trans.0.weight", "trans.0.bias", "trans.2.weight", "trans.2.bias
 
 
 def official_prefix(source: Path) -> Tensor | None:
-    """Read the prefix of an official checkpoint; a projection is carried out, and what comes out of it given.
+    """Read the prefix of an official checkpoint; a projection is computed.
 
     Args:
-        source: The checkpoint's folder, or its file of weights.
+        source: The checkpoint's folder, or its weights file.
 
     Returns:
         float32, shape (virtual, layers * 2 * heads * head_dim); None if there is no such prefix.
@@ -63,10 +63,7 @@ def official_prefix(source: Path) -> Tensor | None:
 
 
 def _unpickled(file: Path) -> Any:
-    """Load onto the CPU what may have been saved from a GPU.
-
-    Memory-mapped where the format allows it: it may be the file of a whole model, of which nothing is wanted.
-    """
+    """Load weights to the CPU, memory-mapped where possible: the file may hold a whole model, which is not needed."""
     return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
 
 
@@ -75,23 +72,23 @@ def load_official_prefix(model: Any, source: Path, *, trainable: bool = False) -
 
     Args:
         model: The base model.
-        source: The checkpoint's folder, or its file of weights.
-        trainable: Whether to go on learning it, as a plain one.
+        source: The checkpoint's folder, or its weights file.
+        trainable: Whether it is trained further, without a projection.
 
     Returns:
         A `PrefixTuned` model.
 
     Raises:
-        ModelError: If the model is no ChatGLM2, or the prefix is for other layers than it has.
+        ModelError: If the model is not a ChatGLM2, or the prefix does not fit its layers.
         RunError: If the checkpoint has no prefix, or cannot be read.
     """
-    from papertune.methods.prefix_cache import key_value_shape
-    from papertune.methods.prefix_tuned import load_prefix
+    from papertune.methods.prefix.cache import key_value_shape
+    from papertune.methods.prefix.tuned import load_prefix
 
-    _check_that_it_counts_the_text_alone(model)
+    _check_positions(model)
     numbers = official_prefix(source)
     if numbers is None:
-        raise RunError(f"{source} holds no weights named {_ENCODER}*, so it is no official P-Tuning v2 checkpoint.")
+        raise RunError(f"{source} holds no weights named {_ENCODER}*, so it is not an official P-Tuning v2 checkpoint.")
     shape = key_value_shape(model)
     expected = shape.layers * 2 * shape.heads * shape.head_dim
     if numbers.shape[1] != expected:
@@ -104,14 +101,14 @@ def load_official_prefix(model: Any, source: Path, *, trainable: bool = False) -
 
 
 def save_official_prefix(model: PrefixModel, folder: Path) -> None:
-    """Write a prefix of ChatGLM2 as its own code reads it: the plain form, in `pytorch_model.bin`.
+    """Write a prefix as ChatGLM2's own code reads it: the plain form, in `pytorch_model.bin`.
 
-    There it is loaded with `pre_seq_len` set to the length of the prefix, and `prefix_projection` to false.
+    That code loads it with `pre_seq_len` set to the length of the prefix and `prefix_projection` set to false.
 
     Raises:
-        ModelError: If the model is no ChatGLM2.
+        ModelError: If the model is not a ChatGLM2.
     """
-    _check_that_it_counts_the_text_alone(model)
+    _check_positions(model)
     prefix = model.prefix()
     both = torch.stack([prefix.keys, prefix.values], dim=1)  # (layers, 2, heads, virtual, head_dim)
     numbers = both.permute(3, 0, 1, 2, 4).flatten(1).contiguous()
@@ -119,10 +116,10 @@ def save_official_prefix(model: PrefixModel, folder: Path) -> None:
     torch.save({f"{_ENCODER}embedding.weight": numbers}, folder / _PICKLED)
 
 
-def _check_that_it_counts_the_text_alone(model: Any) -> None:
+def _check_positions(model: Any) -> None:
     base = model.get_base_model() if isinstance(model, PrefixModel) else model  # type: ignore[attr-defined]
     if getattr(base, "prefix_takes_positions", True):
         raise ModelError(
-            f"{type(base).__name__}: official P-Tuning v2 checkpoints are for ChatGLM2, where the text behind a prefix "
+            f"{type(base).__name__}: official P-Tuning v2 checkpoints are for ChatGLM2, where the text after a prefix "
             "is counted from 0. Name a ChatGLM2 as model."
         )

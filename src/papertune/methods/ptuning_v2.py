@@ -1,0 +1,62 @@
+"""P-Tuning v2: a trained prefix."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from papertune.errors import RunError
+from papertune.methods.method import AdapterMethod, read_adapter_weights
+
+
+class PtuningV2Method(AdapterMethod):
+    """A trained prefix (Liu et al. 2021, arXiv:2110.07602): keys and values before the first token in every layer.
+
+    Attributes:
+        prefix_length: Number of virtual tokens.
+        projection: In training two linear layers with a tanh between compute the prefix; a run keeps their result.
+        dropout: Dropout on the prefix while training.
+    """
+
+    kind: Literal["ptuning_v2"]
+    prefix_length: Annotated[int, Field(ge=1)] = 64
+    projection: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    peft_type: ClassVar[str] = "PREFIX_TUNING"
+    adapter_name: ClassVar[str] = "P-Tuning v2 prefix"
+
+    def build(self, model: Any) -> Any:
+        """Put a new prefix before a base model."""
+        from papertune.methods.prefix.tuned import build_prefix
+
+        return build_prefix(model, self.prefix_length, projection=self.projection, dropout=self.dropout)
+
+    @classmethod
+    def load(cls, model: Any, folder: Path, config: Mapping[str, Any], *, trainable: bool) -> Any:
+        """Put a saved prefix before a base model."""
+        from papertune.methods.prefix.tuned import load_prefix
+
+        return load_prefix(model, folder, config, read_adapter_weights(folder), trainable=trainable)
+
+    @classmethod
+    def load_for_prediction(cls, model: Any, folder: Path, config: Mapping[str, Any]) -> Any:
+        """Put a saved prefix before a base model, where it stays."""
+        return cls.load(model, folder, config, trainable=False)
+
+    def adopted(self, config: Mapping[str, Any]) -> "PtuningV2Method":
+        """Return the method that has trained a prefix, with the dropout as here."""
+        length, projection = config["num_virtual_tokens"], bool(config.get("prefix_projection"))
+        return PtuningV2Method(kind="ptuning_v2", prefix_length=length, projection=projection, dropout=self.dropout)
+
+    def check_mergeable(self, run: Path) -> None:
+        """Refuse.
+
+        Raises:
+            RunError: Always.
+        """
+        raise RunError(
+            f"{run} was trained with P-Tuning v2: it has a prefix instead of changed weights, so there is nothing to "
+            "merge into the model. Predict with the run itself."
+        )
