@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
-from papertune.events import SILENT, Listener
 from papertune.calibration.int8 import compare_int8
-from papertune.calibration.rows import predict_tables
+from papertune.calibration.rows import find_candidates, predict_values
 from papertune.errors import ModelError
+from papertune.events import SILENT, Listener
 from papertune.kinds.base import CalibrationOutcome
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.models import choose_device, cpu_features
@@ -39,9 +40,10 @@ def calibrate(
         listener: Gets messages, and the progress after each batch.
     """
     parts = _Parts(run, listener)
-    rows_that_chose, rows_kept = (sum(map(len, tables)) for tables in (choosing, kept_apart))
     if _may_use_int8(run):
-        listener.message(f"comparing int8 with float32 on {rows_that_chose:,} dev rows; the run can be used already")
+        listener.message(
+            f"comparing int8 with float32 on {sum(map(len, choosing)):,} dev rows; the run can be used already"
+        )
         with parts.kept_without("int8 will not be used"):
             run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, listener))
     for stage, names in _stages(run.recipe).items():
@@ -54,7 +56,8 @@ def calibrate(
             continue
         listener.message(f"{stage} on {sum(map(len, tables)):,} dev rows")
         with parts.kept_without(consequence):
-            predicted = predict_tables(run, tables, names, listener)
+            on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
+            predicted = (find_candidates if on_candidates else predict_values)(run, tables, names, listener)
             for name, column in columns.items():
                 outcome = column.calibrate(name, predicted[name])
                 for message in outcome.messages:
@@ -81,7 +84,8 @@ def _keep(run: Run, name: str, outcome: CalibrationOutcome) -> None:
         run.recipe = run.recipe.model_copy(update={"columns": {**run.recipe.columns, name: outcome.column}})
     if outcome.record is not None:
         records = {**getattr(run.manifest, column.record_field), name: outcome.record}
-        run.manifest = replace(run.manifest, **{column.record_field: records})
+        found: dict[str, Any] = {column.record_field: records}
+        run.manifest = replace(run.manifest, **found)
 
 
 def _may_use_int8(run: Run) -> bool:

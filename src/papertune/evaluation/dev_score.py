@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from papertune.events import SILENT, Listener
 from papertune.evaluation.predictions import predictions_of_values, score_predictions
+from papertune.events import SILENT, Listener
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
-from papertune.kinds.labels.thresholds import with_f1_thresholds
+from papertune.kinds.base import PredictedTable
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
@@ -51,9 +51,11 @@ class DevScore:
                 values = predict_rows(predictor, reader, plan, listener=self._listener).values
             # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
             # at 0.5, a model that is right about rare labels may look like one that says nothing.
-            recipe, _ = with_f1_thresholds(self._recipe, [(values, reader, len(table))])
+            rows = range(len(table))
+            predicted = {name: [PredictedTable(each, reader, rows)] for name, each in values.items()}
+            recipe = self._recipe.with_best_thresholds(predicted)
             predictions = predictions_of_values(values, recipe)
-            for name, scores in score_predictions(predictions, reader, recipe, range(len(table))).items():
+            for name, scores in score_predictions(predictions, reader, recipe, rows).items():
                 measures = {f"{name}_{key}": value for key, value in scores.dev_measures().items()}
                 means.add({f"{name}_score": scores.main, **measures}, scores.rows)
         found = means.values()

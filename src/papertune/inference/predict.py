@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.events import SILENT, Listener, Progress
 from papertune.decoding.overflow import no_numbers
+from papertune.events import SILENT, Listener, Progress
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, RowPrompts
 from papertune.inference.predictor import Predictor

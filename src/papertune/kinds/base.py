@@ -9,7 +9,7 @@ read without them.
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
@@ -113,11 +113,17 @@ class ColumnSpec(Part):
     # Whether the selection set will do where there is no calibration set.
     is_calibrated_on_selection_set: ClassVar[bool] = False
 
+    @classmethod
+    def kind_name(cls) -> str:
+        """Return the value of `kind` that chooses this class."""
+        (name,) = get_args(cls.model_fields["kind"].annotation)
+        return str(name)
+
     # Asking
 
+    @abstractmethod
     def questions(self, name: str) -> "dict[str, AskedSpec]":
         """Return what is asked for the column called `name`, by question name; one question for most kinds."""
-        raise NotImplementedError
 
     def question_of_label(self, name: str) -> dict[str, str]:
         """Return, by question name, the label that each question asks about; empty for kinds with one question."""
@@ -162,6 +168,11 @@ class ColumnSpec(Part):
     def wants_calibration_set(self) -> bool:
         """Whether dev rows should be set aside for the column."""
         return False
+
+    @property
+    def required_calibration(self) -> str:
+        """The setting that has no meaning without dev rows, in words; "" if there is none."""
+        return ""
 
     def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
         """Return which settings cannot be fitted on rows with these gold answers, and why; ([], "") if all can."""

@@ -1,15 +1,31 @@
-"""The column kinds, in one place. A new kind is one more line here."""
+"""The column kinds there are: a new one is a module of its own and a line in `KINDS`."""
 
-from typing import Annotated
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from papertune.kinds.keywords import KeywordsColumn, RankedKeywordsColumn
-from papertune.kinds.label import LabelColumn
-from papertune.kinds.labels import LabelsColumn
+from papertune.kinds.base import ColumnSpec
+from papertune.kinds.keywords.column import KeywordsColumn
+from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+from papertune.kinds.label.column import LabelColumn
+from papertune.kinds.labels.column import LabelsColumn
 
-# A column of a recipe; its `kind` says which class reads it.
-Column = Annotated[
-    LabelColumn | LabelsColumn | KeywordsColumn | RankedKeywordsColumn,
-    Field(discriminator="kind"),
-]
+KINDS: tuple[type[ColumnSpec], ...] = (
+    LabelColumn,
+    LabelsColumn,
+    KeywordsColumn,
+    RankedKeywordsColumn,
+)
+
+# What `columns.NAME` of a recipe can be: the class is chosen by `kind`.
+if TYPE_CHECKING:
+    Column = ColumnSpec
+else:
+    Column = Annotated[reduce(or_, KINDS), Field(discriminator="kind")]
+
+
+def columns_by_kind() -> dict[str, type[ColumnSpec]]:
+    """Return the classes by the value of `kind`."""
+    return {kind.kind_name(): kind for kind in KINDS}

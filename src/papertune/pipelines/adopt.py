@@ -7,7 +7,6 @@ from typing import Any
 
 from papertune.errors import OutputError, RecipeError
 from papertune.files import check_new_folder
-from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.methods import adopted_method, check_adapter, count_parameters, load_adapter
 from papertune.methods.prefix.official import load_official_prefix, official_prefix
 from papertune.models import check_quantization, find_base, load_model
@@ -55,7 +54,7 @@ def adopt(
         config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
     chosen = load_recipe(recipe, overrides)
     chosen = chosen.model_copy(update={"method": adopted_method(chosen.method, config, source)})
-    if unchosen := [name for name, column in chosen.columns.items() if asks_for_f1(column)]:
+    if unchosen := [name for name, column in chosen.columns.items() if column.required_calibration]:
         raise RecipeError(
             f'columns.{unchosen[0]}.thresholds is "f1": they are chosen when a training ends, and this is none. Write '
             "numbers."
@@ -67,8 +66,7 @@ def adopt(
     model, tokenizer = load_model(found, device=device, base_bits=chosen.base_bits)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     for column in chosen.questions.values():
-        if column.kind == "label":
-            encoder.label_ids(column.labels)
+        column.check_tokens(encoder)
     put_on = load_adapter if numbers is None else load_official_prefix
     adapted = put_on(model, source, trainable=True)
     learnt, _ = count_parameters(adapted)

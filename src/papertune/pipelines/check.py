@@ -10,11 +10,12 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, TableError
 from papertune.evaluation.checks.leaks import leak_warnings
+from papertune.kinds.findings import Purpose
 from papertune.models import find_base, load_tokenizer
 from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts import PromptEncoder
-from papertune.prompts.check_table import Purpose, check_table
+from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
 from papertune.recipe import Recipe, load_recipe
 from papertune.tables import read_table

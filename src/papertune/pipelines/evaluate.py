@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import TableError
-from papertune.events import SILENT, Listener
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.contestants import Attempt, compared, learnt_rows, rows_per_s
+from papertune.events import SILENT, Listener
 from papertune.inference.predict import predict_rows
 from papertune.models import PredictionPrecision
 from papertune.pipelines.comparison.report_parts import (

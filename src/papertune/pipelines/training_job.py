@@ -8,7 +8,6 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds.label.fit import MIN_ROWS
-from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.prompts.check_table import check_table
@@ -79,7 +78,7 @@ def prepare_job(
     _warn_of_shortage(kept_apart, chosen)
     answered = _count_answered([*scored, *kept_apart], chosen)
     for name, column in chosen.columns.items():
-        if asks_for_f1(column) and not answered[name]:
+        if column.required_calibration and not answered[name]:
             lack = "none of them has an answer" if scored else "there are none"
             raise RecipeError(
                 f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '

@@ -182,24 +182,20 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
 
 
 def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
-    from papertune.kinds import columns
+    from papertune.kinds.base import Part
+    from papertune.kinds.label import Costs
+    from papertune.kinds.registry import columns_by_kind
     from papertune.recipe import recipe as parts
 
     if not path:
         return list(Recipe.model_fields)
     if path[0] == "columns" and path[2:] == ["threshold"]:  # a column may have this name, too
-        return list(columns.Costs.model_fields)
+        return list(Costs.model_fields)
     here: Any = values
     for name in path:
         here = here.get(name, {})
-    by_kind: dict[str, type[columns.Part]] = {
-        "label": columns.LabelColumn,
-        "labels": columns.LabelsColumn,
-        "keywords": columns.KeywordsColumn,
-        "ranked_keywords": columns.RankedKeywordsColumn,
-        **methods_by_kind(),
-    }
-    by_name: dict[str, type[columns.Part]] = {
+    by_kind: dict[str, type[Part]] = {**columns_by_kind(), **methods_by_kind()}
+    by_name: dict[str, type[Part]] = {
         "table": parts.TableSpec,
         "encoding": parts.EncodingSpec,
         "training": parts.TrainingSpec,

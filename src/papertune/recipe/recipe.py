@@ -4,13 +4,13 @@ A recipe is read from TOML and never written to afterwards. `Recipe` holds one s
 own part, not the whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from papertune.kinds import AskedSpec, Column
-from papertune.kinds.base import Part, Text
+from papertune.kinds.base import Part, PredictedTable, Text
 from papertune.kinds.output_names import ROW, given_column
 from papertune.methods import LoraMethod, Method
 from papertune.templates import parse_template
@@ -164,13 +164,22 @@ class Recipe(Part):
         return self.method.base_model_bits
 
     def questions_of(self, name: str) -> dict[str, AskedSpec]:
-        """Return what is asked for a column, by name: the column itself or, for a labels column, `COLUMN: LABEL` each."""
+        """Return what is asked for a column, by name: the column itself, or `COLUMN: LABEL` for each label."""
         return self.columns[name].questions(name)
 
     @property
     def questions(self) -> dict[str, AskedSpec]:
         """What a row is asked, by name, the columns in order."""
         return {question: asked for name in self.columns for question, asked in self.questions_of(name).items()}
+
+    def with_best_thresholds(self, predicted: Mapping[str, Sequence[PredictedTable]]) -> "Recipe":
+        """Return this recipe with the thresholds that suit some rows best, where its columns ask for that.
+
+        Args:
+            predicted: By column what a model gives for these rows.
+        """
+        columns = {name: each.with_best_thresholds(name, predicted[name]) for name, each in self.columns.items()}
+        return self.model_copy(update={"columns": columns})
 
     def only(self, names: tuple[str, ...]) -> "Recipe":
         """Give this recipe with just these of its columns, in the recipe's order."""

@@ -72,6 +72,6 @@ def confident_errors(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS)
 
 
 def uncertain_rows(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS) -> list[ReviewRow]:
-    """Return the least confident prediction of each row, the least confident first; rows where the run abstains count."""
+    """Return the least confident prediction of each row, the least confident first; abstained ones count."""
     unsure = (min(judged, key=attrgetter("sureness")) for judged in rows if judged)
     return [each.row for each in heapq.nsmallest(count, unsure, key=attrgetter("sureness"))]

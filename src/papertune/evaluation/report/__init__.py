@@ -12,7 +12,7 @@ from papertune.evaluation.report.data import (
     SampleRow,
 )
 from papertune.evaluation.report.rows import sample_rows, with_rows_to_look_at
-from papertune.evaluation.report.words import Measure, main_measure, measures, shown_measures, summary, verdict
+from papertune.evaluation.report.words import main_measure, shown_measures, summary, verdict
 from papertune.evaluation.report.writing import write_report
 
 __all__ = [
@@ -21,13 +21,11 @@ __all__ = [
     "Contestant",
     "LabelSets",
     "LearningPoint",
-    "Measure",
     "Report",
     "SampleCell",
     "SampleList",
     "SampleRow",
     "main_measure",
-    "measures",
     "sample_rows",
     "shown_measures",
     "summary",

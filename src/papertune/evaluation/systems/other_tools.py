@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 
 from papertune.evaluation.systems.contestants import Attempt, LearntRows, NotMeasured, rows_per_s
-from papertune.kinds import LabelColumn
+from papertune.kinds.keywords.baselines import keyword_predictions
+from papertune.kinds.keywords.column import KeywordsSpec
+from papertune.kinds.label.column import LabelColumn
+from papertune.kinds.predictions import Predictions
 
 # As the packages' own pages have them.
 SETFIT_ENCODER = "sentence-transformers/paraphrase-mpnet-base-v2"
@@ -47,6 +50,7 @@ def package_versions() -> Mapping[str, str | None]:
 
 
 def yake(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
+    """Extract keywords with YAKE, which learns nothing."""
     extractor = _package("yake").KeywordExtractor(lan="en", n=_MAX_WORDS, top=_KEYWORDS)
     begun = time.monotonic()
     lists = [[keyword for keyword, _ in extractor.extract_keywords(document)] for document in documents]
@@ -54,6 +58,7 @@ def yake(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
 
 
 def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
+    """Extract keywords with KeyBERT, which learns nothing."""
     package = _package("keybert")
     model = _trying(f"its encoder {KEYBERT_ENCODER} could not be fetched", lambda: package.KeyBERT(KEYBERT_ENCODER))
     begun = time.monotonic()
@@ -71,6 +76,11 @@ def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
 
 
 def setfit(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
+    """Train SetFit on a few rows of each label and predict.
+
+    Raises:
+        NotMeasured: If a package is missing, its encoder cannot be fetched, or the rows have one label only.
+    """
     package, datasets = _package("setfit"), _package("datasets")  # the one needs the other
     if len(set(learnt.answers)) < 2:
         raise NotMeasured("it needs rows of two labels at least")

@@ -30,4 +30,4 @@ def _logistic(column: LabelColumn, learned: LearntRows, documents: Sequence[str]
     trained = time.monotonic()
     cells, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return Attempt(Predictions(cells, probabilities.tolist()), rate, trained - begun, model.weights)
+    return Attempt(Predictions(cells, probabilities.tolist()), rate, trained - begun, model.parameters)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from papertune.kinds.findings import shorten
+from papertune.suggest import did_you_mean
 
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 
@@ -54,8 +55,8 @@ def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     """Return the problem of a cell of the column `name` that is not a label."""
     if not cell.strip():
         return "the cell is empty. Fill it in, or take the row out."
-    near = nearest_label(cell, labels)
-    hint = f' Did you mean "{near}"?' if near else ""
+    hint = did_you_mean(cell, labels)
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
-    return f'"{shorten(cell)}" is not {known} ({shown}).{hint} Correct the cell, or add the label to columns.{name}.labels.'
+    remedy = f"Correct the cell, or add the label to columns.{name}.labels."
+    return f'"{shorten(cell)}" is not {known} ({shown}).{hint} {remedy}'

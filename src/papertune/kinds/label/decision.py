@@ -71,8 +71,8 @@ class Decision:
     def sets(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return the labels that cannot be ruled out, bool, shape (rows, labels).
 
-        The most probable is always one of them, so no set is empty. Conformal prediction allows empty sets; with a label
-        more the share of the sets that hold the true one can only rise.
+        The most probable is always one of them, so no set is empty. Conformal prediction allows empty sets; with one
+        label more the share of sets with the gold label can only rise.
 
         Args:
             probabilities: As the model gives them, float64, shape (rows, labels).

@@ -26,4 +26,4 @@ def _one_vs_rest(column: LabelsColumn, learned: LearntRows, documents: Sequence[
     given, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
     predictions = Predictions(label_cells_of(given, column), probabilities.tolist())
-    return Attempt(predictions, rate, trained - begun, model.weights, note="thresholds by cross-validation")
+    return Attempt(predictions, rate, trained - begun, model.parameters, note="thresholds by cross-validation")

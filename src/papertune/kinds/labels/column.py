@@ -201,6 +201,11 @@ class LabelsColumn(ColumnSpec):
         """Whether thresholds are to be chosen."""
         return self.thresholds == "f1"
 
+    @property
+    def required_calibration(self) -> str:
+        """Thresholds with the best F1 have no meaning without dev rows."""
+        return 'thresholds is "f1"' if self.thresholds == "f1" else ""
+
     def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
         """Choose the thresholds with the best F1."""
         from papertune.kinds.labels.thresholds import calibrate

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import PapertuneWarning, TrainingStopped
-from papertune.events import SILENT, Listener
 from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.report import (
     ColumnReport,
@@ -21,6 +20,7 @@ from papertune.evaluation.report import (
 )
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows
 from papertune.evaluation.systems.other_tools import package_versions
+from papertune.events import SILENT, Listener
 from papertune.kinds.predictions import Predictions
 from papertune.models import choose_device
 from papertune.pipelines.comparison.base_model import BaseModelSystems, asked_facts, libraries

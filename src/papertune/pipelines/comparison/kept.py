@@ -29,7 +29,8 @@ from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 
-# 2: with the raw probabilities; 3: `predictions`, with the rows where the run abstains. Files without a number are of the first one.
+# 2: with the raw probabilities; 3: `predictions`, with the rows where the run abstains. Files without a number are of
+# the first format.
 FORMAT = 3
 
 # So many letters of a title stand in a file's name.

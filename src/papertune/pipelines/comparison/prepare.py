@@ -9,7 +9,6 @@ from typing import Any
 from papertune.errors import PapertuneWarning, RecipeError, RunError, TableError
 from papertune.evaluation.systems.contestants import rows_with_answers
 from papertune.kinds import Column
-from papertune.kinds.labels.thresholds import asks_for_f1
 from papertune.models import find_base
 from papertune.pipelines.comparison.base_model import without_answers
 from papertune.pipelines.comparison.report_parts import check_truth
@@ -187,7 +186,7 @@ def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str |
         return
     recipe = comparison.recipe
     for name, column in recipe.columns.items():
-        if comparison.dev is None and asks_for_f1(column):
+        if comparison.dev is None and column.required_calibration:
             raise RecipeError(
                 f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and there are none. Add --dev DEV, '
                 "or write numbers. A run that was trained with dev rows has the numbers in its recipe: --run RUN -r "
