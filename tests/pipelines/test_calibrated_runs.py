@@ -10,14 +10,14 @@ import torch
 
 import papertune
 from papertune import ModelError, PapertuneWarning, RunError, TableError, evaluate
-from papertune.calibration import calibrate as calibration  # the module
-from papertune.kinds.label.fit import fit_decision
 from papertune.evaluation.report import summary
-from papertune.kinds.label.decision import Decision
 from papertune.inference.predict import predict_rows
+from papertune.kinds import LabelColumn
+from papertune.kinds.label.decision import Decision
+from papertune.kinds.label.fit import fit_decision
+from papertune.kinds.label.record import Calibration
 from papertune.pipelines.training_job import part_dev_rows
 from papertune.prompts.examples import RowReader
-from papertune.kinds.label.record import Calibration
 from papertune.tables import read_table
 
 ASKED = {"threshold": "f1", "abstain_for_accuracy": 0.6, "coverage": 0.8}
@@ -97,7 +97,7 @@ class TestTraining:
         def fail(*_):
             raise ModelError("too large for float16")
 
-        monkeypatch.setattr(calibration, "fit_labels", fail)
+        monkeypatch.setattr(LabelColumn, "calibrate", fail)
         settings = ["training.max_steps=1"]
         run = papertune.train(
             papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=settings, listener=listener
@@ -119,7 +119,7 @@ class TestTraining:
 
         folder = tmp_path / "run"
         with monkeypatch.context() as patch:
-            patch.setattr(calibration, "fit_labels", fail)
+            patch.setattr(LabelColumn, "calibrate", fail)
             run = papertune.train(papers(16), asking, folder, dev=dev, only=["label"], listener=listener)
         assert re.fullmatch(
             r"probabilities are not calibrated: there is not enough memory \((.*DefaultCPUAllocator: .+|CUDA out of "
@@ -138,7 +138,7 @@ class TestTraining:
         def fail(*_):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-        monkeypatch.setattr(calibration, "fit_labels", fail)
+        monkeypatch.setattr(LabelColumn, "calibrate", fail)
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             papertune.train(
                 papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=["training.max_steps=1"]
@@ -151,7 +151,7 @@ class TestTraining:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(calibration, "fit_labels", stop)
+            patch.setattr(LabelColumn, "calibrate", stop)
             with pytest.raises(KeyboardInterrupt):
                 papertune.train(papers(16), asking, tmp_path / "run", dev=dev, only=["label"])
         assert papertune.load_run(tmp_path / "run").manifest.lacks_calibration
@@ -260,17 +260,17 @@ class TestEvaluation:
         decision = fitted.decisions["label"]
         calibrated = decision.calibrated(raw_probabilities(fitted, new_papers))
         right = np.array([row["label"] for row in new_papers]) == np.array(["1", "0"])[decision.chosen(calibrated)]
-        withheld = decision.withheld(calibrated)
-        assert 0 < withheld.sum() < 12
+        abstained = decision.abstained(calibrated)
+        assert 0 < abstained.sum() < 12
         assert column.contestants[0].scores.accuracy == right.mean()
         assert column.contestants[0].scores.abstained == 0
-        assert column.abstention.answered == pytest.approx(1 - withheld.mean())
-        assert column.abstention.accuracy == pytest.approx(right[~withheld].mean())
-        marked = {row.id: row.withheld for row in column.unsure}
+        assert column.abstention.answered == pytest.approx(1 - abstained.mean())
+        assert column.abstention.accuracy == pytest.approx(right[~abstained].mean())
+        marked = {row.id: row.abstained for row in column.unsure}
         ids = [row["uuid"] for row in new_papers]
-        assert marked == {id: no for id, no in zip(ids, withheld.tolist(), strict=True) if id in marked}
+        assert marked == {id: no for id, no in zip(ids, abstained.tolist(), strict=True) if id in marked}
         assert any(marked.values())
-        left = f"The run is not sure enough of {withheld.mean():.1%} of the rows and leaves them without an answer"
+        left = f"The run is not sure enough of {abstained.mean():.1%} of the rows and leaves them without an answer"
         assert left in summary(report)
 
         again = evaluate(fitted, new_papers, tmp_path / "again", baselines=papers(16), predictions=filled)
@@ -278,8 +278,8 @@ class TestEvaluation:
         for key in ("accuracy", "confusion", "abstained"):
             assert getattr(again.columns[0].contestants[0].scores, key) == getattr(column.contestants[0].scores, key)
         assert again.columns[0].contestants[0].paired == column.contestants[0].paired
-        assert [(row.id, row.withheld) for row in again.columns[0].mistakes] == [
-            (row.id, row.withheld) for row in column.mistakes
+        assert [(row.id, row.abstained) for row in again.columns[0].mistakes] == [
+            (row.id, row.abstained) for row in column.mistakes
         ]
 
     def test_a_run_without_calibration_has_them_too(self, run, papers, tmp_path):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
-from papertune.evaluation.predictions import Answers, answers_of_values, score_answers
+from papertune.evaluation.predictions import predictions_of_values, score_predictions
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured
 from papertune.events import SILENT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.kinds.predictions import Predictions
 from papertune.models import load_model, use_grouped_attention
 from papertune.pipelines.comparison import base_model as base_contestants
 from papertune.pipelines.comparison.base_model import BaseModelSystems, without_answers
@@ -115,7 +116,7 @@ class TestContestants:
             predictor = Predictor(model, tokenizer, asked)
             reader = RowReader(read_table(test_rows), asked)
             values = predict_rows(predictor, reader, predictor.plan(reader, range(8))).values
-            scores = score_answers(answers_of_values(values, asked), reader, asked, range(8))
+            scores = score_predictions(predictions_of_values(values, asked), reader, asked, range(8))
             assert contestant(report, name, "zero-shot").scores == scores[name]
 
     def test_few_shot_says_how_many_examples_and_shows_a_prompt(self, report, test_rows):
@@ -332,7 +333,7 @@ class TestFewShot:
 
 
 class TestKeptAnswers:
-    ATTEMPT = Attempt(Answers(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
+    ATTEMPT = Attempt(Predictions(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
 
     def test_are_made_once(self, listener, tmp_path):
         kept = KeptOutputs(tmp_path / "kept", listener)

@@ -11,10 +11,10 @@ from sklearn.metrics import f1_score
 import papertune
 from papertune import ModelError, RecipeError, TableError
 from papertune import run as run_module
-from papertune.calibration import calibrate as calibration  # the module
-from papertune.calibration.fits import with_chosen_thresholds
-from papertune.kinds.labels.thresholds import f1_thresholds
+from papertune.calibration.rows import predict_values
+from papertune.kinds import LabelsColumn
 from papertune.kinds.labels.matrix import label_matrix
+from papertune.kinds.labels.thresholds import f1_thresholds
 from papertune.pipelines.adopt import adopt
 from papertune.pipelines.check import check_tables
 from papertune.pipelines.instructions import write_instructions
@@ -222,7 +222,7 @@ def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, 
     def fail(*_):
         raise ModelError("too large for float16")
 
-    monkeypatch.setattr(calibration, "with_chosen_thresholds", fail)
+    monkeypatch.setattr(LabelsColumn, "calibrate", fail)
     recipe, settings = make_recipe(tiny_folder, thresholds="f1"), ["training.max_steps=1"]
     dev = train_rows[8:24]
     run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, listener=listener)
@@ -232,16 +232,17 @@ def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, 
     assert filled["topics"].to_list() == expected
 
 
-def test_labels_with_few_dev_rows_keep_the_middle(run, papers, listener):
+def test_labels_with_few_dev_rows_keep_the_middle(run, papers):
     papers = papers(20, 300)
     for n, row in enumerate(papers):
         row["topics"] = "; ".join(["heart"] * (n < 8) + ["graph"] * (n < 4))
     opened = papertune.load_run(run.directory.path)
     topics = opened.recipe.columns["topics"].model_copy(update={"thresholds": "f1"})
     opened.recipe = opened.recipe.model_copy(update={"columns": {"topics": topics}})
-    found = with_chosen_thresholds(opened, [read_table(papers)], listener).columns["topics"].thresholds
+    outcome = topics.calibrate("topics", predict_values(opened, [read_table(papers)], ["topics"])["topics"])
+    found = outcome.column.thresholds
     assert [found["graph"], found["aspirin"]] == [0.5, 0.5]
-    assert listener.messages == [
+    assert outcome.messages == [
         f"topics: thresholds with the best F1 on 20 dev rows: heart {found['heart']:.2f}",
         "topics: 0.5 for graph, aspirin: fewer than 5 dev rows have the label, or lack it",
     ]

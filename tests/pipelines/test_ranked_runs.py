@@ -6,9 +6,9 @@ import pytest
 
 import papertune
 from papertune import PapertuneWarning, RunError
-from papertune.calibration.fits import rank_keywords
-from papertune.kinds.keywords.ranking import FEATURES
+from papertune.calibration.rows import find_candidates
 from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.ranking import FEATURES
 from papertune.models import cpu_features
 from papertune.pipelines.training_job import part_dev_rows
 from papertune.tables import read_table
@@ -49,11 +49,17 @@ def with_column(run, **settings):
     return run
 
 
+def rank_keywords(run, tables):
+    """Return the ranking that is fitted on tables."""
+    predicted = find_candidates(run, tables, ["Keywords"])["Keywords"]
+    return run.recipe.columns["Keywords"].calibrate("Keywords", predicted).record
+
+
 def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, training_listener):
     (_, (apart,)) = part_dev_rows([read_table(dev)], fitted.recipe)
     found = fitted.manifest.rankings["Keywords"]
     assert found.rows == len(apart) == 40
-    again = rank_keywords(fitted, [apart])["Keywords"]
+    again = rank_keywords(fitted, [apart])
     assert again.weights == pytest.approx(found.weights, abs=1e-3)
     assert again.min_confidence == pytest.approx(found.min_confidence, abs=1e-4)
     written = json.loads((fitted.directory.path / "run.json").read_text())["rankings"]["Keywords"]
@@ -108,7 +114,7 @@ def test_a_cell_without_a_letter_is_no_row_with_keywords(fitted, papers):
     rows = papers(4, 300)
     for row, cell in zip(rows, ("-", "—; ?", "", "graph"), strict=True):
         row["Keywords"] = cell
-    assert rank_keywords(fitted, [read_table(rows)])["Keywords"].rows == 1
+    assert rank_keywords(fitted, [read_table(rows)]).rows == 1
 
 
 def test_confidence_is_written_only_where_it_is_asked_for(fitted, papers):
