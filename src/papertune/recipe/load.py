@@ -17,7 +17,7 @@ _BUILTIN = resources.files("papertune.recipe") / "builtin"
 
 
 def builtin_recipes() -> dict[str, str]:
-    """Give the text of each recipe in the package, by name; the first line is a comment that says what it is."""
+    """Return the text of each recipe in the package, by name; its first line is a comment that describes it."""
     files = sorted(_BUILTIN.iterdir(), key=lambda file: file.name)
     return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in files if file.name.endswith(".toml")}
 
@@ -26,14 +26,14 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
     """Read a recipe and check it.
 
     Args:
-        source: The name of a built-in recipe, a TOML file, the same as a mapping, or a recipe.
-        overrides: Settings such as `training.epochs=3`; the value is read as TOML, and as text where it is none.
+        source: The name of a built-in recipe, a TOML file, its content as a mapping, or a recipe.
+        overrides: Settings such as `training.epochs=3`; the value is read as TOML or, if it is not TOML, as text.
 
     Returns:
-        The recipe, every default filled in.
+        The recipe with all defaults.
 
     Raises:
-        RecipeError: With all mistakes at once, each with its key and what is allowed.
+        RecipeError: With all mistakes, each with its key and what is allowed.
     """
     if isinstance(source, Recipe):
         name, values = "the recipe", source.model_dump(mode="python", exclude_unset=True)
@@ -47,13 +47,11 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
         return Recipe.model_validate(values)
     except ValidationError as error:
         problems = _explain_all(error.errors(), values)
-        raise RecipeError.collect(
-            f"{name} is not a recipe that can be used", [f"{name}: {p}" for p in problems]
-        ) from None
+        raise RecipeError.collect(f"{name} is invalid", [f"{name}: {problem}" for problem in problems]) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Write a recipe as TOML with every default filled in; `load_recipe` gives the same recipe again."""
+    """Return a recipe with all defaults as TOML; `load_recipe` reads it as the same recipe."""
     import tomli_w
 
     return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
@@ -70,7 +68,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         hint = did_you_mean(str(source), builtin) or f" Built-in recipes: {', '.join(builtin)}."
         raise RecipeError(f"{source}: there is no such file or built-in recipe.{hint}") from None
     except IsADirectoryError:
-        raise RecipeError(f"{source} is a folder; give the recipe file in it.") from None
+        raise RecipeError(f"{source} is a folder; name the recipe file in it.") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{source}, byte {error.start + 1}: not UTF-8. Save the recipe as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
@@ -97,7 +95,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     values[names[-1]] = value
 
 
-# What a type is called in the file.
+# How messages describe a type.
 _SHAPES = {
     "tuple_type": "a list in [ ]",
     "dict_type": "keys with values",
@@ -111,7 +109,7 @@ _SHAPES = {
 
 
 def _explain_all(errors: Sequence[Any], values: Mapping[str, Any]) -> list[str]:
-    """Say in one line each what pydantic found."""
+    """Return one line for each problem that pydantic found."""
     found = [(_path(problem, values), problem) for problem in errors]
     paths = [path for path, _ in found]
     lines: dict[str, None] = {}
@@ -119,20 +117,20 @@ def _explain_all(errors: Sequence[Any], values: Mapping[str, Any]) -> list[str]:
         kind = problem["type"]
         inner = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
         if inner and (kind in ("literal_error", "too_short") or kind in _SHAPES):
-            continue  # the value's own parts are wrong, and are told
-        # A value that may be a word or a list has one error for each.
+            continue  # parts of the value are wrong, and are reported
+        # A value that may be a word or a list has an error for each of them.
         kinds = {other["type"] for other_path, other in found if other_path == path}
         if "literal_error" in kinds and kind in _SHAPES:
             continue
         if kind == "literal_error" and kinds - {kind} - _SHAPES.keys():
-            continue  # it has one of the other shapes, and what is wrong with that is told
+            continue  # it has one of the other shapes, and the mistake in it is reported
         other_shapes = [_SHAPES[other] for other in sorted(kinds) if other in _SHAPES]
         lines.setdefault(_explain(path, problem, other_shapes, values))
     return list(lines)
 
 
 def _path(problem: Any, values: Mapping[str, Any]) -> list[str]:
-    """Give the keys that lead to a problem; pydantic's path also has the variants of unions in it."""
+    """Return the keys that lead to a problem; pydantic's path also has the variants of unions."""
     path: list[str] = []
     here: Any = values
     in_variant = False
@@ -154,7 +152,7 @@ def _path(problem: Any, values: Mapping[str, Any]) -> list[str]:
 
 
 def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], values: Mapping[str, Any]) -> str:
-    """Say in one line what pydantic found: the key, what it got, what is allowed."""
+    """Describe a problem in one line: the key, its value, what is allowed."""
     key = ".".join(path)
     kind, context, got = problem["type"], problem.get("ctx", {}), problem["input"]
     shown = str(got).lower() if isinstance(got, bool) else repr(got)
