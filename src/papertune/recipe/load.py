@@ -9,8 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from papertune.errors import RecipeError
+from papertune.kinds.base import Part
+from papertune.kinds.label import Costs
+from papertune.kinds.registry import columns_by_kind
 from papertune.methods import methods_by_kind
-from papertune.recipe.recipe import Recipe
+from papertune.recipe.recipe import EncodingSpec, Recipe, TableSpec, TrainingSpec
 from papertune.suggest import did_you_mean
 
 _BUILTIN = resources.files("papertune.recipe") / "builtin"
@@ -167,7 +170,7 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
         return f"{key}.kind is {context['tag']!r}; allowed: {context['expected_tags']}."
     if kind == "union_tag_not_found":
         # Only of columns: a method without a kind is lora.
-        return f"{key}.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'."
+        return f"{key}.kind is missing; allowed: {', '.join(map(repr, columns_by_kind()))}."
     if kind == "value_error":
         message = str(context["error"])
         return f"{key}: {message}." if key else f"{message}."
@@ -180,11 +183,6 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
 
 
 def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
-    from papertune.kinds.base import Part
-    from papertune.kinds.label import Costs
-    from papertune.kinds.registry import columns_by_kind
-    from papertune.recipe import recipe as parts
-
     if not path:
         return list(Recipe.model_fields)
     if path[0] == "columns" and path[2:] == ["threshold"]:  # a column may have this name, too
@@ -193,10 +191,6 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     for name in path:
         here = here.get(name, {})
     by_kind: dict[str, type[Part]] = {**columns_by_kind(), **methods_by_kind()}
-    by_name: dict[str, type[Part]] = {
-        "table": parts.TableSpec,
-        "encoding": parts.EncodingSpec,
-        "training": parts.TrainingSpec,
-    }
+    by_name: dict[str, type[Part]] = {"table": TableSpec, "encoding": EncodingSpec, "training": TrainingSpec}
     part = by_name.get(path[0]) or by_kind.get(str(here.get("kind", "lora")))
     return list(part.model_fields) if part else []
