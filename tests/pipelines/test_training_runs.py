@@ -63,8 +63,8 @@ class TestTables:
         with pytest.warns(PapertuneWarning) as caught:
             run = train([labelled, indexed])
         assert [str(warning.message) for warning in caught] == [
-            f'{labelled} has no column "Keywords"; it is not learnt from this table.',
-            f'{indexed} has no column "label"; it is not learnt from this table.',
+            f'{labelled} has no column "Keywords"; it is not learned from this table.',
+            f'{indexed} has no column "label"; it is not learned from this table.',
         ]
         assert run.manifest.examples == 10
         assert [table.rows for table in run.manifest.tables] == [6, 4]

@@ -156,7 +156,7 @@ def test_all_mistakes_are_reported_together():
             'columns={label={kind="label", question="q", labels=["a", "b"]}, '
             'label_given={kind="keywords", question="r"}}',
             [
-                'columns.label: its output column "label_given" (what the table itself had) has the name of '
+                'columns.label: its output column "label_given" (the cells of the table itself) has the name of '
                 "columns.label_given; rename one of them."
             ],
         ),
@@ -179,7 +179,7 @@ def test_all_mistakes_are_reported_together():
         (
             'table={id="label_given", document="{title}"}',
             [
-                'columns.label: its output column "label_given" (what the table itself had) has the name of table.id; '
+                'columns.label: its output column "label_given" (the cells of the table itself) has the name of table.id; '
                 "rename one of them."
             ],
         ),

@@ -136,7 +136,7 @@ class Recipe(Part):
             raise ValueError(f'columns.{ROW}: "{ROW}" numbers the rows of a table that has no id column; rename it')
         owners = {name: f"columns.{name}" for name in self.columns} | {self.table.id: "table.id"}
         for name, column in self.columns.items():
-            beside = {given_column(name): "what the table itself had"}
+            beside = {given_column(name): "the cells of the table itself"}
             beside |= {each.title: each.content for each in column.output_columns(name)}
             for title, what in beside.items():
                 if title in owners:
@@ -166,19 +166,19 @@ class Recipe(Part):
         return self.method.base_model_bits
 
     def questions_of(self, name: str) -> dict[str, AskedSpec]:
-        """Return what is asked for a column, by name: the column itself, or `COLUMN: LABEL` for each label."""
+        """Return the questions of a column, by name: the column itself, or `COLUMN: LABEL` for each label."""
         return self.columns[name].questions(name)
 
     @property
     def questions(self) -> dict[str, AskedSpec]:
-        """What a row is asked, by name, the columns in order."""
+        """The questions about a row, by name, in the order of the columns."""
         return {question: asked for name in self.columns for question, asked in self.questions_of(name).items()}
 
     def with_best_thresholds(self, predicted: Mapping[str, Sequence[PredictedTable]]) -> "Recipe":
-        """Return this recipe with the thresholds that suit some rows best, where its columns ask for that.
+        """Return this recipe with the best thresholds for some rows, if its columns ask for them.
 
         Args:
-            predicted: By column what a model gives for these rows.
+            predicted: The predictions of a model for these rows, by column.
         """
         columns = {name: each.with_best_thresholds(name, predicted[name]) for name, each in self.columns.items()}
         return self.model_copy(update={"columns": columns})
