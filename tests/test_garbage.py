@@ -5,7 +5,7 @@ import pytest
 from papertune.garbage import collection_paused
 
 
-def test_the_collector_is_off_while_it_is_open():
+def test_the_collector_is_off_in_nested_blocks():
     assert gc.isenabled()
     with collection_paused():
         assert not gc.isenabled()
@@ -15,7 +15,7 @@ def test_the_collector_is_off_while_it_is_open():
     assert gc.isenabled()
 
 
-def test_it_is_on_again_after_an_error():
+def test_the_collector_is_on_again_after_an_error():
     @collection_paused()
     def fail():
         assert not gc.isenabled()
@@ -27,7 +27,7 @@ def test_it_is_on_again_after_an_error():
         assert gc.isenabled()
 
 
-def test_who_has_switched_it_off_keeps_it_off():
+def test_a_collector_that_was_off_stays_off():
     gc.disable()
     try:
         with collection_paused():

@@ -11,12 +11,12 @@ pieces = st.lists(st.tuples(names, st.just(True)) | st.tuples(st.text(), st.just
 
 
 def write(parts: list[tuple[str, bool]]) -> str:
-    """Write a template with these columns (True) and texts (False)."""
+    """Return a template with these columns (True) and texts (False)."""
     return "".join(f"{{{text}}}" if is_column else re.sub(r"[{}]", r"\g<0>\g<0>", text) for text, is_column in parts)
 
 
 @given(pieces)
-def test_what_is_written_is_read_and_rendered(parts):
+def test_templates_are_parsed_and_rendered(parts):
     template = write(parts)
     columns = [text for text, is_column in parts if is_column]
     assert template_columns(template) == list(dict.fromkeys(columns))
@@ -24,8 +24,8 @@ def test_what_is_written_is_read_and_rendered(parts):
     assert render_template(template, row) == "".join(row[text] if is_column else text for text, is_column in parts)
 
 
-def parts_or_mistake(template: str) -> list[tuple[str, bool]] | str:
-    """Give the parts of a template, or what is said against it."""
+def parts_or_error(template: str) -> list[tuple[str, bool]] | str:
+    """Return the parts of a template, or the message of its error."""
     try:
         return [(part.text, part.is_column) for part in parse_template(template)]
     except ValueError as error:
@@ -33,17 +33,17 @@ def parts_or_mistake(template: str) -> list[tuple[str, bool]] | str:
 
 
 @given(st.text("{}ab .[]!:"))
-def test_any_text_is_a_template_or_a_told_mistake(template):
-    parts = parts_or_mistake(template)
+def test_any_text_is_a_template_or_a_known_error(template):
+    parts = parts_or_error(template)
     if isinstance(parts, str):
         assert re.match(r'has (a lone "[{}]" at character \d+; |\{\} without a column name$)', parts)
     else:
-        # What was read, written again, is the same template but for blanks around names.
-        assert parts_or_mistake(write(parts)) == parts
+        # Written again, the parts are the same template, except for blanks around names.
+        assert parts_or_error(write(parts)) == parts
 
 
 @pytest.mark.parametrize("name", ["title.__class__", "a[0]", "a!r", "a:>10", "0", "a b", "题目"])
-def test_a_name_is_only_ever_looked_up(name):
+def test_names_are_never_evaluated(name):
     template = f"x {{{name}}} y"
     assert template_columns(template) == [name]
     assert render_template(template, {name: "cell"}) == "x cell y"
@@ -60,7 +60,7 @@ def test_a_name_is_only_ever_looked_up(name):
         ("{ }", "has {} without a column name"),
     ],
 )
-def test_lone_braces(template, message):
+def test_lone_braces_are_refused(template, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_template(template)
 

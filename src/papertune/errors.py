@@ -1,51 +1,51 @@
 """The errors and warnings of papertune.
 
-PapertuneError               a mistake that its user can mend: one message, exit code 2
+PapertuneError               a mistake that the user can correct: one message, exit code 2
 ├── RecipeError              the recipe is wrong, or does not fit the model
 ├── TableError               a table cannot be read, or does not fit the recipe
-├── ModelError               the base model is missing or cannot do what is asked
-├── RunError                 a run directory is incomplete, too new, or of another base model
+├── ModelError               the base model is missing or does not support something
+├── RunError                 a run directory is incomplete, too new, or belongs to another base model
 ├── OutputError              a file cannot be written, exists already, or is being written
 └── MissingExtraError        an optional package is not installed
 
-TrainingStopped              a signal ended a training; its checkpoint is written
+TrainingStopped              a signal ended a training; a checkpoint has been written
 
 PapertuneWarning             something to know; the work goes on
 
-Everything else that is raised is a bug of ours and keeps its traceback.
+Any other exception is a bug of papertune and keeps its traceback.
 """
 
 from collections.abc import Sequence
 
-# A screen full: more problems than this are counted, not printed.
-MOST_PROBLEMS_SHOWN = 20
+# One screen: further problems are only counted.
+MAX_PROBLEMS_SHOWN = 20
 
 
 class PapertuneError(Exception):
-    """A mistake that its user can mend; the message says what, where and what to do.
+    """A mistake that the user can correct; the message has what is wrong, where, and what to do.
 
     Attributes:
-        is_shared: Whether all processes of a training raise it, so that one of them is enough to tell it.
+        is_shared: Whether all processes of a training raise it, so that only one has to report it.
     """
 
     is_shared: bool = False
 
     @classmethod
     def collect(cls, what: str, problems: Sequence[str]) -> "PapertuneError":
-        """Make one error of many problems, each on its own line.
+        """Make one error from many problems, each on its own line.
 
         Args:
             what: The sentence above the list.
-            problems: What was found, in the order to show it.
+            problems: What was found, in the order of the list.
 
         Returns:
             An error of this class; a single problem needs no list.
         """
         if len(problems) == 1:
             return cls(problems[0])
-        shown = [f"  - {problem}" for problem in problems[:MOST_PROBLEMS_SHOWN]]
-        if len(problems) > MOST_PROBLEMS_SHOWN:
-            shown.append(f"  - and {len(problems) - MOST_PROBLEMS_SHOWN} more")
+        shown = [f"  - {problem}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
+        if len(problems) > MAX_PROBLEMS_SHOWN:
+            shown.append(f"  - and {len(problems) - MAX_PROBLEMS_SHOWN} more")
         return cls("\n".join([f"{what} ({len(problems)} problems):", *shown]))
 
 
@@ -58,7 +58,7 @@ class TableError(PapertuneError):
 
 
 class ModelError(PapertuneError):
-    """The base model is missing or cannot do what is asked."""
+    """The base model is missing or does not support something."""
 
 
 class RunError(PapertuneError):
@@ -86,10 +86,10 @@ class TrainingStopped(Exception):
 
 
 class PapertuneWarning(UserWarning):
-    """Something the user should know; the work goes on."""
+    """Something that the user should know; the work goes on."""
 
 
 def quoted(text: str) -> str:
-    """Put text into double quotes for a message: shortened, one line, control characters visible."""
+    """Put text into double quotes for a message: truncated, on one line, with visible control characters."""
     short = text if len(text) <= 60 else text[:57] + "..."
     return '"' + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short) + '"'

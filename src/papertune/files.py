@@ -1,4 +1,4 @@
-"""Writing to disk: what can be found out before the work, whole files or none, and a full disk told in words."""
+"""Writing to disk: early checks, atomic writes, and an error message for a full disk."""
 
 import errno
 import os
@@ -11,15 +11,15 @@ from typing import BinaryIO
 
 from papertune.errors import OutputError
 
-_LEAST_FREE_BYTES = 1_000_000
+_MIN_FREE_BYTES = 1_000_000
 
 
 def check_new_file(path: Path, remedy: str) -> None:
-    """Find out before the work whether a file is new and could be written.
+    """Check in advance that a file is new and can be written.
 
     Args:
         path: The file.
-        remedy: What to do if it is there already.
+        remedy: What to do if it exists.
 
     Raises:
         OutputError: If it is not.
@@ -28,14 +28,14 @@ def check_new_file(path: Path, remedy: str) -> None:
         if path.exists():
             raise OutputError(f"{path} exists already. {remedy}")
         if not path.parent.is_dir():
-            raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Name one that is there.")
+            raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Choose one that exists.")
     except OSError as error:  # such as a name that is too long
         raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
     check_place(path.parent)
 
 
 def check_new_folder(path: Path) -> None:
-    """Find out before the work whether a folder is new or empty and could be written.
+    """Check in advance that a folder is new or empty and can be written.
 
     Raises:
         OutputError: If it is not.
@@ -46,24 +46,26 @@ def check_new_folder(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Find out before the work whether a folder could be made, or written where it is there.
+    """Check in advance that a folder can be created, or written to if it exists.
 
     Raises:
-        OutputError: If it could not.
+        OutputError: If it cannot.
     """
     try:
         nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
         if not nearest.is_dir():
             raise OutputError(f"{path} cannot be written: {nearest} is not a folder. Choose another place.")
         if not os.access(nearest, os.W_OK | os.X_OK):
-            raise OutputError(f"{path} cannot be written: {nearest} is read-only for you. Choose another place.")
+            raise OutputError(
+                f"{path} cannot be written: you have no write permission in {nearest}. Choose another place."
+            )
     except OSError as error:  # such as a name that is too long
         raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from None
 
 
 @contextmanager
 def disk_full_as_output_error(path: Path) -> Iterator[None]:
-    """Turn the many errors of libraries that find a disk full while they save into one for people.
+    """Raise one clear error for the various errors that libraries raise on a full disk.
 
     Raises:
         OutputError: If the disk is full.
@@ -71,7 +73,7 @@ def disk_full_as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_of_full_disk(error, path):
+        if not _is_disk_full(error, path):
             raise
         raise OutputError(
             f"{path}: the disk is full. The checkpoints that are complete are kept: make room, then add --resume to "
@@ -79,12 +81,12 @@ def disk_full_as_output_error(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_of_full_disk(error: Exception, path: Path) -> bool:
+def _is_disk_full(error: Exception, path: Path) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # safetensors says it in words; torch.save only says that it could not write.
-    full = os.strerror(errno.ENOSPC) in str(error)
-    return full or (isinstance(error, RuntimeError) and shutil.disk_usage(path).free < _LEAST_FREE_BYTES)
+    # safetensors has it in its message; torch.save only reports that it could not write.
+    in_message = os.strerror(errno.ENOSPC) in str(error)
+    return in_message or (isinstance(error, RuntimeError) and shutil.disk_usage(path).free < _MIN_FREE_BYTES)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Python's garbage collector, out of the way while much is loaded."""
+"""Pausing Python's garbage collector while modules and models are loaded."""
 
 import gc
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Keep the garbage collector from running while this is open; it also decorates functions.
+    """Pause the garbage collector in a block or, as a decorator, in a function.
 
-    Thousands of modules and a model make a million objects that stay, and the collector walks through all of them again
-    and again: a fifth of the time until a model is there, for a hundred objects that it finds.
+    Loading thousands of modules and a model creates a million objects that stay. The collector would scan them again
+    and again, which takes a fifth of the loading time and frees a hundred objects.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -1,14 +1,14 @@
-"""A run directory: all that a training leaves behind, and the only place that knows the names of its files.
+"""A run directory: the files of a training; no other module knows their names.
 
 RUN/
-  run.json         the manifest, written last: a folder without it is unfinished
-  recipe.toml      the recipe, every default filled in
-  adapter/         the learnt weights in peft's format, or
-  model/           the whole model, where all or some of its own weights were learnt
+  run.json         the manifest, written last: without it the run is unfinished
+  recipe.toml      the recipe with all defaults
+  adapter/         the adapter in peft's format, or
+  model/           the whole model, if some or all of its own parameters were trained
   tokenizer/       the tokenizer's files
   metrics.jsonl    losses and dev scores by step
   versions.json    versions of Python and of the libraries
-  README.md        what this is, in words, and the command that uses it
+  README.md        a description, and the command to use the run
   training/        checkpoints; only needed to resume
 """
 
@@ -49,7 +49,7 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class TableNote:
-    """What a run remembers of a table that it learnt from."""
+    """A table that a run was trained on."""
 
     source: str
     rows: int
@@ -58,12 +58,12 @@ class TableNote:
 
 @dataclass(frozen=True)
 class Int8Check:
-    """How predictions in int8 compare with those in float32 on a run's own dev rows.
+    """A comparison of predictions in int8 and in float32 on the dev rows of a run.
 
     Attributes:
-        rows: Dev rows that chose the weights.
-        labels: Cells of label and labels columns that these rows ask for, empty ones included.
-        changed: Those that differ, with the thresholds that prediction takes.
+        rows: Number of rows in the selection set.
+        labels: Number of predicted cells of label and labels columns, empty ones included.
+        changed: Number of these cells that differ, with the thresholds of prediction.
         scores: Accuracy (a label), micro F1 (several labels) or F1@5 (keywords) of each column, in float32 and in int8.
     """
 
@@ -81,24 +81,23 @@ class Int8Check:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a complete run says of itself.
+    """The description of a complete run.
 
     Attributes:
-        format: Version of this layout.
+        format: Version of the run directory's format.
         base_name: The base model as the recipe names it.
-        base_checksum: SHA-256 of its weights; None where it was fetched by a hub id.
-        tables: The tables that were learnt from.
-        label_counts: For each column of a label or of several the training rows of each label.
-        examples: Training examples.
-        steps: Optimizer steps.
-        seconds: Training time; a resumed training counts only its last part.
-        trained_weights: How many weights were learnt.
+        base_checksum: SHA-256 of its weights; None for a model with a hub id.
+        tables: The training tables.
+        label_counts: The number of training rows of each label, for each label and labels column.
+        examples: Number of training examples.
+        steps: Number of optimizer steps.
+        seconds: Training time; only of the last part, if the training was resumed.
+        trained_weights: Number of trainable parameters.
         dev_score: The best dev score, if there was a dev table.
-        int8: What int8 changes on the dev rows, where that was found out.
-        calibration: For each label column what was found out on dev rows kept apart; empty without any.
-        rankings: The same for each column of ranked keywords.
-        calibrated_in: The precision in which the dev rows went through the model for all this; None: it has not been
-            done, or not to its end.
+        int8: How int8 changes predictions on dev rows, if that was measured.
+        calibration: The calibration of each label column; empty without a calibration set.
+        rankings: The fitted ranking of each column of ranked keywords.
+        calibrated_in: The precision of the model for calibration; None: the run is not calibrated, or not completely.
     """
 
     base_name: str
@@ -122,7 +121,7 @@ class Manifest:
 
     @property
     def lacks_calibration(self) -> bool:
-        """Whether dev rows, if there are any, have still to be asked; earlier formats do not say, and were complete."""
+        """Whether the run must be calibrated if it has dev rows; runs of earlier formats are always calibrated."""
         return self.calibrated_in is None and self.format >= 4
 
 
@@ -131,11 +130,11 @@ class TrainingPlan:
     """What a training must have in common with the one that it resumes.
 
     Attributes:
-        recipe: The recipe as TOML, every default filled in.
-        tables: Checksums of the tables that are learnt from.
+        recipe: The recipe with all defaults, as TOML.
+        tables: Checksums of the training tables.
         dev: Checksums of the dev tables.
-        base: Checksum of the base model's weights; None where it is fetched by a hub id.
-        processes: How many processes train; each has a part of the batches and of the checkpoints.
+        base: Checksum of the base model's weights; None for a model with a hub id.
+        processes: Number of processes; each has a part of the batches and of the checkpoints.
     """
 
     recipe: str
@@ -145,7 +144,7 @@ class TrainingPlan:
     processes: int = 1
 
     def differences(self, begun: "TrainingPlan") -> list[str]:
-        """Name what another plan, such as the one that was begun, has otherwise."""
+        """Return the names of what differs from the plan that was begun."""
         names = {"recipe": "recipe", "tables": "tables", "dev": "dev table"}
         different = [name for key, name in names.items() if getattr(self, key) != getattr(begun, key)]
         if None not in (self.base, begun.base) and self.base != begun.base:
@@ -176,7 +175,7 @@ class RunDirectory:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the training has come to its end."""
+        """Whether the training is finished."""
         return self.manifest_file.is_file()
 
     @property
@@ -185,12 +184,10 @@ class RunDirectory:
         return self._plan.is_file()
 
     def check_free(self, plan: TrainingPlan, *, resume: bool) -> None:
-        """Check that a training may begin here, or that the one begun or finished here is the same to resume.
-
-        Nothing is written.
+        """Check that a training may begin here, or that it is the one to resume. Nothing is written.
 
         Raises:
-            OutputError: If the folder holds a run already, another training, or something else, or cannot be written.
+            OutputError: If the folder has a run, another training or other files, or cannot be written.
         """
         check_place(self.path)
         if self.is_complete and not (resume and self.is_begun):
@@ -206,21 +203,21 @@ class RunDirectory:
                 raise OutputError(f"{self._plan} is damaged: {error}. Choose another folder to train in.") from None
             if different := plan.differences(begun):
                 raise OutputError(
-                    f"{self.path}: the training begun here had another {' and another '.join(different)}. "
-                    "Resume it with the same ones, or choose another folder."
+                    f"{self.path}: the training begun here differs in its {' and '.join(different)}. "
+                    "Resume it with the same files and settings, or choose another folder."
                 )
             return
-        # A kill may have come before the plan was written: then there is an empty folder for checkpoints and no more.
+        # A training that was killed before it wrote its plan leaves just an empty folder for checkpoints.
         inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
         if any(child not in (self.checkpoints, self._lock) and not is_temporary(child) for child in inside):
-            raise OutputError(f"{self.path} exists and is no run. Choose a folder that is empty or new.")
+            raise OutputError(f"{self.path} exists and is not a run. Choose an empty or new folder.")
 
     @contextmanager
     def claimed(self, plan: TrainingPlan, *, resume: bool) -> Iterator[None]:
-        """Hold the folder for one training while this is open; a killed process holds nothing.
+        """Lock the folder for one training; the lock of a killed process ends with it.
 
         Raises:
-            OutputError: If another process trains here, or has done so meanwhile, or the folder cannot be written.
+            OutputError: If another process trains or has trained here, or the folder cannot be written.
         """
         lock = FileLock(self._lock)
         try:
@@ -228,14 +225,14 @@ class RunDirectory:
             lock.acquire(timeout=0)
         except Timeout:
             raise OutputError(
-                f"{self.path}: another papertune trains in this folder. Wait for it, or choose another folder."
+                f"{self.path}: another papertune process trains in this folder. Wait for it, or choose another folder."
             ) from None
         except OSError as error:
             raise self._unwritable(error) from error
         try:
             self.check_free(plan, resume=resume)
             if self.is_complete:
-                raise OutputError(f"{self.path}: another papertune has finished this training meanwhile.")
+                raise OutputError(f"{self.path}: another papertune process has finished this training.")
             if not self.is_begun:
                 try:
                     write_atomically(self._plan, json.dumps(asdict(plan)))
@@ -250,7 +247,7 @@ class RunDirectory:
         return OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.")
 
     def finish(self, manifest: Manifest, recipe: Recipe) -> None:
-        """Write or replace the last files; the manifest comes last and makes the run complete."""
+        """Write or replace the last files; the manifest is written last and makes the run complete."""
         write_atomically(self._recipe, dump_recipe(recipe))
         (self.path / "versions.json").write_text(json.dumps(library_versions(), indent=2) + "\n", "utf-8")
         (self.path / "README.md").write_text(_readme(self.path.name, manifest, recipe), "utf-8")
@@ -260,21 +257,21 @@ class RunDirectory:
         """Read a complete run's recipe and manifest.
 
         Raises:
-            RunError: If the folder is no run, unfinished, damaged or from a newer papertune.
+            RunError: If the folder is not a run, or the run is unfinished, damaged or from a newer papertune.
         """
         if not self.path.is_dir():
             raise RunError(f"{self.path}: there is no such run directory.")
         if not self.is_complete:
             if self.is_begun:
                 raise RunError(
-                    f"{self.path}: its training has not finished. Go on with `papertune train ... --resume`."
+                    f"{self.path}: its training has not finished. Continue it with `papertune train ... --resume`."
                 )
-            raise RunError(f"{self.path} is no run directory: it has no run.json. `papertune train` makes one.")
+            raise RunError(f"{self.path} is not a run directory: it has no run.json. `papertune train` creates one.")
         try:
             values: dict[str, Any] = dict(json.loads(self.manifest_file.read_text("utf-8")))
             if int(values["format"]) > FORMAT:
                 raise RunError(
-                    f"{self.path} was made by a newer papertune (format {values['format']}). Update papertune."
+                    f"{self.path} was written by a newer papertune (format {values['format']}). Update papertune."
                 )
             tables = [TableNote(**table) for table in values.pop("tables")]
             int8 = values.pop("int8", None)
@@ -299,7 +296,7 @@ class RunDirectory:
         return load_recipe(self._recipe), manifest
 
     def weights_checksum(self) -> str:
-        """Give the SHA-256 over the files of the learnt weights and the recipe."""
+        """Return the SHA-256 of the recipe and the trained weights."""
         total = hashlib.sha256(self._recipe.read_bytes())
         folder = self.adapter if self.adapter.is_dir() else self.model
         for file in sorted(folder.iterdir()):
@@ -310,7 +307,7 @@ class RunDirectory:
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions of Python and of the libraries that results depend on."""
+    """Return the versions of Python and of the libraries that results depend on."""
     versions = {"python": python_version()}
     for name in _LIBRARIES:
         try:
@@ -328,17 +325,17 @@ def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
     score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"
     return f"""# {name}
 
-A model that fills in {columns} of a table of papers, made by papertune from `{manifest.base_name}` \
-({recipe.method.kind}, {manifest.trained_weights:,} trained weights, {manifest.steps:,} steps).
+A model that fills in {columns} in a table of papers, trained by papertune from `{manifest.base_name}` \
+({recipe.method.kind}, {manifest.trained_weights:,} trainable parameters, {manifest.steps:,} steps).
 
 Use it:
 
     papertune predict {name} TABLE.csv -o FILLED.csv
 
-Learnt from:
+Trained on:
 
 {tables}
 {score}
-`recipe.toml` says exactly how, `metrics.jsonl` has the losses, `versions.json` the libraries. The folder `training/` is
+`recipe.toml` has all settings, `metrics.jsonl` the losses, `versions.json` the libraries. The folder `training/` is
 only needed to resume a training; it may be deleted.
 """

@@ -12,7 +12,7 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[^{}]+|[{}]")
 
 
 class TemplatePart(NamedTuple):
-    """A run of plain text, or the name of a column."""
+    """Plain text, or the name of a column."""
 
     text: str
     is_column: bool
@@ -23,7 +23,7 @@ def parse_template(template: str) -> tuple[TemplatePart, ...]:
     """Split a template at its column names; `{{` and `}}` stand for the braces themselves.
 
     Raises:
-        ValueError: If a brace stands alone, or a name is empty.
+        ValueError: If a brace is alone, or a name is empty.
     """
     parts: list[TemplatePart] = []
     for match in _PIECE.finditer(template):
@@ -41,7 +41,7 @@ def parse_template(template: str) -> tuple[TemplatePart, ...]:
 
 
 def template_columns(template: str) -> list[str]:
-    """Give the column names of a template, in order, each once."""
+    """Return the column names of a template, in order, each once."""
     return list(dict.fromkeys(part.text for part in parse_template(template) if part.is_column))
 
 

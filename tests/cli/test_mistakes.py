@@ -125,8 +125,8 @@ class TestRecipes:
             ("rank = 4", "rnak = 4", 'method.rnak is not a known key. Did you mean "rank"?'),
             ("rank = 4", "rank = 0", "method.rank is 0"),
             ("[method]", "[methods]", 'methods is not a known key. Did you mean "method"?'),
-            ('"List the keywords."', '"Is it medical? Answer 1 or 0."', "could not tell them apart"),
-            ("[columns.label]", "[columns.abstract]", "the column that it is to learn"),
+            ('"List the keywords."', '"Is it medical? Answer 1 or 0."', "cannot tell them apart"),
+            ("[columns.label]", "[columns.abstract]", "the column that it must learn"),
             ("rank = 4", "rank = ", "is not TOML"),
         ],
     )
@@ -267,7 +267,7 @@ class TestRuns:
 
     def test_of_a_newer_papertune(self, use, copy):
         self.change(copy, format=99)
-        assert "was made by a newer papertune (format 99)" in use()
+        assert "was written by a newer papertune (format 99)" in use()
 
     def test_with_a_damaged_manifest(self, use, copy):
         (copy / "run.json").write_bytes((copy / "run.json").read_bytes()[:50])
@@ -299,9 +299,9 @@ class TestRuns:
             patch.setattr(module, "fit", stop)
             assert papertune(*command).code == 130
         assert "holds an unfinished training. Add --resume" in refused(*command)
-        assert "had another recipe" in refused(*command, "--resume", "--set", "training.seed=3")
+        assert "differs in its recipe" in refused(*command, "--resume", "--set", "training.seed=3")
         save(here, lines_of(here)[:-1], "papers.csv")
-        assert "had another tables" in refused(*command, "--resume")
+        assert "differs in its tables" in refused(*command, "--resume")
 
     def test_that_are_finished(self, papertune, here, refused):
         command = ["train", "papers.csv", "-r", "recipe.toml", "-o", "out", "--only", "label", "-q"]

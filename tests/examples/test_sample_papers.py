@@ -25,7 +25,7 @@ def new():
 
 
 @pytest.fixture(scope="module")
-def truth():
+def gold():
     return read_table(EXAMPLES / "papers_new_truth.csv")
 
 
@@ -38,29 +38,29 @@ def words(text):
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def test_there_are_enough_papers(papers, new, truth):
+def test_there_are_enough_papers(papers, new, gold):
     assert len(papers) >= 240
     assert len(new) >= 60
-    assert new.column("uuid") == truth.column("uuid")
+    assert new.column("uuid") == gold.column("uuid")
     ids = papers.column("uuid") + new.column("uuid")
     assert len(set(ids)) == len(ids)
 
 
-def test_the_columns_are_those_of_the_tutorial(papers, new, truth):
+def test_the_columns_are_those_of_the_tutorial(papers, new, gold):
     assert papers.columns == ["uuid", "title", "author", "abstract", "Keywords", "label"]
     assert not {"Keywords", "label"} & {name for name in new.columns if any(new.column(name))}
     assert {"uuid", "title", "author", "abstract"} <= set(new.columns)
-    assert {"uuid", "Keywords", "label"} <= set(truth.columns)
+    assert {"uuid", "Keywords", "label"} <= set(gold.columns)
 
 
-def test_no_cell_is_empty(papers, new, truth):
-    for table in (papers, truth):
+def test_no_cell_is_empty(papers, new, gold):
+    for table in (papers, gold):
         assert all(all(cell.strip() for cell in table.column(name)) for name in table.columns)
     assert all(all(cell.strip() for cell in new.column(name)) for name in ("uuid", "title", "author", "abstract"))
 
 
-def test_half_is_medical(papers, truth):
-    for table in (papers, truth):
+def test_half_of_the_papers_are_medical(papers, gold):
+    for table in (papers, gold):
         labels = table.column("label")
         assert set(labels) == {"0", "1"}
         assert labels.count("1") / len(labels) == pytest.approx(0.5, abs=0.02)
@@ -72,7 +72,7 @@ def test_abstracts_have_the_length_of_abstracts(papers, new):
             assert 60 <= len(abstract.split()) <= 120, table.where(row)
 
 
-def test_each_paper_is_of_its_own(papers, new):
+def test_papers_share_no_title_and_no_passage(papers, new):
     titles = papers.column("title") + new.column("title")
     assert len({" ".join(words(title)) for title in titles}) == len(titles)
     places = defaultdict(set)
@@ -84,27 +84,27 @@ def test_each_paper_is_of_its_own(papers, new):
     assert {" ".join(run): sorted(rows) for run, rows in places.items() if len(rows) > 1} == {}
 
 
-def test_keywords_are_lists(papers, truth):
-    for table in (papers, truth):
+def test_keyword_cells_are_lists_in_standard_form(papers, gold):
+    for table in (papers, gold):
         for cell in table.column("Keywords"):
             keywords = split_keywords(cell)
             assert 3 <= len(keywords) <= 10
             assert "; ".join(keywords) == cell
 
 
-def test_the_recipe_fits(papers, new, recipe):
+def test_the_demo_recipe_fits_the_papers(papers, new, recipe):
     for table, purpose in ((papers, "train"), (new, "predict")):
         findings = check_table(table, recipe, purpose)
         assert (findings.problems, findings.warnings) == ([], [])
 
 
-def test_the_label_can_be_learnt_but_is_not_given_away(papers, new, truth, recipe):
+def test_the_label_can_be_learned_but_not_too_easily(papers, new, gold, recipe):
     train, test = RowReader(papers, recipe), RowReader(new, recipe)
-    said, _ = tfidf_logistic(
+    predicted, _ = tfidf_logistic(
         [train.document(row) for row in range(len(papers))],
         papers.column("label"),
         [test.document(row) for row in range(len(new))],
         ["1", "0"],
     )
-    right = sum(one == other for one, other in zip(said, truth.column("label"), strict=True))
+    right = sum(one == other for one, other in zip(predicted, gold.column("label"), strict=True))
     assert 0.75 <= right / len(new) <= 0.97

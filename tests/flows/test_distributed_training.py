@@ -107,8 +107,8 @@ def test_a_signal_to_one_process_stops_both_and_resuming_learns_the_same(sample,
     with pytest.raises(OutputError) as refused:
         papertune.train(sample.train, sample.recipe, run, overrides=["training.accumulation=1"], resume=True)
     assert str(refused.value) == (
-        f"{run}: the training begun here had another number of processes (2, not 1). Resume it with the same ones, "
-        "or choose another folder."
+        f"{run}: the training begun here differs in its number of processes (2, not 1). Resume it with the same "
+        "files and settings, or choose another folder."
     )
 
     second = Launch(command(sample, run, "--resume"))

@@ -136,7 +136,7 @@ def test_a_second_training_in_the_folder_is_refused(training, undisturbed):
         second = training.start()
         assert second.end() == 2
         assert "error: " in second.printed
-        assert "another papertune trains in this folder" in second.printed
+        assert "another papertune process trains in this folder" in second.printed
         assert "Traceback" not in second.printed
         assert {path: path.read_bytes() for path in training.run.rglob("*") if path.is_file()} == before
     finally:

@@ -113,9 +113,9 @@ def test_what_fails_in_a_worker_reaches_the_user(make_worker):
 
 def test_a_run_that_cannot_be_opened_there(make_worker):
     def opening():
-        raise RunError("shared/run is no run directory.")
+        raise RunError("shared/run is not a run directory.")
 
-    with pytest.raises(RunError, match=r"^shared/run is no run directory\.$"):
+    with pytest.raises(RunError, match=r"^shared/run is not a run directory\.$"):
         results_of(make_worker(opening, {}))
 
 

@@ -139,7 +139,7 @@ def test_labels_are_counted_and_all_unknown_ones_told():
     ]
     assert found.warnings == [
         'list of rows, row 1, column "topics": 1 cell is naming a label twice; it counts once (this is the first).',
-        "list of rows, column \"topics\": no row has the label 'art, music'; it cannot be learnt.",
+        "list of rows, column \"topics\": no row has the label 'art, music'; it cannot be learned.",
     ]
 
 

@@ -302,7 +302,7 @@ class TestGoingOn:
         with pytest.raises(KeyboardInterrupt):
             self.compare((train_rows, test_rows), recipe, tmp_path / "report", listener=stopping)
         recipe["columns"]["label"]["question"] = "Medical, 1 or 0?"
-        with pytest.raises(OutputError, match="the training begun here had another recipe"):
+        with pytest.raises(OutputError, match="the training begun here differs in its recipe"):
             self.compare((train_rows, test_rows), recipe, tmp_path / "report")
         assert asked == []
 

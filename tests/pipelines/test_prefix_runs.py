@@ -64,7 +64,7 @@ def test_the_run_directory_holds_the_prefix_and_its_description(prefix_run, meth
     (tensor,) = weights(folder).values()
     assert tensor.shape == (6, 2 * 2 * 2 * 8)
     readme = (prefix_run.directory.path / "README.md").read_text("utf-8")
-    assert f"(ptuning_v2, {prefix_run.manifest.trained_weights:,} trained weights, 14 steps)" in readme
+    assert f"(ptuning_v2, {prefix_run.manifest.trained_weights:,} trainable parameters, 14 steps)" in readme
     assert prefix_run.manifest.trained_weights == (6 * 64 if not method["projection"] else 6 * 16 + 17 * 32 + 33 * 64)
     assert prefix_run.recipe.method.model_dump() == method
     assert papertune.load_run(prefix_run.directory.path).recipe == prefix_run.recipe

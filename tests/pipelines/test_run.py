@@ -306,7 +306,7 @@ class TestLoading:
     def test_a_folder_that_is_no_run(self, tmp_path):
         with pytest.raises(RunError, match="there is no such run directory"):
             papertune.load_run(tmp_path / "nothing")
-        with pytest.raises(RunError, match=r"is no run directory: it has no run\.json"):
+        with pytest.raises(RunError, match=r"is not a run directory: it has no run\.json"):
             papertune.load_run(tmp_path)
 
     @pytest.mark.parametrize(

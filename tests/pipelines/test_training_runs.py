@@ -63,8 +63,8 @@ class TestTables:
         with pytest.warns(PapertuneWarning) as caught:
             run = train([labelled, indexed])
         assert [str(warning.message) for warning in caught] == [
-            f'{labelled} has no column "Keywords"; it is not learnt from this table.',
-            f'{indexed} has no column "label"; it is not learnt from this table.',
+            f'{labelled} has no column "Keywords"; it is not learned from this table.',
+            f'{indexed} has no column "label"; it is not learned from this table.',
         ]
         assert run.manifest.examples == 10
         assert [table.rows for table in run.manifest.tables] == [6, 4]
@@ -134,7 +134,7 @@ class TestMistakesLeaveNothingBehind:
     def test_a_folder_that_is_in_use_is_refused(self, train, papers, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "thesis.txt").write_text("mine")
-        with pytest.raises(OutputError, match="exists and is no run"):
+        with pytest.raises(OutputError, match="exists and is not a run"):
             train(papers(4))
         assert left_over(tmp_path) == ["run", "run/thesis.txt"]
         (tmp_path / "file").write_text("mine")
@@ -149,7 +149,7 @@ class TestMistakesLeaveNothingBehind:
         before = run.directory.weights_checksum()
         again = train(papers(4), only=["label"], resume=True)
         assert again.directory.weights_checksum() == before
-        with pytest.raises(OutputError, match="had another recipe"):
+        with pytest.raises(OutputError, match="differs in its recipe"):
             train(papers(4), only=["label"], resume=True, overrides=["training.seed=7"])
 
 
@@ -355,7 +355,7 @@ class TestResuming:
         if "dev" in change:
             change = {"dev": papers(change["dev"], 60)}
         options = {"tables": 14, "overrides": SPEC, **change}
-        with pytest.raises(OutputError, match=f"had another {what}"):
+        with pytest.raises(OutputError, match=f"differs in its {what}"):
             train(papers(options.pop("tables")), resume=True, **options)
         assert left_over(tmp_path / "run") == before
 

@@ -137,16 +137,16 @@ def test_problems(rows, problems):
         ),
         (
             with_cells(label=("0",)),
-            ["list of rows, column \"label\": no row has the label '1'; it cannot be learnt."],
+            ["list of rows, column \"label\": no row has the label '1'; it cannot be learned."],
         ),
         (
             with_cells(Keywords=("", " ; ")),
-            ['list of rows, row 1, column "Keywords": 2 cells are without keywords; not learnt (this is the first).'],
+            ['list of rows, row 1, column "Keywords": 2 cells are without keywords; not learned (this is the first).'],
         ),
-        (without("Keywords"), ['list of rows has no column "Keywords"; it is not learnt from this table.']),
+        (without("Keywords"), ['list of rows has no column "Keywords"; it is not learned from this table.']),
         (
             renamed(Keywords="keyword"),
-            ['list of rows has no column "Keywords"; it is not learnt from this table. Did you mean "keyword"?'],
+            ['list of rows has no column "Keywords"; it is not learned from this table. Did you mean "keyword"?'],
         ),
     ],
 )

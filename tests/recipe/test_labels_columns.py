@@ -13,14 +13,14 @@ RECIPE = {"table": {"document": "{title}"}, "columns": {"topics": TOPICS, "label
 
 
 def mistakes(override, columns=None):
-    """Give the lines of the error that a setting raises."""
+    """Return the lines of the error that a setting raises."""
     with pytest.raises(RecipeError) as caught:
         load_recipe({**copy.deepcopy(RECIPE), **({"columns": columns} if columns else {})}, [override])
     lines = str(caught.value).splitlines()
     return [line.strip().removeprefix("- ").removeprefix("the recipe: ") for line in (lines[1:] or lines)]
 
 
-def test_each_label_is_a_question():
+def test_each_label_has_its_own_question():
     recipe = load_recipe(RECIPE)
     assert list(recipe.questions) == ["topics: maths", "topics: fine art", "label"]
     asked = recipe.questions["topics: fine art"]
@@ -29,7 +29,7 @@ def test_each_label_is_a_question():
     assert list(recipe.only(("label",)).questions) == ["label"]
 
 
-def test_what_a_column_says_goes_into_its_questions():
+def test_questions_have_the_settings_of_their_column():
     column = {**TOPICS, "answers": ["ja", "nein"], "loss": "answer", "weights": {"maths": 3, "fine art": 1}}
     questions = load_recipe({**RECIPE, "columns": {"topics": column}}).questions
     assert [asked.labels for asked in questions.values()] == [("ja", "nein")] * 2
@@ -40,7 +40,7 @@ def test_what_a_column_says_goes_into_its_questions():
 
 
 @pytest.mark.parametrize("thresholds", [0.5, 1, "f1", {"maths": 0.25, "fine art": 0}])
-def test_thresholds_survive_a_dump(thresholds):
+def test_thresholds_can_be_dumped_and_loaded(thresholds):
     recipe = load_recipe({**RECIPE, "columns": {"topics": {**TOPICS, "thresholds": thresholds}}})
     assert recipe.columns["topics"].thresholds == thresholds
     assert load_recipe(tomllib.loads(dump_recipe(recipe))) == recipe
@@ -96,13 +96,13 @@ def test_thresholds_survive_a_dump(thresholds):
         ),
     ],
 )
-def test_each_mistake_has_its_key_and_what_is_allowed(override, expected):
+def test_mistakes_in_labels_columns_are_reported_with_key_and_allowed_values(override, expected):
     assert mistakes(f"columns.topics.{override}") == [f"columns.topics{line}" for line in expected]
 
 
 @pytest.mark.parametrize("separator", [" ", "\t"])
 @pytest.mark.parametrize("label", ["fine art", "fine\tart", "fine\u00a0art"])
-def test_a_blank_that_parts_labels_is_in_none(separator, label):
+def test_a_label_with_a_blank_separator_in_it_is_refused(separator, label):
     columns = {"topics": {**TOPICS, "labels": ["maths", label], "separator": separator}}
     assert mistakes("training.epochs=1", columns) == [
         f"columns.topics: labels are parted at {separator!r}, semicolons and line breaks, so {label!r} could not be "
@@ -110,19 +110,19 @@ def test_a_blank_that_parts_labels_is_in_none(separator, label):
     ]
 
 
-def test_names_of_questions_are_told_apart():
+def test_names_of_questions_must_be_unique():
     columns = {"topics": TOPICS, "topics: maths": LABEL}
     assert mistakes("training.epochs=1", columns) == [
-        'columns.topics: maths: "topics: maths" stands for a label of columns.topics; rename it.'
+        'columns.topics: maths: "topics: maths" is the name of a label of columns.topics; rename it.'
     ]
     columns = {"a": {**TOPICS, "labels": ["b: c"]}, "a: b": {**TOPICS, "question": "{label}", "labels": ["c"]}}
     assert mistakes("training.epochs=1", columns) == [
-        'columns.a: "a: b: c" stands for a label of columns.a: b; rename it.'
+        'columns.a: "a: b: c" is the name of a label of columns.a: b; rename it.'
     ]
 
 
-def test_two_columns_cannot_ask_the_same():
+def test_two_columns_with_the_same_question_are_refused():
     columns = {"topics": TOPICS, "label": {**LABEL, "question": "Is it about maths? {yes} or no"}}
     assert mistakes("training.epochs=1", columns) == [
-        "columns.label.question: topics: maths asks the same; the model could not tell them apart."
+        "columns.label.question: topics: maths has the same question; the model cannot tell them apart."
     ]

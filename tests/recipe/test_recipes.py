@@ -17,18 +17,18 @@ MINIMAL = {"table": {"document": "{title}"}, "columns": {"label": LABEL}}
 
 
 def mistakes(overrides: list[str], values: dict | None = None) -> list[str]:
-    """Give the lines of the error that these settings raise."""
+    """Return the lines of the error that these settings raise."""
     with pytest.raises(RecipeError) as caught:
         load_recipe(copy.deepcopy(MINIMAL if values is None else values), overrides)
     lines = str(caught.value).splitlines()
     if len(lines) == 1:
         return [lines[0].removeprefix("the recipe: ")]
-    assert lines[0] == f"the recipe is not a recipe that can be used ({len(lines) - 1} problems):"
+    assert lines[0] == f"the recipe is invalid ({len(lines) - 1} problems):"
     return [line.removeprefix("  - the recipe: ") for line in lines[1:]]
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
-def test_built_in_recipes_survive_a_dump(name, tmp_path):
+def test_built_in_recipes_can_be_dumped_and_loaded(name, tmp_path):
     recipe = load_recipe(name)
     file = tmp_path / "recipe.toml"
     file.write_text(dump_recipe(recipe), "utf-8")
@@ -55,7 +55,7 @@ def test_built_in_recipes_survive_a_dump(name, tmp_path):
         ),
     ],
 )
-def test_the_tutorials_examples_word_for_word(name, column, instruction):
+def test_built_in_recipes_have_the_tutorials_words_and_settings(name, column, instruction):
     recipe = load_recipe(name)
     assert recipe.columns[column].question == instruction
     assert recipe.table.document == "title:{title},abstract:{abstract}"
@@ -73,7 +73,7 @@ def test_the_tutorials_examples_word_for_word(name, column, instruction):
     assert (training.schedule, training.warmup_steps, training.precision) == ("cosine", 0, "fp16")
 
 
-def test_all_mistakes_are_shown_at_once():
+def test_all_mistakes_are_reported_together():
     found = mistakes(
         ["training.epochs=0", "training.sed=1", "layout=middle", "columns.Keywords.kind=keyword", "table.document=abc"]
     )
@@ -121,7 +121,7 @@ def test_all_mistakes_are_shown_at_once():
                 "abstain_below, abstain_for_accuracy, coverage."
             ],
         ),
-        # A key with the name of its column's kind is still told by its own path.
+        # A key with the name of its column's kind is reported with its own path.
         (
             "columns.label.label=1",
             [
@@ -156,7 +156,7 @@ def test_all_mistakes_are_shown_at_once():
             'columns={label={kind="label", question="q", labels=["a", "b"]}, '
             'label_given={kind="keywords", question="r"}}',
             [
-                'columns.label: its output column "label_given" (what the table itself had) has the name of '
+                'columns.label: its output column "label_given" (the cells of the table itself) has the name of '
                 "columns.label_given; rename one of them."
             ],
         ),
@@ -179,7 +179,7 @@ def test_all_mistakes_are_shown_at_once():
         (
             'table={id="label_given", document="{title}"}',
             [
-                'columns.label: its output column "label_given" (what the table itself had) has the name of table.id; '
+                'columns.label: its output column "label_given" (the cells of the table itself) has the name of table.id; '
                 "rename one of them."
             ],
         ),
@@ -234,11 +234,11 @@ def test_all_mistakes_are_shown_at_once():
         ('method.targets=["a", 3]', ['method.targets.1 is 3; it must be text: put it in quotes ("3").']),
         ("method=lora", ["method is 'lora'; it must be keys with values."]),
         ("chat=perhaps", ["chat is 'perhaps'; it must be true or false."]),
-        ("table.id=label", ["columns.label: the column is also table.id; it cannot be learnt."]),
-        ("table.document={label}", ['table.document: shows the model "{label}", the column that it is to learn.']),
+        ("table.id=label", ["columns.label: the column is also table.id; it cannot be learned."]),
+        ("table.document={label}", ['table.document: shows the model "{label}", the column that it must learn.']),
         (
             'columns.x={kind="keywords", question=" Medical? "}',
-            ["columns.x.question: label asks the same; the model could not tell them apart."],
+            ["columns.x.question: label has the same question; the model cannot tell them apart."],
         ),
         ("table.document={a", ['table.document: has a lone "{" at character 1; write "{{" for a brace.']),
         ("training.epochs", ['--set training.epochs: write KEY=VALUE, for example "training.epochs=3".']),
@@ -246,22 +246,22 @@ def test_all_mistakes_are_shown_at_once():
         ("layout.x=3", ['--set layout.x=3: "layout" is a value, not a part of the recipe.']),
     ],
 )
-def test_each_mistake_has_its_key_and_what_is_allowed(override, expected):
+def test_mistakes_in_recipes_are_reported_with_key_and_allowed_values(override, expected):
     assert mistakes([override], {**copy.deepcopy(MINIMAL), "layout": "question-first"}) == expected
 
 
-def test_missing_parts():
+def test_missing_parts_are_reported():
     assert mistakes([], {}) == ["table is missing.", "columns is missing."]
 
 
-def test_settings():
+def test_settings_override_the_recipe():
     recipe = load_recipe(
         MINIMAL,
         ["training.epochs=3", " training . seed = 7", 'columns.label.labels=["yes", "no"]', "model=a/b", "chat=false"],
     )
     assert (recipe.training.epochs, recipe.training.seed, recipe.model, recipe.chat) == (3, 7, "a/b", False)
     assert recipe.columns["label"].labels == ("yes", "no")
-    assert MINIMAL["columns"]["label"]["labels"] == ["1", "0"], "the mapping that was given has been written to"
+    assert MINIMAL["columns"]["label"]["labels"] == ["1", "0"], "the mapping was changed"
     assert load_recipe(recipe, ["training.seed=8"]) == load_recipe(MINIMAL, []).model_copy(
         update=recipe.model_dump(include={"model", "chat"})
         | {"columns": recipe.columns, "training": recipe.training.model_copy(update={"seed": 8})}
@@ -269,8 +269,8 @@ def test_settings():
 
 
 @given(st.text(max_size=20))
-def test_any_text_may_be_set(text):
-    """A value that is no TOML is text; no text makes --set itself fail."""
+def test_any_text_is_a_valid_setting(text):
+    """A value that is not TOML is text; no text makes --set itself fail."""
     try:
         expected = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -283,7 +283,7 @@ def test_any_text_may_be_set(text):
 
 
 @pytest.mark.parametrize("method", [LoraMethod(rank=4), FullMethod(kind="full"), FreezeMethod(kind="freeze", layers=1)])
-def test_a_recipe_made_in_python_loads(method):
+def test_a_recipe_made_in_python_can_be_loaded(method):
     made = Recipe(table={"document": "{title}"}, columns={"label": LabelColumn(**LABEL)}, method=method)
     assert load_recipe(made) == made
     assert load_recipe(made, ["training.epochs=2"]).method == method
@@ -295,14 +295,14 @@ def test_a_method_without_a_kind_is_lora():
     assert mistakes(["method.rnk=4"])[0].startswith('method.rnk is not a known key. Did you mean "rank"?')
 
 
-def test_nothing_writes_to_a_recipe():
+def test_recipes_are_frozen():
     recipe = load_recipe(MINIMAL)
     for part, name in [(recipe, "model"), (recipe.training, "epochs"), (recipe.columns["label"], "question")]:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(part, name, 1)
 
 
-def test_only_keeps_the_recipes_order():
+def test_a_selection_of_columns_keeps_the_recipes_order():
     columns = {"a": LABEL, "b": {"kind": "keywords", "question": "b?"}, "c": {"kind": "keywords", "question": "c?"}}
     recipe = load_recipe({**MINIMAL, "columns": columns})
     assert list(recipe.only(("c", "a")).columns) == ["a", "c"]
@@ -315,7 +315,7 @@ def test_only_keeps_the_recipes_order():
         (b'model = "\xff"', ", byte 10: not UTF-8. Save the recipe as UTF-8."),
     ],
 )
-def test_files_that_are_no_recipe(content, message, tmp_path):
+def test_files_that_are_not_recipes_are_refused(content, message, tmp_path):
     file = tmp_path / "recipe.toml"
     file.write_bytes(content)
     with pytest.raises(RecipeError) as caught:
@@ -323,16 +323,16 @@ def test_files_that_are_no_recipe(content, message, tmp_path):
     assert str(caught.value) in (f"{file} {message}", f"{file}{message}")
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path):
+def test_a_byte_order_mark_is_accepted(tmp_path):
     file = tmp_path / "recipe.toml"
     file.write_text(dump_recipe(load_recipe(MINIMAL)), "utf-8-sig")
     assert load_recipe(str(file)) == load_recipe(MINIMAL)
 
 
-def test_names_that_are_no_recipe(tmp_path):
+def test_unknown_names_of_recipes_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r'^medical-paper: .* Did you mean "medical-papers"\?$'):
         load_recipe("medical-paper")
     with pytest.raises(RecipeError, match=r"Built-in recipes: medical-papers, xfg-keywords, xfg-label\.$"):
         load_recipe(Path("zzz.toml"))
-    with pytest.raises(RecipeError, match="is a folder; give the recipe file in it"):
+    with pytest.raises(RecipeError, match="is a folder; name the recipe file in it"):
         load_recipe(tmp_path)

@@ -1,4 +1,4 @@
-"""Comma- and tab-separated files as people have them."""
+"""Comma- and tab-separated files as users have them."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def refusal(folder, content, name="papers.csv"):
     return str(error.value).replace(str(folder / name), name)
 
 
-def test_every_value_stays_the_text_it_is(tmp_path):
+def test_values_are_not_converted(tmp_path):
     values = ["0", "01", "1.0", "1e5", "123456789012345678901234567890", "NA", "null", "True", "-", " x ", "2020-01-01"]
     table = read(tmp_path, "uuid,value\n" + "".join(f"{row},{value}\n" for row, value in enumerate(values)))
     assert table.column("value") == values
@@ -56,27 +56,27 @@ def test_every_value_stays_the_text_it_is(tmp_path):
         ("标题,b\n论文,😀\n", {"标题": ["论文"], "b": ["😀"]}),
     ],
 )
-def test_odd_files(tmp_path, content, expected):
+def test_unusual_files_are_read(tmp_path, content, expected):
     assert cells(read(tmp_path, content)) == expected
 
 
-def test_tabs_by_suffix(tmp_path):
+def test_tsv_files_are_split_at_tabs(tmp_path):
     assert cells(read(tmp_path, 'a\tb,c\n1\t"x\ty"\n', "t.TSV")) == {"a": ["1"], "b,c": ["x\ty"]}
 
 
-def test_a_cell_may_be_long(tmp_path):
+def test_cells_may_be_longer_than_the_limit_of_csv(tmp_path):
     limit = csv.field_size_limit()
     long = "很长 " * 700_000
     assert read(tmp_path, f"a,b\n1,{long}\n").column("b") == [long]
     assert csv.field_size_limit() == limit
 
 
-def test_rows_are_counted_without_blank_lines_and_line_breaks(tmp_path):
+def test_blank_lines_and_line_breaks_in_cells_are_not_counted_as_rows(tmp_path):
     table = read(tmp_path, 'a,b\n1,"x\ny"\n\n2,z\n')
     assert table.where(1).endswith("row 2 below the header")
 
 
-def test_ragged_rows_come_together(tmp_path):
+def test_all_ragged_rows_are_reported_together(tmp_path):
     assert refusal(tmp_path, 'a,b\n1\n"2\n",x\n1,2,3\n') == (
         "papers.csv: rows do not have the fields of the header. Quote cells that hold a comma or a line break, and "
         "give each row all its fields. (2 problems):\n"
@@ -89,13 +89,13 @@ def test_ragged_rows_come_together(tmp_path):
     )
 
 
-def test_a_wrong_delimiter_does_not_list_every_row(tmp_path):
+def test_a_wrong_delimiter_does_not_report_every_row(tmp_path):
     message = refusal(tmp_path, "a,b\n" + "1\n" * 200_000)
     assert message.count("\n") == 21
     assert "(1000 problems)" in message
 
 
-def test_quotes_that_swallow_rows_are_refused(tmp_path):
+def test_misplaced_quotes_are_refused(tmp_path):
     assert refusal(tmp_path, 'a,b\n1,2\n3,"4\n5,6\n') == (
         "papers.csv, row 2 below the header (line 3): a quote opens a cell and is never closed. "
         'Inside a quoted cell, write a quote as two: "".'
@@ -119,7 +119,7 @@ def test_quotes_that_swallow_rows_are_refused(tmp_path):
         ("uuid,title\n", "papers.csv has a header but no rows. Give a table with at least one row."),
         (
             ",title\n0,x\n",
-            "papers.csv: column 1 has no name (pandas writes its row index so, without index=False). "
+            "papers.csv: column 1 has no name (pandas writes its row index like this, unless index=False). "
             "Give every column a name of its own.",
         ),
         (
@@ -128,16 +128,16 @@ def test_quotes_that_swallow_rows_are_refused(tmp_path):
         ),
     ],
 )
-def test_unusable_files(tmp_path, content, message):
+def test_files_without_header_or_rows_are_refused(tmp_path, content, message):
     assert refusal(tmp_path, content) == message
 
 
-def test_nul_characters_are_placed(tmp_path):
+def test_nul_characters_are_reported_with_their_place(tmp_path):
     message = refusal(tmp_path, "a,b\n1,x\n2,y\0\n")
     assert message.startswith('papers.csv, row 2 below the header, column "b": the cell has a NUL character. Remove')
 
 
-# The slow twin: Python's csv module on the whole text at once. pyarrow is a second one that shares no code with ours.
+# The references: Python's csv module on the whole text at once, and pyarrow, which shares no code with ours.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8) | st.sampled_from(
     ['"', '""', ",", "\n", "\r\n", "\r", '",\n"', "\ufeff", " ", "NA", "\u2028", "\x1c", "a\tb", ";"]
 )
@@ -145,10 +145,10 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_reads_what_the_csv_module_reads(tmp_path_factory, data):
+def test_the_csv_module_and_pyarrow_read_the_same(tmp_path_factory, data):
     width = data.draw(st.integers(1, 4))
     rows = data.draw(st.lists(st.lists(TEXT, min_size=width, max_size=width), min_size=1, max_size=6))
-    # Not minimal with "\n": then this Python's writer leaves a lone "\r" unquoted, and no reader can mend that.
+    # Not minimal with "\n": then this Python's writer leaves a lone "\r" unquoted, and no reader can correct that.
     quoting, ending = data.draw(
         st.sampled_from([(csv.QUOTE_ALL, "\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_MINIMAL, "\r\n")])
     )
@@ -158,8 +158,8 @@ def test_reads_what_the_csv_module_reads(tmp_path_factory, data):
     content = written.getvalue()
     table = read(tmp_path_factory.getbasetemp(), content)
 
-    twin = list(csv.DictReader(io.StringIO(content, newline="")))
-    assert table.frame.to_dicts() == twin == [dict(zip(names, row, strict=True)) for row in rows]
+    reference = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert table.frame.to_dicts() == reference == [dict(zip(names, row, strict=True)) for row in rows]
     second = pyarrow.csv.read_csv(
         pa.BufferReader(content.encode()),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
@@ -168,7 +168,7 @@ def test_reads_what_the_csv_module_reads(tmp_path_factory, data):
     assert table.frame.equals(pl.DataFrame(pl.from_arrow(second)))
 
 
-def test_chunks_join_seamlessly(tmp_path, monkeypatch):
+def test_a_table_of_several_chunks_is_read_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("papertune.tables.csv_files.CHUNK_ROWS", 7)
     table = read(tmp_path, "a,b\n" + "".join(f"{row},x{row}\n" for row in range(100)))
     assert table.column("a") == [str(row) for row in range(100)]

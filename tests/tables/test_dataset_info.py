@@ -28,7 +28,7 @@ def refusal(source, register):
     return str(error.value).replace(register, "dataset_info.json").replace(register.rpartition("dataset_info")[0], "")
 
 
-def test_columns_get_our_names(register):
+def test_columns_of_an_entry_are_renamed_to_ours(register):
     sha1 = hashlib.sha1(DATA.encode()).hexdigest()
     path = register(xfg={"file_name": "xfg.json", "file_sha1": sha1, "columns": COLUMNS}, other={"file_name": "x.json"})
     table = read_table(f"{path}:xfg")
@@ -39,7 +39,7 @@ def test_columns_get_our_names(register):
     assert table.where(0, "output") == f'{path}:xfg (xfg.json), entry 1, column "output"'
 
 
-def test_a_single_entry_needs_no_name_and_columns_have_defaults(register, tmp_path):
+def test_a_single_entry_needs_no_name_and_its_columns_have_defaults(register, tmp_path):
     path = register(only={"file_name": "plain.jsonl"})
     (tmp_path / "plain.jsonl").write_text('{"output": "1", "instruction": "q", "note": "n"}\n')
     assert read_table(path).frame.to_dicts() == [{"instruction": "q", "output": "1"}]
@@ -47,7 +47,7 @@ def test_a_single_entry_needs_no_name_and_columns_have_defaults(register, tmp_pa
     assert read_table(path).columns == ["instruction", "input", "output"]
 
 
-def test_a_changed_file_is_a_warning(register):
+def test_a_changed_checksum_is_a_warning(register):
     path = register(xfg={"file_name": "xfg.json", "file_sha1": "00", "columns": COLUMNS})
     with pytest.warns(
         PapertuneWarning, match='entry "xfg": the SHA-1 of xfg.json is .*, and the entry says 00. The file'
@@ -55,7 +55,7 @@ def test_a_changed_file_is_a_warning(register):
         assert len(read_table(path)) == 1
 
 
-def test_wrong_entries(register):
+def test_invalid_entries_are_refused(register):
     path = register(
         xfg={"file_name": "xfg.json"},
         named={"file_name": "xfg.json", "columns": {**COLUMNS, "query": "nope"}},
@@ -82,22 +82,19 @@ def test_wrong_entries(register):
         ":odd": entry("odd")
         + 'columns has "images"; only prompt, query, response, history, system are known. Remove it.',
         ":hub": entry("hub")
-        + "its data is not a file here but is fetched through hf_hub_url. Download it, and give the "
-        "file itself as the table.",
-        ":chats": entry("chats")
-        + 'it has the layout "sharegpt". Only the alpaca layout (instruction, input, output) can '
-        "be learnt from.",
-        ":pairs": entry("pairs")
-        + "it has pairs for ranking. Only the alpaca layout (instruction, input, output) can be "
-        "learnt from.",
+        + "its data is not a local file but comes from hf_hub_url. Download it, and pass the file itself as the table.",
+        ":chats": entry("chats") + 'it has the layout "sharegpt". Only the alpaca layout (instruction, input, output) '
+        "is supported.",
+        ":pairs": entry("pairs") + "it has pairs for ranking. Only the alpaca layout (instruction, input, output) is "
+        "supported.",
         ":gone": 'xfgg.json: there is no such file. Did you mean "xfg.json"? Check the path.',
         ":numbers": entry("numbers") + "file_name must be text and columns an object. Correct the entry.",
     }
     assert {name: refusal(path + name, path) for name in expected} == expected
-    assert "fetched through script_url" in refusal(path + ":script", path)
+    assert "comes from script_url" in refusal(path + ":script", path)
 
 
-def test_only_registers_have_entries(tmp_path):
+def test_an_entry_of_a_file_that_is_not_a_register_is_refused(tmp_path):
     (tmp_path / "t.json").write_text('[{"a": 1}]')
     with pytest.raises(TableError, match=r"t\.json is not a register of data sets like LLaMA-Factory's. Leave out"):
         read_table(f"{tmp_path / 't.json'}:x")

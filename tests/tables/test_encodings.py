@@ -1,4 +1,4 @@
-"""Encodings: read what can be told, refuse what can only be guessed."""
+"""Encodings are detected where that is certain, and refused where it would be a guess."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def read(folder, content):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-def test_unicode(tmp_path, encoding):
+def test_utf_8_and_utf_16_are_read(tmp_path, encoding):
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
     table = read(tmp_path, mark + CHINESE.encode(encoding))
     assert table.columns == ["uuid", "标题", "摘要"]
@@ -40,7 +40,7 @@ def test_chinese_is_read_with_a_warning(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("text", WESTERN.values(), ids=WESTERN)
-def test_latin_1_is_refused_with_its_place(tmp_path, text):
+def test_latin_1_is_refused_with_the_place_of_its_first_byte(tmp_path, text):
     content = text.encode("latin-1")
     first = min(offset for offset, byte in enumerate(content) if byte > 127)
     with pytest.raises(TableError) as error:
@@ -50,7 +50,7 @@ def test_latin_1_is_refused_with_its_place(tmp_path, text):
 
 
 @pytest.mark.parametrize("encoding", ["big5", "shift_jis", "euc_jp", "cp1251"])
-def test_other_encodings_are_not_taken_for_chinese(tmp_path, encoding):
+def test_other_encodings_are_not_read_as_chinese(tmp_path, encoding):
     text = (
         "高血圧の研究。方法は比較試験である。" if "j" in encoding else "糖尿病與高血壓之關係研究，方法為隨機對照試驗。"
     )
@@ -59,14 +59,14 @@ def test_other_encodings_are_not_taken_for_chinese(tmp_path, encoding):
         read(tmp_path, b"id,title\n1," + text.encode(encoding) + b"\n")
 
 
-def test_damaged_utf_8_is_not_taken_for_chinese(tmp_path):
+def test_damaged_utf_8_is_not_read_as_chinese(tmp_path):
     content = (CHINESE * 50).encode()
     damaged = content[:2000] + b"\xff" + content[2001:]
     with pytest.raises(TableError, match=r"line \d+: byte 0xFF at offset 2000 is not UTF-8"):
         read(tmp_path, damaged)
 
 
-def test_places_are_right_beyond_the_first_chunk(tmp_path, monkeypatch):
+def test_places_are_correct_after_the_first_chunk(tmp_path, monkeypatch):
     monkeypatch.setattr("papertune.tables.encodings.CHUNK_BYTES", 5)
     content = "a,b\n" + "é,ü\n" * 40
     for cut in (3, 4):  # the bad byte ends a chunk or starts one, with half a character pending
@@ -89,6 +89,6 @@ def test_places_are_right_beyond_the_first_chunk(tmp_path, monkeypatch):
         ("a,b\n1,2\n".encode("utf-16-le"), "has a NUL character"),
     ],
 )
-def test_what_is_no_text(tmp_path, content, message):
+def test_files_that_are_not_text_are_refused(tmp_path, content, message):
     with pytest.raises(TableError, match=message):
         read(tmp_path, content)

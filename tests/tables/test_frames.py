@@ -1,4 +1,4 @@
-"""Tables that are in memory already."""
+"""Tables in memory."""
 
 import datetime
 import decimal
@@ -40,21 +40,21 @@ POLARS = {
 
 
 @pytest.mark.parametrize("name", POLARS)
-def test_polars(name):
+def test_polars_values_become_text(name):
     values, cells = POLARS[name]
     table = read_table(pl.DataFrame({name: values}))
     assert table.column(name) == cells
     assert table.where(0, name) == f'data frame, row 1, column "{name}"'
 
 
-def test_polars_categories():
+def test_polars_categories_become_text():
     frame = pl.DataFrame(
         {"a": pl.Series(["x", None], dtype=pl.Categorical), "b": pl.Series(["y", "y"], dtype=pl.Enum(["y"]))}
     )
     assert read_table(frame).frame.to_dict(as_series=False) == {"a": ["x", ""], "b": ["y", "y"]}
 
 
-def test_pandas():
+def test_pandas_values_become_text():
     frame = pd.DataFrame(
         {
             "label": [1.0, np.nan],  # what pandas makes of an integer column with a missing cell
@@ -90,7 +90,7 @@ def test_pandas():
     assert table.where(1) == "data frame, row 2"
 
 
-def test_list_of_rows():
+def test_a_list_of_rows_becomes_text():
     key = uuid.UUID(int=5)
     rows = [
         {"uuid": key, "label": 0, "a": np.int64(3), "b": np.float64(0.5), "c": pd.NaT, "d": datetime.time(1, 2)},
@@ -111,10 +111,10 @@ def test_list_of_rows():
     assert read_table(table) is table
 
 
-def test_refused():
+def test_invalid_tables_in_memory_are_refused():
     assert refusal([{"a": object()}, {1: 2}, {"a": "\udcff"}, 5, {}]) == (
         "list of rows: rows cannot be read. Each row is one object from column names to values. (5 problems):\n"
-        '  - list of rows, row 1, column "a": the value is of the type object, which has no text\n'
+        '  - list of rows, row 1, column "a": the value is of the type object, which has no text form\n'
         '  - list of rows, row 2, column "1": the value has a name that is not text\n'
         '  - list of rows, row 3, column "a": the value has half of a surrogate pair (\\udcff), which is '
         "not a character\n"
@@ -122,7 +122,7 @@ def test_refused():
         "  - list of rows, row 5: this object is empty"
     )
     assert refusal({"a": 1}) == (
-        "a table cannot be made of the type dict. Give a path, a data frame of polars or pandas, or a list of dicts. "
+        "a table cannot be made from the type dict. Pass a path, a data frame of polars or pandas, or a list of dicts. "
         "Put a single row into a list: [row]."
     )
     assert refusal([]) == "list of rows has no rows. Give a table with at least one row."

@@ -38,7 +38,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize(("written", "cell"), VALUES.items())
-def test_values_become_the_text_that_stands_there(tmp_path, written, cell):
+def test_values_become_the_text_of_the_file(tmp_path, written, cell):
     assert read(tmp_path, f'{{"a": {written}}}\n', "t.jsonl").column("a") == [cell]
     assert read(tmp_path, f'[{{"a": {written}}}]', "t.json").column("a") == [cell]
 
@@ -53,13 +53,13 @@ def test_lines_are_counted_as_in_an_editor(tmp_path):
     assert table.take([1]).where(0).endswith("line 4")
 
 
-def test_bad_lines_come_together(tmp_path):
+def test_all_bad_lines_are_reported_together(tmp_path):
     lines = ['{"a": 1}', '{"a":', "[1]", '{"a": 1, "a": 2}', '{"a": "\\ud800"}', '{"": 1}', "{}", "[" * 100_000]
     assert refusal(tmp_path, "\n".join(lines), "t.jsonl") == (
         "t.jsonl: rows cannot be read. Each row is one object from column names to values. (7 problems):\n"
         "  - t.jsonl, line 2: this is not JSON (Expecting value at column 1)\n"
         "  - t.jsonl, line 3: this is a list, not an object\n"
-        '  - t.jsonl, line 4: the key "a" is given twice in one object\n'
+        '  - t.jsonl, line 4: the key "a" occurs twice in one object\n'
         '  - t.jsonl, line 5, column "a": the value has half of a surrogate pair (\\ud800), which is not a character\n'
         '  - t.jsonl, line 6, column "": the value has an empty name\n'
         "  - t.jsonl, line 7: this object is empty\n"
@@ -67,7 +67,7 @@ def test_bad_lines_come_together(tmp_path):
     )
 
 
-def test_the_instructions_of_the_tutorial(tmp_path):
+def test_an_instruction_file_is_recognised(tmp_path):
     entry = {"instruction": "Is it medical?", "input": "title: x", "output": "1", "history": [["q", "a"]], "id": 7}
     table = read(tmp_path, json.dumps([entry, {**entry, "history": []}], indent=4), "instructions.json")
     assert table.is_instructions
@@ -85,7 +85,7 @@ def test_the_instructions_of_the_tutorial(tmp_path):
         (
             '{"a": 1}\n{"a": 2}\n',
             "t.json, line 2: this is not JSON (Extra data at column 1). "
-            "It seems to have one object a line: give its name the suffix .jsonl.",
+            "It seems to have one object per line: rename it to .jsonl.",
         ),
         ('{"a": 1}', "t.json holds one object, not a list. Make it a list of objects: [{...}]."),
         ("[]", "t.json has no rows. Give a table with at least one row."),
@@ -100,7 +100,7 @@ def test_the_instructions_of_the_tutorial(tmp_path):
         ('[{"a": "x\\u0000"}]', 't.json, entry 1, column "a": the cell has a NUL character. Remove'),
     ],
 )
-def test_what_is_no_list_of_objects(tmp_path, content, message):
+def test_files_that_are_not_lists_of_objects_are_refused(tmp_path, content, message):
     assert refusal(tmp_path, content, "t.json").startswith(message)
 
 
@@ -113,7 +113,7 @@ def test_standard_input_is_json_lines(monkeypatch):
         read_table("-")
 
 
-def test_columns_may_come_late(tmp_path, monkeypatch):
+def test_columns_may_first_appear_in_a_later_row(tmp_path, monkeypatch):
     monkeypatch.setattr("papertune.tables.cells.CHUNK_ROWS", 2)
     rows = [{"a": 1}, {"a": 2}, {"b": 3}, {"a": 4, "c": 5}, {"a": 6}]
     table = read(tmp_path, "\n".join(map(json.dumps, rows)), "t.jsonl")

@@ -19,7 +19,7 @@ def refusal(source, folder):
     return str(error.value).replace(f"{folder}/", "").replace(str(folder), "FOLDER")
 
 
-def test_paths_that_are_no_tables(tmp_path, monkeypatch):
+def test_paths_that_are_not_tables_are_refused(tmp_path, monkeypatch):
     for name in ("papers_train.csv", "papers.ods", "plain"):
         (tmp_path / name).write_text("a\n1\n")
     known = ".csv, .tsv, .jsonl, .json, .parquet, .xlsx, .ris, .nbib, .txt"
@@ -27,10 +27,9 @@ def test_paths_that_are_no_tables(tmp_path, monkeypatch):
     expected = {
         "paper_train.csv": 'paper_train.csv: there is no such file. Did you mean "papers_train.csv"? Check the path.',
         "no/x.csv": "no/x.csv: there is no such file (nor a folder no). Check the path.",
-        "": "FOLDER is a folder. Name the table's file in it. There are papers_train.csv in it.",
-        "papers.ods": f'papers.ods has the suffix ".ods", which tells no format known here. '
-        f"The known ones are {known}.",
-        "plain": f"plain has no suffix, which tells no format known here. The known ones are {known}.",
+        "": "FOLDER is a folder. Name the table's file in it. Tables in it: papers_train.csv.",
+        "papers.ods": f'papers.ods has the unknown suffix ".ods". The known suffixes are {known}.',
+        "plain": f"plain has no suffix. The known suffixes are {known}.",
     }
     assert {name: refusal(tmp_path / name, tmp_path) for name in expected} == expected
     assert refusal("https://example.org/x.csv", tmp_path) == (
@@ -39,7 +38,7 @@ def test_paths_that_are_no_tables(tmp_path, monkeypatch):
     assert refusal("a,b\n" * 2000, tmp_path).endswith(
         "cannot be read: File name too long. Check the path and the disk."
     )
-    assert refusal("/dev/null", tmp_path) == "/dev/null is not an ordinary file. Copy what it gives into one."
+    assert refusal("/dev/null", tmp_path) == "/dev/null is not an ordinary file. Copy its content into one."
 
     def deny(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -50,14 +49,14 @@ def test_paths_that_are_no_tables(tmp_path, monkeypatch):
     )
 
 
-def test_relative_paths_are_named_as_given(tmp_path, monkeypatch):
+def test_messages_show_relative_paths_unchanged(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("Papers.CSV").write_text("a\n1\n")
     assert read_table("Papers.CSV").where(0) == "Papers.CSV, row 1 below the header"
     assert read_table(Path("Papers.CSV")).source == "Papers.CSV"
 
 
-def test_excel_values(tmp_path):
+def test_excel_values_become_text(tmp_path):
     path = tmp_path / "papers.xlsx"
     with xlsxwriter.Workbook(path) as book:
         sheet = book.add_worksheet("papers")
@@ -84,7 +83,7 @@ def test_excel_values(tmp_path):
     assert table.where(2, "id") == f'{path}, row 4 of the sheet, column "id"'
 
 
-def test_excel_tables_may_start_lower_and_have_company(tmp_path):
+def test_excel_tables_may_start_lower_and_stand_between_other_sheets(tmp_path):
     path = tmp_path / "papers.xlsx"
     with xlsxwriter.Workbook(path) as book:
         book.add_worksheet("cover")
@@ -95,15 +94,15 @@ def test_excel_tables_may_start_lower_and_have_company(tmp_path):
     with pytest.warns(PapertuneWarning) as caught:
         table = read_table(path)
     assert [str(warning.message) for warning in caught] == [
-        f'{path} has 2 sheets; only the first, "papers", is read. To use another one, save it as a file of its own.'
+        f'{path} has 2 sheets; only the first, "papers", is read. To use another one, save it as a separate file.'
     ]
     assert (table.frame.to_dicts(), table.where(0)) == ([{"id": "a", "label": "1"}], f"{path}, row 4 of the sheet")
 
 
-def test_excel_files_that_are_no_tables(tmp_path):
+def test_excel_files_that_are_not_tables_are_refused(tmp_path):
     path = tmp_path / "papers.xlsx"
     path.write_text("id,label\n1,2\n")
-    assert refusal(path, tmp_path).startswith("papers.xlsx is not an xlsx file that can be read (")
+    assert refusal(path, tmp_path).startswith("papers.xlsx is not a valid xlsx file (")
     for rows, message in [
         ([], "papers.xlsx is empty: no sheet has a cell. Export the table again."),
         ([["a", "b"]], "papers.xlsx has a header but no rows. Give a table with at least one row."),
@@ -117,7 +116,7 @@ def test_excel_files_that_are_no_tables(tmp_path):
         assert refusal(path, tmp_path).startswith(message)
 
 
-def test_parquet(tmp_path):
+def test_parquet_values_become_text(tmp_path):
     folder = tmp_path / "label=1"
     folder.mkdir()
     path = folder / "x[1].parquet"
@@ -127,11 +126,11 @@ def test_parquet(tmp_path):
     assert table.where(1) == f"{path}, row 2"
 
 
-def test_parquet_files_that_are_no_tables(tmp_path):
+def test_parquet_files_that_are_not_tables_are_refused(tmp_path):
     path = tmp_path / "t.parquet"
     for content in (b"", b"id,label\n1,2\n", b"PAR1 and so on, PAR1"):
         path.write_bytes(content)
-        assert refusal(path, tmp_path).startswith("t.parquet is not a Parquet file that can be read (")
+        assert refusal(path, tmp_path).startswith("t.parquet is not a valid Parquet file (")
     pyarrow.parquet.write_table(pa.table([pa.array(["x"]), pa.array(["y"])], names=["a", "a"]), path)
     assert "Give every column a name of its own." in refusal(path, tmp_path)
     pl.DataFrame({"a": [], "": []}).write_parquet(path)

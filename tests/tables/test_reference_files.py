@@ -80,7 +80,7 @@ def read(folder, content, name):
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("name", ["refs.ris", "refs.txt"])
-def test_ris(tmp_path, name, ending):
+def test_ris_records_become_rows(tmp_path, name, ending):
     table = read(tmp_path, "\ufeff" + RIS.replace("\n", ending), name)
     first, second, third = table.frame.to_dicts()
     assert {column: cell for column, cell in first.items() if cell} == {
@@ -110,7 +110,7 @@ def test_ris(tmp_path, name, ending):
 
 
 @pytest.mark.parametrize("name", ["refs.nbib", "pubmed-export.txt"])
-def test_pubmed(tmp_path, name):
+def test_pubmed_records_become_rows(tmp_path, name):
     table = read(tmp_path, PUBMED, name)
     first, second = table.frame.to_dicts()
     assert {column: cell for column, cell in first.items() if cell} == {
@@ -136,7 +136,7 @@ def test_pubmed(tmp_path, name):
     assert table.where(1).endswith(f"{name}, record 2")
 
 
-def test_other_text_has_no_records(tmp_path):
+def test_text_without_records_is_refused(tmp_path):
     for name in ("notes.txt", "refs.ris"):
         with pytest.raises(TableError) as error:
             read(tmp_path, "TYpical notes\nPMIDs are numbers\n", name)

@@ -1,4 +1,4 @@
-"""What a Table promises whatever it was read from."""
+"""What a Table promises for every source."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def papers(rows: int) -> Table:
     )
 
 
-def test_names_its_columns_and_cells():
+def test_a_table_names_its_columns_and_cells():
     table = papers(3)
     assert (len(table), table.columns, table.column("uuid")) == (3, ["uuid", "label"], ["000", "001", "002"])
     assert table.where(2) == "papers.csv, row 3 below the header"
@@ -36,13 +36,13 @@ def test_names_its_columns_and_cells():
     )
 
 
-def test_holds_nothing_but_text():
+def test_a_table_has_text_only():
     for cells in ([1], ["a", None]):
         with pytest.raises(ValueError, match="text without nulls"):
             Table(pl.DataFrame({"a": cells}), "data frame")
 
 
-def test_tells_instructions_by_their_columns():
+def test_instruction_files_are_recognised_by_their_columns():
     assert read_table([{"instruction": "q", "input": "", "output": "1"}]).is_instructions
     assert not papers(1).is_instructions
 
@@ -55,7 +55,7 @@ def test_chosen_rows_keep_their_places():
     assert papers(3).take([]).columns == ["uuid", "label"]
 
 
-def test_checksum_is_of_the_content_alone(tmp_path):
+def test_checksum_depends_on_the_content_only(tmp_path):
     frame = papers(5000).frame
     sums = {papers(5000).checksum(), Table(frame[:4999].vstack(frame[4999:]), "elsewhere").checksum()}
     for suffix in (".csv", ".parquet", ".jsonl"):
@@ -65,7 +65,7 @@ def test_checksum_is_of_the_content_alone(tmp_path):
     assert re.fullmatch("[0-9a-f]{64}", sums.pop())
 
 
-def test_checksum_tells_small_changes_apart():
+def test_checksum_differs_after_small_changes():
     tables = [
         {"a": ["ab", "c"]},
         {"a": ["a", "bc"]},
@@ -79,11 +79,11 @@ def test_checksum_tells_small_changes_apart():
 
 
 def test_checksum_never_changes():
-    # Run directories keep it: another value here would make every one of them complain.
+    # Run directories store it: with another value here, each of them would report a changed table.
     assert papers(3).checksum() == "f8ec2c1a0ef3c29d07d33b02093c041ae0f73d55406e85aae13a2716367eabad"
 
 
-def test_split_parts_every_row_once_in_order():
+def test_split_keeps_every_row_once_and_in_order():
     rest, part = papers(101).split(0.1, seed=3)
     assert (len(rest), len(part)) == (91, 10)
     assert sorted(rest.column("uuid") + part.column("uuid")) == papers(101).column("uuid")
@@ -99,7 +99,7 @@ def test_split_never_changes():
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.97])
-def test_split_keeps_the_shares_of_a_column(fraction):
+def test_stratified_split_keeps_the_shares_of_a_column(fraction):
     table = papers(203)
     rest, part = table.split(fraction, seed=1, stratify="label")
     assert len(part) == round(203 * fraction)
@@ -108,7 +108,7 @@ def test_split_keeps_the_shares_of_a_column(fraction):
         assert part.column("label").count(value) + rest.column("label").count(value) == count
 
 
-def test_split_gives_both_parts_a_row():
+def test_both_parts_of_a_split_have_rows():
     assert [len(part) for part in papers(2).split(0.01, seed=0)] == [1, 1]
     assert [len(part) for part in papers(3).split(0.99, seed=0, stratify="uuid")] == [1, 2]
     with pytest.raises(TableError, match=r"papers.csv has only one row; a table needs at least two to be split\."):
@@ -119,7 +119,7 @@ def test_split_gives_both_parts_a_row():
         papers(5).split(0.5, seed=0, stratify="labels")
 
 
-def test_importing_the_room_is_cheap():
+def test_importing_tables_imports_nothing_heavy():
     heavy = ["polars", "pyarrow", "pandas", "numpy", "rispy", "xlsxwriter", "fastexcel", "torch"]
     code = f"import sys, papertune.tables; print([name for name in {heavy} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""A written table is complete, or not there, and reads back as it was."""
+"""A table is written whole or not at all, and is read as it was."""
 
 import csv
 import errno
@@ -27,7 +27,7 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_csv_is_plain(tmp_path):
+def test_text_formats_are_written_plainly(tmp_path):
     write_table(PAPERS, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_bytes() == b'uuid,title,label\n01,"=1+1; ""x"", y",0\n02,,NA\n'
     write_table(PAPERS, tmp_path / "t.tsv")
@@ -36,7 +36,7 @@ def test_csv_is_plain(tmp_path):
     assert (tmp_path / "t.jsonl").read_text() == '{"uuid":"01","title":"=1+1; \\"x\\", y","label":"0"}\n'
 
 
-def test_numbers_stay_numbers_for_programs(tmp_path):
+def test_numbers_are_written_as_numbers(tmp_path):
     frame = pl.DataFrame({"id": ["a", "b"], "score": [0.25, None], "rank": [1, 2], "keys": [["x"], []]})
     for suffix in WRITABLE:
         write_table(frame, tmp_path / f"t{suffix}")
@@ -73,7 +73,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufffe\uffff"
 @pytest.mark.parametrize("suffix", WRITABLE)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_round_trip(tmp_path_factory, suffix, data):
+def test_a_written_table_is_read_as_it_was(tmp_path_factory, suffix, data):
     names = data.draw(st.lists(NAMES.filter(str.strip), min_size=1, max_size=3, unique=True))
     height = data.draw(st.integers(1, 4))
     columns = {name: data.draw(st.lists(CELLS, min_size=height, max_size=height)) for name in names}
@@ -88,33 +88,33 @@ def test_round_trip(tmp_path_factory, suffix, data):
             assert list(csv.reader(file, strict=True)) == [names, *map(list, zip(*columns.values(), strict=True))]
 
 
-def test_outputs_are_refused_early(tmp_path, monkeypatch):
+def test_outputs_are_checked_in_advance(tmp_path, monkeypatch):
     taken = tmp_path / "taken.csv"
     taken.write_text("mine")
     (tmp_path / "folder.csv").mkdir()
 
-    def said(path):
+    def shown(path):
         return refusal(check_output, path, overwrite=False).replace(f"{tmp_path}/", "").replace(str(tmp_path), "FOLDER")
 
-    assert said(taken) == "taken.csv exists already. Choose another name, or replace it with --overwrite."
-    assert said(tmp_path / "x.txt") == (
+    assert shown(taken) == "taken.csv exists already. Choose another name, or replace it with --overwrite."
+    assert shown(tmp_path / "x.txt") == (
         'x.txt has the suffix ".txt"; a table can be written as .csv, .tsv, .jsonl, .parquet, .xlsx. '
         "Choose one of these."
     )
-    assert said(tmp_path / "x").startswith("x has no suffix; a table can be written as")
-    assert said(tmp_path) == "FOLDER is a folder. Name a file, such as papers.csv."
-    assert said(tmp_path / "folder.csv").startswith("folder.csv is a folder.")
-    assert said(tmp_path / "foldr.csv" / "x.csv") == (
+    assert shown(tmp_path / "x").startswith("x has no suffix; a table can be written as")
+    assert shown(tmp_path) == "FOLDER is a folder. Name a file, such as papers.csv."
+    assert shown(tmp_path / "folder.csv").startswith("folder.csv is a folder.")
+    assert shown(tmp_path / "foldr.csv" / "x.csv") == (
         'foldr.csv/x.csv cannot be written: there is no folder foldr.csv. Did you mean "folder.csv"? Create it first.'
     )
     os.mkfifo(tmp_path / "pipe.csv")
-    assert said(tmp_path / "pipe.csv") == "pipe.csv is not an ordinary file. Choose another name."
-    assert said(tmp_path / f"{'x' * 300}.csv").endswith("cannot be written: File name too long. Choose another place.")
+    assert shown(tmp_path / "pipe.csv") == "pipe.csv is not an ordinary file. Choose another name."
+    assert shown(tmp_path / f"{'x' * 300}.csv").endswith("cannot be written: File name too long. Choose another place.")
     check_output(tmp_path / "new.XLSX", overwrite=False)
     check_output(taken, overwrite=True)
-    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write everywhere
-    assert said(tmp_path / "x.csv") == (
-        "x.csv cannot be written: the folder FOLDER is read-only for you. Choose another one."
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who can write everywhere
+    assert shown(tmp_path / "x.csv") == (
+        "x.csv cannot be written: you have no write permission in FOLDER. Choose another one."
     )
 
 
@@ -138,14 +138,14 @@ def test_a_link_stays_a_link(tmp_path):
     assert len(read_table(tmp_path / "real" / "t.csv")) == 2
 
 
-def test_new_files_have_the_usual_permissions(tmp_path):
+def test_new_files_have_the_default_permissions(tmp_path):
     (tmp_path / "plain").touch()
     write_table(PAPERS, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)
-def test_a_failed_write_leaves_no_trace(tmp_path, monkeypatch, suffix):
+def test_a_failed_write_changes_nothing(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"t{suffix}"
     path.write_text("mine")
 
@@ -159,8 +159,8 @@ def test_a_failed_write_leaves_no_trace(tmp_path, monkeypatch, suffix):
     assert (names_in(tmp_path), path.read_text()) == ([path.name], "mine")
 
 
-def test_a_disk_that_fills_up(tmp_path):
-    # A limit on the size of files is as near to a full disk as a test gets: write() itself fails, midway.
+def test_a_disk_that_fills_up_is_an_output_error(tmp_path):
+    # With a limit on the size of files, write() fails midway, as on a full disk.
     code = f"""
 import os, resource, signal, polars as pl
 from pathlib import Path
@@ -182,7 +182,7 @@ for suffix in WRITABLE:
     assert names_in(tmp_path) == []
 
 
-def test_what_a_format_cannot_hold(tmp_path):
+def test_cells_that_a_format_cannot_hold_are_refused(tmp_path):
     path = tmp_path / "t.xlsx"
     write_table(pl.DataFrame({"a": ["x" * 32_767, "é" * 20_000]}), path)
     assert read_table(path).column("a") == ["x" * 32_767, "é" * 20_000]

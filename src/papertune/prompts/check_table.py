@@ -55,7 +55,7 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
                 "does."
             )
         else:
-            how = "learnt from this table" if purpose == "train" else "scored"
+            how = "learned from this table" if purpose == "train" else "scored"
             findings.warnings += [
                 f'{table.source} has no column "{name}"; it is not {how}.{did_you_mean(name, table.columns)}'
                 for name in missing

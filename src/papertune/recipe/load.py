@@ -9,15 +9,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from papertune.errors import RecipeError
+from papertune.kinds.base import Part
+from papertune.kinds.label import Costs
+from papertune.kinds.registry import columns_by_kind
 from papertune.methods import methods_by_kind
-from papertune.recipe.recipe import Recipe
+from papertune.recipe.recipe import EncodingSpec, Recipe, TableSpec, TrainingSpec
 from papertune.suggest import did_you_mean
 
 _BUILTIN = resources.files("papertune.recipe") / "builtin"
 
 
 def builtin_recipes() -> dict[str, str]:
-    """Give the text of each recipe in the package, by name; the first line is a comment that says what it is."""
+    """Return the text of each recipe in the package, by name; its first line is a comment that describes it."""
     files = sorted(_BUILTIN.iterdir(), key=lambda file: file.name)
     return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in files if file.name.endswith(".toml")}
 
@@ -26,14 +29,14 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
     """Read a recipe and check it.
 
     Args:
-        source: The name of a built-in recipe, a TOML file, the same as a mapping, or a recipe.
-        overrides: Settings such as `training.epochs=3`; the value is read as TOML, and as text where it is none.
+        source: The name of a built-in recipe, a TOML file, its content as a mapping, or a recipe.
+        overrides: Settings such as `training.epochs=3`; the value is read as TOML or, if it is not TOML, as text.
 
     Returns:
-        The recipe, every default filled in.
+        The recipe with all defaults.
 
     Raises:
-        RecipeError: With all mistakes at once, each with its key and what is allowed.
+        RecipeError: With all mistakes, each with its key and what is allowed.
     """
     if isinstance(source, Recipe):
         name, values = "the recipe", source.model_dump(mode="python", exclude_unset=True)
@@ -47,13 +50,11 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
         return Recipe.model_validate(values)
     except ValidationError as error:
         problems = _explain_all(error.errors(), values)
-        raise RecipeError.collect(
-            f"{name} is not a recipe that can be used", [f"{name}: {p}" for p in problems]
-        ) from None
+        raise RecipeError.collect(f"{name} is invalid", [f"{name}: {problem}" for problem in problems]) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Write a recipe as TOML with every default filled in; `load_recipe` gives the same recipe again."""
+    """Return a recipe with all defaults as TOML; `load_recipe` reads it as the same recipe."""
     import tomli_w
 
     return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
@@ -70,7 +71,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         hint = did_you_mean(str(source), builtin) or f" Built-in recipes: {', '.join(builtin)}."
         raise RecipeError(f"{source}: there is no such file or built-in recipe.{hint}") from None
     except IsADirectoryError:
-        raise RecipeError(f"{source} is a folder; give the recipe file in it.") from None
+        raise RecipeError(f"{source} is a folder; name the recipe file in it.") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{source}, byte {error.start + 1}: not UTF-8. Save the recipe as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
@@ -97,7 +98,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     values[names[-1]] = value
 
 
-# What a type is called in the file.
+# How messages describe a type.
 _SHAPES = {
     "tuple_type": "a list in [ ]",
     "dict_type": "keys with values",
@@ -111,7 +112,7 @@ _SHAPES = {
 
 
 def _explain_all(errors: Sequence[Any], values: Mapping[str, Any]) -> list[str]:
-    """Say in one line each what pydantic found."""
+    """Return one line for each problem that pydantic found."""
     found = [(_path(problem, values), problem) for problem in errors]
     paths = [path for path, _ in found]
     lines: dict[str, None] = {}
@@ -119,20 +120,20 @@ def _explain_all(errors: Sequence[Any], values: Mapping[str, Any]) -> list[str]:
         kind = problem["type"]
         inner = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
         if inner and (kind in ("literal_error", "too_short") or kind in _SHAPES):
-            continue  # the value's own parts are wrong, and are told
-        # A value that may be a word or a list has one error for each.
+            continue  # parts of the value are wrong, and are reported
+        # A value that may be a word or a list has an error for each of them.
         kinds = {other["type"] for other_path, other in found if other_path == path}
         if "literal_error" in kinds and kind in _SHAPES:
             continue
         if kind == "literal_error" and kinds - {kind} - _SHAPES.keys():
-            continue  # it has one of the other shapes, and what is wrong with that is told
+            continue  # it has one of the other shapes, and the mistake in it is reported
         other_shapes = [_SHAPES[other] for other in sorted(kinds) if other in _SHAPES]
         lines.setdefault(_explain(path, problem, other_shapes, values))
     return list(lines)
 
 
 def _path(problem: Any, values: Mapping[str, Any]) -> list[str]:
-    """Give the keys that lead to a problem; pydantic's path also has the variants of unions in it."""
+    """Return the keys that lead to a problem; pydantic's path also has the variants of unions."""
     path: list[str] = []
     here: Any = values
     in_variant = False
@@ -154,7 +155,7 @@ def _path(problem: Any, values: Mapping[str, Any]) -> list[str]:
 
 
 def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], values: Mapping[str, Any]) -> str:
-    """Say in one line what pydantic found: the key, what it got, what is allowed."""
+    """Describe a problem in one line: the key, its value, what is allowed."""
     key = ".".join(path)
     kind, context, got = problem["type"], problem.get("ctx", {}), problem["input"]
     shown = str(got).lower() if isinstance(got, bool) else repr(got)
@@ -169,7 +170,7 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
         return f"{key}.kind is {context['tag']!r}; allowed: {context['expected_tags']}."
     if kind == "union_tag_not_found":
         # Only of columns: a method without a kind is lora.
-        return f"{key}.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'."
+        return f"{key}.kind is missing; allowed: {', '.join(map(repr, columns_by_kind()))}."
     if kind == "value_error":
         message = str(context["error"])
         return f"{key}: {message}." if key else f"{message}."
@@ -182,11 +183,6 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
 
 
 def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
-    from papertune.kinds.base import Part
-    from papertune.kinds.label import Costs
-    from papertune.kinds.registry import columns_by_kind
-    from papertune.recipe import recipe as parts
-
     if not path:
         return list(Recipe.model_fields)
     if path[0] == "columns" and path[2:] == ["threshold"]:  # a column may have this name, too
@@ -195,10 +191,6 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     for name in path:
         here = here.get(name, {})
     by_kind: dict[str, type[Part]] = {**columns_by_kind(), **methods_by_kind()}
-    by_name: dict[str, type[Part]] = {
-        "table": parts.TableSpec,
-        "encoding": parts.EncodingSpec,
-        "training": parts.TrainingSpec,
-    }
+    by_name: dict[str, type[Part]] = {"table": TableSpec, "encoding": EncodingSpec, "training": TrainingSpec}
     part = by_name.get(path[0]) or by_kind.get(str(here.get("kind", "lora")))
     return list(part.model_fields) if part else []

@@ -1,4 +1,4 @@
-"""Tables of papers: read from any common format into text, and written back.
+"""Tables of papers: reading any common format as text, and writing it.
 
 `import papertune.tables` is cheap: polars and the libraries of the formats are imported when they are used.
 """

@@ -1,4 +1,4 @@
-"""Turns the values of typed sources (Parquet, JSON, data frames) into text, and rows of text into columns."""
+"""Conversion of typed values (Parquet, JSON, data frames) to text, and of rows of text to columns."""
 
 import datetime
 import json
@@ -10,39 +10,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-# Rows become columns in chunks of at most so many rows or characters: Python's strings take several times the memory
-# of polars's, and only one chunk of them exists at a time.
+# Rows become columns in chunks of at most this size: Python's strings need several times the memory of polars's, and
+# only one chunk of them exists at a time.
 CHUNK_ROWS = 4096
 CHUNK_CHARACTERS = 16_000_000
 
-# Above this, float64 no longer holds every whole number.
-LARGEST_EXACT_WHOLE = 2**53
+# Above this, float64 does not have every whole number.
+_MAX_EXACT_WHOLE = 2**53
 
 
 class JsonNumber(str):
-    """A number of a JSON file as it is written there: 1.10 stays 1.10 and a 30-digit id keeps its digits."""
+    """A number as a JSON file has it: 1.10 stays 1.10 and a 30-digit id keeps its digits."""
 
     __slots__ = ()
 
     def value(self) -> int | float:
-        """Give the number itself."""
+        """Return the number itself."""
         return int(self) if self.lstrip("-").isdigit() else float(self)
 
 
 def text_of(value: object) -> str:
-    """Write one value of any common type as the text of a cell.
+    """Return a value of any common type as the text of a cell.
 
     Args:
-        value: Text, a number, a truth value, a date or time, bytes in UTF-8, a list or dict (they become JSON text);
-            None, NaN and the missing values of pandas are "".
+        value: Text, a number, a boolean, a date or time, bytes in UTF-8, a list or dict (they become JSON text);
+            None, NaN and the missing values of pandas become "".
 
     Raises:
-        ValueError: If the value has no text; the message is a clause without a subject or full stop, to go after
-            the place: "is of the type ...".
+        ValueError: If the value has no text form. The message is a clause without subject and full stop, to be put
+            after the place: "is of the type ...".
     """
     match value:
         case str():
-            # JSON's "\ud800" gives half a character, which no encoding can write.
+            # JSON's "\ud800" is half a character, which no encoding can write.
             if not value.isascii():
                 try:
                     value.encode()
@@ -63,7 +63,7 @@ def text_of(value: object) -> str:
                 return value.decode()
             except UnicodeDecodeError:
                 raise ValueError("is binary data and not UTF-8 text") from None
-        case _ if type(value).__name__ in ("NAType", "NaTType"):  # pandas; NaT passes for a datetime
+        case _ if type(value).__name__ in ("NAType", "NaTType"):  # pandas; NaT is also a datetime
             return ""
         case datetime.datetime():
             # Excel and pandas have no dates, only midnights.
@@ -77,11 +77,11 @@ def text_of(value: object) -> str:
             for method in ("tolist", "to_list"):  # numpy's scalars and arrays; the series of polars
                 if hasattr(value, method):
                     return text_of(getattr(value, method)())
-            raise ValueError(f"is of the type {type(value).__name__}, which has no text")
+            raise ValueError(f"is of the type {type(value).__name__}, which has no text form")
 
 
 def _plain(value: Any) -> Any:
-    """Make a nested value of what JSON has: dicts, lists, text, numbers, truth values, null."""
+    """Reduce a nested value to what JSON has: dicts, lists, text, numbers, booleans, null."""
     match value:
         case JsonNumber():
             return value.value()
@@ -100,23 +100,23 @@ def _plain(value: Any) -> Any:
 
 
 def text_series(series: "pl.Series") -> tuple["pl.Series", list[tuple[int, str]]]:
-    """Write a polars column of any type as text.
+    """Convert a polars column of any type to text.
 
-    A column of floats that are all whole is written without ".0": pandas makes floats of an integer column as soon
-    as one cell is missing, and the label is 1, not 1.0.
+    If all floats of a column are whole numbers, they are written without ".0": pandas turns an integer column with a
+    missing cell into floats, and the label is 1, not 1.0.
 
     Args:
         series: Values of any type.
 
     Returns:
-        The column as `pl.String` without nulls; the rows (from 0) that have no text, with the reason.
+        The column as `pl.String` without nulls; the rows (from 0) that have no text form, each with the reason.
     """
     import polars as pl
 
     dtype = series.dtype
     if dtype.is_float():
         series = series.fill_nan(None)
-        whole = ((series == series.round()) & (series.abs() < LARGEST_EXACT_WHOLE)).all()
+        whole = ((series == series.round()) & (series.abs() < _MAX_EXACT_WHOLE)).all()
         texts = (series.cast(pl.Int64) if whole else series).cast(pl.String)
     elif dtype == pl.String or dtype.is_integer() or dtype in (pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
         texts = series.cast(pl.String)
@@ -127,10 +127,10 @@ def text_series(series: "pl.Series") -> tuple["pl.Series", list[tuple[int, str]]
 
 
 def text_cells(values: Iterable[object]) -> tuple[list[str], list[tuple[int, str]]]:
-    """Write values of any type as text.
+    """Convert values of any type to text.
 
     Returns:
-        The texts; the positions (from 0) of the values that have none, with the reason. Those are "" in the texts.
+        The texts; the positions (from 0) of values without a text form, each with the reason. Their text is "".
     """
     cells, bad = [], []
     for row, value in enumerate(values):
@@ -143,7 +143,7 @@ def text_cells(values: Iterable[object]) -> tuple[list[str], list[tuple[int, str
 
 
 class RowsToFrame:
-    """Collects rows of text, given one by one, into a frame; a column that a row lacks is "" there."""
+    """Collects rows of text into a frame; a column that a row lacks is "" there."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}  # a set that keeps its order
@@ -152,7 +152,7 @@ class RowsToFrame:
         self._frames: list[pl.DataFrame] = []
 
     def add(self, row: dict[str, str]) -> None:
-        """Take one row; its unknown columns go behind the known ones."""
+        """Add one row; its new columns go after the known ones."""
         for name in row:
             self._names.setdefault(name)
         self._rows.append(row)
@@ -161,7 +161,7 @@ class RowsToFrame:
             self._flush()
 
     def frame(self) -> "pl.DataFrame":
-        """Give all rows so far."""
+        """Return all rows so far."""
         self._flush()
         return stack(self._frames)
 
@@ -173,14 +173,14 @@ class RowsToFrame:
 
 
 def text_frame(columns: dict[str, list[str]]) -> "pl.DataFrame":
-    """Make a frame of text columns."""
+    """Build a frame of text columns."""
     import polars as pl
 
     return pl.DataFrame({name: pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items()})
 
 
 def stack(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
-    """Put frames of text below each other without copying them; missing columns are ""."""
+    """Stack frames of text without copying them; missing columns become ""."""
     import polars as pl
 
     if not frames:

@@ -1,4 +1,4 @@
-"""Finds out how a text file is encoded, and refuses to guess where a guess would garble it."""
+"""Detects the encoding of a text file, and refuses the file where a guess could garble it."""
 
 import codecs
 import io
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from papertune.errors import PapertuneWarning, TableError, quoted
 
-# First bytes of formats that often carry the wrong suffix.
+# First bytes of formats that often have the wrong suffix.
 SIGNATURES = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is",
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
@@ -17,19 +17,19 @@ SIGNATURES = {
 }
 CHUNK_BYTES = 1 << 20
 
-# Characters beyond ASCII that are looked at to tell Chinese from bytes that merely decode.
-CHARACTERS_JUDGED = 20_000
-# Of Chinese text, 99.5% of the characters beyond ASCII are in GB2312's first level or its punctuation; of Latin-1,
-# UTF-8, Big5, Shift-JIS and EUC-JP text read as GB18030 (where that does not fail outright) 0-70%. Korean EUC-KR
-# cannot be told apart, so the warning shows the text.
-SHARE_OF_COMMON_CHINESE = 0.8
+# Non-ASCII characters that are checked to distinguish Chinese from bytes that merely decode.
+_MAX_CHECKED = 20_000
+# In Chinese text, 99.5% of the non-ASCII characters are in GB2312's first level or its punctuation. In Latin-1, UTF-8,
+# Big5, Shift-JIS and EUC-JP text that decodes as GB18030 at all, 0-70% are. Korean EUC-KR cannot be distinguished, so
+# the warning shows the text.
+_MIN_COMMON_SHARE = 0.8
 
 
 def open_text(file: BinaryIO, source: str, newline: str | None) -> io.TextIOWrapper:
-    """Open a file of bytes as text in the encoding it has: UTF-8, UTF-16 with a byte order mark, or GB18030.
+    """Open a file of bytes as text in its own encoding: UTF-8, UTF-16 with a byte order mark, or GB18030.
 
     Args:
-        file: The bytes, seekable; they are read once to the end to find the encoding.
+        file: The bytes, seekable; they are read once to detect the encoding.
         source: What messages call the file.
         newline: As for `open`.
 
@@ -37,7 +37,7 @@ def open_text(file: BinaryIO, source: str, newline: str | None) -> io.TextIOWrap
         The text from its start, without a byte order mark.
 
     Raises:
-        TableError: If the file is empty, of no encoding known here, or no text at all.
+        TableError: If the file is empty, in an unknown encoding, or not text.
     """
     start = file.read(8)
     if not start:
@@ -60,14 +60,14 @@ def open_text(file: BinaryIO, source: str, newline: str | None) -> io.TextIOWrap
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
-    yield b""  # the end, which decoders have to be told
+    yield b""  # tells decoders that this is the end
 
 
 def _first_bad_utf8(file: BinaryIO) -> tuple[int, int, int] | None:
     """Find the first byte that is not UTF-8.
 
     Returns:
-        Its offset from 0, its line from 1 and the byte; None if everything is UTF-8.
+        Its offset from 0, its line from 1, and the byte; None if all bytes are UTF-8.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset, line = 0, 1
@@ -96,36 +96,36 @@ def _check_utf16(file: BinaryIO, source: str) -> None:
 
 
 def _gb18030(file: BinaryIO, source: str, offset: int, line: int, byte: int) -> str:
-    """Accept the file as GB18030 if it reads as Chinese, with a warning.
+    """Accept a file as GB18030, with a warning, if it reads as Chinese.
 
     Args:
         file: The bytes, at any position.
         source: What messages call the file.
         offset: Offset from 0 of the first byte that is not UTF-8.
         line: The line of that byte, from 1.
-        byte: That byte.
+        byte: The byte itself.
 
     Returns:
         The name of the encoding.
 
     Raises:
-        TableError: If it does not decode, or to something that is not Chinese.
+        TableError: If it does not decode, or its text is not Chinese.
     """
     file.seek(0)
     decoder = codecs.getincrementaldecoder("gb18030")()
-    judged: list[str] = []
+    checked: list[str] = []
     sample = ""
     try:
         for chunk in _chunks(file):
             text = decoder.decode(chunk, final=not chunk)
-            if len(judged) < CHARACTERS_JUDGED:
-                beyond = [char for char in text if char > "\x7f"]
-                if beyond and not judged:
-                    sample = text[text.index(beyond[0]) :][:30]
-                judged += beyond
+            if len(checked) < _MAX_CHECKED:
+                found = [char for char in text if char > "\x7f"]
+                if found and not checked:
+                    sample = text[text.index(found[0]) :][:30]
+                checked += found
     except UnicodeDecodeError:
-        judged = []
-    if not judged or sum(map(_is_common_chinese, judged)) < SHARE_OF_COMMON_CHINESE * len(judged):
+        checked = []
+    if not checked or sum(map(_is_common_chinese, checked)) < _MIN_COMMON_SHARE * len(checked):
         raise TableError(
             f"{source}, line {line}: byte 0x{byte:02X} at offset {offset} is not UTF-8, and the file does not read as "
             "Chinese in GB18030 either; it may be Latin-1 (Windows-1252). Save it again as UTF-8: in Excel the type is "

@@ -1,4 +1,4 @@
-"""Takes tables that are in memory already: data frames of polars and pandas, lists of dicts."""
+"""Converts tables in memory to text: data frames of polars and pandas, and lists of dicts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def polars_to_text(frame: "pl.DataFrame", source: str) -> "pl.DataFrame":
-    """Write every column of a polars frame as text; text columns are not copied.
+    """Convert every column of a polars frame to text; text columns are not copied.
 
     Args:
         frame: Columns of any type.
-        source: What messages call the frame or the file that it comes from.
+        source: What messages call the frame, or the file that it comes from.
 
     Raises:
-        TableError: If column names are unusable or values have no text.
+        TableError: If column names are invalid, or values have no text form.
     """
     check_names(frame.columns, source)
     problems = _problems_of_values(source)
@@ -35,14 +35,14 @@ def polars_to_text(frame: "pl.DataFrame", source: str) -> "pl.DataFrame":
 
 
 def pandas_to_text(frame: Any, source: str) -> "pl.DataFrame":
-    """Write every column of a pandas frame as text; its index is left out.
+    """Convert every column of a pandas frame to text; its index is left out.
 
     Args:
         frame: A `pandas.DataFrame`.
         source: What messages call it.
 
     Raises:
-        TableError: If column names are unusable or values have no text.
+        TableError: If column names are invalid, or values have no text form.
     """
     import polars as pl
 
@@ -64,14 +64,14 @@ def pandas_to_text(frame: Any, source: str) -> "pl.DataFrame":
 
 
 def rows_to_text(rows: Sequence[object], source: str) -> "pl.DataFrame":
-    """Write a list of dicts as a frame of text; a column that a dict lacks is "" there.
+    """Convert a list of dicts to a frame of text; a column that a dict lacks is "" there.
 
     Args:
         rows: Dicts from column names to values.
         source: What messages call the list.
 
     Raises:
-        TableError: With every row that is no dict or has values without text.
+        TableError: With every row that is not a dict or has values without a text form.
     """
     problems = problems_of_objects(source)
     collected = RowsToFrame()

@@ -1,4 +1,4 @@
-"""Reads JSON lines and JSON lists of objects; every value becomes the text that stands in the file."""
+"""Reads JSON lines and JSON lists of objects; every value becomes the text that the file has."""
 
 import json
 import re
@@ -17,7 +17,7 @@ BLANK = re.compile(r"[ \t\n\r]*")
 
 
 class _RepeatedKey(ValueError):
-    """An object names a key twice; json would keep the last value without a word."""
+    """An object has a key twice; json would silently keep the last value."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -25,27 +25,27 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _RepeatedKey(f"the key {quoted(repeated)} is given twice in one object")
+        raise _RepeatedKey(f"the key {quoted(repeated)} occurs twice in one object")
     return row
 
 
 DECODER = json.JSONDecoder(
     parse_int=JsonNumber,
     parse_float=JsonNumber,
-    parse_constant=lambda name: None if name == "NaN" else JsonNumber(name),  # the other one is Infinity
+    parse_constant=lambda name: None if name == "NaN" else JsonNumber(name),  # else Infinity or -Infinity
     object_pairs_hook=_unique,
 )
 
 
 def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
-    r"""Read one JSON object a line.
+    r"""Read one JSON object per line.
 
     Args:
         file: The text, opened with newline="\n".
         source: What messages call the file.
 
     Returns:
-        All columns as text, in the order in which they first appear; the line of each row, from 1. Blank lines are
+        All columns as text, in the order of their first appearance; the line of each row, from 1. Blank lines are
         skipped.
 
     Raises:
@@ -77,10 +77,10 @@ def read_json_list(text: str, source: str) -> "pl.DataFrame":
         source: What messages call the file.
 
     Returns:
-        All columns as text, in the order in which they first appear.
+        All columns as text, in the order of their first appearance.
 
     Raises:
-        TableError: If this is not JSON or not a list, or with every entry that is not an object.
+        TableError: If this is not JSON or not a list; else with every entry that is not an object.
     """
     problems = problems_of_objects(source)
     rows = RowsToFrame()
@@ -93,26 +93,26 @@ def read_json_list(text: str, source: str) -> "pl.DataFrame":
             add_row(row, rows, f"{source}, entry {entry}", problems)
     except (ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        one_a_line = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and text.lstrip()[0] == "{"
-        remedy = "It seems to have one object a line: give its name the suffix .jsonl." if one_a_line else "Correct it."
+        one_per_line = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and text.lstrip()[0] == "{"
+        remedy = "It seems to have one object per line: rename it to .jsonl." if one_per_line else "Correct it."
         raise TableError(f"{source}{line}: {_not_json(error)}. {remedy}") from None
     problems.raise_if_any()
     return rows.frame()
 
 
 def problems_of_objects(source: str) -> Problems:
-    """Make the collector for rows that are no objects."""
+    """Build the collector for rows that are not objects."""
     return Problems(f"{source}: rows cannot be read", "Each row is one object from column names to values.")
 
 
 def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> None:
-    """Add an object to the rows as text, or note why not.
+    """Add an object to the rows as text, or its problems to `problems`.
 
     Args:
-        row: What should be a dict from column names to values.
+        row: A dict from column names to values, or anything else by mistake.
         rows: Gets the row.
         place: Where the row is, for messages.
-        problems: Gets what is wrong with it.
+        problems: Gets what is wrong with the row.
     """
     if not isinstance(row, dict):
         problems.add(f"{place}: this is {_kind(row)}, not an object")
@@ -134,11 +134,11 @@ def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> N
 
 
 def _entries(text: str) -> Iterator[object]:
-    """Decode the entries of a list one by one: all of them at once take several times the memory of the text."""
+    """Decode the entries of a list one by one: all at once need several times the memory of the text."""
 
     def skip_blank(position: int) -> int:
         match = BLANK.match(text, position)
-        assert match  # it matches nothing at all, too
+        assert match  # it also matches the empty string
         return match.end()
 
     position = skip_blank(skip_blank(0) + 1)
@@ -167,7 +167,7 @@ def _not_json(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    """Name the JSON type of a value, with its article."""
+    """Return the JSON type of a value, with its article."""
     match value:
         case JsonNumber() | int() | float() if not isinstance(value, bool):
             return "a number"

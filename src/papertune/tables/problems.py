@@ -1,11 +1,11 @@
-"""What is wrong with a table, gathered so that one reading shows all of it."""
+"""Collects what is wrong with a table, so that one error shows all of it."""
 
 from collections.abc import Sequence
 
 from papertune.errors import TableError, quoted
 
-# A file read with the wrong delimiter is wrong in each of a million rows: stop when the point is made.
-MOST_PROBLEMS_KEPT = 1000
+# A file read with the wrong delimiter is wrong in every row: stop at a number that makes that clear.
+MAX_PROBLEMS = 1000
 
 
 class Problems:
@@ -22,17 +22,17 @@ class Problems:
         self.found: list[str] = []
 
     def add(self, problem: str) -> None:
-        """Note a problem (a place, what is there, no full stop); a thousand of them are enough to stop.
+        """Add a problem: the place, what is there, no full stop.
 
         Raises:
-            TableError: If this was one too many to go on.
+            TableError: If there are now `MAX_PROBLEMS` of them.
         """
         self.found.append(problem)
-        if len(self.found) == MOST_PROBLEMS_KEPT:
+        if len(self.found) == MAX_PROBLEMS:
             self.raise_if_any()
 
     def raise_if_any(self) -> None:
-        """Stop if there were problems.
+        """Raise an error if there are problems.
 
         Raises:
             TableError: With all of them.
@@ -44,21 +44,21 @@ class Problems:
 
 
 def check_names(names: Sequence[str], source: str) -> None:
-    """Refuse column names that cannot name one column each.
+    """Check that each column has a name of its own.
 
     Args:
         names: The header, in order.
         source: What messages call the table.
 
     Raises:
-        TableError: If a name is empty, given twice, or has a NUL character.
+        TableError: If a name is empty, occurs twice, or has a NUL character.
     """
-    problems = Problems(f"{source}: the column names cannot be used", "Give every column a name of its own.")
+    problems = Problems(f"{source}: the column names are invalid", "Give every column a name of its own.")
     for position, name in enumerate(names, start=1):
         if not name.strip():
-            # The most common cause by far: DataFrame.to_csv() writes its row index under an empty name.
+            # The most common cause by far: DataFrame.to_csv() writes its row index with an empty name.
             problems.add(
-                f"{source}: column {position} has no name (pandas writes its row index so, without index=False)"
+                f"{source}: column {position} has no name (pandas writes its row index like this, unless index=False)"
             )
         elif "\0" in name:
             problems.add(f"{source}: the name of column {position}, {quoted(name)}, has a NUL character")

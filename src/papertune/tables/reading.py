@@ -1,4 +1,4 @@
-"""Reads a table from wherever it is: by suffix from a file, from standard input, or from memory."""
+"""Reads a table from a file, by its suffix, from standard input or from memory."""
 
 import io
 import re
@@ -25,10 +25,10 @@ STANDARD_INPUT = "standard input"
 
 
 def read_table(source: TableSource) -> Table:
-    """Read a table; every cell is the text that stands in the source.
+    """Read a table; every cell is the text that the source has.
 
     Args:
-        source: A path (the suffix tells the format, see `SUFFIXES`), "-" for JSON lines from standard input,
+        source: A path (its suffix is the format, see `SUFFIXES`), "-" for JSON lines from standard input,
             "FOLDER/dataset_info.json:NAME" for an entry of such a register, a data frame of polars or pandas, or a
             list of dicts.
 
@@ -36,11 +36,11 @@ def read_table(source: TableSource) -> Table:
         At least one row and one column.
 
     Raises:
-        TableError: If the source cannot be read as a table; problems of the same kind come together.
+        TableError: If the source cannot be read as a table; problems of the same kind are reported together.
     """
     import polars as pl
 
-    pandas = sys.modules.get("pandas")  # whoever hands in a frame of it has imported it
+    pandas = sys.modules.get("pandas")  # a caller with a pandas frame has imported it
     if isinstance(source, Table):
         return source
     if isinstance(source, str) and source == "-":
@@ -56,14 +56,14 @@ def read_table(source: TableSource) -> Table:
     else:
         hint = " Put a single row into a list: [row]." if isinstance(source, dict) else ""
         raise TableError(
-            f"a table cannot be made of the type {type(source).__name__}. Give a path, a data frame of polars or "
+            f"a table cannot be made from the type {type(source).__name__}. Pass a path, a data frame of polars or "
             f"pandas, or a list of dicts.{hint}"
         )
     return _checked(table)
 
 
 def _checked(table: Table) -> Table:
-    """Refuse what no table may have, whatever it was read from: no rows, no columns, NUL characters."""
+    """Check that a table from any source has rows, columns and no NUL characters."""
     if not len(table):
         what = "has a header but no rows" if table.columns else "has no rows"
         raise TableError(f"{table.source} {what}. Give a table with at least one row.")
@@ -77,43 +77,43 @@ def _checked(table: Table) -> Table:
         for row in table.frame[name].str.contains("\0", literal=True).arg_true().to_list():
             problems.add(f"{table.where(row, name)}: the cell has a NUL character")
     problems.raise_if_any()
-    # One chunk a column: it moves no text, and choosing rows from many chunks would copy all of it.
+    # One chunk per column: this moves no text, while choosing rows from many chunks would copy all of it.
     return replace(table, frame=table.frame.rechunk())
 
 
-def _read_path(given: str) -> Table:
+def _read_path(source: str) -> Table:
     try:
-        register, colon, entry = given.rpartition(":")
-        if colon and register.lower().endswith(".json") and not Path(given).exists():
+        register, colon, entry = source.rpartition(":")
+        if colon and register.lower().endswith(".json") and not Path(source).exists():
             return _read_json(Path(register), register, entry)
-        path = Path(given)
+        path = Path(source)
         reader = READERS.get(path.suffix.lower())
         if reader is None or not path.is_file():
-            raise _no_table(path, given)
-        return reader(path, given)
+            raise _not_a_table(path, source)
+        return reader(path, source)
     except PermissionError:
-        raise TableError(f"{given} cannot be read: permission denied. Change its permissions, or copy it.") from None
+        raise TableError(f"{source} cannot be read: permission denied. Change its permissions, or copy it.") from None
     except OSError as error:
-        raise TableError(f"{given} cannot be read: {error.strerror or error}. Check the path and the disk.") from None
+        raise TableError(f"{source} cannot be read: {error.strerror or error}. Check the path and the disk.") from None
 
 
-def _no_table(path: Path, given: str) -> TableError:
-    """Say why a path names no table that can be read."""
+def _not_a_table(path: Path, source: str) -> TableError:
+    """Explain why a path is not a table that can be read."""
     known = ", ".join(SUFFIXES)
     if path.is_dir():
         inside = sorted(child.name for child in path.iterdir() if child.suffix.lower() in READERS)
-        there = f" There are {', '.join(inside[:5])} in it." if inside else ""
-        return TableError(f"{given} is a folder. Name the table's file in it.{there}")
+        there = f" Tables in it: {', '.join(inside[:5])}." if inside else ""
+        return TableError(f"{source} is a folder. Name the table's file in it.{there}")
     if path.exists() and path.is_file():
-        what = f"has the suffix {quoted(path.suffix)}" if path.suffix else "has no suffix"
-        return TableError(f"{given} {what}, which tells no format known here. The known ones are {known}.")
+        what = f"the unknown suffix {quoted(path.suffix)}" if path.suffix else "no suffix"
+        return TableError(f"{source} has {what}. The known suffixes are {known}.")
     if path.exists():
-        return TableError(f"{given} is not an ordinary file. Copy what it gives into one.")
-    if "://" in given:
-        return TableError(f"{given} is an address, not a file. Download the table first.")
+        return TableError(f"{source} is not an ordinary file. Copy its content into one.")
+    if "://" in source:
+        return TableError(f"{source} is an address, not a file. Download the table first.")
     siblings = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
     folder = "" if path.parent.is_dir() else f" (nor a folder {path.parent})"
-    return TableError(f"{given}: there is no such file{folder}.{did_you_mean(path.name, siblings)} Check the path.")
+    return TableError(f"{source}: there is no such file{folder}.{did_you_mean(path.name, siblings)} Check the path.")
 
 
 def _read_csv(path: Path, source: str) -> Table:
@@ -135,7 +135,7 @@ def _read_jsonl(path: Path, source: str) -> Table:
 
 def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
     if not path.is_file():
-        raise _no_table(path, source)
+        raise _not_a_table(path, source)
     with path.open("rb") as file, open_text(file, source, newline="") as opened:
         text = opened.read()
     register = dataset_info.parse_register(text) if re.match(r"\s*\{", text) else None
@@ -152,13 +152,13 @@ def _read_parquet(path: Path, source: str) -> Table:
     import polars as pl
 
     try:
-        # A path like "x[1].parquet" or "label=1/x.parquet" is a path and nothing cleverer.
+        # A path like "x[1].parquet" or "label=1/x.parquet" is just a path.
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except pl.exceptions.DuplicateError as error:
         raise TableError(f"{source}: {error}. Give every column a name of its own.") from None
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
-        raise TableError(f"{source} is not a Parquet file that can be read ({reason}). Export it again.") from None
+        raise TableError(f"{source} is not a valid Parquet file ({reason}). Export it again.") from None
     return Table(frames.polars_to_text(frame, source), source)
 
 

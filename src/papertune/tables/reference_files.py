@@ -1,7 +1,7 @@
-"""Reads the exports of reference managers and of PubMed: RIS and the PubMed (MEDLINE, .nbib) format, through rispy.
+"""Reads exports of reference managers (RIS) and of PubMed (MEDLINE, .nbib) through rispy.
 
-Both are lists of records made of tagged lines. The tags that every table of papers needs get the names of the
-tutorial's columns; the others keep rispy's names or, unknown to it, their tag.
+Both formats are lists of records of tagged lines. The tags that every table of papers needs become columns with the
+tutorial's names; other columns have rispy's name of their tag or, if rispy does not know it, the tag itself.
 """
 
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BETWEEN = "; "  # several authors or keywords in one cell
 
-# Column -> the tags to take it from: the first one present wins, the others stay under a name of their own.
+# Column -> its tags: the first tag that is present fills it, the others become columns of their own.
 RIS_COLUMNS = {
     "id": ["ID", "AN"],
     "title": ["TI", "T1"],
@@ -46,21 +46,21 @@ PUBMED_COLUMNS = {
     "issn": ["IS"],
     "author_address": ["AD"],
 }
-# A line that starts a record, and with it tells the format.
+# The line that starts a record; it also shows the format.
 RIS_START = re.compile(r"TY  -")
 PUBMED_START = re.compile(r"PMID *- *\d")
 PUBMED_TAG = re.compile(r"([A-Z]{2,4}) *- ?(.*)")
 
 
 def read_references(file: TextIO, source: str) -> "pl.DataFrame":
-    """Read records in RIS or PubMed format; which of the two, the content tells.
+    """Read records in RIS or PubMed format, whichever the file has.
 
     Args:
         file: The text.
         source: What messages call the file.
 
     Returns:
-        One row a record, all columns as text; lists are joined with "; ". Text around the records is skipped.
+        One row per record, all columns as text; lists are joined with "; ". Text outside the records is skipped.
 
     Raises:
         TableError: If there is no record.
@@ -83,11 +83,11 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
 
 
 def _records(file: TextIO, is_pubmed: bool) -> list[dict[str, list[str]]]:
-    """Give each record as its tags with all their values, in the order of the file."""
+    """Return each record as its tags with all their values, in file order."""
     from rispy import RisParser
 
     class EveryValue(RisParser):  # type: ignore[misc, unused-ignore]
-        """Keeps all values of all tags: rispy's own parser drops or mixes up those that are repeated."""
+        """Keeps all values of all tags: rispy's own parser drops or mixes up repeated tags."""
 
         START_TAG = "PMID" if is_pubmed else "TY"
 
@@ -111,7 +111,7 @@ def _records(file: TextIO, is_pubmed: bool) -> list[dict[str, list[str]]]:
             if not extend_multiline:
                 record.setdefault(tag, []).append(content)
             elif content and tag in record:
-                # Keywords and notes of RIS go on as one more value; all else goes on as text.
+                # In keywords and notes of RIS a further line is a further value; elsewhere it continues the text.
                 if tag in self.list_tags and not is_pubmed:
                     record[tag].append(content)
                 else:
@@ -123,7 +123,7 @@ def _records(file: TextIO, is_pubmed: bool) -> list[dict[str, list[str]]]:
 
 
 def _closed(file: TextIO, start: str) -> Iterator[str]:
-    """End every record with a line ER: PubMed has none, and rispy drops or merges RIS records that lack theirs."""
+    """End every record with a line ER: PubMed has none, and rispy drops or merges RIS records without one."""
     is_open = False
     starts = RIS_START if start == "TY" else PUBMED_START
     for line in file:
@@ -137,7 +137,7 @@ def _closed(file: TextIO, start: str) -> Iterator[str]:
                 continue
             is_open = False
         elif not is_open and text.startswith(start):
-            continue  # a line between two records that rispy would take for a start
+            continue  # a line between two records that rispy would read as a start
         yield text
     if is_open:
         yield "ER  - "
@@ -168,13 +168,13 @@ def _row(record: dict[str, list[str]], columns: dict[str, list[str]], names: dic
     for tag, values in record.items():
         if tag not in used:
             name = names.get(tag, tag)
-            # rispy calls some tags by names that are taken above, such as N2 "notes_abstract" but AU "authors".
+            # Some of rispy's names may be in use already.
             row.setdefault(name if name not in row else tag, BETWEEN.join(filter(None, values)))
     return row
 
 
 def _with_plain_year(row: dict[str, str]) -> dict[str, str]:
-    """Take the year out of dates such as "2020/01/05/" and "2020 Jan-Feb", which are kept as `date`."""
+    """Reduce a date such as "2020/01/05/" or "2020 Jan-Feb" to its year; the whole date becomes `date`."""
     date = row.get("year", "")
     if (year := re.match(r"\d{4}(?!\d)", date)) and year[0] != date:
         row["year"] = year[0]

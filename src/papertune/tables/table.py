@@ -1,4 +1,4 @@
-"""The table as the rest of papertune sees it: named columns of text, and rows that know where they came from."""
+"""The table as the rest of papertune uses it: named columns of text, and rows that know their place in the source."""
 
 import hashlib
 import random
@@ -13,8 +13,8 @@ from papertune.suggest import did_you_mean
 if TYPE_CHECKING:
     import polars as pl
 
-# Part of the definition of a checksum: lengths and texts of this many rows of a column are hashed in turns. A change
-# of this number changes every checksum that a run directory holds.
+# Part of the definition of a checksum: lengths and texts are hashed in turns, for this many rows of a column. Another
+# number would change every checksum, and run directories store them.
 CHECKSUM_ROWS = 4096
 
 
@@ -24,9 +24,9 @@ class Table:
 
     Attributes:
         frame: The cells; every column is `pl.String` and none has nulls: a missing cell is "".
-        source: What messages call the table: the path as its user gave it, "data frame", "list of rows" or
+        source: What messages call the table: the path as the user wrote it, "data frame", "list of rows" or
             "standard input".
-        counted: How a person finds row `{}` there, such as "row {} below the header" or "line {}".
+        counted: How messages name row `{}` of the source, such as "row {} below the header" or "line {}".
         numbers: The number of each row in that way of counting; None means 1, 2, 3, ...
     """
 
@@ -58,13 +58,13 @@ class Table:
         return "instruction" in self.columns and not {"input", "output"}.isdisjoint(self.columns)
 
     def column(self, name: str) -> list[str]:
-        """Give the cells of one column, in table order.
+        """Return the cells of one column, in table order.
 
         Args:
             name: The column's name, exactly.
 
         Raises:
-            TableError: If there is no such column; the message has the columns whose names are near.
+            TableError: If there is no such column; the message suggests a similar name.
         """
         if name not in self.frame.columns:
             raise TableError(
@@ -74,7 +74,7 @@ class Table:
         return self.frame[name].to_list()
 
     def where(self, row: int, column: str | None = None) -> str:
-        """Say where a row or a cell is, in the words and numbers of someone who looks at the source.
+        """Return where a row or a cell is, counted as a reader of the source would.
 
         Args:
             row: Position in this table, from 0.
@@ -88,7 +88,7 @@ class Table:
         return place if column is None else f'{place}, column "{column}"'
 
     def checksum(self) -> str:
-        """Fingerprint the content: column names, cells and their order, but not the file format.
+        """Return a checksum of column names, cells and their order, but not of the file format.
 
         Returns:
             SHA-256, 64 hexadecimal digits.
@@ -105,7 +105,7 @@ class Table:
         return digest.hexdigest()
 
     def take(self, rows: Sequence[int]) -> "Table":
-        """Give some of the rows as a table whose `where` still names the original ones.
+        """Return some of the rows as a table whose `where` still names their places in the source.
 
         Args:
             rows: Positions from 0, in the order wanted; a row may be taken more than once.
@@ -114,39 +114,39 @@ class Table:
         return Table(self.frame[list(rows), :], self.source, self.counted, numbers)
 
     def split(self, fraction: float, seed: int, stratify: str | None = None) -> tuple["Table", "Table"]:
-        """Part the rows at random, the same way each time; both parts keep the table's order.
+        """Split the rows at random but reproducibly; both parts keep the table's order.
 
         Args:
-            fraction: Share of the rows that the second part gets, between 0 and 1, rounded to whole rows; each part
-                gets at least one.
+            fraction: Share of the rows in the second part, between 0 and 1, rounded to whole rows; each part has at
+                least one.
             seed: Chooses the rows.
-            stratify: A column whose values keep their shares in both parts, within one row for each value.
+            stratify: A column whose values keep their shares in both parts, within one row per value.
 
         Returns:
-            The rest and the part.
+            The first and the second part.
 
         Raises:
             TableError: If the table has fewer than two rows, or no such column.
             ValueError: If `fraction` is not between 0 and 1.
         """
         if not 0 < fraction < 1:
-            raise ValueError(f"fraction is {fraction}; it must lie between 0 and 1")
+            raise ValueError(f"fraction is {fraction}; it must be between 0 and 1")
         if len(self) < 2:
             raise TableError(f"{self.source} has only one row; a table needs at least two to be split.")
         groups: dict[str, list[int]] = defaultdict(list)
         values = [""] * len(self) if stratify is None else self.column(stratify)
-        # Sorting by random() and not shuffle(): only random() promises the same numbers in every Python.
+        # Sorted by random(), not by shuffle(): only random() promises the same numbers in every Python.
         generator = random.Random(seed)
         order = sorted(range(len(self)), key=[generator.random() for _ in values].__getitem__)
         for row in order:
             groups[values[row]].append(row)
 
-        wanted = min(max(round(len(self) * fraction), 1), len(self) - 1)
-        # Largest remainder: every value gets its whole share, the rows that are left go to the largest fractions.
-        shares = {value: len(rows) * wanted / len(self) for value, rows in groups.items()}
+        size = min(max(round(len(self) * fraction), 1), len(self) - 1)
+        # Largest remainder: every value gets the whole part of its share, and the largest fractions the other rows.
+        shares = {value: len(rows) * size / len(self) for value, rows in groups.items()}
         sizes = {value: int(share) for value, share in shares.items()}
         by_remainder = sorted(shares, key=lambda value: sizes[value] - shares[value])
-        for value in by_remainder[: wanted - sum(sizes.values())]:
+        for value in by_remainder[: size - sum(sizes.values())]:
             sizes[value] += 1
-        part = {row for value, rows in groups.items() for row in rows[: sizes[value]]}
-        return self.take([row for row in range(len(self)) if row not in part]), self.take(sorted(part))
+        second = {row for value, rows in groups.items() for row in rows[: sizes[value]]}
+        return self.take([row for row in range(len(self)) if row not in second]), self.take(sorted(second))

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Find out before the work whether its result could be written.
+    """Check in advance that a table can be written.
 
     Args:
-        path: Where the table shall go; the suffix tells the format, see `WRITABLE`.
-        overwrite: Whether a file that is there may be replaced.
+        path: The file to write; its suffix is the format, see `WRITABLE`.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        OutputError: If it could not.
+        OutputError: If it cannot.
     """
     path = Path(path)
     try:
         _check_place(path, overwrite)
-    except OSError as error:  # such as a folder on the way that may not be entered, or a name that is too long
+    except OSError as error:  # such as a folder without permission, or a name that is too long
         raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from None
 
 
@@ -45,7 +45,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
         )
         raise OutputError(f"{path} cannot be written: there is no folder {folder}.{near} Create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: the folder {folder} is read-only for you. Choose another one.")
+        raise OutputError(f"{path} cannot be written: you have no write permission in {folder}. Choose another one.")
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is not an ordinary file. Choose another name.")
     if path.exists() and not overwrite:
@@ -53,18 +53,18 @@ def _check_place(path: Path, overwrite: bool) -> None:
 
 
 def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -> None:
-    """Write a table; the same table gives the same bytes, and `read_table` gives it back.
+    """Write a table; the same table is always written as the same bytes, and `read_table` reads it as it was.
 
-    A cell that looks like a formula is written as it is.
+    A cell that looks like a formula is written unchanged.
 
     Args:
-        frame: Columns of text, or of numbers where a program shall read them as such; other types become text.
-        path: The suffix tells the format, see `WRITABLE`.
-        overwrite: Whether a file that is there may be replaced.
+        frame: Columns of text, or of numbers that stay numbers for programs; other types become text.
+        path: The file; its suffix is the format, see `WRITABLE`.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        OutputError: If it cannot be written, or the format cannot hold it; then no part of it is left, and a file
-            that was there is untouched.
+        OutputError: If it cannot be written, or the format cannot hold it. Nothing of it is left then, and a file
+            that existed is unchanged.
     """
     import polars as pl
     from xlsxwriter.exceptions import XlsxWriterException  # type: ignore[import-untyped, unused-ignore]
@@ -82,7 +82,7 @@ def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -
 
 
 def _writable(frame: "pl.DataFrame", path: Path) -> "pl.DataFrame":
-    """Give the frame with text and numbers only; refuse what no reader of ours would take back."""
+    """Return the frame with text and numbers only; refuse what `read_table` could not read."""
     import polars as pl
 
     columns = []
@@ -107,10 +107,10 @@ def _write_csv(frame: "pl.DataFrame", file: BinaryIO, separator: str = ",") -> N
     import polars as pl
 
     if frame.width > 1:
-        # polars writes empty text as "" and a null as nothing. With a single column nothing would be a blank line.
+        # polars writes empty text as "" and a null as nothing. In a single column, nothing would be a blank line.
         texts = pl.col(pl.String)
         frame = frame.with_columns(pl.when(texts != "").then(texts))
-    # The reader would take an unquoted semicolon or tab in a header without commas for the delimiter.
+    # In a header without commas, `read_csv` would use an unquoted semicolon or tab as the delimiter.
     ambiguous = frame.width == 1 and separator == "," and any(char in frame.columns[0] for char in ";\t")
     style: Literal["always", "necessary"] = "always" if ambiguous else "necessary"
     frame.write_csv(file, separator=separator, line_terminator="\n", quote_style=style)

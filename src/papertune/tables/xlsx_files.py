@@ -1,4 +1,4 @@
-"""Reads and writes Excel's .xlsx: one sheet of text whose first row has the column names."""
+"""Reads and writes Excel's .xlsx: one sheet of text with the column names in its first row."""
 
 import datetime
 import math
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 COUNTED = "row {} of the sheet"
 
 # Excel's own limits.
-MOST_ROWS = 1_048_576
-MOST_COLUMNS = 16_384
-LONGEST_CELL = 32_767  # UTF-16 code units
+_MAX_ROWS = 1_048_576
+_MAX_COLUMNS = 16_384
+_MAX_CELL_UNITS = 32_767  # of UTF-16
 
 
 def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
     """Read the first sheet that is not empty.
 
-    Numbers become the text that Excel shows for them without formatting (1, not 1.0), dates ISO text; cells with an
-    error such as #N/A are empty.
+    Numbers become the text that Excel shows for them without formatting (1, not 1.0), dates become ISO text, and cells
+    with an error such as #N/A become empty.
 
     Args:
         path: The file.
@@ -34,33 +34,31 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
         All columns as text; the number of each row in the sheet, where the header is usually row 1.
 
     Raises:
-        TableError: If this is no xlsx file, or its column names are unusable.
+        TableError: If this is not an xlsx file, or its column names are invalid.
     """
     import fastexcel
 
     try:
-        # Bytes and not the path: fastexcel goes by the suffix, and would take an .XLSX for something unknown.
+        # Bytes and not the path: fastexcel goes by the suffix, and does not know .XLSX.
         workbook = fastexcel.read_excel(path.read_bytes())
         filled: dict[str, pl.DataFrame] = {}
         for name in workbook.sheet_names:
-            # skip_rows=0: else leading empty rows vanish, and with them the numbers of the others. Of further sheets
-            # only a warning is made: one row is enough.
+            # skip_rows=0: else leading empty rows are skipped, and rows would be counted wrongly. Further sheets only
+            # lead to a warning: one row is enough.
             rows = 1 if filled else None
             loaded = workbook.load_sheet(name, header_row=None, skip_rows=0, n_rows=rows, dtypes="string").to_polars()
             if loaded.height and (filled or any(column.count() for column in loaded.get_columns())):
                 filled[name] = loaded
     except fastexcel.FastExcelError as error:
         reason = str(error).partition("\n")[0]
-        raise TableError(
-            f"{source} is not an xlsx file that can be read ({reason}). Save it again from Excel."
-        ) from None
+        raise TableError(f"{source} is not a valid xlsx file ({reason}). Save it again from Excel.") from None
     if not filled:
         raise TableError(f"{source} is empty: no sheet has a cell. Export the table again.")
     sheet, cells = next(iter(filled.items()))
     if len(filled) > 1:
         warnings.warn(
             f"{source} has {len(filled)} sheets; only the first, {quoted(sheet)}, is read. To use another one, save "
-            "it as a file of its own.",
+            "it as a separate file.",
             PapertuneWarning,
             stacklevel=2,
         )
@@ -75,14 +73,14 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
 
 
 def _plain_dates(body: "pl.DataFrame", workbook: Any, sheet: str, header: int) -> "pl.DataFrame":
-    """Drop the midnights of date columns: Excel has no dates without a time, and fastexcel writes all of it."""
+    """Drop the midnights of date columns: Excel has no dates without a time, and fastexcel shows it."""
     import polars as pl
 
     midnight = r"^\d{4}-\d\d-\d\d 00:00:00$"
     suspects = [name for name in body.columns if body[name].str.contains(midnight).any()]
     if not suspects:
         return body
-    # A second look with types tells dates from texts that look like them.
+    # Loaded once more with types, to distinguish dates from text that looks like dates.
     typed = workbook.load_sheet(sheet, header_row=header, schema_sample_rows=None).to_polars()
     dates = [
         name
@@ -99,7 +97,7 @@ def _plain_dates(body: "pl.DataFrame", workbook: Any, sheet: str, header: int) -
 
 
 def check_fits_xlsx(frame: "pl.DataFrame", source: str) -> None:
-    """Refuse a table that Excel could not hold whole.
+    """Check that an Excel sheet can hold a table.
 
     Args:
         frame: Columns of text or numbers.
@@ -111,21 +109,21 @@ def check_fits_xlsx(frame: "pl.DataFrame", source: str) -> None:
     import polars as pl
 
     remedy = "Write .csv or .parquet instead."
-    if frame.height >= MOST_ROWS or frame.width > MOST_COLUMNS:
+    if frame.height >= _MAX_ROWS or frame.width > _MAX_COLUMNS:
         raise OutputError(
-            f"{source}: an xlsx sheet holds {MOST_ROWS - 1:,} rows below the header and {MOST_COLUMNS:,} columns, and "
+            f"{source}: an xlsx sheet holds {_MAX_ROWS - 1:,} rows below the header and {_MAX_COLUMNS:,} columns, and "
             f"this table has {frame.height:,} and {frame.width:,}. {remedy}"
         )
     for name in frame.columns:
         if frame[name].dtype != pl.String:
             continue
-        # At least one byte a unit: only cells that are long in bytes need the exact count.
-        for row in (frame[name].str.len_bytes() > LONGEST_CELL).arg_true().to_list():
+        # A unit has at least one byte: only cells that are long in bytes need the exact count.
+        for row in (frame[name].str.len_bytes() > _MAX_CELL_UNITS).arg_true().to_list():
             length = len(frame[name][row].encode("utf-16-le")) // 2
-            if length > LONGEST_CELL:
+            if length > _MAX_CELL_UNITS:
                 raise OutputError(
                     f"{source}, row {row + 2} of the sheet, column {quoted(name)}: the cell has {length:,} characters "
-                    f"and xlsx holds at most {LONGEST_CELL:,}. {remedy}"
+                    f"and xlsx holds at most {_MAX_CELL_UNITS:,}. {remedy}"
                 )
         for row in frame[name].str.contains("[\ufffe\uffff]").arg_true().to_list()[:1]:
             raise OutputError(
@@ -135,16 +133,16 @@ def check_fits_xlsx(frame: "pl.DataFrame", source: str) -> None:
 
 
 def write_xlsx(frame: "pl.DataFrame", file: BinaryIO) -> None:
-    """Write one sheet; text stays text, also where it looks like a number, a formula or an address.
+    """Write one sheet; text stays text, even if it looks like a number, a formula or an address.
 
     Args:
-        frame: Columns of text or numbers that `check_fits_xlsx` let pass.
+        frame: Columns of text or numbers that `check_fits_xlsx` accepts.
         file: Gets the bytes.
     """
     import xlsxwriter  # type: ignore[import-untyped, unused-ignore]
 
     workbook = xlsxwriter.Workbook(file, {"constant_memory": True})
-    # Else the time of writing: the same table is to give the same bytes.
+    # In place of the time of writing, so that the same table is written as the same bytes.
     workbook.set_properties({"created": datetime.datetime(2000, 1, 1)})
     sheet = workbook.add_worksheet("papers")
     for column, name in enumerate(frame.columns):
@@ -157,6 +155,6 @@ def write_xlsx(frame: "pl.DataFrame", file: BinaryIO) -> None:
             elif cell is not None and math.isfinite(cell):
                 sheet.write_number(row, column, cell)
     if frame.height and not any(frame.row(-1)):
-        # An empty last row would be no row at all. write_string() leaves empty text out, and this does not.
+        # An empty last row would not exist: write_string() skips empty text, and this does not.
         sheet._write_string(frame.height, 0, "")
     workbook.close()

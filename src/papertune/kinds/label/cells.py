@@ -29,7 +29,7 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
 def balanced_weights(given: Iterable[str], labels: Sequence[str]) -> dict[str, float]:
     """Weigh labels so that each counts the same in total: rows / (labels x rows of the label).
 
-    A label without rows gets weight 0; it cannot be learnt.
+    A label without rows gets weight 0; it cannot be learned.
     """
     counts = Counter(given)
     rows = sum(counts.values())
