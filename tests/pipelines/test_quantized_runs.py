@@ -110,7 +110,9 @@ def test_activation_checkpointing_does_not_change_the_adapter(few_bits, papers, 
         torch.testing.assert_close(tensor, plain[name], atol=1e-5, rtol=1e-4)
 
 
-def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(quantized_run, few_bits, papers, make_listener, tmp_path):
+def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
+    quantized_run, few_bits, papers, make_listener, tmp_path
+):
     def stop(step):
         if step.done == 8:
             os.kill(os.getpid(), signal.SIGTERM)
