@@ -54,7 +54,7 @@ def adopt(
         config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
     chosen = load_recipe(recipe, overrides)
     chosen = chosen.model_copy(update={"method": adopted_method(chosen.method, config, source)})
-    _check_thresholds(chosen)
+    _check_calibration(chosen)
     check_quantization(chosen.base_bits)
     directory = RunDirectory(Path(output))
     check_new_folder(directory.path)
@@ -81,10 +81,10 @@ def adopt(
     return load_run(directory.path, device=device, base=base)
 
 
-def _check_thresholds(recipe: Recipe) -> None:
+def _check_calibration(recipe: Recipe) -> None:
     for name, column in recipe.columns.items():
-        if column.required_calibration:
+        if setting := column.required_calibration:
             raise RecipeError(
-                f'columns.{name}.thresholds is "f1": these are chosen at the end of a training, and adopting does not '
-                "train. Write numbers."
+                f"columns.{name}.{setting}, which is fitted at the end of a training; adopting does not train. Set a "
+                "fixed value."
             )
