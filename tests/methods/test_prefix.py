@@ -287,8 +287,10 @@ def test_numbers_missing_in_the_configuration_come_from_the_model(adapter):
 
 def test_weights_that_contradict_the_configuration_are_refused(adapter):
     configure(adapter, num_virtual_tokens=6)
-    message = f"{adapter}: the adapter's prompt_embeddings have the shape (5, 64), but its adapter_config.json describes (6, 64)"
-    with pytest.raises(RunError, match=re.escape(message)):
+    message = (
+        f"{adapter}: the adapter's prompt_embeddings have the shape (5, 64), but its adapter_config.json describes"
+    )
+    with pytest.raises(RunError, match=re.escape(f"{message} (6, 64)")):
         load_adapter(make("llama"), adapter)
     configure(adapter, num_virtual_tokens=None)
     with pytest.raises(RunError, match="has no num_virtual_tokens, so it is not a prefix"):

@@ -258,5 +258,7 @@ def test_thresholds_need_dev_rows(tiny_folder, train_rows, tmp_path):
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8, "lora_alpha": 16}')
     (adapter / "adapter_model.safetensors").write_bytes(b"")
-    with pytest.raises(RecipeError, match=r'columns\.topics\.thresholds is "f1": they are chosen when a training ends'):
+    with pytest.raises(
+        RecipeError, match=r'columns\.topics\.thresholds is "f1", which is fitted at the end of a training'
+    ):
         adopt(adapter, {**recipe, "method": {"kind": "lora"}}, tmp_path / "adopted")

@@ -80,10 +80,9 @@ def test_the_dev_score_is_that_of_the_finished_run(prefix_recipe, papers, tmp_pa
     best = max(scored, key=lambda line: (line["score"], -line["eval_label_log_loss"]))
     assert best["score"] == run.manifest.dev_score
     filled = run.predict(dev, probabilities=True, precision="fp32")
-    probabilities = [filled[f"label_probability_{row['label']}"][number] for number, row in enumerate(dev)]
-    assert -sum(map(math.log, map(float, probabilities))) / len(dev) == pytest.approx(
-        best["eval_label_log_loss"], abs=1e-4
-    )
+    probabilities = [float(filled[f"label_probability_{row['label']}"][number]) for number, row in enumerate(dev)]
+    log_loss = -sum(map(math.log, probabilities)) / len(dev)
+    assert log_loss == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
 
 
 @pytest.mark.parametrize(("step", "last"), [(1, 2), (7, 7), (10, 11)])
@@ -184,9 +183,8 @@ class TestAdopting:
         config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
         del config["num_virtual_tokens"]
         (adapter / "adapter_config.json").write_text(json.dumps(config))
-        with pytest.raises(
-            RunError, match="has no 'num_virtual_tokens', so it is not the configuration of a P-Tuning v2 prefix"
-        ):
+        message = "has no 'num_virtual_tokens', so it is not the configuration of a P-Tuning v2 prefix"
+        with pytest.raises(RunError, match=message):
             papertune.adopt(adapter, prefix_recipe, tmp_path / "adopted")
         (adapter / "adapter_config.json").write_text(json.dumps({**config, "num_virtual_tokens": 6}))
         save_file({"prompt_embeddings": torch.zeros(6, 32)}, adapter / "adapter_model.safetensors")

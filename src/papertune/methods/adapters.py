@@ -52,11 +52,7 @@ def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
 
 
 def load_for_prediction(model: Any, folder: Path) -> Any:
-    """Return a base model that predicts with a saved adapter.
-
-    Args:
-        model: The base model; it is changed, or becomes part of the result.
-        folder: The adapter's folder.
+    """Return a base model that predicts with a saved adapter; the base model is changed.
 
     Raises:
         ModelError: If the adapter does not fit the model.

@@ -51,7 +51,7 @@ def checkpoint_activations(model: Any) -> None:
         ModelError: If the model's prefix would be lost by that.
     """
     if isinstance(model, PrefixModel):
-        model.let_checkpoints_see_prefix()
+        model.prepare_checkpointing()
     # transformers is renaming it; the installed one decides.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})

@@ -9,11 +9,7 @@ if TYPE_CHECKING:
 
 
 def decoder_layers(model: Any) -> "tuple[str, nn.ModuleList]":
-    """Return the path of the model's decoder layers, and the layers.
-
-    Raises:
-        ModelError: If they cannot be found.
-    """
+    """Return the path of the model's decoder layers, and the layers."""
     from torch import nn
 
     count = getattr(model.config, "num_hidden_layers", None)
@@ -24,11 +20,7 @@ def decoder_layers(model: Any) -> "tuple[str, nn.ModuleList]":
 
 
 def last_layers(layers: "nn.ModuleList", count: int) -> range:
-    """Return the numbers of the last layers.
-
-    Raises:
-        ModelError: If the model has fewer.
-    """
+    """Return the numbers of the last layers; raise a ModelError if there are fewer."""
     if count > len(layers):
         raise ModelError(f"method.layers is {count}, but the model has {len(layers)} layers.")
     return range(len(layers) - count, len(layers))

@@ -137,11 +137,7 @@ class LoraMethod(AdapterMethod):
 
 
 def _check_dora_fits(model: Any, *, dora: bool) -> None:
-    """Check that DoRA can measure the weights of a base model.
-
-    Raises:
-        ModelError: If they are in 8 bits on a CPU, where peft loses their scales as it measures them.
-    """
+    """Refuse DoRA on 8-bit weights on a CPU, where peft loses their scales when it measures them."""
     if dora and getattr(model, "is_loaded_in_8bit", False) and model.device.type == "cpu":
         raise ModelError(
             "method.dora = true with method.base_bits = 8 does not work on a CPU. Use a GPU, base_bits = 4, or no dora."

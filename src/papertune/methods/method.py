@@ -53,10 +53,7 @@ class TrainingMethod(Part, ABC):
 
     @abstractmethod
     def build(self, model: Any) -> Any:
-        """Make a base model trainable; trainable parameters are float32.
-
-        Returns:
-            The model, or a peft model around it.
+        """Make a base model trainable, and return it or a peft model around it; trainable parameters are float32.
 
         Raises:
             ModelError: If the method does not fit the model.
@@ -86,11 +83,7 @@ class TrainingMethod(Part, ABC):
         return {}
 
     def check_mergeable(self, run: Path) -> None:
-        """Check that the parameters of a run can be written as an ordinary model.
-
-        Raises:
-            RunError: If they cannot.
-        """
+        """Raise a RunError if a run of this method cannot be written as an ordinary model."""
 
     def memory_variants(self) -> dict[str, Self]:
         """Return the variants of this method that the table of training memory compares, by name."""
@@ -123,13 +116,10 @@ class AdapterMethod(TrainingMethod):
 
     @abstractmethod
     def adopted(self, config: Mapping[str, Any]) -> Self:
-        """Return the method that has trained an adapter; settings that its configuration lacks are as here.
-
-        Args:
-            config: Content of its adapter_config.json.
+        """Return the method that has trained an adapter; settings that adapters do not have are as here.
 
         Raises:
-            KeyError: If the configuration lacks a key.
+            KeyError: If `config`, the content of adapter_config.json, lacks a key.
         """
 
     def save(self, model: Any, folder: Path, base_name: str, dtype: "torch.dtype") -> None:
@@ -180,14 +170,8 @@ class AdapterMethod(TrainingMethod):
         The adapter is merged into the weights. It stays beside quantized ones: a few bits have no room for the sum,
         which would be rounded to their levels, and most of what was trained would be lost.
 
-        Args:
-            model: The base model; it is changed.
-            folder: The adapter's folder.
-            config: Content of its adapter_config.json.
-
         Raises:
-            ModelError: If the adapter does not fit the model.
-            RunError: If its weights cannot be read.
+            ModelError, RunError: As in `load`.
         """
         from papertune.models import is_quantized
 

@@ -51,11 +51,7 @@ class PtuningV2Method(AdapterMethod):
         return PtuningV2Method(kind="ptuning_v2", prefix_length=length, projection=projection, dropout=self.dropout)
 
     def check_mergeable(self, run: Path) -> None:
-        """Refuse.
-
-        Raises:
-            RunError: Always.
-        """
+        """Refuse: raise a RunError."""
         raise RunError(
             f"{run} was trained with P-Tuning v2: it has a prefix instead of changed weights, so there is nothing to "
             "merge into the model. Predict with the run itself."

@@ -1,4 +1,4 @@
-"""A ready adapter becomes a run, without training."""
+"""An existing adapter becomes a run, without training."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,22 +27,22 @@ def adopt(
 ) -> Run:
     """Make a run of an adapter in peft's format, or of a P-Tuning v2 checkpoint of ChatGLM2's own training.
 
-    The adapter is put on the base model once, so what does not fit is found now. The recipe must ask as the adapter
-    was trained: that is the one thing that nobody can check.
+    The adapter is put on the base model once to check that it fits. The recipe must ask the questions that the adapter
+    was trained with, which cannot be checked.
 
     Args:
-        adapter: A folder with adapter_config.json and the weights, or one with a learnt prefix of ChatGLM2.
+        adapter: A folder with adapter_config.json and the weights, or one with a trained prefix of ChatGLM2.
         recipe: A recipe, its file or built-in name, or a mapping.
-        output: The run directory to make.
+        output: The new run directory.
         overrides: Settings such as "model=FOLDER".
         device: Where to load the model.
-        base: Where the base model is, if not where the recipe says.
+        base: Where the base model is, if not where the recipe names it.
 
     Returns:
         The run.
 
     Raises:
-        RunError: If the folder is no adapter.
+        RunError: If the folder is not an adapter.
         ModelError: If it does not fit the base model.
         OutputError: If the run directory exists.
     """
@@ -54,11 +54,7 @@ def adopt(
         config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
     chosen = load_recipe(recipe, overrides)
     chosen = chosen.model_copy(update={"method": adopted_method(chosen.method, config, source)})
-    if unchosen := [name for name, column in chosen.columns.items() if column.required_calibration]:
-        raise RecipeError(
-            f'columns.{unchosen[0]}.thresholds is "f1": they are chosen when a training ends, and this is none. Write '
-            "numbers."
-        )
+    _check_calibration(chosen)
     check_quantization(chosen.base_bits)
     directory = RunDirectory(Path(output))
     check_new_folder(directory.path)
@@ -67,9 +63,9 @@ def adopt(
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     for column in chosen.questions.values():
         column.check_tokens(encoder)
-    put_on = load_adapter if numbers is None else load_official_prefix
-    adapted = put_on(model, source, trainable=True)
-    learnt, _ = count_parameters(adapted)
+    load = load_adapter if numbers is None else load_official_prefix
+    adapted = load(model, source, trainable=True)
+    trained, _ = count_parameters(adapted)
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         if numbers is None:
@@ -77,7 +73,18 @@ def adopt(
         else:
             chosen.method.save(adapted, directory.adapter, chosen.model, model.dtype)
         tokenizer.save_pretrained(directory.tokenizer)
-        directory.finish(Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=learnt), chosen)
+        directory.finish(
+            Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained), chosen
+        )
     except OSError as error:
         raise OutputError(f"{directory.path} cannot be written: {error.strerror or error}.") from error
     return load_run(directory.path, device=device, base=base)
+
+
+def _check_calibration(recipe: Recipe) -> None:
+    for name, column in recipe.columns.items():
+        if setting := column.required_calibration:
+            raise RecipeError(
+                f"columns.{name}.{setting}, which is fitted at the end of a training; adopting does not train. Set a "
+                "fixed value."
+            )

@@ -1,4 +1,4 @@
-"""What fits into a GPU: the memory that trainings of a recipe and its variants take."""
+"""What fits into a GPU: the memory that training takes with a recipe and its variants."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ class MemoryRow:
     """One way to train.
 
     Attributes:
-        setting: What it is, as in the recipe.
-        is_recipe: Whether it is the recipe's own.
+        setting: The method and its settings, as in a recipe.
+        is_recipe: Whether the recipe trains in this way.
         memory: The peak with the recipe's micro_batch_size.
-        largest: By size of the card in GB the largest micro_batch_size that fits; 0: none.
+        largest: The largest micro_batch_size that fits, by size of the card in GB; 0: none.
     """
 
     setting: str
@@ -36,7 +36,7 @@ class MemoryRow:
 
 
 def batch_shape(recipe: Recipe) -> BatchShape:
-    """Give the largest batch that a recipe may have: every prompt and every answer as long as it allows."""
+    """Return the largest batch that a recipe allows: every prompt and every answer has the maximum length."""
     columns = list(recipe.questions.values())
     answers = [column.max_answer_bytes(recipe.encoding.max_answer_tokens) for column in columns]
     rows, prompt = recipe.training.micro_batch_size, recipe.encoding.max_prompt_tokens
@@ -45,14 +45,14 @@ def batch_shape(recipe: Recipe) -> BatchShape:
     # The last token of an answer is a target only.
     if not is_shared:
         return BatchShape(rows, prompt + max(answers) - 1, max(answers), is_tree)
-    # Questions behind the first; a token is hardly ever shorter than two bytes there.
+    # Questions after the first; their tokens are hardly ever shorter than two bytes.
     more = sum(len(column.question.encode()) // 2 for column in columns[1:])
     behind = min(more + sum(answers) - len(answers), MAX_QUESTION_TOKENS)
     return BatchShape(rows, prompt + behind, sum(answers), is_tree)
 
 
 def memory_rows(config: Any, recipe: Recipe) -> Iterator[MemoryRow]:
-    """Compute the memory of a recipe, and of the other ways to train the same model on the same batches.
+    """Compute the memory of a recipe and of the other methods for the same model and batches.
 
     Args:
         config: The model's configuration.

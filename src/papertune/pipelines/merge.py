@@ -1,4 +1,4 @@
-"""A run as an ordinary model folder: what it has learnt is added to the weights of its base model."""
+"""A run as an ordinary model folder: its adapter is added to the weights of its base model."""
 
 import warnings
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def merge(run: "Run", folder: Path, precision: Precision) -> None:
-    """Write the merged model; `Run.merge` says how it is made.
+    """Write the merged model, as described in `Run.merge`.
 
     Args:
         run: The run.
@@ -22,7 +22,7 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
 
     Raises:
         OutputError: If the folder exists and is not empty, or cannot be written.
-        RunError: If the run has learnt a prefix.
+        RunError: If the run cannot be merged, such as one with a prefix.
     """
     run.recipe.method.check_mergeable(run.directory.path)
     check_new_folder(folder)
@@ -48,7 +48,7 @@ def _merged(run: "Run", precision: Precision) -> tuple[Any, Any]:
             f"are the values that these bits stand for, in {dtype}, with the adapter added. They answer like "
             "the run; the full-precision weights with the adapter added would not.",
             PapertuneWarning,
-            stacklevel=4,  # who has called `Run.merge`
+            stacklevel=4,  # the caller of `Run.merge`
         )
     if run.directory.adapter.is_dir():
         model = merge_adapter(load_adapter(model, run.directory.adapter))

@@ -61,7 +61,7 @@ class PrefixModel(ABC):
         """Return a copy of the prefix as it is now."""
 
     @abstractmethod
-    def let_checkpoints_see_prefix(self) -> None:
+    def prepare_checkpointing(self) -> None:
         """Keep the prefix in layers whose activations are computed again in the backward pass."""
 
     @abstractmethod

@@ -125,7 +125,7 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
             keys, values = (part.clone() for part in self._keys_and_values())
         return Prefix(keys, values, self._first_position)
 
-    def let_checkpoints_see_prefix(self) -> None:
+    def prepare_checkpointing(self) -> None:
         """Keep the prefix in layers whose activations are computed again.
 
         With checkpointing, transformers takes the cache away from each layer in training, since an ordinary cache
