@@ -88,7 +88,7 @@ def setfit(column: LabelColumn, train: LearntRows, documents: Sequence[str]) -> 
     """Train SetFit on a few rows of each label and classify documents.
 
     Raises:
-        NotMeasured: If it is not installed, its encoder cannot be downloaded, there is only one label, or training fails.
+        NotMeasured: If it is not installed, there is only one label, or its download or training fails.
     """
     package, datasets = _package("setfit"), _package("datasets")  # setfit needs datasets
     if len(set(train.answers)) < 2:
