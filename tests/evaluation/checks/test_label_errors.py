@@ -9,11 +9,13 @@ from papertune.evaluation.checks.label_errors import (
     cross_validated,
     cross_validated_sets,
     find_doubted_rows,
-    find_label_errors,
+    find_in_labels,
+    find_in_sets,
 )
-from papertune.evaluation.predictions import Answers
 from papertune.evaluation.report import ColumnReport, with_rows_to_look_at
-from papertune.kinds.labels.matrix import LABELS_LOOKED_AT
+from papertune.kinds import LabelsColumn
+from papertune.kinds.labels.matrix import MAX_LABELS_CHECKED
+from papertune.kinds.predictions import Predictions
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
 
@@ -21,6 +23,12 @@ TOPICS = {
     "1": ["tumour", "patient", "dose", "clinic", "nurse", "fever"],
     "0": ["graph", "steel", "bridge", "solder", "orbit", "cobalt"],
 }
+
+
+def find_label_errors(table, recipe, name, **options):
+    column = recipe.columns[name]
+    find = find_in_sets if isinstance(column, LabelsColumn) else find_in_labels
+    return find(table, recipe, name, column, **options)
 
 
 def recipe(labels=("1", "0")):
@@ -198,7 +206,7 @@ def test_labels_columns_with_few_rows_or_no_labels_are_not_checked():
 
 
 def test_only_the_most_frequent_labels_are_checked(monkeypatch):
-    labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 2)]
+    labels = [f"l{number}" for number in range(MAX_LABELS_CHECKED + 2)]
     made = [{"uuid": str(row), "title": "t", "topics": "; ".join(labels[row % 20 :])} for row in range(60)]
     monkeypatch.setattr(
         "papertune.evaluation.checks.label_errors.cross_validated_sets", lambda _, has: np.full(has.shape, 0.5)
@@ -220,7 +228,7 @@ def test_probabilities_of_a_row_come_from_models_trained_without_it():
 def test_review_rows_are_added_to_a_labels_column():
     column = ColumnReport("topics", "labels", "?", [])
     table = read_table(set_rows(60, {(4, "medical")}))
-    full = with_rows_to_look_at(column, Answers(["medical"] * 60, [[0.9, 0.1, 0.1]] * 60), table, None, sets())
+    full = with_rows_to_look_at(column, Predictions(["medical"] * 60, [[0.9, 0.1, 0.1]] * 60), table, None, sets())
     # Each paper has one line in each list, the first ten of equals.
     assert len(full.mistakes) == len(full.unsure) == 10
     assert {(row.given, row.said) for row in full.mistakes} == {("not medical", "medical")}
@@ -230,7 +238,7 @@ def test_review_rows_are_added_to_a_labels_column():
 
 def test_review_rows_are_added_to_a_label_column():
     train, scored = rows(120, {3, 40}), rows(60, {5})
-    answers = Answers(
+    answers = Predictions(
         ["10"[row % 2] for row in range(60)], [[0.9, 0.1] if row % 2 == 0 else [0.3, 0.7] for row in range(60)]
     )
     column = ColumnReport("label", "label", "?", [])
@@ -250,4 +258,4 @@ def test_review_rows_are_not_added_to_a_keywords_column():
         {"model": "m", "table": {"document": "{title}"}, "columns": {"Keywords": {"kind": "keywords", "question": "?"}}}
     )
     column = ColumnReport("Keywords", "keywords", "?", [])
-    assert with_rows_to_look_at(column, Answers([""]), rows(1), None, keywords) is column
+    assert with_rows_to_look_at(column, Predictions([""]), rows(1), None, keywords) == column

@@ -6,7 +6,7 @@ import pytest
 
 from papertune.evaluation.checks import leaks
 from papertune.evaluation.checks.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
-from papertune.kinds.labels.matrix import LABELS_LOOKED_AT
+from papertune.kinds.labels.matrix import MAX_LABELS_CHECKED
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
 
@@ -144,7 +144,7 @@ def test_instruction_entries_about_one_label_are_examined_by_label():
 
 
 def test_only_the_most_frequent_labels_are_examined(monkeypatch):
-    labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 3)]
+    labels = [f"l{number}" for number in range(MAX_LABELS_CHECKED + 3)]
     made = [{"title": "t", "topics": "; ".join(labels[row:])} for row in range(len(labels) + 1)]  # the last most often
     asked = []
     monkeypatch.setattr(leaks, "find_surface_feature", lambda cells, given: asked.append(set(given)))

@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from papertune.evaluation.systems.baselines import fit_tfidf
-from papertune.evaluation.systems.contestants import LearntRows, plain_baselines
+from papertune.evaluation.systems.contestants import LearntRows
 from papertune.evaluation.systems.multilabel_baselines import TfidfOneVsRest
 from papertune.kinds import LabelsColumn
 
@@ -51,12 +51,12 @@ def test_invalid_training_rows_are_refused():
 
 def test_one_vs_rest_is_a_system_that_writes_cells():
     cells = ["; ".join(label for label, has in zip(COLUMN.labels, row, strict=True) if has) for row in HAS]
-    fills = plain_baselines(COLUMN)
+    fills = COLUMN.baselines()
     attempt = fills["TF-IDF + one-vs-rest logistic regression"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:4])
-    assert attempt.answers.cells == cells[:4]
-    assert np.shape(attempt.answers.probabilities) == (4, 3)
+    assert attempt.predictions.cells == cells[:4]
+    assert np.shape(attempt.predictions.probabilities) == (4, 3)
     assert attempt.trained_weights > 0
     assert (
-        fills["majority"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:2]).answers.cells
+        fills["majority"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:2]).predictions.cells
         == [max(cells, key=cells.count)] * 2
     )

@@ -8,7 +8,7 @@ import pytest
 import sklearn
 
 from papertune.evaluation.systems.contestants import LearntRows, NotMeasured
-from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, package_systems, package_versions
+from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, package_versions
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.recipe import load_recipe
 
@@ -26,8 +26,8 @@ NOTHING = LearntRows([], [])
 
 
 def fill(system, train=NOTHING, texts=TEXTS):
-    column = next(c for c in RECIPE.columns.values() if system in package_systems(c))
-    return package_systems(column)[system](train, texts)
+    column = next(c for c in RECIPE.columns.values() if system in c.other_tools())
+    return column.other_tools()[system](train, texts)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def fake_package(monkeypatch):
 def test_yake_extracts_phrases_of_each_text():
     pytest.importorskip("yake")
     attempt = fill("YAKE")
-    first, *others = (split_keywords(cell) for cell in attempt.answers.cells)
+    first, *others = (split_keywords(cell) for cell in attempt.predictions.cells)
     assert 1 <= len(first) <= 5
     assert all(keyword.casefold() in TEXTS[0].casefold() for keyword in first)
     assert others[:2] == [[], []]
@@ -94,7 +94,7 @@ def test_keybert_extracts_keywords_of_each_text(fake_package):
 
     fake_package("keybert", KeyBERT=KeyBERT)
     attempt = fill("KeyBERT", texts=["a b c", ""])
-    assert attempt.answers.cells == ["a; b", ""]
+    assert attempt.predictions.cells == ["a; b", ""]
     assert asked == ["all-MiniLM-L6-v2", 5, 5]
     assert attempt.note == "encoder all-MiniLM-L6-v2"
 
@@ -130,11 +130,10 @@ def test_setfit_is_trained_on_a_few_rows_of_each_label(fake_package):
     assert used["done"]
     assert sorted(used["label"]) == [0] * SETFIT_ROWS_A_LABEL + [2] * 10
     assert all(
-        (int(text.split()[1]) < 30) == (label == 0)
-        for text, label in zip(used["text"], used["label"], strict=True)
+        (int(text.split()[1]) < 30) == (label == 0) for text, label in zip(used["text"], used["label"], strict=True)
     )
-    assert attempt.answers.cells == ["z", "a"]
-    assert attempt.answers.probabilities == [[0.9, 0, 0.1], [0.2, 0, 0.8]]
+    assert attempt.predictions.cells == ["z", "a"]
+    assert attempt.predictions.probabilities == [[0.9, 0, 0.1], [0.2, 0, 0.8]]
     assert attempt.trained_weights == 10 + 4 + 1
     assert attempt.note.startswith("trained on 26 rows, at most 16 of each label; encoder ")
     with pytest.raises(NotMeasured, match="its training failed: no such text"):

@@ -58,14 +58,14 @@ class LabelErrors:
 def find_in_labels(
     table: Table, recipe: Recipe, name: str, column: LabelColumn, count: int = REVIEW_ROWS
 ) -> LabelErrors | None:
-    """Look for wrong labels in a label column of a table.
+    """Find likely label errors in a label column of a table.
 
     Args:
         table: The table.
         recipe: The recipe with the column.
         name: The column's name.
         column: The column.
-        count: Most candidates to return.
+        count: Maximum number of candidates.
 
     Returns:
         The likely errors; None if fewer than `MIN_ROWS` rows have a label, or all have the same one.
@@ -97,20 +97,19 @@ def find_in_labels(
 def find_in_sets(
     table: Table, recipe: Recipe, name: str, column: LabelsColumn, count: int = REVIEW_ROWS
 ) -> LabelErrors | None:
-    """Look for wrong labels in a labels column of a table.
+    """Find likely label errors in a labels column of a table.
 
-    The `MAX_LABELS_CHECKED` most frequent labels are looked at, in the rows of which the table says about each label
-    whether they have it.
+    The `MAX_LABELS_CHECKED` most frequent labels are checked, in the rows with a gold answer for every label.
 
     Args:
         table: The table.
         recipe: The recipe with the column.
         name: The column's name.
         column: The column.
-        count: Most candidates to return.
+        count: Maximum number of candidates.
 
     Returns:
-        What was found; None if there are fewer than `MIN_ROWS` such rows.
+        The likely errors; None if there are fewer than `MIN_ROWS` such rows, or no label that only some of them have.
     """
     reader = RowReader(table, recipe)
     true = TrueLabels.read(reader, name, column, range(len(table)))

@@ -129,7 +129,7 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     """Return the columns of a table whose surface alone predicts a label, the most accurate first.
 
     All columns are examined except those that the recipe fills in; of an instruction file only the input. In a labels
-    column, each of the `LABELS_LOOKED_AT` most frequent labels is predicted by itself.
+    column, each of the `MAX_LABELS_CHECKED` most frequent labels is predicted by itself.
     """
     reader = RowReader(table, recipe)
     in_document = _document_columns(table, recipe)
