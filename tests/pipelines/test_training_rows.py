@@ -136,7 +136,7 @@ class TestTrainingRows:
         ]
         _, probabilities = tfidf_logistic(documents[0], training_rows.column("label"), documents[1], ["1", "0"])
         (kept,) = (tmp_path / "compared" / "contestants").glob("label--tf-idf*.json")
-        written = json.loads(kept.read_text("utf-8"))["answers"]["probabilities"]
+        written = json.loads(kept.read_text("utf-8"))["predictions"]["probabilities"]
         assert written == [pytest.approx(row) for row in probabilities.tolist()]
         for title in ("TF-IDF", "majority"):
             assert system(reports[0], title).scores == system(reports[1], title).scores

@@ -17,18 +17,18 @@ WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "
 CHINESE = "基于深度学习的医学图像分割方法研究及其在临床中应用"
 
 
-def plain_shingles(text):
+def slow_shingles(text):
     tokens = []
     for word in normalise_document(text).split():
         tokens += list(word) if any("\u4e00" <= character <= "\u9fff" for character in word) else [word]
     return {tuple(tokens[i : i + SHINGLE]) for i in range(len(tokens) - SHINGLE + 1)}
 
 
-def plain_similarity(first, second):
+def slow_similarity(first, second):
     normal = normalise_document(first)
     if normal and normal == normalise_document(second):
         return 1.0
-    a, b = plain_shingles(first), plain_shingles(second)
+    a, b = slow_shingles(first), slow_shingles(second)
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
@@ -60,7 +60,7 @@ texts = st.lists(
 def test_matches_agree_with_comparing_all_pairs(some, others):
     matches = {match.row: match for match in match_documents(some, others)}
     for row, text in enumerate(some):
-        check_match(matches.get(row), text, [plain_similarity(text, other) for other in others])
+        check_match(matches.get(row), text, [slow_similarity(text, other) for other in others])
     assert list(matches) == sorted(matches)
 
 
@@ -69,7 +69,7 @@ def test_matches_agree_with_comparing_all_pairs(some, others):
 def test_earlier_rows_agree_with_comparing_all_pairs(some):
     matches = {match.row: match for match in match_earlier_rows(some)}
     for row, text in enumerate(some):
-        check_match(matches.get(row), text, [plain_similarity(text, other) for other in some[:row]])
+        check_match(matches.get(row), text, [slow_similarity(text, other) for other in some[:row]])
 
 
 def test_changed_copies_are_found_among_many_texts():
@@ -84,7 +84,7 @@ def test_changed_copies_are_found_among_many_texts():
     )
     assert [(match.row, match.other, match.exact) for match in found] == [(0, 5, True), (1, 7, False)]
     assert found[0].similarity == 1
-    assert found[1].similarity == pytest.approx(plain_similarity(" ".join(changed), others[7]))
+    assert found[1].similarity == pytest.approx(slow_similarity(" ".join(changed), others[7]))
 
 
 def test_phrases_in_very_many_rows_are_ignored(monkeypatch):

@@ -52,10 +52,10 @@ def test_invalid_training_rows_are_refused():
 def test_one_vs_rest_is_a_system_that_writes_cells():
     cells = ["; ".join(label for label, has in zip(COLUMN.labels, row, strict=True) if has) for row in HAS]
     fills = COLUMN.baselines()
-    attempt = fills["TF-IDF + one-vs-rest logistic regression"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:4])
-    assert attempt.predictions.cells == cells[:4]
-    assert np.shape(attempt.predictions.probabilities) == (4, 3)
-    assert attempt.trained_weights > 0
+    output = fills["TF-IDF + one-vs-rest logistic regression"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:4])
+    assert output.predictions.cells == cells[:4]
+    assert np.shape(output.predictions.probabilities) == (4, 3)
+    assert output.trained_weights > 0
     assert (
         fills["majority"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:2]).predictions.cells
         == [max(cells, key=cells.count)] * 2

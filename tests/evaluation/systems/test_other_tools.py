@@ -45,12 +45,12 @@ def fake_package(monkeypatch):
 
 def test_yake_extracts_phrases_of_each_text():
     pytest.importorskip("yake")
-    attempt = fill("YAKE")
-    first, *others = (split_keywords(cell) for cell in attempt.predictions.cells)
+    output = fill("YAKE")
+    first, *others = (split_keywords(cell) for cell in output.predictions.cells)
     assert 1 <= len(first) <= 5
     assert all(keyword.casefold() in TEXTS[0].casefold() for keyword in first)
     assert others[:2] == [[], []]
-    assert (attempt.training_s, attempt.trained_weights) == (0, 0)
+    assert (output.training_s, output.trained_weights) == (0, 0)
 
 
 @pytest.mark.parametrize(("system", "package"), [("YAKE", "yake"), ("KeyBERT", "keybert"), ("SetFit", "setfit")])
@@ -93,10 +93,10 @@ def test_keybert_extracts_keywords_of_each_text(fake_package):
             return [(word, 0.5) for word in text.split()[:2]]
 
     fake_package("keybert", KeyBERT=KeyBERT)
-    attempt = fill("KeyBERT", texts=["a b c", ""])
-    assert attempt.predictions.cells == ["a; b", ""]
+    output = fill("KeyBERT", texts=["a b c", ""])
+    assert output.predictions.cells == ["a; b", ""]
     assert asked == ["all-MiniLM-L6-v2", 5, 5]
-    assert attempt.note == "encoder all-MiniLM-L6-v2"
+    assert output.note == "encoder all-MiniLM-L6-v2"
 
 
 def test_setfit_is_trained_on_a_few_rows_of_each_label(fake_package):
@@ -126,16 +126,16 @@ def test_setfit_is_trained_on_a_few_rows_of_each_label(fake_package):
     )
     fake_package("datasets", Dataset=SimpleNamespace(from_dict=dict))
     rows = LearntRows([f"text {n}" for n in range(40)], ["z"] * 30 + ["a"] * 10)
-    attempt = fill("SetFit", rows, ["x", "y"])
+    output = fill("SetFit", rows, ["x", "y"])
     assert used["done"]
     assert sorted(used["label"]) == [0] * SETFIT_ROWS_A_LABEL + [2] * 10
     assert all(
         (int(text.split()[1]) < 30) == (label == 0) for text, label in zip(used["text"], used["label"], strict=True)
     )
-    assert attempt.predictions.cells == ["z", "a"]
-    assert attempt.predictions.probabilities == [[0.9, 0, 0.1], [0.2, 0, 0.8]]
-    assert attempt.trained_weights == 10 + 4 + 1
-    assert attempt.note.startswith("trained on 26 rows, at most 16 of each label; encoder ")
+    assert output.predictions.cells == ["z", "a"]
+    assert output.predictions.probabilities == [[0.9, 0, 0.1], [0.2, 0, 0.8]]
+    assert output.trained_weights == 10 + 4 + 1
+    assert output.note.startswith("trained on 26 rows, at most 16 of each label; encoder ")
     with pytest.raises(NotMeasured, match="its training failed: no such text"):
         fill("SetFit", LearntRows(["no", "yes"], ["z", "a"]))
     with pytest.raises(NotMeasured, match="it needs training rows of at least two labels"):
