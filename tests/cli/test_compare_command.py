@@ -44,7 +44,7 @@ def test_one_command_trains_compares_and_reports(tables, papertune):
 def test_mistakes_are_one_message(tables, papertune, trained):
     start = ["compare", "papers.csv", "test.csv", "-r", "recipe.toml", "-o", "report"]
     assert papertune(*start, "--curve", "50,all,x").error == (
-        '--curve: "x" is no number of rows from 2 on. Write for example 50,100,all.\n'
+        '--curve: "x" is not a number of rows, at least 2. Write for example 50,100,all.\n'
     )
     same = papertune("compare", "papers.csv", "papers.csv", "-r", "recipe.toml", "-o", "report")
     assert "papers.csv is the table that is learnt from too" in same.error

@@ -194,7 +194,7 @@ class TestLearningCurve:
 
     @pytest.mark.parametrize("text", ["", "50,", "1", "-5", "many", "50;100", "5.5"])
     def test_what_is_no_size_is_told(self, text):
-        with pytest.raises(TableError, match=r'--curve: ".*" is no number of rows from 2 on. Write .* 50,100,all'):
+        with pytest.raises(TableError, match=r'--curve: ".*" is not a number of rows, at least 2\. Write .* 50,100,all'):
             read_curve(text)
 
 
@@ -319,13 +319,13 @@ class TestFewShot:
 
     def test_without_room_for_an_example_it_is_not_measured(self, few_shot, train_rows, monkeypatch):
         monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 60)
-        with pytest.raises(NotMeasured, match="not one example fits into the model's context of 60 tokens"):
+        with pytest.raises(NotMeasured, match="no example fits into the model's context of 60 tokens"):
             few_shot(train_rows)
 
     def test_examples_give_way_where_the_context_is_full(self, few_shot, train_rows, monkeypatch):
         monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 300)
         monkeypatch.setattr(base_contestants, "NUMBERS_OF_EXAMPLES", (8,))
-        told = r"8 examples before each question, fewer before \d of 8, where the context is full; chosen among 8 on 8 "
+        told = r"8 examples before each question, fewer before \d of 8 because of the model's context; chosen among 8 on 8 "
         assert re.match(told, few_shot(train_rows).note)
 
     def test_two_rows_are_too_few_to_choose_a_number_on(self, few_shot, train_rows):
@@ -357,7 +357,7 @@ class TestKeptAnswers:
         (file,) = tmp_path.iterdir()
         file.write_text(json.dumps({**older, "answers": {"cells": ["1", "1"]}}))
         assert kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
-        again = "label: zero-shot: done again, since what is kept is of another version of papertune"
+        again = "label: zero-shot: done again, since the kept output is from another version of papertune"
         assert listener.messages == ["label: zero-shot", again]
         assert kept.get("label: zero-shot", {}, None) == self.ATTEMPT
 
@@ -370,7 +370,7 @@ class TestKeptAnswers:
     def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
         (tmp_path / "file").write_text("")
         kept = KeptOutputs(tmp_path / "file" / "kept", SILENT)
-        with pytest.raises(OutputError, match=r"kept cannot be written: .*make room or choose another folder"):
+        with pytest.raises(OutputError, match=r"kept cannot be written: .*free some space or choose another folder"):
             kept.get("a", {}, lambda _: self.ATTEMPT)
 
 

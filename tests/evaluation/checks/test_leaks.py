@@ -6,7 +6,7 @@ import pytest
 
 from papertune.evaluation.checks import leaks
 from papertune.evaluation.checks.leaks import find_duplicates, find_leaks, find_shortcuts, leak_warnings
-from papertune.kinds.labels.matrix import LABELS_LOOKED_AT
+from papertune.kinds.labels.matrix import MAX_LABELS_CHECKED
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
 
@@ -43,8 +43,8 @@ def rows(count=60, seed=0):
     return made
 
 
-def test_duplicates_name_both_rows_the_most_alike_first():
-    learnt = read_table(
+def test_duplicate_pairs_have_both_ids_the_most_similar_pair_first():
+    train = read_table(
         [{"uuid": "old1", "title": TITLE}, {"uuid": "old2", "title": "Of something else altogether, it is"}]
     )
     nearly = TITLE.replace("210", "211")
@@ -55,21 +55,21 @@ def test_duplicates_name_both_rows_the_most_alike_first():
             {"uuid": "new3", "title": TITLE.upper()},
         ]
     )
-    found = find_duplicates(scored, learnt, recipe("title: {title}"))
+    found = find_duplicates(scored, train, recipe("title: {title}"))
     assert [(pair.id, pair.other_id, pair.exact) for pair in found] == [("new3", "old1", True), ("new1", "old1", False)]
     assert found[0].document == f"title: {TITLE.upper()}"
     assert found[0].other_document == f"title: {TITLE}"
     assert 0.4 < found[1].similarity < 1
 
 
-def test_empty_documents_and_the_template_are_no_duplicates():
+def test_empty_documents_and_the_words_of_the_template_are_not_duplicates():
     template = "here are the title and the abstract of a paper: {title}"
     empty = read_table([{"uuid": "a", "title": ""}, {"uuid": "b", "title": "one"}])
     other = read_table([{"uuid": "c", "title": ""}, {"uuid": "d", "title": "two"}])
     assert find_duplicates(empty, other, recipe(template)) == []
 
 
-def test_author_lists_give_the_label_away():
+def test_a_label_that_the_author_format_predicts_is_a_shortcut():
     found = find_shortcuts(read_table(rows()), recipe())
     assert [(shortcut.label_column, shortcut.column, shortcut.in_document) for shortcut in found] == [
         ("label", "author", False)
@@ -83,7 +83,7 @@ def test_author_lists_give_the_label_away():
     assert "may say little about papers of another source. Remove this from the cells, or the column" in str(shown[0])
 
 
-def test_instruction_files_have_only_their_input():
+def test_only_the_input_of_an_instruction_file_is_examined():
     entries = [
         {"instruction": "Medical?", "input": f"t{row} " + ("a,b" if row % 2 else "a;b"), "output": str(row % 2)}
         for row in range(60)
@@ -105,7 +105,7 @@ def topics(labels=("heart", "lung", "liver")):
 
 
 def topic_rows(count=80):
-    """Papers whose authors tell one of the topics, and nothing another."""
+    """Return papers whose authors predict the topic "heart"; nothing predicts "lung"."""
     rng = random.Random(1)
     made = rows(count)
     for row in made:
@@ -113,7 +113,7 @@ def topic_rows(count=80):
     return made
 
 
-def test_each_label_of_a_labels_column_is_a_question():
+def test_each_label_of_a_labels_column_is_examined_by_itself():
     made = topic_rows()
     found = find_shortcuts(read_table(made), topics())
     assert [(shortcut.label_column, shortcut.label, shortcut.column) for shortcut in found] == [
@@ -126,13 +126,13 @@ def test_each_label_of_a_labels_column_is_a_question():
         f"frequent answer has {max(yes, no) / len(made):.3f}. Above 1, {yes} of {yes} rows are heart; otherwise, {no} "
         f"of {no} rows are not heart. The model does not read this column; leave it out of table.document."
     )
-    # A cell that is no list of labels says nothing.
+    # A row with an unknown label is ignored.
     made[0]["topics"] = "heart; spleen"
     majority = max(has[1:].count(True), has[1:].count(False)) / (len(made) - 1)
     assert find_shortcuts(read_table(made), topics())[0].feature.majority == pytest.approx(majority)
 
 
-def test_entries_about_one_label_are_questions_too():
+def test_instruction_entries_about_one_label_are_examined_by_label():
     entries = [
         {"instruction": f"About {label}?", "input": f"t{row} " + ("a,b" if row % 2 else "a;b"), "output": answer}
         for row in range(60)
@@ -143,8 +143,8 @@ def test_entries_about_one_label_are_questions_too():
     assert "30 of 30 rows are heart; otherwise, 30 of 30 rows are not heart." in str(found[0])
 
 
-def test_of_very_many_labels_the_most_frequent_are_looked_at(monkeypatch):
-    labels = [f"l{number}" for number in range(LABELS_LOOKED_AT + 3)]
+def test_only_the_most_frequent_labels_are_examined(monkeypatch):
+    labels = [f"l{number}" for number in range(MAX_LABELS_CHECKED + 3)]
     made = [{"title": "t", "topics": "; ".join(labels[row:])} for row in range(len(labels) + 1)]  # the last most often
     asked = []
     monkeypatch.setattr(leaks, "find_surface_feature", lambda cells, given: asked.append(set(given)))
@@ -152,40 +152,40 @@ def test_of_very_many_labels_the_most_frequent_are_looked_at(monkeypatch):
     assert asked == [{label, f"not {label}"} for label in reversed(labels[3:])]
 
 
-def test_leaks_are_looked_for_where_rows_are_most():
-    learnt, scored = read_table(rows(60)), read_table(rows(10, seed=1))
-    both = find_leaks(scored, learnt, recipe())
+def test_shortcuts_are_searched_in_the_training_table_if_there_is_one():
+    train, scored = read_table(rows(60)), read_table(rows(10, seed=1))
+    both = find_leaks(scored, train, recipe())
     assert both.learnt_from == "list of rows"
     assert both.duplicates == []
     assert len(both.shortcuts) == 1
-    alone = find_leaks(learnt, None, recipe())
+    alone = find_leaks(train, None, recipe())
     assert (alone.learnt_from, alone.duplicates) == ("", [])
     assert alone.shortcuts == both.shortcuts
-    assert len(find_leaks(learnt, learnt, recipe()).duplicates) == 60
+    assert len(find_leaks(train, train, recipe()).duplicates) == 60
 
 
-def test_copies_among_dev_rows_are_told_apart():
-    scored, learnt, dev = (read_table(rows(count, seed=seed)) for count, seed in ((10, 1), (60, 0), (9, 2)))
+def test_copies_of_dev_rows_are_marked():
+    scored, train, dev = (read_table(rows(count, seed=seed)) for count, seed in ((10, 1), (60, 0), (9, 2)))
     copies = replace(dev, frame=pl.concat([dev.frame, scored.frame[3:5]]), source="dev.csv")
-    keywords = recipe().only(("Keywords",))  # without shortcuts of labels, which take the time
-    found = find_leaks(scored, learnt, keywords, copies)
+    keywords = recipe().only(("Keywords",))  # a label column would be searched for shortcuts, which is slow
+    found = find_leaks(scored, train, keywords, copies)
     assert (found.learnt_from, found.dev) == ("list of rows", "dev.csv")
     assert [(pair.id, pair.exact, pair.is_dev) for pair in found.duplicates] == [
         (scored.column("uuid")[row], True, True) for row in (3, 4)
     ]
     both = find_leaks(scored, scored, keywords, copies).duplicates
     assert [pair.is_dev for pair in both] == [False] * 10 + [True] * 2
-    assert find_leaks(scored, learnt, keywords).dev == ""
+    assert find_leaks(scored, train, keywords).dev == ""
 
 
-def test_warnings_of_a_training_table():
+def test_training_tables_are_warned_of_repeated_documents_and_shortcuts():
     made = rows()
     made[7]["title"] = made[3]["title"] + " more"
     made[9]["title"] = made[3]["title"]
     warnings = list(leak_warnings(read_table(made), recipe()))
     assert warnings[0] == (
-        "list of rows, row 8: the document is nearly that of list of rows, row 4; 2 rows repeat an earlier one. Rows "
-        "kept apart for development or testing may then have been learnt from: leave one of each."
+        "list of rows, row 8: the document is nearly that of list of rows, row 4; 2 rows repeat an earlier one. Dev "
+        "or test rows split from this table may then be copies of training rows: keep one of each."
     )
     assert len(warnings) == 1  # the model does not read the authors
     shown = list(leak_warnings(read_table(rows()), recipe("{title} {author}")))
@@ -193,12 +193,12 @@ def test_warnings_of_a_training_table():
     assert shown[0].startswith('list of rows, column "author": its number of commas alone predicts label')
 
 
-def test_what_the_recipe_fills_in_is_no_shortcut():
+def test_columns_of_the_recipe_are_not_shortcuts():
     made = [{**row, "Keywords": "a" if row["label"] == "1" else "a; b; c"} for row in rows()]
     assert [shortcut.column for shortcut in find_shortcuts(read_table(made), recipe())] == ["author"]
 
 
 @pytest.mark.parametrize("columns", [["uuid", "label"], ["title"]])
-def test_tables_without_what_is_looked_at(columns):
+def test_tables_without_document_or_label_columns_have_no_shortcuts(columns):
     table = read_table([{name: row[name] for name in columns} for row in rows()])
     assert find_leaks(table, table, recipe()).shortcuts == []

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from papertune.evaluation.predictions import Answers
 from papertune.evaluation.checks.review import confident_mistakes, judged_rows, least_sure
+from papertune.evaluation.predictions import Answers
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
 

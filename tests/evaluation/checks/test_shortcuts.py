@@ -19,7 +19,7 @@ def sentence(rng, words=30):
     return " ".join(rng.choices(WORDS, k=words)).capitalize() + "."
 
 
-def test_names_written_in_two_ways_give_the_label_away():
+def test_two_formats_of_names_are_a_shortcut():
     rng, labels = rows()
 
     def authors(label):
@@ -31,13 +31,13 @@ def test_names_written_in_two_ways_give_the_label_away():
     found = find_surface_feature([authors(label) for label in labels], labels)
     assert found.accuracy > 0.98
     assert found.majority == pytest.approx(max(labels.count("1"), labels.count("0")) / len(labels))
-    # Repeats and semicolons tell nearly as much, but two people of label 0 may share a given name.
+    # Repeats and semicolons predict nearly as well, but two people of label 0 may share a given name.
     assert found.name == "format"
     count = labels.count("1")
     assert f"{count} of {count} rows are 1" in found.split
 
 
-def test_format_is_found_where_no_count_differs():
+def test_format_is_found_if_no_count_differs():
     rng, labels = rows()
     cells = [
         f"{rng.choice(SURNAMES)}, {rng.choice(GIVEN)[0]}."
@@ -80,17 +80,17 @@ def test_publishers_notice_is_found_at_the_end_of_long_texts():
         ),
     ],
 )
-def test_each_kind_of_feature_is_found(name, cell):
+def test_each_feature_is_found(name, cell):
     rng, labels = rows()
     found = find_surface_feature([cell(rng, label) for label in labels], labels)
     assert found.name == name
     assert found.accuracy > 0.95
 
 
-def test_numbers_are_told_from_cells_that_are_none():
+def test_being_a_number_is_a_feature():
     rng, labels = rows()
     counts = {label: f"{labels.count(label)} of {labels.count(label)} rows are {label}" for label in "10"}
-    # Text of one length and one format: only whether the cell is a number tells the label.
+    # Texts of one length: only whether the cell is a number predicts the label.
     cells = [str(rng.randint(1000, 9999)) if label == "1" else f"{rng.randint(1000, 9999)}."[1:] for label in labels]
     found = find_surface_feature(cells, labels)
     assert (found.name, found.accuracy) == ("value as a number", 1)
@@ -98,7 +98,7 @@ def test_numbers_are_told_from_cells_that_are_none():
 
 
 @pytest.mark.parametrize("high", ["1", "0"])
-def test_cells_that_are_no_number_go_with_the_numbers_that_tell_the_same(high):
+def test_cells_that_are_not_numbers_join_the_numbers_of_the_same_label(high):
     rng, labels = rows()
 
     def cell(label):
@@ -110,11 +110,11 @@ def test_cells_that_are_no_number_go_with_the_numbers_that_tell_the_same(high):
     found = find_surface_feature(cells, labels)
     assert (found.name, found.accuracy) == ("value as a number", 1)
     counts = {label: f"{labels.count(label)} of {labels.count(label)} rows are {label}" for label in "10"}
-    where = "Above 4" + (r"\d+(\.5)? or where it is no number" if high == "1" else r"\d+(\.5)?")
+    where = "Above 4" + (r"\d+(\.5)? or where it is not a number" if high == "1" else r"\d+(\.5)?")
     assert re.fullmatch(rf"{where}, {counts[high]}; otherwise, {counts['10'[high == '1']]}\.", found.split), found.split
 
 
-def test_chinese_cells_have_features_too():
+def test_chinese_punctuation_is_counted():
     rng, labels = rows()
     cells = [
         "，".join(rng.choices("张王李赵", k=2)) if label == "1" else "；".join(rng.choices("张王李赵", k=2))
@@ -123,7 +123,7 @@ def test_chinese_cells_have_features_too():
     assert find_surface_feature(cells, labels).name == "number of commas"
 
 
-def test_what_a_text_is_about_is_no_shortcut():
+def test_the_topic_of_a_text_is_not_a_shortcut():
     rng, labels = rows(400)
     about = {"1": ["tumour", "patient", "dose"], "0": ["graph", "steel", "bridge"]}
     cells = [" ".join(rng.choices(about[label] + WORDS, k=rng.randint(20, 40))) for label in labels]
@@ -132,22 +132,22 @@ def test_what_a_text_is_about_is_no_shortcut():
     assert find_surface_feature([str(number) for number in range(400)], labels) is None
 
 
-def test_luck_is_no_shortcut():
+def test_chance_is_not_a_shortcut():
     for seed in range(8):
         rng, labels = rows(MIN_ROWS, seed)
         assert find_surface_feature([sentence(rng, rng.randint(5, 50)) for _ in labels], labels) is None
 
 
-def test_few_rows_or_one_label_tell_nothing():
+def test_few_rows_or_a_single_label_have_no_shortcut():
     cells = [str(number % 2) for number in range(MIN_ROWS)]
     assert find_surface_feature(cells, cells).accuracy == 1
     assert find_surface_feature(cells[1:], cells[1:]) is None
     assert find_surface_feature(cells, ["1"] * MIN_ROWS) is None
-    # A label of four rows cannot be in each of the five folds; the other labels are still looked at.
+    # A label of four rows cannot be in each of the five folds; the other labels are still examined.
     assert find_surface_feature([*cells, *"2222"], [*cells, *"2222"]).accuracy == 1
 
 
-def test_very_many_rows_are_looked_at_in_part():
+def test_large_tables_are_sampled():
     labels = [str(number % 2) for number in range(MAX_ROWS + 1000)]
     found = find_surface_feature(labels, labels)
     assert found.accuracy == 1
@@ -155,6 +155,6 @@ def test_very_many_rows_are_looked_at_in_part():
     assert found == find_surface_feature(labels, labels)
 
 
-def test_lengths_must_fit():
+def test_numbers_of_cells_and_labels_must_agree():
     with pytest.raises(ValueError, match="2 cells, but 1 labels"):
         find_surface_feature(["a", "b"], ["1"])

@@ -233,12 +233,12 @@ def test_page_shows_costs_curves_and_rows_to_look_at(tmp_path):
         "(0.310 before calibration)",
         "Sure, and wrong",
         "Least sure",
-        "98.7%, not sure enough: no answer is given",
+        "98.7%, abstained",
         "Labels that may be wrong",
         "doubtful row",
         "12 of 1,400 given labels are doubtful in train.csv",
         "98.7%",
-        "43% alike",
+        "43% similar",
         "word for word",
         f"Of label {HOSTILE}, at every threshold",
     ):
@@ -264,7 +264,7 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
     sample = SampleRow("7", "text", [SampleList("topics", "labels", ["heart", "liver"], ["heart"])])
     html, _ = written(tmp_path, plain_report(columns=[column], samples=[sample]))
     page = Page(html)
-    assert "The prompt of few-shot, for one row" in page.text
+    assert "A prompt of few-shot" in page.text
     assert "Text:\n" + HOSTILE in page.text
     assert re.search(r'<th scope="row">lung</th><td>1.000</td>', html)
     assert re.search(r'class="chip good">✓ heart<', html)
@@ -460,11 +460,11 @@ def test_screening_is_judged_by_the_ranking(tmp_path):
     html, plain = written(tmp_path, plain_report(columns=[column]))
     page = Page(html)
     assert said in page.text
-    head = re.search(r"<caption[^>]*>Scores of each contestant</caption>.*?</thead>", html, re.DOTALL).group()
+    head = re.search(r"<caption[^>]*>Scores of each system</caption>.*?</thead>", html, re.DOTALL).group()
     names = re.findall(r">([^<>]+)<(?:/th|span)", head)
-    assert names == ["Contestant", *["Average precision"] * 2, "WSS@95", "Accuracy", "Macro F1", "Difference"]
+    assert names == ["System", *["Average precision"] * 2, "WSS@95", "Accuracy", "Macro F1", "Difference"]
     assert (
-        "Average precision and WSS@95: of the order in which the rows come, the likeliest of label included first. "
+        "Average precision and WSS@95 judge the order of the rows by the probability of label included. "
         "Difference in average precision: to TF-IDF, on the same rows, with 95% interval (paired bootstrap)."
     ) in page.text
     assert "McNemar" not in page.text

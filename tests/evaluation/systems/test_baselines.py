@@ -11,16 +11,16 @@ MEDICAL = [f"patients with tumour {n} were treated in a clinical trial" for n in
 PHYSICS = [f"a quantum lattice {n} shows an energy gap of electrons" for n in range(5)]
 
 
-def test_majority_takes_the_first_of_equals():
+def test_majority_prefers_the_first_of_equally_frequent_labels():
     assert majority(["b", "a", "a", "b", "c"], 3) == ["b", "b", "b"]
     with pytest.raises(ValueError, match="empty table"):
         majority([], 1)
 
 
-def test_logistic_regression_learns_words_and_keeps_the_order_of_labels():
+def test_logistic_regression_learns_words_and_keeps_the_label_order():
     train = [*MEDICAL, *PHYSICS]
     test = ["clinical trial of patients", "electrons on a quantum lattice"]
-    # Labels neither sorted nor all in training.
+    # Labels are not sorted, and one has no training rows.
     predicted, probabilities = tfidf_logistic(train, ["z"] * 6 + ["a"] * 5, test, ["z", "never", "a"])
     assert predicted == ["z", "a"]
     assert probabilities.shape == (2, 3)
@@ -30,7 +30,7 @@ def test_logistic_regression_learns_words_and_keeps_the_order_of_labels():
     assert probabilities[1, 2] > 0.7
 
 
-def test_logistic_regression_reads_chinese_by_characters():
+def test_logistic_regression_reads_chinese_in_characters():
     train = ["肿瘤患者的临床治疗", "患者肿瘤治疗研究", "宪法与法律制度", "法律制度的历史"]
     predicted, _ = tfidf_logistic(train, ["医学", "医学", "法学", "法学"], ["肿瘤治疗", "制度与法律"], ["医学", "法学"])
     assert predicted == ["医学", "法学"]
@@ -40,20 +40,20 @@ def test_logistic_regression_reads_chinese_by_characters():
     ("documents", "labels"),
     [(["the", "a", "of"], ["a", "a", "b"]), (["", "", ""], ["a", "a", "b"]), (["x y", "y z", "z"], ["a"] * 3)],
 )
-def test_with_nothing_to_learn_from_the_shares_of_the_labels_are_given(documents, labels):
+def test_without_words_or_with_one_label_the_probabilities_are_label_shares(documents, labels):
     predicted, probabilities = tfidf_logistic(documents, labels, ["new text"], ["b", "a"])
     share = labels.count("a") / 3
     assert predicted == ["a"]
     np.testing.assert_allclose(probabilities, [[1 - share, share]], atol=0.35 if documents[0] == "the" else 1e-12)
 
 
-def test_few_documents_without_a_common_word_still_train():
+def test_documents_without_a_common_word_can_be_trained_on():
     predicted, _ = tfidf_logistic(["heart surgery", "lattice energy"], ["m", "p"], ["energy", "heart"], ["m", "p"])
     assert predicted == ["p", "m"]
     assert tfidf_logistic(["heart", "lattice"], ["m", "p"], [], ["m", "p"])[1].shape == (0, 2)
 
 
-def test_logistic_regression_refuses_what_does_not_fit():
+def test_invalid_training_labels_are_refused():
     with pytest.raises(ValueError, match="1 training documents, but 2 labels"):
         tfidf_logistic(["x"], ["a", "b"], [], ["a", "b"])
     with pytest.raises(ValueError, match="no training rows"):
@@ -62,7 +62,7 @@ def test_logistic_regression_refuses_what_does_not_fit():
         tfidf_logistic(["x"], ["c"], [], ["a", "b"])
 
 
-def test_keywords_are_rare_frequent_early_and_whole():
+def test_keywords_are_rare_frequent_early_and_complete():
     train = ["the new results of the study show data"] * 9 + ["we show results for graphs"]
     document = (
         "X-ray scattering of thin films. We show the results of x-ray scattering; the data of 2019 (and thin film X) "
@@ -70,7 +70,7 @@ def test_keywords_are_rare_frequent_early_and_whole():
     )
     (keywords,) = tfidf_keywords(train, [document])
     assert keywords[:2] == ["ray scattering", "thin films"]  # no single letter at an end
-    # One form of `thin film(s)`, nothing inside what is there, no stop word, number or punctuation.
+    # One form of `thin film(s)`, no part of a better keyword, no stop word, number or punctuation.
     assert keywords[2:] == ["results", "data", "new"]
     assert tfidf_keywords(train, [document], count=1) == [["ray scattering"]]
     assert tfidf_keywords([], ["", "of the"]) == [[], []]
@@ -85,7 +85,7 @@ def test_chinese_keywords_end_at_punctuation_and_function_words():
 
 
 @given(st.text(alphabet="abcXYZ12 .,;-'()_国家主权的é\n", max_size=80), st.integers(0, 7))
-def test_keywords_are_in_the_document_and_differ(document, count):
+def test_keywords_are_distinct_phrases_of_the_document(document, count):
     (keywords,) = tfidf_keywords(["abc 国家"], [document], count)
     stems = [normalise_keyword(keyword) for keyword in keywords]
     assert len(set(stems)) == len(stems) <= count

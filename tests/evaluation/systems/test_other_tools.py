@@ -1,4 +1,4 @@
-"""What other packages bring along. YAKE is there; the two that fetch from the hub are stood in for."""
+"""Systems of other packages: YAKE itself, and fakes of the two that download from the hub."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 import sklearn
 
 from papertune.evaluation.systems.contestants import LearntRows, NotMeasured
-from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, package_systems, package_versions
+from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, package_versions
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.recipe import load_recipe
 
@@ -25,63 +25,63 @@ TEXTS = ["Deep learning for heart disease: a trial of deep learning in mice.", "
 NOTHING = LearntRows([], [])
 
 
-def fill(contestant, learnt=NOTHING, texts=TEXTS):
-    column = next(c for c in RECIPE.columns.values() if contestant in package_systems(c))
-    return package_systems(column)[contestant](learnt, texts)
+def fill(system, train=NOTHING, texts=TEXTS):
+    column = next(c for c in RECIPE.columns.values() if system in c.other_tools())
+    return column.other_tools()[system](train, texts)
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    """Give a function that puts a module in the place of an installed package."""
+def fake_package(monkeypatch):
+    """Return a function that replaces a package by a module with some members."""
 
-    def put(name, **members):
+    def replace(name, **members):
         module = ModuleType(name)
         vars(module).update(members)
         monkeypatch.setitem(sys.modules, name, module)
         return module
 
-    return put
+    return replace
 
 
-def test_yake_takes_phrases_of_each_text():
+def test_yake_extracts_phrases_of_each_text():
     pytest.importorskip("yake")
-    attempt = fill("YAKE")
-    first, *others = (split_keywords(cell) for cell in attempt.answers.cells)
+    output = fill("YAKE")
+    first, *others = (split_keywords(cell) for cell in output.predictions.cells)
     assert 1 <= len(first) <= 5
     assert all(keyword.casefold() in TEXTS[0].casefold() for keyword in first)
     assert others[:2] == [[], []]
-    assert (attempt.training_s, attempt.trained_weights) == (0, 0)
+    assert (output.training_s, output.trained_weights) == (0, 0)
 
 
-@pytest.mark.parametrize(("contestant", "package"), [("YAKE", "yake"), ("KeyBERT", "keybert"), ("SetFit", "setfit")])
-def test_a_package_that_is_missing_is_named_with_its_command(contestant, package, monkeypatch):
+@pytest.mark.parametrize(("system", "package"), [("YAKE", "yake"), ("KeyBERT", "keybert"), ("SetFit", "setfit")])
+def test_a_missing_package_is_reported_with_its_install_command(system, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(NotMeasured, match=f"not installed: pip install {package}"):
-        fill(contestant)
+        fill(system)
 
 
-def test_a_package_that_does_not_go_with_the_others_says_so(tmp_path, monkeypatch):
+def test_a_package_that_cannot_be_imported_is_reported(tmp_path, monkeypatch):
     (tmp_path / "keybert.py").write_text("from json import no_such_thing")
     (tmp_path / "setfit.py").write_text("import no_such_package")
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("keybert", "setfit"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with pytest.raises(NotMeasured, match="keybert cannot be loaded here: cannot import name 'no_such_thing'"):
+    with pytest.raises(NotMeasured, match="keybert cannot be imported: cannot import name 'no_such_thing'"):
         fill("KeyBERT")
-    with pytest.raises(NotMeasured, match="setfit lacks no_such_package: pip install no_such_package"):
+    with pytest.raises(NotMeasured, match="setfit needs no_such_package: pip install no_such_package"):
         fill("SetFit")
 
 
-def test_an_encoder_that_cannot_be_fetched_is_a_reason_and_no_crash(stand_in):
+def test_an_encoder_that_cannot_be_downloaded_is_reported(fake_package):
     def fail(*_):
         raise OSError("\nno network\nat all")
 
-    stand_in("keybert", KeyBERT=fail)
-    with pytest.raises(NotMeasured, match=r"its encoder all-MiniLM-L6-v2 could not be fetched: no network$"):
+    fake_package("keybert", KeyBERT=fail)
+    with pytest.raises(NotMeasured, match=r"its encoder all-MiniLM-L6-v2 could not be downloaded: no network$"):
         fill("KeyBERT")
 
 
-def test_keybert_is_asked_text_by_text(stand_in):
+def test_keybert_extracts_keywords_of_each_text(fake_package):
     asked = []
 
     class KeyBERT:
@@ -92,15 +92,15 @@ def test_keybert_is_asked_text_by_text(stand_in):
             asked.append(options["top_n"])
             return [(word, 0.5) for word in text.split()[:2]]
 
-    stand_in("keybert", KeyBERT=KeyBERT)
-    attempt = fill("KeyBERT", texts=["a b c", ""])
-    assert attempt.answers.cells == ["a; b", ""]
+    fake_package("keybert", KeyBERT=KeyBERT)
+    output = fill("KeyBERT", texts=["a b c", ""])
+    assert output.predictions.cells == ["a; b", ""]
     assert asked == ["all-MiniLM-L6-v2", 5, 5]
-    assert attempt.note == "encoder all-MiniLM-L6-v2"
+    assert output.note == "encoder all-MiniLM-L6-v2"
 
 
-def test_setfit_learns_from_a_few_rows_of_each_label(stand_in):
-    learnt = {}
+def test_setfit_is_trained_on_a_few_rows_of_each_label(fake_package):
+    used = {}
     head = SimpleNamespace(classes_=np.array([0, 2]), coef_=np.zeros((1, 4)), intercept_=np.zeros(1))
     body = SimpleNamespace(parameters=lambda: iter([SimpleNamespace(numel=lambda: 10)]))
 
@@ -110,39 +110,39 @@ def test_setfit_learns_from_a_few_rows_of_each_label(stand_in):
 
     class Trainer:
         def __init__(self, model, args, train_dataset):
-            learnt.update(train_dataset)
+            used.update(train_dataset)
 
         def train(self):
-            if "no" in learnt["text"]:
+            if "no" in used["text"]:
                 raise ValueError("no such text")
-            learnt["trained"] = True
+            used["done"] = True
 
     model = Model(model_head=head, model_body=body)
-    stand_in(
+    fake_package(
         "setfit",
         SetFitModel=SimpleNamespace(from_pretrained=lambda encoder: model),
         TrainingArguments=lambda **options: options,
         Trainer=Trainer,
     )
-    stand_in("datasets", Dataset=SimpleNamespace(from_dict=dict))
+    fake_package("datasets", Dataset=SimpleNamespace(from_dict=dict))
     rows = LearntRows([f"text {n}" for n in range(40)], ["z"] * 30 + ["a"] * 10)
-    attempt = fill("SetFit", rows, ["x", "y"])
-    assert learnt["trained"]
-    assert sorted(learnt["label"]) == [0] * SETFIT_ROWS_A_LABEL + [2] * 10
+    output = fill("SetFit", rows, ["x", "y"])
+    assert used["done"]
+    assert sorted(used["label"]) == [0] * SETFIT_ROWS_A_LABEL + [2] * 10
     assert all(
-        (int(text.split()[1]) < 30) == (label == 0) for text, label in zip(learnt["text"], learnt["label"], strict=True)
+        (int(text.split()[1]) < 30) == (label == 0) for text, label in zip(used["text"], used["label"], strict=True)
     )
-    assert attempt.answers.cells == ["z", "a"]
-    assert attempt.answers.probabilities == [[0.9, 0, 0.1], [0.2, 0, 0.8]]
-    assert attempt.trained_weights == 10 + 4 + 1
-    assert attempt.note.startswith("learnt from 26 rows, at most 16 of each label; encoder ")
+    assert output.predictions.cells == ["z", "a"]
+    assert output.predictions.probabilities == [[0.9, 0, 0.1], [0.2, 0, 0.8]]
+    assert output.trained_weights == 10 + 4 + 1
+    assert output.note.startswith("trained on 26 rows, at most 16 of each label; encoder ")
     with pytest.raises(NotMeasured, match="its training failed: no such text"):
         fill("SetFit", LearntRows(["no", "yes"], ["z", "a"]))
-    with pytest.raises(NotMeasured, match="it needs rows of two labels"):
+    with pytest.raises(NotMeasured, match="it needs training rows of at least two labels"):
         fill("SetFit", LearntRows(["no", "yes"], ["z", "z"]))
 
 
-def test_versions_of_packages_are_known_where_they_are_installed():
+def test_versions_of_installed_packages_are_known():
     versions = package_versions()
     assert versions["scikit-learn"] == sklearn.__version__
     assert list(versions) == ["scikit-learn", "yake", "keybert", "setfit", "sentence-transformers"]

@@ -1,4 +1,4 @@
-"""What makes scores better than they should be: papers that stand in both tables, and columns that tell the label."""
+"""Leaks, which make scores too good: scored papers that were trained on, and columns whose surface predicts a label."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from papertune.templates import template_columns
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """The same paper, or nearly, in two tables.
+    """A paper that stands in two tables, exactly or nearly.
 
     Attributes:
-        id: Of the row of the scored table.
-        other_id: Of the row of the table that was learnt from.
-        document: Text of the former.
-        other_document: Text of the latter.
-        similarity: The share of their runs of four words that they have in common, from 0 to 1.
-        exact: Whether they are the same but for case, blanks and punctuation.
-        is_dev: Whether the other table is that of the dev rows, by which a run is chosen and calibrated.
+        id: Id of the row in the scored table.
+        other_id: Id of the row in the other table.
+        document: Text of the first row.
+        other_document: Text of the second row.
+        similarity: Resemblance of the two texts, from 0 to 1; see `near_duplicates`.
+        exact: Whether the texts differ in nothing but case, blanks and punctuation.
+        is_dev: Whether the other row is a dev row and not a training row.
     """
 
     id: str
@@ -37,14 +37,14 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A column whose surface alone predicts a label column, or whether a paper has a label of a labels column.
+    """A column whose surface alone predicts a label column, or one label of a labels column.
 
     Attributes:
         label_column: The label column or labels column.
-        column: The column whose cells tell it.
+        column: The column that predicts it.
         in_document: Whether the model reads that column.
-        feature: What of the cells tells it.
-        label: The label of a labels column; "" of a label column.
+        feature: The feature of its cells that predicts the label.
+        label: The label of a labels column; "" for a label column.
     """
 
     label_column: str
@@ -54,16 +54,16 @@ class Shortcut:
     label: str = ""
 
     def __str__(self) -> str:
-        """Say it in sentences."""
+        """Return the warning of the report and of `papertune check`."""
         advice = (
             "The model reads this column, so its scores may say little about papers of another source. Remove this "
             "from the cells, or the column from table.document."
             if self.in_document
             else "The model does not read this column; leave it out of table.document."
         )
-        told = f'label "{self.label}" of {self.label_column}' if self.label else self.label_column
+        predicted = f'label "{self.label}" of {self.label_column}' if self.label else self.label_column
         return (
-            f'column "{self.column}": its {self.feature.name} alone predicts {told} with accuracy '
+            f'column "{self.column}": its {self.feature.name} alone predicts {predicted} with accuracy '
             f"{self.feature.accuracy:.3f}; the most frequent {'answer' if self.label else 'label'} has "
             f"{self.feature.majority:.3f}. "
             f"{self.feature.split} {advice}"
@@ -72,14 +72,13 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What was found.
+    """The leaks of an evaluation.
 
     Attributes:
-        learnt_from: Name of the table that was learnt from; "" if it was not there to look at.
-        duplicates: Rows of the scored table that stand in the table that was learnt from too, the most alike first,
-            then those that stand in the table of dev rows.
-        shortcuts: Columns that tell a label, the most accurate first.
-        dev: Name of the table of dev rows; "" if there was none to look at.
+        learnt_from: Name of the training table; "" if it is not known.
+        duplicates: Scored rows that are also training rows, the most similar first; then those that are also dev rows.
+        shortcuts: Columns that predict a label, the most accurate first.
+        dev: Name of the dev table; "" if there is none.
     """
 
     learnt_from: str
@@ -88,79 +87,78 @@ class Leaks:
     dev: str = ""
 
 
-def find_leaks(scored: Table, learnt: Table | None, recipe: Recipe, dev: Table | None = None) -> Leaks:
-    """Look for papers of the scored table that were learnt from or chosen by, and for columns that tell a label.
+def find_leaks(scored: Table, train: Table | None, recipe: Recipe, dev: Table | None = None) -> Leaks:
+    """Look for scored papers that are also training or dev rows, and for columns that predict a label.
 
     Args:
         scored: The table that a run is scored on.
-        learnt: The table that it learnt from, if there is one to look at. Columns are then looked at in this table,
-            which mostly has more rows, and otherwise in the scored one.
+        train: The training table, if known. Shortcuts are then looked for in it, since it usually has more rows;
+            otherwise in the scored table.
         recipe: The run's recipe.
-        dev: The table by which a run was chosen and calibrated, if it is another one.
+        dev: The dev table, if it is a table of its own.
     """
-    duplicates = [] if learnt is None else find_duplicates(scored, learnt, recipe)
+    duplicates = [] if train is None else find_duplicates(scored, train, recipe)
     if dev is not None:
         duplicates += [replace(pair, is_dev=True) for pair in find_duplicates(scored, dev, recipe)]
     return Leaks(
-        "" if learnt is None else learnt.source,
+        "" if train is None else train.source,
         duplicates,
-        find_shortcuts(scored if learnt is None else learnt, recipe),
+        find_shortcuts(scored if train is None else train, recipe),
         "" if dev is None else dev.source,
     )
 
 
-def find_duplicates(scored: Table, learnt: Table, recipe: Recipe) -> list[DuplicatePair]:
-    """Give the rows of a table whose document stands in another table too, exactly or nearly, the most alike first."""
-    readers = RowReader(scored, recipe), RowReader(learnt, recipe)
+def find_duplicates(scored: Table, other: Table, recipe: Recipe) -> list[DuplicatePair]:
+    """Return the rows of a table whose document also stands in another table, the most similar first."""
+    readers = RowReader(scored, recipe), RowReader(other, recipe)
     pairs = [
         DuplicatePair(
             row_name(scored, recipe, match.row),
-            row_name(learnt, recipe, match.other),
+            row_name(other, recipe, match.other),
             readers[0].document(match.row),
             readers[1].document(match.other),
             match.similarity,
             match.exact,
         )
-        for match in match_documents(_texts(scored, recipe), _texts(learnt, recipe))
+        for match in match_documents(_texts(scored, recipe), _texts(other, recipe))
     ]
     return sorted(pairs, key=lambda pair: (not pair.exact, -pair.similarity))
 
 
 def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
-    """Give the columns of a table whose surface alone predicts a label column, the most accurate first.
+    """Return the columns of a table whose surface alone predicts a label, the most accurate first.
 
-    Every column is looked at but those that the recipe fills in: those of the document, and those that the model does
-    not read. Of an instruction file only the input is. Of a labels column each of the `LABELS_LOOKED_AT` most frequent
-    labels is a question of its own, whether a paper has it or not.
+    All columns are examined except those that the recipe fills in; of an instruction file only the input. In a labels
+    column, each of the `MAX_LABELS_CHECKED` most frequent labels is predicted by itself.
     """
     reader = RowReader(table, recipe)
     in_document = _document_columns(table, recipe)
     found: list[Shortcut] = []
-    looked_at = in_document if table.is_instructions else table.columns
-    others = [other for other in looked_at if other not in recipe.columns]
+    examined = in_document if table.is_instructions else table.columns
+    others = [other for other in examined if other not in recipe.columns]
     for name in recipe.columns:
-        for label, known in recipe.columns[name].shortcut_questions(table, reader, name):
+        for label, gold in recipe.columns[name].shortcut_questions(table, reader, name):
             for other in others:
-                feature = find_surface_feature([table.frame[other][row] for row in known], list(known.values()))
+                feature = find_surface_feature([table.frame[other][row] for row in gold], list(gold.values()))
                 if feature is not None:
                     found.append(Shortcut(name, other, other in in_document, feature, label))
     return sorted(found, key=lambda shortcut: -shortcut.feature.accuracy)
 
 
 def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
-    """Give what should be known of a table before a run learns from it, a warning each.
+    """Yield a warning for each leak of a training table: repeated documents, and shortcuts in columns that are read.
 
-    A column that the model does not read does no harm; the report still names it.
+    A shortcut in another column does no harm; the report names it too.
     """
-    if not table.is_instructions:  # where each paper stands once for each question
+    if not table.is_instructions:  # there each paper stands once for each question
         matches = match_earlier_rows(_texts(table, recipe))
         if matches:
             first = matches[0]
             count = "1 row repeats" if len(matches) == 1 else f"{len(matches):,} rows repeat"
             yield (
                 f"{table.where(first.row)}: the document is {'' if first.exact else 'nearly '}that of "
-                f"{table.where(first.other)}; {count} an earlier one. Rows kept apart for development or testing may "
-                "then have been learnt from: leave one of each."
+                f"{table.where(first.other)}; {count} an earlier one. Dev or test rows split from this table may then "
+                "be copies of training rows: keep one of each."
             )
     for shortcut in find_shortcuts(table, recipe):
         if shortcut.in_document:
@@ -173,6 +171,6 @@ def _document_columns(table: Table, recipe: Recipe) -> list[str]:
 
 
 def _texts(table: Table, recipe: Recipe) -> list[str]:
-    """Give what each document is filled with, without the words of the template, which all documents share."""
+    """Return the cells of each document, without the template's own words, which all documents share."""
     columns = [table.frame[name] for name in _document_columns(table, recipe)]
     return ["\n".join(cells) for cells in zip(*columns, strict=True)] if columns else [""] * len(table)

@@ -1,10 +1,10 @@
-"""Surface features that alone predict the label: how long a cell is, how its names are written, a publisher's notice.
+"""Shortcuts: surface features, such as the length of a cell or a publisher's notice, that alone predict a label.
 
-A model that learns such a shortcut scores well on tables of the same source and fails on others (Geirhos et al. 2020,
-"Shortcut learning in deep neural networks", arXiv:2004.07780). Each feature of a column is given, alone, to a small
-decision tree that is cross-validated. No length and no comma should know much about a paper: on tables of papers that
-were looked through by hand these features ended at most a tenth of the mistakes of always saying the most frequent
-label, and where the label could be told from the author list they ended nearly all.
+A model that learns a shortcut scores well on tables of the same source and fails on others (Geirhos et al. 2020,
+"Shortcut learning in deep neural networks", arXiv:2004.07780). A small decision tree is cross-validated on each feature
+alone and compared with predicting the most frequent label. In tables of papers that were inspected by hand, these
+features avoided at most a tenth of the errors of that prediction; where the format of the author list differed between
+the labels, they avoided nearly all.
 """
 
 import math
@@ -19,25 +19,25 @@ from numpy.typing import NDArray
 
 from papertune.metrics.phrases import CJK_CHARACTER
 
-# Share of the mistakes of always saying the most frequent label that a feature must end to be told.
+# Minimum share of the errors of predicting the most frequent label that a reported feature avoids.
 MIN_GAIN = 0.25
 
-# ... and luck must give so high an accuracy in fewer than one of a thousand tables.
-_MAX_LUCK = 0.001
+# Maximum p-value of its accuracy.
+_MAX_P_VALUE = 0.001
 
-# Of a larger table a random part is looked at: so many rows tell an accuracy within 2 percent.
+# A larger table is sampled: this many rows give the accuracy to within 2 percentage points.
 MAX_ROWS = 2000
 
-# With fewer rows nothing is looked for.
+# A smaller table is not examined.
 MIN_ROWS = 40
 
 _FOLDS = 5
 _SEED = 20230701
 
-# The format of a longer cell is that of its beginning and its end.
+# Of a longer cell only the beginning and the end have a format, in characters.
 _BEGINNING, _END = 120, 40
 
-# A run of format characters must stand in this share of the cells, and only the most frequent runs are tried.
+# Runs of format characters in fewer of the cells are not tried, and only the most frequent of the others are.
 _MIN_SHARE = 0.02
 _MAX_RUNS = 2000
 
@@ -57,10 +57,10 @@ class SurfaceFeature:
     """A surface feature of cells that alone predicts the label.
 
     Attributes:
-        name: What it is, in words that go on "the cells'".
-        accuracy: Cross-validated accuracy of a decision tree that sees this feature alone, from 0 to 1.
-        majority: Accuracy of always saying the most frequent label, on the same rows.
-        split: What the best single split by this feature tells, a sentence.
+        name: A noun phrase, such as "number of commas".
+        accuracy: Cross-validated accuracy of a model that sees this feature alone, from 0 to 1.
+        majority: Accuracy of predicting the most frequent label for the same rows.
+        split: The best single split by this feature, as a sentence.
     """
 
     name: str
@@ -71,7 +71,7 @@ class SurfaceFeature:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A feature to try: its values, what learns from them, and how to put the outcome into words."""
+    """A feature to try, the model that learns from its values, and a function that describes the best split."""
 
     name: str
     values: Any  # array or sparse matrix, shape (rows, values)
@@ -80,20 +80,20 @@ class _Candidate:
 
 
 def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> SurfaceFeature | None:
-    """Look for a surface feature of cells that alone predicts the label.
+    """Find a surface feature of cells that alone predicts the label.
 
-    Tried are the length, the numbers of commas, of semicolons and of repeated parts, a number that the cell may be, a
-    publisher's notice, the cell as a whole (such as a journal's name), and the run of up to four characters of its
-    format that tells most, where each word is `a`, `Aa` or `A`, each number is 9 and the rest stays: `Doe, J.;` has
-    the format `Aa, A.;`.
+    The features are the length, the numbers of commas, semicolons and repeated parts, the value of a number, a
+    publisher's notice, the whole cell (such as a journal's name), and the most predictive run of up to four characters
+    of the format. A format has `a`, `Aa` or `A` for each word, 9 for each number, and all other characters: `Doe, J.;`
+    has the format `Aa, A.;`.
 
     Args:
         cells: The cells of one column, length rows.
-        labels: The label of each row, length rows. Labels of fewer than five rows are passed over.
+        labels: The label of each row, length rows. Labels of fewer than five rows are ignored.
 
     Returns:
-        The feature with the highest cross-validated accuracy, if it ends at least `MIN_GAIN` of the mistakes of
-        always saying the most frequent label; otherwise None, and None with fewer than `MIN_ROWS` rows.
+        The feature with the highest cross-validated accuracy, if it avoids at least `MIN_GAIN` of the errors of
+        predicting the most frequent label; None if no feature does, or with fewer than `MIN_ROWS` rows.
 
     Raises:
         ValueError: If the lengths differ.
@@ -118,13 +118,13 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
     if best is None or best[0] - majority < MIN_GAIN * (len(rows) - majority):
         return None
     right, found = best
-    if binomtest(right, len(rows), majority / len(rows), alternative="greater").pvalue > _MAX_LUCK:
+    if binomtest(right, len(rows), majority / len(rows), alternative="greater").pvalue > _MAX_P_VALUE:
         return None
     return SurfaceFeature(found.name, right / len(rows), majority / len(rows), found.explain())
 
 
 def _choose_rows(labels: Sequence[str]) -> list[int]:
-    """Give the rows to look at: those whose label each fold can have, and a random part if they are many."""
+    """Return the rows whose label can be in every fold; a random sample of them if they are more than `MAX_ROWS`."""
     counts = Counter(labels)
     rows = [row for row, label in enumerate(labels) if counts[label] >= _FOLDS]
     if len(rows) > MAX_ROWS:
@@ -135,7 +135,7 @@ def _choose_rows(labels: Sequence[str]) -> list[int]:
 
 
 def _candidates(cells: Sequence[str], labels: NDArray[Any]) -> Iterator[_Candidate]:
-    """Give the features that are not the same in all rows, the plainest first."""
+    """Yield the features that differ between the rows, the simplest first."""
     numbers: dict[str, Callable[[str], float]] = {
         "length in characters": len,
         "number of commas": lambda cell: cell.count(",") + cell.count("，"),
@@ -160,23 +160,23 @@ def _repeats(cell: str) -> int:
 
 def _number_candidate(name: str, values: NDArray[np.float64], labels: NDArray[Any]) -> _Candidate:
     column = values[:, np.newaxis]  # (rows, 1)
-    most_leaves = 4 * len(set(labels.tolist()))
+    max_leaves = 4 * len(set(labels.tolist()))
 
     def explain() -> str:
         tree = _tree(2).fit(column, labels)
         threshold, above = float(tree.tree_.threshold[0]), tree.apply(column) == tree.tree_.children_right[0]
         if name == _NOTICE_NAME:
-            return _told(above, labels, "With it", "without it")
-        if math.isinf(threshold):  # what tells the label is whether it is a number, not which
-            return _told(~np.isnan(values), labels, "Where it is a number", "elsewhere")
-        nor_number = " or where it is no number" if np.isnan(values[above]).any() else ""
-        return _told(above, labels, f"Above {threshold:g}{nor_number}", "otherwise")
+            return _describe(above, labels, "With it", "without it")
+        if math.isinf(threshold):  # the split is between numbers and other cells
+            return _describe(~np.isnan(values), labels, "Where it is a number", "elsewhere")
+        not_a_number = " or where it is not a number" if np.isnan(values[above]).any() else ""
+        return _describe(above, labels, f"Above {threshold:g}{not_a_number}", "otherwise")
 
-    return _Candidate(name, column, _tree(most_leaves), explain)
+    return _Candidate(name, column, _tree(max_leaves), explain)
 
 
 def _value_candidate(cells: Sequence[str], labels: NDArray[Any]) -> _Candidate:
-    """Give the cell itself, as a category; of a value that is new to it the model knows only the labels' shares."""
+    """Return the cell itself as a category. For a new value the model predicts by the shares of the labels."""
     from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
@@ -186,7 +186,7 @@ def _value_candidate(cells: Sequence[str], labels: NDArray[Any]) -> _Candidate:
     def explain() -> str:
         value, _ = Counter(cells).most_common(1)[0]
         shown = value if len(value) <= 40 else value[:37] + "..."
-        return _told(column[:, 0] == value, labels, f'Where it is "{shown}"', "elsewhere")
+        return _describe(column[:, 0] == value, labels, f'Where it is "{shown}"', "elsewhere")
 
     return _Candidate(
         "content as a whole", column, make_pipeline(OneHotEncoder(handle_unknown="ignore"), MultinomialNB()), explain
@@ -194,7 +194,7 @@ def _value_candidate(cells: Sequence[str], labels: NDArray[Any]) -> _Candidate:
 
 
 def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[_Candidate]:
-    """Give the runs of format characters; a tree with a leaf for each label chooses, with two labels, one run."""
+    """Yield the runs of format characters, if there are any, for a tree with one leaf for each label."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     runs = CountVectorizer(
@@ -207,7 +207,7 @@ def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[
     )
     try:
         values = runs.fit_transform(formats)
-    except ValueError:  # scikit-learn's word for no run that is frequent enough
+    except ValueError:  # scikit-learn raises it if no run is frequent enough
         return
     tree = _tree(len(set(labels.tolist())))
 
@@ -215,7 +215,9 @@ def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[
         chosen = max(0, int(_tree(2).fit(values, labels).tree_.feature[0]))
         run = runs.get_feature_names_out()[chosen]
         has = values[:, [chosen]].toarray()[:, 0] > 0
-        return _told(has, labels, f'With "{run}" in it, where a, Aa and A are words and 9 is a number', "without it")
+        return _describe(
+            has, labels, f'With "{run}" in it, where a, Aa and A are words and 9 is a number', "without it"
+        )
 
     yield _Candidate("format", values, tree, explain)
 
@@ -227,7 +229,7 @@ def _tree(leaves: int) -> Any:
 
 
 def _format(cell: str) -> str:
-    """Give a cell's format, such as `Aa, A.; Aa-Aa, A.` for `Doe, J.; Smith-Jones, K.`."""
+    """Return a cell's format, such as `Aa, A.; Aa-Aa, A.` for `Doe, J.; Smith-Jones, K.`."""
     if len(cell) > _BEGINNING + _END:
         cell = f"{cell[:_BEGINNING]}…{cell[-_END:]}"
     return _WORD_OR_NUMBER.sub(lambda match: _format_of_word(match.group()), cell)
@@ -243,8 +245,8 @@ def _format_of_word(word: str) -> str:
     return "Aa" if word[0].isupper() else "a"
 
 
-def _told(holds: NDArray[np.bool_], labels: NDArray[Any], where: str, elsewhere: str) -> str:
-    """Say how often the most frequent label stands where something holds, and where it does not."""
+def _describe(holds: NDArray[np.bool_], labels: NDArray[Any], where: str, elsewhere: str) -> str:
+    """Describe how frequent the most frequent label is in the rows where something holds, and in the others."""
     parts: list[str] = []
     for place, chosen in ((where, labels[holds]), (elsewhere, labels[~holds])):
         if len(chosen):

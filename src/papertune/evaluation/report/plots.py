@@ -1,9 +1,9 @@
-"""The report's plots as SVG text that takes its colours from the page around it."""
+"""The plots of the report, as SVG text in the colours of the page."""
 
 import io
 import math
 import re
-import unicodedata
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -16,9 +16,9 @@ from papertune.metrics.calibration import CalibrationScores
 from papertune.metrics.screening import PrecisionRecall
 from papertune.metrics.selective import RiskCoverage
 
-# matplotlib wants colours, the page has them as CSS variables, different in light and dark: each stand-in is a colour
-# that occurs nowhere else and is replaced in the SVG text.
-_STAND_INS = {
+# matplotlib needs colours, but the page defines them as CSS variables, for light and dark. Each of these colours occurs
+# nowhere else and is replaced by its variable in the SVG text.
+_PLACEHOLDERS = {
     "#010203": "var(--ink)",
     "#010204": "var(--line)",
     "#010205": "var(--accent)",
@@ -26,33 +26,31 @@ _STAND_INS = {
     "#010207": "var(--good)",
     "#010208": "var(--bad)",
 }
-_INK, _LINE, _ACCENT, _SOFT, _GOOD, _BAD = _STAND_INS
+_INK, _LINE, _ACCENT, _SOFT, _GOOD, _BAD = _PLACEHOLDERS
 
-# Lines differ in more than colour, for readers who do not see colours, and for black and white prints.
+# Lines differ in more than colour, for colour-blind readers and black-and-white prints.
 _STYLES = ((_ACCENT, "o", "-"), (_SOFT, "s", "--"), (_GOOD, "^", "-."), (_BAD, "D", ":"), (_INK, "v", "-"))
 
-# In points; and in units of this size what matplotlib leaves free around a legend (twice borderpad and borderaxespad),
-# what a line's key takes with the gap behind it (handlelength and handletextpad), and the gap between two columns.
-_LEGEND_FONT = 10
-_LEGEND_AROUND, _LEGEND_KEY, _LEGEND_APART = 1.8, 3.4, 2.0
+# Characters of a line in a legend, which fit into the width of a plot even if they are Chinese.
+_LEGEND_CHARACTERS = 28
 
-# From this many points on a curve is noise to the eye, and its running mean over a twentieth of it is drawn too.
+# A curve with at least this many points looks noisy, so its running mean over a twentieth of it is drawn too.
 _MANY = 60
 
-# A line of more points is no finer on a screen.
+# More points of a line make no difference on a screen.
 _MAX_POINTS = 400
 
 
 def curve_svg(points: Sequence[tuple[int, float]], y_label: str) -> str:
-    """Draw one curve over the optimizer steps.
+    """Draw a curve over the optimizer steps.
 
     Args:
         points: (step, value) in order of steps; values that are not finite leave a gap.
-        y_label: What the values are, with their unit if they have one.
+        y_label: Name of the values, with their unit if they have one.
 
     Returns:
         An `<svg>` element for a page with the CSS variables `--ink`, `--line`, `--accent`, `--soft`, `--good` and
-        `--bad`, as all functions here do; "" without points.
+        `--bad`, like all functions here; "" without points.
     """
     if not points:
         return ""
@@ -74,16 +72,16 @@ def curve_svg(points: Sequence[tuple[int, float]], y_label: str) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
     known = [value for value in values if math.isfinite(value)]
-    ends = f", {known[0]:.3g} at first and {known[-1]:.3g} at last" if known else ""
+    ends = f", from {known[0]:.3g} to {known[-1]:.3g}" if known else ""
     return _svg(draw, f"{y_label} over {steps[-1]:,} optimizer steps{ends}")
 
 
 def learning_curve_svg(curves: Mapping[str, Sequence[LearningPoint]], y_label: str) -> str:
-    """Draw the score of each contestant over the rows that it learnt from, with 95 percent intervals.
+    """Draw the score of each system over its number of training rows, with 95 percent intervals.
 
     Args:
-        curves: For each contestant's name its points, few rows first.
-        y_label: What the score is.
+        curves: The points of each system by its name, in order of training rows.
+        y_label: Name of the score.
     """
     sizes = sorted({point.rows for points in curves.values() for point in points})
     if not sizes:
@@ -97,7 +95,7 @@ def learning_curve_svg(curves: Mapping[str, Sequence[LearningPoint]], y_label: s
                 [max(0.0, point.score - point.low) for point in points],
                 [max(0.0, point.high - point.score) for point in points],
             ]
-            # A little apart, so that intervals at the same number of rows do not hide each other.
+            # Shifted a little, so that intervals at the same number of rows do not hide each other.
             rows = [point.rows * 1.03 ** (number - (len(curves) - 1) / 2) for point in points]
             axes.errorbar(
                 rows,
@@ -112,27 +110,26 @@ def learning_curve_svg(curves: Mapping[str, Sequence[LearningPoint]], y_label: s
                 capsize=2.5,
                 label=name,
             )
-        # Twice the rows are one step to the right wherever one starts.
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.minorticks_off()
         axes.set_xlabel("training rows")
         axes.set_ylabel(y_label)
-        _legend(axes)
+        _add_legend(axes)
 
-    told = "; ".join(
+    scores = "; ".join(
         f"{name}: " + ", ".join(f"{point.score:.3f} with {point.rows:,}" for point in points)
         for name, points in curves.items()
     )
-    return _svg(draw, f"{y_label} over the number of training rows. {told}")
+    return _svg(draw, f"{y_label} over the number of training rows. {scores}")
 
 
 def reliability_svg(calibrated: CalibrationScores, before: CalibrationScores | None) -> str:
-    """Draw how often the run is right over how sure it says it is, in bins, with 95 percent intervals.
+    """Draw the accuracy of a run over its confidence, in bins, with 95 percent intervals.
 
     Args:
-        calibrated: Of the probabilities as the run gives them.
-        before: Of the same before they were calibrated, if they were.
+        calibrated: Scores of the run's probabilities.
+        before: Scores of the same probabilities before calibration, if the run is calibrated.
     """
     shown = [("before", before, _SOFT, "s", "--"), ("calibrated" if before else "", calibrated, _ACCENT, "o", "-")]
 
@@ -141,13 +138,13 @@ def reliability_svg(calibrated: CalibrationScores, before: CalibrationScores | N
         for label, scores, color, marker, line in shown:
             if scores is None:
                 continue
-            confidence = [part.confidence for part in scores.bins]
-            accuracy = [part.accuracy for part in scores.bins]
+            confidence = [each.confidence for each in scores.bins]
+            accuracy = [each.accuracy for each in scores.bins]
             if scores is calibrated:
                 axes.vlines(
                     confidence,
-                    [part.low for part in scores.bins],
-                    [part.high for part in scores.bins],
+                    [each.low for each in scores.bins],
+                    [each.high for each in scores.bins],
                     color=color,
                     linewidth=0.9,
                 )
@@ -163,19 +160,19 @@ def reliability_svg(calibrated: CalibrationScores, before: CalibrationScores | N
             )
             lowest = min([lowest, *confidence, *accuracy])
         start = max(0.0, math.floor(lowest * 10 - 0.5) / 10)
-        axes.plot([start, 1], [start, 1], color=_INK, linewidth=1, linestyle=":", label="as sure as right")
+        axes.plot([start, 1], [start, 1], color=_INK, linewidth=1, linestyle=":", label="perfect")
         axes.set_xlim(start, 1.02)
         axes.set_ylim(start, 1.02)
-        axes.set_xlabel("how sure: mean probability")
-        axes.set_ylabel("how often right: accuracy")
-        _legend(axes)
+        axes.set_xlabel("mean confidence")
+        axes.set_ylabel("accuracy")
+        _add_legend(axes, columns=2)
 
-    told = ", ".join(f"{part.accuracy:.2f} right where {part.confidence:.2f} sure" for part in calibrated.bins)
-    return _svg(draw, f"Reliability in {len(calibrated.bins)} bins: {told}", square=True)
+    bins = ", ".join(f"accuracy {each.accuracy:.2f} at confidence {each.confidence:.2f}" for each in calibrated.bins)
+    return _svg(draw, f"Reliability in {len(calibrated.bins)} bins: {bins}", square=True)
 
 
 def risk_coverage_svg(curve: RiskCoverage) -> str:
-    """Draw the share of wrong answers over the share of rows that are answered, the surest first."""
+    """Draw the share of wrong predictions over the share of rows that are answered, the most confident first."""
     at = thinned(len(curve.coverage))
 
     def draw(axes: Any) -> None:
@@ -183,16 +180,16 @@ def risk_coverage_svg(curve: RiskCoverage) -> str:
         axes.plot(coverage, [curve.risk[i] for i in at], color=_ACCENT, linewidth=1.8, drawstyle="steps-pre")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("share of rows answered, surest first")
-        axes.set_ylabel("share of these wrong")
+        axes.set_xlabel("coverage: share of rows answered")
+        axes.set_ylabel("risk: share of these wrong")
 
     return _svg(draw, f"Risk and coverage: {curve.risk[-1]:.3f} wrong if all rows are answered", square=True)
 
 
 def precision_recall_svg(curve: PrecisionRecall) -> str:
-    """Draw precision over recall of the positive label, beside the share of positive rows."""
+    """Draw precision over recall of the positive label, and the share of positive rows."""
     at = thinned(len(curve.recall))
-    share = curve.precision[-1]  # with the lowest threshold every row is called positive
+    share = curve.precision[-1]  # at the lowest threshold every row is predicted to be positive
 
     def draw(axes: Any) -> None:
         axes.plot(
@@ -201,25 +198,25 @@ def precision_recall_svg(curve: PrecisionRecall) -> str:
         axes.plot([0, 1], [share, share], color=_INK, linewidth=1, linestyle=":", label="by chance")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
-        axes.set_xlabel("recall: share of them found")
+        axes.set_xlabel("recall: share of these found")
         axes.set_ylabel("precision: share of these right")
-        _legend(axes)
+        _add_legend(axes, columns=2)
 
-    told = f"Precision and recall, average precision {curve.average_precision:.3f}, by chance {share:.3f}"
-    return _svg(draw, told, square=True)
+    description = f"Precision and recall, average precision {curve.average_precision:.3f}, by chance {share:.3f}"
+    return _svg(draw, description, square=True)
 
 
 def thinned(points: int) -> list[int]:
-    """Give the positions, at most `_MAX_POINTS`, of the points of a line to draw, with the first and the last."""
+    """Return the positions of at most `_MAX_POINTS` points of a line that are drawn, with the first and the last."""
     return [int(at) for at in np.unique(np.linspace(0, points - 1, min(points, _MAX_POINTS)).round())]
 
 
-def _svg(draw: Callable[[Any], None], told: str, *, square: bool = False) -> str:
-    """Draw on new axes and give the SVG text.
+def _svg(draw: Callable[[Any], None], description: str, *, square: bool = False) -> str:
+    """Draw on new axes and return the SVG text.
 
     Args:
         draw: Draws on the axes.
-        told: What the plot shows, in words, for readers who cannot see it.
+        description: The plot in words, for readers who cannot see it.
         square: Whether it is nearly as high as it is wide.
     """
     import matplotlib as mpl
@@ -227,11 +224,11 @@ def _svg(draw: Callable[[Any], None], told: str, *, square: bool = False) -> str
 
     settings = {
         "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": f"papertune {told}",  # the same plot gives the same bytes, another one other ids
+        "svg.hashsalt": f"papertune {description}",  # equal plots have equal bytes, different plots different ids
         "font.size": 11,
         "axes.labelcolor": _INK,
         "text.color": _INK,
-        "text.parse_math": False,  # a name may have a $
+        "text.parse_math": False,  # a name may contain a $
         "xtick.color": _LINE,
         "xtick.labelcolor": _INK,
         "ytick.color": _LINE,
@@ -245,80 +242,43 @@ def _svg(draw: Callable[[Any], None], told: str, *, square: bool = False) -> str
     }
     text = io.StringIO()
     with mpl.rc_context(settings), warnings.catch_warnings():
-        # The reader's browser has the letters of a name that matplotlib's own font lacks.
+        # The reader's browser has the glyphs that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(
-            figsize=(3.5, 3.2) if square else (4.6, 2.7), layout="constrained"
-        )  # inches; the page scales it
+        # In inches; the page scales it.
+        figure = Figure(figsize=(3.5, 3.2) if square else (4.6, 2.7), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            text, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None}
+        )
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]  # without the XML prolog, which HTML does not know
-    for stand_in, variable in _STAND_INS.items():
-        svg = svg.replace(stand_in, variable)
-    # Names of groups would stand in the page once for each plot, and nothing refers to them.
+    svg = svg[svg.index("<svg") :]  # without the XML prolog, which is not HTML
+    for placeholder, variable in _PLACEHOLDERS.items():
+        svg = svg.replace(placeholder, variable)
+    # The ids of groups would not be unique in the page, and nothing refers to them.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(told)}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
 
 
-def _legend(axes: Any) -> None:
-    """Name the lines below the plot, where they hide none of it, in two columns if they fit.
-
-    A name that is too long for the plot is shortened; the whole one is in the plot's description and in the tables.
-    """
+def _add_legend(axes: Any, columns: int = 1) -> None:
+    """Show the names of the lines below the figure; the saved plot grows by the height of the legend."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = [labels[: (len(labels) + 1) // 2], labels[(len(labels) + 1) // 2 :]]  # matplotlib fills the first first
-    around, key, apart = (size * _LEGEND_FONT for size in (_LEGEND_AROUND, _LEGEND_KEY, _LEGEND_APART))
-    room = 72 * axes.figure.get_figwidth() - around  # in points
-    side_by_side = sum(key + max(map(_text_width, column), default=0.0) for column in columns) + apart
     axes.figure.legend(
         handles,
-        [shortened(label, room - key) for label in labels],
-        loc="outside lower center",
-        ncols=2 if side_by_side <= room else 1,
+        [textwrap.fill(label, _LEGEND_CHARACTERS, break_on_hyphens=False) for label in labels],
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        borderaxespad=0,
+        ncols=columns,
         frameon=False,
         labelcolor=_INK,
-        fontsize=_LEGEND_FONT,
+        fontsize=10,
         handlelength=2.6,
     )
 
 
-def shortened(label: str, room: float) -> str:
-    """Leave out the middle of a legend's label that is wider than the room for it.
-
-    More is left of the end, where the paths of two models differ.
-
-    Args:
-        label: The label.
-        room: In points.
-    """
-    if _text_width(label) <= room:
-        return label
-    # No letter is narrower than two points.
-    for kept in range(min(len(label) - 1, int(room / 2)), 0, -1):
-        head = kept // 3
-        short = f"{label[:head]}…{label[len(label) - (kept - head) :]}"
-        if _text_width(short) <= room:
-            return short
-    return "…"
-
-
-def _text_width(label: str) -> float:
-    """Give the width of a legend's label in points, in the first and widest font that matplotlib names in the SVG."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    # Chinese letters are as wide as high. Matplotlib's own font has none: it takes them for 0.6 of that and centres the
-    # legend by it, so each sticks out by another 0.4.
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in label)
-    narrow = "".join(character for character in label if unicodedata.east_asian_width(character) not in "WF")
-    measured = text_to_path.get_text_width_height_descent(narrow, FontProperties(size=_LEGEND_FONT), ismath=False)[0]
-    return float(measured) + 1.4 * wide * _LEGEND_FONT
-
-
 def _running_mean(values: Sequence[float], width: int) -> list[float]:
-    """Give the mean of each value and up to `width` - 1 before it, leaving out those that are not finite."""
+    """Return the mean of each value and the `width` - 1 before it, without those that are not finite."""
     means = []
     for end in range(1, len(values) + 1):
         window = [value for value in values[max(0, end - width) : end] if math.isfinite(value)]

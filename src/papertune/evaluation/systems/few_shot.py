@@ -1,19 +1,18 @@
-"""Few-shot prompting: solved examples of the training table stand before the question, as earlier rounds of the chat.
+"""Few-shot prompting: training examples with their answers stand before the question, as earlier rounds of the chat.
 
-    user       document of an example, question       the training text that is less like the row's
+    user       document of an example, question       a less similar training text
     assistant  its answer
-    user       document of an example, question       the nearest one, last
+    user       document of an example, question       the most similar training text, last
     assistant  its answer
     user       the row's document, question
     assistant  ...
 
-For each row the training texts that are nearest to it are shown (Liu et al. 2022, arXiv:2101.06804), by the cosine of
-their tf-idf. For labels they are taken in turns from the classes, so that the prompt does not favour one of them (Zhao
-et al. 2021, arXiv:2102.09690, who also found that models lean to the answer they have seen last: it is that of the
-nearest text).
+The examples of a row are the training texts most similar to it (Liu et al. 2022, arXiv:2101.06804), by the cosine of
+their tf-idf. Examples of a label column are taken from each label in turn, so that the prompt favours none. Models tend
+to repeat the last answer of a prompt (Zhao et al. 2021, arXiv:2102.09690), so it is that of the most similar text.
 
-The prompts go through the same encoder as all others. The text of papers is never a special token, and no prompt is
-longer than the model's context: examples give way to the row's own document, the farthest one first.
+The prompts go through the same encoder as all others: the text of papers never becomes a special token, and no prompt
+is longer than the model's context. If there is no room for all examples, the least similar ones are dropped.
 """
 
 from collections import defaultdict
@@ -32,12 +31,12 @@ from papertune.prompts.examples import Example, Prompt, RowReader, Turn, make_pr
 from papertune.recipe import Recipe
 from papertune.tables import Table
 
-# So many tokens of an example's document are shown; abstracts say early what they are about.
+# Maximum tokens of an example's document; an abstract states its topic early.
 DOCUMENT_TOKENS = 200
 
 
 class NearestExamples:
-    """Finds the examples of a training table that are nearest to a text.
+    """Finds the training examples that are most similar to a text.
 
     Args:
         table: The training table, checked.
@@ -46,7 +45,7 @@ class NearestExamples:
 
     def __init__(self, table: Table, recipe: Recipe) -> None:
         self._recipe = recipe
-        # For each question its examples by answer. All keywords are one group: hardly any two papers have the same.
+        # By question and answer. Examples of keywords are one group, since two papers rarely have the same keywords.
         self._groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
         columns = recipe.questions
         texts: dict[int, str] = {}
@@ -56,38 +55,39 @@ class NearestExamples:
             self._groups[example.column][group].append(example)
         self._place = {row: place for place, row in enumerate(texts)}
         self._tfidf = fit_tfidf(list(texts.values()))
-        self._last: tuple[str, NDArray[np.float64]] | None = None  # one document may be asked many questions in a row
+        self._last: tuple[str, NDArray[np.float64]] | None = None  # a document may have many questions, one by one
 
     def nearest(self, document: str, name: str, count: int) -> list[Example]:
-        """Give the examples for a text, the nearest first.
+        """Return the examples for a text, the most similar first.
 
         Args:
             document: The text.
-            name: The question that is asked about it.
-            count: How many are wanted. There are fewer if the table has no more.
+            name: The question about it.
+            count: Number of examples; fewer are returned if the table has no more.
         """
-        likeness = self._likeness(document)
+        similarity = self._similarity(document)
 
-        def by_likeness(examples: Sequence[Example]) -> list[Example]:
-            return nlargest(count, examples, key=lambda example: likeness[self._place[example.row]])  # first of equals
+        def by_similarity(examples: Sequence[Example]) -> list[Example]:
+            # In table order if equally similar.
+            return nlargest(count, examples, key=lambda example: similarity[self._place[example.row]])
 
-        groups = [iter(by_likeness(examples)) for examples in self._groups[name].values()]
+        groups = [iter(by_similarity(examples)) for examples in self._groups[name].values()]
         chosen: list[Example] = []
         while groups and len(chosen) < count:
-            # One of each class that has any left, the likeliest class first.
+            # The next example of each label that has any left.
             heads = [(group, example) for group in groups if (example := next(group, None)) is not None]
             groups = [group for group, _ in heads]
-            chosen += by_likeness([example for _, example in heads])
-        return by_likeness(chosen[:count])
+            chosen += by_similarity([example for _, example in heads])
+        return by_similarity(chosen[:count])
 
-    def _likeness(self, document: str) -> NDArray[np.float64]:
-        """Give the cosine of a text's tf-idf with that of each training text, shape (training texts,)."""
+    def _similarity(self, document: str) -> NDArray[np.float64]:
+        """Return the cosine of a text's tf-idf with that of each training text, shape (training texts,)."""
         if self._tfidf is None:
             return np.zeros(len(self._place))
         if self._last is None or self._last[0] != document:
             vectorizer, texts = self._tfidf
-            likeness = (texts @ vectorizer.transform([document]).T).todense()
-            self._last = document, np.asarray(likeness, dtype=np.float64).ravel()
+            cosines = (texts @ vectorizer.transform([document]).T).todense()
+            self._last = document, np.asarray(cosines, dtype=np.float64).ravel()
         return self._last[1]
 
 
@@ -97,14 +97,14 @@ class FewShotReader(RowReader):
     Args:
         table: The table that is filled in.
         recipe: The columns, the layout and the lengths.
-        examples: Where the examples come from.
-        count: How many are wanted before each question.
+        examples: Finds the examples.
+        count: Number of examples before each question.
         tokenizer: The model's tokenizer.
-        longest: Most tokens of a prompt, examples included.
+        max_tokens: Maximum tokens of a prompt, examples included.
     """
 
     def __init__(
-        self, table: Table, recipe: Recipe, examples: NearestExamples, count: int, tokenizer: Any, longest: int
+        self, table: Table, recipe: Recipe, examples: NearestExamples, count: int, tokenizer: Any, max_tokens: int
     ) -> None:
         super().__init__(table, recipe)
         self._few_shot_recipe = recipe
@@ -112,15 +112,15 @@ class FewShotReader(RowReader):
         self._count = count
         self._tokenizer = tokenizer
         self._encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
-        self._whole = PromptEncoder(tokenizer, with_prompt_tokens(recipe, longest).encoding, chat=recipe.chat)
+        self._whole = PromptEncoder(tokenizer, with_prompt_tokens(recipe, max_tokens).encoding, chat=recipe.chat)
         self._short: dict[str, PromptEncoder] = {}
         self._turns: dict[tuple[int, str], Turn] = {}  # of examples, by their row
         self._rounds: dict[tuple[int, str], tuple[Turn, ...]] = {}
 
     def prompt(self, row: int, name: str) -> Prompt:
-        """Give the prompt of a row, as many of its examples before it as there is room for."""
+        """Return the prompt of a row after as many examples as there is room for."""
         asked = super().prompt(row, name)
-        # The row's document is as long as it is without examples.
+        # The document is truncated as in a prompt without examples.
         asked = replace(asked, document=asked.document[: self._encoder.encode(asked).kept_chars])
         if (row, name) not in self._rounds:
             nearest = self._examples.nearest(asked.document, name, self._count)
@@ -128,23 +128,23 @@ class FewShotReader(RowReader):
         return replace(asked, history=(*self._rounds[row, name], *asked.history))
 
     def shown(self, row: int, name: str) -> int:
-        """Count the examples before the question of a row."""
+        """Return the number of examples before the question of a row."""
         return len(self.prompt(row, name).history) - len(super().prompt(row, name).history)
 
     def _fitting(self, asked: Prompt, rounds: Sequence[Turn]) -> tuple[Turn, ...]:
-        """Drop the farthest examples, which are the last, until the prompt fits; give the rest, the nearest last."""
+        """Drop the last and least similar examples until the prompt fits; return the others, the most similar last."""
         for kept in range(len(rounds), 0, -1):
             turns = tuple(reversed(rounds[:kept]))
             try:
                 encoded = self._whole.encode(replace(asked, history=(*turns, *asked.history)))
-            except RecipeError:  # not even without the document
+            except RecipeError:  # too long even without the document
                 continue
             if not encoded.shortened:
                 return turns
         return ()
 
     def _round(self, example: Example, name: str) -> Turn:
-        """Give an example as a question and its answer."""
+        """Return an example as a question and its answer."""
         if (example.row, name) not in self._turns:
             prompt = replace(example.prompt, history=())
             document = prompt.document[: self._short_encoder(name).encode(prompt).kept_chars]
@@ -153,7 +153,7 @@ class FewShotReader(RowReader):
         return self._turns[example.row, name]
 
     def _short_encoder(self, name: str) -> PromptEncoder:
-        """Give the encoder that cuts the documents of examples: their question and the chat template come on top."""
+        """Return the encoder that truncates examples to `DOCUMENT_TOKENS` besides the question and chat template."""
         if name not in self._short:
             recipe = self._few_shot_recipe
             bare = make_prompt(recipe.layout, "", recipe.questions[name].question)
@@ -165,6 +165,6 @@ class FewShotReader(RowReader):
 
 
 def with_prompt_tokens(recipe: Recipe, tokens: int) -> Recipe:
-    """Give a recipe with another limit of a prompt's length."""
+    """Return a recipe with another maximum prompt length."""
     encoding = recipe.encoding.model_copy(update={"max_prompt_tokens": tokens})
     return recipe.model_copy(update={"encoding": encoding})

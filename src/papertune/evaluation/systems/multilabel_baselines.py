@@ -1,4 +1,4 @@
-"""The plain method that a fine-tuned model has to beat on a labels column: a logistic regression for each label."""
+"""The simple baseline of a labels column: a logistic regression for each label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,25 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.evaluation.systems.baselines import fit_tfidf
+from papertune.evaluation.systems.baselines import fit_tfidf, logistic_regression
 from papertune.kinds.labels.thresholds import f1_thresholds
 
-# Parts of the training rows of which each is judged by what the others have taught.
+# Folds of the cross-validation that chooses thresholds.
 FOLDS = 3
 
 
 class TfidfLabelProbabilities:
-    """For each label a logistic regression on the tf-idf of a document's words and word pairs (binary relevance).
-
-    The features and C are those of `TfidfLogistic`.
+    """A logistic regression for each label (binary relevance), with the features and the C of `TfidfLogistic`.
 
     Args:
-        documents: Texts to learn from, length train_rows.
+        documents: Training texts, length train_rows.
         has: Which labels each has, bool, shape (train_rows, labels).
 
     Attributes:
-        parameters: How many coefficients were learnt; 0 without anything to learn from.
-        terms: The training documents' features, shape (train_rows, terms); None where they have no words.
+        parameters: Number of trained coefficients; 0 if there is nothing to learn.
+        terms: Features of the training documents, shape (train_rows, terms); None if they have no words.
 
     Raises:
         ValueError: If there are no training rows or the lengths differ.
@@ -42,17 +40,17 @@ class TfidfLabelProbabilities:
         if fitted is not None:
             self._vectorizer, self.terms = fitted
             learnable = [n for n, share in enumerate(self._shares) if 0 < share < 1]
-            self._classifiers = {n: _classifier().fit(self.terms, has[:, n]) for n in learnable}
+            self._classifiers = {n: logistic_regression().fit(self.terms, has[:, n]) for n in learnable}
         self.parameters = sum(each.coef_.size + each.intercept_.size for each in self._classifiers.values())
 
-    def of(self, documents: Sequence[str]) -> NDArray[np.float64]:
-        """Give how likely each label is in each document.
+    def predict_proba(self, documents: Sequence[str]) -> NDArray[np.float64]:
+        """Return the probability of each label in each document.
 
         Args:
             documents: Texts, length rows.
 
         Returns:
-            Float64, shape (rows, labels). A label that all or none of the training rows have is as likely as there.
+            Float64, shape (rows, labels). If there was nothing to learn about a label, its share of the training rows.
         """
         probabilities = np.tile(self._shares, (len(documents), 1))
         if self._classifiers and documents:
@@ -63,17 +61,17 @@ class TfidfLabelProbabilities:
 
 
 class TfidfOneVsRest:
-    """Labels by `TfidfLabelProbabilities`, each from a threshold of its own on.
+    """Predicts labels by `TfidfLabelProbabilities` and a threshold for each label.
 
-    At 0.5 such a classifier hardly ever names a rare label, so each label has the threshold with the best F1 on the
-    training rows, cross-validated (Lipton, Elkan and Naryanaswamy 2014, arXiv:1402.1892).
+    At 0.5 a rare label would hardly ever be predicted, so each label has the threshold with the best cross-validated F1
+    on the training rows (Lipton, Elkan and Naryanaswamy 2014, arXiv:1402.1892).
 
     Args:
-        documents: Texts to learn from, length train_rows.
+        documents: Training texts, length train_rows.
         has: Which labels each has, bool, shape (train_rows, labels).
 
     Attributes:
-        parameters: How many coefficients were learnt; 0 without anything to learn from.
+        parameters: Number of trained coefficients; 0 if there is nothing to learn.
 
     Raises:
         ValueError: If there are no training rows or the lengths differ.
@@ -88,32 +86,27 @@ class TfidfOneVsRest:
         )
 
     def predict(self, documents: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Find the labels of documents.
+        """Predict the labels of documents.
 
         Args:
             documents: Texts, length rows.
 
         Returns:
-            Which labels each is given, bool, and how likely each is, float64, both of shape (rows, labels).
+            Which labels each has, bool, and the labels' probabilities, float64, both of shape (rows, labels).
         """
-        probabilities = self._probabilities.of(documents)
+        probabilities = self._probabilities.predict_proba(documents)
         return probabilities >= self._thresholds, probabilities
 
 
-def _classifier() -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=10, max_iter=1000)
-
-
 def _cross_validated(terms: Any, has: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the probability of each label by a classifier that has not seen the row; NaN where rows are too few."""
+    """Return cross-validated probabilities of each label; NaN for a label that too few rows have, or lack."""
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     probabilities = np.full(has.shape, np.nan)
-    for n, given in enumerate(has.T):
-        if min(given.sum(), (~given).sum()) >= FOLDS:
+    for n, gold in enumerate(has.T):
+        if min(gold.sum(), (~gold).sum()) >= FOLDS:
             folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-            found = cross_val_predict(_classifier(), terms, given, cv=folds, method="predict_proba")
+            found = cross_val_predict(logistic_regression(), terms, gold, cv=folds, method="predict_proba")
             probabilities[:, n] = found[:, 1]
+
     return probabilities

@@ -1,9 +1,9 @@
-"""Contestants that other packages bring along, where these are installed.
+"""Systems from other packages, if these are installed.
 
-YAKE (Campos et al. 2020, doi:10.1016/j.ins.2019.09.013) ranks the phrases of one document by statistics of its words.
-KeyBERT (Grootendorst 2020, doi:10.5281/zenodo.4461265) ranks them by how near a sentence encoder puts them to the whole
-document. SetFit (Tunstall et al. 2022, arXiv:2209.11055) fine-tunes such an encoder on pairs of a few labelled texts,
-with a logistic regression on top. The last two fetch their encoder from the hub.
+YAKE (Campos et al. 2020, doi:10.1016/j.ins.2019.09.013) ranks the phrases of a document by statistics of its words.
+KeyBERT (Grootendorst 2020, doi:10.5281/zenodo.4461265) ranks them by the similarity of their sentence embeddings to
+that of the document. SetFit (Tunstall et al. 2022, arXiv:2209.11055) fine-tunes a sentence encoder on pairs of a few
+labelled texts, with a logistic regression on top. KeyBERT and SetFit download their encoder from the hub.
 """
 
 import random
@@ -24,15 +24,15 @@ from papertune.kinds.keywords.column import KeywordsSpec
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.predictions import Predictions
 
-# As the packages' own pages have them.
+# The encoders in the packages' own documentation.
 SETFIT_ENCODER = "sentence-transformers/paraphrase-mpnet-base-v2"
 KEYBERT_ENCODER = "all-MiniLM-L6-v2"
 
-# SetFit learns from pairs, of which there are as many as the square of the rows; it is made for few rows.
+# SetFit is trained on pairs of rows, so its costs grow with their square; it is made for few rows.
 SETFIT_ROWS_A_LABEL = 16
 SETFIT_SEED = 0
 
-# As registries spell them.
+# As the package index spells them.
 _PACKAGES = ("scikit-learn", "yake", "keybert", "setfit", "sentence-transformers")
 
 _KEYWORDS = 5
@@ -41,7 +41,7 @@ _MAX_WORDS = 3
 
 @cache
 def package_versions() -> Mapping[str, str | None]:
-    """Give the versions of the packages that plain contestants are made of; None where one is not installed."""
+    """Return the versions of the packages that systems depend on; None for one that is not installed."""
     versions: dict[str, str | None] = dict.fromkeys(_PACKAGES)
     for name in _PACKAGES:
         with suppress(PackageNotFoundError):
@@ -50,18 +50,27 @@ def package_versions() -> Mapping[str, str | None]:
 
 
 def yake(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
-    """Extract keywords with YAKE, which learns nothing."""
+    """Extract keywords with YAKE.
+
+    Raises:
+        NotMeasured: If it is not installed.
+    """
     extractor = _package("yake").KeywordExtractor(lan="en", n=_MAX_WORDS, top=_KEYWORDS)
-    begun = time.monotonic()
+    started = time.monotonic()
     lists = [[keyword for keyword, _ in extractor.extract_keywords(document)] for document in documents]
-    return Attempt(keyword_predictions(lists, column), rows_per_s(len(documents), begun), 0.0, 0)
+    return Attempt(keyword_predictions(lists, column), rows_per_s(len(documents), started), 0.0, 0)
 
 
 def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
-    """Extract keywords with KeyBERT, which learns nothing."""
+    """Extract keywords with KeyBERT.
+
+    Raises:
+        NotMeasured: If it is not installed, or its encoder cannot be downloaded.
+    """
     package = _package("keybert")
-    model = _trying(f"its encoder {KEYBERT_ENCODER} could not be fetched", lambda: package.KeyBERT(KEYBERT_ENCODER))
-    begun = time.monotonic()
+    problem = f"its encoder {KEYBERT_ENCODER} could not be downloaded"
+    model = _or_not_measured(problem, lambda: package.KeyBERT(KEYBERT_ENCODER))
+    started = time.monotonic()
     lists = [
         [
             keyword
@@ -71,89 +80,89 @@ def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
         ]
         for document in documents
     ]
-    rate = rows_per_s(len(documents), begun)
+    rate = rows_per_s(len(documents), started)
     return Attempt(keyword_predictions(lists, column), rate, 0.0, 0, f"encoder {KEYBERT_ENCODER}")
 
 
-def setfit(column: LabelColumn, learnt: LearntRows, documents: Sequence[str]) -> Attempt:
-    """Train SetFit on a few rows of each label and predict.
+def setfit(column: LabelColumn, train: LearntRows, documents: Sequence[str]) -> Attempt:
+    """Train SetFit on a few rows of each label and classify documents.
 
     Raises:
-        NotMeasured: If a package is missing, its encoder cannot be fetched, or the rows have one label only.
+        NotMeasured: If it is not installed, there is only one label, or its download or training fails.
     """
-    package, datasets = _package("setfit"), _package("datasets")  # the one needs the other
-    if len(set(learnt.answers)) < 2:
-        raise NotMeasured("it needs rows of two labels at least")
-    model = _trying(
-        f"its encoder {SETFIT_ENCODER} could not be fetched",
+    package, datasets = _package("setfit"), _package("datasets")  # setfit needs datasets
+    if len(set(train.answers)) < 2:
+        raise NotMeasured("it needs training rows of at least two labels")
+    model = _or_not_measured(
+        f"its encoder {SETFIT_ENCODER} could not be downloaded",
         lambda: package.SetFitModel.from_pretrained(SETFIT_ENCODER),
     )
     ids = {label: number for number, label in enumerate(column.labels)}
-    chosen = _few_of_each(learnt)
-    texts = [learnt.documents[row] for row in chosen]
-    rows = datasets.Dataset.from_dict({"text": texts, "label": [ids[learnt.answers[row]] for row in chosen]})
+    chosen = _few_of_each_label(train)
+    texts = [train.documents[row] for row in chosen]
+    rows = datasets.Dataset.from_dict({"text": texts, "label": [ids[train.answers[row]] for row in chosen]})
 
-    def train(folder: str) -> None:
+    def fit(folder: str) -> None:
         arguments = package.TrainingArguments(
             output_dir=folder, seed=SETFIT_SEED, report_to="none", save_strategy="no", show_progress_bar=False
         )
         package.Trainer(model=model, args=arguments, train_dataset=rows).train()
 
-    begun = time.monotonic()
+    started = time.monotonic()
     with TemporaryDirectory() as folder:
-        _trying("its training failed", lambda: train(folder))
+        _or_not_measured("its training failed", lambda: fit(folder))
     trained = time.monotonic()
     by_class = np.asarray(model.predict_proba(list(documents), as_numpy=True), dtype=np.float64)  # (rows, classes)
     rate = rows_per_s(len(documents), trained)
-    # A label without rows has no class, and probability 0.
+    # A label without training rows has no class, and probability 0.
     probabilities = np.zeros((len(documents), len(column.labels)))
     probabilities[:, [int(number) for number in model.model_head.classes_]] = by_class
     head = model.model_head
     return Attempt(
         Predictions([column.labels[number] for number in probabilities.argmax(axis=1)], probabilities.tolist()),
         rate,
-        trained - begun,
-        sum(weight.numel() for weight in model.model_body.parameters()) + head.coef_.size + head.intercept_.size,
-        f"learnt from {len(chosen)} rows, at most {SETFIT_ROWS_A_LABEL} of each label; encoder {SETFIT_ENCODER}",
+        trained - started,
+        sum(each.numel() for each in model.model_body.parameters()) + head.coef_.size + head.intercept_.size,
+        f"trained on {len(chosen)} rows, at most {SETFIT_ROWS_A_LABEL} of each label; encoder {SETFIT_ENCODER}",
     )
 
 
-def _few_of_each(learnt: LearntRows) -> list[int]:
-    """Choose rows at random, so many of each label at most, and give them in the order of the table."""
-    order = list(range(len(learnt.answers)))
+def _few_of_each_label(train: LearntRows) -> list[int]:
+    """Choose at most `SETFIT_ROWS_A_LABEL` rows of each label at random; return them in table order."""
+    order = list(range(len(train.answers)))
     random.Random(SETFIT_SEED).shuffle(order)
-    taken: dict[str, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for row in order:
-        of_label = taken.setdefault(learnt.answers[row], [])
+        of_label = chosen.setdefault(train.answers[row], [])
         if len(of_label) < SETFIT_ROWS_A_LABEL:
             of_label.append(row)
-    return sorted(row for of_label in taken.values() for row in of_label)
+    return sorted(row for of_label in chosen.values() for row in of_label)
 
 
 def _package(name: str) -> Any:
     """Import an optional package.
 
     Raises:
-        NotMeasured: If it is not installed, or does not go with what else is.
+        NotMeasured: If it is not installed, or does not work with the other packages that are.
     """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
             raise NotMeasured(f"not installed: pip install {name}") from None
-        raise NotMeasured(f"{name} lacks {error.name}: pip install {error.name}") from None
+        raise NotMeasured(f"{name} needs {error.name}: pip install {error.name}") from None
     except ImportError as error:
-        raise NotMeasured(f"{name} cannot be loaded here: {error}") from None
+        raise NotMeasured(f"{name} cannot be imported: {error}") from None
 
 
-def _trying(problem: str, action: Callable[[], Any]) -> Any:
-    """Do what another package may fail at, without ending the comparison of the others.
+def _or_not_measured(problem: str, action: Callable[[], Any]) -> Any:
+    """Call a function of another package; if it fails, the other systems are still compared.
 
     Raises:
         NotMeasured: If it fails, with the problem and the first line of the reason.
     """
     try:
         return action()
-    except Exception as error:  # whatever the other package, the hub and the network can raise
+    except Exception as error:  # anything that the package, the hub or the network can raise
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise NotMeasured(f"{problem}: {first}") from error

@@ -1,8 +1,8 @@
-"""Phrases of a document that may be its keywords: runs of words that neither begin nor end with a function word.
+"""Candidate keywords of a document: runs of words that neither begin nor end with a stop word.
 
-No tagger and no list of a language's nouns is needed; what is a keyword is for a model to say. Chinese and Japanese
-text has no blanks: there the phrases are runs of characters without a function word's character in them. Korean text is
-treated so too, and its phrases may begin or end within a word.
+No tagger and no list of nouns is needed, since a model ranks the candidates. Chinese and Japanese text has no blanks:
+there the candidates are runs of characters without a stop character. Korean text is treated in the same way, so its
+candidates may begin or end within a word.
 """
 
 import re
@@ -12,24 +12,24 @@ from functools import cache
 
 from papertune.metrics.phrases import CJK_CHARACTER, keep_letters_and_digits, normalise_keyword
 
-# A phrase has at most this many words, or from 2 to 8 Chinese characters.
+# Maximum words of a candidate; minimum and maximum characters of a Chinese, Japanese or Korean one.
 MAX_WORDS = 4
 CJK_LENGTHS = (2, 8)
 
-# Words that scikit-learn's list of stop words has though they are content in papers ("expert system", "thin film";
-# its faults: Nothman, Qin and Yurchak 2018, ACL W18-2502), and words it lacks though every abstract has them.
-_NO_STOP_WORDS = frozenset({"bill", "cry", "fire", "interest", "mill", "sincere", "system", "thick", "thin"})
+# Words in scikit-learn's list of stop words that have a meaning in papers ("expert system", "thin film"), and words
+# that it lacks although every abstract has them. See Nothman, Qin and Yurchak 2018, ACL W18-2502.
+_CONTENT_WORDS = frozenset({"bill", "cry", "fire", "interest", "mill", "sincere", "system", "thick", "thin"})
 _MORE_STOP_WORDS = frozenset({"based", "use", "used", "uses", "using"})
 
-# Characters of Chinese function words, and two verbs that join nearly every pair of terms (use, carry out).
+# Characters of Chinese function words, and of two verbs that connect nearly every pair of terms (use, carry out).
 _CJK_STOP_CHARACTERS = frozenset("的了和是在与及对等为以中上下将被由从而其有并或也之这该可所于就不我们着过使用通进行")
 
-# Function words that may stand inside a phrase: "quality of service", "time to failure".
+# Stop words that may stand inside a candidate: "quality of service", "time to failure".
 _JOINING_WORDS = frozenset({"and", "by", "de", "for", "in", "of", "on", "the", "to", "with"})
 
 _UNIT = re.compile(rf"{CJK_CHARACTER.pattern}|(?:(?!{CJK_CHARACTER.pattern})\S)+")
-# No phrase runs across these. A mark between letters or digits (`e.g`, `3.5`, `2:1`) ends no phrase, so a blank or a
-# Chinese character must be beside it; a bracket, a semicolon or a Chinese mark ends one wherever it stands.
+# Marks that no candidate contains. A full stop, comma, colon, ! or ? counts if a blank or a Chinese character is beside
+# it, not within `e.g`, `3.5` or `2:1`; a bracket, a semicolon or a dash counts everywhere.
 BREAK = re.compile(
     rf"[.,:!?，：！？]+(?=\s|$|{CJK_CHARACTER.pattern})|(?<={CJK_CHARACTER.pattern})[.,:!?，：！？]+"
     r"|[;；()（）\[\]{}\"“”<>《》。、—\n]"
@@ -38,13 +38,13 @@ BREAK = re.compile(
 
 @dataclass(slots=True)
 class Candidate:
-    """A phrase of a document.
+    """A phrase of a document that may be a keyword.
 
     Attributes:
-        form: What it is compared by, see `normalise_keyword`; no two candidates of a document have the same.
-        place: How many words of the document come before it.
-        occurrences: How often it occurs, however it is spelt.
-        spellings: How the document spells it, each once, the first one first.
+        form: The form in which keywords are compared, see `normalise_keyword`; unique among the document's candidates.
+        place: Number of words before its first occurrence.
+        occurrences: Number of occurrences in any spelling.
+        spellings: Its spellings in the document, in the order of their first occurrence.
     """
 
     form: str
@@ -55,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A word, or a Chinese character: its letters and digits, and what stands between them."""
+    """A word without the signs around it, or a Chinese character, with its place in the clause."""
 
     text: str
     start: int
@@ -64,16 +64,16 @@ class _Unit:
 
 
 def find_candidates(document: str) -> list[Candidate]:
-    """Find the phrases of a document that may be its keywords.
+    """Find the candidate keywords of a document.
 
-    A phrase has at most `MAX_WORDS` words, or in Chinese and its like `CJK_LENGTHS` characters. It does not run across
-    a mark that ends a sentence or a part of one, and neither begins nor ends with a function word or a bare number.
+    A candidate has at most `MAX_WORDS` words, or `CJK_LENGTHS` characters. It contains no mark that ends a sentence or
+    clause, and neither begins nor ends with a stop word or a bare number.
 
     Args:
-        document: A text as it was written.
+        document: The original text.
 
     Returns:
-        The candidates, in the order in which they first occur; of those that begin together the shortest first.
+        The candidates in the order of their first occurrence; of those that begin together the shortest first.
     """
     found: dict[str, Candidate] = {}
     before = 0
@@ -93,7 +93,7 @@ def find_candidates(document: str) -> list[Candidate]:
 
 
 def _units(clause: str) -> list[_Unit]:
-    """Cut a part of a sentence into words, without the signs around each, and Chinese characters."""
+    """Split a clause into words, without the signs around each, and Chinese characters."""
     letters = keep_letters_and_digits(clause)
     units: list[_Unit] = []
     for match in _UNIT.finditer(clause):
@@ -106,19 +106,19 @@ def _units(clause: str) -> list[_Unit]:
 
 
 def _spans(units: list[_Unit]) -> Iterator[tuple[int, int]]:
-    """Give (start, end) of each run of units that may be a keyword."""
+    """Yield (start, end) of each run of units that may be a keyword."""
     if not units:
         return
-    stop_words = _stop_words()
+    excluded = stop_words()
     shortest_cjk, longest_cjk = CJK_LENGTHS
     for start, first in enumerate(units):
-        if not _may_stand_outside(first, stop_words):
+        if not _may_begin_or_end(first, excluded):
             continue
         has_cjk = False
         for end in range(start + 1, min(start + longest_cjk, len(units)) + 1):
             last = units[end - 1]
             has_cjk = has_cjk or last.is_cjk
-            may_end = _may_stand_outside(last, stop_words)
+            may_end = _may_begin_or_end(last, excluded)
             if not may_end and (last.is_cjk or last.text not in _JOINING_WORDS) and not last.text.isdecimal():
                 break
             length = end - start
@@ -128,13 +128,14 @@ def _spans(units: list[_Unit]) -> Iterator[tuple[int, int]]:
                 yield start, end
 
 
-def _may_stand_outside(unit: _Unit, stop_words: frozenset[str]) -> bool:
-    """Tell whether a phrase may begin or end with a unit."""
-    return unit.text not in stop_words and any(map(str.isalpha, unit.text))
+def _may_begin_or_end(unit: _Unit, excluded: frozenset[str]) -> bool:
+    """Check whether a candidate may begin or end with a unit."""
+    return unit.text not in excluded and any(map(str.isalpha, unit.text))
 
 
 @cache
-def _stop_words() -> frozenset[str]:
+def stop_words() -> frozenset[str]:
+    """Return English stop words, in lower case, and Chinese stop characters."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    return (frozenset(ENGLISH_STOP_WORDS) - _NO_STOP_WORDS) | _MORE_STOP_WORDS | _CJK_STOP_CHARACTERS
+    return (frozenset(ENGLISH_STOP_WORDS) - _CONTENT_WORDS) | _MORE_STOP_WORDS | _CJK_STOP_CHARACTERS

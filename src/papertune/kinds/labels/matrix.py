@@ -10,8 +10,8 @@ from papertune.kinds.labels.cells import join_labels, read_labels
 from papertune.kinds.labels.column import LabelsColumn
 from papertune.prompts.examples import RowReader
 
-# What looks at each label by itself takes so many, the most frequent: each costs up to a second for each column.
-LABELS_LOOKED_AT = 10
+# Checks of single labels are made for the most frequent ones: each takes up to a second for each column of a table.
+MAX_LABELS_CHECKED = 10
 
 
 def label_matrix(cells: Sequence[str], column: LabelsColumn) -> NDArray[np.bool_]:
@@ -67,8 +67,8 @@ class TrueLabels:
         return cls(entries, has.reshape(shape), known.reshape(shape))
 
     def most_frequent(self) -> list[int]:
-        """Give the columns of the `LABELS_LOOKED_AT` labels that the most papers have, the most frequent first."""
-        return [int(n) for n in np.argsort(-self.has.sum(axis=0), kind="stable")[:LABELS_LOOKED_AT]]
+        """Give the columns of the `MAX_LABELS_CHECKED` labels that the most papers have, the most frequent first."""
+        return [int(n) for n in np.argsort(-self.has.sum(axis=0), kind="stable")[:MAX_LABELS_CHECKED]]
 
     def predicted(self, cells: Sequence[str], column: LabelsColumn) -> NDArray[np.bool_]:
         """Give which labels each paper is given, among those that are known; bool, shape (papers, labels).

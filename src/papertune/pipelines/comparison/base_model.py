@@ -1,4 +1,4 @@
-"""Contestants that are the base model itself: asked as it is, and with solved examples before the question."""
+"""The base model without fine-tuning as a system: zero-shot, and few-shot with examples before the question."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,21 +20,21 @@ from papertune.run_directory import library_versions
 from papertune.tables import Table
 from papertune.templates import template_columns
 
-# How many examples may stand before a question, and on how many rows of the training table the number is chosen.
+# The numbers of examples that are tried, and the number of training rows on which the best is chosen.
 NUMBERS_OF_EXAMPLES = (2, 4, 8)
 TUNING_ROWS = 32
 
-# What a model without a stated context can be trusted with.
+# Context of a model whose configuration does not state it, in tokens.
 _DEFAULT_CONTEXT = 2048
 
 
 class BaseModelSystems:
-    """The base model of a recipe as a contestant; it is loaded when the first question has not been answered yet.
+    """The base model of a recipe as a system; it is loaded when the first output has to be made.
 
     Args:
         recipe: The columns.
-        documents: The table that is filled in, without its answers.
-        kept: Where finished answers are.
+        documents: The scored table without gold cells.
+        kept: The finished outputs.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
         base: Where the base model is now, if not where the recipe says.
         listener: Gets the progress after each batch.
@@ -58,7 +58,7 @@ class BaseModelSystems:
         self._listener = listener
 
     def zero_shot(self, name: str) -> Attempt:
-        """Ask the model the recipe's question, as the fine-tuned run is asked it."""
+        """Predict with the prompts of the fine-tuned run."""
         recipe = self._recipe.only((name,))
 
         def make(place: Place) -> Attempt:
@@ -72,60 +72,60 @@ class BaseModelSystems:
         return self._kept.get(f"{name}: zero-shot", self._facts(recipe, self._documents), make)
 
     def few_shot(self, name: str, train: Table) -> Attempt:
-        """Ask it with examples of the training table before the question; their number is chosen there too.
+        """Predict with training examples before each question; their number is chosen on training rows too.
 
         Raises:
-            NotMeasured: If not one example fits into the model's context.
+            NotMeasured: If no example fits into the model's context.
         """
         recipe = self._recipe.only((name,))
         known = train.take(list(rows_with_answers(train, recipe, name)))
         count, how = self._choose_number(recipe, name, known)
-        attempt = self._with_examples(f"{name}: few-shot", recipe, name, known, self._documents, count)
-        return replace(attempt, note=f"{attempt.note}; {how}" if how else attempt.note)
+        output = self._with_examples(f"{name}: few-shot", recipe, name, known, self._documents, count)
+        return replace(output, note=f"{output.note}; {how}" if how else output.note)
 
     def _choose_number(self, recipe: Recipe, name: str, known: Table) -> tuple[int, str]:
-        """Give the number of examples that does best on some rows of the training table, and how it was chosen."""
+        """Return the number of examples with the best score on some training rows, and how it was chosen."""
         if len(known) < 2 * NUMBERS_OF_EXAMPLES[0]:
             return min(NUMBERS_OF_EXAMPLES[0], len(known)), ""
         stratify = name if recipe.columns[name].is_ranked_by_first_label and name in known.columns else None
         share = min(TUNING_ROWS / len(known), 0.5)
         rest, held_out = known.split(share, recipe.training.seed, stratify)
         numbers = [number for number in NUMBERS_OF_EXAMPLES if number <= len(rest)]
-        truth = RowReader(held_out, recipe)
-        shown = without_answers(held_out, recipe)
+        gold = RowReader(held_out, recipe)
+        documents = without_answers(held_out, recipe)
         scores: dict[int, float] = {}
         for number in numbers:
             title = f"{name}: few-shot, {number} examples, on {len(held_out)} held-out rows"
-            attempt = self._with_examples(title, recipe, name, rest, shown, number)
-            found = score_predictions({name: attempt.predictions}, truth, recipe, range(len(held_out)))
+            output = self._with_examples(title, recipe, name, rest, documents, number)
+            found = score_predictions({name: output.predictions}, gold, recipe, range(len(held_out)))
             scores[number] = found[name].main
         best = max(numbers, key=lambda number: (scores[number], -number))
         among = ", ".join(map(str, numbers))
         return best, f"chosen among {among} on {len(held_out)} held-out rows of {known.source}"
 
     def _with_examples(
-        self, title: str, recipe: Recipe, name: str, learnt: Table, documents: Table, count: int
+        self, title: str, recipe: Recipe, name: str, train: Table, documents: Table, count: int
     ) -> Attempt:
         def make(place: Place) -> Attempt:
             model, tokenizer = self._loaded
             encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
-            longest = context_tokens(model) - _answer_tokens(recipe, encoder)
-            examples = NearestExamples(learnt, recipe)
-            reader = FewShotReader(documents, recipe, examples, count, tokenizer, longest)
+            max_tokens = context_tokens(model) - _answer_tokens(recipe, encoder)
+            examples = NearestExamples(train, recipe)
+            reader = FewShotReader(documents, recipe, examples, count, tokenizer, max_tokens)
             asked = [(row, question) for row in range(len(documents)) for question in reader.asked(row)]
             counts = [reader.shown(row, question) for row, question in asked]
             if not any(counts):
-                raise NotMeasured(f"not one example fits into the model's context of {context_tokens(model)} tokens")
-            predictor = Predictor(model, tokenizer, with_prompt_tokens(recipe, longest))
+                raise NotMeasured(f"no example fits into the model's context of {context_tokens(model)} tokens")
+            predictor = Predictor(model, tokenizer, with_prompt_tokens(recipe, max_tokens))
             answers, rate = answer_rows(predictor, reader, len(documents), recipe, place, self._listener)
             fewer = sum(shown < count for shown in counts)
             note = f"{count} examples before each question"
             if fewer:
-                note += f", fewer before {fewer:,} of {len(counts):,}, where the context is full"
+                note += f", fewer before {fewer:,} of {len(counts):,} because of the model's context"
             prompt = tokenizer.decode(predictor.encoder.encode(reader.prompt(*asked[0])).ids)
             return Attempt(answers[name], rate, 0.0, 0, note, prompt)
 
-        facts = {**self._facts(recipe, documents), "examples": learnt.checksum(), "count": count}
+        facts = {**self._facts(recipe, documents), "examples": train.checksum(), "count": count}
         return self._kept.get(title, facts, make)
 
     def _facts(self, recipe: Recipe, documents: Table) -> dict[str, Any]:
@@ -143,12 +143,12 @@ class BaseModelSystems:
     def _loaded(self) -> tuple[Any, Any]:
         model, tokenizer = load_model(self._base, device=self._device, base_bits=self._recipe.base_bits)
         if model.device.type == "cpu":
-            use_grouped_attention(model)  # as a run does, so that their speeds can be compared
+            use_grouped_attention(model)  # as for a run, so that their speeds can be compared
         return model, tokenizer
 
 
 def without_answers(table: Table, recipe: Recipe) -> Table:
-    """Give the rows of a table without any column that the recipe asks for: all that a contestant may see."""
+    """Return a table without gold cells: all that a system may see."""
     import polars as pl
 
     if table.is_instructions:
@@ -159,18 +159,18 @@ def without_answers(table: Table, recipe: Recipe) -> Table:
 
 
 def context_tokens(model: Any) -> int:
-    """Give the longest text that a model was made for, in tokens."""
+    """Return a model's context in tokens."""
     return int(getattr(model.config, "max_position_embeddings", None) or _DEFAULT_CONTEXT)
 
 
 def asked_facts(recipe: Recipe) -> dict[str, Any]:
-    """Give what a recipe says about how its columns are asked, ready for JSON."""
+    """Return the settings of a recipe that prompts depend on, ready for JSON."""
     return recipe.model_dump(mode="json", include={"layout", "chat", "table", "columns", "encoding"})
 
 
 @cache
 def libraries() -> Mapping[str, str | None]:
-    """Give the versions that what a model says depends on."""
+    """Return the versions that predictions of a model depend on."""
     versions = library_versions()
     return {name: versions.get(name) for name in ("papertune", "torch", "transformers", "tokenizers")}
 

@@ -1,12 +1,11 @@
-"""Answers of contestants that are kept on disk, so that a comparison that was stopped goes on where it was.
+"""Outputs of systems that are kept on disk, so that a stopped comparison can continue.
 
 FOLDER/
-  label--zero-shot-3f0c...json           what a contestant said of a column, written when it has said all
-  label--zero-shot-3f0c...json.journal   what it has said so far
+  label--zero-shot-3f0c...json           the output of a system for a column, written when it is complete
+  label--zero-shot-3f0c...json.journal   the finished rows until then
 
-The name has a fingerprint of all that the answers depend on: the column, the tables, the weights, the libraries. A
-comparison with another recipe finds other names, and nothing stale. A file says which format it is of; one of another
-format is made again.
+The name contains a fingerprint of everything that the output depends on: the column, the tables, the weights, the
+libraries. A comparison with another recipe therefore reads no outdated file. A file of another format is made again.
 """
 
 import hashlib
@@ -29,21 +28,21 @@ from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 
-# 2: with the raw probabilities; 3: `predictions`, with the rows where the run abstains. Files without a number are of
-# the first format.
+# 2: with the raw probabilities; 3: `predictions`, with the rows where the run abstains. A file without a number has the
+# first format.
 FORMAT = 3
 
-# So many letters of a title stand in a file's name.
-_LONGEST_NAME = 60
+# Maximum characters of a title in a file name.
+_MAX_TITLE = 60
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the answers of one contestant are kept.
+    """Where the output of a system is kept.
 
     Attributes:
-        path: The file; it is there when all rows are answered.
-        fingerprint: Of all that the answers depend on.
+        path: The file; it exists when all rows are finished.
+        fingerprint: Hash of everything that the output depends on.
     """
 
     path: Path
@@ -51,11 +50,11 @@ class Place:
 
 
 class KeptOutputs:
-    """The finished answers of a comparison's contestants.
+    """The finished outputs of a comparison's systems.
 
     Args:
-        folder: Where they are kept; made if it is missing.
-        listener: Gets a message for each system whose answers are made.
+        folder: The folder of the files; made if it is missing.
+        listener: Gets a message for each output that has to be made.
     """
 
     def __init__(self, folder: Path, listener: Listener) -> None:
@@ -63,19 +62,19 @@ class KeptOutputs:
         self._listener = listener
 
     def get(self, title: str, facts: dict[str, Any], make: Callable[[Place], Attempt]) -> Attempt:
-        """Give the answers that are kept, or have them made and keep them.
+        """Return the output that is kept, or make it and keep it.
 
         Args:
-            title: The message if they have to be made; the file is called by its letters.
-            facts: All that the answers depend on, ready for JSON.
-            make: Gives the answers; not called if they are there.
+            title: The message if the output has to be made, and the beginning of the file name.
+            facts: Everything that the output depends on, ready for JSON.
+            make: Makes the output; not called if it is kept.
 
         Raises:
-            OutputError: If they cannot be written.
+            OutputError: If the output cannot be written.
         """
         fingerprint = hashlib.sha256(json.dumps([title, facts], sort_keys=True).encode()).hexdigest()
         letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower())
-        place = Place(self._folder / f"{letters[:_LONGEST_NAME]}-{fingerprint[:16]}.json", fingerprint)
+        place = Place(self._folder / f"{letters[:_MAX_TITLE]}-{fingerprint[:16]}.json", fingerprint)
         kept = self._read(place.path)
         if isinstance(kept, Attempt):
             return kept
@@ -84,28 +83,28 @@ class KeptOutputs:
         except OSError as error:
             raise self._unwritable(error) from error
         self._listener.message(title if kept is None else f"{title}: {kept}")
-        attempt = make(place)
+        output = make(place)
         try:
-            write_atomically(place.path, json.dumps({"format": FORMAT, **attempt.as_dict()}, ensure_ascii=False))
+            write_atomically(place.path, json.dumps({"format": FORMAT, **output.as_dict()}, ensure_ascii=False))
         except OSError as error:
             raise self._unwritable(error) from error
         _journal(place, batches=0).remove()
-        return attempt
+        return output
 
     def _read(self, path: Path) -> Attempt | str | None:
-        """Give what is kept; why it is of no use, if that is worth telling; None if there is nothing, or half of it."""
+        """Return the kept output; a reason why it cannot be used; None if there is none or it is incomplete."""
         try:
             values = dict(json.loads(path.read_text("utf-8")))
             if values.pop("format", 1) != FORMAT:
-                return "done again, since what is kept is of another version of papertune"
+                return "done again, since the kept output is from another version of papertune"
             return Attempt.from_dict(values)
         except (OSError, KeyError, TypeError, ValueError):
             return None
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(
-            f"{self._folder} cannot be written: {error.strerror or error}. What is finished is kept: make room or "
-            "choose another folder, and run the same command."
+            f"{self._folder} cannot be written: {error.strerror or error}. Finished outputs are kept: free some space "
+            "or choose another folder, and run the same command."
         )
 
 
@@ -118,26 +117,26 @@ def answer_rows(
     listener: Listener,
     decisions: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Predictions], float | None]:
-    """Have a model answer all rows of a table, batch by batch into a journal.
+    """Predict all rows of a table with a model, batch by batch into a journal.
 
     Args:
-        predictor: Answers batches.
-        reader: Reads the rows, without their answers.
-        rows: How many there are.
-        recipe: The columns that are answered, of those that the predictor knows.
-        place: Where the journal is kept, until `KeptOutputs` has written the whole.
+        predictor: Predicts batches.
+        reader: Reads the rows, without gold cells.
+        rows: Number of rows.
+        recipe: The columns to predict.
+        place: Where the journal is kept until `KeptOutputs` has written the output.
         listener: Gets the progress after each batch.
-        decisions: How each label column is answered; None: with the likeliest label.
+        decisions: The decision of each label column; None: the most probable label.
 
     Returns:
-        The answers by column, and the rows answered in a second by this call; None if all were in the journal.
+        The predictions by column, and the rows per second of this call; None if all rows were in the journal.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     plan = predictor.plan(reader, range(rows))
     with _journal(place, len(plan.batches)) as journal:
         new = rows - int(plan.batches.sizes[journal.finished].sum())
         values = predict_rows(predictor, reader, plan, journal=journal, listener=listener).values
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     return predictions_of_values(values, recipe, decisions), new / seconds if new else None
 
 

@@ -1,4 +1,4 @@
-"""How good a column becomes with so many training rows: trainings of the recipe on nested random subsets of a table."""
+"""Learning curves: trainings of a recipe on nested random subsets of a table."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ CurveSize = int | Literal["all"]
 
 CURVE_SEED = 0
 
-# Fewer rows have no two labels to tell apart, as like as not.
+# A label column needs rows of two labels.
 MIN_ROWS = 2
 
 
@@ -20,7 +20,7 @@ def read_curve(text: str) -> list[CurveSize]:
     """Read sizes such as `50,100,200,all`.
 
     Raises:
-        TableError: If one is no number of rows.
+        TableError: If one is not a number of rows.
     """
     sizes: list[CurveSize] = []
     for word in (part.strip() for part in text.split(",")):
@@ -30,19 +30,19 @@ def read_curve(text: str) -> list[CurveSize]:
             sizes.append(int(word))
         else:
             raise TableError(
-                f'--curve: "{word}" is no number of rows from {MIN_ROWS} on. Write for example 50,100,all.'
+                f'--curve: "{word}" is not a number of rows, at least {MIN_ROWS}. Write for example 50,100,all.'
             )
     return sizes
 
 
 def curve_steps(sizes: Sequence[CurveSize], train: Table) -> list[int]:
-    """Give the numbers of rows of a curve, each once, ascending; more than the table has are the whole table."""
+    """Return the distinct numbers of rows of a curve, ascending, none larger than the table."""
     return sorted({len(train) if size == "all" else min(size, len(train)) for size in sizes})
 
 
 def subset(train: Table, rows: int) -> Table:
-    """Give so many rows of a table at random, in table order; fewer rows are always among more of them."""
+    """Return random rows of a table in table order; a larger subset contains every smaller one."""
     generator = random.Random(CURVE_SEED)
-    # Sorting by random() and not shuffle(): only random() promises the same numbers in every Python.
+    # Sorted by random() and not shuffled, since only random() gives the same numbers in every Python version.
     order = sorted(range(len(train)), key=[generator.random() for _ in range(len(train))].__getitem__)
     return train.take(sorted(order[:rows]))

@@ -1,4 +1,4 @@
-"""The rows of a table that a run has learnt from, where it has kept others apart as dev rows."""
+"""The rows of a table that a run was trained on, without its dev rows."""
 
 import warnings
 
@@ -11,39 +11,38 @@ from papertune.tables import Table
 
 
 def find_training_rows(run: Run, table: Table, listener: Listener) -> Table:
-    """Give the rows of a table that a run has learnt from: whoever is compared with it shall learn from no others.
+    """Return the rows of a table that a run was trained on; the systems it is compared with are trained on the same.
 
-    A run remembers the checksum of the rows of each table that it learnt from and, in its recipe, the seed that has
-    parted them from the dev rows of `--dev-fraction`. So they are parted again, and the checksum says whether they are
-    the same.
+    A manifest has the checksum of the training rows of each table, and the recipe has the seed of the split by
+    `--dev-fraction`. So the table is split again, and the checksum shows whether the training rows are the same.
 
     Args:
         run: The run.
-        table: The table that it was trained on, dev rows included.
+        table: The table that it was trained on, with its dev rows.
         listener: Gets a message that says how many rows are left out.
 
     Returns:
-        These rows; the whole table, with a warning, where the run has not learnt from it. A run that has learnt from
-        other tables besides has a warning too, since whoever is compared with it then learns from fewer papers.
+        The training rows; the whole table, with a warning, if the run was not trained on it. If the run was trained on
+        other tables too, a warning says that the other systems have fewer training rows.
     """
     notes = run.manifest.tables
-    if not notes:  # an adopted adapter knows of none
+    if not notes:  # the training tables of an adopted adapter are not known
         return table
     checksum = table.checksum()
     names = ", ".join(f"{note.source} ({note.rows:,} rows)" for note in notes)
     if any(note.checksum == checksum for note in notes):
-        _warn_of_others(run, table, names)
+        _warn_of_other_tables(run, table, names)
         return table
     for note in notes:
-        if (part := _parted_again(run, table, note)) is not None:
+        if (rows := _split_again(run, table, note)) is not None:
             listener.message(
-                f"{table.source}: {run.directory.path} has kept {len(table) - len(part):,} of its {len(table):,} rows "
-                "apart as dev rows, so the others do not learn from them either"
+                f"{table.source}: {len(table) - len(rows):,} of its {len(table):,} rows are dev rows of "
+                f"{run.directory.path}, so the other systems are not trained on them"
             )
-            _warn_of_others(run, part, names)
-            return part
+            _warn_of_other_tables(run, rows, names)
+            return rows
     warnings.warn(
-        f"{run.directory.path} has learnt from {names}; what it is compared with learns from {table.source} "
+        f"{run.directory.path} was trained on {names}; the other systems are trained on {table.source} "
         f"({len(table):,} rows), which may not be the same papers.",
         PapertuneWarning,
         stacklevel=3,
@@ -51,22 +50,22 @@ def find_training_rows(run: Run, table: Table, listener: Listener) -> Table:
     return table
 
 
-def _warn_of_others(run: Run, part: Table, names: str) -> None:
-    """Warn where a run has learnt from other tables than the one that is there to learn from."""
+def _warn_of_other_tables(run: Run, rows: Table, names: str) -> None:
+    """Warn if a run was trained on more tables than the one that the other systems are trained on."""
     if len({note.checksum for note in run.manifest.tables}) == 1:
         return
     warnings.warn(
-        f"{run.directory.path} has learnt from {names}; what it is compared with learns from {part.source} "
-        f"({len(part):,} rows) alone. To compare on equal terms, give one table with the rows of all of them.",
+        f"{run.directory.path} was trained on {names}; the other systems are trained on {rows.source} "
+        f"({len(rows):,} rows) alone. For an equal comparison, give one table with the rows of all of them.",
         PapertuneWarning,
         stacklevel=4,
     )
 
 
-def _parted_again(run: Run, table: Table, note: TableNote) -> Table | None:
-    """Part dev rows from a table as the training has done it; None if that does not give the rows of the note."""
-    apart = len(table) - note.rows
-    if not 0 < apart < len(table):
+def _split_again(run: Run, table: Table, note: TableNote) -> Table | None:
+    """Split a table as the training did; None if the training rows are not those of the manifest."""
+    dev_rows = len(table) - note.rows
+    if not 0 < dev_rows < len(table):
         return None
-    rest, _ = table.split(apart / len(table), run.recipe.training.seed, first_label(table, run.recipe))
-    return rest if rest.checksum() == note.checksum else None
+    train, _ = table.split(dev_rows / len(table), run.recipe.training.seed, first_label(table, run.recipe))
+    return train if train.checksum() == note.checksum else None
