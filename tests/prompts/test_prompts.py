@@ -68,7 +68,7 @@ def test_special_strings_in_texts_are_ordinary_text(tiny_tokenizer, document, qu
     expected += "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, messages, strict=True))
     assert tiny_tokenizer.decode(ids) == expected + "<|im_start|>assistant\n"
 
-    (answer_ids,) = encode.encode_answers(answer, LABEL)
+    (answer_ids,) = LABEL.encode_answers(answer, encode)
     assert answer_ids.pop() == encode.end_id == tiny_tokenizer.eos_token_id
     assert added_ids(tiny_tokenizer, answer_ids) == []
     assert tiny_tokenizer.decode(answer_ids) == answer
@@ -216,9 +216,9 @@ def test_max_prompt_tokens_too_small_for_the_question(tiny_tokenizer):
 
 def test_keyword_list_is_cut_between_keywords(tiny_tokenizer):
     keywords = ["graph", "neural networks", "the heart", "paper"]
-    (whole,) = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), KEYWORDS)
+    (whole,) = KEYWORDS.encode_answers("; ".join(keywords), encoder(tiny_tokenizer))
     for limit in range(2, len(whole) + 1):
-        (ids,) = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), KEYWORDS)
+        (ids,) = KEYWORDS.encode_answers("; ".join(keywords), encoder(tiny_tokenizer, answer=limit))
         assert ids[-1] == tiny_tokenizer.eos_token_id
         assert len(ids) <= limit
         kept = tiny_tokenizer.decode(ids[:-1])
@@ -236,7 +236,7 @@ def test_label_is_never_cut(tiny_tokenizer):
     encode = encoder(tiny_tokenizer, answer=2)
     for label, ids in zip(column.labels, encode.label_ids(column.labels), strict=True):
         assert len(ids) > 2
-        assert encode.encode_answers(label, column) == [[*ids, encode.end_id]]
+        assert column.encode_answers(label, encode) == [[*ids, encode.end_id]]
 
 
 def test_labels_with_equal_or_no_tokens(tiny_tokenizer, monkeypatch):
@@ -265,11 +265,11 @@ def test_unusable_tokenizers(tiny_folder):
 
 def test_as_many_ranked_keywords_as_fit(tiny_tokenizer):
     keywords = ["heart", "paper", "graph", "neural networks"]
-    whole = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), RANKED)
+    whole = RANKED.encode_answers("; ".join(keywords), encoder(tiny_tokenizer))
     assert whole == [[*tiny_tokenizer.encode(keyword), tiny_tokenizer.eos_token_id] for keyword in keywords]
     sizes = [len(ids) for ids in whole]
     for limit in range(2, sum(sizes) + 1):
-        fitting = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), RANKED)
+        fitting = RANKED.encode_answers("; ".join(keywords), encoder(tiny_tokenizer, answer=limit))
         count = len(fitting)
         assert fitting == whole[:count]
         assert count == 1 or sum(sizes[:count]) <= limit

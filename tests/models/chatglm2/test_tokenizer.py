@@ -221,7 +221,7 @@ def test_training_rows_agree_with_published(published):
 def test_encoded_prompt_and_answer_agree_with_published(published):
     golden = GOLDENS["ptuning"][0]
     column = LabelColumn(kind="label", question="?", labels=("1", "0"))
-    (answer,) = encoder(published).encode_answers(golden["answer"], column)
+    (answer,) = column.encode_answers(golden["answer"], encoder(published))
     prompt = encoder(published).encode(Prompt("", golden["prompt"], "")).ids
     assert prompt + answer == golden["input_ids"][: len(prompt + answer)]
 
