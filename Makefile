@@ -37,7 +37,7 @@ test: check
 	$(BIN)/pytest -n 2 --dist worksteal --cpu bf16,int8 $(PRECISION_TESTS)
 
 # What depends on the precision that papertune chooses by itself.
-PRECISION_TESTS = tests/pipelines tests/cli tests/flows tests/models/chatglm2/test_the_whole_way.py
+PRECISION_TESTS = tests/pipelines tests/cli tests/flows tests/models/chatglm2/test_tutorial.py
 
 # The sample papers where the tables for measuring are not at hand. Full sizes: docs/performance.md.
 BENCH_ROWS = $(if $(wildcard $(PAPERTUNE_DATA)/papers_dev.csv),,--table examples/papers.csv)

@@ -218,7 +218,7 @@ class Asking:
                 kind: self._probabilities(engine, [prompt.ids[begun:] for prompt in of_kind])
                 for kind, of_kind in chosen.items()
             },
-            shortened={kind: sum(prompt.shortened for prompt in of_kind) for kind, of_kind in chosen.items()},
+            shortened={kind: sum(prompt.truncated for prompt in of_kind) for kind, of_kind in chosen.items()},
         )
 
     def _encode(self, paper: Table, into: str, endings: Sequence[str]) -> list[EncodedPrompt]:

@@ -139,7 +139,7 @@ def training_contestants(
     assert isinstance(column, LabelColumn)
     encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
     sequences = [
-        {"prompt": encoder.encode(each.prompt).ids, "answer": encoder.encode_answers(each.answer, column)[0]}
+        {"prompt": encoder.encode(each.prompt).ids, "answer": column.encode_answers(each.answer, encoder)[0]}
         for each in training_examples(rows, recipe)
     ]
     settings = training_settings(recipe, len(rows))

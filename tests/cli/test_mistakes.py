@@ -160,9 +160,9 @@ class TestRecipes:
     @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta2"])
     def test_a_device_that_is_not_there(self, refused, device):
         message = refused("train", "papers.csv", "-r", "recipe.toml", "-o", "out", "--device", device)
-        assert f"--device {device} is not to be had here" in message
+        assert f"--device {device} is not available" in message
         message = refused("predict", "{run}", "new.csv", "-o", "out.csv", "--device", device)
-        assert f"--device {device} is not to be had here" in message
+        assert f"--device {device} is not available" in message
 
 
 class TestOutputs:

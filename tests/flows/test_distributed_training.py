@@ -203,7 +203,7 @@ def test_a_mistake_of_one_process_ends_both(sample, tmp_path, patch, message):
 def test_a_device_that_is_not_there_is_told_once(sample, tmp_path):
     launch = Launch(command(sample, tmp_path / "run", "--device", "nonsense"))
     assert launch.end() == [2, 2]
-    assert launch.printed[0].startswith("error: --device nonsense is not to be had here: ")
+    assert launch.printed[0].startswith("error: --device nonsense is not available: ")
     assert launch.printed[1] == ""
 
 

@@ -94,7 +94,7 @@ class TestJournal:
 
 def characters(prompts):
     texts = [prompt.before + prompt.document + prompt.after for prompt in prompts]
-    return [SimpleNamespace(ids=text.encode(), shortened=False) for text in texts]
+    return [SimpleNamespace(ids=text.encode(), truncated=False) for text in texts]
 
 
 # Without a polars heap, which `tracemalloc` does not see: its columns say themselves how large they are.

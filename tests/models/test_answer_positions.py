@@ -7,7 +7,7 @@ from papertune.models import answer_positions, output_layer
 
 
 class Wrapper(nn.Module):
-    """What DDP looks like from outside."""
+    """Wraps a model as DDP does."""
 
     def __init__(self, module):
         super().__init__()
@@ -18,7 +18,7 @@ class Wrapper(nn.Module):
 
 
 @pytest.mark.parametrize("wrap", [lambda model: model, Wrapper])
-def test_chosen_logits_are_those_of_the_full_pass(tiny_model, wrap):
+def test_selected_logits_equal_those_of_a_full_pass(tiny_model, wrap):
     ids = torch.randint(3, 400, (3, 11))
     rows, columns = torch.tensor([0, 0, 2, 1, 2]), torch.tensor([3, 10, 0, 7, 0])
     full = tiny_model(input_ids=ids).logits
@@ -27,14 +27,14 @@ def test_chosen_logits_are_those_of_the_full_pass(tiny_model, wrap):
         chosen = model(input_ids=ids).logits
     assert chosen.shape == (5, tiny_model.config.vocab_size)
     torch.testing.assert_close(chosen, full[rows, columns], rtol=0, atol=1e-6)
-    # Afterwards, and after a failure inside, the model is as before.
+    # After the context, and after an error in it, the model is unchanged.
     with pytest.raises(KeyError), answer_positions(model, rows, columns):
         raise KeyError
     torch.testing.assert_close(model(input_ids=ids).logits, full, rtol=0, atol=0)
 
 
-def test_scaled_and_capped_logits_stay_right():
-    """Some models do more behind the output layer: Gemma2 caps its logits."""
+def test_capped_logits_stay_correct():
+    """Some models have operations after the output layer: Gemma2 caps its logits."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     config = Gemma2Config(
@@ -54,12 +54,12 @@ def test_scaled_and_capped_logits_stay_right():
     model = Gemma2ForCausalLM(config).eval()
     ids = torch.randint(3, 50, (2, 5))
     full = model(input_ids=ids).logits
-    assert full.abs().max() > 0.09, "the cap is not felt, so this test says nothing"
+    assert full.abs().max() > 0.09, "the cap has no effect, so this test proves nothing"
     with answer_positions(model, torch.tensor([1, 0]), torch.tensor([4, 2])):
         chosen = model(input_ids=ids).logits
     torch.testing.assert_close(chosen, full[[1, 0], [4, 2]], rtol=0, atol=1e-6)
 
 
-def test_a_model_without_an_output_layer(tiny_model):
+def test_model_without_output_layer(tiny_model):
     with pytest.raises(ModelError, match="LlamaModel has no output layer that transformers can name"):
         output_layer(tiny_model.model)

@@ -15,7 +15,7 @@ from papertune.models import choose_device, choose_dtype, find_base, load_model
 
 @pytest.fixture
 def folder(tiny_folder, tmp_path):
-    """Give a copy of the tiny model's folder."""
+    """A copy of the tiny model's folder."""
     return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
@@ -35,7 +35,7 @@ def write_pickle(folder):
     torch.save({"lm_head.weight": pickle.PickleBuffer}, folder / "pytorch_model.bin")
 
 
-def test_load(folder, tiny_model):
+def test_load_model_in_each_precision(folder, tiny_model):
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         model, tokenizer = load_model(folder, precision=precision, device="cpu")
         assert not model.training
@@ -52,7 +52,7 @@ def test_tied_weights_are_not_missing(folder, tiny_model):
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
-def test_the_tokenizer_may_stand_elsewhere(folder, tmp_path):
+def test_tokenizer_in_another_folder(folder, tmp_path):
     elsewhere = tmp_path / "tokenizer"
     elsewhere.mkdir()
     for file in folder.glob("tokenizer*"):
@@ -66,20 +66,20 @@ def test_the_tokenizer_may_stand_elsewhere(folder, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, ": there is no such folder or .gguf file. Give the folder with the model's config.json."),
+        (shutil.rmtree, ": there is no such folder or .gguf file. Name the folder that has the model's config.json."),
         (
             lambda folder: (folder / "config.json").unlink(),
-            " holds no config.json, so it is no model folder. It holds: chat_template.jinja, generation_config.json, "
-            "model.safetensors, tokenizer.json, tokenizer_config.json.",
+            " has no config.json, so it is not a model folder. It contains: chat_template.jinja, "
+            "generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json.",
         ),
         (
             lambda folder: (folder / "model.safetensors").unlink(),
-            " has a config.json but no weights (.safetensors, .bin, .gguf). Fetch them too.",
+            " has a config.json but no weights (.safetensors, .bin, .gguf). Download them too.",
         ),
         (lambda folder: (folder / "config.json").write_text("{"), ": the tokenizer cannot be loaded: It looks like"),
         (lambda folder: edit_config(folder, model_type="new"), ": the model cannot be loaded: The checkpoint"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), ": the tokenizer cannot be loaded: Expecting"),
-        # A download that was cut off.
+        # An interrupted download.
         (
             lambda folder: (folder / "model.safetensors").write_bytes(
                 (folder / "model.safetensors").read_bytes()[:999]
@@ -90,7 +90,7 @@ def test_the_tokenizer_may_stand_elsewhere(folder, tmp_path):
         (
             lambda folder: edit_weights(folder, lambda tensors: tensors.pop("lm_head.weight")),
             ": the weights do not fit config.json: 1 are missing or have another shape (lm_head.weight). "
-            "Fetch the folder again.",
+            "Download the folder again.",
         ),
         (
             lambda folder: edit_config(folder, hidden_size=16, head_dim=8),
@@ -99,7 +99,7 @@ def test_the_tokenizer_may_stand_elsewhere(folder, tmp_path):
         (write_pickle, ": the model cannot be loaded: Weights only load failed"),
         (
             lambda folder: edit_config(folder, model_type="mine", auto_map={"AutoConfig": "x.Y"}),
-            ": the model wants to run its own Python files, which papertune does not do.",
+            ": the model needs its own Python files, which papertune does not run.",
         ),
     ],
 )
@@ -111,32 +111,32 @@ def test_folders_that_cannot_be_loaded(folder, damage, message):
 
 
 @pytest.mark.parametrize("name", ["smollm", "./models/gone", "/models/gone", "~/gone", "a/b/c", "a/gone.gguf"])
-def test_names_that_are_nothing(name):
+def test_unknown_names(name):
     with pytest.raises(ModelError) as caught:
         find_base(name)
     assert str(caught.value) == (
-        f'model "{name}" is no known model (smollm2-135m), no folder, no .gguf file and no hub id.'
+        f'model "{name}" is not a known model (smollm2-135m), a folder, a .gguf file or a hub id.'
     )
 
 
-def test_a_gguf_file_that_is_gone(tmp_path):
+def test_missing_gguf_file(tmp_path):
     with pytest.raises(ModelError, match=r"gone\.gguf: there is no such folder or \.gguf file"):
         find_base("x", tmp_path / "gone.gguf")
 
 
-def test_a_hub_id_without_a_network():
+def test_hub_id_without_a_network():
     base = find_base("some/model")
     assert (base.location, base.checksum) == ("some/model", None)
     with pytest.raises(ModelError) as caught:
         load_model("some/model")
     assert re.fullmatch(
-        r'model "some/model": not on this machine, and it could not be fetched from the hub \(.*\)\. '
-        r"Download it elsewhere and give its folder as model\.",
+        r'model "some/model": not on this machine, and it could not be downloaded from the hub \(.*\)\. '
+        r"Download it elsewhere and use its folder as model\.",
         str(caught.value),
     )
 
 
-def test_the_embedded_model_says_how_to_install_it(monkeypatch):
+def test_missing_embedded_model_is_reported_with_the_install_command(monkeypatch):
     monkeypatch.setattr(base_module, "packaged_gguf", lambda *_: None)
     base = find_base("smollm2-135m")
     assert base.location == "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -144,7 +144,7 @@ def test_the_embedded_model_says_how_to_install_it(monkeypatch):
         load_model(base)
 
 
-def test_a_hub_model_that_was_fetched_before(monkeypatch, tiny_folder):
+def test_hub_model_that_was_downloaded_before(monkeypatch, tiny_folder):
     cached = {("some/model", "config.json"): str(tiny_folder / "config.json")}
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *key: cached.get(key))
     base = find_base("some/model")
@@ -152,29 +152,29 @@ def test_a_hub_model_that_was_fetched_before(monkeypatch, tiny_folder):
     assert base.checksum == find_base("x", tiny_folder).checksum
 
 
-def test_the_checksum_is_of_the_weights_content(folder, monkeypatch):
+def test_checksum_depends_on_the_content_of_the_weights_only(folder, monkeypatch):
     first = find_base("x", folder)
-    edit_config(folder, note="no weight")
-    assert find_base("y", folder).checksum == first.checksum, "config.json is no weight"
+    edit_config(folder, note="not a weight")
+    assert find_base("y", folder).checksum == first.checksum, "config.json has no weights"
     (folder / "model.safetensors").touch()  # the same content at another time
     assert find_base("x", folder).checksum == first.checksum
     edit_weights(folder, lambda tensors: tensors["lm_head.weight"].add_(1))
     assert find_base("x", folder).checksum != first.checksum
 
 
-def test_the_checksum_is_remembered(folder, monkeypatch, tmp_path):
+def test_checksum_is_cached(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
     first = find_base("x", folder).checksum
     with monkeypatch.context() as patch:
         patch.setattr(base_module.hashlib, "file_digest", lambda *_: pytest.fail("the weights are read again"))
         assert find_base("x", folder).checksum == first
-    # A file that was cut off while being written is no memory.
-    (remembered,) = (tmp_path / "cache" / "checksums").iterdir()
-    remembered.write_text(first[:10])
+    # A file that was not written completely is ignored.
+    (cached,) = (tmp_path / "cache" / "checksums").iterdir()
+    cached.write_text(first[:10])
     assert find_base("x", folder).checksum == first
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(folder, monkeypatch, tmp_path):
+def test_checksum_without_a_writable_cache(folder, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "file"))
     assert len(find_base("x", folder).checksum) == 64
@@ -183,9 +183,9 @@ def test_a_cache_that_cannot_be_written_costs_time_only(folder, monkeypatch, tmp
 def test_choose_device():
     assert choose_device("cpu") == "cpu"
     assert choose_device(None) == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ModelError, match=r"^--device cuda:99 is not to be had here: "):
+    with pytest.raises(ModelError, match=r"^--device cuda:99 is not available: "):
         choose_device("cuda:99")
-    with pytest.raises(ModelError, match=r"^--device gpu is not to be had here: Expected one of cpu, cuda"):
+    with pytest.raises(ModelError, match=r"^--device gpu is not available: Expected one of cpu, cuda"):
         choose_device("gpu")
 
 

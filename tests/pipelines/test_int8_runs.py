@@ -96,7 +96,7 @@ def test_a_base_in_few_bits_is_refused(run, papers):
     opened = papertune.load_run(run.directory.path)
     method = opened.recipe.method.model_copy(update={"base_bits": 8})
     opened.recipe = opened.recipe.model_copy(update={"method": method})
-    with pytest.raises(ModelError, match="the run's base model is stored in 8 bits already"):
+    with pytest.raises(ModelError, match="the run's base model is already stored in 8 bits"):
         opened.predict(papers(2), precision="int8")
 
 

@@ -19,17 +19,17 @@ def test_training_batches_have_each_example_once(lengths, batch_size, seed, epoc
     assert batches == shuffled_length_batches(lengths, batch_size, seed, epoch)
 
 
-def test_training_batches_are_mixed_anew():
+def test_training_batches_differ_between_epochs_and_seeds():
     lengths = list(range(1, 101))
     orders = [shuffled_length_batches(lengths, 4, seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
     sets = [{frozenset(batch) for batch in order} for order in orders]
     assert all(a != b for i, a in enumerate(sets) for b in sets[:i]), "the same rows share a batch again"
-    # Within a group as little as between them the batches go from short to long: a step up is as likely as one down.
+    # Neither within groups nor between them do lengths of batches rise: a step up is as frequent as a step down.
     steps = [a[0] < b[0] for order in orders for a, b in itertools.pairwise(order)]
     assert 0.35 < sum(steps) / len(steps) < 0.65
 
 
-def test_training_batches_waste_little_padding():
+def test_training_batches_have_little_padding():
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(20, 500, (512,), generator=generator).tolist()
     batches = shuffled_length_batches(lengths, 8, 0, 0)
@@ -38,11 +38,13 @@ def test_training_batches_waste_little_padding():
 
 
 @given(length_lists, st.integers(1, 600), st.integers(1, 9))
-def test_prediction_batches_keep_their_budget(lengths, max_tokens, max_rows):
+def test_prediction_batches_are_sorted_full_and_within_limits(lengths, max_tokens, max_rows):
     batches = sorted_token_batches(lengths, max_tokens, max_rows)
     flat = [index for batch in batches for index in batch]
     assert sorted(flat) == list(range(len(lengths)))
-    assert flat == sorted(flat, key=lambda index: (-lengths[index], index)), "not longest first, or ties are mixed"
+    assert flat == sorted(flat, key=lambda index: (-lengths[index], index)), (
+        "not longest first, or ties are not in order"
+    )
     for batch in batches:
         assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= max_tokens
         assert len(batch) <= max_rows
@@ -58,7 +60,7 @@ def test_pad_right():
 
 
 @pytest.mark.parametrize("rows", [7, 8])
-def test_the_sampler_follows_the_epoch(rows):
+def test_sampler_uses_the_order_of_its_epoch(rows):
     lengths = list(range(1, rows + 1))
     sampler = LengthBatchSampler(lengths, 2, seed=3)
     assert len(sampler) == len(list(sampler)) == 4

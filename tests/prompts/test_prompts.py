@@ -18,7 +18,7 @@ KEYWORDS = KeywordsColumn(kind="keywords", question="Keywords?")
 QUESTION = "\n\nIs this a medical paper?"
 ADDED = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<|user|>"]
 
-# Text as it comes, and text that plays with the tokenizer's special strings.
+# Any text, and text of the tokenizer's special strings and their parts.
 texts = st.text(st.characters(codec="utf-8")) | st.lists(
     st.sampled_from([*ADDED, "<|im_", "end|>", "<", "|>", "\n", " ", "the heart", "é", "漢", "🎉", "assistant\n"])
 ).map("".join)
@@ -30,7 +30,7 @@ def encoder(tokenizer, *, prompt=1024, answer=160, chat=True):
 
 
 def chat_ids(tokenizer, prompt):
-    """Encode a prompt the ordinary way."""
+    """Encode a prompt with the tokenizer's own method."""
     messages = [
         {"role": role, "content": text}
         for turn in prompt.history
@@ -41,40 +41,40 @@ def chat_ids(tokenizer, prompt):
 
 
 def added_ids(tokenizer, ids):
-    """Give the added tokens among some ids, in order."""
+    """Return the added tokens among some ids, in order."""
     return [token for token in ids if token in tokenizer.added_tokens_decoder]
 
 
 @given(benign, benign, st.lists(st.tuples(benign, benign), max_size=2).map(tuple))
 @example("D", "", (("What?", "That."), ("And?", "")))
-def test_harmless_text_is_encoded_as_the_tokenizer_does(tiny_tokenizer, document, question, history):
-    # Neighbouring texts could together make a special string, which apply_chat_template would take for one.
+def test_ordinary_text_has_the_ids_of_the_tokenizer(tiny_tokenizer, document, question, history):
+    # Adjacent texts could form a special string, which apply_chat_template would interpret.
     prompt = Prompt("", document, f"\n\n{question}", history)
     encoded = encoder(tiny_tokenizer).encode(prompt)
     assert encoded.ids == chat_ids(tiny_tokenizer, prompt)
-    assert (encoded.kept_chars, encoded.shortened) == (len(document), False)
+    assert (encoded.kept_chars, encoded.truncated) == (len(document), False)
 
 
 @given(texts, texts, st.lists(st.tuples(texts, texts), max_size=2).map(tuple), texts)
-def test_nothing_in_a_text_is_special(tiny_tokenizer, document, question, history, answer):
+def test_special_strings_in_texts_are_ordinary_text(tiny_tokenizer, document, question, history, answer):
     encode = encoder(tiny_tokenizer, prompt=100_000, answer=100_000)
     ids = encode.encode(Prompt(question, document, question, history)).ids
     harmless = encode.encode(Prompt("", "x", "", tuple(("x", "x") for _ in history))).ids
     assert added_ids(tiny_tokenizer, ids) == added_ids(tiny_tokenizer, harmless)
-    # Nothing is lost either: what is decoded is the text, special tokens of the template included.
+    # Nothing is lost: decoding returns the text, including special tokens of the template.
     messages = [text for turn in history for text in turn] + [question + document + question]
     roles = ["user", "assistant"] * len(history) + ["user"]
     expected = "<|im_start|>system\nYou read papers.<|im_end|>\n"
     expected += "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, messages, strict=True))
     assert tiny_tokenizer.decode(ids) == expected + "<|im_start|>assistant\n"
 
-    (answer_ids,) = encode.encode_answers(answer, LABEL)
+    (answer_ids,) = LABEL.encode_answers(answer, encode)
     assert answer_ids.pop() == encode.end_id == tiny_tokenizer.eos_token_id
     assert added_ids(tiny_tokenizer, answer_ids) == []
     assert tiny_tokenizer.decode(answer_ids) == answer
 
 
-def test_the_ids_of_a_special_string_are_those_of_its_parts(tiny_tokenizer):
+def test_special_string_is_encoded_in_parts(tiny_tokenizer):
     encode = encoder(tiny_tokenizer)
     for special in ADDED:
         ids = encode.encode_text(f"a {special} b")
@@ -83,13 +83,13 @@ def test_the_ids_of_a_special_string_are_those_of_its_parts(tiny_tokenizer):
 
 
 @given(st.lists(texts, max_size=5))
-def test_many_texts_at_once_are_each_alone(tiny_tokenizer, many):
+def test_encode_texts_equals_encode_text(tiny_tokenizer, many):
     encode = encoder(tiny_tokenizer)
     assert encode.encode_texts(many) == [encode.encode_text(text) for text in many]
 
 
 def slow_encode(tokenizer, prompt, limit):
-    """Encode one prompt for itself: double what is kept while there is room, then halve where the end may be."""
+    """Encode one prompt: double the number of characters until they do not fit, then bisect."""
     whole = encoder(tokenizer, prompt=10**9)
     size = len(prompt.document)
 
@@ -100,7 +100,7 @@ def slow_encode(tokenizer, prompt, limit):
     while len(ids(kept)) <= limit and kept < size:
         kept = min(size, 2 * kept)
     if len(ids(kept)) <= limit:
-        return EncodedPrompt(ids(kept), kept, shortened=False)
+        return EncodedPrompt(ids(kept), kept, truncated=False)
     fits = 0
     while kept - fits > 1:
         middle = (fits + kept) // 2
@@ -110,13 +110,13 @@ def slow_encode(tokenizer, prompt, limit):
             kept = middle
     blank = prompt.document.rfind(" ", max(0, fits - 30), fits + 1)
     fits = blank if blank > 0 else fits
-    return EncodedPrompt(ids(fits), fits, shortened=True)
+    return EncodedPrompt(ids(fits), fits, truncated=True)
 
 
 @given(st.lists(st.tuples(st.sampled_from([QUESTION, ""]), texts, st.integers(0, 20)), max_size=4), st.integers(40, 60))
 @example([], 40)
 @example([("", " " * 2000, 1), ("", "the heart ", 400), (QUESTION, "", 1)], 50)
-def test_many_prompts_at_once_are_each_alone(tiny_tokenizer, rows, limit):
+def test_encode_many_equals_encoding_one_by_one(tiny_tokenizer, rows, limit):
     turn = ("the heart", "")
     prompts = [Prompt("", text * times, after, (turn,) * (times % 2)) for after, text, times in rows]
     limit += len(encoder(tiny_tokenizer).encode(Prompt("", "", QUESTION, (turn,))).ids)
@@ -132,8 +132,8 @@ def test_without_a_chat_template(tiny_tokenizer):
     assert added_ids(tiny_tokenizer, ids) == []
 
 
-def slow_shorten(encode, prompt, limit):
-    """Cut one character after the other off the document until all fits, then go back to a blank near the end."""
+def slow_truncate(encode, prompt, limit):
+    """Remove single characters from the end of the document until all fits, then go back to a blank near the end."""
 
     def fits(length):
         shorter = Prompt(prompt.before, prompt.document[:length], prompt.after, prompt.history)
@@ -148,8 +148,8 @@ def slow_shorten(encode, prompt, limit):
     return kept
 
 
-# None of these has merges in the tiny tokenizer. Where there are some, "hear" can take fewer tokens than "he", and the
-# bisection may stop a few characters early.
+# None of these has merges in the tiny tokenizer. With merges, "hear" can have fewer tokens than "he", and the bisection
+# may stop a few characters too early.
 words = st.sampled_from(["ZZZ", "12", "漢字", "É", "Q" * 40])
 
 
@@ -159,36 +159,36 @@ words = st.sampled_from(["ZZZ", "12", "漢字", "É", "Q" * 40])
     st.sampled_from(["document-first", "question-first"]),
     st.sampled_from([(), (("What?", "That."),)]),
 )
-def test_only_the_document_is_shortened_and_no_more_than_needed(tiny_tokenizer, document, room, layout, history):
+def test_document_is_truncated_no_more_than_needed(tiny_tokenizer, document, room, layout, history):
     before, after = ("", QUESTION) if layout == "document-first" else (QUESTION, "")
     prompt = Prompt(before, document, after, history)
     limit = len(chat_ids(tiny_tokenizer, Prompt(before, "", after, history))) + room
     encode = encoder(tiny_tokenizer, prompt=limit)
     encoded = encode.encode(prompt)
-    kept = slow_shorten(encode, prompt, limit)
+    kept = slow_truncate(encode, prompt, limit)
     assert encoded.kept_chars == kept
     assert encoded.ids == chat_ids(tiny_tokenizer, Prompt(before, document[:kept], after, history))
-    assert encoded.shortened == (kept < len(document))
+    assert encoded.truncated == (kept < len(document))
     assert len(encoded.ids) <= limit
 
 
 @given(texts, st.integers(0, 30))
-def test_whatever_the_text_it_fits(tiny_tokenizer, document, room):
+def test_prompt_of_any_text_fits(tiny_tokenizer, document, room):
     limit = len(chat_ids(tiny_tokenizer, Prompt("", "", QUESTION))) + room
     encoded = encoder(tiny_tokenizer, prompt=limit).encode(Prompt("", document, QUESTION))
     assert len(encoded.ids) <= limit
-    assert encoded.shortened == (encoded.kept_chars < len(document))
+    assert encoded.truncated == (encoded.kept_chars < len(document))
     assert tiny_tokenizer.decode(encoded.ids).endswith(
         f"user\n{document[: encoded.kept_chars]}{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
     )
-    if encoded.shortened:
-        # There was no room for much more: a cut goes back to a blank among the last 30 characters.
+    if encoded.truncated:
+        # Not much more would fit: the document is cut at a blank among the last 30 characters.
         longer = document[: encoded.kept_chars + 40]
         room_for_all = encoder(tiny_tokenizer, prompt=100_000).encode(Prompt("", longer, QUESTION))
         assert len(room_for_all.ids) > limit
 
 
-def test_a_whole_book_is_shortened_in_no_time(tiny_tokenizer):
+def test_very_long_documents_are_truncated_quickly(tiny_tokenizer):
     encode = encoder(tiny_tokenizer)
     document = "the heart of man, 漢字 " * 10_000  # 200,000 characters
     encode.encode(Prompt("", "warm up", QUESTION))
@@ -196,12 +196,12 @@ def test_a_whole_book_is_shortened_in_no_time(tiny_tokenizer):
     encoded = encode.encode(Prompt("", document, QUESTION))
     assert time.process_time() - start < 1
     assert 1000 < len(encoded.ids) <= 1024
-    # A text of rare characters takes several tokens for each, one of blanks a token for many.
+    # A rare character has several tokens; many blanks share a token.
     for document in ("🎉" * 100_000, " " * 100_000):
         assert len(encode.encode(Prompt("", document, QUESTION)).ids) <= 1024
 
 
-def test_a_budget_without_room_for_the_question(tiny_tokenizer):
+def test_max_prompt_tokens_too_small_for_the_question(tiny_tokenizer):
     prompt = Prompt("", "heart", QUESTION)
     needed = len(chat_ids(tiny_tokenizer, Prompt("", "", QUESTION)))
     assert encoder(tiny_tokenizer, prompt=needed).encode(prompt).kept_chars == 0
@@ -214,11 +214,11 @@ def test_a_budget_without_room_for_the_question(tiny_tokenizer):
     assert str(caught.value) == message
 
 
-def test_a_keyword_list_is_cut_between_keywords(tiny_tokenizer):
+def test_keyword_list_is_cut_between_keywords(tiny_tokenizer):
     keywords = ["graph", "neural networks", "the heart", "paper"]
-    (whole,) = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), KEYWORDS)
+    (whole,) = KEYWORDS.encode_answers("; ".join(keywords), encoder(tiny_tokenizer))
     for limit in range(2, len(whole) + 1):
-        (ids,) = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), KEYWORDS)
+        (ids,) = KEYWORDS.encode_answers("; ".join(keywords), encoder(tiny_tokenizer, answer=limit))
         assert ids[-1] == tiny_tokenizer.eos_token_id
         assert len(ids) <= limit
         kept = tiny_tokenizer.decode(ids[:-1])
@@ -227,19 +227,19 @@ def test_a_keyword_list_is_cut_between_keywords(tiny_tokenizer):
             for count in range(1, 5)
             if len(tiny_tokenizer.encode(text := join_keywords(keywords[:count], "; "))) + 1 <= limit
         ]
-        # A first keyword that is too long for itself is all that is cut in two.
+        # Only a first keyword that is too long alone is cut within the keyword.
         assert kept == (fitting[-1] if fitting else tiny_tokenizer.decode(whole[: limit - 1]))
 
 
-def test_a_label_is_never_cut(tiny_tokenizer):
+def test_label_is_never_cut(tiny_tokenizer):
     column = LabelColumn(kind="label", question="q", labels=("cardiology", "cardiogram"))
     encode = encoder(tiny_tokenizer, answer=2)
     for label, ids in zip(column.labels, encode.label_ids(column.labels), strict=True):
         assert len(ids) > 2
-        assert encode.encode_answers(label, column) == [[*ids, encode.end_id]]
+        assert column.encode_answers(label, encode) == [[*ids, encode.end_id]]
 
 
-def test_labels_that_a_model_cannot_tell_apart(tiny_tokenizer, monkeypatch):
+def test_labels_with_equal_or_no_tokens(tiny_tokenizer, monkeypatch):
     encode = encoder(tiny_tokenizer)
     one, twelve, zero = encode.label_ids(["1", "12", "0"])
     assert (len(one), twelve[0], len(zero)) == (1, one[0], 1)
@@ -250,7 +250,7 @@ def test_labels_that_a_model_cannot_tell_apart(tiny_tokenizer, monkeypatch):
         encode.label_ids(["a", "-"])
 
 
-def test_models_that_cannot_be_used(tiny_folder):
+def test_unusable_tokenizers(tiny_folder):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
@@ -263,13 +263,13 @@ def test_models_that_cannot_be_used(tiny_folder):
         encoder(tokenizer)
 
 
-def test_ranked_keywords_are_as_many_as_fit(tiny_tokenizer):
+def test_as_many_ranked_keywords_as_fit(tiny_tokenizer):
     keywords = ["heart", "paper", "graph", "neural networks"]
-    whole = encoder(tiny_tokenizer).encode_answers("; ".join(keywords), RANKED)
+    whole = RANKED.encode_answers("; ".join(keywords), encoder(tiny_tokenizer))
     assert whole == [[*tiny_tokenizer.encode(keyword), tiny_tokenizer.eos_token_id] for keyword in keywords]
     sizes = [len(ids) for ids in whole]
     for limit in range(2, sum(sizes) + 1):
-        fitting = encoder(tiny_tokenizer, answer=limit).encode_answers("; ".join(keywords), RANKED)
+        fitting = RANKED.encode_answers("; ".join(keywords), encoder(tiny_tokenizer, answer=limit))
         count = len(fitting)
         assert fitting == whole[:count]
         assert count == 1 or sum(sizes[:count]) <= limit

@@ -82,7 +82,7 @@ def make_plan(
         for done, (row, asked) in enumerate(zip(part, encode_rows(encoder, reader, part), strict=True), start=begin):
             encoded = [prompt for _, prompt in asked.values()]
             lengths[done] = max((len(prompt.ids) for prompt in encoded), default=0)
-            if any(prompt.shortened for prompt in encoded):
+            if any(prompt.truncated for prompt in encoded):
                 shortened.append(row)
     cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // LEAST_PROMPT)
     tokens = np.add.reduceat(lengths[cut.rows], cut.starts[:-1])

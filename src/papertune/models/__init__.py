@@ -1,4 +1,4 @@
-"""Base models and tokenizers: the door to transformers."""
+"""Base models and tokenizers, loaded with transformers."""
 
 from papertune.models.answer_positions import answer_positions, output_layer
 from papertune.models.attention.grouped import use_grouped_attention

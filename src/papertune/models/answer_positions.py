@@ -1,8 +1,8 @@
-"""Logits at chosen positions only.
+"""Logits at selected positions only.
 
-A vocabulary of 49k to 65k makes the output layer and its float32 softmax a fifth or more of the work and most of the
-memory, and only answers need it. The selection happens in front of the output layer, inside the model's own forward
-pass: models that scale or cap their logits afterwards stay right, and wrappers around the model (DDP, FSDP) see one
+With a vocabulary of 49k to 65k tokens the output layer and its float32 softmax are a fifth or more of the work and most
+of the memory, but only answers need them. The selection happens before the output layer, inside the model's own forward
+pass: models that scale or cap their logits afterwards stay correct, and wrappers of the model (DDP, FSDP) see one
 ordinary call.
 """
 
@@ -17,14 +17,14 @@ from papertune.errors import ModelError
 
 @contextmanager
 def answer_positions(model: Any, rows: Tensor, columns: Tensor) -> Iterator[None]:
-    """Let the output layer see only some hidden states while this is open.
+    """Compute logits at some positions only, inside this context.
 
     The model's `logits` then have shape (positions, vocab).
 
     Args:
         model: A causal language model, wrapped or not.
-        rows: Row in the batch of each position, int64, shape (positions,).
-        columns: Place in the sequence of each position, int64, shape (positions,).
+        rows: Batch index of each position, int64, shape (positions,).
+        columns: Sequence index of each position, int64, shape (positions,).
     """
 
     def select(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -39,10 +39,10 @@ def answer_positions(model: Any, rows: Tensor, columns: Tensor) -> Iterator[None
 
 
 def output_layer(model: Any) -> nn.Module:
-    """Give the layer that makes logits of hidden states.
+    """Return the layer that turns hidden states into logits.
 
     Raises:
-        ModelError: If the model has none that transformers knows.
+        ModelError: If transformers knows of no such layer in the model.
     """
     inner = getattr(model, "module", model)
     layer = inner.get_output_embeddings()

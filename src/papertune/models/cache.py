@@ -1,7 +1,7 @@
-"""The embedded model: from the package that carries it to a folder that loads fast.
+"""The cache folder, and in it .gguf files converted to folders that load fast.
 
-transformers needs 15 to 20 seconds to unpack a .gguf file. So it is converted once into a cache folder. Two processes
-that start at once share the work: one converts into a temporary folder under a lock, and a rename makes it appear.
+transformers needs 15 to 20 seconds to unpack a .gguf file, so it is converted only once. Processes that start together
+share the work: one converts into a temporary folder under a lock, and renames it at the end.
 """
 
 import os
@@ -15,7 +15,7 @@ GGUF_DTYPE = "bfloat16"
 
 
 def cache_folder() -> Path:
-    """Give the folder for what can be made again: `PAPERTUNE_CACHE`, or papertune in the user's cache directory."""
+    """Return the folder for what can be recreated: `PAPERTUNE_CACHE`, or papertune in the user's cache directory."""
     chosen = os.environ.get("PAPERTUNE_CACHE")
     if chosen:
         return Path(chosen)
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 def packaged_gguf(package: str, file_name: str) -> Path | None:
-    """Give the .gguf file that an installed package carries, or None. The package itself is not imported."""
+    """Return the .gguf file in an installed package, or None. The package is not imported."""
     spec = find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(folder) / file_name).is_file():
@@ -32,14 +32,14 @@ def packaged_gguf(package: str, file_name: str) -> Path | None:
 
 
 def converted_gguf(gguf: Path, checksum: str) -> Path:
-    """Give a folder with the model of a .gguf file as safetensors, converting it at the first call.
+    """Return a folder with the model of a .gguf file as safetensors; the first call converts it.
 
     Args:
         gguf: The file.
-        checksum: Of the file; names the folder.
+        checksum: Checksum of the file, which names the folder.
 
     Raises:
-        ModelError: If transformers cannot read the file, or the cache folder cannot be written.
+        ModelError: If transformers cannot read the file, or the cache folder is not writable.
     """
     from filelock import FileLock
 
@@ -75,7 +75,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             quantization_config=GgufConfig(dequantize=True),
             dtype=GGUF_DTYPE,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:  # OSError: not to be taken for a full disk
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # OSError: the caller would report a full disk
         raise ModelError(f"{gguf}: transformers cannot read this .gguf file: {error}") from error
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)

@@ -8,7 +8,7 @@ from papertune.models.known import KNOWN_MODELS, PUBLISHED_CONFIGS
 
 
 def find_config(name: str) -> Any:
-    """Find the configuration of a model; its weights need not be there.
+    """Find the configuration of a model, which needs no weights.
 
     Args:
         name: A known name, a folder with config.json, a .gguf file or a hub id.
@@ -34,6 +34,6 @@ def find_config(name: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f'model "{name}": its configuration cannot be read ({first}). Give a folder with its config.json; weights '
+            f'model "{name}": its configuration cannot be read ({first}). Name a folder with its config.json; weights '
             "are not needed."
         ) from error

@@ -1,7 +1,7 @@
-"""What this machine's CPU computes fast: the one place that asks torch about it.
+"""What this machine's CPU computes fast. No other module asks torch about the CPU.
 
-The variable PAPERTUNE_CPU overrides the answer: "none", or names of `CpuFeatures` joined by commas, such as
-"bf16,int8". So a run can predict here as it would on a machine of another kind.
+The environment variable PAPERTUNE_CPU overrides it: "none", or names of `CpuFeatures` joined by commas, such as
+"bf16,int8". With it a run predicts as it would on another kind of machine.
 """
 
 import os
@@ -13,18 +13,18 @@ from papertune.errors import ModelError
 
 VARIABLE = "PAPERTUNE_CPU"
 
-# Names that torch gives to the instructions of x86 and Arm.
+# torch's names of instructions of x86 and Arm.
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 _INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 @dataclass(frozen=True)
 class CpuFeatures:
-    """Products that a CPU has instructions for.
+    """Which products a CPU has instructions for.
 
     Attributes:
-        bf16: Of bfloat16.
-        int8: Of 8-bit integers, added up in 32 bits.
+        bf16: Products of bfloat16 numbers.
+        int8: Products of 8-bit integers, added up in 32 bits.
     """
 
     bf16: bool
@@ -32,10 +32,10 @@ class CpuFeatures:
 
 
 def cpu_features() -> CpuFeatures:
-    """Return what the CPU computes fast, or what PAPERTUNE_CPU says.
+    """Return what the CPU computes fast, or the value of PAPERTUNE_CPU.
 
     Raises:
-        ModelError: If PAPERTUNE_CPU has a name in it that is unknown.
+        ModelError: If PAPERTUNE_CPU contains an unknown name.
     """
     setting = os.environ.get(VARIABLE, "").strip()
     if not setting:
@@ -51,7 +51,7 @@ def cpu_features() -> CpuFeatures:
 
 
 def adds_int8_in_32_bits() -> bool:
-    """Whether sums of 8-bit products are exact whatever the numbers: not on every CPU that is told to use int8."""
+    """Whether sums of 8-bit products are exact for all numbers; PAPERTUNE_CPU can turn this off, but not on."""
     capabilities = torch.cpu.get_capabilities()
     return cpu_features().int8 and any(capabilities.get(name, False) for name in _INT8)
 

@@ -1,4 +1,4 @@
-"""Models that have a short name. No torch here: the list is shown at once."""
+"""Models that have a short name. Without torch, so that they are listed at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ class KnownModel:
     """A model that has a short name.
 
     Attributes:
-        hub_id: Where it is on the hub.
-        package: A package that carries it as a .gguf file.
-        gguf_name: The file in that package.
-        about: One line for people.
-        config: The numbers of its published config.json that its size depends on.
+        hub_id: Its hub id.
+        package: A package that contains it as a .gguf file.
+        gguf_name: The name of that file.
+        about: A description in one line.
+        config: The entries of its published config.json that determine its size.
     """
 
     hub_id: str
@@ -43,7 +43,7 @@ KNOWN_MODELS = {
         },
     ),
 }
-# Hub ids whose published numbers are the defaults of our own configuration class.
+# Hub ids whose published numbers are the defaults of papertune's own configuration class.
 PUBLISHED_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "THUDM/chatglm2-6b": {"model_type": "chatglm"},
     "zai-org/chatglm2-6b": {"model_type": "chatglm"},

@@ -1,15 +1,15 @@
-"""When transformers' Auto classes have to know the models that are built here."""
+"""Registering papertune's own model classes with transformers' Auto classes, when they are needed."""
 
 from pathlib import Path
 
 
 def register_own_models(*places: str | Path) -> None:
-    """Let the Auto classes know our ChatGLM2, if one of these places may hold one.
+    """Register papertune's ChatGLM2 with the Auto classes if one of these places may be a ChatGLM2.
 
-    Importing it for every model would cost those a part of a second that do not need it.
+    It is not imported for other models, because that takes a fraction of a second.
 
     Args:
-        places: Folders of a model or a tokenizer, or hub ids, whose files are not here yet.
+        places: Folders of a model or a tokenizer, or hub ids, which may be anything.
     """
     if any(_may_be_chatglm(Path(place)) for place in places):
         import papertune.models.chatglm2  # noqa: F401 - registers itself
@@ -17,5 +17,5 @@ def register_own_models(*places: str | Path) -> None:
 
 def _may_be_chatglm(folder: Path) -> bool:
     files = [file for name in ("config.json", "tokenizer_config.json") if (file := folder / name).is_file()]
-    # "model_type": "chatglm" in the one, "tokenizer_class": "ChatGLMTokenizer" in the other.
+    # "model_type": "chatglm" in the first, "tokenizer_class": "ChatGLMTokenizer" in the second.
     return not files or any(b"chatglm" in file.read_bytes().lower() for file in files)

@@ -115,7 +115,7 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
     if not encoded:
         return [f"{source}: nothing to learn"]
     lengths = [len(prompt.ids) for prompt in encoded]
-    shortened = sum(prompt.shortened for prompt in encoded)
+    shortened = sum(prompt.truncated for prompt in encoded)
     cut = f"{shortened:,} documents will be shortened" if shortened else "no document will be shortened"
     return [
         f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "

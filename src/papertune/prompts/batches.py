@@ -1,7 +1,8 @@
 """Which rows share a batch, and how a batch becomes tensors.
 
-Rows of unlike length waste work on padding: on abstracts 30% of the tokens at batch 4 and 74% at batch 32. So
-prediction sorts by length, and training sorts inside groups of some batches, which keeps the order random enough.
+Rows of different lengths waste work on padding: with abstracts, 30% of the tokens in batches of 4 and 74% in batches of
+32. Therefore prediction sorts by length, and training sorts within groups of a few batches, which keeps the order
+random enough.
 """
 
 import random
@@ -16,25 +17,25 @@ from torch import Tensor
 IGNORE_INDEX = -100
 
 # Batches in one group of training rows that is sorted by length.
-GROUP_BATCHES = 8
+_GROUP_BATCHES = 8
 
 
 def shuffled_length_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Order training rows into batches of similar length, anew in each epoch.
+    """Order training rows into batches of similar length, differently in each epoch.
 
     Args:
         lengths: Length of each row in tokens.
         batch_size: Rows in a batch; the last one may have fewer.
-        seed: Of the order.
-        epoch: Counts from 0.
+        seed: Seed of the order.
+        epoch: Number of the epoch, from 0.
 
     Returns:
-        Indices of the rows, batch by batch; each index once.
+        Row indices for each batch; each index occurs once.
     """
     order = random.Random(f"{seed}-{epoch}")
     indices = list(range(len(lengths)))
     order.shuffle(indices)
-    group = batch_size * GROUP_BATCHES
+    group = batch_size * _GROUP_BATCHES
     batches: list[list[int]] = []
     for start in range(0, len(indices), group):
         ordered = sorted(indices[start : start + group], key=lambda i: lengths[i])
@@ -46,7 +47,7 @@ def shuffled_length_batches(lengths: Sequence[int], batch_size: int, seed: int, 
 
 
 class Batches:
-    """Which rows share a batch, a sequence of lists of row indices; it takes 8 bytes a row and 8 a batch.
+    """A sequence of lists of row indices, one for each batch; it takes 8 bytes for each row and each batch.
 
     Attributes:
         rows: Row indices, batch by batch, int64, shape (rows,).
@@ -61,8 +62,8 @@ class Batches:
         return len(self.starts) - 1
 
     def __getitem__(self, number: int) -> list[int]:
-        place = range(len(self))[number]
-        return self.rows[self.starts[place] : self.starts[place + 1]].tolist()  # type: ignore[no-any-return]
+        index = range(len(self))[number]
+        return self.rows[self.starts[index] : self.starts[index + 1]].tolist()  # type: ignore[no-any-return]
 
     def __iter__(self) -> Iterator[list[int]]:
         return (self[number] for number in range(len(self)))
@@ -74,25 +75,25 @@ class Batches:
 
 
 def sorted_token_batches(lengths: Sequence[int] | NDArray[np.int64], max_tokens: int, max_rows: int) -> Batches:
-    """Cut rows, longest first, into batches of at most `max_tokens` padded tokens and `max_rows` rows.
+    """Split rows, longest first, into batches of at most `max_tokens` padded tokens and `max_rows` rows.
 
-    Longest first, so that a batch that does not fit into memory fails at once, and the time left is never guessed too
-    low. A row longer than `max_tokens` is a batch of its own. Rows of one length keep their order.
+    The longest come first, so that a batch that does not fit into memory fails at once, and the remaining time is not
+    underestimated. A row longer than `max_tokens` is its own batch. Rows of equal length keep their order.
     """
-    given = np.asarray(lengths, dtype=np.int64)
-    order = np.argsort(-given, kind="stable")
+    lengths = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
     starts = array("q", [0])
     while starts[-1] < len(order):
-        longest = int(given[order[starts[-1]]])  # the first row, so it alone says how many fit
+        longest = int(lengths[order[starts[-1]]])  # the first row of a batch is the longest
         fit = min(max_tokens // longest, max_rows) if longest else max_rows
         starts.append(min(starts[-1] + max(fit, 1), len(order)))
     return Batches(order, np.array(starts))
 
 
 def pad_right(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Fill rows up to the longest at their right.
+    """Pad rows on the right to the length of the longest.
 
-    With causal attention no real token sees what stands to its right, so such a batch needs no attention mask.
+    With causal attention no real token sees padding on its right, so such a batch needs no attention mask.
 
     Returns:
         int64, shape (batch, seq).
@@ -102,12 +103,12 @@ def pad_right(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
 
 
 class LengthBatchSampler:
-    """A batch sampler for a DataLoader: `shuffled_length_batches` of the epoch that `set_epoch` has told.
+    """A batch sampler for a DataLoader: `shuffled_length_batches` of the current epoch.
 
     Args:
         lengths: Length of each row in tokens.
         batch_size: Rows in a batch.
-        seed: Of the order.
+        seed: Seed of the order.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
@@ -118,7 +119,7 @@ class LengthBatchSampler:
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch, counted from 0."""
+        """Set the epoch, counted from 0, whose order is used."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:

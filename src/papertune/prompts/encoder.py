@@ -1,13 +1,13 @@
-r"""From a prompt and its answer to token ids; training and prediction share this one way.
+r"""From a prompt and its answer to token ids, for training and for prediction.
 
-The user's text is one run of plain text between the literals of the chat template:
+The user's text is plain text between the literals of the chat template:
 
     <|im_start|>user\n  title: ... abstract: ...  \n\nIs this a medical paper?  <|im_end|>\n<|im_start|>assistant\n
-    literal              document (may shrink)     question                        literal
+    literal              document (may be cut)     question                        literal
 
-Special tokens come from the literals alone. All other text is encoded with special tokens switched off, so that
-`<|im_end|>` in an abstract is eight ordinary tokens. Text on both sides of a join is encoded as one string, which gives
-the ids that the tokenizer gives for the whole prompt.
+Special tokens come only from the literals. All other text is encoded with special tokens switched off, so that
+`<|im_end|>` in an abstract is eight ordinary tokens. Adjacent texts are encoded as one string, so the ids are those
+that the tokenizer returns for the whole prompt.
 """
 
 import re
@@ -20,8 +20,8 @@ from papertune.errors import ModelError, RecipeError
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec
 
-# Stands for the user's text while the chat template is rendered; private-use characters that no template has.
-_MARK = "\ue000papertune\ue001"
+# Placeholder of the user's text while the chat template is rendered; private-use characters that no template contains.
+_PLACEHOLDER = "\ue000papertune\ue001"
 
 # A document is cut at a blank if there is one among its last characters, so that no word is cut in two.
 _WORD_CHARS = 30
@@ -33,13 +33,13 @@ class EncodedPrompt:
 
     Attributes:
         ids: Token ids.
-        kept_chars: How many characters of the document are in them.
-        shortened: Whether the document is not all there.
+        kept_chars: How many characters of the document they include.
+        truncated: Whether the end of the document is missing.
     """
 
     ids: list[int]
     kept_chars: int
-    shortened: bool
+    truncated: bool
 
 
 class PromptEncoder:
@@ -47,8 +47,8 @@ class PromptEncoder:
 
     Args:
         tokenizer: A transformers tokenizer.
-        spec: Lengths in tokens.
-        chat: Whether to use the tokenizer's chat template, where it has one.
+        spec: Maximum lengths in tokens.
+        chat: Whether to use the tokenizer's chat template, if it has one.
 
     Raises:
         ModelError: If the tokenizer has no end token.
@@ -60,7 +60,7 @@ class PromptEncoder:
         self.max_prompt_tokens = spec.max_prompt_tokens
         self.max_answer_tokens = spec.max_answer_tokens
         if tokenizer.eos_token_id is None:
-            raise ModelError("the tokenizer has no end token (eos_token), so answers would never end.")
+            raise ModelError("the tokenizer has no end token (eos_token), so answers would not end.")
         self.end_id: int = tokenizer.eos_token_id
         added = tokenizer.added_tokens_decoder
         self._added_ids = {i for i, token in added.items() if not token.content.isspace()}
@@ -70,7 +70,7 @@ class PromptEncoder:
         self._literals: dict[str, list[int]] = {}
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
-        """Encode a prompt, its document shortened at the end until all fits into `max_prompt_tokens`.
+        """Encode a prompt, its document truncated until the prompt fits into `max_prompt_tokens`.
 
         Raises:
             RecipeError: If it does not fit even without the document.
@@ -78,28 +78,28 @@ class PromptEncoder:
         return self.encode_many([prompt])[0]
 
     def encode_many(self, prompts: Sequence[Prompt]) -> list[EncodedPrompt]:
-        """Encode many prompts, each as `encode` does, in less time and on all cores.
+        """Encode many prompts like `encode`, in less time and on all cores.
 
         Raises:
             RecipeError: If one does not fit even without the document.
         """
         sizes = [len(prompt.document) for prompt in prompts]
-        # A first guess of 8 characters a token keeps a document of 200,000 characters from being encoded whole.
+        # A first guess of 8 characters a token avoids encoding a whole document of 200,000 characters.
         kept = [min(size, 8 * self.max_prompt_tokens) for size in sizes]
         ids: list[list[int]] = [[]] * len(prompts)
 
-        def encode_again(which: Sequence[int]) -> None:
-            encoded = self._encode_cut([prompts[i] for i in which], [kept[i] for i in which])
-            for i, tokens in zip(which, encoded, strict=True):
+        def encode_again(indices: Sequence[int]) -> None:
+            encoded = self._encode_truncated([prompts[i] for i in indices], [kept[i] for i in indices])
+            for i, tokens in zip(indices, encoded, strict=True):
                 ids[i] = tokens
 
         encode_again(range(len(prompts)))
-        while short := [i for i, size in enumerate(sizes) if self._fits(ids[i]) and kept[i] < size]:
-            for i in short:
+        while too_short := [i for i, size in enumerate(sizes) if self._fits(ids[i]) and kept[i] < size]:
+            for i in too_short:
                 kept[i] = min(sizes[i], 2 * kept[i])
-            encode_again(short)
+            encode_again(too_short)
         too_long = [i for i in range(len(prompts)) if not self._fits(ids[i])]
-        for i, characters in self._most_that_fit(prompts, {i: kept[i] for i in too_long}).items():
+        for i, characters in self._max_chars(prompts, {i: kept[i] for i in too_long}).items():
             kept[i] = characters
         encode_again(too_long)
         for i in too_long:
@@ -108,25 +108,25 @@ class PromptEncoder:
                     f"encoding.max_prompt_tokens is {self.max_prompt_tokens}, but the question and the chat template "
                     f"alone take {len(ids[i])} tokens. Raise it, or shorten the question."
                 )
-        cut = set(too_long)
-        return [EncodedPrompt(tokens, kept[i], shortened=i in cut) for i, tokens in enumerate(ids)]
+        truncated = set(too_long)
+        return [EncodedPrompt(tokens, kept[i], truncated=i in truncated) for i, tokens in enumerate(ids)]
 
-    def _most_that_fit(self, prompts: Sequence[Prompt], too_many: Mapping[int, int]) -> dict[int, int]:
-        """Give how many characters of documents fit, at a blank if one is near, by bisections side by side.
+    def _max_chars(self, prompts: Sequence[Prompt], too_many: Mapping[int, int]) -> dict[int, int]:
+        """Return how many characters of documents fit, up to a blank if one is near, by parallel bisection.
 
         Args:
             prompts: The prompts.
-            too_many: For some of them how many characters do not fit.
+            too_many: A number of characters that does not fit, by index; other prompts are ignored.
         """
         low, high = dict.fromkeys(too_many, 0), dict(too_many)
-        while unsure := [i for i in too_many if high[i] - low[i] > 1]:
-            middle = [(low[i] + high[i]) // 2 for i in unsure]
-            encoded = self._encode_cut([prompts[i] for i in unsure], middle)
-            for i, characters, tokens in zip(unsure, middle, encoded, strict=True):
+        while unsettled := [i for i in too_many if high[i] - low[i] > 1]:
+            middle = [(low[i] + high[i]) // 2 for i in unsettled]
+            encoded = self._encode_truncated([prompts[i] for i in unsettled], middle)
+            for i, characters, tokens in zip(unsettled, middle, encoded, strict=True):
                 (low if self._fits(tokens) else high)[i] = characters
-        for i, most in low.items():
-            blank = prompts[i].document.rfind(" ", max(0, most - _WORD_CHARS), most + 1)
-            low[i] = blank if blank > 0 else most
+        for i, fitting in low.items():
+            blank = prompts[i].document.rfind(" ", max(0, fitting - _WORD_CHARS), fitting + 1)
+            low[i] = blank if blank > 0 else fitting
         return low
 
     def _fits(self, ids: Sequence[int]) -> bool:
@@ -148,36 +148,37 @@ class PromptEncoder:
         return encoded
 
     def encode_text(self, text: str) -> list[int]:
-        """Encode text in which nothing is special."""
+        """Encode text in which nothing is a special token."""
         if not text:
             return []
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return self._without_added(text, ids)
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Do as `encode_text` with many texts, which takes less than half the time of one after the other."""
+        """Encode many texts like `encode_text`, in less than half the time."""
         if not texts:
             return []
         encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return [self._without_added(text, ids) for text, ids in zip(texts, encoded, strict=True)]
 
     def _without_added(self, text: str, ids: list[int]) -> list[int]:
-        """Give the ids of a text, encoded again if there are added tokens among them.
+        """Return the ids of a text, encoded again if they contain added tokens.
 
-        Those that are not marked special ("<|user|>" in some models) are matched in spite of `split_special_tokens`.
+        The tokenizer matches added tokens that are not marked special ("<|user|>" in some models) in spite of
+        `split_special_tokens`.
         """
         if self._added_ids.isdisjoint(ids):
             return ids
         return self._tokenizer._encode_without_added_tokens(text)  # type: ignore[no-any-return]
 
-    def _encode_cut(self, prompts: Sequence[Prompt], kept: Sequence[int]) -> list[list[int]]:
-        """Encode prompts with so many characters of their documents."""
+    def _encode_truncated(self, prompts: Sequence[Prompt], kept: Sequence[int]) -> list[list[int]]:
+        """Encode prompts with the first `kept` characters of their documents."""
         rows = [self._pieces(each, each.document[:size]) for each, size in zip(prompts, kept, strict=True)]
         texts = iter(self.encode_texts([piece for row in rows for piece in row if isinstance(piece, str)]))
         return [[t for piece in row for t in (next(texts) if isinstance(piece, str) else piece)] for row in rows]
 
     def _pieces(self, prompt: Prompt, document: str) -> list[str | list[int]]:
-        """Give what a prompt is put together from: ids that are known, and text that is to be encoded."""
+        """Return the parts of a prompt: known ids, and text to encode."""
         users = [text for turn in prompt.history for text in turn]
         users.append(f"{prompt.before}{document}{prompt.after}")
         literals = self._frame(len(prompt.history))
@@ -194,7 +195,7 @@ class PromptEncoder:
         return [*pieces, self._piece(plain, is_literal=is_literal)]
 
     def _piece(self, text: str, *, is_literal: bool) -> str | list[int]:
-        """Give text between two special tokens, or its ids where the template alone wrote it, as in each prompt."""
+        """Return a text between two special tokens, or its cached ids if it is from the template alone."""
         if not is_literal:
             return text
         if text not in self._literals:
@@ -202,15 +203,15 @@ class PromptEncoder:
         return self._literals[text]
 
     def _frame(self, rounds: int) -> list[str]:
-        """Give what the template writes before, between and after the user's texts."""
+        """Return what the template writes before, between and after the user's texts."""
         if rounds not in self._frames:
             if self._chat:
                 roles = ["user", "assistant"] * rounds + ["user"]
-                messages = [{"role": role, "content": _MARK} for role in roles]
+                messages = [{"role": role, "content": _PLACEHOLDER} for role in roles]
                 text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             else:
-                text = f"{_MARK}\n{_MARK}\n\n" * rounds + f"{_MARK}\n"
-            literals = text.split(_MARK)
+                text = f"{_PLACEHOLDER}\n{_PLACEHOLDER}\n\n" * rounds + f"{_PLACEHOLDER}\n"
+            literals = text.split(_PLACEHOLDER)
             if len(literals) != 2 * rounds + 2:
                 raise ModelError("the model's chat template drops or repeats messages; set chat = false in the recipe.")
             self._frames[rounds] = literals
@@ -222,21 +223,21 @@ class PromptEncoder:
         if not self._chat:
             ids: list[int] = self._tokenizer.encode("", add_special_tokens=True)
             return ids[:-1] if ids and ids[-1] == self.end_id else ids
-        # Most templates write the begin token themselves. ChatGLM2's writes none, but its ids begin with two.
-        text = _MARK.join(self._frame(0))
+        # Most templates write the begin token. That of ChatGLM2 does not, but its ids begin with two special tokens.
+        text = _PLACEHOLDER.join(self._frame(0))
         written: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        given: list[int] = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": _MARK}], add_generation_prompt=True, return_dict=False
+        ids = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": _PLACEHOLDER}], add_generation_prompt=True, return_dict=False
         )
-        return given[: -len(written)] if given[-len(written) :] == written else []
+        return ids[: -len(written)] if ids[-len(written) :] == written else []
 
 
 def shared_prefix(prompts: Sequence[list[int]]) -> int:
-    """Count the tokens that all prompts begin with, all but the last one of the shortest at most."""
+    """Count the tokens that all prompts begin with, at most all except the last token of the shortest prompt."""
     shared = 0
     for tokens in zip(*prompts, strict=False):
         if len(set(tokens)) > 1:
             break
         shared += 1
-    # Each prompt must keep a token of its own: its logits are what is wanted.
+    # Each prompt keeps at least its last token, because the logits of that token are needed.
     return min(shared, min(len(prompt) for prompt in prompts) - 1)

@@ -68,7 +68,7 @@ def encode_examples(
         for example in together:
             name, column = example.column, columns[example.column]
             prompt = encoder.encode(example.prompt)
-            truncated += prompt.shortened
+            truncated += prompt.truncated
             label_set = label_sets.get(name, VOCABULARY)
             if label_set == VOCABULARY:
                 answers = column.encode_answers(example.answer, encoder)

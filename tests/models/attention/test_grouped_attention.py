@@ -45,12 +45,13 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def slow_attention(query, key, value, scaling):
-    """Attend head by head in float64, with a mask that is written out."""
-    each, seq, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
+    """Compute attention head by head in float64, with an explicit mask."""
+    group_size, seq, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
     hidden = torch.ones(seq, keys, dtype=torch.bool).triu(keys - seq + 1)
     heads = []
     for head in range(query.shape[1]):
-        q, k, v = query[:, head].double(), key[:, head // each].double(), value[:, head // each].double()
+        group = head // group_size
+        q, k, v = query[:, head].double(), key[:, group].double(), value[:, group].double()
         scores = (q @ k.transpose(1, 2) * scaling).masked_fill(hidden, -torch.inf)
         heads.append(scores.softmax(-1) @ v)
     return torch.stack(heads, dim=2)
@@ -59,16 +60,16 @@ def slow_attention(query, key, value, scaling):
 @given(
     batch=st.integers(1, 3),
     groups=st.integers(1, 3),
-    each=st.integers(1, 3),
+    group_size=st.integers(1, 3),
     seq=st.integers(2, 200),
     cached=st.sampled_from([0, 1, 40]),
     sizes=st.sampled_from([(8, 8), (4, 6)]),
     scaling=st.sampled_from([None, 0.1]),
     seed=st.integers(0, 2**31),
 )
-def test_attention_is_that_of_each_head(batch, groups, each, seq, cached, sizes, scaling, seed):
+def test_grouped_attention_equals_attention_head_by_head(batch, groups, group_size, seq, cached, sizes, scaling, seed):
     generator = torch.Generator().manual_seed(seed)
-    query = torch.randn(batch, groups * each, seq, sizes[0], generator=generator)
+    query = torch.randn(batch, groups * group_size, seq, sizes[0], generator=generator)
     key = torch.randn(batch, groups, cached + seq, sizes[0], generator=generator)
     value = torch.randn(batch, groups, cached + seq, sizes[1], generator=generator)
     attended, weights = grouped_attention(SimpleNamespace(), query, key, value, None, scaling=scaling)
@@ -77,7 +78,7 @@ def test_attention_is_that_of_each_head(batch, groups, each, seq, cached, sizes,
     torch.testing.assert_close(attended.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_bfloat16_scores_are_rounded_as_eager_attention_rounds_them():
+def test_bfloat16_errors_are_not_larger_than_those_of_eager_attention():
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(2, 6, 150, 64, generator=generator).bfloat16()
     key, value = (torch.randn(2, 2, 190, 64, generator=generator).bfloat16() for _ in range(2))
@@ -96,7 +97,7 @@ def test_bfloat16_scores_are_rounded_as_eager_attention_rounds_them():
     [({"is_causal": False}, 5), ({"attention_mask": torch.rand(2, 1, 5, 5) > 0.3}, 5), ({}, 1)],
     ids=["not causal", "a mask", "one token"],
 )
-def test_the_rest_is_left_to_torch(settings, seq):
+def test_other_cases_are_left_to_torch(settings, seq):
     settings = {"attention_mask": None} | settings
     query, key, value = torch.randn(2, 4, seq, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
     module = SimpleNamespace(num_key_value_groups=2)
@@ -107,7 +108,7 @@ def test_the_rest_is_left_to_torch(settings, seq):
     torch.testing.assert_close(attended, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
-def test_a_window_without_a_mask_behind_a_cache():
+def test_window_without_a_mask_after_a_cache():
     query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8)
     module = SimpleNamespace(num_key_value_groups=2, is_causal=True)
     attended, _ = grouped_attention(module, query, key, value, None, sliding_window=100)
@@ -117,7 +118,7 @@ def test_a_window_without_a_mask_behind_a_cache():
 
 @pytest.fixture(params=MODELS)
 def models(request):
-    """Give a model, and the same one with grouped attention."""
+    """A model, and the same one with grouped attention."""
     torch.manual_seed(0)
     plain, grouped = MODELS[request.param]().eval(), MODELS[request.param]().eval()
     plain.set_attn_implementation("sdpa")
@@ -128,7 +129,7 @@ def models(request):
 
 
 @torch.no_grad()
-def test_left_padding_is_not_seen(models):
+def test_left_padding_is_not_visible(models):
     plain, grouped = models
     ids = torch.randint(1, 101, (3, 90))
     mask = torch.ones_like(ids)
@@ -142,7 +143,7 @@ def test_left_padding_is_not_seen(models):
 
 
 @torch.no_grad()
-def test_several_tokens_behind_a_cache(models):
+def test_several_tokens_after_a_cache(models):
     plain, grouped = models
     ids = torch.randint(1, 101, (2, 150))
     whole = plain(input_ids=ids).logits
@@ -154,7 +155,7 @@ def test_several_tokens_behind_a_cache(models):
 
 
 @torch.no_grad()
-def test_a_cache_behind_left_padding(models):
+def test_cache_after_left_padding(models):
     ids = torch.randint(1, 101, (2, 100))
     mask = torch.ones_like(ids)
     mask[0, :20] = 0
@@ -163,16 +164,16 @@ def test_a_cache_behind_left_padding(models):
     for model in models:
         cache = DynamicCache(config=model.config)
         model(input_ids=ids[:, :80], attention_mask=mask[:, :80], position_ids=positions[:, :80], past_key_values=cache)
-        behind = {"attention_mask": mask, "position_ids": positions[:, 80:], "past_key_values": cache}
-        outcomes.append(model(input_ids=ids[:, 80:], **behind).logits)
+        rest = {"attention_mask": mask, "position_ids": positions[:, 80:], "past_key_values": cache}
+        outcomes.append(model(input_ids=ids[:, 80:], **rest).logits)
     torch.testing.assert_close(outcomes[1], outcomes[0], **TOLERANCE)
 
 
-def test_another_attention_is_left_as_it_is(make_model):
+def test_other_attention_and_float16_are_not_changed(make_model):
     model = make_model()
     model.set_attn_implementation("eager")
     use_grouped_attention(model)
     assert model.config._attn_implementation == "eager"
-    model = make_model().to(torch.float16)  # whose scores might overflow
+    model = make_model().to(torch.float16)  # its scores might overflow
     use_grouped_attention(model)
     assert model.config._attn_implementation == "sdpa"

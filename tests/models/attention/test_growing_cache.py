@@ -22,7 +22,7 @@ steps = st.lists(
 
 
 @given(steps, st.integers(0, 2**31))
-def test_it_holds_what_an_ordinary_cache_holds(steps, seed):
+def test_content_equals_that_of_a_dynamic_cache(steps, seed):
     generator = torch.Generator().manual_seed(seed)
     caches = [growing_cache(), DynamicCache()]
     forks = []
@@ -31,8 +31,8 @@ def test_it_holds_what_an_ordinary_cache_holds(steps, seed):
         length = caches[1].get_seq_length()
         if step == "update":
             keys, values = torch.randn(2, batch, 2, size, 4, generator=generator)
-            given_back = [cache.update(keys, values, 0) for cache in caches]
-            for one, other in zip(*given_back, strict=True):
+            returned = [cache.update(keys, values, 0) for cache in caches]
+            for one, other in zip(*returned, strict=True):
                 assert torch.equal(one, other)
         elif step == "crop" and size < length:
             for cache in caches:
@@ -49,24 +49,24 @@ def test_it_holds_what_an_ordinary_cache_holds(steps, seed):
         assert torch.equal(one.layers[0].values, other.layers[0].values)
 
 
-def test_tokens_are_copied_only_when_the_room_is_used_up(monkeypatch):
+def test_tokens_are_copied_only_when_the_room_is_full(monkeypatch):
     monkeypatch.setattr(module, "_ROOM", 3)
-    layer, places = GrowingLayer(), []
+    layer, addresses = GrowingLayer(), []
     for _ in range(8):
         layer.update(torch.randn(2, 2, 1, 4), torch.randn(2, 2, 1, 4))
-        places.append(layer.keys.data_ptr())
-    # Room for the first and three more; again.
-    assert [a == b for a, b in pairwise(places)] == [True, True, True, False, True, True, True]
+        addresses.append(layer.keys.data_ptr())
+    # There is room for the first token and three more; then again.
+    assert [a == b for a, b in pairwise(addresses)] == [True, True, True, False, True, True, True]
 
 
-def test_what_the_new_tokens_are_a_view_of_is_not_kept():
+def test_first_tokens_are_copied_out_of_a_larger_tensor():
     fused, layer = torch.randn(2, 3, 5, 40), GrowingLayer()
     layer.update(fused[..., :4], fused[..., 4:8])
     for held in (layer.keys, layer.values):
         assert held.untyped_storage().nbytes() == 2 * 3 * (5 + module._ROOM) * 4 * 4
 
 
-def test_layers_that_keep_something_else_are_left():
+def test_sliding_window_layers_are_not_replaced():
     config = LlamaConfig(num_hidden_layers=2)
     assert [type(layer) for layer in growing_cache(config).layers] == [GrowingLayer] * 2
     config.layer_types, config.sliding_window = ["full_attention", "sliding_attention"], 4

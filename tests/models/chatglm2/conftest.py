@@ -1,8 +1,8 @@
 """ChatGLM2 models for tests.
 
-The golden model has the random weights for which the published implementation's outputs are recorded here
-(tiny_goldens.json describes them); no tokenizer belongs to it. The folder of the tiny model looks like the published
-one: its config.json and tokenizer_config.json name remote code, and that code raises.
+The golden model has random weights and no tokenizer. The outputs of the published implementation for it are recorded
+here; tiny_goldens.json describes them. The folder of the tiny model looks like the published one: its config.json and
+tokenizer_config.json name remote code, and that code raises an error.
 """
 
 import copy
@@ -35,13 +35,13 @@ PUBLISHED_TOKENIZER_CONFIG = {
 
 @pytest.fixture(scope="session")
 def goldens():
-    """Give what the published implementation gave."""
+    """Recorded outputs of the published implementation."""
     return load_file(HERE / "tiny_goldens.safetensors")
 
 
 @pytest.fixture(scope="session")
 def golden_folder(tmp_path_factory):
-    """Give the golden model's folder. Copy it before changing anything in it."""
+    """The golden model's folder; tests must copy it before they change it."""
     folder = tmp_path_factory.mktemp("chatglm2") / "golden"
     folder.mkdir()
     shutil.copyfile(HERE / "tiny_config.json", folder / "config.json")
@@ -51,7 +51,7 @@ def golden_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def golden_model(golden_folder):
-    """Give the golden model in float32, for reading only."""
+    """The golden model in float32; tests must not change it."""
     from papertune.models.chatglm2 import ChatGLMForConditionalGeneration
 
     return ChatGLMForConditionalGeneration.from_pretrained(golden_folder).eval()
@@ -59,19 +59,19 @@ def golden_model(golden_folder):
 
 @pytest.fixture
 def own_golden_model(golden_model):
-    """Give a copy of the golden model that a test may train or wrap."""
+    """A copy of the golden model that a test may train or wrap."""
     return copy.deepcopy(golden_model)
 
 
 @pytest.fixture(scope="session")
 def sentencepiece_file(tmp_path_factory):
-    """Give a tokenizer.model with 400 pieces."""
+    """A tokenizer.model with 400 pieces."""
     return train(tmp_path_factory.mktemp("sentencepiece"))
 
 
 @pytest.fixture(scope="session")
 def chatglm2_folder(tmp_path_factory, sentencepiece_file):
-    """Give the folder of a tiny model with its tokenizer. Copy it before changing anything in it."""
+    """The folder of a tiny model with its tokenizer; tests must copy it before they change it."""
     from papertune.models.chatglm2 import ChatGLMForConditionalGeneration
 
     folder = tmp_path_factory.mktemp("chatglm2") / "tiny"
@@ -88,7 +88,7 @@ def chatglm2_folder(tmp_path_factory, sentencepiece_file):
 
 
 def small_config(**changes):
-    """Give the configuration of a model with 405 tokens, and weights that make its answers differ."""
+    """Return the configuration of a model with 405 tokens, and with weights large enough for varied answers."""
     from papertune.models.chatglm2 import ChatGLMConfig
 
     return ChatGLMConfig(
@@ -108,7 +108,7 @@ def small_config(**changes):
 
 @pytest.fixture(scope="session")
 def make_chatglm2():
-    """Give a maker of small models with random weights in every part."""
+    """A function that builds small models with random weights in every part."""
     from papertune.models.chatglm2 import ChatGLMForConditionalGeneration
 
     def make(*, seed=0, attention="sdpa", **changes):
@@ -118,7 +118,7 @@ def make_chatglm2():
         model = ChatGLMForConditionalGeneration(config)
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                if name.endswith("bias") or "norm" in name:  # they are new: 0 and 1
+                if name.endswith("bias") or "norm" in name:  # initialized to 0 and 1
                     weight.add_(0.3 * torch.randn_like(weight))
         return model.eval()
 

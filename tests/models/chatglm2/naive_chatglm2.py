@@ -1,6 +1,6 @@
-"""ChatGLM2 once more, written from the description of its architecture and from nothing else.
+"""A second ChatGLM2, written only from the description of its architecture.
 
-In float64 and as slowly as can be: one token, one head, one key at a time; no batch, no cache, no mask.
+It computes in float64 and slowly: one token, one head, one key at a time, without batches, cache or mask.
 """
 
 import math
@@ -9,17 +9,17 @@ import numpy as np
 
 
 def naive_logits(weights, config, ids, *, positions=None, prefix=None):
-    """Give the logits of one text.
+    """Return the logits of one text.
 
     Args:
-        weights: By their published names, float64.
-        config: With the published names as attributes.
+        weights: Weights by their published names, float64.
+        config: An object with the published names as attributes.
         ids: Token ids.
-        positions: Of the tokens; 0, 1, 2, ... if not given.
+        positions: Positions of the tokens; None means 0, 1, 2, ...
         prefix: Keys and values before the text, shape (layers, 2, groups, virtual, head_dim).
 
     Returns:
-        Logits, shape (seq, vocab), and the hidden states before each block and behind the last, a list.
+        Logits, shape (seq, vocab), and a list of the hidden states before each block and after the last.
     """
     positions = range(len(ids)) if positions is None else positions
     hidden = [weights["transformer.embedding.word_embeddings.weight"][token] for token in ids]
@@ -66,8 +66,8 @@ def mlp(part, config, state):
     wide = linear(part, "mlp.dense_h_to_4h", state)
     inner = np.zeros(config.ffn_hidden_size)
     for index in range(config.ffn_hidden_size):
-        gate, passed = wide[index], wide[config.ffn_hidden_size + index]
-        inner[index] = gate / (1 + math.exp(-gate)) * passed
+        gate, gated = wide[index], wide[config.ffn_hidden_size + index]
+        inner[index] = gate / (1 + math.exp(-gate)) * gated
     return linear(part, "mlp.dense_4h_to_h", inner)
 
 
@@ -87,8 +87,8 @@ def attention(part, config, normed, positions, before):
             q = [rows[3 * head * size : (3 * head + 1) * size] for head in range(heads)]
             k = [rows[(3 * head + 1) * size : (3 * head + 2) * size] for head in range(heads)]
             v = [rows[(3 * head + 2) * size : (3 * head + 3) * size] for head in range(heads)]
-        queries.append([turn(vector, position) for vector in q])
-        keys.append([turn(vector, position) for vector in k])
+        queries.append([rotate(vector, position) for vector in q])
+        keys.append([rotate(vector, position) for vector in k])
         values.append(v)
     added = []
     for token in range(len(normed)):
@@ -108,13 +108,13 @@ def attention(part, config, normed, positions, before):
     return added
 
 
-def turn(vector, position):
-    """Turn pairs of neighbours in the first half by the position; pair i by position * 10000 ** (-2i / r)."""
-    turned = vector.copy()
-    rotated = len(vector) // 2
-    for pair in range(rotated // 2):
-        angle = position * 10000.0 ** (-2 * pair / rotated)
+def rotate(vector, position):
+    """Rotate pairs of neighbours in the first half by the position: pair i by position * 10000 ** (-2i / r)."""
+    rotated = vector.copy()
+    width = len(vector) // 2
+    for pair in range(width // 2):
+        angle = position * 10000.0 ** (-2 * pair / width)
         first, second = vector[2 * pair], vector[2 * pair + 1]
-        turned[2 * pair] = first * math.cos(angle) - second * math.sin(angle)
-        turned[2 * pair + 1] = first * math.sin(angle) + second * math.cos(angle)
-    return turned
+        rotated[2 * pair] = first * math.cos(angle) - second * math.sin(angle)
+        rotated[2 * pair + 1] = first * math.sin(angle) + second * math.cos(angle)
+    return rotated

@@ -1,4 +1,4 @@
-"""Ways through ChatGLM2 that must give the same."""
+"""Computations with ChatGLM2 that must have the same result."""
 
 import copy
 
@@ -29,7 +29,7 @@ def model(request, make):
 
 
 def alone(model, row):
-    """Give the logits of a row by itself, without a cache; shape (seq, vocab)."""
+    """Return the logits of a single row without a cache, shape (seq, vocab)."""
     return model(input_ids=torch.tensor([row]), use_cache=False).logits[0]
 
 
@@ -51,7 +51,7 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("pad", [0, 77])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padding(model, side, pad):
+def test_padding_does_not_change_logits(model, side, pad):
     ids, mask, positions = padded(ROWS, side, pad)
     logits = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
     assert logits.isfinite().all()
@@ -59,7 +59,7 @@ def test_padding(model, side, pad):
         assert_close(logits[index, mask[index].bool()], alone(model, row))
 
 
-def test_padding_at_the_right_needs_no_mask(model):
+def test_right_padding_needs_no_mask(model):
     ids, mask, _ = padded(ROWS, "right")
     logits = model(input_ids=ids).logits
     for index, row in enumerate(ROWS):
@@ -67,7 +67,7 @@ def test_padding_at_the_right_needs_no_mask(model):
 
 
 @pytest.mark.parametrize("chunks", [[9], [1] * 9, [4, 5], [1, 3, 1, 4]])
-def test_a_cache(model, chunks):
+def test_logits_with_a_cache(model, chunks):
     row = ROWS[1]
     cache, pieces, start = None, [], 0
     for size in chunks:
@@ -78,7 +78,7 @@ def test_a_cache(model, chunks):
     assert_close(torch.cat(pieces), alone(model, row))
 
 
-def test_several_tokens_behind_a_padded_cache(model):
+def test_several_tokens_after_a_padded_cache(model):
     """Left-padded prompts, then three more tokens of each row at once, then one."""
     more = [[9, 10, 11, 12], [20, 21, 22, 23], [30, 31, 32, 33], [40, 41, 42, 43]]
     ids, mask, positions = padded(ROWS, "left")
@@ -99,7 +99,7 @@ def test_several_tokens_behind_a_padded_cache(model):
         assert_close(torch.cat(found, dim=1)[index], alone(model, row + more[index])[len(row) :])
 
 
-def test_a_static_cache(model):
+def test_generation_with_a_static_cache(model):
     ids, mask, positions = padded(ROWS, "left")
     options = {"attention_mask": mask, "position_ids": positions, "do_sample": False, "max_new_tokens": 6}
     expected = model.generate(ids, **options)
@@ -107,7 +107,7 @@ def test_a_static_cache(model):
     assert torch.equal(model.generate(ids, past_key_values=cache, **options), expected)
 
 
-def test_generation_of_a_batch_is_that_of_its_rows(model):
+def test_generation_of_a_batch_equals_that_of_its_rows(model):
     ids, mask, _ = padded(ROWS, "left")
     options = {"do_sample": False, "max_new_tokens": 8, "eos_token_id": None}
     batch = model.generate(ids, attention_mask=mask, **options)[:, ids.shape[1] :]
@@ -121,7 +121,7 @@ def test_generation_of_a_batch_is_that_of_its_rows(model):
 
 
 def test_attention_functions_agree(make):
-    """At real tokens; what padding sees is not the same, and means nothing."""
+    """They differ at padding tokens, whose logits have no meaning."""
     ids, mask, positions = padded(ROWS, "left")
     outputs = {
         name: make(attention=name)(input_ids=ids, attention_mask=mask, position_ids=positions).logits
@@ -140,12 +140,12 @@ def test_attention_weights(make):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_padding_makes_no_nan_in_float16(make, attention):
-    """Nor where all scores are far below zero, and the mask's number is the least that float16 has."""
+    """All scores are far below zero, and the mask's number is the minimum of float16."""
     model = make(attention=attention)
     with torch.no_grad():
         for block in model.transformer.encoder.layers:
             bias = block.self_attention.query_key_value.bias
-            if model.config.multi_query_attention:  # one number of a head, unturned: 20 in queries, -20 in keys
+            if model.config.multi_query_attention:  # a number that is not rotated: 20 in queries, -20 in keys
                 bias[4:32:8], bias[36:48:8] = 20, -20
             else:
                 bias[4::24], bias[12::24] = 20, -20
@@ -157,14 +157,14 @@ def test_padding_makes_no_nan_in_float16(make, attention):
     assert (found - exact).abs().mean() < 0.3
 
 
-def test_attention_hears_nothing_of_positions(make, monkeypatch):
-    """Flash attention would take a gap for the beginning of another text."""
-    told = {}
+def test_attention_functions_do_not_get_positions(make, monkeypatch):
+    """Flash attention would interpret a gap as the beginning of another text."""
+    options = {}
     model = make(attention="eager")
-    monkeypatch.setattr(layers, "eager_attention", lambda *a, **k: told.update(k) or eager_attention(*a, **k))
+    monkeypatch.setattr(layers, "eager_attention", lambda *a, **k: options.update(k) or eager_attention(*a, **k))
     model(input_ids=torch.tensor([[5, 6, 7]]), position_ids=torch.tensor([[0, 7, 9]]))
-    assert "scaling" in told
-    assert "position_ids" not in told
+    assert "scaling" in options
+    assert "position_ids" not in options
 
 
 @pytest.mark.parametrize("labels_at", [slice(None), slice(3, 5)])
@@ -186,7 +186,7 @@ def test_gradient_checkpointing(make, labels_at, monkeypatch):
         losses.append(loss)
         counts.append(len(calls))
         gradients.append({name: weight.grad for name, weight in model.named_parameters()})
-    assert counts == [2, 4], "the second time the layers have to be computed again"
+    assert counts == [2, 4], "with checkpointing each layer is computed twice"
     assert_close(*losses)
     for name, gradient in gradients[0].items():
         assert gradient.abs().max() > 0
@@ -213,19 +213,19 @@ def test_embeddings_instead_of_ids(model):
             model(**inputs)
 
 
-def test_the_loss_is_that_of_the_next_token(model):
+def test_loss_is_that_of_the_next_token(model):
     ids = torch.tensor([ROWS[1], ROWS[1][::-1]])
     labels = ids.clone()
     labels[0, :4] = -100
     output = model(input_ids=ids, labels=labels)
-    shares = output.logits.log_softmax(dim=-1)
-    picked = [-shares[row, place - 1, ids[row, place]] for row in (0, 1) for place in range(4 if row == 0 else 1, 9)]
-    assert_close(output.loss, torch.stack(picked).mean())
-    # The trainer counts the labels of all micro-batches together.
-    assert_close(model(input_ids=ids, labels=labels, num_items_in_batch=26).loss, torch.stack(picked).sum() / 26)
+    logprobs = output.logits.log_softmax(dim=-1)
+    losses = [-logprobs[row, i - 1, ids[row, i]] for row in (0, 1) for i in range(4 if row == 0 else 1, 9)]
+    assert_close(output.loss, torch.stack(losses).mean())
+    # The trainer passes the number of labels of all micro-batches.
+    assert_close(model(input_ids=ids, labels=labels, num_items_in_batch=26).loss, torch.stack(losses).sum() / 26)
 
 
-def test_dropout_is_for_training(make):
+def test_dropout_is_used_in_training_only(make):
     ids = torch.tensor([ROWS[1]])
     for name in ("hidden_dropout", "attention_dropout"):
         model = make(**{name: 0.5})
@@ -235,7 +235,7 @@ def test_dropout_is_for_training(make):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_stays_half(make, dtype):
+def test_outputs_keep_half_precision(make, dtype):
     model = make().to(dtype)
     output = model(input_ids=torch.tensor([ROWS[1]]), use_cache=True, output_hidden_states=True)
     assert {output.logits.dtype, *(states.dtype for states in output.hidden_states)} == {dtype}
@@ -244,7 +244,7 @@ def test_half_precision_stays_half(make, dtype):
 
 
 def test_norms_of_large_numbers(make):
-    """Squares of 300 are beyond float16."""
+    """Sums of squares of 300 overflow float16."""
     model = make().half()
     norm = model.transformer.encoder.layers[0].input_layernorm
     states = torch.tensor([[300.0, -300.0] * 16]).half()
@@ -253,7 +253,7 @@ def test_norms_of_large_numbers(make):
 
 
 def test_norms_are_rounded_once(make):
-    """Behind the weight, and not in front of it as in Llama."""
+    """After the multiplication with the weight, not before it as in Llama."""
     norm = make(hidden_size=40).half().transformer.encoder.layers[0].input_layernorm
     states = torch.randn(500, 40).half()
     exact = states.double()
@@ -261,8 +261,8 @@ def test_norms_are_rounded_once(make):
     assert ((norm(states) - exact).abs() > 0.501 * 2**-10 * exact.abs()).float().mean() < 1e-3
 
 
-def test_compiled(make):
-    """In one graph; the backend "eager" compiles nothing, but traces all the same."""
+def test_compiled_model(make):
+    """It is traced into one graph; the backend "eager" traces without compiling."""
     model = make()
     compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend="eager")
     ids, mask, positions = padded(ROWS, "left")
@@ -273,7 +273,7 @@ def test_compiled(make):
 
 
 def test_layers_are_not_split_between_devices(make):
-    """A device map, by weight: no block falls apart."""
+    """A device map has no weights of a single block."""
     model = make(num_layers=4)
     block = sum(weight.numel() * 4 for weight in model.transformer.encoder.layers[0].parameters())
     rest = sum(weight.numel() * 4 for weight in model.parameters()) - 4 * block
@@ -285,8 +285,8 @@ def test_layers_are_not_split_between_devices(make):
         assert not any(key.startswith(f"{parts}.") for key in found)
 
 
-def test_weights_may_wait_elsewhere(make):
-    """As with a device map that leaves weights on the CPU or on disk: hooks bring them, and the inputs, together."""
+def test_offloaded_weights(make):
+    """With weights on the CPU or on disk, hooks move them to the device."""
     model = make()
     expected = alone(model, ROWS[1])
     offloaded = cpu_offload(copy.deepcopy(model), execution_device=torch.device("cpu"))

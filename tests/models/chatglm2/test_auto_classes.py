@@ -1,4 +1,4 @@
-"""Folders that are loaded: published ones, sharded ones, saved ones."""
+"""Loading folders: published, sharded and saved ones."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ TRUST = [{}, {"trust_remote_code": False}, {"trust_remote_code": True}]
 
 @pytest.fixture(autouse=True)
 def _no_warnings(caplog):
-    """Let no test pass in which a library warns in its log."""
+    """Fail each test in which a library logs a warning."""
     libraries = [logging.getLogger(name) for name in ("transformers", "peft", "accelerate", "huggingface_hub")]
     before = [(logger, logger.propagate) for logger in libraries]
     for logger in libraries:
@@ -46,7 +46,7 @@ def _no_warnings(caplog):
 
 @pytest.fixture
 def folder(chatglm2_folder, tmp_path):
-    """Give a copy of the tiny model's folder."""
+    """A copy of the tiny model's folder."""
     return shutil.copytree(chatglm2_folder, tmp_path / "model")
 
 
@@ -55,7 +55,7 @@ def edit_json(file, **keys):
 
 
 def shard(folder, count=7):
-    """Turn a folder's safetensors into pickled shards as the published ones, frequencies included."""
+    """Convert a folder's safetensors to pickled shards like the published ones, including the frequencies."""
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     weights["transformer.rotary_pos_emb.inv_freq"] = torch.tensor([1.0, 0.01]).half()
@@ -68,7 +68,7 @@ def shard(folder, count=7):
 
 
 @pytest.mark.parametrize("trust", TRUST)
-def test_a_published_folder_gets_our_classes(chatglm2_folder, trust):
+def test_auto_classes_load_a_published_folder(chatglm2_folder, trust):
     config = AutoConfig.from_pretrained(chatglm2_folder, **trust)
     assert type(config) is ChatGLMConfig
     for auto in (AutoModel, AutoModelForCausalLM):
@@ -80,7 +80,7 @@ def test_a_published_folder_gets_our_classes(chatglm2_folder, trust):
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_load_model_knows_them(chatglm2_folder, trust):
+def test_load_model_loads_a_published_folder(chatglm2_folder, trust):
     model, tokenizer = load_model(chatglm2_folder, precision="fp32", device="cpu", trust_remote_code=trust)
     assert type(model) is ChatGLMForConditionalGeneration
     assert type(tokenizer) is ChatGLMTokenizer
@@ -88,29 +88,29 @@ def test_load_model_knows_them(chatglm2_folder, trust):
 
 
 @pytest.mark.slow
-def test_load_model_registers_them(chatglm2_folder, tmp_path):
-    """In a fresh process nobody has imported them; a run keeps its tokenizer without the model's configuration."""
-    words = tmp_path / "tokenizer"
-    AutoTokenizer.from_pretrained(chatglm2_folder).save_pretrained(words)
+def test_load_model_registers_chatglm2_in_a_new_process(chatglm2_folder, tmp_path):
+    """The tokenizer's folder has no configuration of the model, like that of a run."""
+    tokenizer = tmp_path / "tokenizer"
+    AutoTokenizer.from_pretrained(chatglm2_folder).save_pretrained(tokenizer)
     code = (
         "import sys; from papertune.models import Base, load_model, load_tokenizer\n"
         "assert 'transformers' not in sys.modules\n"
-        f"print(type(load_tokenizer(Base('', {str(words)!r}, None))).__name__)\n"
+        f"print(type(load_tokenizer(Base('', {str(tokenizer)!r}, None))).__name__)\n"
         f"print(type(load_model({str(chatglm2_folder)!r}, device='cpu')[0]).__name__)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["ChatGLMTokenizer", "ChatGLMForConditionalGeneration"], done.stderr
 
 
-def test_the_remote_code_would_raise(folder):
-    """So the tests above can fail."""
+def test_remote_code_of_the_tiny_folder_raises(folder):
+    """Otherwise the tests of published folders could not fail."""
     edit_json(folder / "config.json", model_type="unheard_of")
     with pytest.raises(RuntimeError, match="remote code of a published folder is run"):
         AutoConfig.from_pretrained(folder, trust_remote_code=True)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files are not here")
-def test_the_published_files():
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files are missing")
+def test_published_files():
     config = AutoConfig.from_pretrained(PUBLISHED)
     assert type(config) is ChatGLMConfig
     for trust in TRUST:
@@ -128,7 +128,7 @@ def test_the_published_files():
     assert index["metadata"]["total_size"] == 2 * 6_243_584_000 + 2 * frequencies
 
 
-def test_usual_names(chatglm2_folder):
+def test_usual_names_of_transformers(chatglm2_folder):
     config = AutoConfig.from_pretrained(chatglm2_folder)
     assert (config.num_hidden_layers, config.vocab_size, config.head_dim) == (2, 416, 8)
     assert (config.num_key_value_heads, config.intermediate_size, config.rms_norm_eps) == (2, 48, 1e-5)
@@ -144,19 +144,19 @@ def test_usual_names(chatglm2_folder):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"num_attention_heads": 5}, "num_attention_heads = 5 is no multiple of multi_query_group_num = 2."),
-        ({"multi_query_group_num": 0}, "num_attention_heads = 32 is no multiple of multi_query_group_num = 0."),
-        ({"kv_channels": 6}, "kv_channels = 6 is no multiple of 4, and half of a head is rotated in pairs."),
+        ({"num_attention_heads": 5}, "num_attention_heads = 5 is not a multiple of multi_query_group_num = 2."),
+        ({"multi_query_group_num": 0}, "num_attention_heads = 32 is not a multiple of multi_query_group_num = 0."),
+        ({"kv_channels": 6}, "kv_channels = 6 is not a multiple of 4, but half of a head is rotated in pairs."),
         ({"rmsnorm": False}, "rmsnorm = false is not supported; no published ChatGLM2 has other norms."),
         ({"fp32_residual_connection": True}, "fp32_residual_connection = true is not supported."),
         (
             {"quantization_bit": 4},
             "quantization_bit = 4: weights in the original's own quantization are not supported.",
         ),
-        ({"pre_seq_len": 128}, "pre_seq_len = 128: the learnt prefix is no part of this model."),
+        ({"pre_seq_len": 128}, "pre_seq_len = 128: the trained prefix is not part of this model."),
     ],
 )
-def test_what_is_not_supported_is_told(folder, changes, problem):
+def test_unsupported_settings_are_reported(folder, changes, problem):
     with pytest.raises(ValueError, match=re.escape(f"config.json: {problem}")):
         ChatGLMConfig(**changes)
     if "num_attention_heads" not in changes and "multi_query_group_num" not in changes:
@@ -166,17 +166,17 @@ def test_what_is_not_supported_is_told(folder, changes, problem):
         assert str(caught.value).startswith(f"{folder}: the model cannot be loaded: config.json: {problem}")
 
 
-def test_what_is_not_supported_is_told_of_later_settings_too(folder):
-    """As the authors load a model for P-Tuning v2; without the prefix it would answer as if untrained."""
+def test_unsupported_arguments_of_from_pretrained_are_reported(folder):
+    """The authors load a model for P-Tuning v2 with them; without its prefix it would answer as if untrained."""
     config = AutoConfig.from_pretrained(folder, pre_seq_len=128)
-    problem = re.escape("config.json: pre_seq_len = 128: the learnt prefix is no part of this model. Set it to null")
+    problem = re.escape("config.json: pre_seq_len = 128: the trained prefix is not part of this model. Set it to null")
     with pytest.raises(ValueError, match=problem):
         AutoModel.from_pretrained(folder, config=config)
     with pytest.raises(ValueError, match=problem):
         AutoModel.from_pretrained(folder, pre_seq_len=128)
 
 
-def test_no_quantization_is_no_quantization():
+def test_quantization_bit_0_means_no_quantization():
     config = ChatGLMConfig(quantization_bit=0, pre_seq_len=None)
     assert config.quantization_bit == 0
 
@@ -193,14 +193,14 @@ def test_pickled_shards(folder, monkeypatch, dtype):
     assert sorted(name for name, _ in loads) == [f"pytorch_model-{n:05}-of-00007.bin" for n in range(1, 8)]
     for _, options in loads:
         assert options["weights_only"] is True
-        # Shards are mapped, not read: what is copied out of them is the one copy in memory.
+        # Shards are mapped, not read, so that memory has only one copy of the weights.
         assert options["mmap"] is True
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, expected[name].to(dtype))
     assert load_model(folder, device="cpu", precision="fp32")[0].config.num_layers == 2
 
 
-def test_pickles_that_run_code_are_refused(folder):
+def test_pickles_that_run_code_are_rejected(folder):
     shard(folder)
     file = folder / "pytorch_model-00001-of-00007.bin"
     weights = torch.load(file) | {"transformer.output_layer.weight": pickle.PickleBuffer}
@@ -210,7 +210,7 @@ def test_pickles_that_run_code_are_refused(folder):
 
 
 @pytest.mark.parametrize("missing", ["transformer.output_layer.weight", "transformer.encoder.final_layernorm.weight"])
-def test_missing_weights_are_told(folder, missing):
+def test_missing_weights_are_reported(folder, missing):
     shard(folder)
     index = json.loads((folder / "pytorch_model.bin.index.json").read_text())
     file = folder / index["weight_map"].pop(missing)
@@ -222,8 +222,8 @@ def test_missing_weights_are_told(folder, missing):
         load_model(folder, device="cpu")
 
 
-def test_frequencies_in_the_weights_are_not_read(folder, chatglm2_folder):
-    """They are half precision in the published ones, and whatever stands there changes nothing."""
+def test_frequencies_in_the_weights_are_ignored(folder, chatglm2_folder):
+    """The published ones are in half precision."""
     shard(folder)
     ids = torch.arange(30)[None]
     models = [AutoModel.from_pretrained(place) for place in (folder, chatglm2_folder)]
@@ -236,7 +236,7 @@ def test_save_and_load(chatglm2_folder, tmp_path):
     model.save_pretrained(tmp_path)
     assert set(load_file(tmp_path / "model.safetensors")) == set(load_file(chatglm2_folder / "model.safetensors"))
     config = json.loads((tmp_path / "config.json").read_text())
-    assert "auto_map" not in config, "the saved folder has no such files"
+    assert "auto_map" not in config, "the saved folder has no Python files"
     assert (config["model_type"], config["num_layers"], config["padded_vocab_size"]) == ("chatglm", 2, 416)
     again = AutoModel.from_pretrained(tmp_path)
     assert again.config.rotary_in_weight_dtype is True
@@ -246,12 +246,12 @@ def test_save_and_load(chatglm2_folder, tmp_path):
     assert again.generation_config.pad_token_id == 0
 
 
-def test_a_folder_without_a_tokenizer_config(folder):
+def test_folder_without_a_tokenizer_config(folder):
     (folder / "tokenizer_config.json").unlink()
     assert type(AutoTokenizer.from_pretrained(folder)) is ChatGLMTokenizer
 
 
-def test_the_name_is_where_it_was_loaded_from(folder):
+def test_name_or_path_is_the_folder(folder):
     edit_json(folder / "config.json", _name_or_path="THUDM/chatglm2-6b")
     assert AutoModel.from_pretrained(folder).name_or_path == str(folder)
 
@@ -265,7 +265,7 @@ def test_tied_embeddings(folder):
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
-def test_more_tokens(chatglm2_folder):
+def test_resized_embeddings(chatglm2_folder):
     model = AutoModel.from_pretrained(chatglm2_folder)
     before = model(input_ids=torch.tensor([[5, 6]])).logits
     model.resize_token_embeddings(420, mean_resizing=False)
@@ -274,7 +274,7 @@ def test_more_tokens(chatglm2_folder):
     assert torch.equal(after[..., :416], before)
 
 
-def test_new_weights(chatglm2_folder):
+def test_initialization_of_new_weights(chatglm2_folder):
     config = AutoConfig.from_pretrained(chatglm2_folder)
     config.initializer_range = 0.02
     model = AutoModelForCausalLM.from_config(config)
@@ -284,7 +284,7 @@ def test_new_weights(chatglm2_folder):
     assert weights["transformer.encoder.layers.0.self_attention.query_key_value.bias"].eq(0).all()
 
 
-def test_a_pipeline(chatglm2_folder):
+def test_text_generation_pipeline(chatglm2_folder):
     tokenizer = AutoTokenizer.from_pretrained(chatglm2_folder)
     model = AutoModelForCausalLM.from_pretrained(chatglm2_folder)
     generate = pipeline("text-generation", model=model, tokenizer=tokenizer, device="cpu")
@@ -293,8 +293,7 @@ def test_a_pipeline(chatglm2_folder):
     assert output["generated_text"].startswith("the heart")
 
 
-def test_help_stays_quick():
-    """Nothing heavy is imported for it."""
+def test_command_line_imports_no_heavy_packages():
     code = (
         "import sys, papertune.cli; print([n for n in ('torch', 'transformers', 'sentencepiece') if n in sys.modules])"
     )

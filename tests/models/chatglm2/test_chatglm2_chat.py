@@ -1,4 +1,4 @@
-"""`chat` and `stream_chat`, as the original's."""
+"""`chat` and `stream_chat`, which behave like the original's."""
 
 import copy
 
@@ -8,7 +8,7 @@ from peft import PeftModel
 from transformers import AutoModel, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 
 from papertune.methods import build_trainable
-from papertune.models.chatglm2.chat import HeardTokens
+from papertune.models.chatglm2.chat import ConversationCache
 from papertune.recipe import LoraMethod
 
 HISTORY = [("the heart", "aspirin"), ("医学", "是")]
@@ -29,8 +29,8 @@ def tokenizer(_loaded):
     return _loaded[1]
 
 
-class Says(LogitsProcessor):
-    """Makes the model say one text, then end."""
+class ForcedText(LogitsProcessor):
+    """Makes the model answer with one text, then end."""
 
     def __init__(self, tokenizer, prompt, text):
         self.ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
@@ -43,11 +43,11 @@ class Says(LogitsProcessor):
         return forced
 
 
-def says(tokenizer, query, text, history=()):
-    return LogitsProcessorList([Says(tokenizer, tokenizer.build_prompt(query, history), text)])
+def force(tokenizer, query, text, history=()):
+    return LogitsProcessorList([ForcedText(tokenizer, tokenizer.build_prompt(query, history), text)])
 
 
-def test_the_prompt_is_that_of_all_rounds(model, tokenizer, monkeypatch):
+def test_prompt_contains_all_rounds(model, tokenizer, monkeypatch):
     seen = []
     generate = type(model).generate
     monkeypatch.setattr(
@@ -61,7 +61,7 @@ def test_the_prompt_is_that_of_all_rounds(model, tokenizer, monkeypatch):
     assert seen[0]["input_ids"][0, :2].tolist() == tokenizer.get_prefix_tokens()
 
 
-def test_it_draws_as_the_original_by_default(model, tokenizer, monkeypatch):
+def test_sampling_settings_are_those_of_the_original(model, tokenizer, monkeypatch):
     seen = []
     monkeypatch.setattr(type(model), "generate", lambda _, **options: seen.append(options) or options["input_ids"])
     model.chat(tokenizer, "a")
@@ -72,21 +72,21 @@ def test_it_draws_as_the_original_by_default(model, tokenizer, monkeypatch):
     assert [{name: options[name] for name in names if name in options} for options in seen] == [
         {"do_sample": True, "top_p": 0.8, "temperature": 0.8, "max_length": 8192, "num_beams": 1},
         {"do_sample": True, "top_p": 0.8, "temperature": 0.01, "max_length": 8192, "num_beams": 1},
-        # generate would complain of settings for a draw that does not take place
+        # generate would warn about sampling settings without sampling
         {"do_sample": False, "max_length": 8192, "num_beams": 1},
-        # nor of two limits
+        # and about two limits
         {"do_sample": True, "top_p": 0.8, "temperature": 0.8, "num_beams": 1},
     ]
 
 
-def test_the_tutorials_call(model, tokenizer):
+def test_call_of_the_tutorial(model, tokenizer):
     torch.manual_seed(1)
-    given = []
-    response, history = model.chat(tokenizer, "the heart", history=given, temperature=0.01, max_length=40)
+    before = []
+    response, history = model.chat(tokenizer, "the heart", history=before, temperature=0.01, max_length=40)
     assert history == [("the heart", response)]
-    assert given == [], "the list that was given stays as it is"
+    assert before == [], "the argument is not modified"
     assert response == response.strip() != ""
-    # So cold, it is nearly always the likeliest token.
+    # With so low a temperature nearly every token is the most probable one.
     assert response == model.chat(tokenizer, "the heart", do_sample=False, max_length=40)[0]
     # A second question.
     _, history = model.chat(tokenizer, "again", history=history, temperature=0.01, max_length=80)
@@ -96,7 +96,7 @@ def test_the_tutorials_call(model, tokenizer):
 def test_answers_are_cleaned(model, tokenizer):
     text = " \n the heart [[训练时间]] \n"
     for history in ([], HISTORY):
-        processor = says(tokenizer, "a", text, history)
+        processor = force(tokenizer, "a", text, history)
         response, after = model.chat(tokenizer, "a", history=history, logits_processor=processor)
         assert response == "the heart 2023年"
         assert after == [*history, ("a", response)]
@@ -105,7 +105,7 @@ def test_answers_are_cleaned(model, tokenizer):
 
 
 @pytest.mark.parametrize("history", [None, [], tuple(HISTORY), [list(turn) for turn in HISTORY]])
-def test_histories_of_any_kind(model, tokenizer, history):
+def test_types_of_history(model, tokenizer, history):
     _, after = model.chat(tokenizer, "a", history=history, do_sample=False, max_new_tokens=2)
     assert after[:-1] == [tuple(turn) for turn in history or ()]
 
@@ -120,31 +120,31 @@ def test_histories_of_any_kind(model, tokenizer, history):
         {"max_new_tokens": 8, "use_cache": False},
     ],
 )
-def test_the_stream_ends_with_what_chat_gives(model, tokenizer, options):
-    most = 0
+def test_stream_ends_with_the_result_of_chat(model, tokenizer, options):
+    max_pieces = 0
     for seed in range(3):
         torch.manual_seed(seed)
         expected = model.chat(tokenizer, "the heart", **options)
         torch.manual_seed(seed)
         pieces = list(model.stream_chat(tokenizer, "the heart", **options))
         assert pieces[-1] == expected
-        most = max(most, len(pieces))
+        max_pieces = max(max_pieces, len(pieces))
         assert all(history == [("the heart", response)] for response, history in pieces)
-    assert most > 3
+    assert max_pieces > 3
 
 
 @pytest.mark.parametrize("text", ["龘靐齉 🧬🔬", "a👍🏽b 论文", "𠮷"])
-def test_no_character_is_cut_in_half(model, tokenizer, text):
+def test_stream_has_whole_characters_only(model, tokenizer, text):
     assert len(tokenizer.encode(text, add_special_tokens=False)) > len(text), "characters of several tokens"
-    processor = says(tokenizer, "a", text)
+    processor = force(tokenizer, "a", text)
     responses = [response for response, _ in model.stream_chat(tokenizer, "a", logits_processor=processor)]
     assert responses[-1] == text
     assert all(text.startswith(response) for response in responses)
     assert len(set(responses)) == len(responses) == len(text.replace(" ", ""))
 
 
-def test_an_answer_that_breaks_off_in_a_character_is_given_all_the_same(model, tokenizer):
-    processor = says(tokenizer, "a", "b🧬")
+def test_answer_that_ends_within_a_character(model, tokenizer):
+    processor = force(tokenizer, "a", "b🧬")
     cut = len(tokenizer.encode("b🧬", add_special_tokens=False)) - 1
     options = {"logits_processor": processor, "max_new_tokens": cut}
     responses = [response for response, _ in model.stream_chat(tokenizer, "a", **options)]
@@ -153,14 +153,14 @@ def test_an_answer_that_breaks_off_in_a_character_is_given_all_the_same(model, t
     assert responses[-1].startswith("b\ufffd")
 
 
-def test_an_empty_answer(model, tokenizer):
-    processor = says(tokenizer, "a", "")
+def test_empty_answer(model, tokenizer):
+    processor = force(tokenizer, "a", "")
     assert model.chat(tokenizer, "a", logits_processor=processor) == ("", [("a", "")])
     assert list(model.stream_chat(tokenizer, "a", logits_processor=processor)) == [("", [("a", "")])]
 
 
-def test_rows_of_no_token_are_never_drawn(model, tokenizer):
-    """Their ids could not be decoded."""
+def test_ids_without_a_token_are_never_sampled(model, tokenizer):
+    """They could not be decoded."""
     loud = copy.deepcopy(model)
     with torch.no_grad():
         loud.get_output_embeddings().weight[len(tokenizer) :] *= 1000
@@ -170,14 +170,14 @@ def test_rows_of_no_token_are_never_drawn(model, tokenizer):
         list(loud.stream_chat(tokenizer, "a", max_new_tokens=5))
 
 
-def test_what_was_read_is_not_read_again(model, tokenizer, monkeypatch):
-    """The conversation goes on in the cache of the round before, as in the original's demonstrations."""
+def test_returned_cache_is_used_in_the_next_round(model, tokenizer, monkeypatch):
+    """As in the original's demonstrations, earlier rounds are not read again."""
     read = []
     handle = model.register_forward_pre_hook(
         lambda _, __, inputs: read.append(inputs["input_ids"].shape[1]), with_kwargs=True
     )
     try:
-        history, heard, plain = [], None, []
+        history, conversation, plain = [], None, []
         for query in ("the heart", "医学 in patients", "again"):
             options = {"max_new_tokens": 6, "do_sample": False}
             expected = list(model.stream_chat(tokenizer, query, history=plain, **options))
@@ -185,42 +185,47 @@ def test_what_was_read_is_not_read_again(model, tokenizer, monkeypatch):
             read.clear()
             pieces = list(
                 model.stream_chat(
-                    tokenizer, query, history=history, past_key_values=heard, return_past_key_values=True, **options
+                    tokenizer,
+                    query,
+                    history=history,
+                    past_key_values=conversation,
+                    return_past_key_values=True,
+                    **options,
                 )
             )
             assert [piece[:2] for piece in pieces] == expected
             prompt = len(tokenizer.encode(tokenizer.build_prompt(query, history)))
             assert read[1:] == [1] * (len(read) - 1)
-            assert read[0] == prompt if heard is None else read[0] < 0.8 * prompt
-            _, history, heard = pieces[-1]
-            assert isinstance(heard, HeardTokens)
-            assert len(heard.ids) == heard.cache.get_seq_length() == prompt + len(read) - 1
+            assert read[0] == prompt if conversation is None else read[0] < 0.8 * prompt
+            _, history, conversation = pieces[-1]
+            assert isinstance(conversation, ConversationCache)
+            assert len(conversation.ids) == conversation.cache.get_seq_length() == prompt + len(read) - 1
     finally:
         handle.remove()
 
 
-def test_another_conversation_may_follow(model, tokenizer):
-    """What does not fit is dropped."""
+def test_cache_of_another_conversation(model, tokenizer):
+    """Tokens that do not agree are removed from the cache."""
     options = {"max_new_tokens": 4, "do_sample": False}
-    *_, (_, _, heard) = model.stream_chat(tokenizer, "the heart", return_past_key_values=True, **options)
-    found = list(model.stream_chat(tokenizer, "networks", past_key_values=heard, **options))
+    *_, (_, _, conversation) = model.stream_chat(tokenizer, "the heart", return_past_key_values=True, **options)
+    found = list(model.stream_chat(tokenizer, "networks", past_key_values=conversation, **options))
     assert found == list(model.stream_chat(tokenizer, "networks", **options))
-    # Even the very same question, of which every token is in the cache: the last one is read again for its logits.
-    *_, (_, _, heard) = model.stream_chat(tokenizer, "the heart", return_past_key_values=True, **options)
+    # With the same question every token is in the cache; the last one is read again for its logits.
+    *_, (_, _, conversation) = model.stream_chat(tokenizer, "the heart", return_past_key_values=True, **options)
     read = []
     handle = model.register_forward_pre_hook(
         lambda _, __, inputs: read.append(inputs["input_ids"].shape[1]), with_kwargs=True
     )
     try:
-        found = list(model.stream_chat(tokenizer, "the heart", past_key_values=heard, **options))
+        found = list(model.stream_chat(tokenizer, "the heart", past_key_values=conversation, **options))
     finally:
         handle.remove()
     assert read == [1] * 4
     assert found == list(model.stream_chat(tokenizer, "the heart", **options))
 
 
-def test_a_stream_may_be_left(model, tokenizer):
-    """Nothing is kept for a backward pass, and that does not reach the one who listens."""
+def test_stream_without_gradients_can_be_interrupted(model, tokenizer):
+    """Gradients are disabled inside of the stream, but not for the code that consumes it."""
     inside = []
     handle = model.register_forward_hook(lambda *_: inside.append(torch.is_grad_enabled()))
     try:
@@ -234,7 +239,7 @@ def test_a_stream_may_be_left(model, tokenizer):
     assert torch.is_grad_enabled()
 
 
-def test_adapted_models_can_be_asked(model, tokenizer):
+def test_chat_with_a_lora_adapter(model, tokenizer):
     adapted = build_trainable(copy.deepcopy(model), LoraMethod(rank=2, targets=("query_key_value",)), seed=0).eval()
     assert isinstance(adapted, PeftModel)
     options = {"do_sample": False, "max_new_tokens": 6}

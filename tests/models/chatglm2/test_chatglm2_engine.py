@@ -1,4 +1,4 @@
-"""papertune's own way through a model (right-padded prefill without a mask, suffixes, trees), with ChatGLM2."""
+"""papertune's decoding engine (right-padded prefill without a mask, suffixes, trees) with ChatGLM2."""
 
 import pytest
 import torch
@@ -40,21 +40,21 @@ def model(request, make_chatglm2):
 
 
 def in_parts(model):
-    """Give an engine that seldom takes all rows of a batch at once."""
+    """Return an engine that usually splits a batch into parts."""
     engine = Engine(model)
     engine._part_tokens = 15
     return engine
 
 
 def last_logits(model, ids):
-    """Give the logits behind a row that goes through alone, without a cache or padding."""
+    """Return the logits after a single row, without a cache or padding."""
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
 
 
 @settings(max_examples=15)
 @given(prompts)
-def test_a_batch_is_its_rows_one_by_one(model, rows):
+def test_batch_equals_its_rows_one_by_one(model, rows):
     engine = in_parts(model)
     expected = torch.stack([last_logits(model, row) for row in rows])
     torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
@@ -63,7 +63,7 @@ def test_a_batch_is_its_rows_one_by_one(model, rows):
 
 @settings(max_examples=15)
 @given(st.lists(token_ids, min_size=1, max_size=12), prompts)
-def test_what_all_prompts_begin_with_goes_through_once(model, beginning, rows):
+def test_shared_beginning_of_prompts(model, beginning, rows):
     engine = in_parts(model).behind(beginning)
     expected = torch.stack([last_logits(model, beginning + row) for row in rows])
     torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
@@ -75,7 +75,7 @@ def test_what_all_prompts_begin_with_goes_through_once(model, beginning, rows):
 
 @settings(max_examples=15)
 @given(st.data(), prompts)
-def test_prompts_may_come_in_pieces(model, data, rows):
+def test_prompts_in_pieces(model, data, rows):
     engine = in_parts(model)
     state = engine.prefill(rows)
     for _ in range(2):
@@ -93,7 +93,7 @@ label_sets = st.lists(
 
 @settings(max_examples=15)
 @given(prompts, label_sets)
-def test_a_tree_of_tokens(model, rows, labels):
+def test_tree_logits_equal_those_of_its_paths(model, rows, labels):
     engine = in_parts(model)
     state = engine.prefill(rows)
     engine.extend(state, [[9]] * len(rows))
@@ -108,13 +108,13 @@ def test_a_tree_of_tokens(model, rows, labels):
             torch.testing.assert_close(logits[index, node], last_logits(model, [*row, 9, *path]), **TOLERANCE)
 
 
-# Random answers rarely come to an end, so one token in five ends them here.
+# Random answers rarely end, so one token in five is an end token here.
 END_IDS = [2, *range(3, 415, 5)]
 
 
 @settings(max_examples=15)
 @given(prompts, st.integers(1, 8))
-def test_greedy_is_the_likeliest_token_again_and_again(model, rows, limit):
+def test_greedy_decoding_chooses_the_most_probable_tokens(model, rows, limit):
     engine = in_parts(model)
     answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=limit)
     for row, answer in zip(rows, answers, strict=True):

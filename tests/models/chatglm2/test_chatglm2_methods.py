@@ -1,4 +1,4 @@
-"""papertune's methods on ChatGLM2: they find its layers, and learn."""
+"""papertune's methods on ChatGLM2: they find its layers, and training reduces the loss."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def trained(model):
 
 
 def step(model):
-    """Give the loss before and behind one step of training."""
+    """Return the loss before and after one training step."""
     model.train()
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=0.05)
     losses = []
@@ -68,7 +68,7 @@ def test_lora(make_chatglm2, targets, layers, tmp_path):
 
 
 def test_lora_of_the_published_size(make_chatglm2):
-    """The tutorial's adapter has 1,949,696 weights: rank 8, 28 layers of 4096 to 4608."""
+    """The tutorial's adapter has 1,949,696 parameters: rank 8, 28 layers of 4096 to 4608."""
     from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration
 
     with torch.device("meta"):
@@ -82,7 +82,7 @@ def test_lora_of_the_last_layers(make_chatglm2):
     assert {name.split(".layers.")[1][0] for name in trained(tuned)} == {"2"}
 
 
-def test_targets_that_it_lacks_are_told(make_chatglm2):
+def test_unknown_targets_are_reported(make_chatglm2):
     with pytest.raises(ModelError, match="It has: dense, dense_4h_to_h, dense_h_to_4h, query_key_value"):
         build_trainable(make_chatglm2(), LoraMethod(targets=("q_proj",)), seed=0)
 
@@ -125,7 +125,7 @@ def test_prefix(make_chatglm2, config, shape):
         tuned = build_trainable(make_chatglm2(**config), method, seed=0)
         prefix = tuned.prefix()
         assert prefix.keys.shape == prefix.values.shape == (shape.layers, shape.heads, 3, shape.head_dim)
-        assert prefix.first_position == 0, "the text is counted from 0"
+        assert prefix.first_position == 0, "positions of the text start at 0"
         first, second = step(tuned)
         assert second < first
 
@@ -146,7 +146,7 @@ def test_gradient_checkpointing(make_chatglm2, method):
     for checkpointing in (False, True):
         model = build_trainable(make_chatglm2(), method, seed=0)
         if isinstance(method, LoraMethod):
-            # New ones begin with zeros, and half of the gradients would be zero.
+            # They are zero at first, and half of the gradients would be zero.
             torch.manual_seed(1)
             for name, weight in model.named_parameters():
                 if "lora_B" in name:

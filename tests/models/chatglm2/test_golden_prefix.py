@@ -1,4 +1,4 @@
-"""P-Tuning v2 on ChatGLM2: the recorded outputs of the published implementation, and its checkpoints."""
+"""P-Tuning v2 on ChatGLM2: recorded outputs of the published implementation, and its checkpoints."""
 
 import copy
 import json
@@ -45,7 +45,7 @@ def assert_close(found, expected, tolerance=LOGITS):
     torch.testing.assert_close(found.detach(), expected, **tolerance)
 
 
-def test_the_prefix(tuned, golden):
+def test_keys_and_values_of_the_prefix(tuned, golden):
     prefix = prefix_of(tuned)
     found = torch.stack([prefix.keys, prefix.values], dim=1)  # (layers, 2, heads, virtual, head_dim)
     assert_close(found.transpose(2, 3), golden["prefix_kv"], {"atol": 1e-6, "rtol": 1e-6})
@@ -68,7 +68,7 @@ def test_left_padded_batch(tuned, golden):
 
 
 def test_greedy_decoding(tuned, golden):
-    """By papertune's own decoding, whose batches are padded at the right."""
+    """With papertune's engine, which pads batches on the right."""
     mask = golden["gen_attention_mask"].bool()
     rows = [ids[real].tolist() for ids, real in zip(golden["gen_input_ids"], mask, strict=True)]
     engine = Engine(tuned)
@@ -84,7 +84,7 @@ def test_greedy_decoding(tuned, golden):
 
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_greedy_decoding_by_generate(tuned, golden, use_cache):
-    """By transformers' own decoding, whose batches are padded at the left."""
+    """With transformers' `generate`, which needs batches padded on the left."""
     ids = tuned.generate(
         input_ids=golden["gen_input_ids"],
         attention_mask=golden["gen_attention_mask"],
@@ -97,7 +97,7 @@ def test_greedy_decoding_by_generate(tuned, golden, use_cache):
     assert torch.equal(ids[:, -12:], golden["greedy_ids"][:, -12:])
 
 
-def test_chat_is_behind_the_prefix(make_chatglm2, sentencepiece_file):
+def test_chat_with_a_prefix(make_chatglm2, sentencepiece_file):
     tokenizer = ChatGLMTokenizer(sentencepiece_file)
     model = build_trainable(make_chatglm2(), PtuningV2Method(kind="ptuning_v2", prefix_length=6), seed=0).eval()
     options = {"do_sample": False, "max_length": 60}
@@ -116,7 +116,7 @@ def test_chat_is_behind_the_prefix(make_chatglm2, sentencepiece_file):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_loss_and_gradients(tuned, golden, name, checkpointing):
-    """Of the prefix by backward, and from there through the projection that had made it."""
+    """The gradient of the prefix is propagated through the projection that it was computed with."""
     if checkpointing:
         checkpoint_activations(tuned)
         tuned.train()
@@ -137,7 +137,7 @@ def test_loss_and_gradients(tuned, golden, name, checkpointing):
         assert_close(value, golden[f"grad.{start}{key}"], GRADIENTS)
 
 
-def test_as_a_peft_adapter(tuned, golden, golden_model, tmp_path):
+def test_prefix_saved_as_a_peft_adapter(tuned, golden, golden_model, tmp_path):
     PtuningV2Method(kind="ptuning_v2").save(tuned, tmp_path / "adapter", "a model", torch.float32)
     again = load_adapter(copy.deepcopy(golden_model), tmp_path / "adapter")
     assert_close(again(input_ids=golden["input_ids"]).logits, golden["logits"])
@@ -145,7 +145,7 @@ def test_as_a_peft_adapter(tuned, golden, golden_model, tmp_path):
 
 class TestOfficialCheckpoints:
     @pytest.mark.parametrize("form", ["file", "safetensors", "pickle"])
-    def test_read(self, name, golden, form, tmp_path):
+    def test_reading(self, name, golden, form, tmp_path):
         source = FILES[name]
         if form == "safetensors":
             shutil.copyfile(source, tmp_path / "model.safetensors")
@@ -156,8 +156,7 @@ class TestOfficialCheckpoints:
         assert found.dtype == torch.float32
         assert_close(found, expected, {"atol": 1e-6, "rtol": 1e-6})
 
-    def test_written(self, tuned, golden, name, own_golden_model, tmp_path):
-        """In the plain form, whatever it was read from."""
+    def test_writing_in_the_plain_form(self, tuned, golden, name, own_golden_model, tmp_path):
         save_official_prefix(tuned, tmp_path / "written")
         (file,) = (tmp_path / "written").iterdir()
         weights = torch.load(file, weights_only=True)
@@ -170,7 +169,7 @@ class TestOfficialCheckpoints:
         assert torch.equal(prefix_of(again).keys, prefix_of(tuned).keys)
 
     def test_half_precision(self, tmp_path):
-        """As training in float16 writes them; the projection is carried out in float32."""
+        """Training in float16 writes such checkpoints; the projection is computed in float32."""
         halved = {key: tensor.half() for key, tensor in load_file(FILES["e1"]).items()}
         torch.save(halved, tmp_path / "pytorch_model.bin")
         embedding, first, first_bias, last, last_bias = (
@@ -180,22 +179,22 @@ class TestOfficialCheckpoints:
         expected = torch.tanh(embedding @ first.T + first_bias) @ last.T + last_bias
         assert_close(official_prefix(tmp_path).double(), expected, {"atol": 1e-5, "rtol": 0})
 
-    def test_saved_from_a_gpu(self, monkeypatch, tmp_path):
-        """As the authors' script saves them; read where there is none."""
+    def test_checkpoint_of_a_gpu_is_read_without_one(self, monkeypatch, tmp_path):
+        """The authors' script saves such checkpoints."""
         monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
         torch.save(load_file(FILES["e0"]), tmp_path / "pytorch_model.bin")
         found = official_prefix(tmp_path)
         assert found.device.type == "cpu"
         assert torch.equal(found, *load_file(FILES["e0"]).values())
 
-    def test_an_older_file_format(self, tmp_path):
+    def test_older_file_format(self, tmp_path):
         torch.save(load_file(FILES["e0"]), tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
         assert torch.equal(official_prefix(tmp_path), *load_file(FILES["e0"]).values())
 
-    def test_trained_or_not(self, own_golden_model):
+    def test_prefix_is_not_trainable_by_default(self, own_golden_model):
         assert not any(w.requires_grad for w in load_official_prefix(own_golden_model, FILES["e0"]).parameters())
 
-    def test_folders_that_are_none(self, own_golden_model, golden_folder, tmp_path):
+    def test_folders_without_a_prefix(self, own_golden_model, golden_folder, tmp_path):
         assert official_prefix(tmp_path) is None
         assert official_prefix(golden_folder) is None  # a whole model
         torch.save([1, 2], tmp_path / "pytorch_model.bin")
@@ -203,13 +202,13 @@ class TestOfficialCheckpoints:
         with pytest.raises(RunError, match=r"holds no weights named transformer\.prefix_encoder\.\*"):
             load_official_prefix(own_golden_model, golden_folder)
 
-    def test_mistakes_are_told(self, own_golden_model, make_chatglm2, tiny_model, tmp_path):
+    def test_invalid_checkpoints(self, own_golden_model, make_chatglm2, tiny_model, tmp_path):
         weights = load_file(FILES["e1"])
         del weights["transformer.prefix_encoder.trans.2.bias"]
         save_file(weights, tmp_path / "model.safetensors")
         with pytest.raises(RunError, match=r"has no transformer\.prefix_encoder\.trans\.2\.bias, so the prefix is not"):
             official_prefix(tmp_path)
-        (tmp_path / "model.safetensors").write_bytes(b"cut off")
+        (tmp_path / "model.safetensors").write_bytes(b"incomplete")
         with pytest.raises(RunError, match="the weights cannot be read"):
             official_prefix(tmp_path)
         message = "has 192 numbers for each virtual token, but the model needs 64: 2 layers with 2 key-value heads of 8"
@@ -218,14 +217,14 @@ class TestOfficialCheckpoints:
         with pytest.raises(ModelError, match=r"LlamaForCausalLM: .* are for ChatGLM2"):
             load_official_prefix(tiny_model, FILES["e0"])
 
-    def test_no_code_is_run(self, tmp_path):
+    def test_pickled_code_is_not_run(self, tmp_path):
         torch.save({"transformer.prefix_encoder.embedding.weight": Path}, tmp_path / "pytorch_model.bin")
         with pytest.raises(RunError, match="Weights only load failed"):
             official_prefix(tmp_path)
 
 
 class TestAdopt:
-    """A run is made of an official checkpoint."""
+    """`adopt` turns an official checkpoint into a run."""
 
     @pytest.fixture
     def recipe(self, chatglm2_folder):
@@ -246,7 +245,7 @@ class TestAdopt:
         (folder / "config.json").write_text(json.dumps({"pre_seq_len": 6, "prefix_projection": False}))
         return folder
 
-    def test_it_predicts(self, checkpoint, recipe, tmp_path):
+    def test_adopted_run_predicts(self, checkpoint, recipe, tmp_path):
         run = papertune.adopt(checkpoint, recipe, tmp_path / "run", device="cpu")
         assert run.recipe.method.prefix_length == 6
         assert run.recipe.method.projection is False
@@ -254,24 +253,24 @@ class TestAdopt:
         papers = [{"id": "a", "title": "the heart"}, {"id": "b", "title": "心脏 networks"}]
         found = papertune.load_run(tmp_path / "run", device="cpu").predict(papers, probabilities=True, precision="fp32")
         assert set(found["label"]) <= {"0", "1"}
-        # The prefix is in it: another one, other probabilities.
+        # Another prefix has other probabilities.
         torch.save(
             {"transformer.prefix_encoder.embedding.weight": torch.zeros(6, 64)}, checkpoint / "pytorch_model.bin"
         )
         other = papertune.adopt(checkpoint, recipe, tmp_path / "other", device="cpu")
         assert not other.predict(papers, probabilities=True, precision="fp32").equals(found)
 
-    def test_a_run_is_written_in_the_official_form(self, checkpoint, recipe, tmp_path):
+    def test_prefix_of_a_run_is_written_in_the_official_form(self, checkpoint, recipe, tmp_path):
         run = papertune.adopt(checkpoint, recipe, tmp_path / "run", device="cpu")
         model, _ = run.load()
         save_official_prefix(model, tmp_path / "official")
         assert torch.equal(official_prefix(tmp_path / "official"), official_prefix(checkpoint))
 
-    def test_a_folder_that_is_no_adapter_of_any_kind(self, golden_folder, recipe, tmp_path):
+    def test_folder_without_an_adapter(self, golden_folder, recipe, tmp_path):
         with pytest.raises(RunError, match=r"holds no adapter_config\.json"):
             papertune.adopt(golden_folder, recipe, tmp_path / "run", device="cpu")
 
-    def test_another_method(self, checkpoint, recipe, tmp_path):
+    def test_recipe_with_another_method(self, checkpoint, recipe, tmp_path):
         recipe["method"] = {"kind": "lora"}
         with pytest.raises(papertune.RecipeError, match=r'is "lora", but .* is a P-Tuning v2 prefix'):
             papertune.adopt(checkpoint, recipe, tmp_path / "run", device="cpu")

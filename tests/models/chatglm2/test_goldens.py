@@ -1,4 +1,4 @@
-"""ChatGLM2, against the recorded outputs of the published implementation (tiny_goldens.json)."""
+"""ChatGLM2 compared with recorded outputs of the published implementation (tiny_goldens.json)."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def model(request, own_golden_model):
 
 @pytest.fixture
 def case(goldens):
-    """Give the tensors of a case, without its name."""
+    """A function that returns the tensors of a case."""
 
     def tensors(name):
         start = f"{name}."
@@ -40,7 +40,7 @@ def batch_of(golden, prefix=""):
 
 
 def real(tensor, mask):
-    """Give the rows of a tensor at real tokens."""
+    """Return the rows of a tensor at real tokens."""
     return tensor[mask.bool()]
 
 
@@ -52,7 +52,7 @@ def test_single_sequences(model, case, name):
         assert_close(output.logits, golden["logits"], LOGITS)
 
 
-def test_positions_count(model, case):
+def test_positions_change_the_logits(model, case):
     golden = case("a_pos")
     assert (model(input_ids=golden["input_ids"]).logits - golden["logits"]).abs().max() > 0.1
 
@@ -90,7 +90,7 @@ def test_cached_decoding(model, case):
     assert cache.get_seq_length() == 19
 
 
-def test_several_tokens_behind_a_cache(model, case):
+def test_several_tokens_after_a_cache(model, case):
     golden = case("c")
     cache = model(input_ids=golden["input_ids"], use_cache=True).past_key_values
     output = model(input_ids=golden["step_tokens"][:, :4], past_key_values=cache, use_cache=True)
@@ -162,7 +162,7 @@ def test_loss_of_a_left_padded_batch(model, case):
 
 
 class TestLora:
-    """An adapter in the files that the original training writes."""
+    """An adapter with the files that the original training writes."""
 
     @pytest.fixture
     def adapted(self, model):
@@ -175,12 +175,12 @@ class TestLora:
         mask = batch["attention_mask"]
         assert_close(real(adapted(**batch).logits, mask), real(golden["batch_logits"], mask), LOGITS)
 
-    def test_it_changes_the_logits(self, adapted, case):
+    def test_adapter_changes_the_logits(self, adapted, case):
         with adapted.disable_adapter():
             logits = adapted(input_ids=case("f")["input_ids"]).logits
         assert (logits - case("f")["logits"]).abs().max() > 0.1
 
-    def test_merged(self, adapted, case):
+    def test_logits_of_the_merged_model(self, adapted, case):
         golden = case("f")
         merged = adapted.merge_and_unload()
         assert_close(merged(input_ids=golden["input_ids"]).logits, golden["logits"], LOGITS)
@@ -213,7 +213,7 @@ class TestLora:
         assert_close(torch.stack(output.logits, dim=1), golden["greedy_scores"], LOGITS)
 
 
-# In half precision two implementations agree only roughly; the table alone is told apart in test_rotary.py.
+# In half precision two implementations agree only roughly; test_rotary.py compares the rotary table exactly.
 @pytest.mark.parametrize(("dtype", "key", "mean"), [(torch.float16, "fp16", 0.01), (torch.bfloat16, "bf16", 0.06)])
 @pytest.mark.parametrize("original_table", [False, True])
 def test_half_precision(own_golden_model, goldens, dtype, key, mean, original_table):

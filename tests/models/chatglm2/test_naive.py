@@ -1,4 +1,4 @@
-"""ChatGLM2, against an independent plain computation in float64, for configurations that have no goldens."""
+"""ChatGLM2 compared with an independent naive computation in float64, for configurations without goldens."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ CONFIGS = {
     "tiny epsilon": {"layernorm_epsilon": 1e-12},
     "adds to the normed": {"apply_residual_connection_post_layernorm": True},
     "all biases": {"add_bias_linear": True},
-    "all biases but one by name": {"add_bias_linear": True, "add_qkv_bias": False},
+    "all biases although add_qkv_bias is false": {"add_bias_linear": True, "add_qkv_bias": False},
     "no bias": {"add_qkv_bias": False},
     "no final norm": {"post_layer_norm": False},
     "one layer": {"num_layers": 1},
@@ -77,7 +77,7 @@ def test_logits_and_hidden_states(make_chatglm2, name, attention):
 
 @settings(max_examples=20)
 @given(st.data())
-def test_any_numbers(make_chatglm2, data):
+def test_random_configurations(make_chatglm2, data):
     groups = data.draw(st.integers(1, 3), "groups")
     config = {
         "multi_query_attention": data.draw(st.booleans(), "multi-query attention"),
@@ -100,7 +100,7 @@ def test_any_numbers(make_chatglm2, data):
 
 
 def test_large_positions(make_chatglm2):
-    """To 30,000, where float32 angles are off by 1e-3."""
+    """At 30,000 float32 angles are off by 1e-3."""
     model = make_chatglm2()
     positions = [30_000 + index for index in range(len(IDS))]
     expected, _ = naive_logits(weights_of(model), model.config, IDS, positions=positions)
@@ -109,7 +109,7 @@ def test_large_positions(make_chatglm2):
 
 
 @pytest.mark.parametrize("name", ["as published", "no multi-query attention", "all at once"])
-def test_behind_a_prefix(make_chatglm2, name):
+def test_logits_after_a_prefix(make_chatglm2, name):
     model = make_chatglm2(**CONFIGS[name])
     weights = weights_of(model)
     tuned = build_trainable(model, PtuningV2Method(kind="ptuning_v2", prefix_length=3), seed=0).eval()
@@ -119,7 +119,7 @@ def test_behind_a_prefix(make_chatglm2, name):
     assert_same(tuned(input_ids=torch.tensor([IDS])).logits[0], expected)
 
 
-def test_the_naive_computation_is_that_of_the_goldens(golden_model, goldens):
+def test_naive_computation_agrees_with_the_goldens(golden_model, goldens):
     ids = goldens["a.input_ids"][0].tolist()
     logits, states = naive_logits(weights_of(golden_model), golden_model.config, ids)
     assert np.abs(logits - goldens["a.logits"][0].numpy()).max() < 5e-5

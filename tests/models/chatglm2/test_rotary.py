@@ -1,4 +1,4 @@
-"""The rotary table, against that of the published implementation at full size (rope_full_size.json)."""
+"""The rotary table compared with that of the published implementation at full size (rope_full_size.json)."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ def table_of(goldens, dtype):
 
 
 @pytest.mark.parametrize("name", DTYPES)
-def test_tables(goldens, name):
+def test_table_in_each_dtype(goldens, name):
     table = table_of(goldens, DTYPES[name])
     assert table.dtype == DTYPES[name]
     assert torch.equal(table, goldens[f"table_{name}"])
 
 
-def test_the_half_tables_are_coarse(goldens):
-    """What `rotary_table` says of them."""
+def test_errors_of_half_precision_tables(goldens):
+    """These numbers are in the docstring of `rotary_table`."""
     exact = goldens["table_fp32"].double()
     errors = {name: (table_of(goldens, DTYPES[name]).double() - exact).abs().amax(dim=(1, 2)) for name in DTYPES}
     at = {position: row for row, position in enumerate(goldens["positions"].tolist())}
@@ -41,23 +41,22 @@ def test_the_half_tables_are_coarse(goldens):
 
 def test_rotation(goldens):
     states = goldens["x"].transpose(1, 2)  # (batch, heads, seq, head_dim)
-    turned = rotate(states, rotary_table(goldens["positions"][None], 64)).transpose(1, 2)
-    torch.testing.assert_close(turned, goldens["x_rotated"], rtol=0, atol=1e-6)
-    assert torch.equal(turned[..., 64:], goldens["x"][..., 64:])
+    rotated = rotate(states, rotary_table(goldens["positions"][None], 64)).transpose(1, 2)
+    torch.testing.assert_close(rotated, goldens["x_rotated"], rtol=0, atol=1e-6)
+    assert torch.equal(rotated[..., 64:], goldens["x"][..., 64:])
 
 
-def test_half_precision_states_are_rotated_exactly(goldens):
-    """A float32 table is not rounded for them."""
+def test_half_precision_states_are_rotated_in_float32(goldens):
     states = goldens["x"].transpose(1, 2).half()
     table = rotary_table(goldens["positions"][None], 64)
-    turned = rotate(states, table)
-    assert turned.dtype == torch.float16
-    assert torch.equal(turned, rotate(states.float(), table).half())
+    rotated = rotate(states, table)
+    assert rotated.dtype == torch.float16
+    assert torch.equal(rotated, rotate(states.float(), table).half())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_model_has_a_float32_table_unless_told_otherwise(make_chatglm2, dtype):
-    """The keys of the first layer, rotated and not: whatever the weights' dtype, the turn is exact."""
+def test_table_of_a_model_is_float32_by_default(make_chatglm2, dtype):
+    """For weights of any dtype the keys of the first layer are rotated exactly."""
     ids = torch.tensor([[7]])
     for original in (False, True):
         model = make_chatglm2(rotary_in_weight_dtype=original).to(dtype)

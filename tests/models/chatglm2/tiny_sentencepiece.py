@@ -1,4 +1,4 @@
-"""SentencePiece models of the published one's kind, small enough to be trained by a test."""
+"""SentencePiece models like the published one, small enough to be trained in a test."""
 
 import io
 
@@ -15,7 +15,7 @@ SENTENCES = [
 
 
 def train(folder, **options):
-    """Write a tokenizer.model with 400 pieces, and give its path."""
+    """Write a tokenizer.model with 400 pieces, and return its path."""
     written = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),

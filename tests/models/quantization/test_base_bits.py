@@ -11,10 +11,10 @@ from papertune.models import check_quantization, dequantized, is_quantized, load
 from papertune.models.chatglm2 import ChatGLMConfig, ChatGLMForConditionalGeneration
 
 IDS = torch.arange(3, 23).reshape(2, 10)
-# Of the largest weight of a block: half of the widest gap between two of NF4's 16 levels, and 1% for the block's scale,
-# which is rounded itself.
+# Relative to the largest weight of a block: half of the widest gap between two of NF4's 16 levels, and 1% for the
+# block's scale, which is also rounded.
 NF4_ERROR = 0.305 / 2 + 0.01
-# Half a step, and what float16 takes away before: 2^-11 of the weight.
+# Half a step, and the rounding to float16 before it: 2^-11 of the weight.
 INT8_ERROR = 0.5 / 127 + 2**-11
 
 
@@ -34,7 +34,7 @@ def bits(request):
 
 @pytest.fixture(scope="module")
 def folder(bits, tiny_folder, wide_folder):
-    """Give the folder of a tiny model with matrices as wide as its bits want them."""
+    """The folder of a tiny model; with 4 bits its matrices must be wide."""
     return wide_folder if bits == 4 else tiny_folder
 
 
@@ -45,11 +45,11 @@ def full_model(folder):
 
 @pytest.fixture(scope="module")
 def quantized(folder, bits):
-    """Give the tiny model with weights of a few bits, for reading only."""
+    """The tiny model with quantized weights; tests must not change it."""
     return load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0]
 
 
-def test_the_linear_layers_but_the_last_are_stored_in_few_bits(quantized, full_model, bits):
+def test_linear_layers_except_the_output_layer_are_quantized(quantized, full_model, bits):
     assert is_quantized(quantized)
     assert not is_quantized(full_model)
     full = linear_weights(full_model)
@@ -65,7 +65,7 @@ def test_the_linear_layers_but_the_last_are_stored_in_few_bits(quantized, full_m
     assert len(rest) == 7
 
 
-def test_weights_are_rounded_to_their_levels_and_no_further(folder, full_model, bits):
+def test_weights_are_rounded_to_their_levels(folder, full_model, bits):
     model = dequantized(load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0])
     assert not is_quantized(model)
     full = linear_weights(full_model)
@@ -82,15 +82,15 @@ def test_weights_are_rounded_to_their_levels_and_no_further(folder, full_model, 
         assert max(levels) <= 2**bits
 
 
-def test_it_computes_with_the_rounded_weights(folder, quantized, full_model, bits):
+def test_logits_equal_those_of_the_dequantized_model(folder, quantized, full_model, bits):
     plain = dequantized(load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0])
-    # In 8 bits bitsandbytes rounds the inputs too.
+    # With 8 bits bitsandbytes also rounds the inputs.
     torch.testing.assert_close(logits(quantized), logits(plain), rtol=0, atol=1e-4 if bits == 4 else 0.3)
     assert (logits(plain) - logits(full_model)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
-def test_the_rest_has_the_precision(folder, bits, precision, dtype):
+def test_other_parameters_have_the_chosen_precision(folder, bits, precision, dtype):
     model, _ = load_model(folder, precision=precision, device="cpu", base_bits=bits)
     assert model.dtype == dtype
     assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {dtype}
@@ -98,16 +98,16 @@ def test_the_rest_has_the_precision(folder, bits, precision, dtype):
         assert model(input_ids=IDS).logits.dtype == dtype
 
 
-def test_nothing_is_told_of_it(folder, bits, caplog):
+def test_nothing_is_logged(folder, bits, caplog):
     with caplog.at_level(logging.WARNING):
         logits(load_model(folder, precision="fp32", device="cpu", base_bits=bits)[0])
     assert caplog.messages == []
 
 
-def test_weights_are_not_rearranged_where_a_cpu_multiplies_bfloat16(wide_folder, monkeypatch):
+def test_weights_are_not_rearranged_on_cpus_with_bfloat16(wide_folder, monkeypatch):
     import bitsandbytes
 
-    # As on such a CPU; rearranged weights would be run by a kernel that this one may not have.
+    # Simulates such a CPU; rearranged weights would need a kernel that this CPU may not have.
     monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: True)
     model, _ = load_model(wide_folder, precision="fp32", device="cpu", base_bits=4)
     fresh, _ = load_model(wide_folder, precision="fp32", device="cpu", base_bits=4)
@@ -117,17 +117,17 @@ def test_weights_are_not_rearranged_where_a_cpu_multiplies_bfloat16(wide_folder,
     assert not any(getattr(state, "packing_format_for_cpu", False) for state in states)
 
 
-def test_weights_that_would_be_unpacked_wrongly_are_refused(wide_folder, monkeypatch):
+def test_model_is_rejected_if_weights_would_be_unpacked_wrongly(wide_folder, monkeypatch):
     from bitsandbytes import functional
 
     unpack = functional.dequantize_4bit
-    # As on a CPU with AVX-512 where the blocks of 64 weights go on in the next row: another block's scale.
+    # On a CPU with AVX-512, blocks of 64 weights that continue in the next row get the scale of another block.
     monkeypatch.setattr(functional, "dequantize_4bit", lambda *args, **kwargs: unpack(*args, **kwargs).roll(1, 0))
     with pytest.raises(ModelError, match=r"base_bits = 4: .* wrong numbers on this CPU for model\.layers\.\d.*inputs"):
         load_model(wide_folder, precision="fp32", device="cpu", base_bits=4)
 
 
-def test_narrow_matrices_are_right_or_refused(tmp_path, tiny_tokenizer, make_model):
+def test_narrow_matrices_are_correct_or_rejected(tmp_path, tiny_tokenizer, make_model):
     narrow = make_model()
     narrow.save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
@@ -139,7 +139,7 @@ def test_narrow_matrices_are_right_or_refused(tmp_path, tiny_tokenizer, make_mod
         assert (weight - full).abs().max() <= full.abs().max() * NF4_ERROR
 
 
-def test_chatglm2(tmp_path, tiny_tokenizer, bits):
+def test_quantized_chatglm2(tmp_path, tiny_tokenizer, bits):
     config = ChatGLMConfig(
         padded_vocab_size=len(tiny_tokenizer),
         hidden_size=64,
@@ -168,13 +168,13 @@ class TestWithoutThePackage:
             lambda name: None if name == "bitsandbytes" else find(name),
         )
 
-    def test_the_message_has_the_command(self, tiny_folder):
+    def test_message_has_the_install_command(self, tiny_folder):
         with pytest.raises(MissingExtraError) as caught:
             load_model(tiny_folder, base_bits=4)
         assert str(caught.value) == (
             "method.base_bits = 4 needs bitsandbytes, which is not installed: pip install 'papertune[quantized]'"
         )
 
-    def test_it_is_not_needed_otherwise(self, tiny_folder):
+    def test_unquantized_models_do_not_need_it(self, tiny_folder):
         check_quantization(None)
         load_model(tiny_folder, precision="fp32", device="cpu")

@@ -9,14 +9,14 @@ from torch import nn
 from papertune.errors import ModelError
 from papertune.models import check_int8, precision_name, to_int8
 from papertune.models.quantization import int8
-from papertune.models.quantization.int8 import Int8Linear, largest_weight
+from papertune.models.quantization.int8 import Int8Linear, max_int8_weight
 
 
 def slow_product(x, linear):
-    """Compute the product of rounded numbers in float64, as the module's docstring writes it."""
-    # Rounded in float32, where halves fall to the same side; multiplied and added up in float64.
+    """Compute the product of rounded numbers in float64, by the formula of the module's docstring."""
+    # Rounded in float32, so that halves are rounded alike; multiplied and added up in float64.
     w = linear.weight.detach()
-    s = w.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / largest_weight()
+    s = w.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / max_int8_weight()
     r = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30) / 127
     q, p = (w / s).round().double(), (x * r.reciprocal()).round().double()
     y = r * (p @ q.T) * s.T
@@ -35,7 +35,7 @@ def int8_layer(linear):
     st.integers(0, 2**31),
     st.sampled_from([1e-12, 1.0, 1e6]),
 )
-def test_a_product_is_that_of_the_rounded_numbers(inputs, outputs, batch, bias, seed, size):
+def test_product_equals_that_of_the_rounded_numbers(inputs, outputs, batch, bias, seed, size):
     generator = torch.Generator().manual_seed(seed)
     linear = nn.Linear(inputs, outputs, bias=bias)
     nn.init.normal_(linear.weight, generator=generator)
@@ -48,14 +48,14 @@ def test_a_product_is_that_of_the_rounded_numbers(inputs, outputs, batch, bias, 
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("inputs", [2, 576, 1536])
-def test_the_largest_numbers_do_not_overflow(inputs, sign):
+def test_largest_numbers_do_not_overflow(inputs, sign):
     linear = nn.Linear(inputs, 3, bias=False)
     nn.init.constant_(linear.weight, 1.0)
     y = int8_layer(linear)(torch.full((4, inputs), sign * 3.0))
     torch.testing.assert_close(y, torch.full((4, 3), sign * 3.0 * inputs))
 
 
-def test_rounding_costs_little():
+def test_rounding_errors_are_small():
     torch.manual_seed(0)
     linear, x = nn.Linear(576, 64), torch.randn(50, 576)
     y, full = int8_layer(linear)(x), linear(x).detach()
@@ -70,7 +70,7 @@ def test_zeros_stay_zeros():
     torch.testing.assert_close(int8_layer(nn.Linear(8, 4, bias=False))(x), torch.zeros(2, 4))
 
 
-def test_a_token_does_not_depend_on_its_neighbours():
+def test_tokens_are_independent_of_each_other():
     layer = int8_layer(nn.Linear(16, 8))
     x = torch.randn(5, 16) * torch.tensor([1e-3, 1.0, 1e3, 1.0, 1e-3])[:, None]
     together = layer(x)
@@ -79,7 +79,7 @@ def test_a_token_does_not_depend_on_its_neighbours():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_dtype_stays(dtype):
+def test_dtype_is_kept(dtype):
     layer = int8_layer(nn.Linear(16, 8).to(dtype))
     assert layer(torch.randn(2, 16, dtype=dtype)).dtype == dtype
 
@@ -96,7 +96,7 @@ class Siblings(nn.Module):
         return nn.Identity()
 
 
-def test_siblings_round_the_same_tensor_once_and_another_one_anew(monkeypatch):
+def test_siblings_round_a_shared_tensor_once(monkeypatch):
     model, calls = Siblings(), []
     plain = copy.deepcopy(model)
     assert to_int8(model) == 3
@@ -113,12 +113,12 @@ def test_siblings_round_the_same_tensor_once_and_another_one_anew(monkeypatch):
     assert not torch.equal(a, b)
 
 
-def test_a_model_in_int8_says_nearly_the_same(make_model):
+def test_logits_of_a_model_in_int8_hardly_change(make_model):
     model = make_model()
     low = copy.deepcopy(model)
     assert precision_name(low) == "float32"
     assert to_int8(low) == 14
-    assert precision_name(low) == f"int8 (weights up to {largest_weight()})"
+    assert precision_name(low) == f"int8 (weights up to {max_int8_weight()})"
     assert type(low.get_output_embeddings()) is nn.Linear
     ids = torch.arange(3, 43).view(2, 20)
     with torch.inference_mode():
@@ -127,7 +127,7 @@ def test_a_model_in_int8_says_nearly_the_same(make_model):
     assert 0 < difference < 0.1
 
 
-def test_what_was_rounded_is_forgotten_with_the_tensor():
+def test_rounded_numbers_are_released_with_the_tensor():
     layer, x = int8_layer(nn.Linear(8, 4)), torch.randn(3, 8)
     layer(x)
     assert layer._rounding._numbers is not None
@@ -135,14 +135,14 @@ def test_what_was_rounded_is_forgotten_with_the_tensor():
     assert layer._rounding._numbers is None
 
 
-def test_a_model_without_linear_layers_is_refused():
+def test_model_without_linear_layers_is_rejected():
     model = nn.Sequential(nn.Embedding(5, 8))
     model.get_output_embeddings = nn.Identity
-    with pytest.raises(ModelError, match="Sequential has no linear layers that can be put into int8"):
+    with pytest.raises(ModelError, match="Sequential has no linear layers that can be converted"):
         to_int8(model)
 
 
-def test_numbers_that_are_none_stay_none_and_no_tokens_stay_none():
+def test_nan_and_empty_inputs():
     layer = int8_layer(nn.Linear(8, 4))
     x = torch.randn(3, 8)
     x[1, 2] = torch.nan
@@ -150,18 +150,18 @@ def test_numbers_that_are_none_stay_none_and_no_tokens_stay_none():
     assert layer(torch.zeros(0, 8)).shape == (0, 4)
 
 
-def test_what_cannot_be_int8(monkeypatch):
+def test_reasons_against_int8(monkeypatch):
     with pytest.raises(ModelError) as error:
         check_int8("cuda:0", None)
     assert str(error.value) == (
-        "--precision int8 is for CPUs, and this is cuda:0. Leave it out, or predict with --device cpu."
+        "--precision int8 is for CPUs, but the device is cuda:0. Leave it out, or predict with --device cpu."
     )
     with pytest.raises(ModelError) as error:
         check_int8("cpu", 4)
     assert str(error.value) == (
-        "--precision int8: the run's base model is stored in 4 bits already (method.base_bits). Leave --precision out."
+        "--precision int8: the run's base model is already stored in 4 bits (method.base_bits). Leave --precision out."
     )
     check_int8("cpu", None)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    with pytest.raises(ModelError, match=r"needs a PyTorch with oneDNN, which this one lacks\. Use --precision fp32"):
+    with pytest.raises(ModelError, match=r"needs a PyTorch with oneDNN, which is missing\. Use --precision fp32"):
         check_int8("cpu", None)

@@ -139,7 +139,7 @@ class FewShotReader(RowReader):
                 encoded = self._whole.encode(replace(asked, history=(*turns, *asked.history)))
             except RecipeError:  # too long even without the document
                 continue
-            if not encoded.shortened:
+            if not encoded.truncated:
                 return turns
         return ()
 

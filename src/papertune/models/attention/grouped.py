@@ -1,11 +1,11 @@
-"""Attention for a CPU: heads that share a key and value are computed together, block of queries by block.
+"""Attention for CPUs: heads that share a key and value are computed together, one block of queries after another.
 
     queries of one block and of all heads of a group, stacked     (heads x block, head_dim)
     times the keys that any of them may see                       (head_dim, keys up to the block's end)
 
-makes one matrix product of what grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245) would repeat the keys
-for, and leaves out most of what causality hides. Only causal attention of several queries without padding is computed
-so, also behind cached keys; the rest goes to torch's own `scaled_dot_product_attention`.
+Grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245) thus needs one matrix product instead of repeated keys,
+and most of the hidden keys are skipped. This is used for causal attention of several queries without padding, with or
+without cached keys; everything else goes to torch's `scaled_dot_product_attention`.
 """
 
 from typing import Any
@@ -14,18 +14,20 @@ import torch
 from torch import Tensor
 
 _NAME = "papertune_grouped"
-# Others ask for "sdpa" by name, and compute something else under any other.
+# Other models compare the name with "sdpa", and compute something else under any other name.
 _MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "chatglm")
 _DTYPES = (torch.float32, torch.bfloat16)
-# Queries of a block: few enough to leave out most of the hidden half, many enough for products at full speed.
+# Queries in a block: few enough to skip most of the hidden half, enough for matrix products at full speed.
 _BLOCK = 64
+# Settings that change the scores or the keys.
+_SPECIAL = ("softcap", "s_aux", "sliding_window", "position_bias", "cache", "output_attentions")
 
 
 def use_grouped_attention(model: Any) -> None:
-    """Let a model compute its attention so, if it is one of those that do nothing special with torch's.
+    """Switch a model to grouped attention if it uses torch's attention without changes, else leave it as it is.
 
-    In bfloat16 the scores are rounded before the softmax, as in transformers' own "eager" attention; torch's fused
-    kernel does not round them.
+    In bfloat16 the scores are rounded before the softmax, as in transformers' "eager" attention; torch's fused kernel
+    does not round them.
     """
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -34,7 +36,7 @@ def use_grouped_attention(model: Any) -> None:
     if config.model_type not in _MODEL_TYPES or config._attn_implementation != "sdpa" or model.dtype not in _DTYPES:
         return
     AttentionInterface.register(_NAME, grouped_attention)
-    # Without a mask function of its own a new name would get no mask at all, and padding would be seen.
+    # Without its own mask function a new name would get no mask, and padding would be visible.
     ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, _mask)
     model.set_attn_implementation(_NAME)
 
@@ -50,21 +52,21 @@ def grouped_attention(
     is_causal: bool | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attend, with the signature that transformers' attention functions have.
+    """Compute attention, with the signature of transformers' attention functions.
 
     Args:
         module: The attention layer.
         query: Shape (batch, heads, seq, head_dim).
         key: Shape (batch, groups, keys, head_dim); the last `seq` keys belong to the queries.
         value: Shape (batch, groups, keys, value_dim).
-        attention_mask: What is seen, where causality does not say it.
+        attention_mask: What is visible; None if causality alone decides.
         dropout: Share of attention weights that are dropped.
-        scaling: Of the scores; None: 1 / sqrt(head_dim).
-        is_causal: Whether a query sees no later keys; None: as the layer says.
+        scaling: Factor of the scores; None means 1 / sqrt(head_dim).
+        is_causal: Whether a query sees no later keys; None means the setting of the layer.
         **more: Further settings of some models.
 
     Returns:
-        Shape (batch, seq, heads, value_dim), and no weights.
+        The output, shape (batch, seq, heads, value_dim), and None for the weights.
     """
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     special = any(setting is not None and setting is not False for name, setting in more.items() if name in _SPECIAL)
@@ -73,7 +75,7 @@ def grouped_attention(
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         if attention_mask is None and causal and 1 < seq < key.shape[2]:
-            # Without a mask torch would take the queries for the first of the text.
+            # Without a mask torch would treat the queries as the first tokens of the text.
             keys = key.shape[2]
             attention_mask = torch.ones(seq, keys, dtype=torch.bool, device=query.device).tril(keys - seq)[None, None]
         attended, _ = sdpa_attention_forward(
@@ -83,16 +85,12 @@ def grouped_attention(
     return _attend(query, key, value, query.shape[3] ** -0.5 if scaling is None else scaling), None
 
 
-# Settings that change the scores or the keys.
-_SPECIAL = ("softcap", "s_aux", "sliding_window", "position_bias", "cache", "output_attentions")
-
-
 def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
     batch, heads, seq, head_dim = query.shape
     groups, keys = key.shape[1:3]
-    each = heads // groups
-    queries = (query * scaling).reshape(batch * groups, each, seq, head_dim)
-    turned = key.reshape(batch * groups, keys, head_dim).transpose(1, 2)
+    group_size = heads // groups
+    queries = (query * scaling).reshape(batch * groups, group_size, seq, head_dim)
+    transposed = key.reshape(batch * groups, keys, head_dim).transpose(1, 2)
     values = value.reshape(batch * groups, keys, -1)
     hidden = torch.full((_BLOCK, _BLOCK), -torch.inf, dtype=query.dtype, device=query.device).triu_(1)
     blocks: list[Tensor] = []
@@ -100,16 +98,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor
         block = queries[:, :, start : start + _BLOCK]
         size = block.shape[2]
         seen = keys - seq + start + size
-        scores = torch.bmm(block.reshape(batch * groups, each * size, head_dim), turned[:, :, :seen])
-        # The last keys are those of the block itself; of each the earlier queries see nothing.
-        scores.view(-1, each, size, seen)[..., seen - size :] += hidden[:size, :size]
-        blocks.append(torch.bmm(scores.softmax(dim=-1), values[:, :seen]).view(batch, groups, each, size, -1))
-    attended = torch.cat(blocks, dim=3)  # (batch, groups, each, seq, value_dim)
+        scores = torch.bmm(block.reshape(batch * groups, group_size * size, head_dim), transposed[:, :, :seen])
+        # The last keys are those of the block itself; each is hidden from the queries before it.
+        scores.view(-1, group_size, size, seen)[..., seen - size :] += hidden[:size, :size]
+        blocks.append(torch.bmm(scores.softmax(dim=-1), values[:, :seen]).view(batch, groups, group_size, size, -1))
+    attended = torch.cat(blocks, dim=3)  # (batch, groups, group_size, seq, value_dim)
     return attended.permute(0, 3, 1, 2, 4).reshape(batch, seq, heads, -1)
 
 
 def _mask(*arguments: Any, **settings: Any) -> Tensor | None:
-    """Make torch's mask, or none where causality says it all, also behind cached keys."""
+    """Return torch's mask, or None where causality alone decides, with or without cached keys."""
     from transformers.masking_utils import causal_mask_function, sdpa_mask
 
     plain = (

@@ -1,8 +1,8 @@
 """A cache of keys and values that grows in place.
 
-transformers' own copies all that it holds with every token that is decoded: for 32 prompts of 370 tokens of the small
-model half a gigabyte, which takes longer than the token's way through the layers. This one keeps room for some tokens
-more, and copies when that is used up.
+transformers' own cache copies its whole content for every decoded token: half a gigabyte for 32 prompts of 370 tokens
+with the small model, which takes longer than the token takes in the layers. This cache reserves room for some more
+tokens, and copies only when that room is full.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-# Tokens that there is room for behind those that are copied.
+# Tokens to reserve room for with each copy.
 _ROOM = 64
 
 
@@ -26,10 +26,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self._value_room: Tensor | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Take in keys and values; give all of them."""
+        """Append keys and values, and return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        # Copied the first time too: they may be views of a product that holds the queries as well.
+        # The first ones are copied too: they may be views of a larger tensor that also holds the queries.
         empty = self.get_seq_length() == 0
         keys: Tensor = key_states[:, :, :0] if empty else self.keys
         values: Tensor = value_states[:, :, :0] if empty else self.values
@@ -39,10 +39,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def growing_cache(config: Any = None) -> DynamicCache:
-    """Make an empty cache whose layers grow in place, but for those that keep something else.
+    """Return an empty cache. Layers that keep something other than all keys and values stay transformers' own.
 
     Args:
-        config: The model's configuration, which says what its layers keep; None: keys and values of all tokens.
+        config: The model's configuration, which decides what layers keep; None means keys and values of all tokens.
     """
     if config is None:
         cache = DynamicCache()
@@ -54,11 +54,11 @@ def growing_cache(config: Any = None) -> DynamicCache:
 
 
 def _appended(old: Tensor, new: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Put new tokens behind the old ones; give all of them, and the buffer that they stand in."""
+    """Append new tokens to the old ones; return all of them, and the buffer that holds them."""
     held, total = old.shape[2], old.shape[2] + new.shape[2]
-    # What a cache was cut down to, or joined from, stands elsewhere.
-    stands_in_room = room is not None and room.data_ptr() == old.data_ptr() and room.shape[0] == old.shape[0]
-    if room is None or not stands_in_room or room.shape[2] < total:
+    # Selecting or joining rows puts the old tokens into another tensor.
+    is_in_room = room is not None and room.data_ptr() == old.data_ptr() and room.shape[0] == old.shape[0]
+    if room is None or not is_in_room or room.shape[2] < total:
         room = new.new_empty(*old.shape[:2], total + _ROOM, old.shape[3])
         room[:, :, :held] = old
     room[:, :, held:total] = new

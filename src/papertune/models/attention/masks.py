@@ -1,4 +1,4 @@
-"""Masks of explicit visibility, in the form that a model's attention takes."""
+"""Attention masks from explicit visibility, in the form that a model expects."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 class AttentionMasks:
-    """Makes 4-D masks for one model.
+    """Builds 4-D masks for one model.
 
     Args:
-        model: A causal language model, or a wrapper that shows its configuration.
+        model: A causal language model, or a wrapper with its `config`.
 
     Attributes:
-        window: How many tokens back the layers see that do not see all; None where all layers see all.
+        window: How many tokens back sliding-window layers see; None if all layers see all tokens.
     """
 
     def __init__(self, model: Any) -> None:
@@ -21,26 +21,26 @@ class AttentionMasks:
         config = model.config.get_text_config()
         layer_types = getattr(config, "layer_types", None)
         self._mixes_layers = layer_types is not None
-        # Layers that only see so many tokens back (Gemma, Mistral).
-        slides = layer_types is None or "sliding_attention" in layer_types
-        self.window: int | None = getattr(config, "sliding_window", None) if slides else None
+        # As in Gemma and Mistral.
+        has_sliding_layers = layer_types is None or "sliding_attention" in layer_types
+        self.window: int | None = getattr(config, "sliding_window", None) if has_sliding_layers else None
 
-    def make(self, visible: Tensor, places: Tensor, key_places: Tensor) -> Any:
-        """Make the mask, or the masks by kind of layer, that a model's `attention_mask` takes.
+    def make(self, visible: Tensor, positions: Tensor, key_positions: Tensor) -> Any:
+        """Build what a model expects as `attention_mask`: a mask, or a mask for each kind of layer.
 
         Args:
-            visible: Which keys each token sees, bool, shape (batch, seq, keys).
-            places: Place of each token in its text, virtual tokens counted, int64, shape (batch, seq).
-            key_places: The same of each key, shape (batch, keys).
+            visible: Whether a token sees a key, bool, shape (batch, seq, keys).
+            positions: Position of each token in its text, including virtual tokens, int64, shape (batch, seq).
+            key_positions: Position of each key, int64, shape (batch, keys).
         """
-        mask = self._form(visible[:, None])
+        mask = self._convert(visible[:, None])
         if not self.window:
             return mask
-        near = places[:, :, None] - key_places[:, None, :] < self.window
-        sliding = self._form((visible & near)[:, None])
+        near = positions[:, :, None] - key_positions[:, None, :] < self.window
+        sliding = self._convert((visible & near)[:, None])
         return {"full_attention": mask, "sliding_attention": sliding} if self._mixes_layers else sliding
 
-    def _form(self, visible: Tensor) -> Tensor:
+    def _convert(self, visible: Tensor) -> Tensor:
         if not self._float_mask:
             return visible
         zeros = torch.zeros(visible.shape, device=visible.device)

@@ -1,7 +1,7 @@
 """ChatGLM2, as ordinary transformers classes.
 
-Importing this registers them: AutoConfig, AutoModel, AutoModelForCausalLM and AutoTokenizer then take them for a
-published folder, whose own Python files are not run, whatever `trust_remote_code` says.
+Importing this package registers them: AutoConfig, AutoModel, AutoModelForCausalLM and AutoTokenizer then use them for a
+published folder. The folder's own Python files are not run, even with `trust_remote_code`.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -19,15 +19,15 @@ __all__ = [
 ]
 
 
-class _ByNameAlone(ChatGLMConfig):
-    """Stands for no model.
+class _TokenizerPlaceholder(ChatGLMConfig):
+    """A configuration that no model has.
 
-    A tokenizer that is registered for the configuration of the folder gives way to the folder's own code where
-    `trust_remote_code` is set; one that is only known by its name does not.
+    With `trust_remote_code` transformers prefers the folder's own code to a tokenizer that is registered for the
+    folder's configuration, but not to one that it finds by its name alone.
     """
 
 
 AutoConfig.register(ChatGLMConfig.model_type, ChatGLMConfig, exist_ok=True)
 AutoModel.register(ChatGLMConfig, ChatGLMForConditionalGeneration, exist_ok=True)
 AutoModelForCausalLM.register(ChatGLMConfig, ChatGLMForConditionalGeneration, exist_ok=True)
-AutoTokenizer.register(_ByNameAlone, ChatGLMTokenizer, exist_ok=True)
+AutoTokenizer.register(_TokenizerPlaceholder, ChatGLMTokenizer, exist_ok=True)

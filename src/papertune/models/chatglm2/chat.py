@@ -1,4 +1,4 @@
-"""Asking ChatGLM2 as its original could be asked: `chat` and `stream_chat`."""
+"""The original's methods to ask ChatGLM2: `chat` and `stream_chat`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from papertune.models.chatglm2.tokenization import ChatGLMTokenizer, process_res
 
 History = list[tuple[str, str]]
 
-# Decoding gives it for the bytes of a character that is not complete yet.
-_HALF_A_CHARACTER = "\ufffd"
+# What the bytes of an incomplete character are decoded to.
+_INCOMPLETE_CHARACTER = "\ufffd"
 
 
 @dataclass
-class HeardTokens:
-    """What the model has kept of a conversation, for the next question.
+class ConversationCache:
+    """The tokens of a conversation that the model has already read, for the next question.
 
     Attributes:
         ids: The tokens in the cache.
@@ -31,7 +31,7 @@ class HeardTokens:
 
 
 class ChatMixin:
-    """The two ways to ask a ChatGLM2 model."""
+    """Methods to ask a ChatGLM2 model."""
 
     config: Any
     device: Any
@@ -54,15 +54,15 @@ class ChatMixin:
         """Ask a question.
 
         Args:
-            tokenizer: The model's own.
+            tokenizer: The model's tokenizer.
             query: The question.
-            history: Earlier questions with their answers; left as it is.
-            max_length: Most tokens of the conversation, answer included.
-            num_beams: Beams of the search; 1: none.
-            do_sample: Draw the tokens instead of taking the likeliest.
-            top_p: Draw among the likeliest that have this much probability together.
-            temperature: Divides the logits; a small one makes the answer nearly the likeliest.
-            logits_processor: Changes the logits before drawing.
+            history: Earlier questions with their answers; not modified.
+            max_length: Maximum number of tokens of the conversation, including the answer.
+            num_beams: Number of beams; 1 means no beam search.
+            do_sample: Sample the tokens instead of choosing the most probable ones.
+            top_p: Sample from the most probable tokens that have this probability together.
+            temperature: Divisor of the logits; with a small one the answer is nearly always the most probable one.
+            logits_processor: Changes the logits before sampling.
             options: More arguments of `generate`.
 
         Returns:
@@ -83,7 +83,7 @@ class ChatMixin:
         tokenizer: ChatGLMTokenizer,
         query: str,
         history: Sequence[tuple[str, str]] | None = None,
-        past_key_values: HeardTokens | None = None,
+        past_key_values: ConversationCache | None = None,
         max_length: int = 8192,
         do_sample: bool = True,
         top_p: float = 0.8,
@@ -92,22 +92,22 @@ class ChatMixin:
         return_past_key_values: bool = False,
         **options: Any,
     ) -> Iterator[Any]:
-        """Ask a question, and give what there is of the answer after each token.
+        """Ask a question, and yield the answer so far after each token.
 
-        A character that takes several tokens is given when it is complete.
+        A character of several tokens is yielded when it is complete.
 
         Args:
-            tokenizer: The model's own.
+            tokenizer: The model's tokenizer.
             query: The question.
-            history: Earlier questions with their answers; left as it is.
-            past_key_values: What the call for the question before has given as such: what it has read is not read
-                again. It is used up.
-            max_length: Most tokens of the conversation, answer included.
-            do_sample: Draw the tokens instead of taking the likeliest.
-            top_p: Draw among the likeliest that have this much probability together.
-            temperature: Divides the logits.
-            logits_processor: Changes the logits before drawing.
-            return_past_key_values: Give them as a third thing.
+            history: Earlier questions with their answers; not modified.
+            past_key_values: The cache that the call for the previous question returned, so that its tokens are not
+                read again. It is modified.
+            max_length: Maximum number of tokens of the conversation, including the answer.
+            do_sample: Sample the tokens instead of choosing the most probable ones.
+            top_p: Sample from the most probable tokens that have this probability together.
+            temperature: Divisor of the logits.
+            logits_processor: Changes the logits before sampling.
+            return_past_key_values: Yield the cache as a third item.
             options: More arguments of `generate`.
 
         Yields:
@@ -115,35 +115,35 @@ class ChatMixin:
         """
         inputs = _inputs(self, tokenizer, query, history)
         prompt: list[int] = inputs["input_ids"][0].tolist()
-        heard = past_key_values or HeardTokens([], DynamicCache(config=self.config))
-        # The last token is read in any case, or there were no logits to begin with.
-        known = takewhile(lambda pair: pair[0] == pair[1], zip(heard.ids, prompt[:-1], strict=False))
-        if unfit := heard.cache.get_seq_length() - len(list(known)):
-            heard.cache.crop(-unfit)
+        conversation = past_key_values or ConversationCache([], DynamicCache(config=self.config))
+        # The last token is always read, because its logits are needed.
+        shared = takewhile(lambda pair: pair[0] == pair[1], zip(conversation.ids, prompt[:-1], strict=False))
+        if surplus := conversation.cache.get_seq_length() - len(list(shared)):
+            conversation.cache.crop(-surplus)
         tokens = self.generate(
             **inputs,
-            past_key_values=heard.cache,
+            past_key_values=conversation.cache,
             logits_processor=logits_processor,
-            custom_generate=_drawn_tokens,
+            custom_generate=_sampled_tokens,
             **_sampling(self, tokenizer, max_length, do_sample, top_p, temperature, options),
         )
         ids: list[int] = []
         answer: str | None = None
 
-        def given(text: str) -> tuple[Any, ...]:
-            heard.ids = [*prompt, *ids][: heard.cache.get_seq_length()]
-            result = text, [*_turns(history), (query, text)]
-            return (*result, heard) if return_past_key_values else result
+        def result(text: str) -> tuple[Any, ...]:
+            conversation.ids = [*prompt, *ids][: conversation.cache.get_seq_length()]
+            extended = [*_turns(history), (query, text)]
+            return (text, extended, conversation) if return_past_key_values else (text, extended)
 
         for token in tokens:
             ids.append(token)
             text = tokenizer.decode(ids)
-            if text.endswith(_HALF_A_CHARACTER) or (text := process_response(text)) in ("", answer):
+            if text.endswith(_INCOMPLETE_CHARACTER) or (text := process_response(text)) in ("", answer):
                 continue
             answer = text
-            yield given(text)
+            yield result(text)
         if (text := process_response(tokenizer.decode(ids))) != answer:
-            yield given(text)
+            yield result(text)
 
 
 def _turns(history: Sequence[tuple[str, str]] | None) -> History:
@@ -167,20 +167,20 @@ def _sampling(
     temperature: float,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Give arguments of `generate`, without those that it would complain about."""
+    """Return arguments of `generate`, without those that it would warn about."""
     arguments: dict[str, Any] = {"do_sample": do_sample}
     if "max_new_tokens" not in options:
         arguments["max_length"] = max_length
     if do_sample:
         arguments |= {"top_p": top_p, "temperature": temperature}
-    # Rows of the output layer that belong to no token; they could not be decoded.
+    # Rows of the output layer without a token cannot be decoded.
     if unused := list(range(len(tokenizer), model.config.padded_vocab_size)):
         arguments["suppress_tokens"] = unused
     return arguments | options
 
 
-@torch.no_grad()  # as a decorator: a context here would reach those who take the tokens
-def _drawn_tokens(
+@torch.no_grad()  # as a decorator: a `with` block would also apply to the code that consumes the tokens
+def _sampled_tokens(
     model: Any,
     input_ids: Tensor,
     logits_processor: Any,
@@ -189,16 +189,16 @@ def _drawn_tokens(
     synced_gpus: bool = False,
     **inputs: Any,
 ) -> Iterator[int]:
-    """Draw tokens as `generate` does, and give each as soon as it is there; `generate` calls this in its last step.
+    """Sample tokens as `generate` does, and yield each at once. `generate` calls this as its last step.
 
     Args:
         model: The model.
         input_ids: The prompt, int64, shape (1, seq).
-        logits_processor: Changes the logits before drawing.
-        stopping_criteria: Say when it is enough.
-        generation_config: Says whether to draw.
-        synced_gpus: Without effect.
-        inputs: Of the model's forward pass.
+        logits_processor: Changes the logits before sampling.
+        stopping_criteria: Decide when to stop.
+        generation_config: Decides whether to sample.
+        synced_gpus: Not used.
+        inputs: Inputs of the model's forward pass.
     """
     unread = input_ids.shape[1] - inputs["past_key_values"].get_seq_length()
     first = True

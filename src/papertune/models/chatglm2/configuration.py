@@ -1,4 +1,4 @@
-"""The configuration of ChatGLM2, under the names of the published config.json."""
+"""The configuration of ChatGLM2, with the names of the published config.json."""
 
 from typing import Any, ClassVar
 
@@ -8,35 +8,35 @@ from transformers import PreTrainedConfig
 
 @strict
 class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
-    """What a ChatGLM2 is built of; the defaults are those of ChatGLM2-6B.
+    """The architecture of a ChatGLM2; the defaults are those of ChatGLM2-6B.
 
     The names are the published ones. The usual names of transformers (`num_hidden_layers`, `vocab_size`, `head_dim`,
-    ...) work as well. What only said how the original was to compute (`apply_query_key_layer_scaling`,
-    `attention_softmax_in_fp32`, `bias_dropout_fusion`, `original_rope`) is kept when it is there, and has no effect.
+    ...) also work. Settings that only concern how the original computes (`apply_query_key_layer_scaling`,
+    `attention_softmax_in_fp32`, `bias_dropout_fusion`, `original_rope`) are kept and have no effect.
 
     Attributes:
         padded_vocab_size: Rows of the embedding and of the output layer; a few more than there are tokens.
-        hidden_size: Numbers of a hidden state.
-        ffn_hidden_size: Numbers inside an MLP.
-        num_layers: Blocks.
+        hidden_size: Size of a hidden state.
+        ffn_hidden_size: Inner size of an MLP.
+        num_layers: Number of blocks.
         num_attention_heads: Query heads of a block.
-        kv_channels: Numbers of a head; half of them are rotated by the position.
+        kv_channels: Size of a head; half of it is rotated by the position.
         multi_query_attention: Whether several query heads share a key-value head.
-        multi_query_group_num: Key-value heads, if so.
-        seq_length: Longest text that the model was trained for, in tokens.
+        multi_query_group_num: Key-value heads with `multi_query_attention`.
+        seq_length: Length of the longest text that the model was trained for, in tokens.
         layernorm_epsilon: Added to the mean square in a norm.
         post_layer_norm: Whether there is a norm between the last block and the output layer.
         apply_residual_connection_post_layernorm: Whether a block adds to its normed input instead of its input.
-        add_bias_linear: Whether all linear layers but the output layer have a bias.
-        add_qkv_bias: Whether the projection to queries, keys and values has one all the same.
-        hidden_dropout: Share of what a block adds that is dropped in training.
-        attention_dropout: Share of the attention weights that are dropped in training.
+        add_bias_linear: Whether all linear layers except the output layer have a bias.
+        add_qkv_bias: Whether the projection to queries, keys and values has a bias even without `add_bias_linear`.
+        hidden_dropout: Dropout rate of a block's output in training.
+        attention_dropout: Dropout rate of the attention weights in training.
         rotary_in_weight_dtype: Compute the rotary table in the dtype of the weights, as the original does: coarse in
             half precision. Otherwise it is computed in float32.
         initializer_range: Standard deviation of new weights.
 
     Raises:
-        ValueError: If the numbers do not fit together, or ask for what is not supported.
+        ValueError: If settings contradict each other or are not supported.
     """
 
     model_type: ClassVar[str] = "chatglm"
@@ -49,7 +49,7 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
         "max_position_embeddings": "seq_length",
         "rms_norm_eps": "layernorm_epsilon",
     }
-    # Where a folder has no tokenizer_config.json, AutoTokenizer asks here.
+    # AutoTokenizer uses this for a folder without a tokenizer_config.json.
     tokenizer_class: ClassVar[str] = "ChatGLMTokenizer"
 
     padded_vocab_size: int = 65024
@@ -81,14 +81,14 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
     quantization_bit: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Check what transformers does not, and take what is left of an older version's file."""
-        # It names the remote code that this class stands in for. A saved model has no such files.
+        """Check the settings, and drop the reference to remote code."""
+        # It names the remote code that this class replaces. A saved model has no such files.
         kwargs.pop("auto_map", None)
         super().__post_init__(**kwargs)
         self.check()
 
     def check(self) -> None:
-        """Check that the numbers fit together and ask for nothing that is not supported.
+        """Check that settings fit together and are supported.
 
         Raises:
             ValueError: If not; the message says what to do.
@@ -102,17 +102,17 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
         return self.multi_query_group_num if self.multi_query_attention else self.num_attention_heads
 
     def _problem(self) -> str | None:
-        """Say what does not fit or is not supported, and what to do."""
+        """Return what does not fit or is not supported, with a remedy; None if all is well."""
         groups = self.num_key_value_heads
         if groups < 1 or self.num_attention_heads % groups:
             return (
-                f"num_attention_heads = {self.num_attention_heads} is no multiple of multi_query_group_num = {groups}. "
-                "Correct it, or fetch config.json again."
+                f"num_attention_heads = {self.num_attention_heads} is not a multiple of multi_query_group_num = "
+                f"{groups}. Correct it, or download config.json again."
             )
         if self.kv_channels % 4:
             return (
-                f"kv_channels = {self.kv_channels} is no multiple of 4, and half of a head is rotated in pairs. "
-                "Correct it, or fetch config.json again."
+                f"kv_channels = {self.kv_channels} is not a multiple of 4, but half of a head is rotated in pairs. "
+                "Correct it, or download config.json again."
             )
         if not self.rmsnorm:
             return "rmsnorm = false is not supported; no published ChatGLM2 has other norms."
@@ -121,11 +121,11 @@ class ChatGLMConfig(PreTrainedConfig):  # type: ignore[misc]
         if self.quantization_bit:
             return (
                 f"quantization_bit = {self.quantization_bit}: weights in the original's own quantization are not "
-                "supported. Fetch the model that is not quantized."
+                "supported. Download the model that is not quantized."
             )
         if self.pre_seq_len:
             return (
-                f"pre_seq_len = {self.pre_seq_len}: the learnt prefix is no part of this model. Set it to null; "
-                "`papertune adopt` reads a checkpoint of the prefix, and puts it before the model."
+                f"pre_seq_len = {self.pre_seq_len}: the trained prefix is not part of this model. Set it to null; "
+                "`papertune adopt` reads a checkpoint of the prefix."
             )
         return None

@@ -13,7 +13,7 @@ from papertune.models.chatglm2.rotary import RotaryTable, rotate
 
 
 class ChatGLMRMSNorm(nn.Module):
-    """Divides by the root mean square, and multiplies by a weight: both in float32, and only then rounded."""
+    """Divides by the root mean square and multiplies by a weight, both in float32; rounds only the result."""
 
     def __init__(self, size: int, epsilon: float) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class ChatGLMRMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, states: Tensor) -> Tensor:
-        """Norm the last axis; the dtype stays."""
+        """Normalize the last axis, and keep the dtype."""
         exact = states.float()
         scale = torch.rsqrt(exact.square().mean(dim=-1, keepdim=True) + self.epsilon)
         return (exact * scale * self.weight.float()).to(states.dtype)
@@ -30,7 +30,7 @@ class ChatGLMRMSNorm(nn.Module):
 class ChatGLMAttention(nn.Module):
     """Causal attention whose query heads share a few key-value heads (Ainslie et al. 2023, arXiv:2305.13245).
 
-    Consecutive query heads share one. The rows of the one projection are
+    Consecutive query heads share one. The rows of the single projection are
 
         with multi_query_attention   all query heads | all key heads | all value heads
         without                      query, key, value of head 0 | of head 1 | ...
@@ -38,7 +38,7 @@ class ChatGLMAttention(nn.Module):
 
     def __init__(self, config: ChatGLMConfig, layer_idx: int) -> None:
         super().__init__()
-        # These names are asked for by transformers' attention functions.
+        # transformers' attention functions expect these names.
         self.config = config
         self.layer_idx = layer_idx
         self.is_causal = True
@@ -64,14 +64,15 @@ class ChatGLMAttention(nn.Module):
 
         Args:
             hidden_states: Shape (batch, seq, hidden).
-            attention_mask: In the form that the attention function takes; None where causality is enough.
+            attention_mask: In the form that the attention function expects; None if causality alone decides.
             position_embeddings: Rotary table of the tokens.
-            past_key_values: Cache of (batch, groups, cached, head_dim) a layer; it gets the new keys, rotated.
+            past_key_values: Cache with shape (batch, groups, cached, head_dim) in each layer; new keys are rotated
+                before they are added.
             options: For the attention function.
 
         Returns:
-            What is added to the hidden states, shape (batch, seq, hidden), and the attention weights, shape
-            (batch, heads, seq, cached + seq), where the function gives them.
+            What to add to the hidden states, shape (batch, seq, hidden), and the attention weights, shape
+            (batch, heads, seq, cached + seq), if the function returns them.
         """
         assert position_embeddings is not None
         queries, keys, values = self._split(self.query_key_value(hidden_states))
@@ -92,7 +93,7 @@ class ChatGLMAttention(nn.Module):
         return self.dense(seen.flatten(2)), weights
 
     def _split(self, mixed: Tensor) -> list[Tensor]:
-        """Give queries, keys and values, shape (batch, heads or groups, seq, head_dim)."""
+        """Return queries, keys and values, shape (batch, heads or groups, seq, head_dim)."""
         if self.config.multi_query_attention:
             parts = [torch.unflatten(part, -1, (-1, self.head_dim)) for part in torch.split(mixed, self._sizes, dim=-1)]
         else:
@@ -110,24 +111,24 @@ def eager_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Attend step by step, in the form of transformers' attention functions; the softmax is in float32.
+    """Compute attention step by step, with the softmax in float32, as one of transformers' attention functions.
 
     Args:
         module: The attention layer.
         queries: Shape (batch, heads, seq, head_dim).
         keys: Shape (batch, groups, cached + seq, head_dim).
-        values: As `keys`.
+        values: Same shape as `keys`.
         attention_mask: Added to the scores, shape (batch or 1, 1, seq, cached + seq).
-        scaling: Of the scores.
-        dropout: Share of the weights that are dropped.
+        scaling: Factor of the scores.
+        dropout: Dropout rate of the weights.
 
     Returns:
-        What was seen, shape (batch, seq, heads, head_dim), and the weights, shape (batch, heads, seq, cached + seq).
+        The output, shape (batch, seq, heads, head_dim), and the weights, shape (batch, heads, seq, cached + seq).
     """
     shared = module.num_key_value_groups
     keys, values = (part.repeat_interleave(shared, dim=1) for part in (keys, values))
-    # In float16 a hidden score could become -inf: a padding token, from which all is hidden, would make NaNs, and those
-    # reach every token through its value, even with a weight of 0.
+    # In float16 a masked score could become -inf. A padding token, whose scores are all masked, would then become NaN,
+    # and its value makes every other token NaN, even with a weight of 0.
     scores = (queries @ keys.transpose(2, 3) * scaling).float()
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -137,7 +138,7 @@ def eager_attention(
 
 
 class ChatGLMMLP(nn.Module):
-    """SwiGLU (Shazeer 2020, arXiv:2002.05202); one projection gives the gate and what goes through it."""
+    """SwiGLU (Shazeer 2020, arXiv:2002.05202); one projection computes the gate and the gated values."""
 
     def __init__(self, config: ChatGLMConfig) -> None:
         super().__init__()
@@ -146,14 +147,14 @@ class ChatGLMMLP(nn.Module):
         self.dense_4h_to_h = nn.Linear(config.ffn_hidden_size, config.hidden_size, bias=bias)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Give what is added to the hidden states, shape (batch, seq, hidden)."""
-        gate, passed = self.dense_h_to_4h(hidden_states).chunk(2, dim=-1)
-        down: Tensor = self.dense_4h_to_h(F.silu(gate) * passed)
+        """Return what to add to the hidden states, shape (batch, seq, hidden)."""
+        gate, gated = self.dense_h_to_4h(hidden_states).chunk(2, dim=-1)
+        down: Tensor = self.dense_4h_to_h(F.silu(gate) * gated)
         return down
 
 
 class GLMBlock(GradientCheckpointingLayer):  # type: ignore[misc]
-    """One layer: attention and MLP, each behind a norm."""
+    """One layer: attention and MLP, each after a norm."""
 
     def __init__(self, config: ChatGLMConfig, layer_idx: int) -> None:
         super().__init__()
@@ -165,10 +166,10 @@ class GLMBlock(GradientCheckpointingLayer):  # type: ignore[misc]
         self.mlp = ChatGLMMLP(config)
 
     def forward(self, hidden_states: Tensor, **options: Any) -> Tensor:
-        """Give the hidden states behind this layer, shape (batch, seq, hidden).
+        """Return the hidden states after this layer, shape (batch, seq, hidden).
 
         Args:
-            hidden_states: Those before it.
+            hidden_states: The hidden states before it.
             options: For the attention.
         """
         normed = self.input_layernorm(hidden_states)

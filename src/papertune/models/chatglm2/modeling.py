@@ -1,6 +1,6 @@
 """ChatGLM2 (Du et al. 2022, arXiv:2103.10360; Zeng et al. 2022, arXiv:2210.02414) as an ordinary transformers model.
 
-Written anew from a description of the architecture. Modules have the names of the published weights:
+Written from a description of the architecture. Modules have the names of the published weights:
 
     ChatGLMForConditionalGeneration
       transformer                     ChatGLMModel
@@ -9,7 +9,7 @@ Written anew from a description of the architecture. Modules have the names of t
         encoder.final_layernorm
         output_layer
 
-A decoder with causal attention throughout, whatever the names say.
+It is a decoder with causal attention throughout, although some names suggest otherwise.
 """
 
 from typing import Any, ClassVar
@@ -30,7 +30,7 @@ from papertune.models.chatglm2.rotary import rotary_table
 
 
 class ChatGLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
-    """What transformers has to know of both classes."""
+    """What transformers needs to know about both classes."""
 
     config_class = ChatGLMConfig
     base_model_prefix = "transformer"
@@ -42,25 +42,25 @@ class ChatGLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     _can_record_outputs: ClassVar[dict[str, Any]] = {"hidden_states": GLMBlock, "attentions": ChatGLMAttention}
-    # The published weights have the rotary frequencies, in half precision. They are computed instead.
+    # The published weights contain the rotary frequencies in half precision. They are computed instead.
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"rotary_pos_emb\.inv_freq$"]
 
 
 class ChatGLMEmbedding(nn.Module):
-    """Gives each token its first hidden state."""
+    """Turns each token into its first hidden state."""
 
     def __init__(self, config: ChatGLMConfig) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.padded_vocab_size, config.hidden_size)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Give the hidden states, shape (batch, seq, hidden)."""
+        """Return the hidden states, shape (batch, seq, hidden)."""
         states: Tensor = self.word_embeddings(input_ids)
         return states
 
 
 class ChatGLMBlocks(nn.Module):
-    """All layers, and the norm behind them."""
+    """All layers, and the norm after them."""
 
     def __init__(self, config: ChatGLMConfig) -> None:
         super().__init__()
@@ -77,25 +77,25 @@ class ChatGLMBlocks(nn.Module):
 
 
 class ChatGLMModel(ChatGLMPreTrainedModel):
-    """ChatGLM2 up to the hidden states that the output layer gets. It has that layer too: the weights' names say so.
+    """ChatGLM2 up to the hidden states before the output layer, which it contains only because of the weights' names.
 
-    Of the hidden states that it gives when asked, the last is that before the final norm, as in the original.
+    With `output_hidden_states` the last hidden state is the one before the final norm, as in the original.
     """
 
     def __init__(self, config: ChatGLMConfig) -> None:
         super().__init__(config)
-        config.check()  # once more: what `from_pretrained` is given is set when the configuration has been made
+        config.check()  # again: `from_pretrained` sets its arguments after the configuration was created
         self.embedding = ChatGLMEmbedding(config)
         self.encoder = ChatGLMBlocks(config)
         self.output_layer = nn.Linear(config.hidden_size, config.padded_vocab_size, bias=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Give the embedding of tokens."""
+        """Return the token embedding."""
         return self.embedding.word_embeddings
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Put another embedding in its place."""
+        """Replace the token embedding."""
         self.embedding.word_embeddings = value
 
     @merge_with_config_defaults  # type: ignore[untyped-decorator, unused-ignore]
@@ -114,29 +114,29 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
 
         Args:
             input_ids: int64, shape (batch, seq).
-            attention_mask: Which tokens, cached ones included, are real, shape (batch, cached + seq); or which token
-                sees which, in the form that the attention function takes, shape (batch, 1, seq, cached + seq).
-            position_ids: int64, shape (batch, seq); None: they go on from the cache's length.
+            attention_mask: Which tokens, including cached ones, are real, shape (batch, cached + seq); or which token
+                sees which, in the form that the attention function expects, shape (batch, 1, seq, cached + seq).
+            position_ids: int64, shape (batch, seq); None continues from the cache's length.
             past_key_values: A transformers cache.
             inputs_embeds: Instead of `input_ids`, shape (batch, seq, hidden).
             use_cache: Keep the tokens' keys and values.
             options: For the attention function.
 
         Returns:
-            The last hidden states, behind the final norm, and the cache.
+            The last hidden states, after the final norm, and the cache.
 
         Raises:
-            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given.
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is passed.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give either input_ids or inputs_embeds.")
+            raise ValueError("pass either input_ids or inputs_embeds.")
         states = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         if position_ids is None:
             seen = 0 if past_key_values is None else past_key_values.get_seq_length()
             position_ids = (torch.arange(states.shape[1], device=states.device) + seen)[None]
-        # The positions stay out of the mask, and of the attention functions: transformers would take gaps in them for
+        # The mask and the attention functions do not get the positions: transformers would interpret gaps in them as
         # several texts packed into one row.
         mask = create_causal_mask(
             config=self.config,
@@ -157,12 +157,12 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
 
 
 class ChatGLMForConditionalGeneration(ChatMixin, ChatGLMPreTrainedModel, GenerationMixin):  # type: ignore[misc]
-    """ChatGLM2 as a causal language model, under its published name."""
+    """ChatGLM2 as a causal language model, with its published name."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "transformer.output_layer.weight": "transformer.embedding.word_embeddings.weight"
     }
-    # P-Tuning v2: the text is counted from 0 behind a learnt prefix, and the prefix is not rotated.
+    # P-Tuning v2: positions of the text start at 0 after a trained prefix, and the prefix is not rotated.
     prefix_takes_positions = False
 
     def __init__(self, config: ChatGLMConfig) -> None:
@@ -171,19 +171,19 @@ class ChatGLMForConditionalGeneration(ChatMixin, ChatGLMPreTrainedModel, Generat
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Give the embedding of tokens."""
+        """Return the token embedding."""
         return self.transformer.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Put another embedding in its place."""
+        """Replace the token embedding."""
         self.transformer.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module:
-        """Give the layer that makes logits."""
+        """Return the output layer."""
         return self.transformer.output_layer
 
     def set_output_embeddings(self, value: nn.Linear) -> None:
-        """Put another one in its place."""
+        """Replace the output layer."""
         self.transformer.output_layer = value
 
     @can_return_tuple  # type: ignore[untyped-decorator, unused-ignore]
@@ -204,16 +204,16 @@ class ChatGLMForConditionalGeneration(ChatMixin, ChatGLMPreTrainedModel, Generat
         Args:
             input_ids: int64, shape (batch, seq).
             attention_mask: As for `ChatGLMModel`.
-            position_ids: int64, shape (batch, seq); None: they go on from the cache's length.
+            position_ids: int64, shape (batch, seq); None continues from the cache's length.
             past_key_values: A transformers cache.
             inputs_embeds: Instead of `input_ids`, shape (batch, seq, hidden).
-            labels: Aligned with the input, -100 where nothing is learnt, int64, shape (batch, seq).
+            labels: Aligned with the input, -100 outside the targets, int64, shape (batch, seq).
             use_cache: Keep the tokens' keys and values.
-            logits_to_keep: Give the logits of so many tokens at the end, 0: of all; or of the tokens at these places.
+            logits_to_keep: Number of tokens at the end whose logits are computed, 0 for all; or indices of tokens.
             options: For the attention function and the loss.
 
         Returns:
-            Logits, shape (batch, kept, vocab), the loss where there are labels, and the cache.
+            Logits, shape (batch, kept, vocab), the loss if there are labels, and the cache.
         """
         output = self.transformer(
             input_ids=input_ids,

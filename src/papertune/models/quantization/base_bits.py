@@ -1,11 +1,11 @@
 """Base weights in 8 or 4 bits, through bitsandbytes.
 
-8 bits are LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339): whole numbers, one scale for each row of a matrix.
-4 bits are NF4 with double quantization (Dettmers et al. 2023, arXiv:2305.14314): 16 levels spaced as normally
-distributed weights are, one scale for each block of 64 weights, and these scales in 8 bits themselves.
+8 bits are LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339): integers with one scale for each row of a matrix.
+4 bits are NF4 with double quantization (Dettmers et al. 2023, arXiv:2305.14314): 16 levels, spaced for normally
+distributed weights, with one scale for each block of 64 weights; the scales have 8 bits themselves.
 
-Only linear layers are stored so; embedding, norms and output layer keep the run's precision. Products are done in that
-precision with weights that are unpacked when they are needed.
+Only linear layers are quantized; embedding, norms and output layer keep the run's precision. Weights are unpacked to
+that precision when they are needed.
 """
 
 import logging
@@ -20,10 +20,10 @@ BaseBits = Literal[4, 8]
 
 
 def check_quantization(bits: BaseBits | None) -> None:
-    """Check before the work that weights of so few bits can be had here.
+    """Check that quantized weights are available, before any work.
 
     Args:
-        bits: As in `method.base_bits`; None: nothing is needed.
+        bits: The value of `method.base_bits`; None needs nothing.
 
     Raises:
         MissingExtraError: If bitsandbytes is not installed.
@@ -35,11 +35,11 @@ def check_quantization(bits: BaseBits | None) -> None:
 
 
 def quantization_config(bits: BaseBits, dtype: torch.dtype) -> Any:
-    """Give what `from_pretrained` has to know to quantize the weights while it loads them.
+    """Return the `quantization_config` of `from_pretrained`, which quantizes weights while it loads them.
 
     Args:
-        bits: Of a weight.
-        dtype: What products are done in.
+        bits: Bits per weight.
+        dtype: The dtype of products.
 
     Raises:
         MissingExtraError: If bitsandbytes is not installed.
@@ -47,7 +47,7 @@ def quantization_config(bits: BaseBits, dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
     check_quantization(bits)
-    # It tells at each product of 8-bit weights that the input is cast to float16.
+    # It warns at each product of 8-bit weights that the input is cast to float16.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if bits == 8:
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -60,11 +60,10 @@ def quantization_config(bits: BaseBits, dtype: torch.dtype) -> Any:
 
 
 def keep_weights_in_place(model: Any) -> None:
-    """Keep bitsandbytes from rearranging weights.
+    """Prevent bitsandbytes from rearranging weights.
 
-    Where a CPU multiplies bfloat16, the first forward pass of evaluation would rearrange 4-bit weights for a kernel
-    that rounds float32 inputs to bfloat16 and lets no gradient through: training would go wrong after the first dev
-    score.
+    On a CPU with bfloat16 products, the first forward pass in evaluation mode would rearrange 4-bit weights for a
+    kernel that rounds float32 inputs to bfloat16 and has no gradient: training would fail after the first dev score.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -72,10 +71,10 @@ def keep_weights_in_place(model: Any) -> None:
 
 
 def check_unpacking(model: Any) -> None:
-    """Check that bitsandbytes unpacks a model's 4-bit weights as it has packed them.
+    """Check that bitsandbytes unpacks a model's 4-bit weights correctly.
 
-    bitsandbytes 0.50 does not on CPUs with AVX-512 where the width of a matrix is no multiple of the 64 weights that
-    share a scale: it returns wrong numbers without an error.
+    On CPUs with AVX-512, bitsandbytes 0.50 returns wrong numbers without an error if the width of a matrix is not a
+    multiple of the 64 weights that share a scale.
 
     Raises:
         ModelError: If a layer's weights would be wrong.
@@ -91,24 +90,24 @@ def check_unpacking(model: Any) -> None:
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     for width, name in widths.items():
-        # -1 and 1 are levels of NF4, so nothing is rounded; each block of 64 has another scale than its neighbours.
+        # -1 and 1 are levels of NF4, so nothing is rounded; the scale of a block of 64 differs from its neighbours'.
         number = torch.arange(64 * width)
         weights = (torch.where(number % 3 == 0, -1.0, 1.0) * 2.0 ** (number // 64 % 8)).view(64, width)
         if not torch.equal(dequantize_4bit(*quantize_4bit(weights, quant_type="nf4")), weights):
             raise ModelError(
                 f"method.base_bits = 4: bitsandbytes computes wrong numbers on this CPU for {name}, whose {width} "
-                "inputs are no multiple of 64. Use base_bits = 8, a GPU, or no base_bits."
+                "inputs are not a multiple of 64. Use base_bits = 8, a GPU, or no base_bits."
             )
 
 
 def is_quantized(model: Any) -> bool:
-    """Tell whether a model's weights are stored in a few bits."""
+    """Whether a model's weights are stored in 4 or 8 bits."""
     return getattr(model, "hf_quantizer", None) is not None
 
 
 def dequantized(model: Any) -> Any:
-    """Give a model whose weights are ordinary ones in the model's dtype, with the values that the few bits had."""
-    logger = logging.getLogger("transformers")  # it tells of each dtype that it chooses
+    """Return the model with its weights unpacked to the model's dtype; their values stay the rounded ones."""
+    logger = logging.getLogger("transformers")  # it logs each dtype that it chooses
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -1,6 +1,6 @@
 """Linear layers in int8, for prediction on a CPU.
 
-A weight gets whole numbers and one scale for each output; an activation gets whole numbers and one scale for each token
+Weights are rounded to integers with one scale for each output, activations to integers with one scale for each token
 (as in LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339, without its outliers):
 
     w[o, i] = s[o] q[o, i]          q in -127..127, s[o] = max over i of |w[o, i]| / 127
@@ -8,9 +8,9 @@ A weight gets whole numbers and one scale for each output; an activation gets wh
     y[t, o] = r[t] s[o] sum over i of p[t, i] q[o, i]
 
 The sum is exact, in 32 bits. oneDNN computes it with unsigned activations, p + 128. A CPU without VNNI instructions
-adds pairs of products in 16 bits, where 2 x 255 x 127 would not fit; its weights get 7 bits, q in -64..64, which does.
+adds pairs of products in 16 bits, where 2 x 255 x 127 would overflow; there weights have 7 bits, q in -64..64.
 
-Embedding, norms, attention and the output layer stay as they are.
+Embedding, norms, attention and the output layer are not changed.
 """
 
 import weakref
@@ -24,70 +24,69 @@ from papertune.models.answer_positions import output_layer
 from papertune.models.cpu import adds_int8_in_32_bits, has_onednn
 from papertune.models.quantization.base_bits import BaseBits
 
-# Of the weights a model predicts with.
 PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
 
 _ZERO_POINT = 128  # of an activation
-_ACTIVATION_MAX = 127
-_LEAST = 1e-30  # so that a row of zeros has a scale to be divided by
+_MAX_ACTIVATION = 127
+_MIN_SCALE = 1e-30  # so that a row of zeros is not divided by zero
 
 
 def check_int8(device: str, base_bits: BaseBits | None) -> None:
-    """Check before the work that a model can be put into int8.
+    """Check that a model can be converted to int8, before any work.
 
     Args:
-        device: Where it will be.
-        base_bits: How its base weights are stored; None: in the run's precision.
+        device: The model's device.
+        base_bits: Bits in which its base weights are stored; None means the run's precision.
 
     Raises:
-        ModelError: If it cannot.
+        ModelError: If it cannot be converted.
     """
     if torch.device(device).type != "cpu":
         raise ModelError(
-            f"--precision int8 is for CPUs, and this is {device}. Leave it out, or predict with --device cpu."
+            f"--precision int8 is for CPUs, but the device is {device}. Leave it out, or predict with --device cpu."
         )
     if base_bits is not None:
         raise ModelError(
-            f"--precision int8: the run's base model is stored in {base_bits} bits already (method.base_bits). Leave "
+            f"--precision int8: the run's base model is already stored in {base_bits} bits (method.base_bits). Leave "
             "--precision out."
         )
     if not has_onednn():
-        raise ModelError("--precision int8 needs a PyTorch with oneDNN, which this one lacks. Use --precision fp32.")
+        raise ModelError("--precision int8 needs a PyTorch with oneDNN, which is missing. Use --precision fp32.")
 
 
-def largest_weight() -> int:
-    """Give the largest whole number of a weight with which this CPU adds up products exactly."""
+def max_int8_weight() -> int:
+    """Return the largest integer for a weight with which this CPU adds up products exactly."""
     return 127 if adds_int8_in_32_bits() else 64
 
 
 def int8_name() -> str:
-    """Name what products in int8 are done in on this CPU; results differ with it."""
-    return f"int8 (weights up to {largest_weight()})"
+    """Return the name of this CPU's int8 precision; results depend on it."""
+    return f"int8 (weights up to {max_int8_weight()})"
 
 
 def precision_name(model: Any) -> str:
-    """Name what a model's products are done in: int8, or its dtype."""
+    """Return the name of the precision of a model's products: int8 or its dtype."""
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         return int8_name()
     return str(model.dtype).removeprefix("torch.")
 
 
 def to_int8(model: Any) -> int:
-    """Replace the linear layers of a model on the CPU, all but the output layer, in place.
+    """Replace the linear layers of a model on the CPU in place, except for the output layer.
 
-    The model can then predict and no more: it cannot be saved, copied or trained.
+    The model can then only predict; it cannot be saved, copied or trained.
 
     Returns:
-        How many layers it was.
+        The number of replaced layers.
 
     Raises:
-        ModelError: If it has none.
+        ModelError: If there are none.
     """
     output = output_layer(model)
     replaced = 0
-    # Without the layers themselves: the list would keep their weights until the last is replaced.
+    # Linear layers are not in the list: it would keep their weights alive until the last one is replaced.
     for parent in [module for module in model.modules() if not isinstance(module, nn.Linear)]:
-        # Siblings are often given the same tensor (queries, keys and values; gate and up).
+        # Siblings often get the same tensor (queries, keys and values; gate and up).
         rounding: dict[int, _TokenRounding] = {}
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear and child is not output:
@@ -96,18 +95,18 @@ def to_int8(model: Any) -> int:
                 replaced += 1
     if not replaced:
         raise ModelError(
-            f"--precision int8: {type(model).__name__} has no linear layers that can be put into int8. Leave "
-            "--precision out."
+            f"--precision int8: {type(model).__name__} has no linear layers that can be converted. Leave --precision "
+            "out."
         )
     return replaced
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with whole numbers for weights.
+    """A linear layer with integer weights.
 
     Args:
-        linear: The layer it stands for.
-        rounding: Rounds its input.
+        linear: The layer to replace.
+        rounding: Rounds the input.
     """
 
     def __init__(self, linear: nn.Linear, rounding: "_TokenRounding") -> None:
@@ -115,9 +114,9 @@ class Int8Linear(nn.Module):
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         weight = linear.weight.detach().float()
-        scales = weight.abs().amax(dim=1).clamp_min(_LEAST) / largest_weight()
+        scales = weight.abs().amax(dim=1).clamp_min(_MIN_SCALE) / max_int8_weight()
         numbers = (weight / scales[:, None]).round().to(torch.int8)
-        # The scales leave together with those of the tokens: oneDNN's own would be one for all tokens.
+        # oneDNN applies these; its scale for activations would be one for all tokens, so `forward` applies those.
         self._scales = scales
         self._bias = None if linear.bias is None else linear.bias.detach().float()
         self._packed = torch.ops.onednn.qlinear_prepack(numbers, None)
@@ -125,7 +124,7 @@ class Int8Linear(nn.Module):
         self._rounding = rounding
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply; shape (..., in_features) to (..., out_features), in the dtype of `x`."""
+        """Multiply: shape (..., in_features) to (..., out_features), in the dtype of `x`."""
         numbers, token_scales = self._rounding(x)
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             numbers,
@@ -149,9 +148,9 @@ class Int8Linear(nn.Module):
 
 
 class _TokenRounding:
-    """Rounds each token of an activation to whole numbers, once for all siblings that are given the same tensor.
+    """Rounds each token of an activation to integers, once for all siblings that get the same tensor.
 
-    A tensor is taken for the same while it lives, so nothing may be written into it between two siblings.
+    It compares identity, not content, so nothing may be written into the tensor between two siblings.
     """
 
     def __init__(self) -> None:
@@ -160,14 +159,14 @@ class _TokenRounding:
         self._scales: Tensor | None = None
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give p + 128, uint8, shape (tokens, features), and r, float32, shape (tokens, 1)."""
+        """Return p + 128, uint8, shape (tokens, features), and r, float32, shape (tokens, 1)."""
         if self._numbers is None or self._scales is None or self._seen is None or self._seen() is not x:
             flat = x.reshape(-1, x.shape[-1]).float()
-            # Not aminmax, nor a conversion to uint8: torch has no vector code for these; they take ten times as long.
+            # torch has no vector code for aminmax and for a conversion to uint8; they take ten times as long.
             scales = torch.maximum(-flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True))
-            scales.clamp_min_(_LEAST).div_(_ACTIVATION_MAX)
+            scales.clamp_min_(_MIN_SCALE).div_(_MAX_ACTIVATION)
             signed = (flat * scales.reciprocal()).round_().to(torch.int8)
-            self._numbers = signed.view(torch.uint8).add_(_ZERO_POINT)  # wraps around as it should
+            self._numbers = signed.view(torch.uint8).add_(_ZERO_POINT)  # wraps around, as intended
             self._scales = scales
             self._seen = weakref.ref(x, self._forget)
         return self._numbers, self._scales

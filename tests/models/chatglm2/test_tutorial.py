@@ -1,4 +1,4 @@
-"""Every command on a ChatGLM2 folder that looks like the published one: the tutorial from its table to submit.csv."""
+"""Every command on a ChatGLM2 folder like the published one: the tutorial from its table to submit.csv."""
 
 import csv
 import signal
@@ -54,7 +54,7 @@ class Project:
         return Command(list(arguments), *patches)
 
     def run(self, *arguments):
-        """Run a command that has to end well; give what it printed."""
+        """Run a command that must succeed, and return what it printed."""
         command = self.command(*arguments)
         assert command.end() == 0, command.printed
         return command.printed
@@ -66,7 +66,7 @@ class Project:
         )
 
     def trained(self, recipe, name, *settings, more=()):
-        """Train unless it has been done; give the run directory."""
+        """Return a run directory, after training unless it exists."""
         if not (self / name / "run.json").exists():
             command = self.train(recipe, name, *settings, more=more)
             assert command.end() == 0, command.printed
@@ -80,7 +80,7 @@ class Project:
 def test_check(project):
     printed = project.run("check", project / "papers.csv", "-r", "xfg-label", "--set", f"model={project.model}")
     assert "24 rows" in printed
-    # The chat template, the instruction and the document with nothing between them.
+    # There is nothing between chat template, instruction and document.
     assert "[Round 1]\n\n问：Please judge whether it is a medical field paper" in printed
     assert "the following is the paper title and abstract -->title:the heart 0,abstract:heart" in printed
 
@@ -88,7 +88,7 @@ def test_check(project):
 def test_from_the_tables_to_submit(project):
     label, keywords = project.trained("xfg-label", "label"), project.trained("xfg-keywords", "keywords")
     project.run("predict", label, project / "new.csv", "-o", project / "labelled.csv", "--columns", "all")
-    # A tiny model of random weights says what it likes, but a label is always a label.
+    # A tiny model with random weights answers anything, but its labels are always from the label set.
     submit = project / "submit.csv"
     project.run("predict", keywords, project / "labelled.csv", "-o", submit, "--columns", "uuid,Keywords,label")
     rows, labelled = project.rows("submit.csv"), project.rows("labelled.csv")
@@ -108,10 +108,10 @@ def test_evaluate(project):
 
 
 @pytest.mark.parametrize("settings", [(), (PTUNING,)], ids=["lora", "ptuning_v2"])
-def test_killed_and_resumed(project, settings):
+def test_killed_training_is_resumed(project, settings):
     settings = (*settings, "training.micro_batch_size=2", "training.save_steps=1", "training.keep_checkpoints=99")
     name = f"killed-{len(settings)}"
-    undisturbed = project.trained("xfg-label", f"undisturbed-{len(settings)}", *settings)
+    uninterrupted = project.trained("xfg-label", f"uninterrupted-{len(settings)}", *settings)
     killed = project.train("xfg-label", name, *settings, patches=[slow_steps])
     assert killed.wait_for(lambda: lines(project / name / "metrics.jsonl") >= 2)
     killed.send(signal.SIGKILL)
@@ -120,7 +120,7 @@ def test_killed_and_resumed(project, settings):
     resumed = project.train("xfg-label", name, *settings, more=["--resume"])
     assert resumed.end() == 0, resumed.printed
     one, other = (
-        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (undisturbed, project / name)
+        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (uninterrupted, project / name)
     )
     assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
@@ -138,7 +138,7 @@ def test_merge(project):
     assert merged.dtype == model.dtype
     for name, weight in model.state_dict().items():
         assert torch.equal(merged.get_parameter(name), weight), name
-        # W + 4 BA is computed in float32 and rounded once.
+        # W + 4 BA is computed in float32 and then rounded.
         layer = f"base_model.model.{name.removesuffix('.weight')}"
         whole = base.get_parameter(name).float()
         if f"{layer}.lora_A.weight" in adapter:
@@ -150,12 +150,12 @@ def test_merge(project):
         assert torch.equal(merged(ids).logits, model(ids).logits)
 
 
-def test_a_prefix_predicts_and_is_not_merged(project):
+def test_run_with_a_prefix_predicts_and_is_not_merged(project):
     run = project.trained("xfg-label", "prefix", PTUNING)
     project.run("predict", run, project / "new.csv", "-o", project / "prefixed.csv", "--probabilities")
     for row in project.rows("prefixed.csv"):
-        chances = [float(row[f"label_probability_{label}"]) for label in "10"]
-        assert sum(chances) == pytest.approx(1, abs=1e-5)
+        probabilities = [float(row[f"label_probability_{label}"]) for label in "10"]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
     refused = project.command("merge", run, "-o", project / "no")
     assert refused.end() == 2
     assert "prefix" in refused.printed
@@ -176,7 +176,7 @@ def test_chat(project, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("\n")
 
 
-def test_the_recipe_s_instructions(project):
+def test_instructions(project):
     file = project / "paper_label.json"
     project.run("instructions", project / "papers.csv", "-r", "xfg-label", "-o", file)
     table = papertune.read_table(file)
