@@ -8,7 +8,7 @@ import torch
 
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends
-from papertune.decoding.question_tree import QuestionTree, cut_to_size
+from papertune.decoding.question_tree import QuestionTree, split_questions
 from papertune.errors import ModelError
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
 from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
@@ -255,7 +255,7 @@ class Predictor:
             if len(groups) > 1:
                 documents = state.fork()
                 documents.select(torch.tensor(rows, device=engine.device))
-            for part in cut_to_size(suffixes, tries, tokens // len(rows)):
+            for part in split_questions(suffixes, tries, tokens // len(rows)):
                 tree = QuestionTree.build([(suffixes[index], tries[index]) for index in part])
                 logits = engine.tree_logits(documents, tree.tokens, tree.ancestors(), tree.depths, tree.wanted)
                 found = tree.label_probabilities([tries[index] for index in part], logits)
@@ -295,5 +295,5 @@ class Predictor:
         beginning = prompts[0][: shared_prefix(prompts)]
         if self._engine.device.type != "cpu" or len(beginning) < _LEAST_BEGINNING:
             return [], self._engine
-        engine = self._engine.behind(beginning)
+        engine = self._engine.after(beginning)
         return ([], self._engine) if engine is None else (beginning, engine)
