@@ -123,7 +123,7 @@ def test_a_second_writer_is_refused(prediction, undisturbed):
         second = prediction.start()
         assert second.end() == 2
         assert "error: " in second.printed
-        assert "is being written by another papertune" in second.printed
+        assert "is being written by another papertune process" in second.printed
         assert "Traceback" not in second.printed
         assert prediction.journal.read_bytes() == held
     finally:

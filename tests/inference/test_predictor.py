@@ -194,7 +194,7 @@ def test_the_plan(tiny_model, tiny_tokenizer):
     assert [lengths[row] for row in order] == sorted(lengths, reverse=True)
     assert plan.tokens.tolist() == [sum(lengths[row] for row in batch) for batch in plan.batches]
     assert all(len(batch) == 1 or lengths[batch[0]] * len(batch) <= 150 for batch in plan.batches)
-    assert list(plan.shortened) == [2, 5]
+    assert list(plan.truncated) == [2, 5]
     # Some rows of a table only.
     assert sorted(row for batch in predictor.plan(reader, [5, 1]).batches for row in batch) == [1, 5]
 

@@ -11,7 +11,7 @@ from papertune.decoding.greedy import answer_ends
 from papertune.decoding.question_tree import QuestionTree, split_questions
 from papertune.errors import ModelError
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
-from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
+from papertune.inference.plan import MIN_PROMPT_TOKENS, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.models import precision_name
 from papertune.prompts import PromptEncoder, shared_prefix, sorted_token_batches
@@ -149,7 +149,7 @@ class Predictor:
         lengths = [max(map(len, row)) for row in zip(*prompts.values(), strict=True)]
         if self._pass_tokens is None:
             return [range(len(lengths))]
-        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // LEAST_PROMPT)
+        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // MIN_PROMPT_TOKENS)
 
     def _answer_or_halve(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
@@ -165,7 +165,7 @@ class Predictor:
         except torch.OutOfMemoryError as error:
             if self._is_sharded:
                 raise  # the other processes would wait for this one in another pass
-            if count == 1 and tokens <= LEAST_PROMPT:
+            if count == 1 and tokens <= MIN_PROMPT_TOKENS:
                 longest = max(len(row) for rows in prompts.values() for row in rows)
                 raise ModelError(
                     f"a prompt of {longest:,} tokens does not fit into the memory of {self._engine.device} beside the "
