@@ -207,7 +207,7 @@ class Asking:
         }
         others = [prompt for of_label in prompts.values() for of_kind in of_label.values() for prompt in of_kind]
         begun = shared_prefix([prompt.ids for prompt in (plain, *others)])
-        engine = self._engine.behind(plain.ids[:begun]) if begun else None
+        engine = self._engine.after(plain.ids[:begun]) if begun else None
         if engine is None:  # nothing is shared, or the model does not keep keys and values of all tokens
             engine, begun = self._engine, 0
         (clean,) = self._probabilities(engine, [plain.ids[begun:]])

@@ -367,10 +367,10 @@ class Run:
 
     def _plan(self, encoder: PromptEncoder, max_batch_tokens: int, read: Table, reader: RowReader) -> Plan:
         plan = make_plan(encoder, reader, range(len(read)), max_batch_tokens)
-        if plan.shortened:
-            count = "1 document has" if len(plan.shortened) == 1 else f"{len(plan.shortened):,} documents have"
+        if plan.truncated:
+            count = "1 document has" if len(plan.truncated) == 1 else f"{len(plan.truncated):,} documents have"
             warnings.warn(
-                f"{read.where(min(plan.shortened))}: {count} more than {encoder.max_prompt_tokens} tokens; "
+                f"{read.where(min(plan.truncated))}: {count} more than {encoder.max_prompt_tokens} tokens; "
                 "only the beginning is read (this is the first).",
                 PapertuneWarning,
                 stacklevel=3,

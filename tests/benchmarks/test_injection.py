@@ -93,7 +93,7 @@ def test_asking_paper_by_paper_is_asking_for_all_at_once(run_folder, labels):
     plan = predictor.plan(reader, range(len(rows)))
     expected = predict_rows(predictor, reader, plan).values["label"]
     assert np.array(said) == pytest.approx(expected, abs=1e-5)
-    assert shortened == len(plan.shortened) > 0
+    assert shortened == len(plan.truncated) > 0
 
 
 def test_it_prints_a_table_and_a_line_of_json(run_folder, tmp_path, monkeypatch, capsys):

@@ -42,7 +42,7 @@ def model(request, make_model):
 
 @torch.no_grad()
 def slow_log_probability(model, prompt, answer):
-    """Give the log-probability of one answer in a pass of its own, without cache or padding."""
+    """Return the log-probability of one answer from a separate pass without cache and padding."""
     logits = model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0, len(prompt) - 1 :]
     logs = logits.double().log_softmax(dim=-1)
     tokens = sum(float(logs[place, token]) for place, token in enumerate(answer))
@@ -51,8 +51,8 @@ def slow_log_probability(model, prompt, answer):
 
 @settings(max_examples=25)
 @given(rows)
-def test_a_batch_is_its_answers_one_by_one(model, rows):
-    """Rows of unlike length with answers of their own, some with none; parts of few nodes."""
+def test_a_batch_equals_its_answers_one_by_one(model, rows):
+    """Rows of different lengths and answers, some without answers, in parts of few nodes."""
     prompts, answers = [prompt for prompt, _ in rows], [found for _, found in rows]
     engine = Engine(model)
     state = engine.prefill(prompts)
@@ -65,7 +65,7 @@ def test_a_batch_is_its_answers_one_by_one(model, rows):
         assert logs == pytest.approx([slow_log_probability(model, prompt, answer) for answer in found], abs=TOLERANCE)
 
 
-def test_no_part_has_more_logits_than_it_may(tiny_model, monkeypatch):
+def test_the_logits_of_a_part_are_limited(tiny_model, monkeypatch):
     engine, sizes = Engine(tiny_model), []
     grow = engine.grow_tree
 
@@ -77,4 +77,4 @@ def test_no_part_has_more_logits_than_it_may(tiny_model, monkeypatch):
     monkeypatch.setattr(answer_scoring, "CPU_PART_TOKENS", 8)
     answers = [[[8, 9], [8, 10], [11]], [[token, 9] for token in range(10, 20)]]
     answer_log_probabilities(engine, engine.prefill([[5], [6, 7]]), answers, {END})
-    assert sizes == [8, 4, 4, 4, 4]  # the first row's 4 nodes, the second one's 20; what fills up costs no logits
+    assert sizes == [8, 4, 4, 4, 4]  # 4 nodes of the first row, 20 of the second; padding has no logits

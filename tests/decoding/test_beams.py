@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from papertune.decoding.beams import likeliest_answers
+from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine
 
 END = 2
@@ -12,7 +12,7 @@ END = 2
 
 @pytest.fixture(scope="module")
 def small():
-    """A model whose every answer of a few tokens can be looked at."""
+    """Return a model with so few tokens that all short answers can be enumerated."""
     torch.manual_seed(5)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 7}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -28,15 +28,15 @@ def log_probability(model, prompt, answer):
 
 @torch.no_grad()
 def slow_search(model, prompt, beams, limit):
-    """Search with a pass of its own for every continuation of every beam."""
-    alive, done = [()], []
+    """Search with a separate pass for every continuation of every beam."""
+    active, done = [()], []
     for step in range(limit + 1):
         if step:
-            done += [(answer, log_probability(model, prompt, [*answer, END])) for answer in alive]
+            done += [(answer, log_probability(model, prompt, [*answer, END])) for answer in active]
         if step == limit:
             break
-        longer = [(*answer, token) for answer in alive for token in range(model.config.vocab_size) if token != END]
-        alive = sorted(longer, key=lambda answer: -log_probability(model, prompt, answer))[:beams]
+        longer = [(*answer, token) for answer in active for token in range(model.config.vocab_size) if token != END]
+        active = sorted(longer, key=lambda answer: -log_probability(model, prompt, answer))[:beams]
     return sorted(done, key=lambda pair: -pair[1])[:beams]
 
 
@@ -44,26 +44,26 @@ PROMPTS = [[3, 4, 5, 6, 1], [6], [1, 1, 3]]
 
 
 @pytest.mark.parametrize(("beams", "limit"), [(1, 4), (3, 1), (3, 4), (40, 2)])
-def test_a_batch_is_the_slow_search_row_by_row(small, beams, limit):
+def test_a_batch_equals_a_slow_search_row_by_row(small, beams, limit):
     engine = Engine(small)
-    found = likeliest_answers(engine, engine.prefill(PROMPTS), end_ids={END}, beams=beams, max_new_tokens=limit)
+    found = beam_search(engine, engine.prefill(PROMPTS), end_ids={END}, beams=beams, max_new_tokens=limit)
     for prompt, row in zip(PROMPTS, found, strict=True):
         expected = slow_search(small, prompt, beams, limit)
         assert [beam.ids for beam in row] == [answer for answer, _ in expected]
         assert [beam.log_probability for beam in row] == pytest.approx([log for _, log in expected], abs=1e-4)
 
 
-def test_with_beams_for_all_it_finds_every_answer(small):
+def test_with_enough_beams_every_answer_is_found(small):
     engine = Engine(small)
-    (row,) = likeliest_answers(engine, engine.prefill(PROMPTS[:1]), end_ids={END}, beams=6 + 36, max_new_tokens=2)
+    (row,) = beam_search(engine, engine.prefill(PROMPTS[:1]), end_ids={END}, beams=6 + 36, max_new_tokens=2)
     assert len({beam.ids for beam in row}) == 6 + 36
-    # What is missing to 1 ends at once, or after more than two tokens.
+    # The rest of the probability is of empty answers and of more than two tokens.
     with torch.no_grad():
         at_once = math.exp(log_probability(small, PROMPTS[0], [END]))
     assert 0.1 < sum(math.exp(beam.log_probability) for beam in row) < 1 - at_once
 
 
-def test_rows_that_are_done_leave_the_batch(small, monkeypatch):
+def test_finished_rows_leave_the_batch(small, monkeypatch):
     engine, sizes = Engine(small), []
     grow = engine.grow_tree
 
@@ -72,7 +72,7 @@ def test_rows_that_are_done_leave_the_batch(small, monkeypatch):
         return grow(state, ids, *rest)
 
     monkeypatch.setattr(engine, "grow_tree", counted)
-    likeliest_answers(engine, engine.prefill(PROMPTS), end_ids={END}, beams=2, max_new_tokens=30)
+    beam_search(engine, engine.prefill(PROMPTS), end_ids={END}, beams=2, max_new_tokens=30)
     assert sizes[0] == len(PROMPTS)
     assert sizes == sorted(sizes, reverse=True)
     assert len(sizes) < 30 or sizes[-1] < len(PROMPTS), "no row was ever done"
@@ -80,7 +80,7 @@ def test_rows_that_are_done_leave_the_batch(small, monkeypatch):
 
 def test_several_end_tokens_count_together(small):
     engine = Engine(small)
-    (row,) = likeliest_answers(engine, engine.prefill([[3, 4]]), end_ids={END, 5}, beams=8, max_new_tokens=2)
+    (row,) = beam_search(engine, engine.prefill([[3, 4]]), end_ids={END, 5}, beams=8, max_new_tokens=2)
     with torch.no_grad():
         for beam in row:
             ends = [log_probability(small, [3, 4], [*beam.ids, end]) for end in (END, 5)]
@@ -91,20 +91,18 @@ def test_several_end_tokens_count_together(small):
 def test_ids_that_the_tokenizer_lacks_are_never_chosen(small):
     engine = Engine(small)
     options = {"end_ids": {END}, "beams": 50, "max_new_tokens": 2}
-    (free,) = likeliest_answers(engine, engine.prefill([[3, 4]]), **options)
-    (bound,) = likeliest_answers(engine, engine.prefill([[3, 4]]), **options, vocabulary=5)
+    (free,) = beam_search(engine, engine.prefill([[3, 4]]), **options)
+    (bound,) = beam_search(engine, engine.prefill([[3, 4]]), **options, vocabulary=5)
     assert any(max(beam.ids) >= 5 for beam in free)
     assert [(beam.ids, pytest.approx(beam.log_probability)) for beam in free if max(beam.ids) < 5] == [
         (beam.ids, beam.log_probability) for beam in bound
     ]
 
 
-def test_an_end_that_the_tokenizer_lacks_still_ends_an_answer(small):
-    """The models' makers may name one."""
+def test_an_end_token_that_the_tokenizer_lacks_ends_an_answer(small):
+    """The generation configuration may name one."""
     engine = Engine(small)
-    (row,) = likeliest_answers(
-        engine, engine.prefill([[3, 4]]), end_ids={END, 6}, beams=50, max_new_tokens=2, vocabulary=5
-    )
+    (row,) = beam_search(engine, engine.prefill([[3, 4]]), end_ids={END, 6}, beams=50, max_new_tokens=2, vocabulary=5)
     words = (0, 1, 3, 4)
     assert {beam.ids for beam in row} == {(a,) for a in words} | {(a, b) for a in words for b in words}
     with torch.no_grad():

@@ -17,13 +17,13 @@ prompts = st.lists(st.lists(token_ids, min_size=1, max_size=12), min_size=1, max
 
 
 def full_logits(model, ids):
-    """Give the logits of one row in a pass of its own, without cache or padding; shape (seq, vocab)."""
+    """Return the logits of one row from a separate pass without cache and padding; shape (seq, vocab)."""
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
 
 
 def cached(state):
-    """Give a copy of all keys and values."""
+    """Return a copy of all keys and values."""
     return [(layer.keys.clone(), layer.values.clone()) for layer in state.cache.layers]
 
 
@@ -41,7 +41,7 @@ def snapshot(state):
     return cached(state), state.visible.clone(), state.lengths.clone(), state.last_logits.clone()
 
 
-# Layers that see 8 tokens back: all of Mistral's, every second of Gemma's.
+# Layers with a window of 8 tokens: all of Mistral, every second one of Gemma.
 SLIDING = {
     "vocab_size": 401,
     "hidden_size": 16,
@@ -59,7 +59,7 @@ SLIDING = {
 
 
 class TextFirst(LlamaForCausalLM):
-    """Counts the text from 0 as ChatGLM2 does, whatever stands before it."""
+    """Counts positions of the text from 0 although a prefix precedes it, like ChatGLM2."""
 
     prefix_takes_positions = False
 
@@ -80,12 +80,12 @@ def make_engine_model(name, make_model):
     return model
 
 
-def behind_prefix(model, length):
+def with_prefix(model, length):
     method = PtuningV2Method(kind="ptuning_v2", prefix_length=length)
     return build_trainable(model, method, seed=0).eval()
 
 
-# Some behind a prefix, which may be longer than the windows.
+# Some with a prefix, which may be longer than the windows.
 MODELS = {
     **{name: (name, 0) for name in ("sdpa", "eager", "grouped", "mistral", "gemma")},
     **{f"{name}, prefix": (name, 5) for name in ("sdpa", "eager", "grouped", "text first", "mistral", "gemma")},
@@ -97,11 +97,11 @@ MODELS = {
 def model(request, make_model):
     name, length = MODELS[request.param]
     model = make_engine_model(name, make_model)
-    return behind_prefix(model, length) if length else model
+    return with_prefix(model, length) if length else model
 
 
 def in_parts(model):
-    """Give an engine that seldom takes all rows of a batch at once."""
+    """Return an engine that usually splits a batch."""
     engine = Engine(model)
     engine._part_tokens = 15
     return engine
@@ -109,7 +109,7 @@ def in_parts(model):
 
 @settings(max_examples=15)
 @given(prompts)
-def test_a_batch_is_its_rows_one_by_one(model, rows):
+def test_a_batch_equals_its_rows_one_by_one(model, rows):
     engine = in_parts(model)
     expected = torch.stack([full_logits(model, row)[-1] for row in rows])
     torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
@@ -120,7 +120,7 @@ def test_a_batch_is_its_rows_one_by_one(model, rows):
 
 @settings(max_examples=15)
 @given(st.data(), prompts)
-def test_prompts_may_come_in_pieces(model, data, rows):
+def test_prompts_may_be_extended_in_pieces(model, data, rows):
     engine = in_parts(model)
     state = engine.prefill(rows)
     for _ in range(3):
@@ -134,7 +134,7 @@ def test_prompts_may_come_in_pieces(model, data, rows):
 
 @settings(max_examples=15)
 @given(st.data(), prompts)
-def test_rows_may_leave(model, data, rows):
+def test_rows_may_leave_the_batch(model, data, rows):
     engine = in_parts(model)
     state = engine.prefill(rows)
     kept = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True, min_size=1).map(sorted))
@@ -151,7 +151,7 @@ label_sets = st.lists(
 
 @settings(max_examples=15)
 @given(prompts, label_sets)
-def test_a_tree_of_tokens_leaves_the_prompts_as_they_are(model, rows, labels):
+def test_a_tree_of_tokens_does_not_change_the_prompts(model, rows, labels):
     engine = in_parts(model)
     state = engine.prefill(rows)
     engine.extend(state, [[9]] * len(rows))
@@ -170,8 +170,8 @@ def test_a_tree_of_tokens_leaves_the_prompts_as_they_are(model, rows, labels):
 
 @settings(max_examples=15)
 @given(st.lists(token_ids, min_size=1, max_size=12), prompts)
-def test_what_all_prompts_begin_with_goes_through_once(model, beginning, rows):
-    engine = in_parts(model).behind(beginning)
+def test_tokens_that_all_prompts_begin_with_run_once(model, beginning, rows):
+    engine = in_parts(model).after(beginning)
     if engine is None:
         assert in_parts(model)._masks.window
         return
@@ -189,7 +189,7 @@ def test_what_all_prompts_begin_with_goes_through_once(model, beginning, rows):
     torch.testing.assert_close(logits[:, 0], expected, **TOLERANCE)
 
 
-def test_forks_do_not_feel_each_other(tiny_model):
+def test_forks_are_independent(tiny_model):
     engine = Engine(tiny_model)
     rows = [[5, 6, 7], [8]]
     state = engine.prefill(rows)
@@ -207,7 +207,7 @@ def test_forks_do_not_feel_each_other(tiny_model):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_padding_is_not_seen_in_any_dtype(make_model, dtype):
-    """What a padded row gets is bit for bit what it gets with other padding beside it."""
+    """The result of a padded row is bit for bit the same next to another row."""
     engine = Engine(make_model().to(dtype))
     outcomes = []
     for neighbour in ([5] * 9, [6] * 9):
@@ -218,12 +218,12 @@ def test_padding_is_not_seen_in_any_dtype(make_model, dtype):
     assert outcomes[0].isfinite().all()
 
 
-# Random answers rarely come to an end, so one token in five ends them here.
+# Random answers rarely end, so one token in five ends them here.
 END_IDS = [2, *range(3, 400, 5)]
 
 
 @given(prompts, st.integers(1, 12))
-def test_greedy_is_generate_row_by_row(tiny_model, rows, limit):
+def test_greedy_equals_generate_row_by_row(tiny_model, rows, limit):
     engine = Engine(tiny_model)
     answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=limit)
     for row, answer in zip(rows, answers, strict=True):
@@ -259,14 +259,14 @@ def test_ids_that_the_tokenizer_lacks_are_never_chosen(own_tiny_model):
             assert token == logits.argmax()
 
 
-def test_forbidden_tokens_do_not_come(tiny_model):
+def test_forbidden_tokens_are_never_chosen(tiny_model):
     engine = Engine(tiny_model)
     rows = [[5, 6, 7], [8, 9]]
     free = greedy(engine, engine.prefill(rows), end_ids={2}, max_new_tokens=4)
 
     def forbid(answer):
         if len(answer) == 3:
-            return None  # it has said enough
+            return None  # end of the answer
         return {free[0][0], free[1][0]} if not answer else ()
 
     answers = greedy(engine, engine.prefill(rows), end_ids={2}, max_new_tokens=4, forbid=forbid)
@@ -280,14 +280,14 @@ def test_forbidden_tokens_do_not_come(tiny_model):
 
 @pytest.fixture(scope="module", params=["sdpa", "text first"])
 def prefixed(request, make_model):
-    return behind_prefix(make_engine_model(request.param, make_model), 5)
+    return with_prefix(make_engine_model(request.param, make_model), 5)
 
 
-class TestBehindAPrefix:
-    """What is told of plain models above holds behind a prefix, which the model's own forward pass sees."""
+class TestWithPrefix:
+    """The tests above also hold with a prefix, which the model's own forward pass sees."""
 
     @given(prompts, st.integers(1, 8))
-    def test_greedy_is_the_likeliest_token_again_and_again(self, prefixed, rows, limit):
+    def test_greedy_chooses_the_most_probable_token_each_time(self, prefixed, rows, limit):
         engine = Engine(prefixed)
         answers = greedy(engine, engine.prefill(rows), end_ids=set(END_IDS), max_new_tokens=limit)
         for row, answer in zip(rows, answers, strict=True):
@@ -298,7 +298,7 @@ class TestBehindAPrefix:
                 assert ended or place == limit or best == answer[place]
             assert ended or len(answer) == limit
 
-    def test_forks_do_not_feel_each_other(self, prefixed):
+    def test_forks_are_independent(self, prefixed):
         engine = Engine(prefixed)
         state = engine.prefill([[5, 6, 7], [8]])
         before = snapshot(state)
@@ -310,26 +310,29 @@ class TestBehindAPrefix:
         torch.testing.assert_close(one.last_logits[1], full_logits(prefixed, [8, 12])[-1], **TOLERANCE)
         torch.testing.assert_close(other.last_logits[0], full_logits(prefixed, [8, 13, 14])[-1], **TOLERANCE)
 
-    def test_the_prefix_changes_what_is_said(self, prefixed):
+    def test_the_prefix_changes_the_logits(self, prefixed):
         bare = Engine(prefixed.get_base_model()).last_logits([[5, 6, 7]])
         assert (Engine(prefixed).last_logits([[5, 6, 7]]) - bare).abs().max() > 0.1
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_the_prefix_has_the_dtype_of_the_model(self, make_model, dtype):
-        engine = Engine(behind_prefix(make_model().to(dtype), 5))
+        engine = Engine(with_prefix(make_model().to(dtype), 5))
         state = engine.prefill([[7, 8], [5] * 9])
         engine.extend(state, [[9], [10, 11, 12]])
         assert {part.dtype for pair in cached(state) for part in pair} == {dtype}
         assert state.last_logits.isfinite().all()
 
 
-def test_without_a_prefix_the_first_pass_is_told_nothing(tiny_model):
-    """No mask and no positions, so the causal kernel stays."""
+def test_without_a_prefix_the_first_pass_has_no_mask(tiny_model):
+    """Without mask and positions the causal kernel is used."""
     calls = []
-    handle = tiny_model.register_forward_pre_hook(lambda _, __, told: calls.append(told), with_kwargs=True)
+    handle = tiny_model.register_forward_pre_hook(lambda _, __, passed: calls.append(passed), with_kwargs=True)
     try:
         Engine(tiny_model).last_logits([[5, 6]])
         Engine(tiny_model).prefill([[5, 6]])
     finally:
         handle.remove()
-    assert [set(told) for told in calls] == [{"input_ids", "use_cache"}, {"input_ids", "use_cache", "past_key_values"}]
+    assert [set(passed) for passed in calls] == [
+        {"input_ids", "use_cache"},
+        {"input_ids", "use_cache", "past_key_values"},
+    ]

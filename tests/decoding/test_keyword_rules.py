@@ -18,7 +18,7 @@ fragments = st.lists(
 
 
 @given(fragments.map("".join))
-def test_what_completes_a_repetition_is_forbidden_and_nothing_else(rule, tiny_tokenizer, text):
+def test_exactly_the_tokens_that_complete_a_repetition_are_forbidden(rule, tiny_tokenizer, text):
     answer = tiny_tokenizer.encode(text)
     forbidden = rule(answer)
     *written, partial = text.casefold().split(";")
@@ -30,7 +30,7 @@ def test_what_completes_a_repetition_is_forbidden_and_nothing_else(rule, tiny_to
     for token in range(len(tiny_tokenizer)):
         piece = tiny_tokenizer.decode([token]).casefold()
         if "\ufffd" in piece or not piece.strip() or (piece[0].isspace() and partial.strip()):
-            continue  # half a character; a blank, which completes nothing; a new word is told below
+            continue  # part of a character; a blank, which completes nothing; new words are tested below
         assert (token in forbidden) == ((partial.lstrip() + piece).lstrip() in keywords), piece
 
 
@@ -41,7 +41,7 @@ def test_the_next_word_of_a_repetition_is_forbidden(rule, tiny_tokenizer):
 
 
 class Loop:
-    """An engine whose model says one text again and again, and ends where it may not."""
+    """An engine whose model repeats one text; the end token is always its second choice."""
 
     device = "cpu"
 
@@ -51,45 +51,45 @@ class Loop:
         self.end = tokenizer.eos_token_id
 
     def start(self):
-        self.said = [0] * len(self.cycles)
-        self.alive = list(range(len(self.cycles)))
-        self.lengths = self.said
-        self.show()
+        self.written = [0] * len(self.cycles)
+        self.active = list(range(len(self.cycles)))
+        self.lengths = self.written
+        self.update()
         return self
 
-    def show(self):
-        self.last_logits = torch.zeros(len(self.alive), self.size)
-        for index, row in enumerate(self.alive):
+    def update(self):
+        self.last_logits = torch.zeros(len(self.active), self.size)
+        for index, row in enumerate(self.active):
             cycle = self.cycles[row]
-            self.last_logits[index, cycle[self.said[row] % len(cycle)]] = 2
+            self.last_logits[index, cycle[self.written[row] % len(cycle)]] = 2
             self.last_logits[index, self.end] = 1
 
     def select(self, rows):
-        self.alive = [self.alive[index] for index in rows]
+        self.active = [self.active[index] for index in rows]
 
     def extend(self, state, suffixes):
-        assert len(suffixes) == len(self.alive)
-        for row in self.alive:
-            self.said[row] += 1
-        self.show()
+        assert len(suffixes) == len(self.active)
+        for row in self.active:
+            self.written[row] += 1
+        self.update()
 
 
-def test_a_model_that_loops_does_not_repeat_itself(rule, tiny_tokenizer):
+def test_a_looping_model_does_not_repeat_keywords(rule, tiny_tokenizer):
     texts = ["heart; ", "the heart; Paper;", "HEART; the heart; "]
     engine = Loop(tiny_tokenizer, texts)
     free = greedy(engine, engine.start(), end_ids={engine.end}, max_new_tokens=40)
     for answer, text in zip(free, texts, strict=True):
-        assert tiny_tokenizer.decode(answer).count(text) >= 2, "without the rule it repeats itself"
+        assert tiny_tokenizer.decode(answer).count(text) >= 2, "without the rule it repeats keywords"
     ruled = greedy(engine, engine.start(), end_ids={engine.end}, max_new_tokens=40, forbid=rule)
     for answer, text in zip(ruled, texts, strict=True):
-        said = tiny_tokenizer.decode(answer)
-        assert said.startswith(text.rstrip("; "))
-        keywords = [keyword.strip().casefold() for keyword in said.split(";")]
-        assert len(set(keywords)) == len(keywords), said
+        decoded = tiny_tokenizer.decode(answer)
+        assert decoded.startswith(text.rstrip("; "))
+        keywords = [keyword.strip().casefold() for keyword in decoded.split(";")]
+        assert len(set(keywords)) == len(keywords), decoded
 
 
-def test_a_loop_that_no_token_can_stop_ends(tiny_tokenizer):
-    """The end of this keyword is half a character, so that no token has it as its text."""
+def test_a_loop_without_a_forbidden_token_ends(tiny_tokenizer):
+    """This keyword ends with part of a character, so no single token completes it."""
     rule = NoRepeatedKeyword(tiny_tokenizer, "; ")
     engine = Loop(tiny_tokenizer, ["漢; "])
     (answer,) = greedy(engine, engine.start(), end_ids={engine.end}, max_new_tokens=100, forbid=rule)

@@ -7,7 +7,7 @@ from papertune.decoding.engine import Engine
 from papertune.decoding.label_scoring import LabelTrie
 
 END = 2
-# Few tokens, so that labels share their beginnings and are beginnings of each other.
+# Few tokens, so that labels share prefixes and are prefixes of each other.
 label_sets = st.lists(
     st.lists(st.integers(3, 6), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6, unique=True
 )
@@ -15,7 +15,7 @@ prompts = st.lists(st.lists(st.integers(3, 399), min_size=1, max_size=10), min_s
 
 
 def slow_probabilities(model, prompt, labels):
-    """Score each label in a pass of its own."""
+    """Score each label in a separate pass."""
     single = all(len(label) == 1 for label in labels)
     scores = []
     for label in labels:
@@ -38,7 +38,7 @@ def fast_probabilities(model, rows, labels):
 @given(prompts, label_sets)
 @example([[5, 6, 7]], [(4,), (4, 5), (4, 5, 3), (5,)])  # "1", "12", "120", "2"
 @example([[5, 6, 7]], [(4, 5), (4, 3)])  # the same first token
-def test_the_trie_is_label_by_label(tiny_model, rows, labels):
+def test_the_trie_equals_label_by_label_scoring(tiny_model, rows, labels):
     probabilities = fast_probabilities(tiny_model, rows, labels)
     assert probabilities.dtype == torch.float64
     for row, got in zip(rows, probabilities, strict=True):
@@ -46,15 +46,15 @@ def test_the_trie_is_label_by_label(tiny_model, rows, labels):
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(rows), dtype=torch.float64))
 
 
-def test_real_labels(tiny_model, tiny_tokenizer):
+def test_labels_of_a_real_tokenizer(tiny_model, tiny_tokenizer):
     labels = [tiny_tokenizer.encode(text) for text in ("1", "12", "120", "2")]
     assert [len(ids) for ids in labels] == [1, 2, 3, 1]
     got = fast_probabilities(tiny_model, [[9, 10]], labels)[0]
     torch.testing.assert_close(got, slow_probabilities(tiny_model, [9, 10], labels), rtol=1e-4, atol=1e-4)
 
 
-def test_the_trie_by_hand():
-    """The trie of the picture: 1, 12, 0."""
+def test_the_trie_of_the_docstring():
+    """Labels 1, 12, 0."""
     trie = LabelTrie.build([(11,), (11, 12), (10,)], END)
     assert trie == LabelTrie(
         tokens=(11, 12, 10),
@@ -65,7 +65,7 @@ def test_the_trie_by_hand():
     assert trie.ancestors().tolist() == [[True, False, False], [True, True, False], [False, False, True]]
 
 
-def test_single_tokens_need_no_tree():
+def test_labels_of_one_token_need_no_tree():
     trie = LabelTrie.build([(11,), (10,)], END)
     assert (trie.tokens, trie.paths) == ((), (((-1, 11),), ((-1, 10),)))
     logits = torch.tensor([[0.0] * 10 + [1.0, 3.0]])
@@ -76,9 +76,9 @@ def test_single_tokens_need_no_tree():
 @given(label_sets)
 def test_shared_tokens_are_computed_once(labels):
     trie = LabelTrie.build(labels, END)
-    beginnings = {label[:length] for label in labels for length in range(1, len(label) + 1)}
+    prefixes = {label[:length] for label in labels for length in range(1, len(label) + 1)}
     single = all(len(label) == 1 for label in labels)
-    assert len(trie.tokens) == (0 if single else len(beginnings))
+    assert len(trie.tokens) == (0 if single else len(prefixes))
     assert all(parent < node for node, parent in enumerate(trie.parents))
 
 

@@ -9,7 +9,7 @@ WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "patients", 
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Any:
-    """Give the files of a small project: tables to learn from and to predict, a recipe."""
+    """Return the files of a small project: tables for training and prediction, and a recipe."""
     return Sample(tmp_path_factory.mktemp("flows"), tiny_folder)
 
 
@@ -17,8 +17,8 @@ class Sample:
     """Files that the commands of a test share.
 
     Attributes:
-        train: 24 papers with their label and keywords.
-        new: 64 papers without.
+        train: 24 papers with label and keywords.
+        new: 64 papers without label and keywords.
         recipe: A recipe for both columns on the tiny model.
     """
 
@@ -71,7 +71,7 @@ def _csv(numbers: range, *, answers: bool) -> str:
 
 @pytest.fixture(scope="session")
 def trained(sample: Any) -> Any:
-    """Give a run on the sample, for reading only."""
+    """Return a run trained on the sample, for reading only."""
     import papertune
 
     return papertune.train(sample.train, sample.recipe, sample.folder / "trained", overrides=["training.epochs=1"])

@@ -1,4 +1,4 @@
-"""Commands in several processes that belong together, as a launcher starts them."""
+"""One command in several processes, as a launcher starts it."""
 
 import os
 import socket
@@ -13,14 +13,14 @@ class Launch:
     """One `papertune` command in several processes.
 
     Args:
-        arguments: Of the command line.
-        count: How many processes.
-        patches: Called first in all of them.
-        of_one: More of these for single processes, by their index.
+        arguments: Arguments of the command line.
+        count: Number of processes.
+        patches: Functions that every process calls first.
+        of_one: More of these functions for single processes, by index.
 
     Attributes:
         commands: The processes.
-        printed: What each has printed, once all are at their end.
+        printed: The output of each process, after all have ended.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Launch:
         ]
 
     def end(self, limit_s: float = LIMIT_S) -> list[int]:
-        """Wait for all processes; give their exit codes.
+        """Wait for all processes; return their exit codes.
 
         Raises:
-            Hung: If one is not at its end in time, such as one that waits for another that died before they had
-                joined; all are then killed.
+            Hung: If one has not ended in time, for example because another died before they had joined; all are then
+                killed.
         """
         deadline = time.monotonic() + limit_s
         try:
@@ -51,7 +51,7 @@ class Launch:
 
 
 def become(index: int, count: int, port: int) -> None:
-    """Make this process one of several, with the variables that torchrun sets."""
+    """Set the variables with which torchrun makes a process one of several."""
     os.environ |= {
         "RANK": str(index),
         "LOCAL_RANK": str(index),
@@ -63,7 +63,7 @@ def become(index: int, count: int, port: int) -> None:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,7 +1,7 @@
-"""Commands in processes of their own that can be killed.
+"""Commands in separate processes that can be killed.
 
-A process that imports torch and transformers takes seconds to start. So a server imports them once, runs nothing, and
-forks a fresh process for each command (the start method "forkserver" of multiprocessing).
+Importing torch and transformers takes seconds. So a server imports them once and forks a new process for each command
+(the start method "forkserver" of multiprocessing).
 """
 
 import gc
@@ -37,30 +37,30 @@ FORKS.set_forkserver_preload(
     ]
 )
 
-# A command takes seconds; one that takes so long hangs.
+# A command takes seconds; after this time it hangs.
 LIMIT_S = 240
 
 # Prompts are 60 to 130 tokens long, so a batch has 2 to 4 of them.
 BATCH_TOKENS = 270
-# The tiny model is so quick that a killer who waits its turn for the processor would come too late.
+# Without a delay the tiny model could finish before a kill.
 SLOWED_BY_S = 0.02
 
 Patch = Callable[[], None]
 
 
 class Hung(Exception):
-    """A command does not come to its end."""
+    """A command has not ended in time."""
 
 
 class Command:
     """A running `papertune` command.
 
     Args:
-        arguments: Of the command line.
-        patches: Called in the new process first.
+        arguments: Arguments of the command line.
+        patches: Functions that the new process calls first.
 
     Attributes:
-        printed: All that it has printed, once it is at its end.
+        printed: Its output, after it has ended.
     """
 
     def __init__(self, arguments: list[Any], *patches: Patch) -> None:
@@ -81,15 +81,15 @@ class Command:
 
     def kill(self) -> None:
         """End the process at once, if it has not ended yet."""
-        with suppress(ValueError):  # so a process says that it was waited for before
+        with suppress(ValueError):  # the process is closed already
             self._process.kill()
             self._process.join()
 
     def end(self, limit_s: float = LIMIT_S) -> int:
-        """Wait for the process; give its exit code, -9 if it was killed.
+        """Wait for the process; return its exit code, -9 if it was killed.
 
         Raises:
-            Hung: If it is not at its end in time; it is then killed.
+            Hung: If it has not ended in time; it is then killed.
         """
         deadline = time.monotonic() + limit_s
         with self._pipe as pipe:
@@ -99,7 +99,7 @@ class Command:
                 self.printed += part.decode()
             else:
                 self.kill()
-                raise Hung(f"it has not come to its end in time; so far it has printed: {self.printed!r}")
+                raise Hung(f"it has not ended in time; so far it has printed: {self.printed!r}")
         self._process.join()
         code = self._process.exitcode
         assert code is not None
@@ -107,7 +107,7 @@ class Command:
         return code
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
-        """Wait until something has happened, or the process is at its end; tell which."""
+        """Wait until a condition is true or the process ends; return the condition."""
         while not condition():
             if not self.is_running:
                 return condition()
@@ -116,7 +116,7 @@ class Command:
 
 
 def _run(arguments: list[str], pipe: Connection, patches: tuple[Patch, ...]) -> None:
-    gc.freeze()  # or each collection would go through, and copy, all that the server has imported
+    gc.freeze()  # otherwise each collection would scan, and copy, all imports of the server
     os.dup2(pipe.fileno(), 1)
     os.dup2(pipe.fileno(), 2)
     pipe.close()
@@ -129,12 +129,12 @@ def _run(arguments: list[str], pipe: Connection, patches: tuple[Patch, ...]) -> 
 
 
 def lines(file: Path) -> int:
-    """Count the whole lines of a file that may not be there yet."""
+    """Count the complete lines of a file that may not exist yet."""
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def small_batches() -> None:
-    """Make prediction use many batches of few rows, which no option of the command does."""
+    """Make prediction use many batches of few rows, for which there is no option."""
     from papertune import run
     from papertune.pipelines import workforce
 
@@ -143,23 +143,23 @@ def small_batches() -> None:
 
 
 def slow_batches() -> None:
-    """Make each batch of a prediction take a little longer."""
+    """Delay each batch of a prediction."""
     from papertune.inference.predictor import Predictor
 
     Predictor.answer = _slowly(Predictor.answer)  # type: ignore[method-assign]
 
 
 def workers_die_once(mark: Path) -> None:
-    """Make the first of Ray's workers that answers a batch kill itself in the middle of it.
+    """Make the first Ray worker that answers a batch kill itself before it has finished.
 
     Args:
-        mark: A file that is there afterwards.
+        mark: A file that exists afterwards.
     """
     from papertune.pipelines import workforce
 
     open_predictor = workforce._predictor_there
 
-    # Inside a function, so that it goes to the workers as code; they cannot import this module.
+    # A local function is sent to the workers as code; they cannot import this module.
     def opening(*arguments: Any) -> Any:
         predictor, facts = open_predictor(*arguments)
         answer = predictor.answer
@@ -177,7 +177,7 @@ def workers_die_once(mark: Path) -> None:
 
 
 def slow_steps() -> None:
-    """Make each forward pass of a training take a little longer."""
+    """Delay each forward pass of a training."""
     from papertune.training import loop
 
     loop.answer_loss = _slowly(loop.answer_loss)
@@ -201,10 +201,10 @@ def die_at(module: str, name: str, count: int = 1, after: bool = False) -> None:
     """Kill this process at the n-th call of a function, before or after it.
 
     Args:
-        module: Where the function is looked up: a module, or a class as "module:Class".
+        module: The module with the function, or the class as "module:Class".
         name: The function.
-        count: At which call, from 1.
-        after: Let that call do its work first.
+        count: Number of the call, from 1.
+        after: Whether that call is finished first.
     """
     owner = _owner(module)
     function = getattr(owner, name)
@@ -225,7 +225,7 @@ def die_at(module: str, name: str, count: int = 1, after: bool = False) -> None:
 
 
 def die_halfway(module: str, name: str, count: int, file_argument: int) -> None:
-    """Kill this process at the n-th call of a function that writes a file, when half of the file is written."""
+    """Kill this process at the n-th call of a function that writes a file, with half of the file written."""
     owner = _owner(module)
     function = getattr(owner, name)
     calls = 0
@@ -253,7 +253,7 @@ def _owner(module: str) -> Any:
 
 
 def limit_file_size(limit: int) -> None:
-    """Let no file grow beyond so many bytes: to a program this looks like a disk that is full."""
+    """Limit the size of files, in bytes: to a program this looks like a full disk."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -34,10 +34,10 @@ def command(sample, run, *options):
     return ["train", sample.train, "-r", sample.recipe, "-o", run, "--set", "training.accumulation=1", *options]
 
 
-# 24 rows in batches of 5: the last batch has 4, the last pass none for one process.
+# 24 rows in batches of 5: the last batch has 4 rows, and in the last pass one process has none.
 @pytest.mark.parametrize(("accumulation", "batch_size"), [(1, 2), (1, 5), (2, 5)])
-def test_two_processes_learn_what_one_learns(sample, tmp_path, accumulation, batch_size):
-    """In float32, without dropout: losses and norms of the gradients within 1e-4, weights within 1e-5."""
+def test_two_processes_train_the_same_parameters_as_one(sample, tmp_path, accumulation, batch_size):
+    """In float32, without dropout: losses and gradient norms within 1e-4, parameters within 1e-5."""
     shared = [
         f"training.micro_batch_size={batch_size}",
         "training.epochs=3",
@@ -62,7 +62,7 @@ def test_two_processes_learn_what_one_learns(sample, tmp_path, accumulation, bat
     assert len([entry for entry in got if "score" in entry]) == 3
     for one_entry, two_entry in zip(expected, got, strict=True):
         assert one_entry.keys() == two_entry.keys()
-        del one_entry["epoch"], two_entry["epoch"]  # in passes of one process
+        del one_entry["epoch"], two_entry["epoch"]  # counted in passes of one process
         assert two_entry == pytest.approx(one_entry, abs=1e-4)
     weights = adapter(tmp_path / "one")
     assert weights.keys() == adapter(tmp_path / "two").keys()
@@ -93,7 +93,7 @@ def steps(run):
     return [int(path.name.removeprefix("checkpoint-")) for path in complete_checkpoints(run / "training")]
 
 
-def test_a_signal_to_one_process_stops_both_and_resuming_learns_the_same(sample, undisturbed, tmp_path):
+def test_a_signal_to_one_process_stops_both_and_resuming_trains_the_same_parameters(sample, undisturbed, tmp_path):
     run = tmp_path / "run"
     first = Launch(command(sample, run), slow_steps)
     assert first.commands[0].wait_for(lambda: lines(run / "metrics.jsonl") >= 8)  # in the second epoch
@@ -131,27 +131,27 @@ def test_a_process_that_dies_stops_the_other(sample, undisturbed, tmp_path, inde
     assert codes[1 - index] == 1, launch.printed
     printed = "".join(launch.printed)
     assert "Traceback" not in printed
-    # The first process tells of it; where it is the one that has died, the launcher does.
-    told = re.findall(
+    # The first process reports it; if it has died itself, the launcher does.
+    reported = re.findall(
         r"^stopped: another of the 2 processes has ended \(noticed by process 0 on \S+: .+\)\. What was wrong is told "
         r"there\. --resume goes on from the last checkpoint\.$",
         printed,
         re.MULTILINE,
     )
-    assert len(told) == index, launch.printed
+    assert len(reported) == index, launch.printed
     again = Launch(command(sample, run, "--resume"))
     assert again.end() == [0, 0], again.printed
     assert_the_same(run, undisturbed)
 
 
-def test_a_process_that_dies_before_they_have_joined_leaves_no_test_waiting(sample, tmp_path):
+def test_waiting_ends_if_a_process_dies_before_they_have_joined(sample, tmp_path):
     launch = Launch(command(sample, tmp_path / "run"), of_one={0: [die]})
-    with pytest.raises(Hung, match="it has not come to its end in time"):
+    with pytest.raises(Hung, match="it has not ended in time"):
         launch.end(limit_s=3)
     assert not launch.commands[1].is_running
 
 
-def test_a_mistake_is_told_once(sample, undisturbed, tmp_path):
+def test_an_error_of_all_processes_is_printed_once(sample, undisturbed, tmp_path):
     launch = Launch(command(sample, tmp_path / "run", "--set", "training.epochs=none"))
     assert launch.end() == [2, 2]
     assert launch.printed[0].startswith("error: ")
@@ -168,7 +168,7 @@ def test_a_mistake_is_told_once(sample, undisturbed, tmp_path):
 
 
 def other_seed():
-    """Make this process read another recipe than it is told."""
+    """Make this process read another recipe than the others."""
     from papertune.pipelines import training_job
 
     read = training_job.load_recipe
@@ -176,7 +176,7 @@ def other_seed():
 
 
 def no_model():
-    """Let this process not find the base model."""
+    """Make finding the base model fail in this process."""
     from papertune.errors import ModelError
     from papertune.pipelines import training_job
 
@@ -193,21 +193,21 @@ def no_model():
         (no_model, "process 1 of 2: tiny: there is no such folder."),
     ],
 )
-def test_a_mistake_of_one_process_ends_both(sample, tmp_path, patch, message):
+def test_an_error_of_one_process_ends_both(sample, tmp_path, patch, message):
     launch = Launch(command(sample, tmp_path / "run"), of_one={1: [patch]})
     assert launch.end() == [2, 2]
     assert launch.printed == [f"error: {message}\n", ""]
     assert not (tmp_path / "run").exists()
 
 
-def test_a_device_that_is_not_there_is_told_once(sample, tmp_path):
+def test_a_missing_device_is_printed_once(sample, tmp_path):
     launch = Launch(command(sample, tmp_path / "run", "--device", "nonsense"))
     assert launch.end() == [2, 2]
     assert launch.printed[0].startswith("error: --device nonsense is not available: ")
     assert launch.printed[1] == ""
 
 
-def test_one_device_is_not_for_two_processes(sample, tmp_path):
+def test_two_processes_cannot_share_a_device(sample, tmp_path):
     launch = Launch(command(sample, tmp_path / "run", "--device", "cpu:0"))
     assert launch.end() == [2, 2]
     assert launch.printed[0] == (
@@ -217,7 +217,7 @@ def test_one_device_is_not_for_two_processes(sample, tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_to_torchrun(sample, tmp_path):
+def test_sigterm_to_torchrun_stops_at_a_checkpoint(sample, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
     arguments = [*launcher, "-m", "papertune", *command(sample, run, "--set", "training.epochs=400")]
@@ -237,8 +237,7 @@ def test_sigterm_to_torchrun(sample, tmp_path):
     assert steps(run)[-1] == int(stopped)
 
 
-def test_one_process_needs_no_launcher(sample, tmp_path):
-    """A launcher that starts one process changes nothing."""
+def test_one_process_with_a_launcher_trains_as_without(sample, tmp_path):
     launch = Launch(command(sample, tmp_path / "one", "--set", "training.epochs=1"), count=1)
     alone = Command(command(sample, tmp_path / "alone", "--set", "training.epochs=1"))
     assert launch.end() == [0], launch.printed

@@ -9,18 +9,18 @@ import papertune
 from papertune import OutputError
 from papertune.inference.predictor import Predictor
 
-NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+DISK_FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
 def run(trained, monkeypatch):
-    """Give a run that predicts in many batches."""
+    """Return a run that predicts in many batches."""
     monkeypatch.setattr("papertune.run.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
     return papertune.load_run(trained.directory.path)
 
 
 class Disk:
-    """Stands in for os.fsync: counts its calls, and has no room from the n-th one on."""
+    """A replacement of os.fsync that counts its calls and raises from the n-th on, as if the disk were full."""
 
     def __init__(self):
         self.calls = 0
@@ -29,7 +29,7 @@ class Disk:
     def __call__(self, descriptor):
         self.calls += 1
         if self.full_from is not None and self.calls >= self.full_from:
-            raise NO_ROOM
+            raise DISK_FULL
 
 
 @pytest.fixture
@@ -41,15 +41,15 @@ def disk(monkeypatch):
 
 @pytest.fixture
 def expected(run, sample, disk, tmp_path):
-    """Predict undisturbed; give the bytes, and how often something was to be on the disk for certain."""
+    """Predict without errors; return the bytes of the output and the number of fsync calls."""
     run.predict_file(sample.new, tmp_path / "expected.csv", probabilities=True)
     calls, disk.calls = disk.calls, 0
     return (tmp_path / "expected.csv").read_bytes(), calls
 
 
-# The journal's header, its first and a later batch, its last batch, the table; -1 is the folder of the table.
+# The header of the journal, its first and a later batch, its last batch, the table; -1 is the folder of the table.
 @pytest.mark.parametrize("call", [1, 2, 12, -3, -2])
-def test_no_finished_row_is_lost(run, sample, disk, expected, tmp_path, call):
+def test_a_full_disk_loses_no_finished_row(run, sample, disk, expected, tmp_path, call):
     content, calls = expected
     call = call if call > 0 else calls + 1 + call
     disk.full_from = call
@@ -58,7 +58,7 @@ def test_no_finished_row_is_lost(run, sample, disk, expected, tmp_path, call):
         run.predict_file(sample.new, output, probabilities=True)
     assert not output.exists()
     assert not list(tmp_path.glob(".papertune-*"))
-    # A batch whose values were written but not made certain may be there as well.
+    # A batch whose values were written but not synced may be there too.
     finished = journal.read_bytes().count(b'{"batch"')
     assert finished - max(0, min(call, calls - 1) - 2) in (0, 1)
     disk.full_from = None
@@ -68,20 +68,20 @@ def test_no_finished_row_is_lost(run, sample, disk, expected, tmp_path, call):
     assert not journal.exists()
 
 
-def test_a_folder_that_cannot_be_synced_is_no_matter(run, sample, disk, expected, tmp_path):
+def test_a_folder_that_cannot_be_synced_is_not_an_error(run, sample, disk, expected, tmp_path):
     content, calls = expected
     disk.full_from = calls
     run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
     assert (tmp_path / "out.csv").read_bytes() == content
 
 
-def test_of_a_writer_that_fails_halfway_nothing_stays(run, sample, expected, tmp_path, monkeypatch):
+def test_a_writer_that_fails_halfway_leaves_no_output(run, sample, expected, tmp_path, monkeypatch):
     content, _ = expected
     import polars as pl
 
     def half(frame, file, **_):
         file.write(b"uuid,lab")
-        raise NO_ROOM
+        raise DISK_FULL
 
     with monkeypatch.context() as patch:
         patch.setattr(pl.DataFrame, "write_csv", half)

@@ -18,7 +18,7 @@ KILLS = 20
 
 
 class Prediction:
-    """One `papertune predict` command, given again and again."""
+    """A `papertune predict` command that can be started repeatedly."""
 
     def __init__(self, sample, run, folder):
         self.sample = sample
@@ -32,7 +32,7 @@ class Prediction:
         return Command(arguments, small_batches, *patches)
 
     def rows_begun(self, command):
-        """Give how many rows have gone through the model, as the command's last line has it."""
+        """Return how many rows have gone through the model, from the last line of the output."""
         ((rows, begun),) = re.findall(r"out\.csv: (\d+) rows \((\d+) went through the model\)", command.printed)
         assert int(rows) == self.sample.ROWS
         return int(begun)
@@ -48,38 +48,38 @@ def prediction(sample, trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed(sample, trained, tmp_path_factory):
-    """Give a prediction that nobody has disturbed, and its journal as it was before the end."""
+    """Return a finished prediction with its complete journal."""
     prediction = Prediction(sample, trained, tmp_path_factory.mktemp("undisturbed"))
-    # The journal goes when all is done; dying right before that keeps it.
+    # A finished prediction removes its journal; a kill right before that keeps it.
     command = prediction.start(partial(die_at, "papertune.inference.journal:Journal", "remove"))
     assert command.end() == -signal.SIGKILL
-    prediction.whole_journal = prediction.journal.read_bytes()
-    header, *entries = [json.loads(line) for line in prediction.whole_journal.splitlines()]
+    prediction.complete_journal = prediction.journal.read_bytes()
+    header, *entries = [json.loads(line) for line in prediction.complete_journal.splitlines()]
     prediction.batches = header["batches"]
-    prediction.most_rows = max(entry["rows"] for entry in entries if "begin" in entry)
+    prediction.max_rows = max(entry["rows"] for entry in entries if "begin" in entry)
     assert prediction.batches >= 25
-    assert prediction.most_rows >= 2
+    assert prediction.max_rows >= 2
     return prediction
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments_it_ends_with_the_same_bytes(prediction, undisturbed):
+def test_prediction_killed_twenty_times_writes_the_same_bytes(prediction, undisturbed):
     chance = random.Random(20)
     for number in range(KILLS):
         before = lines(prediction.journal)
         command = prediction.start(slow_batches)
-        # A journal has two lines a batch; so it dies sometimes with a batch in the model, sometimes after one.
+        # A journal has two lines per batch, so some kills are during a batch and some after one.
         more = chance.choice((1, 2))
         assert command.wait_for(lambda before=before, more=more: lines(prediction.journal) >= before + more)
         time.sleep(chance.uniform(0, 0.03))
         command.send(signal.SIGKILL)
-        assert command.end() == -signal.SIGKILL, f"it was done before kill {number + 1}: {command.printed}"
+        assert command.end() == -signal.SIGKILL, f"it ended before kill {number + 1}: {command.printed}"
         assert not prediction.output.exists()
     command = prediction.start()
     assert command.end() == 0, command.printed
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
     begun = prediction.rows_begun(command)
-    assert prediction.sample.ROWS <= begun <= prediction.sample.ROWS + KILLS * undisturbed.most_rows
+    assert prediction.sample.ROWS <= begun <= prediction.sample.ROWS + KILLS * undisturbed.max_rows
     assert "going on:" in command.printed
     assert prediction.is_tidy()
 
@@ -87,25 +87,25 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bytes(prediction, undist
 @pytest.mark.parametrize(
     ("module", "name", "count", "after"),
     [
-        ("os", "fsync", 1, False),  # the journal's first line
+        ("os", "fsync", 1, False),  # the first line of the journal
         ("os", "fsync", 5, False),  # written, but perhaps not on the disk
-        ("pathlib:Path", "replace", 1, False),  # the output lies beside its name
-        ("pathlib:Path", "replace", 1, True),  # the output is there, and so is the journal
+        ("pathlib:Path", "replace", 1, False),  # the output has a temporary name
+        ("pathlib:Path", "replace", 1, True),  # both output and journal exist
         ("papertune.inference.journal:Journal", "remove", 1, False),
     ],
 )
-def test_killed_in_the_middle_of_writing(prediction, undisturbed, module, name, count, after):
+def test_prediction_killed_while_writing_resumes(prediction, undisturbed, module, name, count, after):
     assert prediction.start(partial(die_at, module, name, count, after)).end() == -signal.SIGKILL
     begun_before = prediction.journal.read_bytes().count(b'"begin"')
     command = prediction.start()
     assert command.end() == 0, command.printed
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
     assert prediction.is_tidy()
-    if begun_before == undisturbed.batches:  # nothing was left to do
+    if begun_before == undisturbed.batches:  # no batch was left
         assert prediction.rows_begun(command) == prediction.sample.ROWS
 
 
-def test_killed_between_removing_journal_and_lock(prediction, undisturbed):
+def test_prediction_killed_between_removing_journal_and_lock_is_complete(prediction, undisturbed):
     assert prediction.start(partial(die_at, "pathlib:Path", "unlink", 2, True)).end() == -signal.SIGKILL
     assert not prediction.journal.exists()
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
@@ -123,7 +123,7 @@ def test_a_second_writer_is_refused(prediction, undisturbed):
         second = prediction.start()
         assert second.end() == 2
         assert "error: " in second.printed
-        assert "is being written by another papertune" in second.printed
+        assert "is being written by another papertune process" in second.printed
         assert "Traceback" not in second.printed
         assert prediction.journal.read_bytes() == held
     finally:
@@ -135,7 +135,7 @@ def test_a_second_writer_is_refused(prediction, undisturbed):
 
 
 @pytest.mark.parametrize("limit", [30, 1000, 4000])
-def test_a_disk_that_is_full(prediction, undisturbed, limit):
+def test_prediction_on_a_full_disk_resumes(prediction, undisturbed, limit):
     command = prediction.start(partial(limit_file_size, limit))
     assert command.end() == 2
     assert command.printed.count("error: ") == 1
@@ -148,44 +148,46 @@ def test_a_disk_that_is_full(prediction, undisturbed, limit):
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
 
 
-class TestTornLastLine:
+class TestIncompleteLastLine:
     def places(self, journal):
-        """Give every length that cuts the last two lines: one of a batch that begins, one of its values."""
+        """Return every length within the last two lines: the start of a batch, and its values."""
         *_, start, _, end = [m.end() for m in re.finditer(b"\n", journal)]
         return range(start, end + 1)
 
-    def test_is_dropped_wherever_it_is_torn(self, undisturbed, tmp_path):
-        journal = undisturbed.whole_journal
+    def test_an_incomplete_last_line_is_dropped(self, undisturbed, tmp_path):
+        journal = undisturbed.complete_journal
         fingerprint = json.loads(journal.splitlines()[0])["fingerprint"]
         last = json.loads(journal.splitlines()[-1])
         for length in self.places(journal):
             (tmp_path / "out.csv.journal").write_bytes(journal[:length])
             with Journal(tmp_path / "out.csv", fingerprint, undisturbed.batches) as opened:
-                whole = length == len(journal)
-                assert opened.finished.sum() == undisturbed.batches - (not whole)
-                assert opened.finished[last["batch"]] == whole
-                if not whole:
+                complete = length == len(journal)
+                assert opened.finished.sum() == undisturbed.batches - (not complete)
+                assert opened.finished[last["batch"]] == complete
+                if not complete:
                     opened.begin(last["batch"], [0])
                     opened.finish(last["batch"], last["values"])
             with Journal(tmp_path / "out.csv", fingerprint, undisturbed.batches) as opened:
                 assert opened.finished.all()
                 assert opened.read(last["batch"]) == last["values"]
 
-    def test_its_rows_are_predicted_again(self, undisturbed, trained, sample, tmp_path, monkeypatch):
+    def test_rows_of_an_incomplete_last_line_are_predicted_again(
+        self, undisturbed, trained, sample, tmp_path, monkeypatch
+    ):
         monkeypatch.setattr(
             "papertune.run.Predictor",
             partial(Predictor, max_batch_tokens=BATCH_TOKENS),
         )
         run = papertune.load_run(trained.directory.path)
-        places = self.places(undisturbed.whole_journal)
+        places = self.places(undisturbed.complete_journal)
         for length in places[:: len(places) // 12]:
-            (tmp_path / "out.csv.journal").write_bytes(undisturbed.whole_journal[:length])
+            (tmp_path / "out.csv.journal").write_bytes(undisturbed.complete_journal[:length])
             run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
             assert (tmp_path / "out.csv").read_bytes() == undisturbed.output.read_bytes()
             (tmp_path / "out.csv").unlink()
 
-    def test_of_the_header_begins_anew(self, undisturbed, tmp_path):
-        header = undisturbed.whole_journal.splitlines(keepends=True)[0]
+    def test_an_incomplete_header_starts_a_new_journal(self, undisturbed, tmp_path):
+        header = undisturbed.complete_journal.splitlines(keepends=True)[0]
         fingerprint = json.loads(header)["fingerprint"]
         for length in range(len(header)):
             (tmp_path / "out.csv.journal").write_bytes(header[:length])
@@ -201,5 +203,5 @@ def test_a_journal_that_was_copied_elsewhere_is_refused(undisturbed, tmp_path):
         Journal(tmp_path / "other.csv", "another", 3),
     ):
         pass
-    assert (tmp_path / "other.csv.journal").read_bytes() == undisturbed.whole_journal
+    assert (tmp_path / "other.csv.journal").read_bytes() == undisturbed.complete_journal
     assert not (tmp_path / "other.csv.lock").exists()

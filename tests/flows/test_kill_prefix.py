@@ -1,4 +1,4 @@
-"""Trainings of a prefix that are killed; what holds for LoRA is told in test_kill_train.py."""
+"""Killed trainings of a prefix; see test_kill_train.py for LoRA."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ in_the_encoder = partial(die_halfway, "papertune.methods.prefix.tuned", "save_fi
 
 @pytest.fixture(scope="module", params=["false", "true"], ids=["plain", "projected"])
 def prefix_sample(request, sample, tmp_path_factory):
-    """Give the sample's table with a recipe that learns a prefix, dropout on, two batches a step."""
+    """Return the sample with a recipe that trains a prefix, with dropout and two batches per step."""
     text = sample.recipe.read_text("utf-8")
     method = f'kind = "ptuning_v2"\nprefix_length = 6\nprojection = {request.param}'
     recipe = tmp_path_factory.mktemp("prefix") / "recipe.toml"
@@ -26,7 +26,7 @@ def prefix_sample(request, sample, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(prefix_sample, tmp_path_factory):
-    """Give a training that nobody has killed."""
+    """Return a training that was not killed."""
     training = Training(prefix_sample, tmp_path_factory.mktemp("whole"))
     command = training.start()
     assert command.end() == 0, command.printed
@@ -34,7 +34,7 @@ def whole(prefix_sample, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_learns_the_same(prefix_sample, whole, tmp_path):
+def test_repeatedly_killed_prefix_training_ends_with_the_same_parameters(prefix_sample, whole, tmp_path):
     training = Training(prefix_sample, tmp_path)
     training.dies(partial(in_the_encoder, 1))
     assert training.steps() == []

@@ -15,7 +15,7 @@ STEPS = 24
 
 
 class Training:
-    """One `papertune train` command, given again and again."""
+    """A `papertune train` command that can be started repeatedly."""
 
     def __init__(self, sample, folder, *options):
         self.sample = sample
@@ -32,16 +32,16 @@ class Training:
         return [int(path.name.removeprefix("checkpoint-")) for path in complete_checkpoints(self.run / "training")]
 
     def dies(self, patch):
-        """Start it with something that kills it."""
+        """Start it with a patch that kills it."""
         command = self.start(patch)
         assert command.end() == -signal.SIGKILL, command.printed
         self.kills += 1
 
     def is_killed_after(self, more, delay):
-        """Start it, and kill it from outside some steps and seconds later."""
+        """Start it, and kill it some steps and seconds later."""
         done = lines(self.metrics)
         command = self.start(slow_steps)
-        assert command.wait_for(lambda: lines(self.metrics) > done)  # the lines of steps to do again are gone by then
+        assert command.wait_for(lambda: lines(self.metrics) > done)  # the lines of repeated steps are removed by then
         from_here = lines(self.metrics)
         assert command.wait_for(lambda: lines(self.metrics) >= from_here + more)
         time.sleep(delay)
@@ -65,7 +65,7 @@ def undisturbed(sample, tmp_path_factory):
 
 
 def assert_the_same(one, other):
-    """Compare two runs bit for bit: what they have learnt, and from what their last checkpoint would go on."""
+    """Compare two runs bit for bit: their trained parameters and the state of their last checkpoint."""
     for file in ("adapter/adapter_model.safetensors", f"training/checkpoint-{STEPS}/adapter_model.safetensors"):
         first, second = load_file(one.run / file), load_file(other.run / file)
         assert first.keys() == second.keys()
@@ -82,13 +82,13 @@ def assert_the_same(one, other):
     assert one.metrics.read_text("utf-8") == other.metrics.read_text("utf-8")
 
 
-# The trainer saves the adapter, then with torch.save the optimizer, the schedule, the random numbers and its arguments.
+# The trainer saves the adapter, then with torch.save the optimizer, the schedule, random states and its arguments.
 in_the_adapter = partial(die_halfway, "peft.peft_model", "safe_save_file", file_argument=1)
 in_the_state = partial(die_halfway, "torch", "save", file_argument=1)
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
+def test_repeatedly_killed_training_ends_with_the_same_parameters(training, undisturbed):
     chance = random.Random(7)
     training.dies(partial(in_the_adapter, 1))
     assert training.steps() == []
@@ -99,7 +99,7 @@ def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
     training.dies(partial(in_the_state, 3))
     training.is_killed_after(1, chance.uniform(0, 0.05))
     training.dies(partial(in_the_adapter, 2))
-    # With everything marked but older checkpoints not yet removed.
+    # The checkpoint is marked complete, but older ones are not removed yet.
     training.dies(partial(die_at, "papertune.training.callbacks", "mark_complete", 1, after=True))
     training.dies(partial(die_at, "papertune.training.checkpoints", "_remove", 1))
     command = training.start()
@@ -119,7 +119,7 @@ def test_killed_again_and_again_it_learns_the_same(training, undisturbed):
         ),
     ],
 )
-def test_killed_at_the_end_it_is_finished_by_resuming(training, undisturbed, patch):
+def test_training_killed_at_the_end_is_finished_by_resuming(training, undisturbed, patch):
     training.dies(patch)
     command = training.start()
     assert command.end() == 0, command.printed
@@ -145,15 +145,15 @@ def test_a_second_training_in_the_folder_is_refused(training, undisturbed):
     assert_the_same(training, undisturbed)
 
 
-def test_killed_before_it_has_begun(training, undisturbed):
+def test_training_killed_before_its_first_step_starts_again(training, undisturbed):
     training.dies(partial(die_at, "papertune.run_directory", "write_atomically"))
     command = training.start()
     assert command.end() == 0, command.printed
     assert_the_same(training, undisturbed)
 
 
-def test_killed_after_an_early_end_it_trains_no_further(sample, tmp_path):
-    settings = ["training.patience=1", "training.learning_rate=1e-9"]  # so that no dev score is better than the first
+def test_training_killed_after_early_stopping_does_not_continue(sample, tmp_path):
+    settings = ["training.patience=1", "training.learning_rate=1e-9"]  # so that no dev score exceeds the first
     options = [part for setting in settings for part in ("--set", setting)]
     training = Training(sample, tmp_path, "--dev", sample.train, *options)
     training.dies(partial(die_at, "papertune.run_directory:RunDirectory", "finish"))
@@ -165,7 +165,7 @@ def test_killed_after_an_early_end_it_trains_no_further(sample, tmp_path):
     assert papertune.load_run(training.run).manifest.steps == 4
 
 
-def test_killed_while_it_calibrates_it_calibrates_again(sample, tmp_path):
+def test_training_killed_during_calibration_calibrates_again(sample, tmp_path):
     training = Training(sample, tmp_path, "--dev", sample.train, "--set", "training.max_steps=2")
     training.dies(partial(die_at, "papertune.pipelines.train", "calibrate"))
     metrics = training.metrics.read_text("utf-8")

@@ -20,7 +20,7 @@ def workers_of_ray():
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         if words.startswith(b"ray::MapWorker"):
             found.add(int(entry.name))
@@ -29,7 +29,7 @@ def workers_of_ray():
 
 @pytest.fixture(scope="module")
 def alone(sample, trained, tmp_path_factory):
-    """Give the folder with what one process writes, and its journal as it was before the end."""
+    """Return a folder with the output of one process and its complete journal."""
     folder = tmp_path_factory.mktemp("alone")
     dying = partial(die_at, "papertune.inference.journal:Journal", "remove")
     assert Command(command(sample, trained, folder), small_batches, without_ray, dying).end() == -signal.SIGKILL
@@ -42,8 +42,8 @@ def command(sample, trained, folder, *options):
 
 
 @pytest.mark.slow
-def test_a_worker_is_killed(sample, trained, alone, tmp_path):
-    """Two workers go on with the journal of one process, and one of them dies; the file is the same."""
+def test_a_killed_worker_does_not_change_the_output(sample, trained, alone, tmp_path):
+    """Two workers resume the journal of one process, and one of them dies; the file is the same."""
     entries = (alone / "out.csv.journal").read_bytes().splitlines(keepends=True)
     (tmp_path / "out.csv.journal").write_bytes(b"".join(entries[:9]))
     died = tmp_path / "died"
@@ -52,14 +52,13 @@ def test_a_worker_is_killed(sample, trained, alone, tmp_path):
     assert running.end() == 0, running.printed
     assert died.exists()
     assert (tmp_path / "out.csv").read_bytes() == (alone / "out.csv").read_bytes()
-    # Ray says nothing of the worker that it has lost.
+    # Ray prints nothing about the lost worker.
     assert running.printed == f"{tmp_path / 'out.csv'}: {sample.ROWS} rows ({sample.ROWS} went through the model)\n"
     assert {entry.name for entry in tmp_path.iterdir()} == {"out.csv", "died"}
 
 
 @pytest.mark.slow
-def test_the_driver_is_killed(sample, trained, alone, tmp_path):
-    """Its workers end with it, and one process goes on with its journal."""
+def test_a_killed_driver_ends_its_workers_and_its_journal_is_resumed(sample, trained, alone, tmp_path):
     journal = tmp_path / "out.csv.journal"
     before = workers_of_ray()
     running = Command(command(sample, trained, tmp_path, "--workers", "2"), small_batches)
@@ -69,7 +68,7 @@ def test_the_driver_is_killed(sample, trained, alone, tmp_path):
     deadline = time.monotonic() + 60
     while workers_of_ray() - before and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not workers_of_ray() - before, "the workers have outlived their driver"
+    assert not workers_of_ray() - before, "workers are still running after their driver has ended"
     assert journal.read_bytes().count(b'{"batch"') >= 1
     running = Command(command(sample, trained, tmp_path), small_batches, without_ray)
     assert running.end() == 0, running.printed

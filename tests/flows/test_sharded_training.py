@@ -1,7 +1,7 @@
-"""`papertune train` in two processes that divide the weights among them, by FSDP2.
+"""`papertune train` in two processes with sharded weights, by FSDP2.
 
-accelerate knows FSDP on accelerators only, so the processes are told that theirs is one. What FSDP2 does with the
-model, and what we do around it, is the same with gloo on a CPU.
+accelerate supports FSDP only on accelerators, so the CPU is presented as one. FSDP2 and papertune work in the same way
+with gloo on a CPU.
 """
 
 import json
@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 import papertune
 
 
-def divide_weights(state_dict="FULL_STATE_DICT"):
-    """Set what `accelerate launch --use_fsdp --fsdp_version 2` sets; let a CPU pass for an accelerator."""
+def shard_weights(state_dict="FULL_STATE_DICT"):
+    """Set the variables of `accelerate launch --use_fsdp --fsdp_version 2`; present the CPU as an accelerator."""
     import torch.distributed as dist
     from accelerate.state import DistributedType, PartialState
 
@@ -42,7 +42,7 @@ def divide_weights(state_dict="FULL_STATE_DICT"):
 
 
 def watch_weights():
-    """Print how much of the first weight this process has when its loss is computed."""
+    """Print the share of the first parameter that this process has when it computes the loss."""
     from papertune.training import loop
 
     compute_loss = loop._AnswerTrainer.compute_loss
@@ -56,13 +56,13 @@ def watch_weights():
 
 
 def small_parts():
-    """Make parts so small that any batch would be split, were the weights not divided."""
+    """Make parts so small that any batch would be split if the weights were not sharded."""
     from papertune.training import loop
 
     loop.CPU_PART_TOKENS = 8
 
 
-def learnt(run):
+def trained_parameters(run):
     folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
     (file,) = folder.glob("*.safetensors")
     return load_file(file)
@@ -74,7 +74,7 @@ def metrics(run):
 
 @pytest.fixture
 def recipe(sample, tmp_path):
-    """Give a maker of recipes with another method."""
+    """Return a maker of recipes with another method."""
 
     def make(method):
         text = re.sub(r"\[method\][^[]*", f"[method]\n{method}\n", sample.recipe.read_text("utf-8"))
@@ -85,14 +85,14 @@ def recipe(sample, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["rank = 4", 'kind = "full"'])
-def test_divided_weights_learn_what_whole_ones_learn(sample, recipe, tmp_path, method):
-    """In float32, without dropout: losses and norms of the gradients within 1e-4, weights within 1e-5."""
+def test_sharded_weights_train_the_same_parameters_as_unsharded_ones(sample, recipe, tmp_path, method):
+    """In float32, without dropout: losses and gradient norms within 1e-4, parameters within 1e-5."""
     settings = ["training.epochs=1", "training.micro_batch_size=5", "training.learning_rate=1e-4"]
     settings += ["training.dev_rows=4", "training.save_steps=1", "training.precision=fp32"]
     options = [part for setting in [*settings, "training.accumulation=1"] for part in ("--set", setting)]
     launch = Launch(
         ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "two", "--dev", sample.train, *options],
-        divide_weights,
+        shard_weights,
         watch_weights,
         small_parts,
     )
@@ -109,11 +109,11 @@ def test_divided_weights_learn_what_whole_ones_learn(sample, recipe, tmp_path, m
     expected, got = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(expected) == 6
     for one_entry, two_entry in zip(expected, got, strict=True):
-        del one_entry["epoch"], two_entry["epoch"]  # in passes of one process
+        del one_entry["epoch"], two_entry["epoch"]  # counted in passes of one process
         assert two_entry == pytest.approx(one_entry, abs=1e-4)
-    weights = learnt(tmp_path / "one")
-    assert weights.keys() == learnt(tmp_path / "two").keys()
-    for name, tensor in learnt(tmp_path / "two").items():
+    weights = trained_parameters(tmp_path / "one")
+    assert weights.keys() == trained_parameters(tmp_path / "two").keys()
+    for name, tensor in trained_parameters(tmp_path / "two").items():
         torch.testing.assert_close(tensor, weights[name], rtol=0, atol=1e-5, msg=name)
     one, two = (papertune.load_run(tmp_path / name) for name in ("one", "two"))
     assert two.manifest.dev_score == pytest.approx(one.manifest.dev_score, abs=1e-6)
@@ -121,23 +121,23 @@ def test_divided_weights_learn_what_whole_ones_learn(sample, recipe, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_training_with_divided_weights_resumes(sample, tmp_path):
+def test_a_training_with_sharded_weights_resumes(sample, tmp_path):
     def command(name, *options):
         settings = ["training.epochs=4", "training.accumulation=1", "training.micro_batch_size=6"]
         sets = [part for setting in settings for part in ("--set", setting)]
         return ["train", sample.train, "-r", sample.recipe, "-o", tmp_path / name, *sets, *options]
 
-    whole = Launch(command("whole"), divide_weights)
+    whole = Launch(command("whole"), shard_weights)
     assert whole.end() == [0, 0], whole.printed
-    first = Launch(command("again"), divide_weights, slow_steps)
+    first = Launch(command("again"), shard_weights, slow_steps)
     assert first.commands[0].wait_for(lambda: lines(tmp_path / "again" / "metrics.jsonl") >= 3)  # in the second epoch
     first.commands[0].send(signal.SIGTERM)
     assert first.end() == [128 + signal.SIGTERM] * 2, first.printed
-    second = Launch(command("again", "--resume"), divide_weights)
+    second = Launch(command("again", "--resume"), shard_weights)
     assert second.end() == [0, 0], second.printed
     assert metrics(tmp_path / "again") == metrics(tmp_path / "whole")
-    expected = learnt(tmp_path / "whole")
-    for name, tensor in learnt(tmp_path / "again").items():
+    expected = trained_parameters(tmp_path / "whole")
+    for name, tensor in trained_parameters(tmp_path / "again").items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0, msg=name)
 
 
@@ -158,8 +158,8 @@ def test_a_training_with_divided_weights_resumes(sample, tmp_path):
         ),
     ],
 )
-def test_what_divided_weights_cannot_do_is_said(sample, recipe, tmp_path, method, state_dict, message):
+def test_settings_that_sharded_weights_do_not_support_raise(sample, recipe, tmp_path, method, state_dict, message):
     command = ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "run", "--quiet"]
-    launch = Launch(command, partial(divide_weights, state_dict))
+    launch = Launch(command, partial(shard_weights, state_dict))
     assert launch.end() == [2, 2], launch.printed
     assert launch.printed == [f"error: {message}\n", ""]

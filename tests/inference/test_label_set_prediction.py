@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 from papertune.decoding.label_scoring import LabelTrie
-from papertune.decoding.question_tree import QuestionTree, cut_to_size
+from papertune.decoding.question_tree import QuestionTree, split_questions
 from papertune.inference import predictor as predictor_module
 from papertune.inference.outputs import build_output, choose_columns, empty_cells, label_set_cells
 from papertune.inference.predict import predict_rows
@@ -138,15 +138,15 @@ def test_a_tree_shares_what_questions_begin_with():
 
 
 @given(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=6), st.integers(1, 12))
-def test_parts_are_as_large_as_they_may_be(questions, most_tokens):
+def test_parts_are_as_large_as_they_may_be(questions, max_tokens):
     tries = [LabelTrie.build([[5, 6], [7]], end_id=9)] * len(questions)
     sizes = [len(ids) + 3 for ids in questions]
-    parts = cut_to_size(questions, tries, most_tokens)
+    parts = split_questions(questions, tries, max_tokens)
     assert [index for part in parts for index in part] == list(range(len(questions)))
     for part, following in zip(parts, [*parts[1:], None], strict=True):
         total = sum(sizes[index] for index in part)
-        assert len(part) == 1 or total <= most_tokens
-        assert following is None or total + sizes[following[0]] > most_tokens
+        assert len(part) == 1 or total <= max_tokens
+        assert following is None or total + sizes[following[0]] > max_tokens
 
 
 def test_cells_have_the_labels_that_reach_their_thresholds():

@@ -1,4 +1,4 @@
-"""A GPU whose memory does not suffice, played by a hook on a model on the CPU."""
+"""A GPU with too little memory, simulated by a hook on a model on the CPU."""
 
 import threading
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import torch
 
 from papertune.errors import ModelError
 from papertune.evaluation.dev_score import DevScore
-from papertune.inference.gpu_memory import LEAST_TOKENS
+from papertune.inference.gpu_memory import MIN_TOKENS
 from papertune.inference.journal import Journal
 from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice
-from papertune.inference.plan import LEAST_PROMPT
+from papertune.inference.plan import MIN_PROMPT_TOKENS
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.prompts.examples import RowReader
@@ -36,12 +36,12 @@ TOPICS = {
 
 @pytest.fixture(autouse=True)
 def _no_beginning(monkeypatch):
-    """Prompts are run whole, as on a GPU."""
+    """Run whole prompts, as on a GPU."""
     monkeypatch.setattr("papertune.inference.predictor._LEAST_BEGINNING", 1000)
 
 
 def made(model, tokenizer, columns=COLUMNS, **options):
-    """Give a predictor that does as on a GPU, whole batches at a time, and a reader of all documents."""
+    """Return a predictor that runs whole batches, as on a GPU, and a reader of all documents."""
     recipe = load_recipe({"table": {"document": "{text}"}, "columns": columns})
     predictor = Predictor(model, tokenizer, recipe, **options)
     for name in predictor.keyword_choices:  # so that phrases are candidates too
@@ -53,7 +53,7 @@ def made(model, tokenizer, columns=COLUMNS, **options):
 
 @contextmanager
 def memory_for(model, *, rows=10**6, tokens=10**6):
-    """Let a model's pass fail with more rows, or more padded tokens, than these; give the passes that it had."""
+    """Make passes with more rows or padded tokens than these fail; yield the shapes of all passes."""
     passes = []
 
     def check(_, __, arguments):
@@ -83,7 +83,7 @@ def assert_same(got, expected):
 
 @pytest.mark.parametrize("columns", [["label"], ["code"], list(COLUMNS)], ids=["single tokens", "trie", "all"])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_what_does_not_fit_is_answered_in_halves(tiny_model, tiny_tokenizer, columns, rows):
+def test_a_batch_that_does_not_fit_is_answered_in_halves(tiny_model, tiny_tokenizer, columns, rows):
     predictor, reader = made(tiny_model, tiny_tokenizer, {name: COLUMNS[name] for name in columns})
     every = range(len(DOCUMENTS))
     expected = predictor.answer(reader, every)
@@ -94,19 +94,19 @@ def test_what_does_not_fit_is_answered_in_halves(tiny_model, tiny_tokenizer, col
     assert any(count <= rows for count in tried), "and then done in parts"
 
 
-def test_of_one_row_the_questions_are_cut(tiny_model, tiny_tokenizer):
+def test_the_questions_of_one_row_are_split(tiny_model, tiny_tokenizer):
     predictor, reader = made(tiny_model, tiny_tokenizer, TOPICS)
     expected = predictor.answer(reader, [5])
     with memory_for(tiny_model) as passes:
         predictor.answer(reader, [5])
     longest = max(shape.numel() for shape in passes)
-    assert longest > LEAST_PROMPT  # the questions, since the document is short
-    with memory_for(tiny_model, tokens=LEAST_PROMPT) as passes:
+    assert longest > MIN_PROMPT_TOKENS  # the questions; the document is short
+    with memory_for(tiny_model, tokens=MIN_PROMPT_TOKENS) as passes:
         assert_same(predictor.answer(reader, [5]), expected)
-    assert sum(shape.numel() > LEAST_PROMPT for shape in passes) > 1
+    assert sum(shape.numel() > MIN_PROMPT_TOKENS for shape in passes) > 1
 
 
-def test_parts_fit_the_memory_that_is_known(tiny_model, tiny_tokenizer):
+def test_parts_fit_a_known_memory(tiny_model, tiny_tokenizer):
     predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]})
     every = range(len(DOCUMENTS))
     expected = predictor.answer(reader, every)
@@ -115,17 +115,17 @@ def test_parts_fit_the_memory_that_is_known(tiny_model, tiny_tokenizer):
         assert_same(predictor.answer(reader, every), expected)
     assert sum(shape[0] for shape in passes) == len(DOCUMENTS)
     assert 1 < len(passes) < len(DOCUMENTS)
-    assert all(shape.numel() <= 256 and shape[0] <= 256 // LEAST_PROMPT for shape in passes)
-    # A batch of the plan is one part where there is memory enough.
-    predictor._pass_tokens = LEAST_TOKENS
-    predictor.max_batch_tokens = LEAST_TOKENS
+    assert all(shape.numel() <= 256 and shape[0] <= 256 // MIN_PROMPT_TOKENS for shape in passes)
+    # With enough memory a batch of the plan is one part.
+    predictor._pass_tokens = MIN_TOKENS
+    predictor.max_batch_tokens = MIN_TOKENS
     with memory_for(tiny_model) as passes:
         for batch in (batches := predictor.plan(reader, every).batches):
             predictor.answer(reader, batch)
     assert [shape[0] for shape in passes] == batches.sizes.tolist()
 
 
-def test_a_row_that_does_not_fit_is_told_and_finished_rows_are_kept(tiny_model, tiny_tokenizer, tmp_path):
+def test_a_row_that_does_not_fit_raises_and_finished_rows_are_kept(tiny_model, tiny_tokenizer, tmp_path):
     predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]}, max_batch_tokens=160)
     plan = predictor.plan(reader, range(len(DOCUMENTS)))
     expected = predict_rows(predictor, reader, plan).values["label"]
@@ -148,7 +148,7 @@ def test_a_row_that_does_not_fit_is_told_and_finished_rows_are_kept(tiny_model, 
         assert (predict_rows(predictor, reader, plan, journal=journal).values["label"] == expected).all()
 
 
-def test_a_dev_score_is_taken_in_halves(tiny_model, tiny_tokenizer):
+def test_a_dev_score_is_computed_in_halves(tiny_model, tiny_tokenizer):
     recipe = load_recipe({"table": {"document": "{text}"}, "columns": {"code": COLUMNS["code"]}})
     table = read_table([{"text": text, "code": code} for text, code in zip(DOCUMENTS, "1221221", strict=True)])
     score = DevScore([table], recipe, tiny_tokenizer, torch.float32)
@@ -158,8 +158,8 @@ def test_a_dev_score_is_taken_in_halves(tiny_model, tiny_tokenizer):
     assert max(shape[0] for shape in passes) > 3
 
 
-def test_shared_out_weights_are_not_tried_again(own_tiny_model, tiny_tokenizer):
-    # The other processes would go on with a whole batch.
+def test_sharded_weights_are_not_retried_in_halves(own_tiny_model, tiny_tokenizer):
+    # The other processes would continue with a whole batch.
     next(own_tiny_model.parameters()).ds_id = 0
     predictor, reader = made(own_tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]})
     with memory_for(own_tiny_model, rows=3) as passes, pytest.raises(torch.OutOfMemoryError):
@@ -170,22 +170,22 @@ def test_shared_out_weights_are_not_tried_again(own_tiny_model, tiny_tokenizer):
 # Encoding ahead
 
 
-def test_the_next_batch_is_encoded_meanwhile(tiny_model, tiny_tokenizer, monkeypatch):
+def test_the_next_batch_is_encoded_while_one_is_answered(tiny_model, tiny_tokenizer, monkeypatch):
     predictor, reader = made(tiny_model, tiny_tokenizer, {"label": COLUMNS["label"]}, max_batch_tokens=160)
     plan = predictor.plan(reader, range(len(DOCUMENTS)))
     assert len(plan.batches) > 3
     expected = predict_rows(predictor, reader, plan).values["label"]
     encode, answer = predictor.encode, predictor.answer
-    encoded, answered, may_go_on = [], [], threading.Event()
+    encoded, answered, two_encoded = [], [], threading.Event()
 
     def encoding(reader, rows):
         encoded.append((rows, threading.current_thread()))
         if len(encoded) == 2:
-            may_go_on.set()
+            two_encoded.set()
         return encode(reader, rows)
 
     def answering(reader, rows, prompts):
-        assert may_go_on.wait(timeout=60), "the second batch is encoded before the first is answered"
+        assert two_encoded.wait(timeout=60), "the second batch is encoded before the first is answered"
         answered.append(len(prompts))
         return answer(reader, rows, prompts)
 

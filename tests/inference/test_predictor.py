@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from papertune.decoding.beams import Beam, likeliest_answers
+from papertune.decoding.beams import Beam, beam_search
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
 from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
@@ -119,7 +119,7 @@ def slow_answers(model, tokenizer, recipe, rows=None):
 def slow_keywords(model, tokenizer, prompt, document):
     """Search with the prompt alone, and give each phrase of the document a pass of its own."""
     engine, end = Engine(model), tokenizer.eos_token_id
-    (beams,) = likeliest_answers(engine, engine.prefill([prompt]), end_ids={end}, beams=5, max_new_tokens=4)
+    (beams,) = beam_search(engine, engine.prefill([prompt]), end_ids={end}, beams=5, max_new_tokens=4)
     found = [
         (beam.log_probability, keyword)
         for beam in beams
@@ -194,7 +194,7 @@ def test_the_plan(tiny_model, tiny_tokenizer):
     assert [lengths[row] for row in order] == sorted(lengths, reverse=True)
     assert plan.tokens.tolist() == [sum(lengths[row] for row in batch) for batch in plan.batches]
     assert all(len(batch) == 1 or lengths[batch[0]] * len(batch) <= 150 for batch in plan.batches)
-    assert list(plan.shortened) == [2, 5]
+    assert list(plan.truncated) == [2, 5]
     # Some rows of a table only.
     assert sorted(row for batch in predictor.plan(reader, [5, 1]).batches for row in batch) == [1, 5]
 
@@ -271,7 +271,7 @@ def test_a_list_that_was_cut_off_loses_its_last_keyword(
 )
 def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monkeypatch, said, count, written):
     beams = [Beam(tuple(tiny_tokenizer.encode(said)), -1.0)]
-    monkeypatch.setattr("papertune.kinds.keywords.search.likeliest_answers", lambda *_, **__: [beams])
+    monkeypatch.setattr("papertune.kinds.keywords.search.beam_search", lambda *_, **__: [beams])
     column = {"count": count, "output_separator": " | ", "candidates": "generated"}
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]

@@ -9,7 +9,7 @@ import pytest
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
 from papertune.inference.ray_session import quiet_ray
-from papertune.inference.workers import Workers, _Worker, cores_each, told_of_lost_workers, values_of
+from papertune.inference.workers import Workers, _Worker, cores_per_worker, translate_worker_loss, read_results
 from papertune.prompts import Batches
 from papertune.recipe import load_recipe
 from papertune.tables import Table
@@ -26,40 +26,40 @@ PART = {"number": [0, 1]}
     ("nodes", "workers", "cores"),
     [([8], 2, 4), ([8], 3, 2), ([2], 2, 1), ([32] * 4, 4, 32), ([8, 64], 2, 32), ([8, 64], 9, 8), ([3, 3], 3, 1)],
 )
-def test_cores_are_shared_out(nodes, workers, cores):
-    assert cores_each(nodes, workers) == cores
+def test_cores_are_shared_equally(nodes, workers, cores):
+    assert cores_per_worker(nodes, workers) == cores
 
 
-def test_more_workers_than_cores():
-    with pytest.raises(ModelError, match=r"^5 workers need as many cores, but the Ray cluster has 4\. Take fewer"):
-        cores_each([2, 2], 5)
+def test_more_workers_than_cores_raise():
+    with pytest.raises(ModelError, match=r"^5 workers need 5 cores, but the Ray cluster has 4\. Use fewer"):
+        cores_per_worker([2, 2], 5)
 
 
 @pytest.mark.parametrize(
     ("nodes", "gpus", "workers", "cores"),
     [([64, 16], [0, 4], 4, 4), ([16, 16], [1, 8], 2, 16), ([16, 16], [1, 8], 4, 5), ([8, 4], [2, 8], 6, 1)],
 )
-def test_cores_are_those_of_machines_with_gpus(nodes, gpus, workers, cores):
-    assert cores_each(nodes, workers, gpus) == cores
+def test_gpu_workers_share_the_cores_of_machines_with_gpus(nodes, gpus, workers, cores):
+    assert cores_per_worker(nodes, workers, gpus) == cores
 
 
-def test_gpus_without_cores():
+def test_gpus_without_cores_raise():
     message = (
-        r"^4 workers need a GPU and a core on the same machine each, but the Ray cluster has that for 3\. "
-        r"Take fewer workers, or --device cpu\.$"
+        r"^each of 4 workers needs a GPU and a core on the same machine, but the Ray cluster has these for 3\. "
+        r"Use fewer workers, or --device cpu\.$"
     )
     with pytest.raises(ModelError, match=message):
-        cores_each([64, 2, 1], 4, [0, 8, 1])
+        cores_per_worker([64, 2, 1], 4, [0, 8, 1])
 
 
-def test_without_ray(monkeypatch):
+def test_missing_ray_raises(monkeypatch):
     monkeypatch.setattr("papertune.inference.workers.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"Ray, which is not installed: pip install 'papertune\[ray\]'$"):
         Workers(2)
 
 
-def test_a_certain_gpu_is_no_choice():
-    with pytest.raises(ModelError, match=r"^--device cuda:1: workers take the GPUs that Ray gives them"):
+def test_a_gpu_with_a_number_raises():
+    with pytest.raises(ModelError, match=r"^--device cuda:1: Ray assigns a GPU to each worker"):
         Workers(2, device="cuda:1")
 
 
@@ -72,7 +72,7 @@ def recipe(tmp_path_factory):
 
 
 class Repeats:
-    """Gives back what it is asked about, as a label's probabilities."""
+    """Returns row numbers and document lengths as probabilities of a label."""
 
     def __init__(self, fails_at=None):
         self._fails_at = fails_at
@@ -95,7 +95,7 @@ def make_worker(recipe, monkeypatch):
 
 
 def results_of(worker):
-    return list(values_of(pa.table(worker(pa.table(PART)))))
+    return list(read_results(pa.table(worker(pa.table(PART)))))
 
 
 def test_a_worker_answers_each_batch_of_its_part(make_worker):
@@ -104,14 +104,14 @@ def test_a_worker_answers_each_batch_of_its_part(make_worker):
     assert json.loads(json.dumps(results[0][1])) == results[0][1]
 
 
-def test_what_fails_in_a_worker_reaches_the_user(make_worker):
-    results = values_of(pa.table(make_worker(lambda: (Repeats([2]), {}), {})(pa.table(PART))))
+def test_an_error_in_a_worker_is_raised_in_the_driver(make_worker):
+    results = read_results(pa.table(make_worker(lambda: (Repeats([2]), {}), {})(pa.table(PART))))
     assert next(results)[0] == 0
     with pytest.raises(ModelError, match=r"^the weights are damaged$"):
         next(results)
 
 
-def test_a_run_that_cannot_be_opened_there(make_worker):
+def test_a_run_that_a_worker_cannot_open_raises(make_worker):
     def opening():
         raise RunError("shared/run is not a run directory.")
 
@@ -119,29 +119,29 @@ def test_a_run_that_cannot_be_opened_there(make_worker):
         results_of(make_worker(opening, {}))
 
 
-def test_another_library_on_a_workers_machine(make_worker):
+def test_another_library_version_on_a_workers_machine_raises(make_worker):
     worker = make_worker(lambda: (Repeats(), {"torch": "2.12"}), {"torch": "2.13"})
     with pytest.raises(RunError, match=r"^on a worker's machine \(.+\) torch is 2\.12, but where .* it is 2\.13\. All"):
         results_of(worker)
 
 
-def test_an_error_of_a_name_that_is_not_known_here():
+def test_an_unknown_error_class_becomes_a_papertune_error():
     part = pa.table({"number": [0], "values": [""], "error": ["OwnError"], "message": ["it is broken"]})
     with pytest.raises(PapertuneError, match=r"^it is broken$"):
-        next(values_of(part))
+        next(read_results(part))
 
 
 def task_error(cause):
-    """What Ray makes of an exception in another process."""
-    text = f"Traceback (most recent call last):\n{type(cause).__name__}: of there"
-    return ray.exceptions.RayTaskError("question", text, cause, proctitle="ray", pid=1, ip="127.0.0.1")
+    """Return the exception that Ray raises for an exception in another process."""
+    text = f"Traceback (most recent call last):\n{type(cause).__name__}: from there"
+    return ray.exceptions.RayTaskError("function", text, cause, proctitle="ray", pid=1, ip="127.0.0.1")
 
 
 @pytest.fixture
 def workers_elsewhere(monkeypatch):
-    """Workers whose questions end with an exception on another machine."""
+    """Return a maker of workers on another machine on which every call raises an exception."""
 
-    class Asked:
+    class Task:
         def options(self, **_):
             return self
 
@@ -152,7 +152,7 @@ def workers_elsewhere(monkeypatch):
         def get(_):
             raise task_error(cause).as_instanceof_cause()
 
-        monkeypatch.setattr(ray, "remote", lambda question: Asked())
+        monkeypatch.setattr(ray, "remote", lambda function: Task())
         monkeypatch.setattr(ray, "get", get)
         workers = Workers(2)
         workers.device = "cpu"
@@ -161,19 +161,19 @@ def workers_elsewhere(monkeypatch):
     return make
 
 
-def test_our_errors_come_from_another_machine_without_its_traceback(workers_elsewhere):
+def test_errors_of_papertune_come_from_another_machine_without_its_traceback(workers_elsewhere):
     with pytest.raises(RunError, match=r"^shared/run: there is no such run directory\.$") as caught:
-        workers_elsewhere(RunError("shared/run: there is no such run directory.")).ask(str)
+        workers_elsewhere(RunError("shared/run: there is no such run directory.")).call(str)
     assert type(caught.value) is RunError
 
 
-def test_other_errors_keep_it(workers_elsewhere):
-    with pytest.raises(ray.exceptions.RayTaskError, match="KeyError: of there"):
-        workers_elsewhere(KeyError("device")).ask(str)
+def test_other_errors_from_another_machine_keep_its_traceback(workers_elsewhere):
+    with pytest.raises(ray.exceptions.RayTaskError, match="KeyError: from there"):
+        workers_elsewhere(KeyError("device")).call(str)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of its own defaults
-def test_what_ray_prints_is_the_programs_own_again(monkeypatch):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns about its own defaults
+def test_quiet_ray_restores_all_settings(monkeypatch):
     from ray._private import worker
 
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
@@ -197,18 +197,18 @@ def test_what_ray_prints_is_the_programs_own_again(monkeypatch):
 
 @pytest.fixture
 def session(monkeypatch):
-    """Two machines, one with GPUs; give a list of what is done to the session."""
+    """Pretend a session of two machines, one with GPUs; return the list of calls that change the session."""
     nodes = [{"CPU": 64.0}, {"CPU": 16.0, "GPU": 4.0}]
-    done = []
+    calls = []
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 80.0, "GPU": 4.0})
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": resources} for resources in nodes])
-    monkeypatch.setattr(ray, "init", lambda *_, **__: done.append("init"))
-    monkeypatch.setattr(ray, "shutdown", lambda: done.append("shutdown"))
+    monkeypatch.setattr(ray, "init", lambda *_, **__: calls.append("init"))
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    return done
+    return calls
 
 
-def test_a_session_of_the_programs_own_stays_as_it_is(session):
+def test_a_session_of_the_calling_program_is_not_changed(session):
     before = logging.getLogger("ray").level
     assert before != logging.CRITICAL
     with Workers(4) as workers:
@@ -217,9 +217,9 @@ def test_a_session_of_the_programs_own_stays_as_it_is(session):
     assert session == []
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of its own defaults
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns about its own defaults
 @pytest.mark.parametrize("count", [4, 5])
-def test_a_session_of_ours_ends_and_ray_prints_again(session, monkeypatch, count):
+def test_a_session_started_by_workers_is_shut_down(session, monkeypatch, count):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", "first-machine:6379")
     before = logging.getLogger("ray").level
@@ -234,13 +234,13 @@ def test_a_session_of_ours_ends_and_ray_prints_again(session, monkeypatch, count
     assert logging.getLogger("ray").level == before
 
 
-def lose_worker(error, back):
-    """Have a worker lost when some batches are back."""
+def lose_worker(error, done):
+    """Lose a worker after some batches are done."""
     table = Table(pl.DataFrame({"title": list("abcde")}), "papers.csv")
     plan = Plan(Batches(np.array([2, 3, 0, 1, 4]), np.array([0, 2, 4, 5])), np.array([9, 7, 2]), [])
-    with told_of_lost_workers([0, 1, 2], plan, table) as is_back:
-        for number in back:
-            is_back(number)
+    with translate_worker_loss([0, 1, 2], plan, table) as mark_done:
+        for number in done:
+            mark_done(number)
         raise error
 
 
@@ -250,44 +250,44 @@ lost = pytest.mark.parametrize(
 
 
 @lost
-@pytest.mark.parametrize(("back", "rows"), [([2, 0], "row 1 and 1 more of its batch"), ([0, 1], "row 5")])
-def test_rows_that_end_their_worker_again_and_again(error, back, rows):
+@pytest.mark.parametrize(("done", "rows"), [([2, 0], "row 1 and 1 more of its batch"), ([0, 1], "row 5")])
+def test_rows_that_repeatedly_crash_their_worker_are_named(error, done, rows):
     message = (
-        rf"^papers\.csv, {rows}: most likely these rows have ended their worker again and again, perhaps for lack of "
-        r"memory\. Finished rows are safe; run the same command with fewer workers\.$"
+        rf"^papers\.csv, {rows}: most likely these rows repeatedly crash their worker, perhaps for lack of memory\. "
+        r"Finished rows are kept; run the same command with fewer workers\.$"
     )
     with pytest.raises(ModelError, match=message):
-        lose_worker(error, back)
+        lose_worker(error, done)
 
 
 @lost
-def test_workers_that_end_before_they_answer(error):
+def test_workers_that_crash_before_their_first_answer_are_reported(error):
     message = (
-        r"^papers\.csv, row 3 and 1 more of its batch: workers end while they load the model or answer their first "
-        r"rows, which are most likely these, perhaps for lack of memory\. Finished rows are safe; run the same command "
-        r"with fewer workers\.$"
+        r"^papers\.csv, row 3 and 1 more of its batch: workers crash while they load the model or answer their first "
+        r"rows, most likely these, perhaps for lack of memory\. Finished rows are kept; run the same command with "
+        r"fewer workers\.$"
     )
     with pytest.raises(ModelError, match=message):
         lose_worker(error, [])
 
 
 @lost
-def test_a_worker_that_is_lost_when_all_rows_are_back(error):
+def test_a_worker_lost_after_all_rows_raises_the_error_of_ray(error):
     with pytest.raises(type(error)):
         lose_worker(error, [0, 1, 2])
 
 
-def test_a_mistake_in_opening_a_run_keeps_its_traceback():
-    with pytest.raises(ray.exceptions.ActorDiedError, match="KeyError: of there"):
+def test_an_exception_while_a_worker_opens_a_run_keeps_its_traceback():
+    with pytest.raises(ray.exceptions.ActorDiedError, match="KeyError: from there"):
         lose_worker(ray.exceptions.ActorDiedError(task_error(KeyError("layers"))), [])
 
 
-def test_a_worker_that_dies_is_not_started_again_without_end(monkeypatch):
-    given = {}
+def test_restarts_of_a_worker_are_limited(monkeypatch):
+    passed = {}
 
     class Data:
         def map_batches(self, _, **options):
-            given.update(options)
+            passed.update(options)
             return self
 
         def iter_batches(self, **_):
@@ -297,5 +297,5 @@ def test_a_worker_that_dies_is_not_started_again_without_end(monkeypatch):
     workers = Workers(2)
     workers.device, workers._cores = "cpu", 1
     assert list(workers._results([0, 1], ())) == []
-    assert given["max_restarts"] == 5
-    assert given["max_task_retries"] == 2
+    assert passed["max_restarts"] == 5
+    assert passed["max_task_retries"] == 2

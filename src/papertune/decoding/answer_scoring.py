@@ -1,12 +1,12 @@
-"""Log-probabilities of many answers to a prompt, each row with answers of its own.
+"""Log-probabilities of many answers to each prompt of a batch.
 
-The answers of a row form a tree of tokens behind its prompt, as the labels of `LabelTrie` do; tokens that answers begin
-with are computed once. The trees of a batch go through the model side by side, part by part:
+The answers to a prompt form a tree of tokens after it, like the labels of a `LabelTrie`; tokens that answers share at
+their beginning are computed once. The trees of a batch go through the model together, part by part:
 
-    row 0   'deep'  'learn'(1)  'net'(1)  'graph' │ 's'(4)  ...        (n): behind node n, else behind the prompt
-    row 1   'cell'  'cells'     .         .       │ .       .          .: filled up
+    row 0   'deep'  'learn'(1)  'net'(1)  'graph' │ 's'(4)  ...        (n): after node n, else after the prompt
+    row 1   'cell'  'cells'     .         .       │ .       .          .: padding
 
-So the logits of a part are all that there is of them at a time: 500 nodes times a vocabulary of 49,152 take 100 MB.
+So only the logits of one part are in memory at a time: 500 nodes times a vocabulary of 49,152 take 100 MB.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,9 +25,9 @@ class _Tree:
 
     Attributes:
         tokens: Token id of each node; parents come before their children.
-        parents: Node above each node; -1: the prompt's last token.
+        parents: Parent of each node; -1: the prompt's last token.
         depths: Tokens from the prompt, at least 1.
-        ends: For each answer its last node.
+        ends: Last node of each answer.
     """
 
     tokens: list[int]
@@ -44,17 +44,17 @@ def answer_log_probabilities(
     end_ids: Collection[int],
     part_nodes: int = 2048,
 ) -> list[list[float]]:
-    """Give the log-probability of each answer, the end of it included.
+    """Return the log-probability of each answer, including its end.
 
     Args:
         engine: Runs the model.
-        state: The prompts; it is as before afterwards.
-        answers: For each prompt the token ids of its answers, without an end token; each has at least one.
+        state: The prompts; not changed.
+        answers: For each prompt the token ids of its answers, without an end token; each answer has at least one.
         end_ids: Tokens that end an answer.
-        part_nodes: Nodes, those that fill up included, that go through the model together on a GPU.
+        part_nodes: Nodes, including padding, that go through the model together on a GPU.
 
     Returns:
-        For each answer the log-probability of all its tokens and of the end after the prompt, in nats.
+        For each answer the log-probability of all its tokens and an end token after the prompt, in nats.
     """
     trees = [_tree(row) for row in answers]
     width = max(len(tree.tokens) for tree in trees)
@@ -88,7 +88,7 @@ def _steps(
     end_ids: list[int],
     part_nodes: int,
 ) -> tuple[Tensor, Tensor]:
-    """Run the trees; give the log-probability of each node's token, and of an end behind it.
+    """Run the trees; return the log-probability of each node's token, and of an end token after it.
 
     Args:
         engine: Runs the model.
@@ -96,12 +96,12 @@ def _steps(
         tokens: int64, shape (batch, nodes).
         parents: int64, shape (batch, nodes).
         depths: int64, shape (batch, nodes).
-        real: False where a row is filled up, bool, shape (batch, nodes).
+        real: False for padding, bool, shape (batch, nodes).
         end_ids: Tokens that end an answer.
-        part_nodes: How many go through the model together on a GPU.
+        part_nodes: Nodes that go through the model together on a GPU.
 
     Returns:
-        Two of float32, shape (batch, nodes), 0 where a row is filled up.
+        Two tensors, float32, shape (batch, nodes), 0 for padding.
     """
     batch, width = tokens.shape
     sees = _ancestors(parents, depths)
@@ -144,10 +144,10 @@ def _tree(answers: Sequence[Sequence[int]]) -> _Tree:
 
 
 def _ancestors(parents: Tensor, depths: Tensor) -> Tensor:
-    """Give which nodes each node sees: itself and those above it.
+    """Return which nodes each node sees: itself and its ancestors.
 
     Args:
-        parents: int64, shape (batch, nodes); -1: none.
+        parents: int64, shape (batch, nodes); -1: no parent.
         depths: int64, shape (batch, nodes); at least 1.
 
     Returns:

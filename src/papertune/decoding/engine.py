@@ -1,17 +1,17 @@
-"""Prompts through a model: one prefill for all that a row is asked.
+"""Running prompts through a model, with one prefill for all questions about a row.
 
-A batch is filled up at the right. With causal attention no real token sees the padding, so the prefill needs no mask
-and keeps the fused causal kernel. What is computed behind a prompt (the rest of another question, label tokens, decoded
-tokens) sees the cached keys through a mask that hides the padding in between:
+A batch is padded at the right. With causal attention no real token sees the padding, so the prefill needs no mask and
+can use the fused causal kernel. Tokens after a prompt (the rest of another question, label tokens, decoded tokens) see
+the cached keys through a mask that hides the padding:
 
     row 0   d d d d d d . .  |  q q q  |  t t
-    row 1   d d d d d d d d  |  q q q  |  t t         d: document  .: padding  q: question  t: tokens behind it
+    row 1   d d d d d d d d  |  q q q  |  t t         d: document  .: padding  q: question  t: tokens after it
     keys    1 1 1 1 1 1 0 0     1 1 1     1 1
 
-A learnt prefix stands before all of it, in the cache of every row. So do tokens that all prompts begin with: they go
-through the model once, and are from then on a prefix like the learnt one.
+A trained prefix comes first in the cache of every row. Tokens that all prompts begin with are treated in the same way:
+they go through the model once and are then part of the prefix.
 
-On a CPU prompts go through in parts whose activations fit its caches; a GPU wants whole batches.
+On a CPU prompts run in parts whose activations fit into its caches; on a GPU whole batches are faster.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ CPU_PART_TOKENS = 512
 
 @dataclass
 class PromptState:
-    """Prompts that have gone through the model.
+    """The state of the model after some prompts.
 
     Attributes:
-        cache: Keys and values of the prefix, if there is one, and of the prompts, a transformers cache.
-        visible: Which cached keys are virtual or real tokens, bool, shape (batch, virtual + seq).
+        cache: A transformers cache with the keys and values of the prefix, if any, and of the prompts.
+        visible: Whether a cached key is a virtual or real token, bool, shape (batch, virtual + seq).
         lengths: Real tokens of each row, without the prefix, int64, shape (batch,).
         last_logits: Logits at each row's last token, shape (batch, vocab).
     """
@@ -48,7 +48,7 @@ class PromptState:
     last_logits: Tensor
 
     def fork(self) -> "PromptState":
-        """Give a copy that can be extended while this one stays as it is."""
+        """Return a copy that can be extended without changing this one."""
         return PromptState(deepcopy(self.cache), self.visible, self.lengths, self.last_logits)
 
     def select(self, rows: Tensor) -> None:
@@ -63,11 +63,11 @@ class Engine:
     """Runs prompts through a causal language model.
 
     Args:
-        model: The model, in evaluation mode. Its prefix, if it has one, is taken as it is now.
+        model: The model, in evaluation mode. Later changes of its prefix, if it has one, are ignored.
 
     Attributes:
         model: The model, without its prefix.
-        device: Where it is.
+        device: Device of the model.
     """
 
     def __init__(self, model: Any) -> None:
@@ -78,19 +78,19 @@ class Engine:
         self._part_tokens = CPU_PART_TOKENS if self.device.type == "cpu" else None
 
     @torch.inference_mode()
-    def behind(self, beginning: Sequence[int]) -> "Engine | None":
-        """Give an engine for prompts that all begin with the same tokens; it is given what comes behind them.
+    def after(self, beginning: Sequence[int]) -> "Engine | None":
+        """Return an engine for prompts that all begin with the same tokens; its prompts are without these tokens.
 
         Args:
             beginning: The tokens, at least one.
 
         Returns:
-            The engine, or None where the layers of a model do not all keep a key and a value of every token.
+            The engine, or None if not all layers of the model store a key and a value of every token.
         """
         if self._masks.window:
             return None
-        cache, _ = self._run([beginning], grows=True)
-        if not _keeps_keys_and_values(cache):
+        cache, _ = self._run([beginning], caching=True)
+        if not _stores_keys_and_values(cache):
             return None
         engine = copy(self)
         engine._prefix = Prefix(
@@ -102,25 +102,25 @@ class Engine:
 
     @torch.inference_mode()
     def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Give the logits behind each prompt, without keeping a cache; shape (batch, vocab)."""
-        return torch.cat([self._run(part, grows=False)[1] for part in self._parts(prompts)])
+        """Return the logits after each prompt, without a cache; shape (batch, vocab)."""
+        return torch.cat([self._run(part, caching=False)[1] for part in self._parts(prompts)])
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> PromptState:
-        """Run prompts and keep their keys and values."""
-        parts = [self._run(part, grows=True) for part in self._parts(prompts)]
-        if len(parts) > 1 and not all(_keeps_keys_and_values(cache) for cache, _ in parts):
-            self._part_tokens = None  # never again
-            parts = [self._run(prompts, grows=True)]
+        """Run prompts and cache their keys and values."""
+        parts = [self._run(part, caching=True) for part in self._parts(prompts)]
+        if len(parts) > 1 and not all(_stores_keys_and_values(cache) for cache, _ in parts):
+            self._part_tokens = None  # from now on
+            parts = [self._run(prompts, caching=True)]
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         visible = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
         if self._prefix is not None:
             visible = torch.cat([visible.new_ones(len(prompts), self._prefix.length), visible], dim=1)
-        cache = _joined([cache for cache, _ in parts])
+        cache = _join([cache for cache, _ in parts])
         return PromptState(cache, visible, lengths, torch.cat([logits for _, logits in parts]))
 
     def _parts(self, prompts: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
-        """Cut prompts, in their order, into parts of at most so many padded tokens."""
+        """Split prompts, in their order, into parts of at most `_part_tokens` padded tokens."""
         if self._part_tokens is None:
             return [prompts]
         parts: list[list[Sequence[int]]] = []
@@ -134,29 +134,29 @@ class Engine:
                 widest = len(prompt)
         return list(parts)
 
-    def _run(self, prompts: Sequence[Sequence[int]], *, grows: bool) -> tuple[Any, Tensor]:
-        """Run prompts together; give the cache, which keeps them if it grows, and the logits behind each."""
+    def _run(self, prompts: Sequence[Sequence[int]], *, caching: bool) -> tuple[Any, Tensor]:
+        """Run prompts together; return the cache, with them if `caching`, and the logits after each prompt."""
         rows = torch.arange(len(prompts), device=self.device)
         last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
         ids = pad_right(prompts, 0).to(self.device)
-        start = self._start(ids, grows=grows)
+        start = self._start(ids, caching=caching)
         with answer_positions(self.model, rows, last):
-            output = self.model(input_ids=ids, use_cache=grows, **start)
+            output = self.model(input_ids=ids, use_cache=caching, **start)
         return start.get("past_key_values"), output.logits
 
     @torch.inference_mode()
     def extend(self, state: PromptState, suffixes: Sequence[Sequence[int]]) -> None:
-        """Run more tokens of each row behind its prompt, in place; every suffix has at least one token."""
+        """Run more tokens after the prompt of each row, in place; every suffix has at least one token."""
         added = torch.tensor([len(suffix) for suffix in suffixes], device=self.device)
         ids = pad_right(suffixes, 0).to(self.device)
         offsets = torch.arange(ids.shape[1], device=self.device)
         real = offsets < added[:, None]  # (batch, new)
-        # Padding sees itself, or nothing might be left for it to see, and its values would be NaN.
+        # Padding sees itself: a token that sees nothing would have NaN values.
         itself = offsets[None, :] == offsets[:, None]
         earlier = (offsets[None, :] <= offsets[:, None])[None] & (real[:, None, :] | itself)  # (batch, new, new)
         rows = torch.arange(len(suffixes), device=self.device)
         with answer_positions(self.model, rows, added - 1):
-            output = self._behind(state, ids, earlier, state.lengths[:, None] + offsets)
+            output = self._continue(state, ids, earlier, state.lengths[:, None] + offsets)
         state.cache = output.past_key_values
         state.visible = torch.cat([state.visible, real], dim=1)
         state.lengths = state.lengths + added
@@ -171,14 +171,14 @@ class Engine:
         depths: Sequence[int],
         nodes: Sequence[int] | None = None,
     ) -> Tensor:
-        """Run a tree of tokens behind each prompt, the same one behind all.
+        """Run the same tree of tokens after each prompt.
 
         Args:
-            state: The prompts; its cache is as before afterwards.
+            state: The prompts; not changed.
             tokens: Token id of each node.
             sees: Which nodes each node sees, bool, shape (nodes, nodes).
             depths: Distance of each node from the prompt's last token, at least 1.
-            nodes: Where logits are wanted; None: at all nodes.
+            nodes: Nodes whose logits are returned; None: all.
 
         Returns:
             Logits at these nodes, shape (batch, nodes, vocab).
@@ -195,50 +195,50 @@ class Engine:
 
     @torch.inference_mode()
     def grow_tree(self, state: PromptState, ids: Tensor, sees: Tensor, depths: Tensor) -> Tensor:
-        """Run new nodes of a tree behind each prompt; the cache keeps them, behind those of earlier calls.
+        """Run new nodes of a tree after each prompt and append them to the cache.
 
-        Each row may have a tree of its own. Where one is smaller, it is filled up with nodes that nothing sees.
+        Each row may have another tree. Smaller trees are padded with nodes that no other node sees.
 
         Args:
-            state: The prompts; but for its cache it stays as it is.
+            state: The prompts; only its cache changes.
             ids: Token id of each new node, int64, shape (batch, new).
-            sees: Which nodes each new node sees, bool, shape (batch, new, nodes); the new ones are the last.
-            depths: Distance of each node from the prompt's last token, at least 1; the new ones are the last; int64,
-                shape (batch, nodes), or (nodes,) where all rows have the same.
+            sees: Which nodes each new node sees, bool, shape (batch, new, nodes); the new ones are last.
+            depths: Distance of each node from the prompt's last token, at least 1; the new ones are last; int64, shape
+                (batch, nodes), or (nodes,) if all rows have the same.
 
         Returns:
             Logits at the new nodes, shape (batch, new, vocab).
         """
         before = state.lengths[:, None] + depths - 1
-        return self._behind(state, ids, sees, before).logits  # type: ignore[no-any-return]
+        return self._continue(state, ids, sees, before).logits  # type: ignore[no-any-return]
 
     def _empty_cache(self) -> Any:
         from papertune.models.attention.growing_cache import growing_cache
 
-        # A cache that drops what is out of the window would not fit rows of unlike length; masks hide it instead.
+        # A cache that drops keys outside the window does not fit rows of different lengths; masks hide them instead.
         return growing_cache() if self._masks.window else growing_cache(self.model.config)
 
-    def _start(self, ids: Tensor, *, grows: bool) -> dict[str, Any]:
-        """Give what the model is told besides the first tokens of each row: the prefix, or a cache that will grow."""
+    def _start(self, ids: Tensor, *, caching: bool) -> dict[str, Any]:
+        """Return the arguments of the first pass besides the tokens: the prefix or a cache."""
         if self._prefix is None:
-            return {"past_key_values": self._empty_cache()} if grows else {}
+            return {"past_key_values": self._empty_cache()} if caching else {}
         batch, seq = ids.shape
         positions = torch.arange(seq, device=self.device).expand(batch, -1) + self._prefix.first_position
-        return {"past_key_values": self._prefix.cache(batch, grows=grows), "position_ids": positions}
+        return {"past_key_values": self._prefix.cache(batch, grows=caching), "position_ids": positions}
 
-    def _behind(self, state: PromptState, ids: Tensor, sees: Tensor, offsets: Tensor) -> Any:
-        """Run tokens behind a cache.
+    def _continue(self, state: PromptState, ids: Tensor, sees: Tensor, offsets: Tensor) -> Any:
+        """Run tokens after a cache.
 
         Args:
-            state: What the cache begins with; in a tree, nodes stand behind it.
+            state: The prompts; its cache may also have earlier nodes of a tree.
             ids: The new tokens, shape (batch, new).
-            sees: Which nodes, the new tokens last, each new token sees, bool, shape (batch, new, nodes).
-            offsets: Real tokens before each node, without the prefix, int64, shape (batch, nodes).
+            sees: Which nodes each new token sees, bool, shape (batch, new, nodes); the new tokens are the last nodes.
+            offsets: Number of real tokens before each node, without the prefix, int64, shape (batch, nodes).
         """
         new = ids.shape[1]
         visible = torch.cat([state.visible[:, None, :].expand(-1, new, -1), sees], dim=2)  # (batch, new, keys)
         places = offsets + (0 if self._prefix is None else self._prefix.length)
-        # The place of each key in its row: those of the prompt are counted, since padding has none.
+        # The place of each key in its row; padding has none, so the keys of the prompt are counted.
         keys = torch.cat([state.visible.cumsum(dim=1) - 1, places], dim=1)
         return self.model(
             input_ids=ids,
@@ -249,8 +249,8 @@ class Engine:
         )
 
 
-def _keeps_keys_and_values(cache: Any) -> bool:
-    """Tell whether a cache has nothing but a key and a value of each token in every layer, all of one shape."""
+def _stores_keys_and_values(cache: Any) -> bool:
+    """Whether every layer of a cache has just a key and a value of each token, all of one shape."""
     from papertune.models.attention.growing_cache import GrowingLayer
 
     if not all(type(layer) is GrowingLayer and layer.is_initialized for layer in cache.layers):
@@ -258,8 +258,8 @@ def _keeps_keys_and_values(cache: Any) -> bool:
     return len({(layer.keys.shape, layer.values.shape) for layer in cache.layers}) == 1
 
 
-def _joined(caches: Sequence[Any]) -> Any:
-    """Put the rows of several caches into the first one, each filled up at the right."""
+def _join(caches: Sequence[Any]) -> Any:
+    """Put the rows of several caches into the first one, padded at the right."""
     joined, *others = caches
     width = max(cache.get_seq_length() for cache in caches)
     for index, layer in enumerate(joined.layers if others else ()):

@@ -1,13 +1,13 @@
 """Exact label probabilities: labels are scored, not sampled.
 
-A label's score is the log-probability of all its tokens and the end token after the prompt; the probabilities are the
-softmax of the scores over the label set. Where each label is a single token of its own the end token is left out: one
-forward pass of the prompt says all, and what the model would do after the label is no part of the choice.
+The score of a label is the log-probability of all its tokens and the end token after the prompt; the probabilities are
+the softmax of the scores over the label set. If every label is a single token, the end token is left out: one forward
+pass of the prompt is enough, and what the model would write after the label does not matter.
 
 Labels of several tokens form a trie over token ids; tokens that labels share are computed once. All inner nodes go
-through the model in one pass behind the cached prompt, each seeing the prompt and its own ancestors:
+through the model in one pass after the cached prompt; each sees the prompt and its own ancestors:
 
-    labels          1, 12, 0               prompt  '1'  '0'  '2'(behind 1)
+    labels          1, 12, 0               prompt  '1'  '0'  '2'(after 1)
     trie            root ─ '1' ─ end       '1'  ✓   ✓
                          │     └ '2' ─ end '0'  ✓        ✓
                          └ '0' ─ end       '2'  ✓   ✓         ✓
@@ -24,13 +24,13 @@ from torch import Tensor
 class LabelTrie:
     """Labels as paths through shared tokens.
 
-    The root is the prompt's last token. Node 0, 1, ... are the inner nodes, parents before children.
+    The root is the prompt's last token. Nodes 0, 1, ... are the inner nodes, parents before children.
 
     Attributes:
         tokens: Token id of each inner node.
-        parents: Inner node above each inner node; -1: the root.
+        parents: Parent of each inner node; -1: the root.
         depths: Tokens from the root, at least 1.
-        paths: For each label its steps: (node whose logits are read, -1 for the root; token id that is read there).
+        paths: Steps of each label: (node whose logits are read, -1 for the root; token id that is read there).
     """
 
     tokens: tuple[int, ...]
@@ -43,7 +43,7 @@ class LabelTrie:
         """Build the trie of some labels.
 
         Args:
-            label_ids: Token ids of each label, at least one, no two alike.
+            label_ids: Token ids of each label, at least one; all labels differ.
             end_id: The end-of-answer token.
         """
         single = all(len(ids) == 1 for ids in label_ids)
@@ -69,7 +69,7 @@ class LabelTrie:
         return cls(tuple(tokens), tuple(parents), tuple(depths), tuple(paths))
 
     def ancestors(self) -> Tensor:
-        """Give which nodes each node sees: itself and those above it; bool, shape (nodes, nodes)."""
+        """Return which nodes each node sees: itself and its ancestors; bool, shape (nodes, nodes)."""
         return ancestors(self.parents)
 
     def label_probabilities(self, root_logits: Tensor, node_logits: Tensor | None) -> Tensor:
@@ -91,10 +91,10 @@ class LabelTrie:
 
 
 def ancestors(parents: Sequence[int]) -> Tensor:
-    """Give which nodes of a tree each node sees: itself and those above it.
+    """Return which nodes of a tree each node sees: itself and its ancestors.
 
     Args:
-        parents: Node above each node, which comes before it; -1: the root, which is no node.
+        parents: Parent of each node, which comes before it; -1: the root, which has no number.
 
     Returns:
         bool, shape (nodes, nodes).

@@ -1,11 +1,11 @@
-"""Several label questions behind one prompt, as a tree of tokens that goes through the model in one pass.
+"""Several label questions after one prompt, as a tree of tokens that goes through the model in one pass.
 
-Behind a document stand the tokens of each question, and behind these the tokens of its labels. What questions begin
-with together is there once, and each token sees the prompt and its own ancestors:
+A document is followed by the tokens of each question, and these by the tokens of the question's labels. Tokens that
+questions share at their beginning occur once, and each token sees the prompt and its own ancestors:
 
-    questions       "About a?", "About b?", to each of which the labels are yes and no
+    questions       "About a?", "About b?", both with the labels yes and no
 
-    tree            About ─ a ─ ?          ?: here the first token of a label is read
+    tree            About ─ a ─ ?          ?: the first token of a label is read here
                         └── b ─ ?
 """
 
@@ -21,14 +21,14 @@ from papertune.decoding.label_scoring import LabelTrie, ancestors
 class QuestionTree:
     """Questions as paths through shared tokens, each with the trie of its labels at its end.
 
-    The root is the prompt's last token. Node 0, 1, ... are in an order that has parents before children.
+    The root is the prompt's last token. Nodes 0, 1, ... have parents before children.
 
     Attributes:
         tokens: Token id of each node.
-        parents: Node above each node; -1: the root.
+        parents: Parent of each node; -1: the root.
         depths: Tokens from the root, at least 1.
-        roots: For each question the node at its end.
-        inner: For each question the nodes that stand for the inner nodes of its labels' trie, in the trie's order.
+        roots: Last node of each question.
+        inner: For each question the nodes that are the inner nodes of its labels' trie, in the order of the trie.
     """
 
     tokens: tuple[int, ...]
@@ -42,14 +42,14 @@ class QuestionTree:
         """Build the tree of some questions.
 
         Args:
-            questions: Token ids of each question, at least one, and the trie of its labels; no two questions alike.
+            questions: Token ids of each question, at least one, and the trie of its labels; all questions differ.
         """
         tokens: list[int] = []
         parents: list[int] = []
         depths: list[int] = []
         known: dict[tuple[int, int], int] = {}
 
-        def below(parent: int, token: int) -> int:
+        def child(parent: int, token: int) -> int:
             if (parent, token) not in known:
                 known[parent, token] = len(tokens)
                 tokens.append(token)
@@ -62,10 +62,10 @@ class QuestionTree:
         for ids, trie in questions:
             root = -1
             for token in ids:
-                root = below(root, token)
+                root = child(root, token)
             nodes: list[int] = []
             for token, parent in zip(trie.tokens, trie.parents, strict=True):
-                nodes.append(below(root if parent < 0 else nodes[parent], token))
+                nodes.append(child(root if parent < 0 else nodes[parent], token))
             roots.append(root)
             inner.append(tuple(nodes))
         return cls(tuple(tokens), tuple(parents), tuple(depths), tuple(roots), tuple(inner))
@@ -76,14 +76,14 @@ class QuestionTree:
         return sorted({*self.roots, *(node for nodes in self.inner for node in nodes)})
 
     def ancestors(self) -> Tensor:
-        """Give which nodes each node sees: itself and those above it; bool, shape (nodes, nodes)."""
+        """Return which nodes each node sees: itself and its ancestors; bool, shape (nodes, nodes)."""
         return ancestors(self.parents)
 
     def label_probabilities(self, tries: Sequence[LabelTrie], logits: Tensor) -> list[Tensor]:
         """Turn logits into probabilities over the labels of each question.
 
         Args:
-            tries: The tries that the tree was built with.
+            tries: The tries with which the tree was built.
             logits: Logits at the nodes in `wanted`, shape (batch, wanted, vocab).
 
         Returns:
@@ -92,13 +92,13 @@ class QuestionTree:
         place = {node: index for index, node in enumerate(self.wanted)}
         probabilities: list[Tensor] = []
         for trie, root, nodes in zip(tries, self.roots, self.inner, strict=True):
-            behind = logits[:, [place[node] for node in nodes]] if nodes else None
-            probabilities.append(trie.label_probabilities(logits[:, place[root]], behind))
+            below = logits[:, [place[node] for node in nodes]] if nodes else None
+            probabilities.append(trie.label_probabilities(logits[:, place[root]], below))
         return probabilities
 
 
-def cut_to_size(questions: Sequence[Sequence[int]], tries: Sequence[LabelTrie], most_tokens: int) -> list[list[int]]:
-    """Part questions, in their order, so that a tree of each part has at most so many tokens, or one question.
+def split_questions(questions: Sequence[Sequence[int]], tries: Sequence[LabelTrie], max_tokens: int) -> list[list[int]]:
+    """Split questions, in their order, into parts whose tree has at most `max_tokens` tokens, or one question.
 
     Returns:
         Indices of the questions of each part.
@@ -107,7 +107,7 @@ def cut_to_size(questions: Sequence[Sequence[int]], tries: Sequence[LabelTrie], 
     tokens = 0
     for index, (ids, trie) in enumerate(zip(questions, tries, strict=True)):
         own = len(ids) + len(trie.tokens)
-        if parts and tokens + own <= most_tokens:
+        if parts and tokens + own <= max_tokens:
             parts[-1].append(index)
             tokens += own
         else:

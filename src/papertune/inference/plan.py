@@ -7,48 +7,48 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.inference.gpu_memory import MOST_TOKENS
+from papertune.inference.gpu_memory import MAX_TOKENS
 from papertune.prompts import Batches, EncodedPrompt, PromptEncoder, sorted_token_batches
 from papertune.prompts.examples import Prompt, RowReader
 
-# Prompts of fewer tokens than this do not make a batch of more rows.
-LEAST_PROMPT = 128
-# Rows whose prompts are encoded together: enough for all cores, and little beside a batch.
-_ENCODED_TOGETHER = 64
+# Shorter prompts count as this many tokens when the rows of a batch are limited.
+MIN_PROMPT_TOKENS = 128
+# Rows whose prompts are encoded together: enough for all cores, and small beside a batch.
+_ENCODE_ROWS = 64
 
-# What a row asks, by question: the prompt, and its ids.
+# The questions of a row: for each the prompt and its ids.
 RowPrompts = dict[str, tuple[Prompt, EncodedPrompt]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows go through the model together. It depends on the table, the recipe and the budget alone.
+    """Which rows go through the model together. It depends only on the table, the recipe and the token budget.
 
     Attributes:
         batches: Row indices, batch by batch, longest rows first.
         tokens: Prompt tokens of each batch, int64, shape (batches,).
-        shortened: Rows whose document is too long for the prompt, ascending if the planned rows are.
+        truncated: Rows whose document is too long for the prompt, in the order of the planned rows.
     """
 
     batches: Batches
     tokens: NDArray[np.int64]
-    shortened: Sequence[int]
+    truncated: Sequence[int]
 
 
 def batch_tokens(device: str) -> int:
-    """Give how many padded prompt tokens a batch may have where nobody has said it.
+    """Return the default maximum of padded prompt tokens in a batch.
 
-    It is the same for all GPUs, so that a prediction can go on on another one. One with less memory answers a batch in
-    several parts.
+    It is the same for all GPUs, so that a prediction can be resumed on another one. A GPU with less memory answers a
+    batch in several parts.
 
     Args:
         device: Such as "cpu" or "cuda:1".
     """
-    return 4096 if device == "cpu" else MOST_TOKENS
+    return 4096 if device == "cpu" else MAX_TOKENS
 
 
 def encode_rows(encoder: PromptEncoder, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
-    """Encode what each of some rows asks.
+    """Encode the questions of some rows.
 
     Raises:
         RecipeError: If a question alone is too long.
@@ -67,23 +67,23 @@ def make_plan(
     """Measure all prompts and put them into batches.
 
     Args:
-        encoder: Says how long a prompt is.
+        encoder: Encodes prompts.
         reader: Reads the rows.
-        rows: Which ones.
-        max_batch_tokens: Padded prompt tokens in a batch.
+        rows: Indices of the rows.
+        max_batch_tokens: Maximum number of padded prompt tokens in a batch.
 
     Raises:
         RecipeError: If a question alone is too long.
     """
     lengths = np.zeros(len(rows), dtype=np.int64)
-    shortened = array("q")
-    for begin in range(0, len(rows), _ENCODED_TOGETHER):
-        part = rows[begin : begin + _ENCODED_TOGETHER]
+    truncated = array("q")
+    for begin in range(0, len(rows), _ENCODE_ROWS):
+        part = rows[begin : begin + _ENCODE_ROWS]
         for done, (row, asked) in enumerate(zip(part, encode_rows(encoder, reader, part), strict=True), start=begin):
             encoded = [prompt for _, prompt in asked.values()]
             lengths[done] = max((len(prompt.ids) for prompt in encoded), default=0)
             if any(prompt.truncated for prompt in encoded):
-                shortened.append(row)
-    cut = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // LEAST_PROMPT)
-    tokens = np.add.reduceat(lengths[cut.rows], cut.starts[:-1])
-    return Plan(Batches(np.asarray(rows, dtype=np.int64)[cut.rows], cut.starts), tokens, shortened)
+                truncated.append(row)
+    batches = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // MIN_PROMPT_TOKENS)
+    tokens = np.add.reduceat(lengths[batches.rows], batches.starts[:-1])
+    return Plan(Batches(np.asarray(rows, dtype=np.int64)[batches.rows], batches.starts), tokens, truncated)

@@ -1,4 +1,4 @@
-"""All rows of a table through a predictor, with or without a journal."""
+"""Predicting all rows of a table, with or without a journal."""
 
 import math
 import time
@@ -19,21 +19,21 @@ from papertune.kinds.values import BatchValues, ColumnValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 
-# Answers the batches of these numbers and gives them in any order, each with its number.
+# Answers the batches with these numbers, in any order; yields each with its number.
 Answering = Callable[[list[int]], Iterable[tuple[int, BatchValues]]]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the model said of a table.
+    """The predictions for a table.
 
     Attributes:
-        values: For each column of the recipe what was said of each row, in table order. Of a label or labels column
-            the probabilities in the recipe's order, float64, shape (rows, labels), NaN where a row does not ask for
-            them; of a keywords column a polars series of text, null in those rows.
-        rows: Rows of the table.
-        rows_begun: Rows that went into the model, those of a journal included; more than the rows of the table where
-            a kill cost a batch.
+        values: For each column of the recipe the values of all rows, in table order. For a label or labels column these
+            are probabilities in the recipe's order, float64, shape (rows, labels), NaN in rows without the question;
+            for a keywords column a polars series of text, null in those rows.
+        rows: Number of rows of the table.
+        rows_begun: Number of rows given to the model, including those of a journal; more than the rows of the table if
+            a batch was lost by a kill.
     """
 
     values: dict[str, ColumnValues]
@@ -50,7 +50,7 @@ def predict_rows(
         predictor: Answers a batch.
         reader: Reads the rows.
         plan: The batches, of all rows of the table.
-        journal: Keeps finished batches; those that it has already are not done again.
+        journal: Stores finished batches; those that it already has are skipped.
         listener: Gets the progress after each batch.
 
     Raises:
@@ -59,7 +59,7 @@ def predict_rows(
 
     def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
         batches = (plan.batches[number] for number in numbers)
-        with closing(_encoded(predictor, reader, batches)) as encoded:
+        with closing(_encode_batches(predictor, reader, batches)) as encoded:
             for number, prompts in zip(numbers, encoded, strict=True):
                 rows = plan.batches[number]
                 if journal is not None:
@@ -69,12 +69,12 @@ def predict_rows(
     return collect_rows(answering, predictor.recipe, plan, journal=journal, listener=listener)
 
 
-def _encoded(
+def _encode_batches(
     predictor: Predictor, reader: RowReader, batches: Iterable[Sequence[int]]
 ) -> Generator[list[RowPrompts], None, None]:
-    """Give the prompts of batches; where that is better, each is encoded in a thread while the one before is answered.
+    """Yield the prompts of batches; with `encodes_ahead` a thread encodes a batch while the one before is answered.
 
-    Tokenizers let go of Python's lock while they are at a text, so the model hardly waits for it.
+    Tokenizers release Python's global lock, so the model hardly waits.
     """
     if not predictor.encodes_ahead:
         yield from (predictor.encode(reader, rows) for rows in batches)
@@ -92,13 +92,13 @@ def _encoded(
 def collect_rows(
     answering: Answering, recipe: Recipe, plan: Plan, *, journal: Journal | None, listener: Listener
 ) -> Predicted:
-    """Have the batches of a plan answered that a journal lacks, keep them there, and put all into table order.
+    """Answer the batches of a plan that a journal lacks, store them there, and put all values into table order.
 
     Args:
-        answering: Answers batches, and tells the journal which ones it begins.
-        recipe: The columns that are answered.
+        answering: Answers batches, and records in the journal which ones it begins.
+        recipe: The columns to predict.
         plan: The batches, of all rows of the table.
-        journal: Keeps finished batches.
+        journal: Stores finished batches.
         listener: Gets the progress after each batch.
 
     Raises:
@@ -127,12 +127,12 @@ def collect_rows(
 
 
 class Pace:
-    """Reports how far a plan has come, and how long the rest takes if its tokens take as long as those so far.
+    """Reports the progress of a plan and the time left, if the rest has the same tokens per second.
 
     Args:
         plan: The plan.
         listener: Gets the progress.
-        finished: Which batches were done before, bool, shape (batches,); None: none of them.
+        finished: Batches that were finished before, bool, shape (batches,); None: none.
     """
 
     def __init__(self, plan: Plan, listener: Listener, finished: NDArray[np.bool_] | None = None) -> None:
@@ -145,7 +145,7 @@ class Pace:
         self._rows = self._tokens = 0
 
     def finish(self, number: int) -> None:
-        """Note that a batch is done, and report it."""
+        """Report that a batch is finished."""
         self._rows += len(self._plan.batches[number])
         tokens = int(self._plan.tokens[number])
         self._tokens += tokens

@@ -8,10 +8,10 @@ import torch
 
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends
-from papertune.decoding.question_tree import QuestionTree, cut_to_size
+from papertune.decoding.question_tree import QuestionTree, split_questions
 from papertune.errors import ModelError
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
-from papertune.inference.plan import LEAST_PROMPT, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
+from papertune.inference.plan import MIN_PROMPT_TOKENS, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.models import precision_name
 from papertune.prompts import PromptEncoder, shared_prefix, sorted_token_batches
@@ -149,7 +149,7 @@ class Predictor:
         lengths = [max(map(len, row)) for row in zip(*prompts.values(), strict=True)]
         if self._pass_tokens is None:
             return [range(len(lengths))]
-        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // LEAST_PROMPT)
+        return sorted_token_batches(lengths, self._pass_tokens, max_rows=self._pass_tokens // MIN_PROMPT_TOKENS)
 
     def _answer_or_halve(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
@@ -165,7 +165,7 @@ class Predictor:
         except torch.OutOfMemoryError as error:
             if self._is_sharded:
                 raise  # the other processes would wait for this one in another pass
-            if count == 1 and tokens <= LEAST_PROMPT:
+            if count == 1 and tokens <= MIN_PROMPT_TOKENS:
                 longest = max(len(row) for rows in prompts.values() for row in rows)
                 raise ModelError(
                     f"a prompt of {longest:,} tokens does not fit into the memory of {self._engine.device} beside the "
@@ -255,7 +255,7 @@ class Predictor:
             if len(groups) > 1:
                 documents = state.fork()
                 documents.select(torch.tensor(rows, device=engine.device))
-            for part in cut_to_size(suffixes, tries, tokens // len(rows)):
+            for part in split_questions(suffixes, tries, tokens // len(rows)):
                 tree = QuestionTree.build([(suffixes[index], tries[index]) for index in part])
                 logits = engine.tree_logits(documents, tree.tokens, tree.ancestors(), tree.depths, tree.wanted)
                 found = tree.label_probabilities([tries[index] for index in part], logits)
@@ -295,5 +295,5 @@ class Predictor:
         beginning = prompts[0][: shared_prefix(prompts)]
         if self._engine.device.type != "cpu" or len(beginning) < _LEAST_BEGINNING:
             return [], self._engine
-        engine = self._engine.behind(beginning)
+        engine = self._engine.after(beginning)
         return ([], self._engine) if engine is None else (beginning, engine)

@@ -1,4 +1,4 @@
-"""The Ray session that a prediction joins or starts: without noise, and without a word to anybody outside."""
+"""The Ray session that a prediction joins or starts, without its output and its usage reports."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ def connect_ray(workers: int) -> bool:
     """Join the cluster at RAY_ADDRESS, or start Ray on this machine.
 
     Args:
-        workers: How many there will be.
+        workers: Number of workers.
 
     Returns:
-        Whether it is on this machine only.
+        Whether Ray runs only on this machine.
 
     Raises:
         ModelError: If Ray cannot be started, or the cluster cannot be reached.
@@ -29,9 +29,9 @@ def connect_ray(workers: int) -> bool:
     is_local = not address or address == "local"
     try:
         with warnings.catch_warnings(), _silent():
-            warnings.simplefilter("ignore")  # what Ray will do in its next version
+            warnings.simplefilter("ignore")  # deprecations of Ray
             if is_local:
-                # On this machine nobody else shall reach it. Its CPUs only count workers here; we set the threads.
+                # Not reachable from other machines. `num_cpus` only counts workers; we set their threads.
                 ray.init("local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
             else:
                 ray.init(address, **quiet)
@@ -44,14 +44,14 @@ def connect_ray(workers: int) -> bool:
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Keep Ray from phoning home, and from printing what only its developers can use; afterwards all is as before."""
+    """Turn off the usage reports of Ray and its output for developers; all settings are restored at the end."""
     import ray.data
     from ray._private import worker
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray warns of its own defaults
+        warnings.simplefilter("ignore")  # Ray warns about its own defaults
         context = ray.data.DataContext.get_current()
-    # Of a worker that is lost it prints pages, and that this be a bug of Ray. What stops us is raised as well.
+    # For a lost worker Ray prints pages and calls it a bug of Ray. Errors that stop a prediction are also raised.
     loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
     variables = {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -61,8 +61,8 @@ def quiet_ray() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
     levels = [logger.level for logger in loggers]
     bars, start = context.enable_progress_bars, context.print_on_execution_start
-    # What is printed to standard output when a lost worker is started again has no setting, only the switch of Ray's
-    # debugger. A version without that switch prints some lines more.
+    # Lines on standard output when a lost worker restarts have no setting but this switch of Ray's debugger. Without it
+    # another version of Ray prints a few more lines.
     raylets = getattr(worker, "_worker_logs_enabled", True)
     try:
         os.environ.update(variables)
@@ -85,14 +85,14 @@ def quiet_ray() -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep native code from writing to standard error; what goes wrong is raised."""
+    """Discard what native code writes to standard error; errors are raised."""
     sys.stderr.flush()
     kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null, 2)
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
+        os.close(null)

@@ -4,10 +4,9 @@
     plan, table ──── batch numbers ──▶ answer the batches of a part
     journal, output ◀── values, as JSON, or the message of an error
 
-The driver alone writes. What comes back goes to the journal at once, in whatever order; so killing the driver costs the
-parts that are on their way, and killing a worker costs its part: Ray starts the worker again and gives it the same one.
-Workers read no table file: the columns that prompts are made of, and the rows of all batches, lie in Ray's shared
-memory, once a machine.
+Only the driver writes files. Results go to the journal at once, in any order. So killing the driver loses the parts
+that are being answered, and killing a worker loses its part: Ray restarts the worker with the same part. Workers read
+no table file: the columns that prompts need, and the rows of all batches, are in Ray's shared memory, once per machine.
 """
 
 import json
@@ -36,20 +35,20 @@ from papertune.recipe import Recipe
 from papertune.tables import Table
 from papertune.templates import template_columns
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-# Gives what answers batches, and facts that must be the same in all processes.
+# Returns the predictor of a worker, and facts that must be the same in all processes.
 Opening = Callable[[], tuple[Predictor, Mapping[str, str | None]]]
 
-# Ray takes some milliseconds and kilobytes for each part of the work, so a large table's parts are of several batches.
-_MOST_PARTS = 4000
+# Ray needs some milliseconds and kilobytes for each part, so the parts of a large table have several batches.
+_MAX_PARTS = 4000
 
-# A part that has ended its worker so often is not tried again: perhaps it takes more memory than there is.
-_RETRIES = 2
+# Retries of a part that has crashed its worker, which may need more memory than there is.
+_MAX_RETRIES = 2
 
-# Nor is a worker started again without end: one that dies while it loads would never tell. It is more than _RETRIES, so
-# that a long prediction outlives some parts that have ended the same worker once each.
-_RESTARTS = 5
+# Restarts of a worker: one that dies while it loads would otherwise restart forever. More than _MAX_RETRIES, so that a
+# long prediction survives several parts that each crash the same worker once.
+_MAX_RESTARTS = 5
 
 _INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history")
 
@@ -57,32 +56,32 @@ _INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history")
 class Workers:
     """Processes that answer batches. Use it as a context manager; the processes end with it.
 
-    They join the Ray session of this program if it has one, else the cluster at RAY_ADDRESS, else they are on this
-    machine only. On GPUs each has one of its own; on CPUs they share the cores out.
+    They join the Ray session of this program if it has one, else the cluster at RAY_ADDRESS, else they run on this
+    machine. Each worker has its own GPU, or an equal share of the CPU cores.
 
     Args:
-        count: How many.
-        device: "cpu" or "cuda"; None: GPUs where Ray has any.
+        count: Number of workers.
+        device: "cpu" or "cuda"; None: GPUs if Ray has any.
 
     Attributes:
-        count: How many.
+        count: Number of workers.
         device: "cpu" or "cuda".
-        threads: Of each worker.
+        threads: Number of threads of each worker.
     """
 
     def __init__(self, count: int, *, device: str | None = None) -> None:
         if count < 1:
-            raise ValueError(f"{count} workers; there must be one at least")
+            raise ValueError(f"there must be at least one worker, not {count}")
         if find_spec("ray") is None:
             raise MissingExtraError("--workers needs Ray, which is not installed: pip install 'papertune[ray]'")
         if device not in (None, "cpu", "cuda"):
             raise ModelError(
-                f"--device {device}: workers take the GPUs that Ray gives them. Say cuda, or leave it out."
+                f"--device {device}: Ray assigns a GPU to each worker. Use --device cuda, or omit the option."
             )
         self.count = count
         self._wanted = device
         self._is_local = False
-        self._ending = ExitStack()
+        self._stack = ExitStack()
 
     def __enter__(self) -> "Workers":
         """Join or start Ray.
@@ -92,16 +91,16 @@ class Workers:
         """
         import ray
 
-        with ExitStack() as ending:
+        with ExitStack() as stack:
             if not ray.is_initialized():
-                ending.enter_context(quiet_ray())  # a session of the program's own prints what the program wants
+                stack.enter_context(quiet_ray())  # a session of the calling program keeps its output
                 self._is_local = connect_ray(self.count)
-                ending.callback(ray.shutdown)
+                stack.callback(ray.shutdown)
             gpus = int(ray.cluster_resources().get("GPU", 0))
             self.device = self._wanted or ("cuda" if gpus else "cpu")
             if self.device == "cuda" and gpus < self.count:
                 raise ModelError(
-                    f"{self.count} workers need {self.count} GPUs, but there are {gpus}. Take fewer workers, or "
+                    f"{self.count} workers need {self.count} GPUs, but there are {gpus}. Use fewer workers, or "
                     "--device cpu."
                 )
             if self._is_local:
@@ -109,24 +108,26 @@ class Workers:
             else:
                 found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
                 cores, cards = ([int(node.get(kind, 0)) for node in found] for kind in ("CPU", "GPU"))
-                self.threads = self._cores = cores_each(cores, self.count, cards if self.device == "cuda" else None)
-            self._ending = ending.pop_all()
+                self.threads = self._cores = cores_per_worker(
+                    cores, self.count, cards if self.device == "cuda" else None
+                )
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the workers, and Ray if it was started here; what it prints is then as it was before."""
-        self._ending.close()
+        self._stack.close()
 
-    def ask(self, question: Callable[[str], Answer]) -> Answer:
-        """Give what a function says of the device, on a machine where workers will be; our errors come as they are."""
+    def call(self, function: Callable[[str], Result]) -> Result:
+        """Call a function with the device on a machine with workers; papertune's errors are raised unchanged."""
         if self._is_local:
-            return question(self.device)
+            return function(self.device)
         import ray
 
-        asked = ray.remote(question).options(num_cpus=1, num_gpus=int(self.device == "cuda"))
+        task = ray.remote(function).options(num_cpus=1, num_gpus=int(self.device == "cuda"))
         try:
-            return ray.get(asked.remote(self.device))  # type: ignore[no-any-return]
-        except ray.exceptions.RayTaskError as error:  # its text is the other machine's traceback
+            return ray.get(task.remote(self.device))  # type: ignore[no-any-return]
+        except ray.exceptions.RayTaskError as error:  # its text is the traceback of the other machine
             if isinstance(error.cause, PapertuneError):
                 raise error.cause from None
             raise
@@ -147,16 +148,16 @@ class Workers:
 
         Args:
             opening: Called once in each worker.
-            facts: What must be the same there as here.
+            facts: Facts that must be the same in the workers.
             table: The table.
-            recipe: The run's recipe.
-            asked: The recipe with just the columns that are wanted.
+            recipe: The recipe of the run.
+            asked: The recipe with only the columns to predict.
             plan: The batches, of all rows of the table.
-            journal: Keeps finished batches; those that it has already are not done again.
+            journal: Stores finished batches; those that it already has are skipped.
             listener: Gets the progress after each batch.
 
         Raises:
-            ModelError: If the model's numbers overflow, or a batch ends its worker again and again.
+            ModelError: If the model's numbers overflow, or a batch repeatedly crashes its worker.
             RunError: If a worker has another run or other libraries.
         """
         import ray
@@ -167,9 +168,9 @@ class Workers:
         arguments = (opening, dict(facts), shared, table.source, asked, self.threads)
 
         def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
-            with told_of_lost_workers(numbers, plan, table) as is_back:
+            with translate_worker_loss(numbers, plan, table) as mark_done:
                 for number, values in self._results(numbers, arguments):
-                    is_back(number)
+                    mark_done(number)
                     journal.begin(number, plan.batches[number])
                     yield number, values
 
@@ -181,7 +182,7 @@ class Workers:
         import pyarrow as pa
         import ray
 
-        parts = np.array_split(np.asarray(numbers, dtype=np.int64), min(len(numbers), _MOST_PARTS))
+        parts = np.array_split(np.asarray(numbers, dtype=np.int64), min(len(numbers), _MAX_PARTS))
         done = ray.data.from_arrow([pa.table({"number": part}) for part in parts]).map_batches(
             _Worker,
             fn_constructor_args=arguments,
@@ -190,86 +191,86 @@ class Workers:
             compute=ray.data.ActorPoolStrategy(size=min(self.count, len(parts))),
             num_cpus=self._cores,
             num_gpus=int(self.device == "cuda"),
-            max_restarts=_RESTARTS,
-            max_task_retries=_RETRIES,
+            max_restarts=_MAX_RESTARTS,
+            max_task_retries=_MAX_RETRIES,
         )
         for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from values_of(part)
+            yield from read_results(part)
 
 
 @contextmanager
-def told_of_lost_workers(numbers: Sequence[int], plan: Plan, table: Table) -> Iterator[Callable[[int], None]]:
-    """Tell the user which rows have ended their worker again and again, or that no worker has answered any.
+def translate_worker_loss(numbers: Sequence[int], plan: Plan, table: Table) -> Iterator[Callable[[int], None]]:
+    """Turn Ray's error of a lost worker into a message with the rows that have probably crashed it.
 
-    Ray says that a worker is lost, but not with which batch. Batches are given out in order, so it is most likely the
-    first that is not back: the others have gone on while it was tried again. If none is back, the worker may not even
-    have loaded the model.
+    Ray reports that a worker is lost, but not with which batch. Batches are distributed in order, so it is most likely
+    the first unfinished one: the others continued while it was retried. If no batch is finished, the worker may have
+    died while it loaded the model.
 
     Args:
-        numbers: The batches that are answered, in the order in which they are given out.
+        numbers: The batches to answer, in the order of their distribution.
         plan: All batches.
         table: The table.
 
     Yields:
-        What is to be told of each batch that is back.
+        A function to call with the number of each finished batch.
 
     Raises:
-        ModelError: If Ray has given a worker up. An exception that a worker has raised while it was made goes through.
+        ModelError: If Ray has given up a worker. An exception from the constructor of a worker is raised unchanged.
     """
     import ray
 
-    back = np.zeros(len(plan.batches), dtype=np.bool_)
+    done = np.zeros(len(plan.batches), dtype=np.bool_)
     try:
-        yield lambda number: back.__setitem__(number, True)
+        yield lambda number: done.__setitem__(number, True)
     except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
-        number = next((number for number in numbers if not back[number]), None)
+        number = next((number for number in numbers if not done[number]), None)
         if number is None or getattr(error, "actor_init_failed", False):
             raise
         rows = plan.batches[number]
         more = f" and {len(rows) - 1:,} more of its batch" if len(rows) > 1 else ""
         where = f"{table.where(rows[0])}{more}"
-        if not back.any():
+        if not done.any():
             raise ModelError(
-                f"{where}: workers end while they load the model or answer their first rows, which are most likely "
-                "these, perhaps for lack of memory. Finished rows are safe; run the same command with fewer workers."
+                f"{where}: workers crash while they load the model or answer their first rows, most likely these, "
+                "perhaps for lack of memory. Finished rows are kept; run the same command with fewer workers."
             ) from error
         raise ModelError(
-            f"{where}: most likely these rows have ended their worker again and again, perhaps for lack of memory. "
-            "Finished rows are safe; run the same command with fewer workers."
+            f"{where}: most likely these rows repeatedly crash their worker, perhaps for lack of memory. Finished rows "
+            "are kept; run the same command with fewer workers."
         ) from error
 
 
-def cores_each(nodes: Sequence[int], workers: int, gpus: Sequence[int] | None = None) -> int:
-    """Give how many cores each worker may have if none is spread over two machines.
+def cores_per_worker(nodes: Sequence[int], workers: int, gpus: Sequence[int] | None = None) -> int:
+    """Return how many cores each worker may have if every worker is on one machine.
 
     Args:
         nodes: Cores of each machine.
-        workers: How many workers.
+        workers: Number of workers.
         gpus: GPUs of each machine, if every worker needs one.
 
     Raises:
         ModelError: If there are fewer cores than workers, or fewer on the machines with GPUs.
     """
-    most = nodes if gpus is None else gpus
+    limits = nodes if gpus is None else gpus
     for cores in range(sum(nodes) // workers, 0, -1):
-        if sum(min(node // cores, limit) for node, limit in zip(nodes, most, strict=True)) >= workers:
+        if sum(min(node // cores, limit) for node, limit in zip(nodes, limits, strict=True)) >= workers:
             return cores
     if gpus is None:
         raise ModelError(
-            f"{workers} workers need as many cores, but the Ray cluster has {sum(nodes)}. Take fewer workers."
+            f"{workers} workers need {workers} cores, but the Ray cluster has {sum(nodes)}. Use fewer workers."
         )
     places = sum(map(min, nodes, gpus))
     raise ModelError(
-        f"{workers} workers need a GPU and a core on the same machine each, but the Ray cluster has that for {places}. "
-        "Take fewer workers, or --device cpu."
+        f"each of {workers} workers needs a GPU and a core on the same machine, but the Ray cluster has these for "
+        f"{places}. Use fewer workers, or --device cpu."
     )
 
 
-def values_of(part: Any) -> Iterator[tuple[int, BatchValues]]:
-    """Give what a worker says of a part, batch by batch; its error is raised where it came.
+def read_results(part: Any) -> Iterator[tuple[int, BatchValues]]:
+    """Yield the results of a part, batch by batch; the error of a batch is raised in its place.
 
     Args:
-        part: A pyarrow table of what `_Worker` gives back.
+        part: The result of a `_Worker` as a pyarrow table.
     """
     for result in part.to_pylist():
         if result["error"]:
@@ -278,7 +279,7 @@ def values_of(part: Any) -> Iterator[tuple[int, BatchValues]]:
 
 
 class _Worker:
-    """Answers parts of the work in a process of Ray's. Our errors go back as data, others as Ray has it."""
+    """Answers parts in a process of Ray. Errors of papertune are returned as data; Ray handles others."""
 
     def __init__(
         self,
@@ -308,14 +309,14 @@ class _Worker:
         """Answer the batches of a part, a pyarrow table with their numbers."""
         results: dict[str, list[Any]] = {"number": [], "values": [], "error": [], "message": []}
         for number in part["number"].to_pylist():
-            said, error, message = "", "", ""
+            values, error, message = "", "", ""
             try:
                 if self._failure is not None:
                     raise self._failure
-                said = json.dumps(self._predictor.answer(self._reader, self._batches[number]))
+                values = json.dumps(self._predictor.answer(self._reader, self._batches[number]))
             except PapertuneError as failure:
                 error, message = type(failure).__name__, str(failure)
-            for name, value in zip(results, (number, said, error, message), strict=True):
+            for name, value in zip(results, (number, values, error, message), strict=True):
                 results[name].append(value)
         return results
 
@@ -325,5 +326,5 @@ def _check_same(facts: Mapping[str, str | None], here: Mapping[str, str | None])
         if here.get(name) != value:
             raise RunError(
                 f"on a worker's machine ({os.uname().nodename}) {name} is {here.get(name)}, but where the prediction "
-                f"was started it is {value}. All machines must have the same; results would differ otherwise."
+                f"was started it is {value}. All machines must have the same, or results would differ."
             )

@@ -35,7 +35,7 @@ def workforce(run: "Run", count: int, precision: PredictionPrecision) -> Iterato
     """
     reopen = run.reopening()
     with Workers(count, device=run.device) as workers:
-        precision_name = workers.ask(partial(_precision_there, reopen, precision))
+        precision_name = workers.call(partial(_precision_there, reopen, precision))
         yield Workforce(run, workers, precision_name, partial(_predictor_there, reopen, precision))
 
 

@@ -64,7 +64,7 @@ def test_batch_equals_its_rows_one_by_one(model, rows):
 @settings(max_examples=15)
 @given(st.lists(token_ids, min_size=1, max_size=12), prompts)
 def test_shared_beginning_of_prompts(model, beginning, rows):
-    engine = in_parts(model).behind(beginning)
+    engine = in_parts(model).after(beginning)
     expected = torch.stack([last_logits(model, beginning + row) for row in rows])
     torch.testing.assert_close(engine.last_logits(rows), expected, **TOLERANCE)
     state = engine.prefill(rows)

@@ -1,22 +1,22 @@
-"""What may not be decoded in a keyword list: a keyword that stands there already.
+"""A rule for decoding keyword lists: no keyword twice.
 
-Greedy decoding of a small model falls into repeating one keyword until the limit. So the token that would complete a
-repetition is forbidden, and the next best one is taken. Text is compared without regard to case.
+A small model that decodes greedily may repeat one keyword until the limit. So the token that would complete a repeated
+keyword is forbidden, and the next best one is chosen. Case is ignored.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-# A repetition that slips through (its last character is half a token) ends the list at the second time.
-_MOST_REPETITIONS = 2
+# Some repetitions cannot be prevented (the last character is part of a token); the second one ends the list.
+_MAX_REPETITIONS = 2
 
 
 class NoRepeatedKeyword:
-    """Forbids the tokens that would complete a keyword for the second time.
+    """Forbids the tokens that would complete a repeated keyword.
 
     Args:
         tokenizer: A transformers tokenizer.
-        separator: What stands between keywords.
+        separator: The text between keywords.
     """
 
     def __init__(self, tokenizer: Any, separator: str) -> None:
@@ -27,11 +27,11 @@ class NoRepeatedKeyword:
             self._by_text.setdefault(text.casefold(), []).append(token)
 
     def __call__(self, answer: Sequence[int]) -> list[int] | None:
-        """Give the token ids that must not come next; None where the list goes in circles."""
+        """Return the token ids that must not come next; None if the list must end."""
         text = self._tokenizer.decode(answer, skip_special_tokens=True).casefold()
         *written, partial = text.split(self._separator)
         keywords = [keyword.strip() for keyword in written]
-        if len(keywords) - len(set(keywords)) >= _MOST_REPETITIONS:
+        if len(keywords) - len(set(keywords)) >= _MAX_REPETITIONS:
             return None
         partial = partial.lstrip()
         forbidden: list[int] = []

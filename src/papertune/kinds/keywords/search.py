@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from papertune.decoding.answer_scoring import answer_log_probabilities
-from papertune.decoding.beams import likeliest_answers
+from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine, PromptState
 from papertune.kinds.keywords.candidates import Candidate, find_candidates
 from papertune.kinds.keywords.cells import split_keywords
@@ -100,7 +100,7 @@ class KeywordSearch:
 
     def _generate(self, engine: Engine, state: PromptState) -> list[list[tuple[str, str, float, int]]]:
         """Give what beam search finds for each paper: texts, their forms, log-probabilities and numbers of tokens."""
-        beams = likeliest_answers(
+        beams = beam_search(
             engine,
             state,
             end_ids=self._end_ids,
