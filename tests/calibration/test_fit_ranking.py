@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.kinds.keywords.fit import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
-from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.kinds import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate
-from papertune.metrics.keyword_scores import score_keywords
+from papertune.kinds.keywords.fit import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
+from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.kinds.keywords.record import Ranking
+from papertune.metrics.keyword_scores import score_keywords
 
 COLUMN = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", count=3)
 

@@ -5,16 +5,16 @@ import polars as pl
 import pytest
 
 from papertune.evaluation.predictions import Answers, answers_of_values, mark_withheld
-from papertune.kinds.label.quality import is_for_screening, with_label_quality
 from papertune.evaluation.report import Abstention, ColumnReport, LabelSets
 from papertune.kinds.label.calibrators import Temperature
 from papertune.kinds.label.decision import Decision
+from papertune.kinds.label.quality import is_for_screening, with_label_quality
+from papertune.kinds.label.record import Calibration
 from papertune.metrics.calibration import score_calibration
 from papertune.metrics.screening import precision_recall, work_saved
 from papertune.metrics.selective import risk_coverage
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
-from papertune.kinds.label.record import Calibration
 from papertune.tables import Table
 
 # Of the last row the table does not know the label.

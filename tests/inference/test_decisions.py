@@ -2,8 +2,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from papertune.kinds.label.calibrators import Isotonic, Temperature
-from papertune.kinds.label.decision import Decision, decisions
 from papertune.inference.outputs import (
     answering,
     build_output,
@@ -13,8 +11,10 @@ from papertune.inference.outputs import (
     likeliest_rows,
     set_cells,
 )
-from papertune.recipe import load_recipe
+from papertune.kinds.label.calibrators import Isotonic, Temperature
+from papertune.kinds.label.decision import Decision, decisions
 from papertune.kinds.label.record import Calibration
+from papertune.recipe import load_recipe
 from papertune.tables import Table
 
 NAN = float("nan")

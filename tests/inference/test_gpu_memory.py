@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, LlamaConfig
 
 from papertune.inference.gpu_memory import (
-    MIN_TOKENS,
     MAX_TOKENS,
+    MIN_TOKENS,
     bytes_per_token,
     is_sharded,
-    tokens_that_fit,
     tokens_on_gpu,
+    tokens_that_fit,
 )
 from papertune.inference.plan import batch_tokens
 from papertune.models.chatglm2 import ChatGLMConfig

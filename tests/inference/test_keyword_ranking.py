@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papertune.kinds.keywords.candidates import find_candidates
 from papertune.kinds.keywords.ranking import (
     FEATURES,
     FoundKeyword,
@@ -15,10 +16,9 @@ from papertune.kinds.keywords.ranking import (
     ranked_as_text,
     read_ranked,
 )
-from papertune.kinds.keywords.candidates import find_candidates
+from papertune.kinds.keywords.record import Ranking
 from papertune.metrics.phrases import normalise_keyword
 from papertune.recipe import load_recipe
-from papertune.kinds.keywords.record import Ranking
 
 
 def found(text, log_probability=-1.0, tokens=2, *, generated=False, document=""):

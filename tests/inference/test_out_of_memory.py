@@ -10,10 +10,10 @@ from papertune.errors import ModelError
 from papertune.evaluation.dev_score import DevScore
 from papertune.inference.gpu_memory import MIN_TOKENS
 from papertune.inference.journal import Journal
-from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice
 from papertune.inference.plan import MIN_PROMPT_TOKENS
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
+from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
 from papertune.tables import read_table

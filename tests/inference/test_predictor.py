@@ -8,14 +8,14 @@ import torch
 from papertune.decoding.beams import Beam, beam_search
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
-from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
 from papertune.errors import ModelError
 from papertune.inference import predictor
-from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
 from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
 from papertune.kinds.keywords.candidates import find_candidates
 from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
+from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
 from papertune.methods import build_trainable
 from papertune.metrics.phrases import normalise_keyword
 from papertune.prompts import PromptEncoder

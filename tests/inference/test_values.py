@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from papertune.errors import ModelError
-from papertune.kinds.label.decision import Decision, decisions
 from papertune.events import SILENT, Progress
 from papertune.inference.journal import Journal
 from papertune.inference.outputs import build_output, empty_cells, keyword_cells, label_cells
 from papertune.inference.plan import make_plan
 from papertune.inference.predict import Pace, collect_rows
+from papertune.kinds.label.decision import Decision, decisions
 from papertune.kinds.values import TableValues, each_text, text_series
 from papertune.prompts.batches import Batches
 from papertune.prompts.examples import RowReader

@@ -9,7 +9,7 @@ import pytest
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
 from papertune.inference.ray_session import quiet_ray
-from papertune.inference.workers import Workers, _Worker, cores_per_worker, translate_worker_loss, read_results
+from papertune.inference.workers import Workers, _Worker, cores_per_worker, read_results, translate_worker_loss
 from papertune.prompts import Batches
 from papertune.recipe import load_recipe
 from papertune.tables import Table

@@ -53,11 +53,12 @@ def write_gguf(path, model, tokenizer):
     writer.close()
 
 
-def test_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+def test_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "tiny.gguf"
     write_gguf(file, tiny_model, tiny_tokenizer)
     model, tokenizer = load_model(str(file), precision="fp32", device="cpu")
+    assert tuple(capsys.readouterr()) == ("", "")
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, tiny_model.state_dict()[name].bfloat16().float(), rtol=0, atol=0)
     assert tokenizer.chat_template is None

@@ -194,7 +194,9 @@ class TestLearningCurve:
 
     @pytest.mark.parametrize("text", ["", "50,", "1", "-5", "many", "50;100", "5.5"])
     def test_what_is_no_size_is_told(self, text):
-        with pytest.raises(TableError, match=r'--curve: ".*" is not a number of rows, at least 2\. Write .* 50,100,all'):
+        with pytest.raises(
+            TableError, match=r'--curve: ".*" is not a number of rows, at least 2\. Write .* 50,100,all'
+        ):
             read_curve(text)
 
 
