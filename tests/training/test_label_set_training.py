@@ -80,7 +80,7 @@ def test_the_labels_of_a_document_share_one_row(tiny_tokenizer):
 def test_many_labels_are_split_into_several_rows(tiny_tokenizer, monkeypatch):
     _, once = encoded(tiny_tokenizer, recipe(), TABLE[:1])
     (row,) = once.rows
-    monkeypatch.setattr(rows, "MOST_QUESTION_TOKENS", row.questions[0].tokens + row.questions[1].tokens)
+    monkeypatch.setattr(rows, "MAX_QUESTION_TOKENS", row.questions[0].tokens + row.questions[1].tokens)
     _, twice = encoded(tiny_tokenizer, recipe(), TABLE[:1])
     assert [len(part.questions) for part in twice.rows] == [2, 1]
     assert [question for part in twice.rows for question in part.questions] == row.questions

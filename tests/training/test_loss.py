@@ -219,7 +219,7 @@ def test_examples_become_rows(encoder):
     for row, prompt, texts_of_row, weight in zip(encoded.rows[3:], ids[3:], texts, [7, 1, 1, 1], strict=True):
         answers = [[*encoder.encode_text(text), encoder.end_id] for text in texts_of_row]
         assert row == TrainingRow(prompt, [Question(answers, VOCABULARY, weight)])
-    assert encoded.shortened == 0
+    assert encoded.truncated == 0
 
 
 def test_columns_of_one_row_share_its_document(encoder):
@@ -258,5 +258,5 @@ def test_truncated_documents_are_counted(encoder):
     encoded = encode_examples(
         [Example(row, "label", prompt, "1") for row, prompt in enumerate(prompts)], COLUMNS, encoder
     )
-    assert encoded.shortened == 2
+    assert encoded.truncated == 2
     assert max(len(row.ids) for row in encoded.rows) <= 64
