@@ -14,7 +14,7 @@ HEADER = "uuid,title,author,abstract,Keywords,label"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its exit code, what it printed, and its errors and warnings."""
+    """How a command ended: exit code, standard output and standard error."""
 
     code: int
     out: str
@@ -26,7 +26,7 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """The one message of a command that was refused."""
+        """The single message of a command that ended with a user error."""
         assert self.code == 2, self
         assert "Traceback" not in self.err
         before, prefix, message = f"\n{self.err}".partition("\nerror: ")
@@ -38,7 +38,7 @@ class Outcome:
 
 @pytest.fixture
 def papertune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Give a function that runs a command as the shell would, but in this process."""
+    """Return a function that runs a command in this process, as from a shell."""
 
     def run(*arguments: object, stdin: str = "") -> Outcome:
         from papertune.cli import main
@@ -57,7 +57,7 @@ def papertune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Path:
-    """Work in a new folder with papers.csv, new.csv and recipe.toml."""
+    """Change to a new folder with papers.csv, new.csv and recipe.toml, and return it."""
     monkeypatch.chdir(tmp_path)
     write_project(tmp_path, tiny_folder)
     return tmp_path
@@ -65,7 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> 
 
 @pytest.fixture(scope="session")
 def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Give the folder of a run on papers.csv, for reading only."""
+    """Return the folder of a run on papers.csv, for reading only."""
     import papertune
 
     folder = tmp_path_factory.mktemp("trained")

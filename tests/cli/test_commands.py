@@ -16,82 +16,82 @@ def cells(path, name):
     return api.read_table(path).column(name)
 
 
-class TestTheWholeWay:
+class TestEndToEnd:
     def test_from_a_table_to_a_filled_table(self, papertune, here, tiny_folder):
-        said = papertune("init", "papers.csv", "-o", "mine.toml")
-        assert (said.code, said.err) == (0, "")
-        assert said.out == "mine.toml written. Read it, then: papertune check papers.csv -r mine.toml\n"
+        done = papertune("init", "papers.csv", "-o", "mine.toml")
+        assert (done.code, done.err) == (0, "")
+        assert done.out == "mine.toml written. Read it, then: papertune check papers.csv -r mine.toml\n"
         recipe = load_recipe("mine.toml")
         assert list(recipe.columns) == ["label", "Keywords"]
         assert recipe.columns["label"].labels == ("0", "1")
         assert (recipe.table.id, recipe.table.document) == ("uuid", "title: {title}\nabstract: {abstract}")
 
         model = ["--set", f"model={tiny_folder}", "--set", "training.logging_steps=1"]
-        said = papertune("check", "papers.csv", "-r", "mine.toml", *model)
-        assert said.code == 0, said.err
-        assert "papers.csv: 12 rows, columns uuid, title, author, abstract, Keywords, label" in said.out
-        assert "label: 0 6, 1 6" in said.out
-        assert "no document will be shortened" in said.out
-        assert "<|im_start|>user\ntitle: the heart 0\nabstract: heart graph aspirin network" in said.out
-        assert "12 rows make 30 optimizer steps, which is so few that the model may hardly change.\n" in said.out
-        assert "no problems" in said.out
+        done = papertune("check", "papers.csv", "-r", "mine.toml", *model)
+        assert done.code == 0, done.err
+        assert "papers.csv: 12 rows, columns uuid, title, author, abstract, Keywords, label" in done.out
+        assert "label: 0 6, 1 6" in done.out
+        assert "no document will be shortened" in done.out
+        assert "<|im_start|>user\ntitle: the heart 0\nabstract: heart graph aspirin network" in done.out
+        assert "12 rows make 30 optimizer steps, which is so few that the model may hardly change.\n" in done.out
+        assert "no problems" in done.out
 
-        said = papertune("train", "papers.csv", "-r", "mine.toml", "-o", "run", "--dev-fraction", "0.25", *model)
-        assert said.code == 0, said.err
-        assert re.fullmatch(r"run: 25 steps in \d+ s, dev score 0\.\d{4}\n", said.out)
-        assert "training: 25/25" in said.err
-        assert "on 18 examples" in said.err
-        assert "10 rows make 25 optimizer steps, which is so few" in said.err
+        done = papertune("train", "papers.csv", "-r", "mine.toml", "-o", "run", "--dev-fraction", "0.25", *model)
+        assert done.code == 0, done.err
+        assert re.fullmatch(r"run: 25 steps in \d+ s, dev score 0\.\d{4}\n", done.out)
+        assert "training: 25/25" in done.err
+        assert "on 18 examples" in done.err
+        assert "10 rows make 25 optimizer steps, which is so few" in done.err
 
-        said = papertune("predict", "run", "new.csv", "-o", "filled.csv", "--probabilities")
-        assert said.code == 0, said.err
-        assert said.out == "filled.csv: 6 rows (6 went through the model)\n"
-        assert "to go for 6 rows" in said.err
+        done = papertune("predict", "run", "new.csv", "-o", "filled.csv", "--probabilities")
+        assert done.code == 0, done.err
+        assert done.out == "filled.csv: 6 rows (6 went through the model)\n"
+        assert "to go for 6 rows" in done.err
         assert cells("filled.csv", "uuid") == [f"p{n:03}" for n in range(50, 56)]
         assert set(cells("filled.csv", "label")) <= {"0", "1"}
 
-        said = papertune("evaluate", "run", "papers.csv", "-o", "report", "--baselines", "papers.csv")
-        assert said.code == 0, said.err
-        assert "majority" in said.out
-        assert "report.html: open it in a browser" in said.out
+        done = papertune("evaluate", "run", "papers.csv", "-o", "report", "--baselines", "papers.csv")
+        assert done.code == 0, done.err
+        assert "majority" in done.out
+        assert "report.html: open it in a browser" in done.out
         numbers = json.loads((here / "report" / "report.json").read_text("utf-8"))
         accuracy = next(c["score"] for c in numbers["contestants"] if c["metric"] == "accuracy")
-        assert f"Accuracy {accuracy:.3f}" in said.out
+        assert f"Accuracy {accuracy:.3f}" in done.out
 
-        said = papertune("merge", "run", "-o", "merged", "--precision", "fp32")
-        assert said.code == 0, said.err
+        done = papertune("merge", "run", "-o", "merged", "--precision", "fp32")
+        assert done.code == 0, done.err
         assert (here / "merged" / "model.safetensors").is_file()
 
-        said = papertune("adopt", "run/adapter", "-r", "mine.toml", "-o", "adopted", *model)
-        assert (said.code, said.out) == (0, "adopted: ready for papertune predict\n"), said.err
-        # Whether int8 answers as well is known of the run and not of its adapter, so the precision is named.
+        done = papertune("adopt", "run/adapter", "-r", "mine.toml", "-o", "adopted", *model)
+        assert (done.code, done.out) == (0, "adopted: ready for papertune predict\n"), done.err
+        # The run may use int8, which its dev rows confirmed; the adopted run may not. So both get the same precision.
         for folder, name in (("run", "mine.csv"), ("adopted", "again.csv")):
-            said = papertune("predict", folder, "new.csv", "-o", name, "--probabilities", "--precision", "fp32")
-            assert said.code == 0, said.err
+            done = papertune("predict", folder, "new.csv", "-o", name, "--probabilities", "--precision", "fp32")
+            assert done.code == 0, done.err
         assert (here / "again.csv").read_bytes() == (here / "mine.csv").read_bytes()
 
         for model_or_run in ("run", "merged"):
-            said = papertune(
+            done = papertune(
                 "chat", model_or_run, "--max-new-tokens", "5", stdin="Is it medical?\nAnd now?\n\nnot read\n"
             )
-            assert (said.code, said.err) == (0, "")
-            assert said.out.count("\n") >= 2
+            assert (done.code, done.err) == (0, "")
+            assert done.out.count("\n") >= 2
 
-    def test_instruction_files(self, papertune, here):
-        said = papertune("instructions", "papers.csv", "-r", "recipe.toml", "-o", "label.json", "--only", "label")
-        assert (said.code, said.out) == (0, "label.json: 12 entries\n")
+    def test_an_instruction_file_trains_the_same_run_as_its_table(self, papertune, here):
+        done = papertune("instructions", "papers.csv", "-r", "recipe.toml", "-o", "label.json", "--only", "label")
+        assert (done.code, done.out) == (0, "label.json: 12 entries\n")
         assert papertune("train", "label.json", "-r", "recipe.toml", "-o", "a", "--only", "label", "-q").code == 0
         assert papertune("train", "papers.csv", "-r", "recipe.toml", "-o", "b", "--only", "label", "-q").code == 0
         weights = [here / run / "adapter" / "adapter_model.safetensors" for run in ("a", "b")]
         assert weights[0].read_bytes() == weights[1].read_bytes()
 
-    def test_several_tables_and_settings(self, papertune, here):
-        said = papertune(
+    def test_train_on_several_tables_with_settings(self, papertune, here):
+        done = papertune(
             "train", "papers.csv", "papers.csv", "-r", "recipe.toml", "-o", "run",
             "--set", "training.max_steps=2", "--set", "method.rank=2", "--only", "label", "--dev", "papers.csv",
         )  # fmt: skip
-        assert said.code == 0, said.err
-        assert said.out.startswith("run: 2 steps")
+        assert done.code == 0, done.err
+        assert done.out.startswith("run: 2 steps")
         recipe, manifest = api.load_run("run").recipe, api.load_run("run").manifest
         assert (recipe.method.rank, recipe.training.max_steps, list(recipe.columns)) == (2, 2, ["label"])
         assert manifest.examples == 24
@@ -99,7 +99,7 @@ class TestTheWholeWay:
 
 
 class TestPredict:
-    def test_columns(self, papertune, here, trained):
+    def test_columns_are_written_in_the_given_order(self, papertune, here, trained):
         assert papertune("predict", trained, "new.csv", "-o", "a.csv", "--columns", "uuid,Keywords, label").code == 0
         assert api.read_table("a.csv").columns == ["uuid", "Keywords", "label"]
         assert papertune("predict", trained, "papers.csv", "-o", "b.csv", "--columns", "all").code == 0
@@ -107,18 +107,18 @@ class TestPredict:
             "uuid", "title", "author", "abstract", "label", "Keywords", "label_given", "Keywords_given",
         ]  # fmt: skip
 
-    def test_standard_input(self, papertune, here, trained):
+    def test_rows_are_read_from_standard_input(self, papertune, here, trained):
         rows = [json.dumps({"uuid": str(n), "title": "a graph", "abstract": "of a heart"}) for n in range(3)]
-        said = papertune("predict", trained, "-", "-o", "a.jsonl", stdin="\n".join(rows))
-        assert said.code == 0, said.err
+        done = papertune("predict", trained, "-", "-o", "a.jsonl", stdin="\n".join(rows))
+        assert done.code == 0, done.err
         assert cells("a.jsonl", "uuid") == ["0", "1", "2"]
 
-    def test_quiet_prints_the_result_alone(self, papertune, here, trained):
-        said = papertune("predict", trained, "new.csv", "-o", "a.csv", "--quiet")
-        assert (said.code, said.err) == (0, "")
-        assert said.out == "a.csv: 6 rows (6 went through the model)\n"
+    def test_quiet_prints_only_the_result(self, papertune, here, trained):
+        done = papertune("predict", trained, "new.csv", "-o", "a.csv", "--quiet")
+        assert (done.code, done.err) == (0, "")
+        assert done.out == "a.csv: 6 rows (6 went through the model)\n"
 
-    def test_ctrl_c(self, papertune, here, trained, monkeypatch):
+    def test_ctrl_c_prints_one_line_and_the_command_can_be_repeated(self, papertune, here, trained, monkeypatch):
         from papertune.inference.predictor import Predictor
 
         def interrupted(*_):
@@ -126,9 +126,9 @@ class TestPredict:
 
         with monkeypatch.context() as patch:
             patch.setattr(Predictor, "answer", interrupted)
-            said = papertune("predict", trained, "new.csv", "-o", "a.csv", "-q")
-        assert (said.code, said.out) == (128 + signal.SIGINT, "")
-        assert said.err == "stopped; what is finished is kept, and the same command goes on\n"
+            done = papertune("predict", trained, "new.csv", "-o", "a.csv", "-q")
+        assert (done.code, done.out) == (128 + signal.SIGINT, "")
+        assert done.err == "stopped; finished work is kept, and the same command continues\n"
         assert papertune("predict", trained, "new.csv", "-o", "a.csv").code == 0
 
     def test_a_base_model_that_has_moved(self, papertune, here, trained, tiny_folder):
@@ -136,71 +136,70 @@ class TestPredict:
         assert papertune("predict", trained, "new.csv", "-o", "a.csv", "--base", "moved").code == 0
 
 
-def test_sigterm_stops_a_training_that_can_be_resumed(papertune, here, monkeypatch):
+def test_sigterm_stops_a_training_and_resume_continues_it(papertune, here, monkeypatch):
     command = ["train", "papers.csv", "-r", "recipe.toml", "-o", "run", "--only", "label"]
 
     def stop(_, step):
-        if step.done == 1:  # a second signal would end it at once
+        if step.done == 1:  # a second signal would stop the program at once
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
         patch.setattr(TerminalListener, "progress", stop)
-        said = papertune(*command)
-    assert (said.code, said.out) == (128 + signal.SIGTERM, "")
-    assert said.err.endswith("a checkpoint is written. Add --resume to the same command to go on.\n")
-    said = papertune(*command, "--resume")
-    assert said.code == 0, said.err
-    assert said.out.startswith("run: 3 steps")
+        done = papertune(*command)
+    assert (done.code, done.out) == (128 + signal.SIGTERM, "")
+    assert done.err.endswith("a checkpoint is written. Add --resume to the same command to go on.\n")
+    done = papertune(*command, "--resume")
+    assert done.code == 0, done.err
+    assert done.out.startswith("run: 3 steps")
 
 
-def test_keywords_that_are_too_long_are_told(papertune, here, tiny_folder):
+def test_too_long_keywords_are_reported(papertune, here, tiny_folder):
     long = "a keyword of far too many tokens to be one"
     rows = [f"t{n},an abstract {n},{f'heart; {long}; lung' if n % 2 else f'{long}; heart'}" for n in range(4)]
     (here / "long.csv").write_text("\n".join(["title,abstract,Keywords", *rows]) + "\n", "utf-8")
     assert papertune("init", "long.csv", "-o", "long.toml").code == 0
     table = ("long.csv", "-r", "long.toml", "--set", f"model={tiny_folder}")
-    said = papertune("check", *table)
-    assert said.code == 0, said.err
-    assert "Keywords: 4 of 10 keywords have more than 16 tokens (max_keyword_tokens) and will not be learnt" in said.out
-    assert "heart<|im_end|>" in said.out
-    assert long not in said.out
-    said = papertune("train", *table, "-o", "long-run", "--set", "training.max_steps=1")
-    assert said.warnings == [
-        'column "Keywords": 4 keywords have more tokens than columns.Keywords.max_keyword_tokens; not learnt.'
-    ]
+    done = papertune("check", *table)
+    assert done.code == 0, done.err
+    too_long = 'column "Keywords": 4 keywords have more tokens than columns.Keywords.max_keyword_tokens; not learned.'
+    assert too_long in done.out
+    assert "heart<|im_end|>" in done.out
+    assert long not in done.out
+    done = papertune("train", *table, "-o", "long-run", "--set", "training.max_steps=1")
+    assert done.warnings == [too_long]
     (here / "long.csv").write_text(f"title,abstract,Keywords\nt,an abstract,{long}\n", "utf-8")
-    said = papertune("train", *table, "-o", "none")
-    assert "columns.Keywords.max_keyword_tokens is 16, but every keyword" in said.err
-    assert said.code == 2
+    done = papertune("train", *table, "-o", "none")
+    assert "columns.Keywords.max_keyword_tokens is 16, but every keyword" in done.err
+    assert done.code == 2
     assert not (here / "none").exists()
 
 
 class TestInit:
-    def test_columns_can_be_named(self, papertune, here):
+    def test_options_name_the_columns(self, papertune, here):
         table = (here / "papers.csv").read_text("utf-8").replace("label", "in review").replace("Keywords", "terms")
         (here / "other.csv").write_text(table, "utf-8")
         assert "no column looks like labels or keywords" in papertune("init", "other.csv", "-o", "a.toml").error
-        said = papertune("init", "other.csv", "-o", "a.toml", "--label", "in review", "--keywords", "terms")
-        assert said.code == 0, said.err
+        done = papertune("init", "other.csv", "-o", "a.toml", "--label", "in review", "--keywords", "terms")
+        assert done.code == 0, done.err
         assert list(load_recipe("a.toml").columns) == ["in review", "terms"]
 
-    def test_several_labels_from_recipe_to_predictions(self, papertune, here, tiny_folder):
+    def test_a_labels_column_from_init_to_predict(self, papertune, here, tiny_folder):
         cells = ["maths; art", "art", "", "maths"]
         rows = [f"r{n},a title {n},an abstract {n},{cells[n % 4]}" for n in range(8)]
         (here / "fields.csv").write_text("\n".join(["id,title,abstract,fields", *rows]) + "\n", "utf-8")
         assert papertune("init", "fields.csv", "-o", "fields.toml", "--labels", "fields").code == 0
         settings = ["-r", "fields.toml", "--set", f"model={tiny_folder}"]
-        said = papertune("check", "fields.csv", *settings)
-        assert said.code == 0, said.err
-        assert "fields: maths 4, art 4, (none of them) 2" in said.out
-        said = papertune("train", "fields.csv", *settings, "--set", "training.max_steps=1", "-o", "fields")
-        assert said.code == 0, said.err
-        said = papertune("predict", "fields", "fields.csv", "-o", "filled.csv", "--probabilities")
-        assert said.code == 0, said.err
+        done = papertune("check", "fields.csv", *settings)
+        assert done.code == 0, done.err
+        assert "fields: maths 4, art 4, (none of them) 2" in done.out
+        done = papertune("train", "fields.csv", *settings, "--set", "training.max_steps=1", "-o", "fields")
+        assert done.code == 0, done.err
+        done = papertune("predict", "fields", "fields.csv", "-o", "filled.csv", "--probabilities")
+        assert done.code == 0, done.err
         header = (here / "filled.csv").read_text("utf-8").splitlines()[0]
         assert header == "id,fields,fields_probability_art,fields_probability_maths,fields_given"
 
-    def test_what_it_writes_fits_the_table(self, papertune, here, tiny_folder):
+    def test_the_recipe_fits_a_table_with_a_rare_label_and_quotes(self, papertune, here, tiny_folder):
         rare = [f'r{n},"a ""quoted"" title {n}",x,an abstract {n},,{n % 9 == 0:d}' for n in range(18)]
         header = "pmid,Title,year,Abstract,Author Keywords,Included"
         (here / "rare.csv").write_text("\n".join([header, *rare]) + "\n", "utf-8")
@@ -208,10 +207,10 @@ class TestInit:
         recipe = load_recipe("rare.toml")
         assert recipe.columns["Included"].weights == "balanced"
         assert recipe.table.document == "Title: {Title}\nAbstract: {Abstract}"
-        said = papertune("check", "rare.csv", "-r", "rare.toml", "--only", "Included", "--set", f"model={tiny_folder}")
-        assert said.code == 0, said.err
+        done = papertune("check", "rare.csv", "-r", "rare.toml", "--only", "Included", "--set", f"model={tiny_folder}")
+        assert done.code == 0, done.err
 
-    def test_rows_without_keywords_do_not_count(self, papertune, here):
+    def test_rows_without_keywords_are_ignored_for_the_number_of_keywords(self, papertune, here):
         rows = [f"t{n},an abstract,{'' if n % 3 else 'a; b; c; d; e; f; g; h; i; j'}" for n in range(9)]
         (here / "few.csv").write_text("\n".join(["title,abstract,Keywords", *rows]) + "\n", "utf-8")
         assert papertune("init", "few.csv", "-o", "few.toml").code == 0
@@ -226,7 +225,7 @@ class TestInit:
             ("label", '"label": 1 different cells; a label column has 2 to 50'),
         ],
     )
-    def test_a_label_column_that_is_none(self, papertune, here, column, message):
+    def test_a_column_that_cannot_be_a_label_column(self, papertune, here, column, message):
         wide = [f"{n},t{n},a{n},an abstract,k,1" for n in range(60)]
         (here / "wide.csv").write_text("\n".join(["uuid,title,author,abstract,Keywords,label", *wide]) + "\n", "utf-8")
         assert message in papertune("init", "wide.csv", "-o", "a.toml", "--label", column).error
@@ -234,13 +233,13 @@ class TestInit:
 
 
 class TestCheck:
-    def test_for_prediction_needs_no_answers(self, papertune, here):
+    def test_check_for_prediction_needs_no_gold_columns(self, papertune, here):
         assert "none of the columns to learn" in papertune("check", "new.csv", "-r", "recipe.toml").error
-        said = papertune("check", "new.csv", "-r", "recipe.toml", "--for", "predict")
-        assert said.code == 0, said.err
-        assert "no problems" in said.out
+        done = papertune("check", "new.csv", "-r", "recipe.toml", "--for", "predict")
+        assert done.code == 0, done.err
+        assert "no problems" in done.out
 
-    def test_all_problems_at_once(self, papertune, here):
+    def test_all_problems_are_reported_at_once(self, papertune, here):
         lines = (here / "papers.csv").read_text("utf-8").splitlines()
         lines[2] = lines[2][:-1] + "yes"
         lines[4] = lines[4].replace("p003", "p000")
@@ -250,7 +249,7 @@ class TestCheck:
         assert 'row 2 below the header, column "label": "yes" is not one of the 2 labels (1, 0)' in message
         assert 'row 4 below the header, column "uuid": the id "p000" stands already at bad.csv, row 1' in message
 
-    def test_columns_that_tell_the_label_and_papers_that_stand_twice(self, papertune, here):
+    def test_shortcuts_and_duplicate_papers_are_reported(self, papertune, here):
         rows = []
         for number in range(60):
             names = ",".join(("Ada Lind", "Bo Costa")) if number % 2 else "; ".join(("Lind, Ada", "Costa, Bo"))
@@ -259,15 +258,15 @@ class TestCheck:
         rows[9] = rows[9].replace(rows[9].split(",")[1], rows[5].split(",")[1])
         (here / "leaky.csv").write_text("\n".join(["uuid,title,author,abstract,Keywords,label", *rows]) + "\n", "utf-8")
         asked = ("check", "leaky.csv", "-r", "recipe.toml", "--set", "table.document={title} {author} {abstract}")
-        said = papertune(*asked)
-        assert said.code == 0, said.err
-        warnings = "\n".join(said.warnings)
+        done = papertune(*asked)
+        assert done.code == 0, done.err
+        warnings = "\n".join(done.warnings)
         assert (
             "row 10 below the header: the document is that of leaky.csv, row 6 below the header; 1 row rep" in warnings
         )
         assert 'leaky.csv, column "author": its length in characters alone predicts label with accuracy 1' in warnings
-        said = papertune(*asked, "--for", "predict")
-        assert not any("alone predicts" in warning or "the document is" in warning for warning in said.warnings)
+        done = papertune(*asked, "--for", "predict")
+        assert not any("alone predicts" in warning or "the document is" in warning for warning in done.warnings)
 
     def test_no_weights_are_loaded(self, papertune, here, monkeypatch):
         from transformers import AutoModelForCausalLM
@@ -277,22 +276,22 @@ class TestCheck:
 
 
 class TestBuiltIn:
-    def test_recipes(self, papertune):
-        said = papertune("recipes")
-        assert [line.split()[0] for line in said.out.splitlines()] == list(builtin_recipes())
-        said = papertune("recipes", "medical-papers")
-        assert said.out == builtin_recipes()["medical-papers"]
+    def test_recipes_lists_and_prints_built_in_recipes(self, papertune):
+        done = papertune("recipes")
+        assert [line.split()[0] for line in done.out.splitlines()] == list(builtin_recipes())
+        done = papertune("recipes", "medical-papers")
+        assert done.out == builtin_recipes()["medical-papers"]
         assert "medical-papers" in papertune("recipes", "medical").error
 
-    def test_models(self, papertune):
-        said = papertune("models")
-        assert (said.code, said.err) == (0, "")
-        assert said.out.startswith("smollm2-135m")
+    def test_models_lists_known_models(self, papertune):
+        done = papertune("models")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith("smollm2-135m")
 
-    def test_memory(self, papertune, here, tiny_folder):
-        said = papertune("models", "--memory", "-r", "recipe.toml", "--set", "encoding.max_prompt_tokens=32")
-        assert (said.code, said.err) == (0, "")
-        first, head, *rows = said.out.split("\n\n")[0].splitlines()
+    def test_memory_of_a_recipe(self, papertune, here, tiny_folder):
+        done = papertune("models", "--memory", "-r", "recipe.toml", "--set", "encoding.max_prompt_tokens=32")
+        assert (done.code, done.err) == (0, "")
+        first, head, *rows = done.out.split("\n\n")[0].splitlines()
         assert first.startswith(f"{tiny_folder}: 41,184 parameters; recipe recipe.toml: ")
         assert head.split()[:2] == ["GB", "at"]
         assert [row.split("  ")[0] for row in rows[:3]] == ["full", "full, gradient_checkpointing", "lora"]
@@ -300,28 +299,28 @@ class TestBuiltIn:
         assert len(rows) == 10
 
     def test_memory_of_a_model(self, papertune, tiny_folder):
-        said = papertune("models", tiny_folder, "--memory", "--set", "encoding.max_prompt_tokens=32")
-        assert said.out.startswith(f"{tiny_folder}: 41,184 parameters; recipe medical-papers: 8 rows x ")
+        done = papertune("models", tiny_folder, "--memory", "--set", "encoding.max_prompt_tokens=32")
+        assert done.out.startswith(f"{tiny_folder}: 41,184 parameters; recipe medical-papers: 8 rows x ")
         assert "no known model" in papertune("models", "nowhere", "--memory").error
 
-    def test_memory_is_asked_for(self, papertune):
+    def test_models_with_a_model_needs_memory(self, papertune):
         assert papertune("models", "smollm2-135m").error == (
-            "papertune models lists the models; a model, a recipe and --set go with --memory. Add it.\n"
+            "papertune models takes a model, a recipe or --set only with --memory. Add --memory.\n"
         )
 
 
-class TestInAProcessOfItsOwn:
+class TestInANewProcess:
     def run(self, *arguments):
         program = "from papertune.cli import main; main()"
         return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
 
-    def test_a_mistake(self, here):
+    def test_a_user_error_is_one_message(self, here):
         done = self.run("check", "nothing.csv", "-r", "recipe.toml")
         assert done.returncode == 2
         assert done.stderr == "error: nothing.csv: there is no such file. Check the path.\n"
         assert done.stdout == ""
 
-    def test_help(self):
+    def test_help_lists_the_commands(self):
         done = self.run("--help")
         assert done.returncode == 0
         assert done.stderr == ""
@@ -329,7 +328,7 @@ class TestInAProcessOfItsOwn:
         for command in ("init", "check", "train", "predict", "evaluate", "chat", "instructions", "adopt", "merge"):
             assert command in shown
 
-    def test_an_unknown_command(self):
+    def test_an_unknown_command_has_no_traceback(self):
         done = self.run("predikt")
         assert done.returncode == 2
         assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""papertune compare as the shell runs it."""
+"""papertune compare on the command line."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def tables(here, monkeypatch):
-    """Add test.csv, six more papers with their answers."""
+    """Add test.csv with six more papers and their gold columns."""
     for name in ("setfit", "keybert"):
         monkeypatch.setitem(sys.modules, name, None)
     header, *papers = (here / "papers.csv").read_text("utf-8").splitlines()
@@ -17,18 +17,17 @@ def tables(here, monkeypatch):
     return here
 
 
-def test_one_command_trains_compares_and_reports(tables, papertune):
+def test_compare_trains_a_run_and_writes_a_report(tables, papertune):
     command = ["compare", "papers.csv", "test.csv", "-r", "recipe.toml", "-o", "report", "--only", "label"]
     done = papertune(*command, "--curve", "all", "--set", "training.max_steps=2")
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == "test.csv: 6 rows"
     for title in ("fine-tuned ", "few-shot ", "zero-shot ", "TF-IDF + logistic regression ", "majority "):
-        scores = [line for line in lines if " Accuracy" in line.partition(": ")[0]]  # the verdict has it behind a colon
+        scores = [line for line in lines if " Accuracy" in line.partition(": ")[0]]  # the verdict has it after a colon
         assert sum(line.strip().startswith(title) for line in scores) == 1, title
     assert lines[-1] == "report/report.html: open it in a browser"
-    told = done.err.splitlines()
-    assert "label: TF-IDF + logistic regression" in told
+    assert "label: TF-IDF + logistic regression" in done.err.splitlines()
     report = json.loads((tables / "report" / "report.json").read_text("utf-8"))
     assert {each["column"] for each in report["contestants"]} == {"label"}
     assert (tables / "report" / "run" / "run.json").is_file()
@@ -41,7 +40,7 @@ def test_one_command_trains_compares_and_reports(tables, papertune):
     assert again.out.splitlines()[:2] == lines[:2]
 
 
-def test_mistakes_are_one_message(tables, papertune, trained):
+def test_user_errors_are_one_message(tables, papertune, trained):
     start = ["compare", "papers.csv", "test.csv", "-r", "recipe.toml", "-o", "report"]
     assert papertune(*start, "--curve", "50,all,x").error == (
         '--curve: "x" is not a number of rows, at least 2. Write for example 50,100,all.\n'

@@ -5,7 +5,7 @@ from papertune import TableError
 
 @pytest.fixture
 def train(papertune, here, monkeypatch):
-    """Run the command in a process of two whose training raises an error."""
+    """Return a function that runs the command in one of two processes, where training raises an error."""
 
     def run(error, rank):
         def fail(*_, **__):
@@ -19,7 +19,7 @@ def train(papertune, here, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rank", "is_shared", "told"),
+    ("rank", "is_shared", "printed"),
     [
         (0, True, "error: no such column\n"),
         (0, False, "error: no such column\n"),
@@ -27,8 +27,8 @@ def train(papertune, here, monkeypatch):
         (1, False, "error: no such column\n"),
     ],
 )
-def test_a_mistake_is_told_by_the_first_process_or_by_the_one_that_alone_has_met_it(train, rank, is_shared, told):
+def test_an_error_is_printed_by_the_first_process_or_by_the_only_one_that_raised_it(train, rank, is_shared, printed):
     error = TableError("no such column")
     error.is_shared = is_shared
-    said = train(error, rank)
-    assert (said.code, said.out, said.err) == (2, "", told)
+    done = train(error, rank)
+    assert (done.code, done.out, done.err) == (2, "", printed)

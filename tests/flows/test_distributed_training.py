@@ -133,8 +133,8 @@ def test_a_process_that_dies_stops_the_other(sample, undisturbed, tmp_path, inde
     assert "Traceback" not in printed
     # The first process reports it; if it has died itself, the launcher does.
     reported = re.findall(
-        r"^stopped: another of the 2 processes has ended \(noticed by process 0 on \S+: .+\)\. What was wrong is told "
-        r"there\. --resume goes on from the last checkpoint\.$",
+        r"^stopped: another of the 2 processes has ended \(noticed by process 0 on \S+: .+\)\. See its output "
+        r"for the reason\. To continue from the last checkpoint, add --resume\.$",
         printed,
         re.MULTILINE,
     )
@@ -211,7 +211,8 @@ def test_two_processes_cannot_share_a_device(sample, tmp_path):
     launch = Launch(command(sample, tmp_path / "run", "--device", "cpu:0"))
     assert launch.end() == [2, 2]
     assert launch.printed[0] == (
-        "error: --device cpu:0 is one device, and 2 processes train. Write it without the number: each takes its own.\n"
+        "error: --device cpu:0 is a single device, but there are 2 processes. Leave out the number: each process takes "
+        "a device of its own.\n"
     )
     assert launch.printed[1] == ""
 

@@ -42,7 +42,7 @@ def test_the_rows_compare_all_methods(short, tiny_folder):
         find_config(str(tiny_folder)), short.method, [batch_shape(short)], dtype=torch.float32
     )
     assert own.memory == expected
-    assert own.memory.trained == 3712
+    assert own.memory.trainable == 3712
 
 
 def test_the_row_of_a_freeze_recipe_is_shown_and_marked(short, tiny_folder):

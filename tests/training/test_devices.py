@@ -1,4 +1,4 @@
-"""One process trains on its model's device, whatever else there is. The GPUs here are made up."""
+"""A single process trains on the device of its model, even if there are others. The GPUs here are simulated."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ SPEC = TrainingSpec(micro_batch_size=3)
 
 @pytest.fixture
 def made_current(monkeypatch):
-    """Have two GPUs; give the list of those that are made the current one."""
+    """Simulate two GPUs; return the list of those that become the current device."""
     devices = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -29,7 +29,7 @@ def made_current(monkeypatch):
 
 @pytest.fixture
 def trainer_on(made_current, make_model, monkeypatch, tmp_path):
-    """Give a maker of trainers on a device, and the places where a trainer has moved its model."""
+    """Return a maker of trainers on a device, and the list of devices to which trainers move their models."""
     moved_to = []
     monkeypatch.setattr(loop._AnswerTrainer, "_move_model_to_device", lambda *call: moved_to.append(call[2]))
 
@@ -44,17 +44,17 @@ def trainer_on(made_current, make_model, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
-def test_one_process_trains_on_one_gpu(device, trainer_on, made_current):
+def test_a_single_process_trains_on_one_gpu(device, trainer_on, made_current):
     make, moved_to = trainer_on
     trainer = make(device)
-    place = torch.device(device)
-    assert (trainer.args.device, trainer.accelerator.device, *moved_to) == (place, place, place)
-    assert made_current[-1] == place
-    assert trainer._wrap_model(trainer.model) is trainer.model, "copies of it on other GPUs would be DataParallel"
+    expected = torch.device(device)
+    assert (trainer.args.device, trainer.accelerator.device, *moved_to) == (expected, expected, expected)
+    assert made_current[-1] == expected
+    assert trainer._wrap_model(trainer.model) is trainer.model, "the model would be copied to other GPUs (DataParallel)"
     assert [len(batch) for batch in trainer.get_train_dataloader().batch_sampler] == [3, 3, 3, 3]
 
 
-def test_on_a_cpu_beside_gpus(trainer_on, made_current):
+def test_a_single_process_trains_on_the_cpu_in_spite_of_gpus(trainer_on, made_current):
     make, moved_to = trainer_on
     trainer = make("cpu")
     cpu = torch.device("cpu")
@@ -64,11 +64,11 @@ def test_on_a_cpu_beside_gpus(trainer_on, made_current):
     assert [len(batch) for batch in trainer.get_train_dataloader().batch_sampler] == [3, 3, 3, 3]
 
 
-def test_a_process_of_several_keeps_the_gpu_that_it_was_given(made_current, monkeypatch):
-    given = torch.device("cuda:1")
-    state = SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, device=given, num_processes=2)
+def test_one_of_several_processes_keeps_its_gpu(made_current, monkeypatch):
+    own = torch.device("cuda:1")
+    state = SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, device=own, num_processes=2)
     monkeypatch.setattr("transformers.training_args.PartialState", lambda **_: state)
     arguments = loop._arguments(SPEC, Path("run"), torch.device("cuda:0"), torch.float32)
-    assert (arguments.device, state.device, arguments.n_gpu) == (given, given, 1)
+    assert (arguments.device, state.device, arguments.n_gpu) == (own, own, 1)
     assert arguments.train_batch_size == SPEC.micro_batch_size
     assert made_current == []

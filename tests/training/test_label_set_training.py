@@ -1,4 +1,4 @@
-"""A labels column in training: its labels share a document's pass, and together they count as one example."""
+"""Training of a labels column: its labels share the pass of a document, and together they count as one example."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def encoded(tokenizer, chosen, table=TABLE):
 
 
 def slow_loss(model, tokenizer, chosen, examples):
-    """Give the mean over the papers of the mean over their labels, with a pass for each label."""
+    """Return the mean over the papers of the mean over their labels, with one pass for each label."""
     encoder = PromptEncoder(tokenizer, chosen.encoding)
     column = chosen.columns["topics"]
     total = 0.0
@@ -54,11 +54,11 @@ def slow_loss(model, tokenizer, chosen, examples):
 
 @pytest.mark.parametrize("loss", ["labels", "answer"])
 @pytest.mark.parametrize("weights", [None, {"heart": 2, "graphs": 0, "b": 0.5}])
-def test_labels_in_one_pass_are_each_alone(tiny_model, tiny_tokenizer, monkeypatch, loss, weights):
+def test_labels_in_one_pass_have_the_loss_of_each_label_alone(tiny_model, tiny_tokenizer, monkeypatch, loss, weights):
     chosen = recipe(loss=loss, weights=weights)
     examples, together = encoded(tiny_tokenizer, chosen)
     tokens = [[tiny_tokenizer.encode(answer)[0] for answer in ("1", "0")]]
-    assert together.label_tokens == (tokens if loss == "labels" else []), "all labels have one yes and no"
+    assert together.label_tokens == (tokens if loss == "labels" else []), "all labels share the two answers"
     monkeypatch.setattr("test_loss.LABEL_TOKENS", tokens)
     batch = collate(together.rows, pad_id=0)
     assert batch["examples"] == pytest.approx(len(TABLE))
@@ -69,26 +69,26 @@ def test_labels_in_one_pass_are_each_alone(tiny_model, tiny_tokenizer, monkeypat
             torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_document_passes_once(tiny_tokenizer):
+def test_the_labels_of_a_document_share_one_row(tiny_tokenizer):
     _, together = encoded(tiny_tokenizer, recipe())
     assert [len(row.questions) for row in together.rows] == [3, 3, 3]
     _, apart = encoded(tiny_tokenizer, recipe().model_copy(update={"layout": "question-first"}))
-    # Of a short document's prompts most is the chat template, which they share anyhow.
+    # The prompts of a short document are mostly the chat template, which is shared anyway.
     assert [len(row.questions) for row in apart.rows] == [1, 1, 1, 3, 1, 1, 1]
 
 
-def test_many_labels_take_several_passes(tiny_tokenizer, monkeypatch):
+def test_many_labels_are_split_into_several_rows(tiny_tokenizer, monkeypatch):
     _, once = encoded(tiny_tokenizer, recipe(), TABLE[:1])
     (row,) = once.rows
-    monkeypatch.setattr(rows, "MOST_QUESTION_TOKENS", row.questions[0].tokens + row.questions[1].tokens)
+    monkeypatch.setattr(rows, "MAX_QUESTION_TOKENS", row.questions[0].tokens + row.questions[1].tokens)
     _, twice = encoded(tiny_tokenizer, recipe(), TABLE[:1])
     assert [len(part.questions) for part in twice.rows] == [2, 1]
     assert [question for part in twice.rows for question in part.questions] == row.questions
     assert all(part.shared == row.shared for part in twice.rows)
 
 
-def test_balanced_weights_are_those_of_each_label(tiny_tokenizer):
+def test_balanced_weights_are_computed_for_each_label(tiny_tokenizer):
     _, together = encoded(tiny_tokenizer, recipe(weights="balanced"))
     weights = [question.weight for row in together.rows for question in row.questions]
-    # heart: yes in 2 of 3 rows; graphs: in none; b: in 1.
+    # Positive rows: heart 2 of 3, graphs none, b 1.
     assert weights == pytest.approx([0.75, 1, 0.75, 1.5, 1, 0.75, 0.75, 1, 1.5])

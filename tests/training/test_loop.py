@@ -19,7 +19,7 @@ DROPOUT = LoraMethod(rank=4, dropout=0.2)
 
 
 def make_rows(count):
-    """Make examples of all kinds and lengths."""
+    """Return examples of all kinds and lengths."""
     generator = torch.Generator().manual_seed(1)
 
     def some(low, high, size):
@@ -38,7 +38,7 @@ def make_rows(count):
 
 
 class Training:
-    """Fits fresh copies of one model in folders of their own."""
+    """Trains new copies of a model, each in its own folder."""
 
     def __init__(self, make_model, folder):
         self.make_model = make_model
@@ -54,9 +54,9 @@ class Training:
         return fit(self.model, make_rows(rows), LABEL_TOKENS, spec, self.checkpoints, **options)
 
     def prepare(self, model):
-        """Do more to a model before it is trained."""
+        """Change a model before its training."""
 
-    def learnt(self):
+    def trained(self):
         return {name: p.detach().clone() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def metrics(self):
@@ -69,7 +69,7 @@ class Training:
 @pytest.fixture
 def train(make_model, tmp_path, monkeypatch):
     def mark_complete_once(checkpoint):
-        assert not (checkpoint / "complete").exists(), f"{checkpoint} has been written to while it counted as complete"
+        assert not (checkpoint / "complete").exists(), f"{checkpoint} was written to after it was marked complete"
         mark_complete(checkpoint)
 
     monkeypatch.setattr(callbacks, "mark_complete", mark_complete_once)
@@ -95,7 +95,7 @@ def assert_same_checkpoints(one, other):
 
 
 def slow_fit(model, rows, *, batch, accumulation, epochs, rate, warmup, seed=0):
-    """Train with one example a pass; give the loss of each optimizer step."""
+    """Train with one example in each pass; return the loss of each optimizer step."""
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
     epoch_steps = [
@@ -119,7 +119,7 @@ def slow_fit(model, rows, *, batch, accumulation, epochs, rate, warmup, seed=0):
 
 
 @pytest.mark.parametrize("method", [LoraMethod(rank=4), FreezeMethod(kind="freeze", layers=1), FullMethod(kind="full")])
-def test_fit_is_a_plain_loop(train, make_model, method):
+def test_fit_does_the_steps_of_a_plain_loop(train, make_model, method):
     result = train(rows=11, method=method, spec={"accumulation": 2, "epochs": 2, "learning_rate": 3e-3})
     model = build_trainable(make_model(), method, seed=0)
     losses = slow_fit(model, make_rows(11), batch=2, accumulation=2, epochs=2, rate=3e-3, warmup=2)
@@ -128,12 +128,12 @@ def test_fit_is_a_plain_loop(train, make_model, method):
     assert [entry["loss"] for entry in train.metrics()] == pytest.approx(losses, rel=0, abs=1e-4)
     assert max(losses) - min(losses) > 0.1
     expected = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    assert_same_weights(train.learnt(), expected, rtol=0, atol=1e-5)
+    assert_same_weights(train.trained(), expected, rtol=0, atol=1e-5)
     assert not train.model.training
 
 
-def test_fifty_steps_are_those_of_a_plain_loop(train, make_model, monkeypatch):
-    # In parts of one or two rows. Rounding grows with the steps: the rate is that of the built-in recipe.
+def test_fit_in_parts_does_fifty_steps_of_a_plain_loop(train, make_model, monkeypatch):
+    # Parts have one or two rows. Rounding errors grow with the steps; the learning rate is that of the built-in recipe.
     monkeypatch.setattr(loop, "CPU_PART_TOKENS", 24)
     spec = {"micro_batch_size": 4, "epochs": 17, "learning_rate": 1e-3}
     method = LoraMethod(rank=4)
@@ -144,7 +144,7 @@ def test_fifty_steps_are_those_of_a_plain_loop(train, make_model, monkeypatch):
     assert [entry["loss"] for entry in train.metrics()] == pytest.approx(losses, rel=0, abs=1e-4)
 
 
-def test_a_batch_goes_through_in_parts_that_fit(train, monkeypatch):
+def test_a_batch_is_split_into_parts_of_few_tokens(train, monkeypatch):
     monkeypatch.setattr(loop, "CPU_PART_TOKENS", 24)
     shapes = []
     train.prepare = lambda model: model.register_forward_pre_hook(
@@ -156,8 +156,8 @@ def test_a_batch_goes_through_in_parts_that_fit(train, monkeypatch):
     assert all(rows == 1 or rows * seq <= 24 for rows, seq in shapes)
 
 
-def test_where_weights_are_divided_a_batch_is_one_pass(train, monkeypatch):
-    """Each pass needs all processes, and another one's batch may have another number of parts."""
+def test_with_divided_weights_a_batch_is_one_pass(train, monkeypatch):
+    """Each pass needs all processes, whose batches could have different numbers of parts."""
     monkeypatch.setattr(loop, "CPU_PART_TOKENS", 8)
     monkeypatch.setattr(loop._AnswerTrainer, "_check_sharded_method", lambda _: None)
     monkeypatch.setattr(loop._AnswerTrainer, "is_sharded", True)
@@ -169,19 +169,19 @@ def test_where_weights_are_divided_a_batch_is_one_pass(train, monkeypatch):
     assert rows == [4, 4]
 
 
-def test_accumulated_batches_are_one_batch(train):
-    """Four passes of two rows make the step of one pass of eight, though their answers differ in length."""
+def test_accumulated_batches_train_like_one_batch(train):
+    """Four passes of two rows and one pass of eight make the same step, although answers differ in length."""
     method = LoraMethod(rank=4)
     train("a", rows=8, method=method, spec={"micro_batch_size": 2, "accumulation": 4, "epochs": 3})
-    one, one_metrics = train.learnt(), train.metrics()
+    one, one_metrics = train.trained(), train.metrics()
     train("b", rows=8, method=method, spec={"micro_batch_size": 8, "epochs": 3})
-    assert_same_weights(train.learnt(), one, rtol=0, atol=1e-5)
+    assert_same_weights(train.trained(), one, rtol=0, atol=1e-5)
     assert [e["loss"] for e in train.metrics()] == pytest.approx([e["loss"] for e in one_metrics], abs=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("method", [LoraMethod(rank=4), PtuningV2Method(kind="ptuning_v2", prefix_length=5)])
-def test_answers_that_share_a_prompt_are_learnt_as_if_each_had_its_own(train, make_model, method, attention):
+def test_answers_that_share_a_prompt_train_like_answers_with_their_own_prompts(train, make_model, method, attention):
     def with_attention():
         model = make_model()
         model.set_attn_implementation(attention)
@@ -192,7 +192,7 @@ def test_answers_that_share_a_prompt_are_learnt_as_if_each_had_its_own(train, ma
         TrainingRow([3, 4, 5], [Question([[7, 8, 2], [9, 2], [2]], ids=[8, 9]), Question([[1]], 0, 2.0, ids=[4])]),
         TrainingRow([6] * 8, [Question([[1, 2], [4, 9]])]),
     ]
-    # Each answer counts as its share of the tokens.
+    # The weight of an answer is its share of the tokens.
     apart = [
         TrainingRow(
             row.shared + asked.ids, [Question([answer], asked.label_set, asked.weight * len(answer) / asked.targets)]
@@ -236,7 +236,7 @@ def test_gradient_checkpointing_changes_no_loss(train, method):
         train(str(checkpointing), method=method)
         losses[checkpointing] = [(entry["loss"], entry["grad_norm"]) for entry in train.metrics()]
         passes[checkpointing] = len(count)
-    assert passes == {False: 5, True: 10}, "nothing is computed again"
+    assert passes == {False: 5, True: 10}, "activations are not recomputed"
     for on, off in zip(losses[True], losses[False], strict=True):
         assert on == pytest.approx(off, rel=1e-5)
 
@@ -246,49 +246,49 @@ RESUMED = {"accumulation": 2, "epochs": 2, "save_steps": 1, "keep_checkpoints": 
 
 @pytest.fixture
 def uninterrupted(train):
-    """Give a whole training's folder, metrics and weights."""
+    """Return the folder, metrics and weights of a whole training."""
     train("whole", rows=11, spec=RESUMED)
     assert train.steps() == [1, 2, 3, 4, 5, 6]
-    return train.checkpoints, train.metrics(), train.learnt()
+    return train.checkpoints, train.metrics(), train.trained()
 
 
-@pytest.mark.parametrize("last", [1, 3, 5, 6])  # in the first epoch, at its end, in the second, at the end
-def test_resumed_is_uninterrupted(train, uninterrupted, last, tmp_path):
+@pytest.mark.parametrize("last", [1, 3, 5, 6])  # within an epoch or at its end
+def test_a_resumed_training_ends_like_an_uninterrupted_one(train, uninterrupted, last, tmp_path):
     whole, metrics, weights = uninterrupted
     shutil.copytree(whole, tmp_path / "again")
     for step in range(last + 1, 7):
         shutil.rmtree(tmp_path / "again" / f"checkpoint-{step}")
-    # The lines of the steps that are done again are still there, the last one half.
+    # The lines of repeated steps are still in the file, and half of the last one.
     text = "".join(json.dumps(entry) + "\n" for entry in metrics[: last + 1])
     (tmp_path / "again.jsonl").write_text(text[:-5] if last < 6 else text)
     result = train("again", rows=11, spec=RESUMED, resume=True)
     assert (result.steps, result.stop_signal) == (6, None)
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     for step in range(last + 1, 7):
         assert_same_checkpoints(train.checkpoints / f"checkpoint-{step}", whole / f"checkpoint-{step}")
     assert train.metrics() == metrics
 
 
-def test_a_checkpoint_that_was_cut_off_is_passed_over(train, uninterrupted, tmp_path):
+def test_an_incomplete_checkpoint_is_ignored(train, uninterrupted, tmp_path):
     whole, _, weights = uninterrupted
     again = shutil.copytree(whole, tmp_path / "again")
     for step in (5, 6):
         (again / f"checkpoint-{step}" / "complete").unlink()
         (again / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"half")
     train("again", rows=11, spec=RESUMED, resume=True)
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     assert train.steps() == [1, 2, 3, 4, 5, 6]
     assert_same_checkpoints(again / "checkpoint-6", whole / "checkpoint-6")
 
 
-def test_without_a_checkpoint_to_go_on_from_a_resume_begins(train, uninterrupted, tmp_path):
+def test_resume_without_a_checkpoint_starts_a_training(train, uninterrupted, tmp_path):
     _, metrics, weights = uninterrupted
     train("again", rows=11, spec=RESUMED, resume=True)
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     assert train.metrics() == metrics
 
 
-def test_a_new_training_does_not_mix_with_the_old_one(train, uninterrupted, tmp_path):
+def test_a_new_training_removes_the_files_of_the_old_one(train, uninterrupted, tmp_path):
     whole, _, _ = uninterrupted
     shutil.copytree(whole, tmp_path / "again")
     shutil.copy(tmp_path / "whole.jsonl", tmp_path / "again.jsonl")
@@ -298,7 +298,7 @@ def test_a_new_training_does_not_mix_with_the_old_one(train, uninterrupted, tmp_
 
 
 class DevScore:
-    """Scores 1, 2, 3, ... by taking random numbers; its call number `fails_at` fails."""
+    """Returns 1, 2, 3, ... and draws random numbers; the call number `fails_at` raises an error."""
 
     def __init__(self, fails_at=None):
         self.calls = 0
@@ -315,16 +315,16 @@ class DevScore:
         return {"score": self.calls}
 
 
-def test_an_interruption_between_two_checkpoints(train):
+def test_resume_after_an_error_between_two_checkpoints(train):
     train("whole", rows=11, spec=RESUMED, dev_score=DevScore())
-    whole, metrics, weights = train.checkpoints, train.metrics(), train.learnt()
+    whole, metrics, weights = train.checkpoints, train.metrics(), train.trained()
     dev_score = DevScore(fails_at=5)
     with pytest.raises(OSError, match="the disk is full"):
         train("again", rows=11, spec=RESUMED, dev_score=dev_score)
     assert train.steps() == [1, 2, 3, 4]
     result = train("again", rows=11, spec=RESUMED, dev_score=dev_score, resume=True)
     assert (result.steps, result.best_step, result.best_score) == (6, 6, 6)
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     assert_same_checkpoints(train.checkpoints / "checkpoint-6", whole / "checkpoint-6")
     assert train.metrics() == metrics
     assert not dev_score.was_training
@@ -346,19 +346,19 @@ def test_the_best_weights_are_restored(train, method):
 
     result = train(method=method, spec={"save_steps": 1, "keep_checkpoints": 1}, dev_score=dev_score)
     assert (result.steps, result.best_step, result.best_score) == (5, 2, 0.9)
-    assert_same_weights(train.learnt(), weights[1], rtol=0, atol=0)
-    assert train.steps() == [2, 5], "the best and the last stay"
+    assert_same_weights(train.trained(), weights[1], rtol=0, atol=0)
+    assert train.steps() == [2, 5], "the best and the last are kept"
     scored = [entry for entry in train.metrics() if "score" in entry]
     assert [(entry["step"], entry["score"], entry["eval_accuracy"]) for entry in scored] == [
         (step, score, 0.5) for step, score in enumerate([0.2, 0.9, 0.9, 0.1, 0.3], start=1)
     ]
-    # A resume of what is at its end gives the best weights, too.
+    # A resume of a finished training restores the best weights, too.
     train(method=method, spec={"save_steps": 1, "keep_checkpoints": 1}, dev_score=dev_score, resume=True)
-    assert_same_weights(train.learnt(), weights[1], rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights[1], rtol=0, atol=0)
 
 
-def test_of_equal_scores_the_lower_log_loss_is_best(train):
-    # As where all rows are called by the frequent label, and the probabilities become better all the same.
+def test_the_lower_log_loss_decides_between_equal_scores(train):
+    # Like a model that predicts the frequent label for all rows while its probabilities improve.
     measures = iter([(0.5, 0.9, 0.1), (0.5, 0.5, 0.2), (0.5, 0.4, 0.3), (0.4, 0.1, 0.1), (0.5, 0.6, 0.1)])
 
     def dev_score(_):
@@ -367,36 +367,36 @@ def test_of_equal_scores_the_lower_log_loss_is_best(train):
 
     spec = {"save_steps": 1, "keep_checkpoints": 1, "patience": 3}
     result = train(spec=spec, dev_score=dev_score)
-    # The sums at steps 2, 3 and 5 are all 0.7, and the first of them stands.
+    # The sums at steps 2, 3 and 5 are all 0.7; the first of them is the best.
     assert (result.steps, result.best_step, result.best_score) == (5, 2, 0.5)
     assert train.steps() == [2, 5]
 
 
-def test_resumed_without_dev_rows_a_training_ends_with_its_last_weights(train):
+def test_a_training_resumed_without_dev_rows_ends_with_the_last_weights(train):
     weights = []
     values = iter([0.2, 0.9, 0.9, 0.1, 0.3])
 
     def dev_score(_):
-        weights.append(train.learnt())
+        weights.append(train.trained())
         return {"score": next(values)}
 
     train(spec={"save_steps": 1}, dev_score=dev_score)
     result = train(spec={"save_steps": 1}, resume=True)
     assert (result.steps, result.best_step, result.best_score) == (5, None, None)
-    assert_same_weights(train.learnt(), weights[-1], rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights[-1], rtol=0, atol=0)
 
 
-def test_a_checkpoint_and_a_dev_score_at_the_end_of_each_epoch(train):
+def test_each_epoch_ends_with_a_checkpoint_and_a_dev_score(train):
     result = train(spec={"epochs": 3, "keep_checkpoints": 2}, dev_score=scores(1, 2, 3))
     assert (result.steps, result.best_step) == (15, 15)
     assert train.steps() == [10, 15]
     assert [entry["step"] for entry in train.metrics() if "score" in entry] == [5, 10, 15]
 
 
-def test_a_long_epoch_has_checkpoints_on_the_way(train, monkeypatch):
+def test_a_long_epoch_has_checkpoints_before_its_end(train, monkeypatch):
     monkeypatch.setattr(callbacks, "SAFETY_STEPS", 2)
     spec = {"epochs": 2, "keep_checkpoints": 99}
-    train(rows=12, spec=spec, dev_score=scores(*range(6)))  # 6 steps an epoch: at its end both are due
+    train(rows=12, spec=spec, dev_score=scores(*range(6)))  # 6 steps an epoch, so both are due at its end
     assert train.steps() == [2, 4, 6, 8, 10, 12]
     assert [entry["step"] for entry in train.metrics() if "score" in entry] == [2, 4, 6, 8, 10, 12]
     train("other", rows=10, spec=spec)
@@ -410,17 +410,17 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(train):
 
 
 @pytest.mark.parametrize(("patience", "steps"), [(0, 10), (1, 3), (2, 6), (3, 10)])
-def test_patience(train, patience, steps):
-    # A new best at steps 1, 2 and 4; an equal score is none.
+def test_patience_ends_a_training(train, patience, steps):
+    # New bests are at steps 1, 2 and 4; an equal score is not a new best.
     values = scores(1, 2, 2, 3, 3, 1, 4, 3, 3, 4)
     spec = {"epochs": 2, "save_steps": 1, "patience": patience}
     result = train(spec=spec, dev_score=values)
     assert result.steps == steps
     assert result.stop_signal is None
-    weights, metrics = train.learnt(), train.metrics()
-    # A resume of what has ended early trains and scores no further.
+    weights, metrics = train.trained(), train.metrics()
+    # A resume of a training that ended early neither trains nor scores.
     assert train(spec=spec, dev_score=scores(), resume=True) == result
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     assert train.metrics() == metrics
 
 
@@ -442,7 +442,7 @@ def test_a_signal_writes_a_checkpoint_and_ends_the_training(
     before = signal.getsignal(number)
     kill = make_listener(on_training=lambda each: os.kill(os.getpid(), number) if each.done == step else None)
     result = train("again", rows=11, spec=spec, listener=kill, dev_score=lambda _: {"score": 1.0})
-    # It comes behind a step: in the middle of an epoch the next step is done, at its end (3, 6) that is the last one.
+    # The signal comes at the end of a step. The next step is still done, unless the epoch ends here (3, 6).
     end = step if step in (3, 6) else step + 1
     assert (result.steps, result.stop_signal) == (end, number)
     assert train.steps()[-1] == end
@@ -450,12 +450,12 @@ def test_a_signal_writes_a_checkpoint_and_ends_the_training(
     assert signal.getsignal(number) is before
     result = train("again", rows=11, spec=spec, resume=True)
     assert (result.steps, result.stop_signal) == (6, None)
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     assert [entry for entry in train.metrics() if "loss" in entry] == metrics
 
 
-@pytest.mark.parametrize("step", [3, 6])  # while the dev score at the end of an epoch is taken, and of the last one
-def test_a_signal_during_a_dev_score(train, listener, step):
+@pytest.mark.parametrize("step", [3, 6])  # at the ends of both epochs
+def test_a_signal_during_a_dev_score_ends_the_training(train, listener, step):
     values = scores(1, 2, 3)
 
     def dev_score(model):
@@ -495,18 +495,18 @@ def test_progress_is_reported(train, listener):
     assert listener.steps[-1].loss in [entry["loss"] for entry in train.metrics()]
 
 
-def test_nothing_is_learnt_from_a_weight_of_zero(train, make_model):
+def test_examples_with_a_weight_of_zero_change_nothing(train, make_model):
     rows = [TrainingRow([3, 4, 5], [Question([[9]], VOCABULARY, 0.0)])] * 4
     train.model = build_trainable(make_model(), DROPOUT, seed=0)
-    before = train.learnt()
+    before = train.trained()
     spec = TrainingSpec(micro_batch_size=2)
     fit(train.model, rows, [], spec, train.folder / "x", compute_dtype=torch.float32, metrics_file=train.folder / "m")
-    assert_same_weights(train.learnt(), before, rtol=0, atol=0)
+    assert_same_weights(train.trained(), before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("method", [DROPOUT, FreezeMethod(kind="freeze", layers=1), FullMethod(kind="full")])
-def test_bfloat16_learns_in_float32(train, make_model, method):
-    """Products in bfloat16, masters in float32; the dev score runs on the same model."""
+def test_a_bfloat16_model_has_float32_parameters(train, make_model, method):
+    """Products are in bfloat16 and trainable parameters in float32; the dev score runs on the same model."""
     train.make_model = lambda: make_model().bfloat16()
     ids = torch.arange(3, 13)[None]
     outputs = []
@@ -524,8 +524,7 @@ def test_bfloat16_learns_in_float32(train, make_model, method):
         dev_score=dev_score,
     )
     assert result.steps == 48
-    learnt = train.learnt()
-    assert {tensor.dtype for tensor in learnt.values()} == {torch.float32}
+    assert {tensor.dtype for tensor in train.trained().values()} == {torch.float32}
     losses = [entry["loss"] for entry in train.metrics() if "loss" in entry]
     assert sum(losses[-12:]) < 0.5 * sum(losses[:12])
     assert len(outputs) == 4

@@ -40,12 +40,12 @@ training_rows = st.builds(TrainingRow, token_lists, st.lists(questions(), min_si
 
 
 def slow_loss(model, row):
-    """Give the loss of a row's examples, each for itself."""
+    """Return the sum of the losses of a row's examples, each computed by itself."""
     return sum(slow_loss_of(model, row.shared + question.ids, question) for question in row.questions)
 
 
 def slow_loss_of(model, prompt, row):
-    """Give one example's loss: for each answer a pass of its own over prompt and answer, all logits, shifted by one."""
+    """Return the loss of an example with one pass for each answer, all logits, and targets shifted by one."""
     if row.label_set == VOCABULARY:
         parts = []
         for answer in row.answers:
@@ -70,7 +70,7 @@ def batch_loss(model, batch):
 
 
 @given(st.lists(training_rows, min_size=1, max_size=5))
-def test_a_batch_is_its_examples_one_by_one(tiny_model, rows):
+def test_the_loss_of_a_batch_is_that_of_its_examples_one_by_one(tiny_model, rows):
     with torch.no_grad():
         expected = sum(slow_loss(tiny_model, row) for row in rows)
         loss = fast_loss(tiny_model, rows)
@@ -78,7 +78,7 @@ def test_a_batch_is_its_examples_one_by_one(tiny_model, rows):
     torch.testing.assert_close(loss.double(), torch.as_tensor(expected), rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_are_those_of_the_examples(own_tiny_model):
+def test_gradients_of_a_batch_are_those_of_its_examples_one_by_one(own_tiny_model):
     rows = [
         TrainingRow([3, 4], [Question([[9, 2]], VOCABULARY, 2.0)]),
         TrainingRow([6, 7, 8, 9], [Question([[1]], 1)]),
@@ -99,7 +99,7 @@ def test_gradients_are_those_of_the_examples(own_tiny_model):
 
 
 @given(st.lists(training_rows, min_size=1, max_size=6), st.integers(1, 40))
-def test_a_batch_is_the_sum_of_its_parts(tiny_model, rows, max_tokens):
+def test_the_loss_of_a_batch_is_the_sum_over_its_parts(tiny_model, rows, max_tokens):
     batch = collate(rows, pad_id=0)
     parts = split_batch(batch, max_tokens)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_a_batch_is_the_sum_of_its_parts(tiny_model, rows, max_tokens):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("layers", [["sliding_attention"] * 2, ["sliding_attention", "full_attention"]])
-def test_trees_in_layers_that_see_a_few_tokens_back(layers, attention):
+def test_trees_with_sliding_window_attention(layers, attention):
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "vocab_size": 64, "head_dim": 8}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.5, "sliding_window": 4}
     model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **heads, layer_types=layers)).eval()
@@ -128,7 +128,7 @@ def test_trees_in_layers_that_see_a_few_tokens_back(layers, attention):
         torch.testing.assert_close(fast_loss(model, rows).double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_collate_by_hand():
+def test_collate_rows_without_trees():
     rows = [TrainingRow([1, 2], [Question([[3, 8]], VOCABULARY, 3.0)]), TrainingRow([4, 5, 6, 9], [Question([[1]], 0)])]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=99).items()}
     assert batch == {
@@ -143,11 +143,11 @@ def test_collate_by_hand():
     }
 
 
-def test_a_tree_by_hand():
+def test_collate_several_answers_as_a_tree():
     rows = [TrainingRow([1, 2], [Question([[3, 4, 9], [5, 9], [9]])]), TrainingRow([6], [Question([[7, 9]])])]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=0).items()}
     assert batch["input_ids"] == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
-    assert batch["places"] == [[0, 1, 2, 3, 2], [0, 1, 2, 3, 4]]
+    assert batch["position_ids"] == [[0, 1, 2, 3, 2], [0, 1, 2, 3, 4]]
     assert (batch["rows"], batch["columns"]) == ([0] * 6 + [1, 1], [1, 2, 3, 1, 4, 1, 0, 1])
     assert batch["targets"] == [3, 4, 9, 5, 9, 9, 7, 9]
     assert batch["weights"] == pytest.approx([1 / 6] * 6 + [0.5, 0.5])
@@ -155,11 +155,11 @@ def test_a_tree_by_hand():
     assert seen == [["x", "xx", "xxx", "xxxx", "xx  x"], ["x", "xx", "xxx", "xxxx", "xxxxx"]]
 
 
-def test_two_questions_by_hand():
+def test_collate_two_questions_as_a_tree():
     label, keywords = Question([[1]], 0, ids=[4, 5]), Question([[6, 7, 9], [8, 9]], ids=[3])
     batch = {name: tensor.tolist() for name, tensor in collate([TrainingRow([1, 2], [label, keywords])], 0).items()}
     assert batch["input_ids"] == [[1, 2, 4, 5, 3, 6, 7, 8]]
-    assert batch["places"] == [[0, 1, 2, 3, 2, 3, 4, 3]]
+    assert batch["position_ids"] == [[0, 1, 2, 3, 2, 3, 4, 3]]
     assert (batch["columns"], batch["targets"]) == ([3, 4, 5, 6, 4, 7], [1, 6, 7, 9, 8, 9])
     assert batch["label_sets"] == [0, -1, -1, -1, -1, -1]
     assert batch["weights"] == pytest.approx([1] + [1 / 5] * 5)
@@ -168,7 +168,7 @@ def test_two_questions_by_hand():
     assert seen == ["x", "xx", "xxx", "xxxx", "xx  x", "xx  xx", "xx  xxx", "xx  x  x"]
 
 
-def test_one_answer_needs_no_mask():
+def test_rows_with_one_answer_need_no_mask():
     rows = [TrainingRow([1, 2], [Question([[3, 4, 9]], ids=[5])]), TrainingRow([1], [Question([[9], [3, 9]])])]
     assert "visible" not in collate(rows, pad_id=0)
 
@@ -209,7 +209,7 @@ def test_examples_become_rows(encoder):
     encoded = encode_examples(examples, COLUMNS, encoder)
     ids = [encoder.encode(prompt).ids for prompt in prompts]
     one, zero = (encoder.encode_text(text)[0] for text in "10")
-    assert encoded.label_tokens == [[one, zero]], "only labels of one token each have a label set"
+    assert encoded.label_tokens == [[one, zero]], "only labels of one token have a label set"
     assert encoded.rows[:3] == [
         TrainingRow(ids[0], [Question([[0]], 0, 1.5)]),  # 3 rows / (2 labels x 1 row)
         TrainingRow(ids[1], [Question([[1]], 0, 0.75)]),
@@ -219,7 +219,7 @@ def test_examples_become_rows(encoder):
     for row, prompt, texts_of_row, weight in zip(encoded.rows[3:], ids[3:], texts, [7, 1, 1, 1], strict=True):
         answers = [[*encoder.encode_text(text), encoder.end_id] for text in texts_of_row]
         assert row == TrainingRow(prompt, [Question(answers, VOCABULARY, weight)])
-    assert encoded.shortened == 0
+    assert encoded.truncated == 0
 
 
 def test_columns_of_one_row_share_its_document(encoder):
@@ -233,14 +233,14 @@ def test_columns_of_one_row_share_its_document(encoder):
         assert row.shared + question.ids == encoder.encode(prompts[name]).ids
     assert row.questions[0].ids != []
     assert alone == TrainingRow(encoder.encode(other.prompt).ids, alone.questions)
-    # A column that comes again is another row's, even if its document is the same.
+    # The same column twice means two table rows, even with the same document.
     assert len(encode_examples([examples[0], examples[0]], COLUMNS, encoder).rows) == 2
-    # Where the question stands first, hardly anything is shared.
+    # With the question first, hardly any tokens are shared.
     first = [Example(4, name, Prompt(COLUMNS[name].question, document, ""), answer) for name, answer in answers.items()]
     assert [len(row.questions) for row in encode_examples(first, COLUMNS, encoder).rows] == [1, 1]
 
 
-def test_ranked_keywords_that_are_too_long_are_left_out(encoder):
+def test_too_long_ranked_keywords_are_left_out(encoder):
     prompt = Prompt("", "the heart", "\n\nQ")
     keywords = ["heart", "a keyword of far too many tokens to be one", "paper"]
     examples = [Example(0, "ranked", prompt, "; ".join(keywords)), Example(1, "ranked", prompt, keywords[1])]
@@ -253,10 +253,10 @@ def test_ranked_keywords_that_are_too_long_are_left_out(encoder):
         encode_examples(examples[1:], COLUMNS, encoder)
 
 
-def test_shortened_documents_are_counted(encoder):
+def test_truncated_documents_are_counted(encoder):
     prompts = [Prompt("", "the heart " * count, "\n\nQ") for count in (1, 50, 60)]
     encoded = encode_examples(
         [Example(row, "label", prompt, "1") for row, prompt in enumerate(prompts)], COLUMNS, encoder
     )
-    assert encoded.shortened == 2
+    assert encoded.truncated == 2
     assert max(len(row.ids) for row in encoded.rows) <= 64

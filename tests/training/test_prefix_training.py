@@ -21,41 +21,41 @@ def train(make_model, tmp_path):
     return Training(make_model, tmp_path)
 
 
-def test_fit_is_a_plain_loop(train, make_model, projection):
+def test_fit_does_the_steps_of_a_plain_loop(train, make_model, projection):
     method = PROJECTED if projection else PLAIN
     train(rows=11, method=method, spec={"accumulation": 2, "epochs": 2, "learning_rate": 3e-3})
     model = build_trainable(make_model(), method, seed=0)
     losses = slow_fit(model, make_rows(11), batch=2, accumulation=2, epochs=2, rate=3e-3, warmup=2)
     assert [entry["loss"] for entry in train.metrics()] == pytest.approx(losses, rel=0, abs=1e-4)
     expected = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    assert_same_weights(train.learnt(), expected, rtol=0, atol=1e-5)
+    assert_same_weights(train.trained(), expected, rtol=0, atol=1e-5)
     assert not train.model.training
 
 
 def test_gradient_checkpointing_changes_no_loss(train, projection):
-    losses, learnt = [], []
+    losses, weights = [], []
     for name, prepare in (("off", lambda _: None), ("on", checkpoint_activations)):
         train.prepare = prepare
         train(name, method=DROPPED[projection])
         losses.append([(entry["loss"], entry["grad_norm"]) for entry in train.metrics()])
-        learnt.append(train.learnt())
+        weights.append(train.trained())
     for on, off in zip(*losses, strict=True):
         assert on == pytest.approx(off, rel=1e-5)
         assert off[1] > 0.01
-    assert_same_weights(learnt[1], learnt[0], rtol=0, atol=1e-6)
+    assert_same_weights(weights[1], weights[0], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("last", [1, 3, 5, 6])  # in the first epoch, at its end, in the second, at the end
-def test_resumed_is_uninterrupted(train, tmp_path, projection, last):
+@pytest.mark.parametrize("last", [1, 3, 5, 6])  # within an epoch or at its end
+def test_a_resumed_training_ends_like_an_uninterrupted_one(train, tmp_path, projection, last):
     method = DROPPED[projection]
     train("whole", rows=11, method=method, spec=RESUMED)
-    whole, metrics, weights = train.checkpoints, train.metrics(), train.learnt()
+    whole, metrics, weights = train.checkpoints, train.metrics(), train.trained()
     shutil.copytree(whole, tmp_path / "again")
     for step in range(last + 1, 7):
         shutil.rmtree(tmp_path / "again" / f"checkpoint-{step}")
     shutil.copy(tmp_path / "whole.jsonl", tmp_path / "again.jsonl")
     train("again", rows=11, method=method, spec=RESUMED, resume=True)
-    assert_same_weights(train.learnt(), weights, rtol=0, atol=0)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
     for step in range(last + 1, 7):
         one, other = (folder / f"checkpoint-{step}" for folder in (train.checkpoints, whole))
         assert_same_checkpoints(one, other)
@@ -86,11 +86,11 @@ def test_the_best_weights_are_restored(train, make_model, tmp_path, projection):
     torch.testing.assert_close(kept.values, prefixes[1].values, rtol=0, atol=1e-6)
 
 
-def test_bfloat16_learns_in_float32(train, make_model, projection):
+def test_a_bfloat16_model_has_float32_parameters(train, make_model, projection):
     train.make_model = lambda: make_model().bfloat16()
     spec = {"epochs": 16, "learning_rate": 0.1}
     train(rows=6, method=PROJECTED if projection else PLAIN, spec=spec, compute_dtype=torch.bfloat16)
-    assert {tensor.dtype for tensor in train.learnt().values()} == {torch.float32}
+    assert {tensor.dtype for tensor in train.trained().values()} == {torch.float32}
     assert {p.dtype for p in train.model.get_base_model().parameters()} == {torch.bfloat16}
     losses = [entry["loss"] for entry in train.metrics() if "loss" in entry]
     assert sum(losses[-12:]) < 0.7 * sum(losses[:12])

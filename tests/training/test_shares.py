@@ -16,7 +16,7 @@ def samplers(count, *, batch_size=4, accumulation=3, lengths=LENGTHS):
 @pytest.mark.parametrize(("rows", "batch_size", "count", "accumulation"), [
     (61, 4, 2, 3), (61, 4, 3, 1), (64, 4, 4, 2), (61, 5, 5, 2), (3, 4, 2, 1), (1, 1, 4, 2),
 ])  # fmt: skip
-def test_together_the_processes_do_the_steps_of_one(rows, batch_size, count, accumulation):
+def test_the_processes_together_do_the_steps_of_a_single_process(rows, batch_size, count, accumulation):
     lengths = LENGTHS[:rows] if rows <= len(LENGTHS) else [*LENGTHS, 9, 9, 9]
     alone = LengthBatchSampler(lengths, batch_size, 7)
     shares = samplers(count, batch_size=batch_size, accumulation=accumulation, lengths=lengths)
@@ -33,18 +33,18 @@ def test_together_the_processes_do_the_steps_of_one(rows, batch_size, count, acc
             assert sorted(batch for batch in dealt if batch) == sorted(step)
 
 
-def test_alone_a_process_keeps_the_order():
+def test_a_single_process_keeps_the_order():
     (alone,) = samplers(1)
     assert list(alone) == list(LengthBatchSampler(LENGTHS, 4, 7))
 
 
-def test_each_has_about_as_much_to_do():
+def test_each_process_has_about_the_same_work():
     lengths = [10, 20, 30, 40, 50, 60, 70, 80]
     shares = [list(share) for share in samplers(2, batch_size=1, accumulation=4, lengths=lengths)]
     sizes = [[lengths[row] for (row,) in own] for own in shares]
     assert sizes == [[80, 50, 40, 10], [70, 60, 30, 20]]
 
 
-def test_who_gets_no_batch_gets_an_empty_one():
+def test_missing_batches_are_replaced_by_empty_ones():
     shares = [list(share) for share in samplers(3, batch_size=2, accumulation=1, lengths=[5] * 8)]
     assert [[len(batch) for batch in own] for own in shares] == [[2, 2], [2, 0], [2, 0]]

@@ -34,7 +34,7 @@ def memory(method=LORA, shape=SHAPE, model=None, dtype=torch.float32, **options)
 
 
 def saved_bytes(model, shape):
-    """Run a real model on a CPU and give the bytes that autograd keeps for the backward pass, weights apart."""
+    """Run a real model on a CPU and return the bytes that autograd keeps for the backward pass, without weights."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept = {}
 
@@ -67,12 +67,12 @@ def test_weights_by_hand():
     parameters = 2 * embedding + 3 * layer + 64
     rotary = 8 * 4  # a buffer of frequencies, twice
     full = memory(FULL)
-    assert (full.parameters, full.trained) == (parameters, parameters)
+    assert (full.parameters, full.trainable) == (parameters, parameters)
     assert full.weights == 4 * parameters + 2 * rotary
     assert (full.gradients, full.optimizer) == (4 * parameters, 8 * parameters)
     adapter = 3 * 4 * (4 * (64 + 64) + 3 * (64 + 96))
     lora = memory(dtype=torch.bfloat16)
-    assert (lora.parameters, lora.trained) == (parameters, adapter)
+    assert (lora.parameters, lora.trainable) == (parameters, adapter)
     assert lora.weights == 2 * parameters + 4 * adapter + 2 * rotary
     assert (lora.gradients, lora.optimizer) == (4 * adapter, 8 * adapter)
     linear = 3 * (layer - 2 * 64)
@@ -81,22 +81,22 @@ def test_weights_by_hand():
     eight = memory(LoraMethod(rank=4, base_bits=8), dtype=torch.bfloat16)
     scales = 3 * 4 * (4 * 64 + 2 * 96 + 64)
     assert lora.weights - eight.weights == linear - scales
-    assert (four.parameters, four.trained) == (eight.parameters, eight.trained) == (parameters, adapter)
+    assert (four.parameters, four.trainable) == (eight.parameters, eight.trainable) == (parameters, adapter)
 
 
 @pytest.mark.parametrize("method", [FULL, LORA, LoraMethod(rank=2, targets=("q_proj",)), LoraMethod(rank=2, dora=True)])
 @pytest.mark.parametrize("changes", [{"num_hidden_layers": 8}, {"num_hidden_layers": 9, "intermediate_size": 256}])
-def test_activations_are_what_a_real_model_keeps(method, changes):
+def test_activations_are_those_that_a_real_model_keeps(method, changes):
     shape = BatchShape(rows=4, seq=96, answer_tokens=2)
     real = build_trainable(LlamaForCausalLM(config(**changes)), method, seed=0).train()
     with merged_products(real, torch.float32):
         kept = saved_bytes(real, shape)
     found = memory(method, shape, config(**changes), accumulation=2)
-    # With gradients there from the start, what is more than kept are the results that are just being computed.
+    # Gradients exist from the start, so only results that are being computed come on top.
     assert 0.97 * kept < found.activations < 1.15 * kept
 
 
-def test_checkpointing_keeps_one_layer_and_the_inputs_of_all():
+def test_gradient_checkpointing_keeps_one_layer_and_the_inputs_of_all():
     deep = config(num_hidden_layers=12)
     shape = BatchShape(rows=4, seq=128, answer_tokens=2)
     plain, frugal = (memory(LORA, shape, deep, gradient_checkpointing=on) for on in (False, True))
@@ -122,22 +122,22 @@ def test_logits_are_counted_at_answers_only():
     assert 2 * positions < many.activations - few.activations < 5 * positions
 
 
-def test_few_bits_cost_an_unpacked_weight_and_8_the_inputs():
+def test_4_bits_add_an_unpacked_weight_and_8_bits_also_the_inputs():
     one_target = {"rank": 4, "targets": ("q_proj",)}
     plain, four, eight = (
         memory(LoraMethod(**one_target, base_bits=bits), dtype=torch.bfloat16) for bits in (None, 4, 8)
     )
     assert plain.activations <= four.activations <= plain.activations + 64 * 96 * 2
-    # Of the layers without an adapter, the input of the last one of an MLP is kept by nothing else.
+    # Nothing else keeps the input of an MLP's last layer, which has no adapter.
     assert eight.activations - plain.activations > 3 * 2 * 64 * 96 * 2
 
 
-def test_gradients_of_earlier_batches_are_there_all_the_time():
+def test_with_accumulation_gradients_are_alive_during_the_whole_step():
     alone, together = (memory(FULL, BatchShape(2, 512, 2), accumulation=count) for count in (1, 4))
     assert alone.total < together.total <= alone.total + alone.gradients
 
 
-def test_a_tree_has_a_mask_in_each_layer():
+def test_a_tree_adds_a_mask_in_each_layer():
     plain = memory(shape=SHAPE)
     tree = memory(shape=replace(SHAPE, is_tree=True))
     assert tree.activations - plain.activations >= 3 * 2 * 64 * 64 * 4
@@ -145,7 +145,7 @@ def test_a_tree_has_a_mask_in_each_layer():
     assert memory(model=grouped, shape=replace(SHAPE, is_tree=True)).activations > memory(model=grouped).activations
 
 
-def test_models_with_step_by_step_attention_keep_the_scores():
+def test_models_with_unfused_attention_keep_the_scores():
     eager = config()
     eager._attn_implementation = "eager"
     shape = BatchShape(2, 256, 2)
@@ -161,7 +161,7 @@ def test_the_configuration_is_not_changed():
     assert mine._attn_implementation != "papertune_tally"
 
 
-def test_a_model_that_cannot_be_computed(monkeypatch):
+def test_a_model_that_reads_data_cannot_be_computed(monkeypatch):
     def forward(self, *_, **__):
         raise RuntimeError("Tensor.item() cannot be called on meta tensors\nmore")
 
@@ -174,7 +174,7 @@ def test_a_model_that_cannot_be_computed(monkeypatch):
     )
 
 
-def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
+def test_other_runtime_errors_of_the_model_are_raised_unchanged(monkeypatch):
     def forward(self, *_, **__):
         raise RuntimeError("shapes cannot be multiplied")
 
@@ -183,6 +183,6 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
         memory()
 
 
-def test_a_method_that_does_not_fit():
+def test_targets_that_the_model_lacks_are_an_error():
     with pytest.raises(ModelError, match=r"^method\.targets names query_key_value, but the model has no such"):
         memory(LoraMethod(targets=("query_key_value",)))

@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls the Python API and prints."""
+"""The command line: each command parses its arguments, calls the Python API and prints the result."""
 
 from papertune.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The program `papertune`: its commands, and what it does with mistakes, warnings and signals."""
+"""The program `papertune`: its commands, and how it handles errors, warnings and signals."""
 
 import atexit
 import gc
@@ -10,7 +10,7 @@ import typer
 
 from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped
 
-# 128 + SIGINT, as shells have it.
+# 128 + SIGINT, as in shells.
 INTERRUPTED = 130
 
 app = typer.Typer(
@@ -24,10 +24,10 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the program; a mistake of its user is one message and exit code 2, a bug keeps its traceback."""
-    from papertune.cli import commands  # noqa: F401 - its functions join the app
+    """Run the program. A user error is one message and exit code 2; a bug keeps its traceback."""
+    from papertune.cli import commands  # noqa: F401 - registers the commands
 
-    # Or Python would look for garbage among a million objects once more before it ends, which takes a second.
+    # Otherwise Python would collect garbage among a million objects before it exits, which takes a second.
     atexit.register(gc.freeze)
     warnings.showwarning = _show_warning
     warnings.simplefilter("ignore", FutureWarning)
@@ -36,17 +36,17 @@ def main() -> None:
     try:
         app()
     except PapertuneError as error:
-        _say(f"error: {error}")
+        _print(f"error: {error}")
         sys.exit(2)
     except TrainingStopped as stopped:
-        _say(str(stopped))
+        _print(str(stopped))
         sys.exit(128 + stopped.signal)
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C
-            _say("stopped; what is finished is kept, and the same command goes on")
+        if ended.code == INTERRUPTED:  # typer's exit code for Ctrl-C
+            _print("stopped; finished work is kept, and the same command continues")
         raise
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nobody is left to tell
+        sys.stderr.close()  # the program that reads the output has ended
         sys.exit(1)
 
 
@@ -58,10 +58,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print our warnings as a line for people; those of libraries tell our users nothing they could act on."""
+    """Print papertune's own warnings in one line; users cannot act on those of libraries."""
     if issubclass(category, PapertuneWarning):
-        _say(f"warning: {message}")
+        _print(f"warning: {message}")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

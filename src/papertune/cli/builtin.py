@@ -23,37 +23,42 @@ def recipes(
     elif name in built_in:
         typer.echo(built_in[name], nl=False)
     else:
-        raise RecipeError(f'there is no built-in recipe "{name}". There are: {", ".join(built_in)}.')
+        raise RecipeError(f'"{name}" is not a built-in recipe. Built-in recipes are: {", ".join(built_in)}.')
 
 
 @app.command()
 def models(
     model: Annotated[
         str | None,
-        typer.Argument(help="With --memory: a name, a folder with config.json, or a hub id.", show_default=False),
+        typer.Argument(help="With --memory: a short name, a folder with config.json, or a hub id.", show_default=False),
     ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory", help="What fits into 8, 16 and 24 GB, computed without weights or GPU.")
+        bool,
+        typer.Option(
+            "--memory", help="Show what fits into 8, 16 and 24 GB, computed without weights and without a GPU."
+        ),
     ] = False,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", "-r", help="With --memory: the method, batch and lengths.", show_default=False),
+        typer.Option(
+            "--recipe", "-r", help="With --memory: the recipe with method, batch size and lengths.", show_default=False
+        ),
     ] = None,
     sets: options.Sets = [],  # noqa: B006
 ) -> None:
-    """List the models that have a short name, or say what memory it takes to train one."""
+    """List the models that have a short name, or show the memory that the training of a model needs."""
     if memory:
         _memory(model, recipe, sets)
     elif model or recipe or sets:
         from papertune.errors import RecipeError
 
-        raise RecipeError("papertune models lists the models; a model, a recipe and --set go with --memory. Add it.")
+        raise RecipeError("papertune models takes a model, a recipe or --set only with --memory. Add --memory.")
     else:
         _list_models()
 
 
-# Asked for nothing in particular, --memory tells of these: a model and a recipe made for it.
-_SHOWN = (("smollm2-135m", "medical-papers"), ("THUDM/chatglm2-6b", "xfg-label"))
+# Models and recipes that --memory shows by default.
+_DEFAULTS = (("smollm2-135m", "medical-papers"), ("THUDM/chatglm2-6b", "xfg-label"))
 
 
 def _memory(model: str | None, recipe: str | None, sets: list[str]) -> None:
@@ -61,7 +66,7 @@ def _memory(model: str | None, recipe: str | None, sets: list[str]) -> None:
     from papertune.pipelines.memory import CARDS_GB, GB, RESERVED_GB, batch_shape, memory_rows
     from papertune.recipe import load_recipe
 
-    asked: list[tuple[str | None, str]] = [(model, recipe or "medical-papers")] if model or recipe else [*_SHOWN]
+    asked: list[tuple[str | None, str]] = [(model, recipe or "medical-papers")] if model or recipe else [*_DEFAULTS]
     for number, (name, source) in enumerate(asked):
         chosen = load_recipe(source, sets if name is None else [*sets, f"model={name}"])
         config = find_config(chosen.model)
@@ -84,8 +89,8 @@ def _memory(model: str | None, recipe: str | None, sets: list[str]) -> None:
             largest = ", ".join(str(row.largest[card] or "no") for card in CARDS_GB)
             typer.echo(f"{row.setting:43}{numbers}   {largest}{'   <- the recipe' if row.is_recipe else ''}")
     typer.echo(
-        "\nmicro_batch_size: the largest that fits, where every row is as long as the recipe allows. GB are 2^30 "
-        f"bytes; {RESERVED_GB} GB of each card is left to CUDA itself."
+        "\nmicro_batch_size: the largest that fits if every row is as long as the recipe allows. GB are 2^30 bytes; "
+        f"{RESERVED_GB} GB of each card is left to CUDA itself."
     )
 
 
@@ -94,10 +99,10 @@ def _list_models() -> None:
     from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 
     for name, model in KNOWN_MODELS.items():
-        here = packaged_gguf(model.package, model.gguf_name) is not None
+        is_installed = packaged_gguf(model.package, model.gguf_name) is not None
         typer.echo(f"{name:16} {model.about}")
         typer.echo(
             f"{'':16} "
-            + ("installed" if here else f"not installed: {PACKAGE_INSTALL}; or from the hub: {model.hub_id}")
+            + ("installed" if is_installed else f"not installed: {PACKAGE_INSTALL}; or from the hub: {model.hub_id}")
         )
     typer.echo("Any other causal language model: a folder with its config.json and weights, a .gguf file, or a hub id.")

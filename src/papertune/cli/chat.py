@@ -12,8 +12,8 @@ from papertune.cli.app import app
 
 @app.command()
 def chat(
-    model: Annotated[str, typer.Argument(help="A run directory, or a model as a recipe names it.")],
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    model: Annotated[str, typer.Argument(help="A run directory, or a model as in a recipe.")],
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer in tokens.")] = 256,
     device: options.Device = None,
     base: options.Base = None,
 ) -> None:

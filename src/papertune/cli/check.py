@@ -19,7 +19,7 @@ def check(
     only: options.Only = [],  # noqa: B006
     base: options.Base = None,
 ) -> None:
-    """Find everything that can be wrong, all at once, before weights load; show what the model will see."""
+    """Report all problems of tables and recipe at once, without loading weights, and show what the model will see."""
     from rich.console import Console
 
     from papertune.pipelines.check import check_tables
@@ -34,7 +34,7 @@ def check(
     console.rule()
     console.print(
         "no problems"
-        + (": what is learnt is shown in green" if any(example.learnt for example in result.examples) else "")
+        + (": text to learn is shown in green" if any(example.learnt for example in result.examples) else "")
     )
 
 

@@ -1,11 +1,11 @@
-"""The commands; each one's heavy imports wait until it runs, so that `papertune --help` is quick."""
+"""All commands. Each imports heavy modules only when it runs, so that `papertune --help` is fast."""
 
 from papertune.cli import builtin, chat, check, compare, evaluate, init, instructions, merge, predict, train
 from papertune.cli.app import app
 
 __all__ = ["builtin", "chat", "check", "compare", "evaluate", "init", "instructions", "merge", "predict", "train"]
 
-# The help page lists them in the order in which a person needs them.
+# The order of the help page: the order in which users need the commands.
 _ORDER = (
     "init", "check", "train", "predict", "evaluate", "compare", "chat", "instructions", "adopt", "merge", "recipes",
     "models",

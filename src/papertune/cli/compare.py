@@ -12,30 +12,32 @@ from papertune.cli.progress import TerminalListener
 
 @app.command()
 def compare(
-    train: Annotated[str, typer.Argument(help="The table to learn from.")],
-    test: Annotated[str, typer.Argument(help="The table to score on, with the true columns; none of it is learnt.")],
+    train: Annotated[str, typer.Argument(help="The table to train on.")],
+    test: Annotated[
+        str, typer.Argument(help="The table to score on, with the gold columns; it is not used for training.")
+    ],
     recipe: options.Recipe,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder for report.html, report.json, and what is kept to go on from."),
+        typer.Option("--output", "-o", help="Folder for report.html, report.json and the files to continue from."),
     ],
     dev: Annotated[
         str | None,
         typer.Option(
-            help="A table by which a run that is trained now is chosen and calibrated; none of it is learnt.",
+            help="A table for choosing the checkpoint and calibrating, if a run is trained now.",
             show_default=False,
         ),
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="A run that was trained with this recipe; default: one is trained now.", show_default=False),
+        typer.Option(help="A run that was trained with this recipe; default: train one now.", show_default=False),
     ] = None,
     only: options.Only = [],  # noqa: B006
     curve: Annotated[
         str | None,
         typer.Option(
             metavar="ROWS,...",
-            help="A learning curve: a training for each number of rows, such as 50,100,200,400,all.",
+            help="Learning curve: train with each of these numbers of rows, such as 50,100,200,400,all.",
             show_default=False,
         ),
     ] = None,
@@ -45,7 +47,7 @@ def compare(
     base: options.Base = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find out whether fine-tuning is worth it: the run beside simpler ways; the same command goes on when stopped."""
+    """Compare the run with simpler systems, to see whether fine-tuning is worth it; can be stopped and continued."""
     from papertune.evaluation.report import summary
     from papertune.pipelines.comparison.compare import compare as run_comparison
     from papertune.pipelines.comparison.learning_curve import read_curve

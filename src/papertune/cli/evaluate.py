@@ -13,16 +13,16 @@ from papertune.cli.progress import TerminalListener
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run directory.")],
-    table: Annotated[str, typer.Argument(help="A table with the documents and the true columns.")],
+    table: Annotated[str, typer.Argument(help="A table with the documents and the gold columns.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html and report.json.")],
     truth: Annotated[
-        str | None, typer.Option(help="A table with the true columns, matched by id, if TABLE has none.")
+        str | None, typer.Option(help="A table with the gold columns, matched by id, if TABLE has none.")
     ] = None,
     predictions: Annotated[
         str | None, typer.Option(help="Score this file, written by papertune predict, instead of running the model.")
     ] = None,
     baselines: Annotated[
-        str | None, typer.Option(help="The table the run learnt from: train majority and TF-IDF on it, to compare.")
+        str | None, typer.Option(help="The training table of the run: train the majority and TF-IDF baselines on it.")
     ] = None,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
@@ -30,7 +30,7 @@ def evaluate(
     base: options.Base = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score a run against the columns a table has, and write a report."""
+    """Score a run against the gold columns of a table, and write a report."""
     from papertune.evaluation.report import summary
     from papertune.pipelines.evaluate import evaluate as run_evaluation
     from papertune.run import load_run

@@ -18,7 +18,7 @@ def init(
     ] = [],  # noqa: B006
     keywords: Annotated[list[str], typer.Option(help="A column that holds keywords (repeatable).")] = [],  # noqa: B006
 ) -> None:
-    """Write a commented recipe for a table: guesses its id, its text columns and its label set."""
+    """Write a commented recipe for a table, with a guess of its id, text columns and label set."""
     from papertune.errors import OutputError
     from papertune.files import check_new_file, write_atomically
     from papertune.pipelines.init import recipe_for

@@ -18,7 +18,7 @@ def instructions(
     only: options.Only = [],  # noqa: B006
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write the instruction/input/output JSON of the tutorial; papertune train reads such files too."""
+    """Write a table as an instruction file (JSON); papertune train can read it."""
     from papertune.pipelines.instructions import write_instructions
 
     count = write_instructions(table, recipe, output, overrides=sets, only=only, overwrite=overwrite)

@@ -17,7 +17,7 @@ def merge(
     device: options.Device = None,
     base: options.Base = None,
 ) -> None:
-    """Write W = W0 + scale x B A as an ordinary model folder."""
+    """Add the adapter to the base model (W = W0 + scale x B A), and write an ordinary model folder."""
     from papertune import load_run
 
     load_run(run, device=device, base=base).merge(output, precision=precision)

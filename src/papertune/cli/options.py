@@ -1,4 +1,4 @@
-"""Options that several commands share, each written once."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help='Override the recipe, for example "training.epochs=3".')
 ]
 Only = Annotated[
-    list[str], typer.Option("--only", metavar="COLUMN", help="Just this column of the recipe (repeatable).")
+    list[str], typer.Option("--only", metavar="COLUMN", help="Use only this column of the recipe (repeatable).")
 ]
 Device = Annotated[
     str | None,
@@ -18,11 +18,15 @@ Device = Annotated[
 ]
 Base = Annotated[
     Path | None,
-    typer.Option("--base", help="Where the base model is now: a folder or a .gguf file.", show_default=False),
+    typer.Option(
+        "--base", help="Location of the base model, if it was moved: a folder or a .gguf file.", show_default=False
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors only.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
-Precision = Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option("--precision", help="Of the weights.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+Precision = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32"], typer.Option("--precision", help="Number format of the weights.")
+]
 PredictionPrecision = Annotated[
-    Literal["auto", "bf16", "fp16", "fp32", "int8"], typer.Option("--precision", help="Of the weights.")
+    Literal["auto", "bf16", "fp16", "fp32", "int8"], typer.Option("--precision", help="Number format of the weights.")
 ]

@@ -24,23 +24,23 @@ def predict(
     probabilities: Annotated[
         bool,
         typer.Option(
-            "--probabilities", help="Add the calibrated probability of each label, and how sure each ranked keyword is."
+            "--probabilities", help="Add the calibrated probability of each label and of each ranked keyword."
         ),
     ] = False,
     sort_by: Annotated[
         str | None,
-        typer.Option(help="A label column: write the rows by the probability of its first label, the highest first."),
+        typer.Option(help="A label column: sort the rows by the probability of its first label, the highest first."),
     ] = None,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
     base: options.Base = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that share the rows, through Ray; those of a cluster at RAY_ADDRESS.")
+        int, typer.Option(min=1, help="Number of Ray workers that share the rows; on a cluster if RAY_ADDRESS is set.")
     ] = 1,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fill in the run's columns of a table; the same command goes on where a stopped one was."""
+    """Fill in the run's columns of a table; the same command continues a stopped prediction."""
     from papertune import load_run
 
     opened = load_run(run, device=device, base=base)

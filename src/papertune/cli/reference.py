@@ -1,4 +1,4 @@
-"""Prints docs/commands.md: every command with its arguments and options, read from the program itself.
+"""Prints docs/commands.md: all commands with their arguments and options, read from the program itself.
 
 python -m papertune.cli.reference > docs/commands.md
 """
@@ -13,20 +13,20 @@ PROGRAM = "papertune"
 
 _HEAD = """# Commands
 
-Generated from the program by `make docs`; `papertune COMMAND --help` says the same.
+Generated from the program by `make docs`; `papertune COMMAND --help` shows the same.
 
 Results go to standard output, progress and warnings to standard error. A warning is a line that starts with
-`warning:` and leaves the exit code 0. A mistake that you can mend is one message that starts with `error:` and the
-exit code 2. Ctrl-C and SIGTERM end a command with 130 and 143; what is finished is kept.
+`warning:`; the exit code stays 0. An error that you can correct is one message that starts with `error:`, with exit
+code 2. Ctrl-C and SIGTERM end a command with exit codes 130 and 143; finished work is kept.
 """
 
-# What a value is called where the option does not say it itself.
-_VALUES: dict[Any, str] = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
+# Placeholders for values, by type, if the option has none.
+_PLACEHOLDERS: dict[Any, str] = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
 
 
 def command_reference() -> str:
-    """Give the page in Markdown; it depends on nothing but the commands."""
-    from papertune.cli import commands  # noqa: F401 - its functions join the app
+    """Return the page in Markdown; it depends only on the commands."""
+    from papertune.cli import commands  # noqa: F401 - registers the commands
     from papertune.cli.app import app
 
     group: Any = typer.main.get_command(app)
@@ -65,25 +65,25 @@ def _spellings(option: Any, types: dict[str, Any]) -> str:
 
 
 def _value(option: Any, types: dict[str, Any]) -> str:
-    """Give the word that stands for an option's value; a flag has none."""
+    """Return the placeholder for an option's value; a flag has none."""
     if option.is_flag:
         return ""
-    return str(option.metavar or _VALUES.get(_plain_type(types[option.name]), "WORD"))
+    return str(option.metavar or _PLACEHOLDERS.get(_plain_type(types[option.name]), "WORD"))
 
 
 def _meaning(parameter: Any, types: dict[str, Any]) -> str:
-    said = [_sentence(parameter.help)]
+    sentences = [_sentence(parameter.help)]
     low, high = (_limit(types[parameter.name], end) for end in ("min", "max"))
     if low is not None:
-        said.append(f"From {low:g} to {high:g}." if high is not None else f"At least {low:g}.")
+        sentences.append(f"From {low:g} to {high:g}." if high is not None else f"At least {low:g}.")
     words = get_args(_plain_type(types[parameter.name]))
     if words:
-        said.append(f"One of {', '.join(f'`{word}`' for word in words)}.")
+        sentences.append(f"One of {', '.join(f'`{word}`' for word in words)}.")
     if parameter.required and parameter.param_type_name == "option":
-        said.append("Required.")
+        sentences.append("Required.")
     elif parameter.default not in (None, "", False, 0, [], ()) and not parameter.required:
-        said.append(f"Default: `{parameter.default}`.")
-    return " ".join(said).replace("|", "\\|")
+        sentences.append(f"Default: `{parameter.default}`.")
+    return " ".join(sentences).replace("|", "\\|")
 
 
 def _sentence(text: str | None) -> str:
@@ -92,13 +92,13 @@ def _sentence(text: str | None) -> str:
 
 
 def _plain_type(annotation: Any) -> Any:
-    """Take a parameter's own type out of Annotated, lists and None."""
+    """Return a parameter's type without Annotated, list and None."""
     inner = [each for each in get_args(annotation) if each is not type(None)]
     return annotation if get_origin(annotation) is Literal or not inner else _plain_type(inner[0])
 
 
 def _limit(annotation: Any, end: str) -> float | None:
-    """Give an end of the range that an Annotated number has, or None."""
+    """Return a limit of an Annotated number ("min" or "max"), or None."""
     return next((getattr(extra, end, None) for extra in getattr(annotation, "__metadata__", ())), None)
 
 

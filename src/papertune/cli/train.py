@@ -10,36 +10,34 @@ from papertune.cli.app import app
 from papertune.cli.progress import TerminalListener, duration
 from papertune.errors import PapertuneError, TrainingStopped
 
-# Exit codes of a process that leaves the message to another one: as a mistake has it, and where that one is gone.
-MISTAKE, LOST = 2, 1
+# Exit codes of a process that leaves the message to another one: after an error, and after another process was lost.
+USER_ERROR, LOST = 2, 1
 
 
 @app.command()
 def train(
-    table: Annotated[list[str], typer.Argument(help="The tables to learn from.")],
+    table: Annotated[list[str], typer.Argument(help="The tables to train on.")],
     recipe: options.Recipe,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run directory to make.")],
     dev: Annotated[
         str | None, typer.Option(help="A table whose score chooses the best checkpoint.", show_default=False)
     ] = None,
     dev_fraction: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Instead of --dev: keep this share of the rows apart.")
+        float, typer.Option(min=0, max=0.9, help="Instead of --dev: use this fraction of the rows as dev rows.")
     ] = 0.0,
     only: options.Only = [],  # noqa: B006
     sets: options.Sets = [],  # noqa: B006
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training begun in the run directory.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in the run directory.")] = False,
     device: options.Device = None,
     base: options.Base = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fine-tune a model on tables; Ctrl-C or SIGTERM writes a checkpoint that --resume goes on from."""
+    """Fine-tune a model on tables; Ctrl-C or SIGTERM writes a checkpoint from which --resume continues."""
     from papertune.pipelines.train import train as run_training
-    from papertune.training import ProcessLost, launched_first
+    from papertune.training import ProcessLost, is_first_process
 
     try:
-        quiet = quiet or not launched_first()
+        quiet = quiet or not is_first_process()
         with TerminalListener("training", rows_title="dev rows", quiet=quiet) as listener:
             run = run_training(
                 table,
@@ -54,20 +52,20 @@ def train(
                 base=base,
                 listener=listener,
             )
-    # Where all processes meet the same end, one message is enough.
+    # If all processes end for the same reason, one message is enough.
     except PapertuneError as error:
-        if launched_first() or not error.is_shared:
+        if is_first_process() or not error.is_shared:
             raise
-        raise typer.Exit(MISTAKE) from error
+        raise typer.Exit(USER_ERROR) from error
     except TrainingStopped as stopped:
-        if launched_first():
+        if is_first_process():
             raise
         raise typer.Exit(128 + stopped.signal) from stopped
     except ProcessLost as lost:
-        if launched_first():
+        if is_first_process():
             typer.echo(str(lost), err=True)
         raise typer.Exit(LOST) from lost
-    if launched_first():
+    if is_first_process():
         manifest = run.manifest
         score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
         typer.echo(f"{output}: {manifest.steps:,} steps in {duration(manifest.seconds)}{score}")
@@ -82,7 +80,7 @@ def adopt(
     device: options.Device = None,
     base: options.Base = None,
 ) -> None:
-    """Make a run of a ready adapter, without training."""
+    """Make a run from an existing adapter, without training."""
     from papertune.pipelines.adopt import adopt as adopt_adapter
 
     adopt_adapter(adapter, recipe, output, overrides=sets, device=device, base=base)

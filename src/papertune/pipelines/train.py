@@ -99,17 +99,17 @@ def train(
     with joined_processes(device) as processes:
         if not processes.is_first:
             listener = SILENT
-        with processes.agreed():
+        with processes.shared_errors():
             job = prepare_job(tables, recipe, dev, dev_fraction, only, overrides, base, processes.count)
-        with processes.agreed():
+        with processes.shared_errors():
             _check_together(job.plan, directory, processes, resume=resume)
         if processes.first_value(lambda: directory.is_complete):
-            with processes.agreed():
+            with processes.shared_errors():
                 if processes.is_first:
                     _calibrate_finished(load_run(directory.path, device=device, base=base), job, listener)
             return load_run(directory.path, device=device, base=base)
         listener.message(f"loading {job.recipe.model}")
-        with processes.agreed():
+        with processes.shared_errors():
             learner = _load(job, processes)
         learnt, total = count_parameters(learner.model)
         each = "" if processes.count == 1 else f" in each of {processes.count} processes"
@@ -120,17 +120,17 @@ def train(
         if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
             listener.message(few)
         with ExitStack() as held:
-            with processes.agreed():
+            with processes.shared_errors():
                 if processes.is_first:
                     held.enter_context(directory.claimed(job.plan, resume=resume))
-            with processes.agreed():
+            with processes.shared_errors():
                 _check_shared(directory, processes)
             manifest, sharded = _train(job, learner, directory, processes, learnt, resume=resume, listener=listener)
             del learner  # its weights are not needed beside those that predict
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            with processes.agreed(), disk_full_as_output_error(directory.path):
+            with processes.shared_errors(), disk_full_as_output_error(directory.path):
                 if processes.is_first:
                     place = None if base is None else Path(base)
                     if sharded and not processes.device.startswith("cpu"):
@@ -250,7 +250,7 @@ def _train(
             trained_weights=learnt,
             dev_score=result.best_score,
         )
-    with processes.agreed(), disk_full_as_output_error(directory.path):
+    with processes.shared_errors(), disk_full_as_output_error(directory.path):
         if processes.is_first:
             _write(job, learner, result.sharded_to, directory)
     return manifest, result.sharded_to is not None

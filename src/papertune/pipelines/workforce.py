@@ -1,4 +1,4 @@
-"""A run in several processes: what `predict_file` needs of a predictor, without the model in this process."""
+"""Prediction with a run in several processes, for `predict_file`; this process loads no model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,27 +26,27 @@ def workforce(run: "Run", count: int, precision: PredictionPrecision) -> Iterato
 
     Args:
         run: The run. Each machine must have it under the same path.
-        count: How many workers.
-        precision: Of the weights.
+        count: Number of workers.
+        precision: Number format of the weights.
 
     Raises:
         MissingExtraError: If Ray is not installed.
-        ModelError: If there are not so many cores or GPUs.
+        ModelError: If there are fewer cores or GPUs than workers.
     """
     reopen = run.reopening()
     with Workers(count, device=run.device) as workers:
-        precision_name = workers.call(partial(_precision_there, reopen, precision))
-        yield Workforce(run, workers, precision_name, partial(_predictor_there, reopen, precision))
+        precision_name = workers.call(partial(_worker_precision, reopen, precision))
+        yield Workforce(run, workers, precision_name, partial(_worker_predictor, reopen, precision))
 
 
 class Workforce:
-    """Answers the rows of tables in other processes.
+    """Predicts the rows of tables in other processes.
 
     Attributes:
-        encoder: Of prompts, as the workers have it.
-        max_batch_tokens: Padded prompt tokens in a batch.
-        precision_name: What the workers' weights are in.
-        about: The workers in a few words.
+        encoder: Encoder of prompts, the same as in the workers.
+        max_batch_tokens: Maximum of padded prompt tokens in a batch.
+        precision_name: Number format of the workers' weights.
+        about: Short description of the workers.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class Workforce:
     def predict_rows(
         self, table: Table, asked: Recipe, plan: Plan, *, journal: Journal, listener: Listener = SILENT
     ) -> Predicted:
-        """Run a plan, as `papertune.inference.predict.predict_rows` does in one process."""
+        """Run a plan, like `papertune.inference.predict.predict_rows` in one process."""
         facts = self._run.facts(self.precision_name)
         return self._workers.predict_rows(
             self._opening, facts, table, self._run.recipe, asked, plan, journal=journal, listener=listener
         )
 
 
-def _precision_there(reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str) -> str:
+def _worker_precision(reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str) -> str:
     return reopen(device).settled_precision(precision)
 
 
-def _predictor_there(
+def _worker_predictor(
     reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str
 ) -> tuple[Predictor, Mapping[str, str | None]]:
     run = reopen(device)

@@ -3,7 +3,7 @@
 from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.loop import DevScore, FitResult, fit
 from papertune.training.loss import answer_loss
-from papertune.training.processes import Processes, ProcessLost, joined_processes, launched_first
+from papertune.training.processes import Processes, ProcessLost, is_first_process, joined_processes
 from papertune.training.rows import MAX_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.trackers import check_trackers
 
@@ -22,8 +22,8 @@ __all__ = [
     "collate",
     "encode_examples",
     "fit",
+    "is_first_process",
     "joined_processes",
-    "launched_first",
     "split_batch",
     "tree_inputs",
 ]

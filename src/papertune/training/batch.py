@@ -1,23 +1,23 @@
-"""Training rows and batches: what is learnt are the tokens of the answer, nothing of the prompt.
+"""Training rows and batches. The loss runs over the tokens of answers, never over those of prompts.
 
-An example enters training as the ids of its prompt and of its answer without the last token. Its logits are wanted from
-the prompt's last token on (targets stay aligned with the tokens that predict them; nothing is shifted later):
+An example is the ids of its prompt and of its answer without the last token. Logits are needed from the last token of
+the prompt on. Targets are aligned with the tokens that predict them, so nothing is shifted later:
 
     ids        p0  p1  p2  a0  a1
     targets             a0  a1  end        three positions
 
-Where the loss runs over a label set, the prompt alone is enough, and the target is the label's index:
+If the loss runs over a label set, the prompt alone is enough, and the target is the index of the label:
 
     ids        p0  p1  p2
     targets             1                  among the logits of the label tokens
 
-Several questions about one document share its pass, and so do several answers that could each come next, as a tree: a
-question sees the document, an answer sees the document and its question, and nothing else is seen.
+Several questions about one document share its forward pass as a tree, and so do several possible answers to a question.
+A question sees the document, an answer sees the document and its question; they see nothing else.
 
     ids        d0  d1 │ q0  q1  a0  a1  b0 │ r0  r1
-    targets                 a0  a1  end         1       q1 is wanted for both answers
+    targets                 a0  a1  end         1       q1 is needed for both answers
                             b0          end
-    places      0   1   2   3   4   5   4    2   3
+    positions   0   1   2   3   4   5   4    2   3
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,20 +31,20 @@ from torch import Tensor
 from papertune.models import AttentionMasks
 from papertune.prompts import pad_right, sorted_token_batches
 
-# Stands in `label_set` for "the whole vocabulary".
+# In `label_set`: the loss runs over the whole vocabulary.
 VOCABULARY = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One encoded example: what is asked behind the shared part of a row, and the answers to it.
+    """One encoded example: the question after the shared beginning of a row, and its answers.
 
     Attributes:
-        answers: Token ids of each answer, its end token included; or one answer, the index in a label set.
+        answers: Token ids of each answer with its end token; or a single answer, which is an index in a label set.
         label_set: Index of the label set that the loss runs over, or `VOCABULARY`.
-        weight: How much the example counts.
-        ids: Token ids of the question, as far as they are not in the shared part.
-        share: How much of an example it is.
+        weight: Weight of the example in the loss.
+        ids: Token ids of the question after the shared beginning.
+        share: Fraction of an example; the questions of a labels column together are one example.
     """
 
     answers: list[list[int]]
@@ -55,21 +55,21 @@ class Question:
 
     @property
     def tokens(self) -> int:
-        """How many tokens it adds to its row; the last one of each answer is a target only."""
+        """Number of tokens that it adds to its row; the last token of an answer is only a target."""
         return len(self.ids) + sum(len(answer) - 1 for answer in self.answers)
 
     @property
     def targets(self) -> int:
-        """How many positions are wanted."""
+        """Number of positions whose logits are needed."""
         return sum(map(len, self.answers))
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """What goes through the model together: a shared beginning, and the questions behind it.
+    """A sequence of tokens: a shared beginning and the questions after it.
 
     Attributes:
-        shared: Token ids that all questions begin with; at least one.
+        shared: Token ids that all prompts begin with; at least one.
         questions: The examples.
     """
 
@@ -92,45 +92,45 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A run of tokens that follow each other in their text.
+    """A question or an answer in the ids of a row.
 
     Attributes:
-        start: Where it begins in the row's ids.
-        end: Where it ends.
-        place: The place of its first token in its text.
-        hidden: Which earlier tokens of the row it does not see, as ranges.
+        start: Index of its first token.
+        end: Index after its last token.
+        position: Position id of its first token.
+        hidden: Ranges of earlier tokens of the row that it does not see.
     """
 
     start: int
     end: int
-    place: int
+    position: int
     hidden: tuple[tuple[int, int], ...]
 
 
 def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
-    """Make a batch of training rows.
+    """Build a batch of training rows.
 
     Returns:
-        input_ids: int64, shape (batch, seq), filled up at the right.
-        lengths: Real tokens of each row, int64, shape (batch,).
-        rows, columns: Where logits are wanted, int64, shape (positions,).
+        input_ids: int64, shape (batch, seq), padded on the right.
+        lengths: Tokens of each row without padding, int64, shape (batch,).
+        rows, columns: Where logits are needed, int64, shape (positions,).
         targets, label_sets: As in `Question`, int64, shape (positions,).
-        weights: Weight and share of the example over the length of its answers, float32, shape (positions,).
-        examples: How many examples there are, float32, shape ().
+        weights: Weight times share of the example, divided by the length of its answers, float32, shape (positions,).
+        examples: Number of examples, float32, shape ().
 
-        Where a row is a tree, also:
-        places: Place of each token in its text, int64, shape (batch, seq).
+        If any row is a tree, also:
+        position_ids: int64, shape (batch, seq).
         visible: Which tokens each token sees, bool, shape (batch, seq, seq).
     """
-    wanted = [(number, *position) for number, row in enumerate(rows) for position in _wanted(row)]
+    needed = [(number, *target) for number, row in enumerate(rows) for target in _targets(row)]
     batch = {
         "input_ids": pad_right([row.ids for row in rows], pad_id),
         "lengths": torch.tensor(list(map(len, rows))),
-        "rows": torch.tensor([number for number, *_ in wanted]),
-        "columns": torch.tensor([place for _, place, _, _ in wanted]),
-        "targets": torch.tensor([target for _, _, target, _ in wanted]),
-        "label_sets": torch.tensor([question.label_set for *_, question in wanted]),
-        "weights": torch.tensor([q.weight * q.share / q.targets for *_, q in wanted], dtype=torch.float32),
+        "rows": torch.tensor([number for number, *_ in needed]),
+        "columns": torch.tensor([column for _, column, _, _ in needed]),
+        "targets": torch.tensor([target for _, _, target, _ in needed]),
+        "label_sets": torch.tensor([question.label_set for *_, question in needed]),
+        "weights": torch.tensor([q.weight * q.share / q.targets for *_, q in needed], dtype=torch.float32),
         "examples": torch.tensor(sum(q.share for row in rows for q in row.questions), dtype=torch.float32),
     }
     spans = [list(_spans(row)) for row in rows]
@@ -138,14 +138,14 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
 
 
 def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, Tensor]]:
-    """Cut a batch into parts that go through the model one after the other; their losses and gradients add up.
+    """Split a batch into parts whose losses and gradients add up to those of the batch.
 
     Args:
         batch: From `collate`.
-        max_tokens: Padded tokens of a part; a longer row is a part of its own.
+        max_tokens: Maximum of padded tokens in a part; a longer row is a part of its own.
 
     Returns:
-        The parts, longest rows first, each as from `collate` but for `examples`, which counts those of the whole.
+        The parts, longest rows first, each as from `collate`; `examples` is that of the whole batch.
     """
     lengths = batch["lengths"].tolist()
     parts = sorted_token_batches(lengths, max_tokens, max_rows=len(lengths))
@@ -157,72 +157,73 @@ def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, 
         members = torch.tensor(part, device=device)
         width = int(batch["lengths"][members[0]])
         here = batch["rows"][:, None] == members  # (positions, rows of the part)
-        wanted = here.any(dim=1)
-        cut = {
+        needed = here.any(dim=1)
+        values = {
             "input_ids": batch["input_ids"][members, :width],
             "lengths": batch["lengths"][members],
-            "rows": here[wanted].int().argmax(dim=1),
-            **{name: batch[name][wanted] for name in ("columns", "targets", "label_sets", "weights")},
+            "rows": here[needed].int().argmax(dim=1),
+            **{name: batch[name][needed] for name in ("columns", "targets", "label_sets", "weights")},
             "examples": batch["examples"],
         }
         if "visible" in batch:
-            cut["places"] = batch["places"][members, :width]
-            cut["visible"] = batch["visible"][members, :width, :width]
-        split.append(cut)
+            values["position_ids"] = batch["position_ids"][members, :width]
+            values["visible"] = batch["visible"][members, :width, :width]
+        split.append(values)
     return split
 
 
 def tree_inputs(masks: AttentionMasks, batch: Mapping[str, Tensor], virtual: int = 0) -> dict[str, Any]:
-    """Give what a batch tells the model besides its tokens; nothing where no row is a tree.
+    """Return the model's inputs besides token ids; none if no row is a tree.
 
     Args:
-        masks: Makes the model's masks.
+        masks: Builds the model's masks.
         batch: From `collate`.
-        virtual: Virtual tokens before each row.
+        virtual: Number of virtual tokens before each row.
     """
     if "visible" not in batch:
         return {}
-    places = batch["places"] + virtual
-    before = torch.arange(virtual, device=places.device).expand(len(places), -1)
+    positions = batch["position_ids"] + virtual
+    before = torch.arange(virtual, device=positions.device).expand(len(positions), -1)
     visible = F.pad(batch["visible"], (virtual, 0), value=True)
-    mask = masks.make(visible, places, torch.cat([before, places], dim=1))
-    return {"attention_mask": mask, "position_ids": batch["places"]}
+    mask = masks.make(visible, positions, torch.cat([before, positions], dim=1))
+    return {"attention_mask": mask, "position_ids": batch["position_ids"]}
 
 
-def _wanted(row: TrainingRow) -> Iterator[tuple[int, int, Question]]:
-    """Give the place in the row, the target and the question of each wanted position."""
+def _targets(row: TrainingRow) -> Iterator[tuple[int, int, Question]]:
+    """Yield the index in the row, the target and the question of each position whose logits are needed."""
     at = len(row.shared)
     for question in row.questions:
         asked = at + len(question.ids) - 1 if question.ids else len(row.shared) - 1
         at += len(question.ids)
         for answer in question.answers:
-            for place, target in zip([asked, *range(at, at + len(answer) - 1)], answer, strict=True):
-                yield place, target, question
+            for column, target in zip([asked, *range(at, at + len(answer) - 1)], answer, strict=True):
+                yield column, target, question
             at += len(answer) - 1
 
 
 def _spans(row: TrainingRow) -> Iterator[_Span]:
-    """Give the questions and answers of a row that have tokens."""
+    """Yield the questions and answers of a row that have tokens."""
     shared = at = len(row.shared)
     for question in row.questions:
         before = ((shared, at),) if at > shared else ()
         start, at = at, at + len(question.ids)
         if question.ids:
             yield _Span(start, at, shared, before)
-        asked, place = at, shared + len(question.ids)
+        asked, position = at, shared + len(question.ids)
         for answer in question.answers:
             hidden = (*before, (asked, at)) if at > asked else before
             start, at = at, at + len(answer) - 1
             if at > start:
-                yield _Span(start, at, place, hidden)
+                yield _Span(start, at, position, hidden)
 
 
 def _tree(rows: Sequence[Sequence[_Span]], seq: int) -> dict[str, Tensor]:
-    places = torch.arange(seq).repeat(len(rows), 1)
+    position_ids = torch.arange(seq).repeat(len(rows), 1)
     visible = torch.ones(seq, seq, dtype=torch.bool).tril().repeat(len(rows), 1, 1)
     for number, spans in enumerate(rows):
         for span in spans:
-            places[number, span.start : span.end] = torch.arange(span.place, span.place + span.end - span.start)
-            for first, last in span.hidden:
-                visible[number, span.start : span.end, first:last] = False
-    return {"places": places, "visible": visible}
+            end = span.position + span.end - span.start
+            position_ids[number, span.start : span.end] = torch.arange(span.position, end)
+            for start, end in span.hidden:
+                visible[number, span.start : span.end, start:end] = False
+    return {"position_ids": position_ids, "visible": visible}

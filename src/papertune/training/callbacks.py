@@ -1,4 +1,4 @@
-"""What happens beside the steps: stopping on a signal, dev scores, marks on checkpoints, metrics.jsonl, progress."""
+"""Callbacks of the trainer: stopping on a signal, dev scores, complete checkpoints, metrics.jsonl, progress."""
 
 import json
 import signal
@@ -19,15 +19,15 @@ from papertune.training.processes import Processes
 
 SCORE = "eval_score"
 
-# Where the recipe asks for a checkpoint at the end of each epoch only, this many steps are the most a kill may cost.
+# If the recipe wants checkpoints at the ends of epochs, there is also one after this many steps, in case of a kill.
 SAFETY_STEPS = 100
 
 
 class StopRequest:
-    """Remembers that SIGTERM or Ctrl-C asked the training to stop, so that it can save a checkpoint first.
+    """Remembers that SIGTERM or Ctrl-C was received, so that the training can save a checkpoint before it stops.
 
     Args:
-        processes: Those of the training.
+        processes: The processes of the training.
     """
 
     def __init__(self, processes: Processes) -> None:
@@ -35,15 +35,15 @@ class StopRequest:
         self._processes = processes
 
     def agreed_signal(self) -> int | None:
-        """Give the signal that any process has got by now. All processes have to ask, and all get the same answer.
+        """Return the signal that any process has received so far; all processes must call this and get the same value.
 
-        A launcher sends a signal to one process after the other, so that some are a step further when it comes.
+        A launcher signals its processes one by one, so some may be a step further than others.
         """
         return self._processes.largest(self._received) or None
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the two signals while this is open; a second one stops at once."""
+    def handling_signals(self) -> Iterator[None]:
+        """Handle both signals while the context is open; a second signal stops the program at once."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may set handlers
             return
@@ -64,10 +64,10 @@ class StopRequest:
 
 
 class FlowCallback(TrainerCallback):  # type: ignore[misc]
-    """Decides when to stop, and takes a dev score wherever a checkpoint is due.
+    """Decides when to stop, and asks for a dev score with each checkpoint.
 
     Args:
-        stop: Asked after each step.
+        stop: Checked after each step.
         has_dev: Whether there are dev rows to score.
         patience: Stop after this many dev scores without a new best; 0: never.
     """
@@ -79,7 +79,7 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
         self._saved_step: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a dev score beside each checkpoint; on a signal, for a checkpoint and the end."""
+        """Ask for a dev score with each checkpoint; after a signal, ask for a checkpoint and stop."""
         if self._stop.agreed_signal() is not None:
             control.should_save = True
             control.should_training_stop = True
@@ -89,12 +89,12 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
             control.should_evaluate = control.should_save and self._has_dev
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a dev score beside the checkpoint at the end of an epoch; on a signal, for the checkpoint alone."""
+        """Ask for a dev score with the checkpoint of an epoch; after a signal, ask for the checkpoint only."""
         stopped = self._stop.agreed_signal() is not None
         if stopped:
             control.should_save = True
             control.should_training_stop = True
-        # What on_step_end had written must not be written again: a kill would leave half of it, marked complete.
+        # A checkpoint of on_step_end must not be written again: a kill would leave a half that is marked complete.
         control.should_save = control.should_save and state.global_step != self._saved_step
         control.should_evaluate = control.should_save and self._has_dev and not stopped
 
@@ -103,28 +103,28 @@ class FlowCallback(TrainerCallback):  # type: ignore[misc]
         self._saved_step = state.global_step
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stop when the dev score has not risen for too long."""
+        """Stop when patience is over."""
         if patience_is_over(state, self._patience):
             control.should_training_stop = True
 
 
 def patience_is_over(state: Any, patience: int) -> bool:
-    """Tell whether the dev score has not risen for so long that the training ends.
+    """Whether the last `patience` dev scores brought no new best; never with a patience of 0.
 
     Args:
         state: The trainer's state, with the dev scores so far.
-        patience: So many scores without a new best; 0: never.
+        patience: As in the recipe.
     """
-    found = dev_qualities(state)
-    since_best = len(found) - 1 - found.index(max(found)) if found else 0
+    keys = dev_score_keys(state)
+    since_best = len(keys) - 1 - keys.index(max(keys)) if keys else 0
     return 0 < patience <= since_best
 
 
-def dev_qualities(state: Any) -> list[tuple[float, float]]:
-    """Give what dev scores are compared by, in their order: the score, and of equal scores the log-loss, negated.
+def dev_score_keys(state: Any) -> list[tuple[float, float]]:
+    """Return what dev scores are compared by, in order of time: the score, then the negated log-loss.
 
-    Where a label is rare, a model that has hardly learnt anything calls all rows the frequent one, and so do many after
-    it, whose probabilities are better already. Log-loss is the sum over the label columns, 0 without any.
+    Log-loss decides between equal scores: with a rare label, early models predict the frequent label for all rows and
+    so do many later ones, whose probabilities are better already. It is summed over the label columns, 0 without any.
 
     Args:
         state: The trainer's state.
@@ -137,7 +137,7 @@ def dev_qualities(state: Any) -> list[tuple[float, float]]:
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint complete when all processes have written their part, then removes old ones."""
+    """Marks a checkpoint complete once all processes have written their part, then removes old checkpoints."""
 
     def __init__(self, folder: Path, keep: int, processes: Processes) -> None:
         self._folder = folder
@@ -145,7 +145,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         self._processes = processes
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark and tidy."""
+        """Mark the checkpoint, and remove old ones."""
         self._processes.wait()
         if self._processes.is_first:
             mark_complete(checkpoint_path(self._folder, state.global_step))
@@ -153,16 +153,16 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class MetricsCallback(TrainerCallback):  # type: ignore[misc]
-    """Appends what the trainer logs to metrics.jsonl; a resumed training goes on where its checkpoint ends."""
+    """Appends what the trainer logs to metrics.jsonl; a resumed training continues after its checkpoint's lines."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Take out the lines of steps that will be done again."""
+        """Remove the lines of steps that will be repeated."""
         if self._file.exists():
             lines = self._file.read_text("utf-8").splitlines()
-            kept = [line for line in lines if _is_whole(line) and json.loads(line)["step"] <= state.global_step]
+            kept = [line for line in lines if _is_complete(line) and json.loads(line)["step"] <= state.global_step]
             self._file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -179,7 +179,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         listener: Gets the steps.
-        rows_per_step: Rows in one optimizer step, those of all processes.
+        rows_per_step: Rows in one optimizer step of all processes together.
     """
 
     def __init__(self, listener: Listener, rows_per_step: int) -> None:
@@ -193,7 +193,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._begun = (time.monotonic(), state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Keep the last loss."""
+        """Remember the last loss."""
         self._loss = (logs or {}).get("loss", self._loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -204,7 +204,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._listener.progress(Progress("training", state.global_step, state.max_steps, rate, left_s, self._loss))
 
 
-def _is_whole(line: str) -> bool:
+def _is_complete(line: str) -> bool:
     try:
         return "step" in json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Training: transformers' Trainer with the answer-only loss and length batches."""
+"""Training: transformers' Trainer with the loss over answers and with batches of similar lengths."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from papertune.training.callbacks import (
     MetricsCallback,
     ProgressCallback,
     StopRequest,
-    dev_qualities,
+    dev_score_keys,
     patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
@@ -39,10 +39,10 @@ from papertune.training.loss import answer_loss
 from papertune.training.processes import Processes
 from papertune.training.shares import SharedBatchSampler
 
-# Padded tokens that go through the model together on a CPU.
+# On a CPU: maximum of padded tokens in one pass.
 CPU_PART_TOKENS = 1024
 
-# Takes the model in training, gives scores by name; "score" is the one that chooses the best checkpoint.
+# Returns scores of the model in training by name; "score" chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
 
 
@@ -51,12 +51,12 @@ class FitResult:
     """How a training ended.
 
     Attributes:
-        steps: Optimizer steps in all, those before a resume included.
-        best_step: The step whose weights the model has now, if a dev score chose it.
+        steps: All optimizer steps, including those before a resume.
+        best_step: The step that the dev score chose, whose weights the model has now; None without a dev score.
         best_score: Its dev score.
-        stop_signal: The signal that ended it early; None if it came to its end.
-        sharded_to: The checkpoint with those weights, where the model in memory is divided among the processes and
-            must not be used any more; else None.
+        stop_signal: The signal that stopped the training early, or None.
+        sharded_to: The checkpoint with the weights, if the model in memory is divided among the processes and must not
+            be used any more; else None.
     """
 
     steps: int
@@ -80,87 +80,69 @@ def fit(
     listener: Listener = SILENT,
     processes: Processes | None = None,
 ) -> FitResult:
-    """Train a model; afterwards it has the best weights, or the last ones where no dev score chose.
+    """Train a model. Afterwards it has the weights that the dev score chose, or the last ones without a dev score.
 
-    Of several processes all have to call this, with the same arguments; each learns from its share of the rows.
+    All processes have to call this with the same arguments; each learns from its share of the rows.
 
     Args:
-        model: A model with trainable weights, on its device; or on the CPU, where several processes will divide it.
+        model: A model with trainable parameters, on its device; on the CPU if the processes will divide it.
         rows: The encoded rows.
-        label_tokens: For each label set the token ids of its labels.
+        label_tokens: The token ids of the labels of each label set.
         spec: How to train.
-        folder: For the checkpoints.
-        compute_dtype: What products are done in; trainable weights stay float32.
-        metrics_file: JSON lines of losses and dev scores.
+        folder: Folder of the checkpoints.
+        compute_dtype: Number format of products; trainable parameters stay float32.
+        metrics_file: JSON lines with losses and dev scores.
         dev_score: Scores the model on dev rows.
-        resume: Go on from the last complete checkpoint, if there is one; else all checkpoints in the folder go.
-        listener: Gets each step, in the first process only.
-        processes: Those of the training; None: this one alone.
+        resume: Continue from the last complete checkpoint, if any; otherwise all checkpoints in the folder are removed.
+        listener: Gets the progress after each step, in the first process only.
+        processes: The processes of the training; None: only this one.
 
     Returns:
-        How it ended, the same in all processes. After a signal a checkpoint has been written.
+        How the training ended, the same in all processes. After a signal a checkpoint has been written.
     """
     processes = processes or Processes()
     stop = StopRequest(processes)
-    last = processes.first_value(lambda: _tidied(folder, resume=resume))
-    place = torch.device(processes.device) if processes.count > 1 else next(model.parameters()).device
+    last = processes.first_value(lambda: _last_checkpoint(folder, resume=resume))
+    device = torch.device(processes.device) if processes.count > 1 else next(model.parameters()).device
+    callbacks: list[Any] = [
+        FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),
+        CheckpointCallback(folder, spec.keep_checkpoints, processes),
+    ]
+    if processes.is_first:
+        rows_per_step = spec.micro_batch_size * spec.accumulation * processes.count
+        callbacks += [MetricsCallback(metrics_file), ProgressCallback(listener, rows_per_step)]
     trainer = _AnswerTrainer(
         model,
-        _arguments(spec, folder, place, compute_dtype),
+        _arguments(spec, folder, device, compute_dtype),
         rows=rows,
         label_tokens=label_tokens,
         dev_score=dev_score,
         processes=processes,
-        callbacks=[
-            FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),
-            CheckpointCallback(folder, spec.keep_checkpoints, processes),
-        ],
+        callbacks=callbacks,
     )
-    if processes.is_first:
-        trainer.add_callback(MetricsCallback(metrics_file))
-        rows_per_step = spec.micro_batch_size * spec.accumulation * processes.count
-        trainer.add_callback(ProgressCallback(listener, rows_per_step))
     if processes.count > 1:
-        torch.manual_seed(spec.seed + processes.index)  # or all would drop out the same of different rows
-    # Its notes on remade optimizers and missing configs are for people who wrote the loop themselves.
-    logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    # A layer that is divided is put together for its own forward pass, which merged products would go around.
-    products = nullcontext() if trainer.is_sharded else merged_products(model, compute_dtype)
+        torch.manual_seed(spec.seed + processes.index)  # or dropout would be the same in all processes
     if ended := _ended_early(last, 0 if dev_score is None else spec.patience):
-        trainer.state = ended  # after it there was only more to find out with the weights
+        trainer.state = ended
     else:
-        with stop.listening(), adapters_in_compute_dtype(model, compute_dtype), products:
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    stop_signal = stop.agreed_signal()
-    # A resumed training may remember dev scores that it no longer goes by.
-    state = trainer.state
-    best_step, best_score = (state.best_global_step, state.best_metric) if dev_score is not None else (None, None)
-    chosen = checkpoint_path(folder, best_step or state.global_step)
-    if stop_signal is None and best_step and not trainer.is_sharded:
-        trainer.load_weights(chosen)
-    model.eval()
-    return FitResult(
-        steps=state.global_step,
-        best_step=best_step,
-        best_score=best_score,
-        stop_signal=stop_signal,
-        sharded_to=chosen if trainer.is_sharded else None,
-    )
+        with stop.handling_signals():
+            trainer.run_from(last, compute_dtype)
+    return trainer.finish(folder, stop.agreed_signal())
 
 
-def _tidied(folder: Path, *, resume: bool) -> Path | None:
-    """Remove checkpoints that nothing can go on from, and give the last of the others."""
+def _last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
+    """Remove checkpoints from which nothing can resume, and return the last of the others."""
     if not resume:
-        remove_all(folder)  # an older training's would count as newer ones than this one's first
+        remove_all(folder)  # the step numbers of an older training may be higher than those of this one
     remove_incomplete(folder)
     checkpoints = complete_checkpoints(folder)
     return checkpoints[-1] if checkpoints else None
 
 
 def _ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
-    """Give the state of a training that ended with this checkpoint since its dev score did not rise, else None.
+    """Return the state of a training whose patience was over at this checkpoint, else None.
 
-    The trainer remembers the scores, but not that it has ended for them: it would go on.
+    The trainer remembers the scores, but not that the training has ended, and would continue it.
     """
     if checkpoint is None:
         return None
@@ -169,7 +151,7 @@ def _ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
 
 
 class _AnswerTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer with our loss, our batches and our dev score."""
+    """The Trainer with this package's loss, batches and dev score."""
 
     def __init__(
         self,
@@ -185,7 +167,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model, args, train_dataset=rows, data_collator=self._collate, callbacks=callbacks)
         self.remove_callback(PrinterCallback)
         self.remove_callback(BarCallback)
-        # compute_loss divides by the examples of the whole optimizer step; the second name is that of older versions.
+        # compute_loss divides by the examples of the optimizer step. Older versions use the second name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         self._label_tokens = [torch.tensor(tokens, device=args.device) for tokens in label_tokens]
         self._lengths = list(map(len, rows))
@@ -193,30 +175,57 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self._processes = processes
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)
-        with processes.agreed():
+        with processes.shared_errors():
             if self.is_sharded:
                 self._check_sharded_method()
 
     @property
     def is_sharded(self) -> bool:
-        """Whether the processes divide the weights among them, so that each pass needs them all."""
+        """Whether the weights are divided among the processes, so that each pass needs all of them."""
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _check_sharded_method(self) -> None:
         if isinstance(self.model, PrefixModel):
             raise RecipeError(
-                'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start it without them: a prefix '
-                "is small, and each process has the whole model."
+                'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start without them: a prefix is '
+                "small, and each process has the whole model."
             )
         kind = str(self.accelerator.state.fsdp_plugin.state_dict_type) if self.is_fsdp_enabled else ""
         if "SHARDED" in kind:
             raise RecipeError(
-                "FSDP is set to save each process's part apart (SHARDED_STATE_DICT), and a run has whole weights. Add "
-                "--fsdp_state_dict_type FULL_STATE_DICT to accelerate launch."
+                "FSDP is set to save the part of each process by itself (SHARDED_STATE_DICT), but a run needs all "
+                "weights together. Add --fsdp_state_dict_type FULL_STATE_DICT to accelerate launch."
             )
 
+    def run_from(self, checkpoint: Path | None, compute_dtype: torch.dtype) -> None:
+        """Train, from a checkpoint if there is one."""
+        # Its notes on rebuilt optimizers and missing configs are meant for people who write the loop themselves.
+        logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
+        # A divided layer is put together for its own forward pass, which merged products would bypass.
+        products = nullcontext() if self.is_sharded else merged_products(self.model, compute_dtype)
+        with adapters_in_compute_dtype(self.model, compute_dtype), products:
+            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+    def finish(self, folder: Path, stop_signal: int | None) -> FitResult:
+        """Load the chosen weights and return how the training ended."""
+        # A resumed training may remember dev scores that it no longer uses.
+        best_step, best_score = (
+            (None, None) if self._dev_score is None else (self.state.best_global_step, self.state.best_metric)
+        )
+        chosen = checkpoint_path(folder, best_step or self.state.global_step)
+        if stop_signal is None and best_step and not self.is_sharded:
+            self._load_from_checkpoint(str(chosen))
+        self.model.eval()
+        return FitResult(
+            steps=self.state.global_step,
+            best_step=best_step,
+            best_score=best_score,
+            stop_signal=stop_signal,
+            sharded_to=chosen if self.is_sharded else None,
+        )
+
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batch by length, and take this process's share."""
+        """Return the loader of this process's share of the batches."""
         sampler = SharedBatchSampler(
             self._lengths,
             self.args.train_batch_size,
@@ -231,17 +240,17 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        # Told that it is alone: accelerate's own way to share batches out repeats rows to make up the last ones, and
-        # hides our sampler from the trainer, which then cannot tell it the epoch.
+        # As for one process: accelerate's own sharing would repeat rows to fill the last batches, and hide our sampler
+        # from the trainer, which then could not set its epoch.
         return prepare_data_loader(  # type: ignore[no-any-return]
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
         )
 
     def _collate(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
-        # Padding is never seen by a real token and never a target, so any id will do.
+        # Padding is never seen by other tokens and never a target, so any id works.
         if rows:
             return collate(rows, pad_id=0)
-        # Nothing is left for this process, but the others wait for its gradients: some row, counted as none.
+        # No rows are left for this process, but the others wait for its gradients: use a row with a weight of zero.
         batch = collate([min(self.train_dataset, key=len)], pad_id=0)
         return batch | {name: torch.zeros_like(batch[name]) for name in ("weights", "examples")}
 
@@ -250,17 +259,17 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         return self.accelerator.gather(examples).sum() if self.args.world_size > 1 else examples
 
     def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | None = None) -> Tensor:
-        """Learn from a batch; on a CPU in parts, whose activations fit its caches and are gone before the next come.
+        """Learn from a batch; on a CPU in parts, since the activations of a part fit into its caches.
 
-        Products of so many tokens are as fast there as larger ones. A GPU wants the whole batch. So do processes that
-        divide the weights: each pass needs them all, and they may have other numbers of parts.
+        Larger products are not faster there. A GPU takes the whole batch at once, and so do processes among which the
+        weights are divided: each pass needs all processes, and their batches may have different numbers of parts.
         """
         inputs = self._prepare_inputs(inputs)
         in_parts = self.args.device.type == "cpu" and not self.is_sharded
         parts = split_batch(inputs, CPU_PART_TOKENS) if in_parts else [inputs]
         losses: list[Tensor] = []
         for number, part in enumerate(parts, start=1):
-            # Processes add their gradients up once a batch; they may have other numbers of parts.
+            # Processes add up their gradients once a batch, since they may have different numbers of parts.
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, part, num_items_in_batch))
         return torch.stack(losses).sum()
@@ -272,13 +281,13 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | None = None,
     ) -> Tensor:
-        """Give this batch's share of the mean over the examples of the optimizer step."""
+        """Return this batch's share of the mean loss over the examples of the optimizer step."""
         with answer_positions(model, inputs["rows"], inputs["columns"]):
             tree = tree_inputs(self._masks, inputs, self._virtual)
             logits = model(input_ids=inputs["input_ids"], use_cache=False, **tree).logits
         loss = answer_loss(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_tokens)
         examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
-        # DDP takes the mean of the processes' gradients, and the division above has already been by all examples.
+        # DDP averages the gradients of the processes, but the loss is already divided by the examples of all.
         share: Tensor = loss * self.accelerator.num_processes / examples
         return share
 
@@ -295,17 +304,13 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         return metrics
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Tell whether the dev score that was logged last is a new best, and remember it if so."""
-        *before, last = dev_qualities(self.state)
+        """Whether the last dev score is a new best, which is then remembered."""
+        *before, last = dev_score_keys(self.state)
         is_new_best = all(last > other for other in before)
         if is_new_best:
             self.state.best_metric = metrics[SCORE]
             self.state.best_global_step = self.state.global_step
         return is_new_best
-
-    def load_weights(self, checkpoint: Path) -> None:
-        """Put a checkpoint's weights into the model."""
-        self._load_from_checkpoint(str(checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -320,18 +325,18 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Arguments(TrainingArguments):  # type: ignore[misc]
-    """Arguments with which one process trains on its model's device alone.
+    """Arguments that make a single process train only on the device of its model.
 
-    By itself the Trainer takes the first GPU, and where it sees more it trains copies of the model on all of them, with
-    as many times the rows in a batch. That is what several processes are for: they have devices of their own already.
+    By default the Trainer takes the first GPU, and with several GPUs it trains a copy of the model on each of them with
+    larger batches. Several processes are the better way to do that; these have a device each.
 
     Args:
-        place: The model's device.
-        settings: Of TrainingArguments.
+        device: The model's device.
+        settings: Settings of TrainingArguments.
     """
 
-    def __init__(self, place: torch.device, **settings: Any) -> None:
-        self._place = place  # wanted while the others are checked
+    def __init__(self, device: torch.device, **settings: Any) -> None:
+        self._model_device = device  # TrainingArguments already reads it in its __init__
         super().__init__(**settings)
 
     @cached_property
@@ -340,16 +345,16 @@ class _Arguments(TrainingArguments):  # type: ignore[misc]
         if self.distributed_state.distributed_type != DistributedType.NO:
             return device
         self._n_gpu = 1
-        self.distributed_state.device = self._place  # where accelerate puts the model
-        if self._place.type == "cuda":
-            torch.cuda.set_device(self._place)  # for kernels that ask for the current one
-        return self._place
+        self.distributed_state.device = self._model_device  # accelerate moves the model there
+        if self._model_device.type == "cuda":
+            torch.cuda.set_device(self._model_device)  # for kernels that use the current device
+        return self._model_device
 
 
-def _arguments(spec: TrainingSpec, folder: Path, place: torch.device, dtype: torch.dtype) -> TrainingArguments:
-    on_cpu = place.type == "cpu"
+def _arguments(spec: TrainingSpec, folder: Path, device: torch.device, dtype: torch.dtype) -> TrainingArguments:
+    on_cpu = device.type == "cpu"
     return _Arguments(
-        place,
+        device,
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
         max_steps=spec.max_steps or -1,
@@ -375,7 +380,7 @@ def _arguments(spec: TrainingSpec, folder: Path, place: torch.device, dtype: tor
         remove_unused_columns=False,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
-        ddp_find_unused_parameters=False,  # each pass uses all that is trained
+        ddp_find_unused_parameters=False,  # each pass uses all trainable parameters
         ddp_broadcast_buffers=False,  # they never change
     )
 

@@ -1,8 +1,7 @@
-"""The answer-only loss.
+"""The loss over answers.
 
-Each example counts the same, however long its answer: the loss is the mean over examples of the mean over the tokens
-of their answers. The yes or no to each label of a labels column are together one example, so that columns count the
-same.
+Each example counts the same, however long its answer is: the loss is the mean over examples of the mean over the tokens
+of their answers. The yes-or-no questions of a labels column together are one example, so all columns count the same.
 """
 
 from collections.abc import Sequence
@@ -17,17 +16,17 @@ from papertune.training.batch import VOCABULARY
 def answer_loss(
     logits: Tensor, targets: Tensor, label_sets: Tensor, weights: Tensor, label_tokens: Sequence[Tensor]
 ) -> Tensor:
-    """Sum the weighted cross-entropy of the wanted positions, in float32.
+    """Return the sum of the weighted cross-entropy, computed in float32.
 
     Args:
-        logits: Any float dtype, shape (positions, vocab).
-        targets: Token id, or index in the label set, int64, shape (positions,).
+        logits: Float of any precision, shape (positions, vocab).
+        targets: Token ids, or indices in label sets, int64, shape (positions,).
         label_sets: Index into `label_tokens`, or `VOCABULARY`, int64, shape (positions,).
         weights: float32, shape (positions,).
-        label_tokens: For each label set its token ids, int64, shape (labels,).
+        label_tokens: The token ids of each label set, int64, shape (labels,).
 
     Returns:
-        In nats, float32, shape ().
+        The loss in nats, float32, shape ().
     """
     total = logits.new_zeros((), dtype=torch.float32)
     for label_set in torch.unique(label_sets).tolist():

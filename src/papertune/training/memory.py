@@ -1,15 +1,15 @@
-"""How much memory a training takes, computed from the model's configuration: no weights, no GPU.
+"""The memory that a training needs, computed from the model's configuration without weights and without a GPU.
 
-The model is built on torch's meta device, where tensors have a shape and no numbers, and one training step is run on
-it: the model's own forward and backward pass, with everything that it keeps, casts and computes again. A tally of all
-tensors that are alive gives the peak. So there is no formula for activations that could be wrong for a model.
+The model is built on torch's meta device, where tensors have a shape but no data. One training step runs on it: the
+model's own forward and backward pass, with all that it keeps, casts and recomputes. The peak is the largest size of all
+tensors that are alive at the same time. So there is no formula for activations that could be wrong for a model.
 
-What is not run as it is:
+These parts are replaced:
 
-    attention      the fused kernel: it keeps queries, keys, values, output and one number for each query
-    autocast       on the meta device there is none; linear layers cast as it would
-    few bits       weights are unpacked in each pass; in 8 bits bitsandbytes also keeps the input of each layer
-    optimizer      AdamW: two float32 numbers for each trained weight
+    attention      by a fused kernel that keeps queries, keys, values, output and one number for each query
+    autocast       by linear layers that cast, since the meta device has no autocast
+    few bits       weights are unpacked in each pass; with 8 bits bitsandbytes also keeps the input of each layer
+    optimizer      AdamW has two float32 numbers for each trainable parameter
 """
 
 import copy
@@ -40,19 +40,19 @@ from papertune.models import AttentionMasks, answer_positions
 from papertune.training.batch import tree_inputs
 
 _ATTENTION = "papertune_tally"
-# Of a 4-bit weight: itself, and its share of the scales: 8 bits for 64 weights, 32 bits for 256 of these.
+# A 4-bit weight and its share of the scales: 8 bits for 64 weights, and 32 bits for 256 of these scales.
 _BYTES_IN_4_BITS = 1 / 2 + 1 / 64 + 4 / 64 / 256
 
 
 @dataclass(frozen=True)
 class BatchShape:
-    """What goes through the model in one pass.
+    """The size of a batch.
 
     Attributes:
         rows: Rows of the batch.
-        seq: Tokens of each: document, questions and answers.
-        answer_tokens: At how many of them logits are wanted.
-        is_tree: Whether some of the tokens must not see all earlier ones, which takes a mask.
+        seq: Tokens of a row: document, questions and answers.
+        answer_tokens: Tokens of a row at which logits are needed.
+        is_tree: Whether some tokens must not see all earlier ones, which needs a mask.
     """
 
     rows: int
@@ -66,17 +66,17 @@ class TrainingMemory:
     """The peak of a training step, in bytes.
 
     Attributes:
-        parameters: How many numbers the base model has.
-        trained: How many numbers are learnt.
-        weights: All weights, those that are learnt included.
-        gradients: Those of the weights that are learnt, float32.
+        parameters: Number of parameters of the base model.
+        trainable: Number of trainable parameters.
+        weights: All parameters and buffers.
+        gradients: Gradients of the trainable parameters, float32.
         optimizer: AdamW's state.
-        activations: All else that is alive at the peak. Gradients come as activations go, so this is less than the
-            activations are by themselves, where the peak is not at the end of the backward pass.
+        activations: The rest of the peak. Gradients appear while activations are freed, so this is less than the size
+            of all activations unless the peak is at the end of the backward pass.
     """
 
     parameters: int
-    trained: int
+    trainable: int
     weights: int
     gradients: int
     optimizer: int
@@ -84,7 +84,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """All together."""
+        """The whole peak."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
@@ -100,22 +100,22 @@ def training_memory(
     """Compute the peak of a training step.
 
     Args:
-        config: The model's configuration, a transformers one.
-        method: Which weights are learnt.
-        shapes: Batches, each for itself.
-        dtype: What products are done in.
-        gradient_checkpointing: Compute activations a second time instead of keeping them.
-        accumulation: Batches in one optimizer step; with more than one, gradients are there from the start.
+        config: The model's transformers configuration.
+        method: Decides which parameters are trained.
+        shapes: The batches; there is one peak for each.
+        dtype: Number format of products.
+        gradient_checkpointing: Recompute activations instead of keeping them.
+        accumulation: Batches in one optimizer step; with more than one, gradients exist from the start.
 
     Returns:
-        The peak for each of the batches.
+        The peak of each batch.
 
     Raises:
-        ModelError: If the model cannot be built, or its forward pass depends on numbers.
+        ModelError: If the model cannot be built, or its forward pass depends on data.
     """
     try:
         base = _build(config, method.base_dtype(dtype))
-    except ValueError as error:  # so transformers says that it does not know the kind of model
+    except ValueError as error:  # transformers does not know this kind of model
         raise _cannot_compute(config, error) from error
     parameters = sum(p.numel() for p in base.parameters())
     bits = method.base_model_bits
@@ -126,25 +126,25 @@ def training_memory(
             model = build_trainable(base, method, seed=0)
         if gradient_checkpointing:
             checkpoint_activations(model)
-        learnt = [p for p in model.parameters() if p.requires_grad]
+        trainable = [p for p in model.parameters() if p.requires_grad]
         weights = _weight_bytes(model) - sum(_saved_bytes(layer, bits) for layer in packed)
         for shape in shapes:
-            for parameter in learnt:
+            for parameter in trainable:
                 parameter.grad = torch.empty_like(parameter) if accumulation > 1 else None
             peaks.append(_peak_of_passes(model, shape, dtype, {id(layer): bits for layer in packed}))
-    except RuntimeError as error:  # torch's, where a model asks a tensor without numbers for them
+    except RuntimeError as error:  # a model reads the data of a meta tensor
         if "meta" not in str(error).lower():
             raise
         raise _cannot_compute(config, error) from error
-    gradients = sum(p.numel() * 4 for p in learnt)
+    gradients = sum(p.numel() * 4 for p in trainable)
     return [
         TrainingMemory(
             parameters=parameters,
-            trained=sum(p.numel() for p in learnt),
+            trainable=sum(p.numel() for p in trainable),
             weights=weights,
             gradients=gradients,
             optimizer=2 * gradients,
-            # All gradients are alive at the end of the backward pass, so the peak has at least these.
+            # All gradients are alive at the end of the backward pass, so the peak is at least their size.
             activations=peak - (0 if accumulation > 1 else gradients),
         )
         for peak in peaks
@@ -171,7 +171,7 @@ def _build(config: Any, dtype: torch.dtype) -> Any:
 
 
 def _linear_layers(model: Any) -> list[nn.Linear]:
-    """Give the layers that are stored in few bits: all but the output layer."""
+    """Return the layers that are stored in few bits: all except the output layer."""
     output = model.get_output_embeddings()
     return [module for module in model.modules() if type(module) is nn.Linear and module is not output]
 
@@ -186,13 +186,13 @@ def _saved_bytes(layer: nn.Linear, bits: int | None) -> int:
 
 
 def _peak_of_passes(model: Any, shape: BatchShape, dtype: torch.dtype, bits: dict[int, int | None]) -> int:
-    """Run forward and backward pass; give the bytes at the peak beyond those that were there before."""
+    """Run forward and backward pass and return the bytes at the peak, without those of existing tensors."""
     rows = torch.arange(shape.rows, device="meta").repeat_interleave(shape.answer_tokens)
     columns = torch.arange(shape.seq - shape.answer_tokens, shape.seq, device="meta").repeat(shape.rows)
     masks, virtual = AttentionMasks(model), model.prefix_length if isinstance(model, PrefixModel) else 0
     model.train()
     with (
-        _stand_ins(model, dtype, bits) as casts,
+        _replaced_linear_layers(model, dtype, bits) as casts,
         adapters_in_compute_dtype(model, dtype),
         nullcontext() if bits else merged_products(model, dtype),
         _Tally() as tally,
@@ -201,15 +201,15 @@ def _peak_of_passes(model: Any, shape: BatchShape, dtype: torch.dtype, bits: dic
             if tensor is not None:
                 tally.ignore(tensor)
         ids = torch.zeros(shape.rows, shape.seq, dtype=torch.long, device="meta")
-        batch = {"places": ids, "visible": ids.new_ones(*ids.shape, shape.seq, dtype=torch.bool)}
-        # Attention step by step always has a mask, but transformers would look at numbers to make it.
+        batch = {"position_ids": ids, "visible": ids.new_ones(*ids.shape, shape.seq, dtype=torch.bool)}
+        # Unfused attention always has a mask, but transformers would read data to build it.
         needs_mask = shape.is_tree or model.config._attn_implementation != _ATTENTION
         tree = tree_inputs(masks, batch if needs_mask else {}, virtual)
         del batch
         with answer_positions(model, rows, columns):
             logits = model(input_ids=ids, use_cache=False, **tree).logits  # (positions, vocab)
         casts.forget()
-        # The loss picks the positions of each label set, in float32.
+        # The loss selects the positions of each label set, in float32.
         scores = logits.float()[torch.arange(len(rows), device="meta")]
         del logits
         losses = F.cross_entropy(scores, torch.zeros_like(rows), reduction="none")
@@ -219,10 +219,10 @@ def _peak_of_passes(model: Any, shape: BatchShape, dtype: torch.dtype, bits: dic
 
 
 class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all storages that are alive while it is on.
+    """Counts the bytes of all storages that are alive while it is active.
 
     Attributes:
-        peak: The most there ever were.
+        peak: The maximum so far.
     """
 
     def __init__(self) -> None:
@@ -232,7 +232,7 @@ class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._bytes: dict[int, int] = {}
 
     def ignore(self, tensor: Tensor) -> None:
-        """Do not count this one."""
+        """Do not count a tensor."""
         self._watch(tensor, size=0)
 
     def __torch_dispatch__(
@@ -262,34 +262,34 @@ _ELEMENTWISE = {torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor}
 
 
 def _elementwise(one: Any, other: Any) -> Tensor:
-    """Give a tensor of the shape and dtype of a sum or product; torch takes most of the time to find these out."""
+    """Return a tensor with the shape and dtype of a sum or product, much faster than torch computes them."""
     shapes = [part.shape for part in (one, other) if isinstance(part, Tensor)]
     shape = shapes[0] if shapes[0] == shapes[-1] else torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
     return torch.empty(shape, dtype=torch.result_type(one, other), device="meta")
 
 
 class _Casts(dict[int, Tensor]):
-    """Weights in another dtype, by id, that autocast keeps until the end of the forward pass."""
+    """Cast parameters by id, which autocast keeps until the end of the forward pass."""
 
     keeps = True
 
     def forget(self) -> None:
-        """Drop them, and keep no more: a layer that is computed again casts for itself."""
+        """Drop all and keep no more: a recomputed layer casts again."""
         self.clear()
         self.keeps = False
 
 
 @contextmanager
-def _stand_ins(model: Any, dtype: torch.dtype, bits: dict[int, int | None]) -> Iterator["_Casts"]:
-    """Let linear layers cast and unpack as they would elsewhere, while this is open.
+def _replaced_linear_layers(model: Any, dtype: torch.dtype, bits: dict[int, int | None]) -> Iterator["_Casts"]:
+    """Make linear layers cast and unpack as on a real device, while the context is open.
 
     Args:
-        model: On the meta device.
-        dtype: What products are done in.
-        bits: By id of the layer, those that are stored in few bits.
+        model: A model on the meta device.
+        dtype: Number format of products.
+        bits: Bits of the layers that are stored in few bits, by id.
 
     Yields:
-        Casts of weights.
+        The cast parameters.
     """
     casts = _Casts()
     layers = [module for module in model.modules() if type(module) is nn.Linear]
@@ -327,11 +327,11 @@ def _few_bits_linear(layer: nn.Linear, bits: int, dtype: torch.dtype, states: Te
 
 
 class _FewBits(torch.autograd.Function):
-    """A product with a weight that is unpacked for it, in both passes."""
+    """A product with a weight that is unpacked in both passes."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, out_features: int, keeps_input: bool) -> Tensor:
-        """Give a tensor of the product's shape."""
+        """Return a tensor with the shape of the product."""
         ctx.out_features, ctx.in_features = out_features, states.shape[-1]
         if keeps_input:
             ctx.save_for_backward(states)
@@ -339,17 +339,17 @@ class _FewBits(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Give a tensor of the states' shape."""
+        """Return a tensor with the shape of the states."""
         (gradient,) = gradients
         return gradient @ gradient.new_empty(ctx.out_features, ctx.in_features), None, None
 
 
 class _Fused(torch.autograd.Function):
-    """Attention that never has all scores at once, as fused kernels do it (Dao et al. 2022, arXiv:2205.14135)."""
+    """Attention that never holds all scores, like fused kernels (Dao et al. 2022, arXiv:2205.14135)."""
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, masked: bool) -> Tensor:
-        """Give a tensor of the output's shape."""
+        """Return a tensor with the shape of the output."""
         output = queries.new_empty(*queries.shape[:-1], values.shape[-1])
         batch, _, seq, _ = queries.shape
         kept = [output, queries.new_empty(queries.shape[:-1], dtype=torch.float32)]
@@ -360,16 +360,16 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Give tensors of the inputs' shapes."""
+        """Return tensors with the shapes of the inputs."""
         return (*(torch.empty_like(part) for part in ctx.saved_tensors[:3]), None)
 
 
 def _fused_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None, **_: Any
 ) -> tuple[Tensor, None]:
-    """Attend, in the form of transformers' attention functions."""
-    masked = attention_mask is not None or key.shape[2] != query.shape[2]  # behind a prefix there is one as well
-    if masked:  # then the shared keys and values are written out for each head
+    """Compute attention, with the signature of transformers' attention functions."""
+    masked = attention_mask is not None or key.shape[2] != query.shape[2]  # a prefix needs a mask too
+    if masked:  # then shared keys and values are repeated for each head
         shared = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
     seen: Tensor = _Fused.apply(query, key, value, masked)  # type: ignore[no-untyped-call]
@@ -379,7 +379,7 @@ def _fused_attention(
 def _register() -> None:
     from transformers import AttentionInterface
 
-    # Under a name for which no mask function is registered, transformers makes no mask: it would look at numbers.
+    # For a name without a mask function, transformers builds no mask, which would read data.
     AttentionInterface.register(_ATTENTION, _fused_attention)
 
 

@@ -1,8 +1,8 @@
 """The processes of one training, as `torchrun` or `accelerate launch` start them.
 
-Each process has its own copy of the model and its own rows; only the first one writes, tells and decides. Decisions
-travel over a group of their own on the CPU (gloo): a GPU is never waited for, and waiting has no time limit that a long
-dev score could run into.
+Each process has its own copy of the model and its own rows. Only the first process writes, reports and decides.
+Decisions are exchanged over a separate group on the CPU (gloo): no process waits for a GPU, and a long dev score does
+not run into a time limit.
 """
 
 import os
@@ -21,30 +21,30 @@ from papertune.models import choose_device
 
 T = TypeVar("T")
 
-# A process that is gone is noticed at once, by its closed connection. This is for one that hangs.
-_LONGEST_WAIT = timedelta(days=1)
+# For a process that hangs. A process that has ended is noticed at once, since its connection is closed.
+_MAX_WAIT = timedelta(days=1)
 
 
 class ProcessLost(Exception):
-    """Another process of the training has ended before its time; what was wrong is told there."""
+    """Another process of the training has ended early; that process reports the reason."""
 
 
 class Processes:
-    """All processes of a training as one of them sees them; by default it is alone.
+    """The processes of a training, seen from one of them; by default there is only one.
 
     Args:
-        index: Which one this is, from 0.
-        count: How many there are.
-        device: What this one computes on.
-        group: Connects them.
-        divide_weights: Whether they will divide the weights among them.
+        index: Index of this process, from 0.
+        count: Number of processes.
+        device: Device of this process.
+        group: Connects the processes.
+        divide_weights: Whether the weights will be divided among the processes.
 
     Attributes:
-        index: Which one this is.
-        count: How many there are.
-        device: What this one computes on, for example "cuda:1".
-        is_first: Whether this is the one that writes.
-        loading_device: Where a model goes when it is loaded: to the CPU where a device is to get only a part of it.
+        index: Index of this process.
+        count: Number of processes.
+        device: Device of this process, for example "cuda:1".
+        is_first: Whether this process writes.
+        loading_device: Device to load a model to: the CPU if the weights will be divided.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class Processes:
         self._group = group
 
     def wait(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait until all processes have called this."""
         if self.count > 1:
             dist.barrier(self._group)
 
     def largest(self, number: int) -> int:
-        """Give the largest of the whole numbers that the processes bring."""
+        """Return the largest of the integers that the processes pass."""
         if self.count == 1:
             return number
-        # All agree so after each step: one small tensor, where all_values would send twice and unpickle.
+        # Called after each step, so only one small tensor is sent; all_values would send twice and unpickle.
         largest = torch.tensor(number, dtype=torch.int64)
         dist.all_reduce(largest, dist.ReduceOp.MAX, self._group)
         return int(largest)
 
     def all_values(self, value: T) -> list[T]:
-        """Give what each process brings, by its index."""
+        """Return the values that the processes pass, by index."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -80,11 +80,11 @@ class Processes:
         return values
 
     def first_value(self, make: Callable[[], T], *, together: bool = False) -> T:
-        """Give what the first process makes to all of them.
+        """Return the value that the first process makes, in all processes.
 
         Args:
             make: Called in the first process; the others wait.
-            together: Call it in all processes, because it needs all of them; still the first one's value counts.
+            together: Call it in all processes because it needs all of them; the value of the first one is returned.
         """
         made = [make() if self.is_first or together else None]
         if self.count > 1:
@@ -92,41 +92,42 @@ class Processes:
         return made[0]  # type: ignore[return-value]
 
     @contextmanager
-    def agreed(self) -> Iterator[None]:
-        """Let a mistake that one process meets in here end them all, with that one's message.
+    def shared_errors(self) -> Iterator[None]:
+        """Raise an error of any process in all of them.
 
         Raises:
-            PapertuneError: What this process, or else the first other one, has met; marked as shared.
+            PapertuneError: The error of this process, else that of the first process that has one; marked as shared.
         """
-        mistake: PapertuneError | None = None
+        own: PapertuneError | None = None
         try:
             yield
         except PapertuneError as error:
-            mistake = error
-        for index, other in enumerate(self.all_values(mistake)):
-            if mistake is None and other is not None:
-                mistake = other if index == 0 else type(other)(f"process {index} of {self.count}: {other}")
-        if mistake is not None:
-            mistake.is_shared = True
-            raise mistake
+            own = error
+        raised = own
+        for index, other in enumerate(self.all_values(own)):
+            if raised is None and other is not None:
+                raised = other if index == 0 else type(other)(f"process {index} of {self.count}: {other}")
+        if raised is not None:
+            raised.is_shared = True
+            raise raised
 
 
-def launched_first() -> bool:
-    """Tell whether this process is the first of those that a launcher has started, or the only one."""
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first that a launcher has started."""
     return int(os.environ.get("RANK") or 0) == 0
 
 
 @contextmanager
 def joined_processes(device: str | None) -> Iterator[Processes]:
-    """Join the processes that a launcher has started, while this is open; without a launcher there is one process.
+    """Connect the processes that a launcher has started while the context is open; without a launcher there is one.
 
-    In all but the first one our warnings are not shown.
+    Only the first process shows papertune's warnings.
 
     Args:
-        device: "cpu", "cuda", ...; None: a GPU if there is one. Of several processes on a machine each gets its own.
+        device: "cpu", "cuda", ...; None: a GPU if there is one. Each process of a machine gets a GPU of its own.
 
     Raises:
-        ModelError: If the device is not there, or is one that several processes would have to share.
+        ModelError: If the device is not available, or several processes would share it.
         ProcessLost: If another process has ended meanwhile.
     """
     from accelerate.state import AcceleratorState, PartialState
@@ -138,12 +139,12 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
         if count == 1:
             yield Processes(device=choose_device(device))
             return
-        with warnings.catch_warnings(), _noticing_loss(index, count):
+        with warnings.catch_warnings(), _connection_loss_as_process_lost(index, count):
             if index > 0:
                 warnings.simplefilter("ignore", PapertuneWarning)
-            # Before anything can go wrong in one of them: only connected processes can agree on a mistake.
-            group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
-            with Processes(index, count, group=group).agreed():
+            # The first thing to do: only connected processes can share errors.
+            group = dist.new_group(backend="gloo", timeout=_MAX_WAIT)
+            with Processes(index, count, group=group).shared_errors():
                 place = _own_device(device, state.local_process_index, count)
             divide_weights = any(
                 os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true" for engine in ("FSDP", "DEEPSPEED")
@@ -156,7 +157,7 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
 
 
 def _is_for_cpu(device: str | None) -> bool:
-    """Whether the processes connect over the CPU alone; a device that is not there is told when they have."""
+    """Whether the processes need no GPU to connect; a device that is not available is reported after that."""
     try:
         return choose_device(device).startswith("cpu")
     except ModelError:
@@ -164,58 +165,58 @@ def _is_for_cpu(device: str | None) -> bool:
 
 
 def _own_device(device: str | None, local_index: int, count: int) -> str:
-    """Give the device of one of several processes.
+    """Return the device of one of several processes.
 
     Args:
-        device: As `joined_processes` takes it.
-        local_index: Which process of its machine this is, from 0.
-        count: How many there are on all machines.
+        device: As in `joined_processes`.
+        local_index: Index of the process on its machine, from 0.
+        count: Number of processes on all machines.
 
     Raises:
-        ModelError: If the device is not there, or is one that several processes would have to share.
+        ModelError: If the device is not available, or several processes would share it.
     """
     place = choose_device(device)
     if ":" in place:
         raise ModelError(
-            f"--device {device} is one device, and {count} processes train. Write it without the number: each takes "
-            "its own."
+            f"--device {device} is a single device, but there are {count} processes. Leave out the number: each "
+            "process takes a device of its own."
         )
     if place == "cuda":
         gpus = torch.cuda.device_count()
         if local_index >= gpus:
             raise ModelError(
-                f"{socket.gethostname()} has {gpus} {'GPU' if gpus == 1 else 'GPUs'}, and more processes train there. "
-                f"Start {gpus} on it: each takes its own."
+                f"{socket.gethostname()} has {gpus} {'GPU' if gpus == 1 else 'GPUs'}, but more processes. Start "
+                f"{gpus} there: each takes a GPU of its own."
             )
         place = f"cuda:{local_index}"
     return place
 
 
 @contextmanager
-def _noticing_loss(index: int, count: int) -> Iterator[None]:
-    """Make what fails in here because another process is gone a ProcessLost.
+def _connection_loss_as_process_lost(index: int, count: int) -> Iterator[None]:
+    """Raise an error about a lost connection as ProcessLost.
 
     Args:
-        index: Which process this is.
-        count: How many there are.
+        index: Index of this process.
+        count: Number of processes.
     """
     try:
         yield
     except RuntimeError as error:
-        if not _is_of_lost_process(error):
+        if not _is_connection_loss(error):
             raise
         cause = str(error).strip() or type(error).__name__
         raise ProcessLost(
             f"stopped: another of the {count} processes has ended (noticed by process {index} on "
-            f"{socket.gethostname()}: {cause.splitlines()[0]}). What was wrong is told there. --resume goes on "
-            "from the last checkpoint."
+            f"{socket.gethostname()}: {cause.splitlines()[0]}). See its output for the reason. To continue from the "
+            "last checkpoint, add --resume."
         ) from error
 
 
-def _is_of_lost_process(error: RuntimeError) -> bool:
-    """Whether a collective operation has failed because the other side is gone: gloo says it in words only.
+def _is_connection_loss(error: RuntimeError) -> bool:
+    """Whether a collective operation failed because the other side has ended; gloo has only texts for that.
 
-    A fault of NCCL is none of these: the process that meets it has to show all of it.
+    An error of NCCL does not count: its whole traceback is needed.
     """
     if isinstance(error, dist.DistNetworkError):
         return True

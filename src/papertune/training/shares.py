@@ -1,9 +1,9 @@
 """Which rows each of several processes learns from.
 
-Together they do the optimizer steps of one process that accumulates as many times more: the batches of an epoch are
-the same, in the same order, and each step takes the next `accumulation` x processes of them. Inside a step their order
-is free, since gradients are summed. So they are sorted by size and dealt out back and forth, which gives each process
-about as much to do, and in each pass batches of like size:
+Together they do the same optimizer steps as a single process with `accumulation` x processes batches in a step: the
+batches of an epoch are the same, in the same order. Gradients are summed, so the order within a step is free. The
+batches of a step are sorted by size and dealt out back and forth, which gives all processes about the same work, and
+batches of similar size in each pass:
 
     step of 6 batches, 2 processes, sizes    process 0:  9  6  4
                                              process 1:  8  7  3
@@ -15,18 +15,18 @@ from papertune.prompts import LengthBatchSampler
 
 
 class SharedBatchSampler:
-    """A batch sampler for the DataLoader of one process: its share of the batches of `LengthBatchSampler`.
+    """A batch sampler for the DataLoader of one process, with its share of the batches of `LengthBatchSampler`.
 
-    At the end of an epoch batches may be missing; who gets none gets an empty one, so that all take the same number of
-    passes.
+    At the end of an epoch there may be fewer batches than processes. The others then get an empty batch, so that all
+    processes make the same number of passes.
 
     Args:
         lengths: Length of each row in tokens.
         batch_size: Rows in a batch of one process.
-        seed: Of the order.
+        seed: Seed of the order.
         accumulation: Batches of each process in an optimizer step.
-        index: Which process this is, from 0.
-        count: How many processes there are.
+        index: Index of this process, from 0.
+        count: Number of processes.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SharedBatchSampler:
         self.drop_last = False
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch, counted from 0."""
+        """Set the epoch, counted from 0; each has its own order."""
         self._batches.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -53,7 +53,7 @@ class SharedBatchSampler:
         return -(-len(self._batches) // self._count)
 
     def _share(self, step: list[list[int]]) -> Iterator[list[int]]:
-        if self._count > 1:  # alone, a process keeps the order
+        if self._count > 1:  # a single process keeps the order
             step = sorted(step, key=self._size, reverse=True)
         for number, start in enumerate(range(0, len(step), self._count)):
             dealt = step[start : start + self._count]

@@ -6,7 +6,7 @@ from papertune.errors import MissingExtraError, RecipeError
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Check before the work that trackers are known and installed.
+    """Check that trackers are known and installed.
 
     Args:
         names: As in `training.report_to`, for example "tensorboard".
