@@ -39,7 +39,7 @@ from papertune.tables import Table, check_output, read_table, write_table
 from papertune.tables.xlsx_files import check_fits_xlsx
 
 if TYPE_CHECKING:
-    from papertune.pipelines.workforce import Workforce
+    from papertune.inference.workforce import Workforce
 
 Columns = Sequence[str] | Literal["all"] | None
 
@@ -202,7 +202,7 @@ class Run:
                 found = predictor = self.predictor(precision)
                 run_plan: Callable[..., Predicted] = partial(predict_rows, predictor, reader)
             else:
-                from papertune.pipelines.workforce import workforce
+                from papertune.inference.workforce import workforce
 
                 found = force = stack.enter_context(workforce(self, workers, precision))
                 run_plan = partial(force.predict_rows, read, asked)
@@ -330,7 +330,7 @@ class Run:
             OutputError: If the folder exists and is not empty, or cannot be written.
             RunError: If the run has learnt a prefix.
         """
-        from papertune.pipelines.merge import merge
+        from papertune.inference.merge import merge
 
         merge(self, Path(folder), precision)
 

@@ -153,7 +153,7 @@ def test_training_killed_before_its_first_step_starts_again(training, undisturbe
 
 
 def test_training_killed_after_early_stopping_does_not_continue(sample, tmp_path):
-    settings = ["training.patience=1", "training.learning_rate=1e-9"]  # so that no dev score exceeds the first
+    settings = ["training.patience=1", "training.learning_rate=1e-30"]  # so that no dev score exceeds the first
     options = [part for setting in settings for part in ("--set", setting)]
     training = Training(sample, tmp_path, "--dev", sample.train, *options)
     training.dies(partial(die_at, "papertune.run_directory:RunDirectory", "finish"))

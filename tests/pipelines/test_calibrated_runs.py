@@ -90,7 +90,7 @@ class TestTraining:
             run = papertune.train(
                 papers(8), asking, tmp_path / "run", dev=papers(20, 60), only=["label"], listener=listener
             )
-        assert "probabilities are not calibrated: at least 60 dev rows with a label are needed" in listener.messages
+        assert "probabilities are not calibrated: at least 60 dev rows with an answer are needed" in listener.messages
         assert run.manifest.calibration == {}
 
     def test_a_model_that_cannot_answer_is_kept_without(self, asking, papers, dev, listener, tmp_path, monkeypatch):
@@ -171,7 +171,7 @@ def new_papers(papers):
 
 @pytest.fixture(scope="module")
 def filled(fitted, new_papers):
-    with pytest.warns(PapertuneWarning, match="empty .less sure than abstain_for_accuracy asks for"):
+    with pytest.warns(PapertuneWarning, match="empty .less confident than abstain_for_accuracy asks for"):
         return fitted.predict(new_papers, probabilities=True)
 
 

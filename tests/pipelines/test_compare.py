@@ -82,7 +82,7 @@ def contestant(report, name, title):
 def kept_answers(folder: Path):
     """Give the answers that a comparison keeps, by the name of their file."""
     files = sorted((folder / "contestants").glob("*.json"))
-    return {file.name: json.loads(file.read_text("utf-8"))["answers"] for file in files}
+    return {file.name: json.loads(file.read_text("utf-8"))["predictions"] for file in files}
 
 
 class TestContestants:
@@ -347,7 +347,7 @@ class TestKeptAnswers:
         kept = KeptOutputs(tmp_path, SILENT)
         kept.get("a", {}, lambda _: self.ATTEMPT)
         (file,) = tmp_path.iterdir()
-        for damaged in ('{"answers": {"cells": ["1"', '{"cells": []}', "[]"):
+        for damaged in ('{"predictions": {"cells": ["1"', '{"cells": []}', "[]"):
             file.write_text(damaged)
             assert kept.get("a", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
             assert json.loads(file.read_text()) == {"format": FORMAT, **self.ATTEMPT.as_dict()}
@@ -357,7 +357,7 @@ class TestKeptAnswers:
         kept = KeptOutputs(tmp_path, listener)
         kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT)
         (file,) = tmp_path.iterdir()
-        file.write_text(json.dumps({**older, "answers": {"cells": ["1", "1"]}}))
+        file.write_text(json.dumps({**older, "predictions": {"cells": ["1", "1"]}}))
         assert kept.get("label: zero-shot", {}, lambda _: self.ATTEMPT) == self.ATTEMPT
         again = "label: zero-shot: done again, since the kept output is from another version of papertune"
         assert listener.messages == ["label: zero-shot", again]

@@ -148,6 +148,6 @@ def test_too_few_dev_rows(ranked, papers, listener, tmp_path):
         run = papertune.train(papers(8), ranked, tmp_path / "run", dev=papers(6, 300), listener=listener)
     assert run.manifest.rankings == {}
     assert (
-        "keywords are ranked by their probability alone: at least 60 dev rows with keywords are needed"
+        "keywords are ranked by their probability alone: at least 60 dev rows with an answer are needed"
         in listener.messages
     )

@@ -91,7 +91,7 @@ class TestColumns:
         assert output.columns == ["uuid", "label", "label_probability_1", "label_probability_0"]
 
     def test_what_is_not_shown_is_not_asked(self, run, new_papers, filled, monkeypatch):
-        monkeypatch.setattr("papertune.inference.predictor.greedy", None)
+        monkeypatch.setattr("papertune.kinds.keywords.decoders.greedy", None)
         output = run.predict(new_papers, columns=["uuid", "label"], precision="fp32")
         assert output["label"].to_list() == filled["label"].to_list()
         with pytest.raises(TableError, match=r"names none of the columns that the run fills in \(label, Keywords\)"):
