@@ -86,7 +86,7 @@ def test_tokenizer_in_another_folder(folder, tmp_path):
             ),
             ": the model cannot be loaded: Error while deserializing header",
         ),
-        # transformers would go on with random numbers.
+        # transformers would use random numbers.
         (
             lambda folder: edit_weights(folder, lambda tensors: tensors.pop("lm_head.weight")),
             ": the weights do not fit config.json: 1 are missing or have another shape (lm_head.weight). "

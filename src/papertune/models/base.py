@@ -100,7 +100,8 @@ def load_model(
     from transformers.utils import logging as transformers_logging
 
     base = name if isinstance(name, Base) else find_base(str(name))
-    register_own_models(base.location, tokenizer or base.location)
+    tokenizer_location = tokenizer or base.location
+    register_own_models(base.location, tokenizer_location)
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
@@ -110,9 +111,7 @@ def load_model(
     logger.setLevel(logging.ERROR)
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     try:
-        loaded_tokenizer = AutoTokenizer.from_pretrained(
-            tokenizer or base.location, trust_remote_code=trust_remote_code
-        )
+        loaded_tokenizer = AutoTokenizer.from_pretrained(tokenizer_location, trust_remote_code=trust_remote_code)
         part = "the model "
         model, found = AutoModelForCausalLM.from_pretrained(
             base.location,

@@ -29,6 +29,12 @@ class ConversationCache:
     ids: list[int]
     cache: Any
 
+    def crop(self, prompt: list[int]) -> None:
+        """Remove tokens that differ from a prompt, and the prompt's last token, whose logits are always needed."""
+        shared = takewhile(lambda pair: pair[0] == pair[1], zip(self.ids, prompt[:-1], strict=False))
+        if surplus := self.cache.get_seq_length() - len(list(shared)):
+            self.cache.crop(-surplus)
+
 
 class ChatMixin:
     """Methods to ask a ChatGLM2 model."""
@@ -116,10 +122,7 @@ class ChatMixin:
         inputs = _inputs(self, tokenizer, query, history)
         prompt: list[int] = inputs["input_ids"][0].tolist()
         conversation = past_key_values or ConversationCache([], DynamicCache(config=self.config))
-        # The last token is always read, because its logits are needed.
-        shared = takewhile(lambda pair: pair[0] == pair[1], zip(conversation.ids, prompt[:-1], strict=False))
-        if surplus := conversation.cache.get_seq_length() - len(list(shared)):
-            conversation.cache.crop(-surplus)
+        conversation.crop(prompt)
         tokens = self.generate(
             **inputs,
             past_key_values=conversation.cache,
