@@ -206,7 +206,7 @@ class SearchableDocument:
     """A document that can be searched for keywords.
 
     Args:
-        text: The document as it was written.
+        text: The text of the document.
     """
 
     def __init__(self, text: str) -> None:
