@@ -3,6 +3,7 @@
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
@@ -43,10 +44,9 @@ def _no_beginning(monkeypatch):
 def made(model, tokenizer, columns=COLUMNS, **options):
     """Return a predictor that runs whole batches, as on a GPU, and a reader of all documents."""
     recipe = load_recipe({"table": {"document": "{text}"}, "columns": columns})
-    predictor = Predictor(model, tokenizer, recipe, **options)
-    for name in predictor.keyword_choices:  # so that phrases are candidates too
-        weights = [float(feature == "log_probability") for feature in FEATURES]
-        predictor.keyword_choices[name] = KeywordChoice(torch.tensor(weights).double().numpy())
+    # With a fitted ranking, phrases are candidates too.
+    ranking = KeywordChoice(np.eye(len(FEATURES))[FEATURES.index("log_probability")])
+    predictor = Predictor(model, tokenizer, recipe, decisions={"ranked": ranking}, **options)
     predictor._engine._part_tokens = None
     return predictor, RowReader(read_table([{"text": text} for text in DOCUMENTS]), recipe)
 

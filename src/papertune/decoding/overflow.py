@@ -1,4 +1,4 @@
-"""What is raised where a model's numbers overflow: words would be found in them all the same."""
+"""The error of a model whose numbers overflow: without it decoding would still return some text."""
 
 from papertune.decoding.engine import PromptState
 from papertune.errors import ModelError
@@ -13,7 +13,7 @@ def no_numbers(name: str) -> ModelError:
 
 
 def check_numbers(name: str, state: PromptState) -> None:
-    """Check the logits behind the prompts.
+    """Check the logits after the prompts.
 
     Raises:
         ModelError: If one of them is not a number.

@@ -115,7 +115,7 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the workers, and Ray if it was started here; what it prints is then as it was before."""
+        """End the workers, and Ray if it was started here; its output settings are restored."""
         self._stack.close()
 
     def call(self, function: Callable[[str], Result]) -> Result:

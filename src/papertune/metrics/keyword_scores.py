@@ -136,14 +136,7 @@ def score_keywords(
             continue
         predicted_phrases = unique_keywords(predicted_keywords)
         hits = [phrase in gold_phrases for phrase in predicted_phrases]
-        count = len(gold_phrases)
-        whole.append(
-            (
-                *_precision_recall_f1(hits[:5], count, divisor=5),
-                *_precision_recall_f1(hits, count, divisor=len(hits)),
-                *_precision_recall_f1(hits[:count], count, divisor=count),
-            )
-        )
+        whole.append(_score_paper(hits, len(gold_phrases)))
         searchable = SearchableDocument(document)
         gold_present = {phrase: searchable.contains(phrase) for phrase in gold_phrases}
         predicted_present = [searchable.contains(phrase) for phrase in predicted_phrases]
@@ -206,7 +199,7 @@ class SearchableDocument:
     """A document that can be searched for keywords.
 
     Args:
-        text: The document as it was written.
+        text: The text of the document.
     """
 
     def __init__(self, text: str) -> None:
@@ -229,6 +222,15 @@ class SearchableDocument:
         if CJK_CHARACTER.search(phrase):
             return phrase in self._characters
         return f" {phrase} " in self._stems
+
+
+def _score_paper(hits: Sequence[bool], gold_count: int) -> tuple[float, ...]:
+    """Return precision, recall and F1 of a paper at 5, at M and at O."""
+    return (
+        *_precision_recall_f1(hits[:5], gold_count, divisor=5),
+        *_precision_recall_f1(hits, gold_count, divisor=len(hits)),
+        *_precision_recall_f1(hits[:gold_count], gold_count, divisor=gold_count),
+    )
 
 
 def _precision_recall_f1(hits: Sequence[bool], gold_count: int, divisor: int) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Keywords of a batch of papers: what beam search finds, and the phrases of the documents, with log-probabilities."""
+"""Candidate keywords of a batch of papers, from beam search and document phrases, with log-probabilities."""
 
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -20,11 +20,11 @@ class KeywordSearch:
     """Finds keywords for a column.
 
     Args:
-        column: Says where they come from.
+        column: The column, with the sources of its candidates.
         encoder: Encodes phrases.
         tokenizer: A transformers tokenizer.
         end_ids: Tokens that end an answer.
-        template: Of the documents; what it says itself, such as "title", is no candidate.
+        template: Template of the documents; its own words, such as "title", are not candidates.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class KeywordSearch:
         self._end_ids = end_ids
         self._template = template
 
-    # Found out when the first phrases are, since the list of stop words takes more than a second to import.
+    # Computed with the first phrases, because the list of stop words takes more than a second to import.
     @cached_property
     def _ignored(self) -> set[str]:
         pieces = [part.text for part in parse_template(self._template) if not part.is_column]
@@ -55,12 +55,12 @@ class KeywordSearch:
 
         Args:
             engine: Runs the model.
-            state: The prompts; used up.
-            documents: Where phrases are taken from, such as what the prompts hold of each paper's document.
+            state: The prompts; consumed.
+            documents: The texts whose phrases are candidates, such as the truncated documents of the prompts.
             part_nodes: Tokens of phrases that go through the model together on a GPU.
 
         Returns:
-            For each paper keywords that differ in more than case, signs and endings, the likeliest first.
+            For each paper keywords that differ in more than case, punctuation and endings, the most probable first.
         """
         phrases = [
             {each.form: each for each in find_candidates(document) if each.form not in self._ignored}
@@ -80,12 +80,12 @@ class KeywordSearch:
     def _score(
         self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]], part_nodes: int
     ) -> list[list[FoundKeyword]]:
-        """Give each spelling of each phrase that is short enough, with its log-probability."""
+        """Return each spelling of each phrase that is short enough, with its log-probability."""
         texts = [[(text, phrase) for phrase in row for text in phrase.spellings] for row in phrases]
         encoded = iter(self._encoder.encode_texts([text for row in texts for text, _ in row]))
-        longest = self._column.max_keyword_tokens
+        max_tokens = self._column.max_keyword_tokens
         spelt = [
-            [(*spelling, ids) for spelling, ids in zip(row, encoded, strict=False) if 0 < len(ids) <= longest]
+            [(*spelling, ids) for spelling, ids in zip(row, encoded, strict=False) if 0 < len(ids) <= max_tokens]
             for row in texts
         ]
         answers = [[ids for *_, ids in row] for row in spelt]
@@ -99,7 +99,7 @@ class KeywordSearch:
         ]
 
     def _generate(self, engine: Engine, state: PromptState) -> list[list[tuple[str, str, float, int]]]:
-        """Give what beam search finds for each paper: texts, their forms, log-probabilities and numbers of tokens."""
+        """Return the results of beam search for each paper: texts, forms, log-probabilities and token counts."""
         beams = beam_search(
             engine,
             state,
@@ -115,7 +115,7 @@ class KeywordSearch:
             [
                 (keyword, form, beam.log_probability, len(beam.ids) + 1)
                 for beam, text in zip(row, row_texts, strict=True)
-                # A model that has not learnt this column may say several at once.
+                # A model that is not trained on this column may write several keywords.
                 for keyword in split_keywords(f"{text};")
                 if (form := normalise_keyword(keyword))
             ]
