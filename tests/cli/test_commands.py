@@ -301,7 +301,7 @@ class TestBuiltIn:
     def test_memory_of_a_model(self, papertune, tiny_folder):
         done = papertune("models", tiny_folder, "--memory", "--set", "encoding.max_prompt_tokens=32")
         assert done.out.startswith(f"{tiny_folder}: 41,184 parameters; recipe medical-papers: 8 rows x ")
-        assert "no known model" in papertune("models", "nowhere", "--memory").error
+        assert "is not a known model" in papertune("models", "nowhere", "--memory").error
 
     def test_models_with_a_model_needs_memory(self, papertune):
         assert papertune("models", "smollm2-135m").error == (

@@ -147,14 +147,14 @@ def test_a_training_with_sharded_weights_resumes(sample, tmp_path):
         (
             'kind = "ptuning_v2"',
             "FULL_STATE_DICT",
-            'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start it without them: a prefix is '
+            'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start without them: a prefix is '
             "small, and each process has the whole model.",
         ),
         (
             "rank = 4",
             "SHARDED_STATE_DICT",
-            "FSDP is set to save each process's part apart (SHARDED_STATE_DICT), and a run has whole weights. Add "
-            "--fsdp_state_dict_type FULL_STATE_DICT to accelerate launch.",
+            "FSDP is set to save the part of each process by itself (SHARDED_STATE_DICT), but a run needs all weights "
+            "together. Add --fsdp_state_dict_type FULL_STATE_DICT to accelerate launch.",
         ),
     ],
 )

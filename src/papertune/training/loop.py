@@ -120,8 +120,6 @@ def fit(
         processes=processes,
         callbacks=callbacks,
     )
-    if processes.count > 1:
-        torch.manual_seed(spec.seed + processes.index)  # or dropout would be the same in all processes
     if ended := _ended_early(last, 0 if dev_score is None else spec.patience):
         trainer.state = ended
     else:
@@ -199,6 +197,8 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
 
     def run_from(self, checkpoint: Path | None, compute_dtype: torch.dtype) -> None:
         """Train, from a checkpoint if there is one."""
+        if self._processes.count > 1:  # or dropout would be the same in all processes
+            torch.manual_seed(self.args.seed + self._processes.index)
         # Its notes on rebuilt optimizers and missing configs are meant for people who write the loop themselves.
         logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
         # A divided layer is put together for its own forward pass, which merged products would bypass.

@@ -113,10 +113,7 @@ def training_memory(
     Raises:
         ModelError: If the model cannot be built, or its forward pass depends on data.
     """
-    try:
-        base = _build(config, method.base_dtype(dtype))
-    except ValueError as error:  # transformers does not know this kind of model
-        raise _cannot_compute(config, error) from error
+    base = _build(config, method.base_dtype(dtype))
     parameters = sum(p.numel() for p in base.parameters())
     bits = method.base_model_bits
     packed = [] if bits is None else _linear_layers(base)
@@ -162,8 +159,11 @@ def _cannot_compute(config: Any, error: Exception) -> ModelError:
 def _build(config: Any, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype)
+    except ValueError as error:  # transformers does not know this kind of model
+        raise _cannot_compute(config, error) from error
     for part in (model.config, model.config.get_text_config()):
         if part._attn_implementation == "sdpa":
             part._attn_implementation = _ATTENTION
