@@ -130,7 +130,7 @@ class TestCommandLines:
                 words = words[: words.index(">")] if ">" in words else words
                 COMMANDS[words[1]].make_context(words[1], words[2:])
             elif words[0] == "make":
-                targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+                targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
                 assert words[1] in targets
 
     @pytest.mark.parametrize("code", each_block("sh"))

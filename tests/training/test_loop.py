@@ -529,3 +529,23 @@ def test_a_bfloat16_model_has_float32_parameters(train, make_model, method):
     assert sum(losses[-12:]) < 0.5 * sum(losses[:12])
     assert len(outputs) == 4
     assert outputs[0].isfinite().all()
+
+
+@pytest.mark.parametrize("spec", [{"accumulation": 3, "epochs": 2}, {"max_steps": 7}, {"epochs": 1.5}])
+def test_the_time_left_is_exact_from_the_first_step_where_each_token_takes_a_second(
+    spec, train, make_listener, monkeypatch
+):
+    clock = [0.0]
+    steps = []
+    learn = loop._AnswerTrainer.training_step
+
+    def take_a_second_for_each_token(self, model, inputs, *rest):
+        clock[0] += float(inputs["lengths"].sum())
+        return learn(self, model, inputs, *rest)
+
+    monkeypatch.setattr(loop._AnswerTrainer, "training_step", take_a_second_for_each_token)
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: clock[0])
+    remember = make_listener(on_training=lambda step: steps.append((clock[0], step.seconds_left)))
+    train(rows=23, spec=spec, listener=remember)
+    assert len(steps) > 4
+    assert [now + left for now, left in steps] == pytest.approx([clock[0]] * len(steps))

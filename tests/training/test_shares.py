@@ -1,7 +1,7 @@
 import pytest
 
 from papertune.prompts import LengthBatchSampler
-from papertune.training.shares import SharedBatchSampler
+from papertune.training.shares import SharedBatchSampler, StepTokens
 
 LENGTHS = [3 + (n * 37) % 50 for n in range(61)]
 
@@ -48,3 +48,17 @@ def test_each_process_has_about_the_same_work():
 def test_missing_batches_are_replaced_by_empty_ones():
     shares = [list(share) for share in samplers(3, batch_size=2, accumulation=1, lengths=[5] * 8)]
     assert [[len(batch) for batch in own] for own in shares] == [[2, 2], [2, 0], [2, 0]]
+
+
+def test_tokens_before_each_step():
+    tokens = StepTokens(LENGTHS, 4, 7, step_batches=3)
+    alone = LengthBatchSampler(LENGTHS, 4, 7)
+    counted, expected = 0, []
+    for epoch in range(3):
+        alone.set_epoch(epoch)
+        batches = list(alone)
+        for start in range(0, len(batches), 3):
+            expected.append(counted)
+            counted += sum(LENGTHS[row] for batch in batches[start : start + 3] for row in batch)
+    assert [tokens.before(step) for step in range(len(expected))] == expected
+    assert tokens.before(len(expected)) == counted == 3 * sum(LENGTHS)

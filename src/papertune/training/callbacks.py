@@ -16,6 +16,7 @@ from transformers.trainer_utils import SaveStrategy
 from papertune.events import Listener, Progress
 from papertune.training.checkpoints import checkpoint_path, mark_complete, remove_old
 from papertune.training.processes import Processes
+from papertune.training.shares import StepTokens
 
 SCORE = "eval_score"
 
@@ -175,16 +176,18 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Reports each step to a listener.
+    """Reports each step to a listener. The remaining time is estimated from tokens, since rows differ in length.
 
     Args:
         listener: Gets the steps.
         rows_per_step: Rows in one optimizer step of all processes together.
+        tokens: Counts the tokens of steps.
     """
 
-    def __init__(self, listener: Listener, rows_per_step: int) -> None:
+    def __init__(self, listener: Listener, rows_per_step: int, tokens: StepTokens) -> None:
         self._listener = listener
         self._rows_per_step = rows_per_step
+        self._tokens = tokens
         self._loss: float | None = None
         self._begun = (0.0, 0)
 
@@ -199,8 +202,10 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Report the step."""
         since, from_step = self._begun
-        rate = (state.global_step - from_step) * self._rows_per_step / max(time.monotonic() - since, 1e-9)
-        left_s = (state.max_steps - state.global_step) * self._rows_per_step / rate
+        seconds = max(time.monotonic() - since, 1e-9)
+        rate = (state.global_step - from_step) * self._rows_per_step / seconds
+        before, now, end = map(self._tokens.before, (from_step, state.global_step, state.max_steps))
+        left_s = seconds * (end - now) / (now - before)
         self._listener.progress(Progress("training", state.global_step, state.max_steps, rate, left_s, self._loss))
 
 

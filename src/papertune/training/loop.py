@@ -37,7 +37,7 @@ from papertune.training.callbacks import (
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
 from papertune.training.loss import answer_loss
 from papertune.training.processes import Processes
-from papertune.training.shares import SharedBatchSampler
+from papertune.training.shares import SharedBatchSampler, StepTokens
 
 # On a CPU: maximum of padded tokens in one pass.
 CPU_PART_TOKENS = 1024
@@ -109,8 +109,10 @@ def fit(
         CheckpointCallback(folder, spec.keep_checkpoints, processes),
     ]
     if processes.is_first:
-        rows_per_step = spec.micro_batch_size * spec.accumulation * processes.count
-        callbacks += [MetricsCallback(metrics_file), ProgressCallback(listener, rows_per_step)]
+        step_batches = spec.accumulation * processes.count
+        tokens = StepTokens(list(map(len, rows)), spec.micro_batch_size, spec.seed, step_batches)
+        progress = ProgressCallback(listener, spec.micro_batch_size * step_batches, tokens)
+        callbacks += [MetricsCallback(metrics_file), progress]
     trainer = _AnswerTrainer(
         model,
         _arguments(spec, folder, device, compute_dtype),

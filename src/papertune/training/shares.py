@@ -10,6 +10,10 @@ batches of similar size in each pass:
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from papertune.prompts import LengthBatchSampler
 
@@ -62,3 +66,30 @@ class SharedBatchSampler:
 
     def _size(self, batch: list[int]) -> int:
         return len(batch) * max(self._lengths[row] for row in batch)
+
+
+class StepTokens:
+    """Counts the tokens of optimizer steps. Batches differ in length, so steps differ in time.
+
+    Args:
+        lengths: Length of each row in tokens.
+        batch_size: Rows in a batch of one process.
+        seed: Seed of the order.
+        step_batches: Batches of all processes in an optimizer step.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, step_batches: int) -> None:
+        self._lengths = np.asarray(lengths, dtype=np.int64)
+        self._batches = LengthBatchSampler(lengths, batch_size, seed)
+        self._step_batches = step_batches
+        self._before_in_epoch = lru_cache(maxsize=2)(self._cumulate)  # the current epoch and the last one
+
+    def before(self, step: int) -> int:
+        """Return the tokens of all steps before a step, which is counted from 0."""
+        epoch, number = divmod(step, -(-len(self._batches) // self._step_batches))
+        return epoch * int(self._lengths.sum()) + int(self._before_in_epoch(epoch)[number])
+
+    def _cumulate(self, epoch: int) -> NDArray[np.int64]:
+        self._batches.set_epoch(epoch)
+        tokens = [int(self._lengths[batch].sum()) for batch in self._batches]
+        return np.cumsum([0, *tokens], dtype=np.int64)[:: self._step_batches]
