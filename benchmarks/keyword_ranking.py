@@ -92,7 +92,7 @@ def collect(
     true = {row: keywords for row, keywords in true.items() if keywords}
     found: dict[int, Sequence[FoundKeyword]] = {}
     for batch in predictor.plan(reader, list(true)).batches:
-        for row, keywords in zip(batch, predictor.find_keywords(reader, batch)[name], strict=True):
+        for row, keywords in zip(batch, predictor.find_candidates(reader, batch)[name], strict=True):
             found[int(row)] = keywords or []
         print(f"{len(found)} of {len(true)} papers", flush=True)
     return list(true.values()), [reader.document(row) for row in true], [found[row] for row in true]

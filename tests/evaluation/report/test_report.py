@@ -27,7 +27,7 @@ from papertune.evaluation.report import (
     verdict,
     write_report,
 )
-from papertune.evaluation.report.page import WIDEST_CONFUSION
+from papertune.evaluation.report.page import MAX_CONFUSION
 from papertune.evaluation.report.words import leak_sentences, sureness, unanswered
 from papertune.metrics.calibration import score_calibration
 from papertune.metrics.keyword_scores import score_keywords
@@ -339,7 +339,7 @@ def test_samples_mark_what_both_lists_have(tmp_path, cell, hits, misses, said):
 
 def test_page_without_columns_and_with_very_many_labels(tmp_path):
     Page(written(tmp_path / "none", plain_report(columns=[], samples=[]))[0])
-    labels = [f"l{number}" for number in range(WIDEST_CONFUSION + 1)]
+    labels = [f"l{number}" for number in range(MAX_CONFUSION + 1)]
     column = ColumnReport("field", "label", "", [Contestant("run", score_labels(labels, labels, labels))])
     html, plain = written(tmp_path / "many", plain_report(columns=[column]))
     assert f"{len(labels)} labels are too many" in Page(html).text

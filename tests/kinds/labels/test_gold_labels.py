@@ -89,8 +89,8 @@ def test_each_label_of_a_row_is_an_example():
 
 def test_what_a_table_says_of_a_row():
     reader = RowReader(read_table([{"title": "A", "topics": "1"}, {"title": "B", "topics": "unknown"}]), RECIPE)
-    assert reader.labels(0, "topics") == {"maths": False, "art, music": False, "1": True}
-    assert reader.labels(1, "topics") == {}
+    assert COLUMN.labels_of_row(reader, 0, "topics") == {"maths": False, "art, music": False, "1": True}
+    assert COLUMN.labels_of_row(reader, 1, "topics") == {}
     assert reader.given(0, "topics") == "1"
     assert reader.given(0, "topics: 1") == "yes"
     assert reader.given(1, "topics: 1") is None
@@ -103,7 +103,7 @@ def test_an_entry_of_an_instruction_file_asks_about_one_label():
     ]
     reader = RowReader(read_table(entries), RECIPE)
     assert [reader.asked(row) for row in (0, 1)] == [["topics: 1"], ["topics: maths"]]
-    assert [reader.labels(row, "topics") for row in (0, 1)] == [{"1": True}, {"maths": False}]
+    assert [COLUMN.labels_of_row(reader, row, "topics") for row in (0, 1)] == [{"1": True}, {"maths": False}]
     assert [(e.column, e.answer, e.share) for e in training_examples(read_table(entries), RECIPE)] == [
         ("topics: 1", "yes", 1 / 3),
         ("topics: maths", "no", 1 / 3),
