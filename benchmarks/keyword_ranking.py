@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from papertune.kinds.keywords.fit import fit_ranking
-from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.inference.predictor import Predictor
 from papertune.kinds import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate
 from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.fit import fit_ranking
+from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, score_keywords
 from papertune.metrics.paired import mean_difference
 from papertune.prompts.examples import RowReader
@@ -92,7 +92,7 @@ def collect(
     true = {row: keywords for row, keywords in true.items() if keywords}
     found: dict[int, Sequence[FoundKeyword]] = {}
     for batch in predictor.plan(reader, list(true)).batches:
-        for row, keywords in zip(batch, predictor.find_keywords(reader, batch)[name], strict=True):
+        for row, keywords in zip(batch, predictor.find_candidates(reader, batch)[name], strict=True):
             found[int(row)] = keywords or []
         print(f"{len(found)} of {len(true)} papers", flush=True)
     return list(true.values()), [reader.document(row) for row in true], [found[row] for row in true]

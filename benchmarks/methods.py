@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from papertune.cli.progress import TerminalListener
-from papertune.evaluation.report import measures
 from papertune.pipelines.evaluate import evaluate
 from papertune.pipelines.train import train
 from papertune.run import load_run
@@ -56,7 +55,7 @@ def main() -> None:
             "evaluate_s": round(time.monotonic() - begun),
             "scores": {
                 measure.name: round(measure.score, 4)
-                for measure in measures(report.columns[0].contestants[0].scores)
+                for measure in report.columns[0].contestants[0].scores.measures()
                 if measure.score is not None
             },
         }

@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_recall_fscore_support
 
-from papertune.kinds.labels.thresholds import MIDDLE, f1_thresholds
 from papertune.metrics.intervals import RESAMPLES, SEED
 from papertune.metrics.multilabel_scores import micro_f1_difference, samples_f1, score_multilabel
 
@@ -138,26 +137,3 @@ def test_a_difference_of_other_rows_raises():
         micro_f1_difference(*[np.zeros((0, 3), dtype=np.bool_)] * 3)
     with pytest.raises(ValueError, match="the same rows and labels are needed"):
         micro_f1_difference(*[np.zeros((n, 3), dtype=np.bool_) for n in (1, 2, 1)])
-
-
-@given(st.integers(0, 100))
-def test_thresholds_have_the_highest_f1_of_each_label(seed):
-    random = np.random.default_rng(seed)
-    has = random.random((40, 3)) < [0.5, 0.15, 0.05]
-    probabilities = random.integers(0, 5, has.shape) / 4
-    thresholds = f1_thresholds(probabilities, has)
-    for n, threshold in enumerate(thresholds):
-        if not 5 <= has[:, n].sum() <= 35:
-            assert threshold == MIDDLE
-            continue
-        best = max(slow_f1(has[:, [n]], probabilities[:, [n]] >= t, "micro") for t in probabilities[:, n])
-        assert slow_f1(has[:, [n]], probabilities[:, [n]] >= threshold, "micro") == pytest.approx(best)
-
-
-def test_labels_with_few_rows_keep_the_default_threshold():
-    """Rows without a probability do not count."""
-    has = np.zeros((20, 4), dtype=np.bool_)
-    has[:5, 0] = has[:4, 1] = has[:16, 2] = has[:5, 3] = True
-    probabilities = np.tile(np.linspace(0.4, 0.02, 20)[:, None], 4)
-    probabilities[0, 3] = np.nan
-    assert f1_thresholds(probabilities, has).tolist() == [probabilities[4, 0], MIDDLE, MIDDLE, MIDDLE]

@@ -27,7 +27,7 @@ from papertune.evaluation.report import (
     verdict,
     write_report,
 )
-from papertune.evaluation.report.page import WIDEST_CONFUSION
+from papertune.evaluation.report.page import MAX_CONFUSION
 from papertune.evaluation.report.words import leak_sentences, sureness, unanswered
 from papertune.metrics.calibration import score_calibration
 from papertune.metrics.keyword_scores import score_keywords
@@ -41,7 +41,7 @@ HOSTILE = "<script>alert('x')</script> \"quoted\" & 'single' 风格 {{ 987 * 789
 
 
 class Page(HTMLParser):
-    """The text and the tags of a page; complains if tags do not nest."""
+    """The text and the tags of a page; tags that are not nested are an error."""
 
     EMPTY = frozenset({"meta", "link", "br", "img"})
 
@@ -73,18 +73,18 @@ class Page(HTMLParser):
 
 
 def label_scores(right, rows=100, probabilities=False):
-    truth = ["1", "0"] * (rows // 2)
-    predicted = [wanted if i < right else {"1": "0", "0": "1"}[wanted] for i, wanted in enumerate(truth)]
-    shares = np.array([[0.8, 0.2] if given == "1" else [0.2, 0.8] for given in predicted])
-    return score_labels(truth, predicted, ["1", "0"], shares if probabilities else None)
+    gold = ["1", "0"] * (rows // 2)
+    predicted = [label if i < right else {"1": "0", "0": "1"}[label] for i, label in enumerate(gold)]
+    of_labels = np.array([[0.8, 0.2] if label == "1" else [0.2, 0.8] for label in predicted])
+    return score_labels(gold, predicted, ["1", "0"], of_labels if probabilities else None)
 
 
 def keyword_scores(found):
-    truth = [["graph theory", "colour", HOSTILE]] * 20 + [[]]
-    return score_keywords(truth, [["graphs theory", "colour"][:found]] * 21, ["A text on graph theory"] * 21)
+    gold = [["graph theory", "colour", HOSTILE]] * 20 + [[]]
+    return score_keywords(gold, [["graphs theory", "colour"][:found]] * 21, ["A text on graph theory"] * 21)
 
 
-def contestants():
+def systems():
     return [
         Contestant(
             "this run",
@@ -107,25 +107,25 @@ def contestants():
     ]
 
 
-def surest(**changes):
-    """A label column with all that can be told of it."""
+def full_column(**changes):
+    """Return the report of a label column with every part."""
     probabilities = np.array([[0.99, 0.01], [0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.55, 0.45], [0.05, 0.95]])
-    true_ids = np.array([0, 0, 1, 0, 1, 1])
+    gold_ids = np.array([0, 0, 1, 0, 1, 1])
     row = ReviewRow("row " + HOSTILE, HOSTILE + " long" * 200, "0", "1", 0.987, 0.013)
     column = ColumnReport(
         "label",
         "label",
         HOSTILE,
-        contestants(),
+        systems(),
         facts={"Calibrated with": HOSTILE},
-        calibration=score_calibration(probabilities, true_ids, bins=3),
-        calibration_before=score_calibration(probabilities**2 / (probabilities**2).sum(1, keepdims=True), true_ids),
-        risk_coverage=risk_coverage(probabilities, true_ids),
+        calibration=score_calibration(probabilities, gold_ids, bins=3),
+        calibration_before=score_calibration(probabilities**2 / (probabilities**2).sum(1, keepdims=True), gold_ids),
+        risk_coverage=risk_coverage(probabilities, gold_ids),
         abstention=Abstention(0.98, 0.875, 0.5, 0.975),
         label_sets=LabelSets(0.95, 0.96, 1.25, 0.75),
-        precision_recall=precision_recall(probabilities[:, 0], true_ids == 0),
+        precision_recall=precision_recall(probabilities[:, 0], gold_ids == 0),
         positive=HOSTILE,
-        work_saved=work_saved(probabilities[:, 0], true_ids == 0),
+        work_saved=work_saved(probabilities[:, 0], gold_ids == 0),
         learning_curve={"this run": [LearningPoint(50, 0.8, 0.7, 0.9), LearningPoint(100, 0.9, 0.85, 0.95)]},
         mistakes=[row],
         unsure=[replace(row, id="unsure row", said="0", withheld=True)],
@@ -145,7 +145,7 @@ LEAKS = Leaks(
 
 
 def make_report(**changes):
-    label = ColumnReport("label", "label", HOSTILE, contestants())
+    label = ColumnReport("label", "label", HOSTILE, systems())
     keywords = ColumnReport("Keywords", "keywords", "Which?", [Contestant("this run", keyword_scores(2))])
     sample = SampleRow(
         "id-1",
@@ -169,7 +169,7 @@ def make_report(**changes):
 
 
 def plain_report(**changes):
-    """A report without plots, which take the time."""
+    """Return a report without plots, which are slow."""
     return make_report(loss_curve=[], dev_curve=[], **changes)
 
 
@@ -180,7 +180,7 @@ def written(tmp_path, report):
     return (folder / "report.html").read_text("utf-8"), json.loads((folder / "report.json").read_text("utf-8"))
 
 
-def test_page_shows_everything_and_runs_nothing(tmp_path):
+def test_page_shows_the_whole_report_and_runs_no_scripts(tmp_path):
     html, _ = written(tmp_path, make_report())
     page = Page(html)
     assert "script" not in page.tags
@@ -188,7 +188,7 @@ def test_page_shows_everything_and_runs_nothing(tmp_path):
     assert page.text.count("<script>alert('x')</script>") >= 7
     assert "{{ 987 * 789 }}" in page.text
     assert "778743" not in page.text
-    # Nothing is loaded: no address outside of the names of SVG's own languages, which are never fetched.
+    # Nothing is loaded: the only addresses are XML namespaces of SVG, which are never fetched.
     assert [value for name, value in page.attributes if name in ("src", "srcset", "action")] == []
     assert all(value.startswith(("#", "data:")) for name, value in page.attributes if name.endswith("href"))
     assert not re.search(r"url\((?!#)|@import", html)
@@ -205,14 +205,14 @@ def test_page_shows_everything_and_runs_nothing(tmp_path):
     ):
         assert shown in page.text
     assert "1 of 21 papers have no keywords" in page.text
-    # The keyword that is right after stemming is marked, the hostile one is shown plain.
+    # The keyword that matches after stemming is marked; the hostile one is not.
     assert re.search(r'class="chip good">✓ Graphs theory<', html)
     assert html.count("<svg") == 2
     assert "prefers-color-scheme: dark" in html
 
 
-def test_page_shows_costs_curves_and_rows_to_look_at(tmp_path):
-    html, _ = written(tmp_path, make_report(columns=[surest()], leaks=LEAKS))
+def test_page_shows_costs_curves_and_rows_to_review(tmp_path):
+    html, _ = written(tmp_path, make_report(columns=[full_column()], leaks=LEAKS))
     page = Page(html)
     assert "script" not in page.tags
     assert "778743" not in page.text
@@ -243,13 +243,18 @@ def test_page_shows_costs_curves_and_rows_to_look_at(tmp_path):
         f"Of label {HOSTILE}, at every threshold",
     ):
         assert shown in page.text, shown
-    # Each plot is told in words to readers who do not see it, and is named.
+    # Each plot has a description for screen readers, and a title.
     pictures = [value for name, value in page.attributes if name == "aria-label"]
-    for told in ("Reliability in", "Risk and coverage", "Precision and recall", "Accuracy over the number of training"):
-        assert any(picture.startswith(told) for picture in pictures), told
+    for start in (
+        "Reliability in",
+        "Risk and coverage",
+        "Precision and recall",
+        "Accuracy over the number of training",
+    ):
+        assert any(picture.startswith(start) for picture in pictures), start
     assert html.count('role="img"') == html.count("<svg") == html.count("<figure>") == html.count("<figcaption>") == 6
     assert html.count("<table>") + html.count("<table class") == html.count("<caption")
-    # No id stands twice, and each place that the contents name is there.
+    # Ids are unique, and each link of the table of contents has its target.
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     linked = [value[1:] for name, value in page.attributes if name == "href" and value.startswith("#")]
@@ -258,8 +263,8 @@ def test_page_shows_costs_curves_and_rows_to_look_at(tmp_path):
 
 
 def test_page_shows_the_prompt_and_several_labels(tmp_path):
-    truth = np.array([[True, False], [True, True], [False, False]])
-    scores = score_multilabel(truth, truth, ["heart", "lung"])
+    gold = np.array([[True, False], [True, True], [False, False]])
+    scores = score_multilabel(gold, gold, ["heart", "lung"])
     column = ColumnReport("topics", "labels", "Which?", [Contestant("few-shot", scores, prompt="Text:\n" + HOSTILE)])
     sample = SampleRow("7", "text", [SampleList("topics", "labels", ["heart", "liver"], ["heart"])])
     html, _ = written(tmp_path, plain_report(columns=[column], samples=[sample]))
@@ -271,29 +276,29 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
     assert 'class="chip">liver<' in html
 
 
-def test_doubtful_labels_of_sets_are_told(tmp_path):
+def test_likely_label_errors_of_a_labels_column_are_shown(tmp_path):
     scores = score_multilabel(np.array([[True, False]] * 3), np.array([[True, False]] * 3), ["heart", "lung"])
     row = ReviewRow("p7", "text", "not heart", "heart", 0.75, 0.25)
     noise = LabelErrors("train.csv", 1400, 12, [row], ["heart", "lung"])
     column = ColumnReport("topics", "labels", "Which?", [Contestant("run", scores)], noise=noise)
     report = plain_report(columns=[column], samples=[])
     html, plain = written(tmp_path, report)
-    said = "12 of 2,800 given labels are doubtful in train.csv"
-    assert f"{said}: the opposite is likelier to TF-IDF" in Page(html).text
+    sentence = "12 of 2,800 given labels are doubtful in train.csv"
+    assert f"{sentence}: the opposite is likelier to TF-IDF" in Page(html).text
     assert "Looked at: whether a paper has each of the 2 most frequent labels." in Page(html).text
-    assert f"  {said}" in summary(report).splitlines()
+    assert f"  {sentence}" in summary(report).splitlines()
     assert plain["columns"][0]["noise"]["labels"] == ["heart", "lung"]
     assert plain["columns"][0]["noise"]["candidates"][0]["given"] == "not heart"
 
 
-def test_only_some_of_very_many_duplicates_are_shown(tmp_path):
+def test_only_the_first_duplicates_are_shown(tmp_path):
     many = replace(LEAKS, duplicates=[replace(LEAKS.duplicates[1], id=f"n{number}") for number in range(25)])
     html, plain = written(tmp_path, plain_report(leaks=many))
     assert "10 of 25 are shown; all are in report.json." in Page(html).text
     assert len(plain["leaks"]["duplicates"]) == 25
 
 
-def test_page_says_what_got_no_answer(tmp_path):
+def test_page_shows_rows_without_an_answer(tmp_path):
     scores = score_labels(["1", "0", "1"], ["1", "", "1"], ["1", "0"])
     column = ColumnReport("label", "label", "", [Contestant("run", scores)])
     sample = SampleRow("7", "text", [SampleCell("label", "", "", None), SampleCell("unknown", "a", "", 0.5)])
@@ -301,15 +306,15 @@ def test_page_says_what_got_no_answer(tmp_path):
     page = Page(html)
     assert "1 of 3 rows have no answer and count as wrong; accuracy over the others 1.000. A file" in page.text
     assert "no answer" in page.text
-    assert "✗" not in page.text  # the table says nothing, so nothing is wrong
+    assert "✗" not in page.text  # without a gold label nothing is wrong
     assert "Training" not in page.text
     assert "Comparison" not in page.text
 
 
 @pytest.mark.parametrize(
-    ("cell", "hits", "misses", "said"),
+    ("cell", "hits", "misses", "shown"),
     [
-        # Keywords are compared as they are scored, by their stems ...
+        # Keywords are compared by their stems, as in the scores.
         (
             SampleList("k", "ranked_keywords", ["neural network", "trees"], ["Neural networks", "graphs"]),
             ["✓ neural network", "Neural networks"],
@@ -319,27 +324,27 @@ def test_page_says_what_got_no_answer(tmp_path):
         (SampleList("k", "keywords", ["图 论"], ["图论"]), ["✓ 图 论", "图论"], [], "in the table: 图论"),
         (SampleList("k", "keywords", ["++"], ["#"]), [], ["++", "#"], "in the table: #"),
         (SampleList("k", "ranked_keywords", [], None), [], [], "no answer"),
-        # ... labels are not: only the same label is right, and none is an answer.
+        # Labels are compared exactly, and an empty list is an answer.
         (SampleList("k", "labels", ["C++", "R"], ["C#", "R"]), ["✓ R", "R"], ["C++", "C#"], "in the table: C#; R"),
         (SampleList("k", "labels", [], []), [], [], "none of the labelsin the table: none of the labels"),
         (SampleList("k", "labels", ["R"], None), [], ["R"], "R"),
     ],
 )
-def test_samples_mark_what_both_lists_have(tmp_path, cell, hits, misses, said):
+def test_samples_mark_items_that_both_lists_have(tmp_path, cell, hits, misses, shown):
     sample = SampleRow("7", "text", [cell])
     html, plain = written(tmp_path, plain_report(columns=[], samples=[sample], facts={}))
-    shown = html[html.index('<section id="papers">') :]
-    assert re.findall(r'class="(?:chip )?good">([^<]*)<', shown) == hits
-    assert re.findall(r'<span(?: class="chip")?>([^<]*)<', shown) == misses
-    assert said in Page(f"<main>{shown}".split("</main>")[0] + "</main>").text
-    assert "✗" not in shown
+    papers = html[html.index('<section id="papers">') :]
+    assert re.findall(r'class="(?:chip )?good">([^<]*)<', papers) == hits
+    assert re.findall(r'<span(?: class="chip")?>([^<]*)<', papers) == misses
+    assert shown in Page(f"<main>{papers}".split("</main>")[0] + "</main>").text
+    assert "✗" not in papers
     predicted = {"column": "k", "kind": cell.kind, "predicted": cell.predicted, "given": cell.given}
     assert plain["samples"][0]["cells"] == [predicted]
 
 
-def test_page_without_columns_and_with_very_many_labels(tmp_path):
+def test_page_without_columns_and_with_too_many_labels(tmp_path):
     Page(written(tmp_path / "none", plain_report(columns=[], samples=[]))[0])
-    labels = [f"l{number}" for number in range(WIDEST_CONFUSION + 1)]
+    labels = [f"l{number}" for number in range(MAX_CONFUSION + 1)]
     column = ColumnReport("field", "label", "", [Contestant("run", score_labels(labels, labels, labels))])
     html, plain = written(tmp_path / "many", plain_report(columns=[column]))
     assert f"{len(labels)} labels are too many" in Page(html).text
@@ -371,7 +376,7 @@ def test_json_is_plain_and_complete(tmp_path):
 
 
 def test_json_has_calibration_curves_rows_and_leaks(tmp_path):
-    _, plain = written(tmp_path, make_report(columns=[surest()], leaks=LEAKS))
+    _, plain = written(tmp_path, make_report(columns=[full_column()], leaks=LEAKS))
     assert plain["calibration"]["column"] == "label"
     assert plain["calibration"]["ece"] == pytest.approx((0.075 + 0.35 + 0.03) / 3)
     assert plain["calibration"]["bins"][0].keys() == {"rows", "confidence", "accuracy", "low", "high"}
@@ -405,7 +410,7 @@ def test_text_without_a_utf8_form_is_written_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("paired", "said"),
+    ("paired", "sentence"),
     [
         (
             PairedDifference(-0.02, -0.05, 0.01, 0.25),
@@ -425,29 +430,29 @@ def test_text_without_a_utf8_form_is_written_too(tmp_path):
         (PairedDifference(0.0, -0.01, 0.01, 1.0), "run and TF-IDF have the same score: Accuracy 0.950."),
     ],
 )
-def test_verdict_says_who_wins(paired, said):
+def test_verdict_names_the_better_system(paired, sentence):
     field = [
         Contestant("run", label_scores(95), paired=paired),
         Contestant("majority", label_scores(50), paired=PairedDifference(-0.4, -0.5, -0.3, 1e-9)),
         Contestant("TF-IDF", label_scores(97)),
     ]
-    assert verdict(ColumnReport("label", "label", "", field)).startswith(said)
+    assert verdict(ColumnReport("label", "label", "", field)).startswith(sentence)
     assert verdict(ColumnReport("label", "label", "", field[2:])) == ""
     assert verdict(ColumnReport("label", "label", "", [])) == ""
 
 
 def screening(**changes):
-    """A column whose first label is rare; the run ranks better, and whoever excludes every paper is more accurate."""
-    truth = ["included"] * 4 + ["excluded"] * 36
+    """Return a column whose first label is rare: the run ranks better, but excluding every paper is more accurate."""
+    gold = ["included"] * 4 + ["excluded"] * 36
     labels = ["included", "excluded"]
     ranks = {"run": [0, 1, 2, 3, *range(4, 40)], "TF-IDF": [0, 6, 12, 18, *range(19, 55)]}
-    likely = {title: np.array([[1 - of / 60, of / 60] for of in ranked]) for title, ranked in ranks.items()}
-    run = score_labels(truth, labels[:1] * 10 + labels[1:] * 30, labels, likely["run"])
-    tfidf = score_labels(truth, labels[1:] * 40, labels, likely["TF-IDF"])
+    probabilities = {title: np.array([[1 - of / 60, of / 60] for of in ranked]) for title, ranked in ranks.items()}
+    run = score_labels(gold, labels[:1] * 10 + labels[1:] * 30, labels, probabilities["run"])
+    tfidf = score_labels(gold, labels[1:] * 40, labels, probabilities["TF-IDF"])
     field = [
         Contestant("run", run, paired=PairedDifference(-0.05, -0.1, -0.01, 0.01)),
         Contestant("TF-IDF", tfidf, paired=PairedDifference(0.0, 0.0, 0.0, 1.0)),
-        Contestant("majority", score_labels(truth, labels[1:] * 40, labels)),
+        Contestant("majority", score_labels(gold, labels[1:] * 40, labels)),
     ]
     field[0] = replace(field[0], paired_average_precision=PairedDifference(0.0625, 0.0125, 0.25, None))
     return replace(ColumnReport("label", "label", "", field, positive="included", is_screening=True), **changes)
@@ -455,11 +460,11 @@ def screening(**changes):
 
 def test_screening_is_judged_by_the_ranking(tmp_path):
     column = screening()
-    said = "run is better than TF-IDF: Average precision 1.000 against 1.000, difference +0.062 (+0.013 to +0.250)."
-    assert verdict(column) == said
+    sentence = "run is better than TF-IDF: Average precision 1.000 against 1.000, difference +0.062 (+0.013 to +0.250)."
+    assert verdict(column) == sentence
     html, plain = written(tmp_path, plain_report(columns=[column]))
     page = Page(html)
-    assert said in page.text
+    assert sentence in page.text
     head = re.search(r"<caption[^>]*>Scores of each system</caption>.*?</thead>", html, re.DOTALL).group()
     names = re.findall(r">([^<>]+)<(?:/th|span)", head)
     assert names == ["System", *["Average precision"] * 2, "WSS@95", "Accuracy", "Macro F1", "Difference"]
@@ -470,10 +475,10 @@ def test_screening_is_judged_by_the_ranking(tmp_path):
     assert "McNemar" not in page.text
     assert "+0.062" in page.text
     assert "−0.050" not in page.text  # the difference in accuracy is in report.json
-    (told,) = plain["columns"]
-    assert (told["is_screening"], told["verdict"]) == (True, said)
-    assert told["contestants"][0]["paired"]["difference"] == -0.05
-    assert told["contestants"][0]["paired_average_precision"] == {
+    (shown,) = plain["columns"]
+    assert (shown["is_screening"], shown["verdict"]) == (True, sentence)
+    assert shown["contestants"][0]["paired"]["difference"] == -0.05
+    assert shown["contestants"][0]["paired_average_precision"] == {
         "difference": 0.0625,
         "low": 0.0125,
         "high": 0.25,
@@ -488,10 +493,10 @@ def test_screening_is_judged_by_the_ranking(tmp_path):
         lines[2],
     )
     assert lines[4].startswith("  majority  Accuracy 0.900")
-    assert lines[5] == f"  {said}"
+    assert lines[5] == f"  {sentence}"
 
 
-def test_what_is_not_ranked_is_judged_by_accuracy(tmp_path):
+def test_screening_without_a_ranking_is_judged_by_accuracy(tmp_path):
     field = [replace(each, scores=screening().contestants[2].scores) for each in screening().contestants]
     field[0] = replace(field[0], paired_average_precision=None)
     column = screening(contestants=field)
@@ -505,7 +510,7 @@ def test_what_is_not_ranked_is_judged_by_accuracy(tmp_path):
     assert re.findall(r'class="name">([^<]+)<', html)[:2] == ["Average precision", "WSS@95"]
 
 
-def test_summary_has_a_line_per_contestant():
+def test_summary_has_a_line_for_each_system():
     lines = summary(make_report()).splitlines()
     assert lines[0] == "test.csv: 100 rows"
     assert lines[1] == "label:"
@@ -521,8 +526,8 @@ def test_summary_has_a_line_per_contestant():
     assert len(lines) == 8
 
 
-def test_summary_tells_how_sure_it_is_and_warns():
-    lines = summary(make_report(columns=[surest(positive="included")], leaks=LEAKS)).splitlines()
+def test_summary_shows_the_quality_of_probabilities_and_warnings():
+    lines = summary(make_report(columns=[full_column(positive="included")], leaks=LEAKS)).splitlines()
     assert lines[6:] == [
         "  The run is not sure enough of 50.0% of the rows and leaves them without an answer; the scores here count "
         "the label that it would give them.",
@@ -544,15 +549,15 @@ def test_summary_tells_how_sure_it_is_and_warns():
         f"0.503. With {HOSTILE}, 3 of 3 rows are 1. The model does not read this column; leave it out of "
         "table.document.",
     ]
-    never = surest(abstention=None, calibration_before=None)
-    said = summary(make_report(columns=[never]))
-    assert "Answering only where it is sure" not in said
-    assert "before calibration" not in said
-    assert "warning" not in said
+    never = full_column(abstention=None, calibration_before=None)
+    text = summary(make_report(columns=[never]))
+    assert "Answering only where it is sure" not in text
+    assert "before calibration" not in text
+    assert "warning" not in text
 
 
 @pytest.mark.parametrize(
-    ("abstention", "said"),
+    ("abstention", "words"),
     [
         (
             Abstention(None, 0.75, 0.5, 0.9),
@@ -568,9 +573,9 @@ def test_summary_tells_how_sure_it_is_and_warns():
         ),
     ],
 )
-def test_what_abstaining_comes_to_is_said(abstention, said):
-    column = surest(abstention=abstention)
-    assert sureness(column)["Answering only where it is sure"] == said
+def test_abstention_in_words(abstention, words):
+    column = full_column(abstention=abstention)
+    assert sureness(column)["Answering only where it is sure"] == words
     left = (
         "The run is not sure enough of {:.1%} of the rows and leaves them without an answer; the scores here count the "
     )
@@ -578,7 +583,7 @@ def test_what_abstaining_comes_to_is_said(abstention, said):
     assert unanswered(column) == ("" if abstention.answered == 1 else left.format(1 - abstention.answered))
 
 
-def test_copies_of_dev_rows_are_told_apart(tmp_path):
+def test_copies_of_dev_rows_are_reported_separately(tmp_path):
     pairs = [*LEAKS.duplicates, replace(LEAKS.duplicates[1], id="new-3", other_id="dev-3", is_dev=True)]
     report = plain_report(leaks=replace(LEAKS, duplicates=pairs, shortcuts=[], dev="dev.csv"))
     assert leak_sentences(report)[1:] == [
@@ -591,7 +596,7 @@ def test_copies_of_dev_rows_are_told_apart(tmp_path):
     assert plain["leaks"]["dev"] == "dev.csv"
 
 
-def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):
+def test_a_report_replaces_an_older_one_or_leaves_it_unchanged(tmp_path, monkeypatch):
     write_report(plain_report(title="old"), tmp_path)
     write_report(plain_report(title="new"), tmp_path)
     assert "<h1>new</h1>" in (tmp_path / "report.html").read_text("utf-8")
@@ -613,7 +618,7 @@ def test_report_replaces_an_older_one_or_leaves_it_whole(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
 
-def test_a_file_in_the_way_is_told(tmp_path):
+def test_a_file_with_the_name_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(OutputError, match="the report cannot be written"):
         write_report(plain_report(), tmp_path / "report")

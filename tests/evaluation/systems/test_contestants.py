@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from papertune.evaluation.predictions import Answers, score_answers
-from papertune.evaluation.systems.contestants import Attempt, LearntRows, compared, learnt_rows, plain_baselines
+from papertune.evaluation.predictions import score_predictions
+from papertune.evaluation.systems.contestants import Attempt, LearntRows, compared, learnt_rows
+from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
@@ -35,67 +36,69 @@ TEST = read_table(
 )
 
 
-def test_rows_with_nothing_to_learn_are_left_out():
+def test_rows_without_a_gold_answer_are_left_out():
     assert learnt_rows(TRAIN, RECIPE, "label").answers == ["1", "1", "0", "0"]  # 1.0 is tidied
     known = learnt_rows(TRAIN, RECIPE, "Keywords")
     assert known.documents == ["patients with a tumour", "an energy gap of the lattice"]
     assert known.answers == ["tumour", "energy gap; lattice"]
 
 
-def test_baselines_say_what_they_cost():
+def test_baselines_report_their_cost():
     documents = TEST.column("text")
     known = learnt_rows(TRAIN, RECIPE, "label")
-    attempts = {name: fill(known, documents) for name, fill in plain_baselines(RECIPE.columns["label"]).items()}
+    attempts = {name: fill(known, documents) for name, fill in RECIPE.columns["label"].baselines().items()}
     assert list(attempts) == ["TF-IDF + logistic regression", "majority"]
     tfidf, majority = attempts.values()
-    assert tfidf.answers.cells[:3] == ["1", "0", "1"]
-    assert majority.answers == Answers(["1"] * 4)
-    shared = ["energy", "lattice", "of", "patients", "the", "the lattice", "tumour"]  # by two training documents
+    assert tfidf.predictions.cells[:3] == ["1", "0", "1"]
+    assert majority.predictions == Predictions(["1"] * 4)
+    shared = ["energy", "lattice", "of", "patients", "the", "the lattice", "tumour"]  # terms of two training documents
     assert tfidf.trained_weights == len(shared) + 1
     assert majority.trained_weights == majority.training_s == 0
-    (keywords,) = (fill(known, documents) for fill in plain_baselines(RECIPE.columns["Keywords"]).values())
-    assert keywords.answers.cells == ["tumour grows", "lattice vibrates", "patients sleep", "gap years"]
+    (keywords,) = (fill(known, documents) for fill in RECIPE.columns["Keywords"].baselines().values())
+    assert keywords.predictions.cells == ["tumour grows", "lattice vibrates", "patients sleep", "gap years"]
     assert keywords.rows_per_s > 0
     assert keywords.training_s >= 0
 
 
-def test_an_attempt_is_the_same_after_json():
-    attempt = Attempt(Answers(["1", ""], [[0.1, 0.9], []]), 1 / 3, 0.0, 7, "a note", "a prompt")
+def test_a_system_output_survives_json():
+    attempt = Attempt(Predictions(["1", ""], [[0.1, 0.9], []]), 1 / 3, 0.0, 7, "a note", "a prompt")
     assert Attempt.from_dict(json.loads(json.dumps(attempt.as_dict()))) == attempt
-    assert Attempt.from_dict(json.loads(json.dumps(Attempt(Answers(["1"])).as_dict()))) == Attempt(Answers(["1"]))
+    assert Attempt.from_dict(json.loads(json.dumps(Attempt(Predictions(["1"])).as_dict()))) == Attempt(
+        Predictions(["1"])
+    )
 
 
-def test_all_are_compared_with_the_best_baseline():
-    truth = RowReader(TEST, RECIPE)
+def test_all_systems_are_compared_with_the_best_baseline():
+    gold = RowReader(TEST, RECIPE)
     attempts = {
-        "run": Attempt(Answers(["1", "0", "1", "1"]), rows_per_s=2.0, note="n", prompt="p"),
-        "weak": Attempt(Answers(["0", "0", "0", "0"])),
-        "strong": Attempt(Answers(["1", "0", "1", "0"])),
-        "prompted": Attempt(Answers(["1", "1", "1", "1"])),
+        "run": Attempt(Predictions(["1", "0", "1", "1"]), rows_per_s=2.0, note="n", prompt="p"),
+        "weak": Attempt(Predictions(["0", "0", "0", "0"])),
+        "strong": Attempt(Predictions(["1", "0", "1", "0"])),
+        "prompted": Attempt(Predictions(["1", "1", "1", "1"])),
     }
-    run, weak, strong, prompted = compared(attempts, ["weak", "strong"], truth, RECIPE, "label", 4)
+    run, weak, strong, prompted = compared(attempts, ["weak", "strong"], gold, RECIPE, "label", 4)
     assert (run.rows_per_s, run.note, run.prompt, run.training_s) == (2.0, "n", "p", None)
     assert strong.paired is None
     assert [each.paired.difference for each in (run, weak, prompted)] == [0.25, -0.5, 0]
-    assert run.scores == score_answers({"label": attempts["run"].answers}, truth, RECIPE, range(4))["label"]
+    assert run.scores == score_predictions({"label": attempts["run"].predictions}, gold, RECIPE, range(4))["label"]
     assert run.paired.may_be_noise
 
 
-def test_rankings_are_compared_with_the_baseline_that_ranks_best():
-    truth = RowReader(TEST, RECIPE)  # 1, 0, 1, 1
+def test_rankings_are_compared_with_the_best_ranking_of_a_baseline():
+    gold = RowReader(TEST, RECIPE)  # 1, 0, 1, 1
 
     def ranked(*scores, cells=("0", "0", "0", "0"), raw=None):
         pairs = [[score, 1 - score] for score in scores]
-        return Attempt(Answers(list(cells), pairs, raw and [[score, 1 - score] for score in raw]))
+        return Attempt(Predictions(list(cells), pairs, raw and [[score, 1 - score] for score in raw]))
 
     attempts = {
-        "run": ranked(0.5, 0.5, 0.5, 0.5, raw=(0.9, 0.1, 0.8, 0.7)),  # as isotonic regression leaves them
+        "run": ranked(0.5, 0.5, 0.5, 0.5, raw=(0.9, 0.1, 0.8, 0.7)),  # as after isotonic regression
         "accurate": ranked(0.1, 0.9, 0.2, 0.3, cells=("1", "0", "1", "0")),
         "ranking": ranked(0.9, 0.8, 0.7, 0.6),
-        "majority": Attempt(Answers(["1", "1", "1", "1"])),
-        "SetFit": ranked(0.9, 0.1, 0.8, 0.7),  # no plain method, however good
+        "majority": Attempt(Predictions(["1", "1", "1", "1"])),
+        "SetFit": ranked(0.9, 0.1, 0.8, 0.7),  # better, but not a baseline
     }
-    found = compared(attempts, ["accurate", "ranking", "majority"], truth, RECIPE, "label", 4)
+    found = compared(attempts, ["accurate", "ranking", "majority"], gold, RECIPE, "label", 4)
     assert [each.name for each in found if each.paired is None] == ["accurate"]
     run, accurate, ranking, majority, other = found
     assert (ranking.paired_average_precision, majority.paired_average_precision) == (None, None)
@@ -107,16 +110,16 @@ def test_rankings_are_compared_with_the_baseline_that_ranks_best():
     assert accurate.paired_average_precision.p_value is None
 
 
-def test_without_baselines_or_truth_nothing_is_compared():
-    truth = RowReader(TEST, RECIPE)
-    (alone,) = compared({"run": Attempt(Answers(["1"] * 4))}, [], truth, RECIPE, "label", 4)
+def test_without_baselines_or_gold_labels_nothing_is_compared():
+    gold = RowReader(TEST, RECIPE)
+    (alone,) = compared({"run": Attempt(Predictions(["1"] * 4))}, [], gold, RECIPE, "label", 4)
     assert alone.paired is None
-    untold = RowReader(read_table([{"text": "x"}]), RECIPE)
-    assert compared({"run": Attempt(Answers(["1"]))}, [], untold, RECIPE, "label", 1) == []
+    unlabelled = RowReader(read_table([{"text": "x"}]), RECIPE)
+    assert compared({"run": Attempt(Predictions(["1"]))}, [], unlabelled, RECIPE, "label", 1) == []
 
 
-def test_one_label_only_is_a_baseline_too():
+def test_baselines_can_be_trained_on_one_label_only():
     known = LearntRows(["a b", "c d"], ["1", "1"])
-    tfidf = plain_baselines(RECIPE.columns["label"])["TF-IDF + logistic regression"](known, ["e"])
-    assert tfidf.answers == Answers(["1"], [pytest.approx([1, 0])])
+    tfidf = RECIPE.columns["label"].baselines()["TF-IDF + logistic regression"](known, ["e"])
+    assert tfidf.predictions == Predictions(["1"], [pytest.approx([1, 0])])
     assert tfidf.trained_weights == 0

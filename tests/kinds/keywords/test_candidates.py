@@ -16,28 +16,28 @@ def found(document):
     ("document", "phrases"),
     [
         ("We see Graph learning.", ["Graph", "Graph learning", "learning"]),
-        # Neither a stop word nor a bare number at an end, joining words inside.
+        # A phrase neither begins nor ends with a stop word or a number, but may have them inside.
         ("the quality of service", ["quality", "quality of service", "service"]),
         ("shows that 12 hearts beat", ["shows", "hearts", "hearts beat", "beat"]),
         ("class 2 lasers", ["class", "class 2 lasers", "lasers"]),
-        # No phrase runs across a mark, a bracket or a line.
+        # A punctuation mark, a bracket or a line break ends a phrase.
         ("heart, lung; liver (brain)\nskin: nose. Ear", ["heart", "lung", "liver", "brain", "skin", "nose", "Ear"]),
         ("heart - lung", ["heart", "lung"]),
-        # A mark inside a word ends nothing; words with one are not torn apart.
+        # A mark inside a word does not end the phrase or the word.
         ("TCP/IP, v2.5 e-mail", ["TCP/IP", "v2.5", "v2.5 e-mail", "e-mail"]),
         ("'low-cost' Parkinson's", ["low-cost", "low-cost' Parkinson's", "Parkinson's"]),
-        # Single letters are no keywords, but may stand in one.
+        # A single letter is not a keyword, but may be part of one.
         ("vitamin D x", ["vitamin", "vitamin D", "vitamin D x", "D x"]),
         ("one\ttwo  red \t rats", ["red", "red rats", "rats"]),
         ("", []),
         ("... 12 (3) -- of the", []),
     ],
 )
-def test_phrases(document, phrases):
+def test_phrases_of_english_text(document, phrases):
     assert found(document) == phrases
 
 
-def test_chinese_text_without_blanks():
+def test_phrases_of_chinese_text_without_blanks():
     assert found("用深度学习的方法。图像") == [
         "深度",
         "深度学",

@@ -11,7 +11,7 @@ from papertune.kinds.keywords.cells import clean_keywords, join_keywords, keywor
         ("graphs; neural networks;trees", ["graphs", "neural networks", "trees"]),
         ("图；神经网络；图", ["图", "神经网络"]),
         ("heart, lung，liver、kidney", ["heart", "lung", "liver", "kidney"]),
-        # Where a semicolon stands, a comma is part of a keyword.
+        # With a semicolon in the cell, a comma is part of a keyword.
         ("Diseases, Heart; Aspirin, low dose", ["Diseases, Heart", "Aspirin, low dose"]),
         ("one\ntwo, three\n", ["one", "two, three"]),
         ("heart; lung.", ["heart", "lung"]),
@@ -25,12 +25,12 @@ from papertune.kinds.keywords.cells import clean_keywords, join_keywords, keywor
         ("", []),
     ],
 )
-def test_split(cell, expected):
+def test_cells_are_split_into_keywords(cell, expected):
     assert split_keywords(cell) == expected
 
 
 @given(st.text(st.sampled_from("aBß.。 ;；,，、\n\u00a0U")) | st.text())
-def test_cleaning_twice_is_cleaning_once(cell):
+def test_cleaning_twice_changes_nothing(cell):
     keywords = split_keywords(cell)
     assert clean_keywords(keywords) == keywords
     assert len({keyword.casefold() for keyword in keywords}) == len(keywords)
@@ -41,15 +41,15 @@ keyword_lists = st.lists(st.text(st.characters(codec="utf-8", exclude_characters
 
 
 @given(keyword_lists, st.sampled_from(["; ", ";", "；", ", ", "、", "\n"]))
-def test_what_is_joined_is_split_again(keywords, separator):
+def test_joined_keywords_are_split_again(keywords, separator):
     assert split_keywords(join_keywords(keywords, separator)) == keywords
 
 
 @given(st.lists(st.text(st.sampled_from("ab ,，、"))).map(clean_keywords).filter(lambda kept: len(kept) > 1))
-def test_commas_survive_between_semicolons(keywords):
+def test_keywords_may_have_commas_between_semicolons(keywords):
     assert split_keywords(join_keywords(keywords, "; ")) == keywords
 
 
 @given(st.lists(st.text(st.sampled_from("ab1 ,，、.-"))).map(clean_keywords))
-def test_as_text_even_one_keyword_keeps_its_comma(keywords):
+def test_a_single_keyword_keeps_its_comma_as_text(keywords):
     assert split_keywords(keywords_as_text(keywords)) == keywords

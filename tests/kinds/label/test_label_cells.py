@@ -12,13 +12,13 @@ from papertune.kinds.label.cells import balanced_weights, read_label
     [
         ("1", ["1", "0"], "1"),
         (" 1\t\n", ["1", "0"], "1"),
-        ("1.0", ["1", "0"], "1"),  # a spreadsheet has made a float of it
+        ("1.0", ["1", "0"], "1"),  # a whole number that a spreadsheet wrote as a float
         (" 0.000 ", ["1", "0"], "0"),
         ("-1.0", ["-1", "1"], "-1"),
         ("1.0", ["1.0", "1"], "1.0"),  # the label itself comes first
         ("1.5", ["1", "0"], None),
         ("1.", ["1", "0"], None),
-        ("01", ["1", "0"], None),  # another code than 1
+        ("01", ["1", "0"], None),  # a code other than 1
         ("1", ["01", "02"], None),
         ("01.0", ["01", "1"], "01"),
         ("Yes", ["yes", "no"], None),
@@ -28,19 +28,19 @@ from papertune.kinds.label.cells import balanced_weights, read_label
         ("１", ["1", "0"], None),  # a full-width digit is not the label
     ],
 )
-def test_read_label(cell, labels, expected):
+def test_cells_are_read_as_labels(cell, labels, expected):
     assert read_label(cell, labels) == expected
 
 
 @given(st.text(), st.lists(st.text(min_size=1).filter(lambda t: t == t.strip() != ""), min_size=1, max_size=5))
-def test_read_label_gives_a_label_or_nothing(cell, labels):
+def test_only_labels_are_read(cell, labels):
     assert read_label(cell, labels) in [None, *labels]
     for label in labels:
         assert read_label(f" {label} ", labels) == label
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1))
-def test_balanced_weights_are_scikit_learns(given_labels):
+def test_balanced_weights_equal_those_of_scikit_learn(given_labels):
     weights = balanced_weights(given_labels, ["a", "b", "c"])
     present = np.unique(given_labels)
     expected = dict(
