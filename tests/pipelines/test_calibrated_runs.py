@@ -266,7 +266,7 @@ class TestEvaluation:
         assert column.contestants[0].scores.abstained == 0
         assert column.abstention.answered == pytest.approx(1 - abstained.mean())
         assert column.abstention.accuracy == pytest.approx(right[~abstained].mean())
-        marked = {row.id: row.abstained for row in column.unsure}
+        marked = {row.id: row.withheld for row in column.unsure}
         ids = [row["uuid"] for row in new_papers]
         assert marked == {id: no for id, no in zip(ids, abstained.tolist(), strict=True) if id in marked}
         assert any(marked.values())
@@ -278,8 +278,8 @@ class TestEvaluation:
         for key in ("accuracy", "confusion", "abstained"):
             assert getattr(again.columns[0].contestants[0].scores, key) == getattr(column.contestants[0].scores, key)
         assert again.columns[0].contestants[0].paired == column.contestants[0].paired
-        assert [(row.id, row.abstained) for row in again.columns[0].mistakes] == [
-            (row.id, row.abstained) for row in column.mistakes
+        assert [(row.id, row.withheld) for row in again.columns[0].mistakes] == [
+            (row.id, row.withheld) for row in column.mistakes
         ]
 
     def test_a_run_without_calibration_has_them_too(self, run, papers, tmp_path):

@@ -179,8 +179,8 @@ def test_all_mistakes_are_reported_together():
         (
             'table={id="label_given", document="{title}"}',
             [
-                'columns.label: its output column "label_given" (the cells of the table itself) has the name of table.id; '
-                "rename one of them."
+                'columns.label: its output column "label_given" (the cells of the table itself) has the name of '
+                "table.id; rename one of them."
             ],
         ),
         (

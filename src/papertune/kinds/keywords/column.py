@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 class KeywordsSpec(AskedSpec):
     """What both kinds of keyword columns have in common."""
 
-    output_separator: Text
+    if TYPE_CHECKING:
+        # Declared by the kinds, so that their settings keep their order.
+        output_separator: str
 
     # Cells
 
