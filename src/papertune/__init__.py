@@ -26,6 +26,7 @@ from papertune.openmp import limit_spinning
 
 if TYPE_CHECKING:
     from papertune.pipelines.adopt import adopt
+    from papertune.pipelines.calibrate import calibrate
     from papertune.pipelines.comparison.compare import compare
     from papertune.pipelines.evaluate import evaluate
     from papertune.pipelines.train import train
@@ -44,6 +45,7 @@ _LATE = {
     "Run": "papertune.run",
     "Table": "papertune.tables",
     "adopt": "papertune.pipelines.adopt",
+    "calibrate": "papertune.pipelines.calibrate",
     "compare": "papertune.pipelines.comparison.compare",
     "evaluate": "papertune.pipelines.evaluate",
     "load_recipe": "papertune.recipe",
@@ -66,6 +68,7 @@ __all__ = [
     "TableError",
     "TrainingStopped",
     "adopt",
+    "calibrate",
     "compare",
     "evaluate",
     "load_recipe",

@@ -31,7 +31,8 @@ from papertune.kinds.keywords.record import Ranking
 from papertune.kinds.label.record import Calibration
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
-# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in`. A run of an earlier format opens, and has none.
+# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`. A run of an earlier format
+# opens, and has none.
 FORMAT = 4
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
@@ -97,6 +98,7 @@ class Manifest:
         int8: How int8 changes predictions on dev rows, if that was measured.
         calibration: The calibration of each label column; empty without a calibration set.
         rankings: The fitted ranking of each column of ranked keywords.
+        fitted_settings: By column the settings of the recipe that calibration has replaced, as they were.
         calibrated_in: The precision of the model for calibration; None: the run is not calibrated, or not completely.
     """
 
@@ -112,6 +114,7 @@ class Manifest:
     int8: Int8Check | None = None
     calibration: dict[str, Calibration] = field(default_factory=dict)
     rankings: dict[str, Ranking] = field(default_factory=dict)
+    fitted_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibrated_in: str | None = None
     format: int = FORMAT
 

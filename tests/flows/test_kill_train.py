@@ -167,7 +167,7 @@ def test_training_killed_after_early_stopping_does_not_continue(sample, tmp_path
 
 def test_training_killed_during_calibration_calibrates_again(sample, tmp_path):
     training = Training(sample, tmp_path, "--dev", sample.train, "--set", "training.max_steps=2")
-    training.dies(partial(die_at, "papertune.pipelines.train", "calibrate"))
+    training.dies(partial(die_at, "papertune.pipelines.train", "calibrate_run"))
     metrics = training.metrics.read_text("utf-8")
     assert papertune.load_run(training.run).manifest.lacks_calibration
     command = training.start()

@@ -123,8 +123,8 @@ class TestTraining:
             run = papertune.train(papers(16), asking, folder, dev=dev, only=["label"], listener=listener)
         assert re.fullmatch(
             r"probabilities are not calibrated: there is not enough memory \((.*DefaultCPUAllocator: .+|CUDA out of "
-            r"memory|MemoryError)\)\. The trained weights are kept\. To do this part again, make room and give the "
-            r"same command with --resume",
+            r"memory|MemoryError)\)\. The trained weights are kept\. To do this part again, free some memory and give "
+            r"the same command with --resume",
             listener.messages[-1],
         )
         assert run.manifest.calibration == {}

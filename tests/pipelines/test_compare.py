@@ -327,7 +327,9 @@ class TestFewShot:
     def test_examples_give_way_where_the_context_is_full(self, few_shot, train_rows, monkeypatch):
         monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 300)
         monkeypatch.setattr(base_contestants, "NUMBERS_OF_EXAMPLES", (8,))
-        told = r"8 examples before each question, fewer before \d of 8 because of the model's context; chosen among 8 on "
+        told = (
+            r"8 examples before each question, fewer before \d of 8 because of the model's context; chosen among 8 on "
+        )
         assert re.match(told, few_shot(train_rows).note)
 
     def test_two_rows_are_too_few_to_choose_a_number_on(self, few_shot, train_rows):

@@ -181,7 +181,7 @@ class TestTheChoice:
         (line,) = [
             line for line in listener.messages if line.startswith("int8 will not be used: there is not enough memory (")
         ]
-        assert line.endswith("make room and give the same command with --resume")
+        assert line.endswith("free some memory and give the same command with --resume")
         assert run.manifest.int8 is None
         assert len(run.predict(papers(2))) == 2
 

@@ -1,4 +1,4 @@
-"""What prediction has to know beside the weights: its precision, probabilities, thresholds, the order of keywords."""
+"""What prediction has to know beside the weights: its precision, probabilities, thresholds, the ranking of keywords."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,51 +11,57 @@ from papertune.calibration.int8 import compare_int8
 from papertune.calibration.rows import find_candidates, predict_values
 from papertune.errors import ModelError
 from papertune.events import SILENT, Listener
-from papertune.kinds.base import CalibrationOutcome
+from papertune.kinds.base import CalibrationOutcome, ColumnSpec
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.models import choose_device, cpu_features
-from papertune.recipe import Recipe
 from papertune.run import Run
-from papertune.run_directory import FORMAT
+from papertune.run_directory import FORMAT, Manifest
 from papertune.tables import Table
 
 
-def calibrate(
+def calibrate_run(
     run: Run,
-    choosing: Sequence[Table],
-    kept_apart: Sequence[Table],
+    selection: Sequence[Table],
+    calibration: Sequence[Table],
     *,
     listener: Listener = SILENT,
-) -> None:
-    """Find out on dev rows what prediction has to know, and write it into a complete run.
+    again: str = "give the same command again",
+) -> bool:
+    """Fit on dev rows what prediction has to know, and write it into a complete run.
 
-    Whether int8 answers as float32 does comes first; all else is then fitted in the precision that will answer. What
-    cannot be found out, where numbers leave float16 or memory does not suffice, is told and left out, and the run stays
-    one that asks to be calibrated.
+    Whether int8 predicts as float32 does comes first; everything else is then fitted in the precision that predicts.
+    What an earlier calibration has found is replaced. A part that fails, where numbers leave float16 or memory does not
+    suffice, is reported, and keeps what was found for it before.
 
     Args:
         run: A run whose files are written.
-        choosing: Dev rows that chose the weights.
-        kept_apart: Dev rows that did not; none where they would be too few.
-        listener: Gets messages, and the progress after each batch.
+        selection: Dev rows that chose the checkpoint; int8 is compared on them.
+        calibration: Dev rows that chose nothing; none where they would be too few.
+        listener: Gets messages, and progress after each batch.
+        again: How to repeat a part that memory did not suffice for, for its message.
+
+    Returns:
+        Whether all parts succeeded. If not, the run still counts as one that lacks its calibration.
     """
-    parts = _Parts(run, listener)
+    before = run.manifest
+    run.recipe = run.recipe.with_settings(before.fitted_settings)
+    run.manifest = replace(before, int8=None, calibration={}, rankings={}, fitted_settings={}, calibrated_in=None)
+    parts = _Parts(listener, again)
     if _may_use_int8(run):
-        listener.message(
-            f"comparing int8 with float32 on {sum(map(len, choosing)):,} dev rows; the run can be used already"
-        )
-        with parts.kept_without("int8 will not be used"):
-            run.manifest = replace(run.manifest, int8=compare_int8(run, choosing, listener))
-    for stage, names in _stages(run.recipe).items():
+        rows = sum(map(len, selection))
+        listener.message(f"comparing int8 with float32 on {rows:,} dev rows; the run can be used already")
+        with parts.optional("int8 will not be used"):
+            run.manifest = replace(run.manifest, int8=compare_int8(run, selection, listener))
+    for stage, names in _stages(run).items():
         columns = {name: run.recipe.columns[name] for name in names}
-        on_selection = not kept_apart and all(each.is_calibrated_on_selection_set for each in columns.values())
-        tables = choosing if on_selection else kept_apart
+        on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
+        tables = selection if on_selection else calibration
         consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
         if not tables:
             listener.message(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
             continue
         listener.message(f"{stage} on {sum(map(len, tables)):,} dev rows")
-        with parts.kept_without(consequence):
+        with parts.optional(consequence):
             on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
             predicted = (find_candidates if on_candidates else predict_values)(run, tables, names, listener)
             for name, column in columns.items():
@@ -63,15 +69,19 @@ def calibrate(
                 for message in outcome.messages:
                     listener.message(message)
                 _keep(run, name, outcome)
+        if consequence in parts.failed:
+            for name, column in columns.items():
+                _keep_record(run, name, column, before.record(name, column))
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
+    return not parts.failed
 
 
-def _stages(recipe: Recipe) -> dict[str, list[str]]:
+def _stages(run: Run) -> dict[str, list[str]]:
     """Return the columns that want to be calibrated, by what is reported meanwhile."""
     stages: dict[str, list[str]] = {}
-    for name, column in recipe.columns.items():
+    for name, column in run.recipe.columns.items():
         if column.wants_calibration_set:
             stages.setdefault(column.calibration_stage, []).append(name)
     return stages
@@ -81,11 +91,22 @@ def _keep(run: Run, name: str, outcome: CalibrationOutcome) -> None:
     """Put into a run what was found for one of its columns."""
     column = run.recipe.columns[name]
     if outcome.column is not None:
-        run.recipe = run.recipe.model_copy(update={"columns": {**run.recipe.columns, name: outcome.column}})
-    if outcome.record is not None:
-        records = {**getattr(run.manifest, column.record_field), name: outcome.record}
-        found: dict[str, Any] = {column.record_field: records}
-        run.manifest = replace(run.manifest, **found)
+        old, new = column.model_dump(mode="json"), outcome.column.model_dump(mode="json")
+        replaced = {key: value for key, value in old.items() if new[key] != value}
+        run.manifest = replace(run.manifest, fitted_settings={**run.manifest.fitted_settings, name: replaced})
+        run.recipe = run.recipe.with_settings({name: {key: new[key] for key in replaced}})
+    _keep_record(run, name, column, outcome.record)
+
+
+def _keep_record(run: Run, name: str, column: ColumnSpec, record: Any) -> None:
+    if record is not None:
+        records: dict[str, Any] = {**getattr(run.manifest, column.record_field), name: record}
+        run.manifest = _with_field(run.manifest, column.record_field, records)
+
+
+def _with_field(manifest: Manifest, name: str, value: Any) -> Manifest:
+    changes: dict[str, Any] = {name: value}
+    return replace(manifest, **changes)
 
 
 def _may_use_int8(run: Run) -> bool:
@@ -95,15 +116,21 @@ def _may_use_int8(run: Run) -> bool:
 
 @dataclass
 class _Parts:
-    """The parts of a calibration, each of which may fail without the others."""
+    """The parts of a calibration, each of which may fail without the others.
 
-    run: Run
+    Attributes:
+        listener: Gets the reasons.
+        again: How to repeat a part.
+        failed: What each failure means for the run.
+    """
+
     listener: Listener
+    again: str
     failed: list[str] = field(default_factory=list)
 
     @contextmanager
-    def kept_without(self, consequence: str) -> Iterator[None]:
-        """Report why a part is not found out, where numbers leave float16 or memory does not suffice, and go on."""
+    def optional(self, consequence: str) -> Iterator[None]:
+        """Report an error of the model or of memory, and go on."""
         try:
             yield
         except Exception as error:
@@ -111,7 +138,7 @@ class _Parts:
             if _is_of_memory(error):
                 self.listener.message(
                     f"{consequence}: there is not enough memory ({first}). The trained weights are kept. To do this "
-                    "part again, make room and give the same command with --resume"
+                    f"part again, free some memory and {self.again}"
                 )
             elif isinstance(error, ModelError):
                 self.listener.message(f"{consequence}: {first}")
@@ -121,10 +148,10 @@ class _Parts:
 
 
 def _is_of_memory(error: Exception) -> bool:
-    """Whether memory did not suffice: torch has an error of its own for GPUs, and for CPUs says it in words only."""
+    """Whether memory did not suffice: torch has an error type for GPUs, and for CPUs a message only."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # A predictor says of a single row that it does not fit.
+    # A predictor reports a single row that does not fit as an error of the model.
     if isinstance(error, ModelError) and isinstance(error.__cause__, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

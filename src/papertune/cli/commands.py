@@ -1,13 +1,25 @@
 """All commands. Each imports heavy modules only when it runs, so that `papertune --help` is fast."""
 
-from papertune.cli import builtin, chat, check, compare, evaluate, init, instructions, merge, predict, train
+from papertune.cli import builtin, calibrate, chat, check, compare, evaluate, init, instructions, merge, predict, train
 from papertune.cli.app import app
 
-__all__ = ["builtin", "chat", "check", "compare", "evaluate", "init", "instructions", "merge", "predict", "train"]
+__all__ = [
+    "builtin",
+    "calibrate",
+    "chat",
+    "check",
+    "compare",
+    "evaluate",
+    "init",
+    "instructions",
+    "merge",
+    "predict",
+    "train",
+]
 
 # The order of the help page: the order in which users need the commands.
 _ORDER = (
-    "init", "check", "train", "predict", "evaluate", "compare", "chat", "instructions", "adopt", "merge", "recipes",
-    "models",
+    "init", "check", "train", "predict", "evaluate", "compare", "calibrate", "chat", "instructions", "adopt", "merge",
+    "recipes", "models",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from papertune.calibration.calibrate import calibrate
+from papertune.calibration.calibrate import calibrate_run
 from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.events import SILENT, Listener
@@ -41,6 +41,9 @@ from papertune.training import (
     fit,
     joined_processes,
 )
+
+# How to repeat a calibration that memory did not suffice for.
+_AGAIN = "give the same command with --resume"
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def train(
                     # takes twice what it was trained in.
                     directory.finish(run.manifest, run.recipe)
                     if job.dev:
-                        calibrate(run, job.dev, job.kept_apart, listener=listener)
+                        calibrate_run(run, job.dev, job.kept_apart, listener=listener, again=_AGAIN)
     return load_run(directory.path, device=device, base=base)
 
 
@@ -153,7 +156,7 @@ def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
         listener.message(f"{run.directory.path} is finished already")
         return
     listener.message(f"{run.directory.path} is trained already")
-    calibrate(run, job.dev, job.kept_apart, listener=listener)
+    calibrate_run(run, job.dev, job.kept_apart, listener=listener, again=_AGAIN)
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:

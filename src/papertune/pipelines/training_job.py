@@ -75,7 +75,7 @@ def prepare_job(
     learnt_from, dev_tables = _read(tables, dev, dev_fraction, chosen)
     scored, kept_apart = part_dev_rows(dev_tables, chosen)
     _check_scored(scored, chosen)
-    _warn_of_shortage(kept_apart, chosen)
+    warn_of_shortage(kept_apart, chosen)
     answered = _count_answered([*scored, *kept_apart], chosen)
     for name, column in chosen.columns.items():
         if column.required_calibration and not answered[name]:
@@ -191,7 +191,7 @@ def _check_scored(tables: Sequence[Table], recipe: Recipe) -> None:
         )
 
 
-def _warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
+def warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
     """Warn of what the recipe asks for and the rows that are kept apart cannot give."""
     answers: dict[str, list[str]] = {name: [] for name in recipe.questions}
     for table in kept_apart:

@@ -174,6 +174,18 @@ class Recipe(Part):
         """The questions about a row, by name, in the order of the columns."""
         return {question: asked for name in self.columns for question, asked in self.questions_of(name).items()}
 
+    def with_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> "Recipe":
+        """Return this recipe with other settings of some of its columns.
+
+        Args:
+            settings: By column what changes, as plain values.
+        """
+        columns = dict(self.columns)
+        for name, changes in settings.items():
+            if name in columns:
+                columns[name] = type(columns[name]).model_validate({**columns[name].model_dump(), **changes})
+        return self.model_copy(update={"columns": columns})
+
     def with_best_thresholds(self, predicted: Mapping[str, Sequence[PredictedTable]]) -> "Recipe":
         """Return this recipe with the best thresholds for some rows, if its columns ask for them.
 

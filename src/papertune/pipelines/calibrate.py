@@ -1,0 +1,75 @@
+"""Calibration of a finished run, as a step of its own."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from papertune.calibration.calibrate import calibrate_run
+from papertune.errors import PapertuneWarning, RunError, TableError
+from papertune.events import SILENT, Listener
+from papertune.pipelines.training_job import warn_of_shortage
+from papertune.prompts.check_table import check_table
+from papertune.run import Run, load_run
+from papertune.run_directory import RunDirectory
+from papertune.tables import Table, read_table
+
+
+def calibrate(
+    run: str | Path | Run,
+    dev: Any,
+    *,
+    device: str | None = None,
+    base: str | Path | None = None,
+    listener: Listener = SILENT,
+) -> Run:
+    """Fit what prediction has to know beside the weights, on rows that the run has not seen in training.
+
+    Probabilities, thresholds and the ranking of keywords are fitted in the precision that predicts on this machine;
+    first it is found out whether int8 may be that precision. What an earlier calibration has found is replaced. `train`
+    does this with its own dev rows.
+
+    Args:
+        run: A finished run, or its directory.
+        dev: A table with the gold columns (a path, a data frame, a list of dicts), or a list of paths or frames. Rows
+            that the run was trained on make it look better than it is.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base: Where the base model is now, if not where the recipe says.
+        listener: Gets messages and progress.
+
+    Returns:
+        The run, as it is now on disk.
+
+    Raises:
+        RunError: If the run is not complete.
+        TableError: If a table does not fit the run, or the run was trained on it.
+    """
+    opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
+    many = isinstance(dev, list | tuple) and not (dev and isinstance(dev[0], dict))
+    tables = [each if isinstance(each, Table) else read_table(each) for each in (dev if many else [dev])]
+    problems: list[str] = []
+    for table in tables:
+        findings = check_table(table, opened.recipe, "train")
+        problems += findings.problems
+        for warning in findings.warnings:
+            warnings.warn(warning, PapertuneWarning, stacklevel=2)
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    learned = {note.checksum for note in opened.manifest.tables}
+    for table in tables:
+        if table.checksum() in learned:
+            raise TableError(
+                f"{table.source}: {opened.directory.path} was trained on this table, so every probability would look "
+                "too good. Give other rows."
+            )
+    _check_writable(opened.directory)
+    warn_of_shortage(tables, opened.recipe.with_settings(opened.manifest.fitted_settings))
+    calibrate_run(opened, tables, tables, listener=listener)
+    return load_run(opened.directory.path, device=opened.device, base=base)
+
+
+def _check_writable(directory: RunDirectory) -> None:
+    try:
+        with directory.manifest_file.open("a"):
+            pass
+    except OSError as error:
+        raise RunError(f"{directory.path} cannot be written: {error.strerror or error}.") from None
