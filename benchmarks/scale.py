@@ -117,7 +117,7 @@ def one_size(run: Path, path: str, output: Path, *, plan_only: bool) -> dict[str
     opened.predict_file(papertune.read_table(path).take([0]), output.with_suffix(".first.csv"), probabilities=True)
     if plan_only:
         made_up: dict[str, Any] = {"label": [0.75, 0.25], "Keywords": "heart attack; aspirin; randomised trial; ageing"}
-        opened.predictor().answer = lambda reader, rows: {name: [v] * len(rows) for name, v in made_up.items()}
+        opened.predictor().answer = lambda reader, rows, encoded: {name: [v] * len(rows) for name, v in made_up.items()}
     begun = time.monotonic()
     table = papertune.read_table(path)
     read_s = time.monotonic() - begun

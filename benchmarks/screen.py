@@ -47,7 +47,7 @@ def main() -> None:
         begun = time.monotonic()
         model, tokenizer = load_model(recipe.model)
         encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
-        examples = encode_examples(list(training_examples(train, recipe)), recipe.columns, encoder)
+        examples = encode_examples(list(training_examples(train, recipe)), recipe.questions, encoder)
         model = build_trainable(model, recipe.method, seed=recipe.training.seed)
         with tempfile.TemporaryDirectory() as folder:
             fit(

@@ -35,7 +35,7 @@ class Training(Work):
         model, tokenizer = load_model(job["model"], precision=precision, device=job["device"])
         encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
         examples = list(training_examples(read_table(job["table"]), recipe))
-        self._rows = encode_examples(examples, recipe.columns, encoder)
+        self._rows = encode_examples(examples, recipe.questions, encoder)
         self._dtype = choose_dtype(precision, job["device"])
         self._model = build_trainable(model, recipe.method, seed=recipe.training.seed)
         shutil.rmtree(job["folder"], ignore_errors=True)

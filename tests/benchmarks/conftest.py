@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 @pytest.fixture
 def forked_contestants(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start contestants from a process that has made their imports already."""
+    """Fork contestants from a process that has already imported their modules."""
     import contest
     from forking import Forked
 

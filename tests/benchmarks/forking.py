@@ -1,4 +1,4 @@
-"""Contestants of the benchmarks, forked from a process that has made their imports already."""
+"""Contestants of the benchmarks, forked from a process that has already imported their modules."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from processes import FORKS
 
 
 class Forked:
-    """Stands in for the `subprocess.Popen` of `python -m MODULE`: what `contest` needs of it."""
+    """Replaces `subprocess.Popen` of `python -m MODULE`, with what `contest` needs."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Forked:
             end.close()
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the process; give its exit code."""
+        """Wait for the process and return its exit code."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             assert timeout is not None

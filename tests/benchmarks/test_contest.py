@@ -1,4 +1,4 @@
-"""The contest: what contestants are told and answer, and what is said of those that are absent or fail."""
+"""The contest: messages to and from contestants, and the reasons of those that are absent or fail."""
 
 import os
 import sys
@@ -47,10 +47,10 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Give a maker of contestants that run a script of the test's own."""
+    """Return a function that makes contestants which run the script above."""
     script = tmp_path / "fake_contestant.py"
     script.write_text(FAKE)
-    # A contestant is run as a module, by an interpreter: this one finds the script of this test.
+    # An interpreter runs a contestant as a module; this one runs the script above.
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
     python.chmod(0o755)
@@ -65,7 +65,7 @@ def run(*contestants: Contestant, rounds: int = 2, timeout_s: float = 60) -> Non
     compete(contestants, {"device": "cpu"}, rounds=rounds, threads=1, timeout_s=timeout_s)
 
 
-def test_a_contestant_answers_its_rounds_and_what_libraries_print_is_no_answer(fake):
+def test_a_contestant_answers_each_round_and_printed_lines_are_ignored(fake):
     contestant = fake()
     run(contestant)
     assert contestant.is_measured
@@ -90,7 +90,7 @@ def test_a_contestant_answers_its_rounds_and_what_libraries_print_is_no_answer(f
     ],
 )
 def test_a_contestant_sees_one_gpu(device, visible, called, seen, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")  # so that what is written there is undone
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")  # so that monkeypatch restores it
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert see_one_gpu(device) == called
@@ -118,7 +118,7 @@ def test_contestants_take_turns(fake, capsys: pytest.CaptureFixture[str]):
         ({"die_in": 2}, "ended with exit code 3: out of luck"),
     ],
 )
-def test_one_that_fails_is_not_measured_and_the_others_go_on(fake, job, reason):
+def test_a_contestant_that_fails_is_not_measured_and_the_others_go_on(fake, job, reason):
     failing, other = fake("failing", **job), fake("other")
     run(failing, other)
     assert not failing.is_measured
@@ -126,14 +126,14 @@ def test_one_that_fails_is_not_measured_and_the_others_go_on(fake, job, reason):
     assert len(other.rounds) == 2
 
 
-def test_one_that_hangs_is_ended(fake):
+def test_a_contestant_that_hangs_is_stopped(fake):
     hanging, other = fake("hanging", hang_in=1), fake("other")
     run(hanging, other, rounds=1, timeout_s=4)
     assert hanging.reason == "no answer within 4 s"
     assert len(other.rounds) == 1
 
 
-def test_an_absent_tool_says_how_to_bring_it():
+def test_a_missing_tool_is_reported_with_the_option_that_adds_it():
     known, work = {"vllm": "contestants.vllm", "other": "contestants.other"}, {"vllm": "", "other": ""}
     absent, wrong = foreign(["other=/no/such/python"], known, work)
     assert absent.reason == "give the interpreter of an environment that has it: --contestant vllm=PYTHON"
@@ -150,13 +150,13 @@ def test_an_absent_tool_says_how_to_bring_it():
         ("vllm", "error: --contestant vllm: name its interpreter: --contestant vllm=PYTHON."),
     ],
 )
-def test_a_tool_that_is_named_wrongly_is_a_mistake(option, message):
+def test_an_unknown_tool_is_an_error(option, message):
     with pytest.raises(SystemExit) as stopped:
         foreign([option], {"vllm": "contestants.vllm"}, {"vllm": ""})
     assert stopped.value.code == message
 
 
-def test_only_leaves_the_others_out_and_knows_their_names(fake):
+def test_the_option_only_leaves_others_out_and_checks_names(fake):
     kept, left, needed = chosen([fake("a"), fake("b"), fake("c")], ["a"], always=["c"])
     assert (kept.reason, left.reason, needed.reason) == (None, "left out by --only", None)
     with pytest.raises(SystemExit) as stopped:
@@ -164,13 +164,13 @@ def test_only_leaves_the_others_out_and_knows_their_names(fake):
     assert stopped.value.code == "error: --only d: there is no such contestant. There are: a, b."
 
 
-def test_rows_are_drawn_evenly_over_their_lengths_and_stay_in_order():
+def test_rows_are_drawn_evenly_over_lengths_and_keep_their_order():
     lengths = [50, 10, 40, 20, 30, 60]
     assert evenly_over_lengths(lengths, 3) == [2, 3, 5]  # 20, 40, 60
     assert evenly_over_lengths(lengths, None) == evenly_over_lengths(lengths, 9) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_label_is_what_the_tokens_begin_with():
+def test_generated_tokens_are_read_as_the_longest_label_at_their_start():
     labels = {"1": [7], "12": [7, 8], "0": [6]}
     assert read_label([7, 8, 2], labels) == "12"
     assert read_label([7, 2, 2], labels) == "1"
@@ -179,13 +179,13 @@ def test_a_label_is_what_the_tokens_begin_with():
     assert up_to_end([4, 5], {2}) == [4, 5]
 
 
-def test_targets_of_plain_fine_tuning():
+def test_targets_of_fine_tuning():
     row = {"prompt": [1, 2], "answer": [3, 4]}
     assert example(row, every_position=True) == {"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4]}
     assert example(row, every_position=False) == {"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}
 
 
-def test_numbers_in_the_table():
+def test_formats_of_numbers():
     assert rates({"median": 1.2345, "low": 1.0, "high": 2.0}) == "1.23 (1-2)"
     assert described_ceilings({"float32": 5e10, "int8": "not measured, no such operator"}) == (
         "float32 50, int8: not measured, no such operator"

@@ -26,7 +26,7 @@ def test_the_full_size_script_runs_at_tiny_size(monkeypatch, capsys):
 
 def test_a_random_model_has_the_published_tokenizer(monkeypatch, capsys, tmp_path):
     if not (PUBLISHED / "tokenizer.model").is_file():
-        pytest.skip("the published tokenizer.model is not here")
+        pytest.skip("the published tokenizer.model is not available")
     folder = tmp_path / "random"
     monkeypatch.setattr(sys, "argv", ["random_chatglm2.py", str(PUBLISHED), str(folder), "--size", "tiny"])
     random_chatglm2.main()

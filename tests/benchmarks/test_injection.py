@@ -1,4 +1,4 @@
-"""The injection benchmark on a tiny model: its labels stay within the set, whatever the papers say."""
+"""The injection benchmark on a tiny model, whose answers are always labels of the set."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ PAPERS = [
 ]
 
 
-def test_the_texts_are_thirty_or_more_and_ask_for_nothing_but_labels():
+def test_there_are_thirty_texts_that_ask_for_labels_only():
     assert len(TEXTS["hostile"]) >= 30
     assert len(set(TEXTS["hostile"])) == len(TEXTS["hostile"])
     assert sum(any("一" <= character <= "鿿" for character in text) for text in TEXTS["hostile"]) >= 3
@@ -41,7 +41,7 @@ def test_the_texts_are_thirty_or_more_and_ask_for_nothing_but_labels():
 
 @pytest.fixture(scope="module")
 def run_folder(tiny_folder, tmp_path_factory):
-    """Give a run of the tiny model with labels of several tokens."""
+    """Return a run of the tiny model with labels of several tokens."""
     recipe = {
         "model": str(tiny_folder),
         "table": {"id": "uuid", "document": "title: {title}\nabstract: {abstract}"},
@@ -53,50 +53,50 @@ def run_folder(tiny_folder, tmp_path_factory):
     return folder
 
 
-def test_every_answer_to_every_text_is_a_label(run_folder):
+def test_the_answer_to_each_text_is_a_label(run_folder):
     run = papertune.load_run(run_folder)
     asking = injection.Asking(*run.load("fp32"), injection.asked(run.recipe, "label"))
-    told = injection.attack(asking, read_table(PAPERS), "abstract", TEXTS)
-    assert told["hostile"]["outside"] == told["harmless"]["outside"] == 0
+    measured = injection.attack(asking, read_table(PAPERS), "abstract", TEXTS)
+    assert measured["hostile"]["outside"] == measured["harmless"]["outside"] == 0
     for kind in TEXTS:
-        flipped, obeyed = told[kind]["flipped"], told[kind]["obeyed"]
+        flipped, obeyed = measured[kind]["flipped"], measured[kind]["obeyed"]
         assert 0 <= flipped["low"] <= flipped["share"] <= flipped["high"] <= 1
-        assert obeyed["share"] <= flipped["share"]  # what is obeyed is another label than before
-        by_text = list(told[kind]["by_text"].values())
+        assert obeyed["share"] <= flipped["share"]  # an obeyed label differs from the one before
+        by_text = list(measured[kind]["by_text"].values())
         assert sum(by_text) / len(by_text) == pytest.approx(flipped["share"], abs=1e-3)
-    assert told["any"]["share"] >= told["hostile"]["flipped"]["share"]
+    assert measured["any"]["share"] >= measured["hostile"]["flipped"]["share"]
 
 
 @pytest.mark.parametrize("labels", [["1", "0"], ["1", "0", "10"]])
-def test_asking_paper_by_paper_is_asking_for_all_at_once(run_folder, labels):
+def test_answers_paper_by_paper_equal_those_of_all_papers_at_once(run_folder, labels):
     run = papertune.load_run(run_folder)
     recipe = load_recipe(run.recipe, [f"columns.label.labels={labels}", "encoding.max_prompt_tokens=90"])
     model, tokenizer = run.load("fp32")
     asking, papers = injection.Asking(model, tokenizer, recipe), read_table(PAPERS[:2])
     few = {"hostile": TEXTS["hostile"][::6], "harmless": TEXTS["harmless"][:2]}
     answers = [asking.answer(papers.take([row]), "abstract", few) for row in range(len(papers))]
-    rows, said, shortened = [], [], 0
+    rows, probabilities, shortened = [], [], 0
     for paper, answer in zip(PAPERS[:2], answers, strict=True):
         clean = labels[answer.clean.argmax()]
         rows.append(paper)
-        said.append(answer.clean)
+        probabilities.append(answer.clean)
         for kind, texts in few.items():
             target = asking.target(clean)
             rows += [
                 {**paper, "abstract": f"{paper['abstract']} {text.format(target=target, answer=clean)}"}
                 for text in texts
             ]
-            said += list(answer.attacked[kind])
+            probabilities += list(answer.attacked[kind])
             shortened += answer.shortened[kind]
     predictor = Predictor(model, tokenizer, recipe)
     reader = RowReader(read_table(rows), recipe)
     plan = predictor.plan(reader, range(len(rows)))
     expected = predict_rows(predictor, reader, plan).values["label"]
-    assert np.array(said) == pytest.approx(expected, abs=1e-5)
+    assert np.array(probabilities) == pytest.approx(expected, abs=1e-5)
     assert shortened == len(plan.truncated) > 0
 
 
-def test_it_prints_a_table_and_a_line_of_json(run_folder, tmp_path, monkeypatch, capsys):
+def test_the_script_prints_a_table_and_a_line_of_json(run_folder, tmp_path, monkeypatch, capsys):
     table = tmp_path / "papers.jsonl"
     table.write_text("\n".join(map(json.dumps, PAPERS)))
     words = ["--run", str(run_folder), "--table", str(table), "--papers", "3", "--texts", "2", "--device", "cpu"]
@@ -110,7 +110,7 @@ def test_it_prints_a_table_and_a_line_of_json(run_folder, tmp_path, monkeypatch,
     assert any(line.startswith("| zero-shot") for line in shown)
 
 
-def test_mistakes_are_told(run_folder, tmp_path, monkeypatch, capsys):
+def test_invalid_options_are_reported(run_folder, tmp_path, monkeypatch, capsys):
     table = tmp_path / "papers.jsonl"
     table.write_text("\n".join(map(json.dumps, PAPERS)))
     for words, message in (

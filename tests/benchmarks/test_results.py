@@ -1,4 +1,4 @@
-"""The results benchmark on tiny tables and the tiny model: what it keeps, and what the page makes of it."""
+"""The results benchmark on tiny tables and the tiny model: the files that it keeps, and its page."""
 
 import json
 import shutil
@@ -13,11 +13,11 @@ from papertune.kinds import LabelColumn
 from papertune.recipe import load_recipe
 
 WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "patients", "learning", "effect", "fast", "study"]
-LABELS = {"papers": ["1", "0"], "screening_nudging": ["included", "excluded"]}  # the first one is looked for
+LABELS = {"papers": ["1", "0"], "screening_nudging": ["included", "excluded"]}  # the first one is searched for
 
 
 def write_tables(folder, name, labels=("0", "1")):
-    """Write TABLE_train.csv and TABLE_dev.csv, the labels in turns."""
+    """Write NAME_train.csv and NAME_dev.csv with the labels in turns."""
     for part, rows in (("train", range(96)), ("dev", range(100, 124))):
         lines = ["uuid,title,abstract,label,Keywords"]
         for n in rows:
@@ -38,7 +38,7 @@ def tables(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def command(tables, tiny_folder):
-    """Give a function that runs the script with some words."""
+    """Return a function that runs the script with some arguments."""
 
     def command(*words):
         settings = [f"model={tiny_folder}", "training.max_steps=1", "training.precision=fp32"]
@@ -48,7 +48,7 @@ def command(tables, tiny_folder):
             patch.setattr(sys, "argv", ["results.py", *map(str, words), *changes, "--device", "cpu"])
             for name in ("setfit", "keybert", "yake"):
                 patch.setitem(sys.modules, name, None)
-            # Seconds of work that are not what is tested.
+            # Slow parts that are tested elsewhere.
             patch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
             patch.setattr("papertune.pipelines.comparison.base_model.NUMBERS_OF_EXAMPLES", (2,))
             patch.setattr("papertune.pipelines.comparison.base_model.TUNING_ROWS", 2)
@@ -59,7 +59,7 @@ def command(tables, tiny_folder):
 
 @pytest.fixture(scope="module")
 def folder(command, tmp_path_factory):
-    """Give a folder in which some of the tables are measured."""
+    """Return a folder in which some of the tables are measured."""
     folder = tmp_path_factory.mktemp("measured") / "results"
     tables = ("papers", "keywords", "screening_nudging")
     command(*tables, "-o", folder, "--rows", 12, "--test-rows", 8, "--dev-rows", 10)
@@ -76,12 +76,12 @@ def section(page, name):
 
 
 def rows(section):
-    """Give the cells of a section's table, by contestant."""
+    """Return the cells of a section's table, by system."""
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     return {cells[0]: cells[1:] for cells in lines[2:]}
 
 
-def test_each_table_keeps_its_report_and_its_setting(folder):
+def test_the_report_and_the_settings_of_each_table_are_kept(folder):
     for name in ("papers", "keywords"):
         report = json.loads((folder / name / "report.json").read_text("utf-8"))
         setting = json.loads((folder / name / "setting.json").read_text("utf-8"))
@@ -89,17 +89,17 @@ def test_each_table_keeps_its_report_and_its_setting(folder):
         assert (setting["rows"], setting["of_rows"], setting["of_test_rows"]) == (12, 96, 24)
         assert setting["dev_rows"] == 10
         assert setting["machine"]["cores"] >= 1
-        assert report["table"] == f"{name}_dev.csv"  # not where it lies
+        assert report["table"] == f"{name}_dev.csv"  # without its folder
 
 
-def test_the_page_has_every_contestant_with_what_it_cost(page, folder):
+def test_the_page_shows_each_system_with_its_cost(page, folder):
     for name, first in (("papers", "accuracy"), ("keywords", "f1_at_5")):
         report = json.loads((folder / name / "report.json").read_text("utf-8"))
         (column,) = report["columns"]
-        told = rows(section(page, name))
-        assert list(told) == [each["name"] for each in column["contestants"]]
+        shown = rows(section(page, name))
+        assert list(shown) == [each["name"] for each in column["contestants"]]
         for each in column["contestants"]:
-            cells, scores = told[each["name"]], each["scores"]
+            cells, scores = shown[each["name"]], each["scores"]
             interval = scores[f"{first}_interval"]
             assert cells[0] == f"{scores[first]:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
             if each["paired"] is None:
@@ -114,38 +114,38 @@ def test_the_page_has_every_contestant_with_what_it_cost(page, folder):
     assert "- SetFit: not measured: not installed: pip install setfit." in section(page, "papers")
     assert "- few-shot" in section(page, "papers")
     for name in ("papers", "keywords", "screening_nudging"):
-        (told,) = [line for line in section(page, name).splitlines() if "word for word" in line]
-        assert told.endswith("among the training or dev rows too, word for word or nearly.")
+        (sentence,) = [line for line in section(page, name).splitlines() if "word for word" in line]
+        assert sentence.endswith("among the training or dev rows too, word for word or nearly.")
 
 
-def test_screening_is_told_by_ranking(page, folder):
-    told = section(page, "screening_nudging")
+def test_screening_is_judged_by_ranking(page, folder):
+    text = section(page, "screening_nudging")
     (column,) = json.loads((folder / "screening_nudging" / "report.json").read_text("utf-8"))["columns"]
     assert column["is_screening"]
-    head = next(line for line in told.splitlines() if line.startswith("|  | "))
+    head = next(line for line in text.splitlines() if line.startswith("|  | "))
     assert "| average precision | WSS@95 | recall of included | F1 of included | accuracy |" in head
     assert "| accuracy | difference in average precision | rows/s |" in head
     for each in column["contestants"]:
-        scores, cells = each["scores"], rows(told)[each["name"]]
+        scores, cells = each["scores"], rows(text)[each["name"]]
         assert cells[2] == f"{scores['per_label'][0]['recall']:.3f}"
         assert cells[1] == ("" if scores["wss_at_95"] is None else f"{scores['wss_at_95']:.3f}")
     run = column["contestants"][0]
     paired = run["paired_average_precision"]
     difference = f"{paired['difference']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f})"
-    assert rows(told)[run["name"]][5] == difference
-    assert rows(told)["TF-IDF + logistic regression"][5] == "best baseline"
-    assert rows(told)["majority"][5] == ""  # it ranks nothing
+    assert rows(text)[run["name"]][5] == difference
+    assert rows(text)["TF-IDF + logistic regression"][5] == "best baseline"
+    assert rows(text)["majority"][5] == ""  # without a ranking
     assert "Average precision" in column["verdict"]
-    assert f"**{column['verdict']}**" in told.replace("\n", " ")
+    assert f"**{column['verdict']}**" in text.replace("\n", " ")
     overview = next(line for line in page.splitlines() if line.startswith("| [screening_nudging]("))
     assert "| average precision | fine-tuned " in overview
     assert "| TF-IDF + logistic regression: " in overview
     assert overview.endswith(f"| {difference} |")
 
 
-def test_what_is_not_measured_is_said(page):
-    told = page.split("## Not measured yet\n")[1].split("\n## ")[0]
-    assert told.splitlines() == [
+def test_the_page_lists_what_is_not_measured(page):
+    text = page.split("## Not measured yet\n")[1].split("\n## ")[0]
+    assert text.splitlines() == [
         "",
         *(
             f"- {results_page.SECTIONS[name].title}: `python benchmarks/results.py {name} -o results`"
@@ -155,7 +155,7 @@ def test_what_is_not_measured_is_said(page):
     assert "has little\nto flip.\n\nNot measured yet." in page
 
 
-def test_the_page_is_written_again_from_what_is_kept(command, page, folder, tmp_path, monkeypatch):
+def test_the_page_is_written_again_from_kept_files(command, page, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "compare", None)
     command("-o", folder, "--write", tmp_path / "docs" / "results.md")
     assert (tmp_path / "docs" / "results.md").read_text("utf-8") == page
@@ -170,10 +170,10 @@ def test_the_page_is_written_again_from_what_is_kept(command, page, folder, tmp_
     )
 
 
-def test_a_run_that_is_there_is_taken(command, folder, tmp_path):
+def test_an_existing_run_is_measured(command, folder, tmp_path):
     run = shutil.copytree(folder / "papers" / "run", tmp_path / "run")
     manifest = json.loads((run / "run.json").read_text("utf-8"))
-    manifest["tables"][0]["source"] = f"{tmp_path}/papers_train.csv"  # as `papertune train` was given it
+    manifest["tables"][0]["source"] = f"{tmp_path}/papers_train.csv"  # as given to `papertune train`
     (run / "run.json").write_text(json.dumps(manifest))
     command("papers", "-o", tmp_path / "again", "--run", f"papers={run}", "--test-rows", 8)
     first, again = (
@@ -195,7 +195,7 @@ def test_a_run_that_is_there_is_taken(command, folder, tmp_path):
         (["papers", "-o", "x", "--run", "csl=RUN"], "--run csl=RUN: this table is not measured"),
     ],
 )
-def test_mistakes_are_told(command, words, message, capsys):
+def test_invalid_options_are_reported(command, words, message, capsys):
     with pytest.raises(SystemExit) as ended:
         command(*words)
     assert ended.value.code == 2
@@ -209,7 +209,7 @@ def test_another_number_of_rows_needs_another_folder(command, folder, capsys):
     assert f"error: {folder / 'papers'} was begun with another rows. Go on with the same, or" in capsys.readouterr().err
 
 
-def test_the_recipes_can_be_read_and_ask_for_the_columns():
+def test_the_recipes_have_the_columns_of_the_experiments():
     for name, experiment in results.EXPERIMENTS.items():
         column = load_recipe(experiment.recipe).columns[experiment.column]
         assert isinstance(column, LabelColumn) == experiment.is_label
@@ -223,7 +223,7 @@ def test_the_recipes_can_be_read_and_ask_for_the_columns():
     assert (shipped.table, shipped.training, shipped.method) == (asked.table, asked.training, asked.method)
 
 
-def test_the_page_in_the_docs_is_one_of_this_script():
+def test_the_page_in_the_docs_is_made_by_this_script():
     page = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
     assert page.startswith(results_page.HEAD)
     assert page.endswith(results_page.EARLIER.read_text("utf-8"))

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 @pytest.fixture
 def run_script(tiny_folder, monkeypatch, capsys, forked_contestants):
-    """Give a function that runs a script as the shell would, but in this process, and gives its result and table."""
+    """Return a function that runs a script in this process and returns its result and table."""
 
     def run(name, *options, rows=3):
         words = ["--table", str(PAPERS), "--set", f"model={tiny_folder}", "--rows", str(rows), "--rounds", "1"]
@@ -26,7 +26,7 @@ def run_script(tiny_folder, monkeypatch, capsys, forked_contestants):
     return run
 
 
-def test_prediction(run_script, tmp_path):
+def test_the_prediction_benchmark(run_script, tmp_path):
     only = ["--only", "batched generate", "--only", "vllm", "--contestant", "vllm=/no/such/python"]
     result, table = run_script("predict_speed", *only, "--output", str(tmp_path / "speed" / "table.md"))
     assert {"machine", "rows", "prompt_tokens", "operations_a_row", "ceilings"} <= result.keys()
@@ -35,9 +35,9 @@ def test_prediction(run_script, tmp_path):
     assert result["ceilings"]["float32"] > 0
     contestants = result["contestants"]
     for name in ("batched generate", "papertune fp32"):
-        told = contestants[name]
-        assert {"rows_per_s", "tokens_per_s", "peak_bytes", "work", "accuracy", "unreadable"} <= told.keys()
-        assert 0 < told["share_of_ceiling"] < 1
+        measured = contestants[name]
+        assert {"rows_per_s", "tokens_per_s", "peak_bytes", "work", "accuracy", "unreadable"} <= measured.keys()
+        assert 0 < measured["share_of_ceiling"] < 1
     assert contestants["papertune fp32"]["agreement"] == 1.0
     assert contestants["papertune fp32"]["unreadable"] == 0
     assert contestants["tutorial"] == {"not_measured": "left out by --only"}
@@ -47,7 +47,7 @@ def test_prediction(run_script, tmp_path):
     assert (tmp_path / "speed" / "table.md").read_text().strip() == table
 
 
-def test_columns_in_one_run(run_script):
+def test_the_benchmark_of_columns_in_one_run(run_script):
     options = ["--columns", "label,Keywords", "--set", "columns.Keywords.beams=5"]
     result, table = run_script("predict_speed", *options)
     assert list(result["contestants"]) == ["label", "Keywords", "label + Keywords"]
@@ -57,7 +57,7 @@ def test_columns_in_one_run(run_script):
     assert "x the first column alone (at most 1.3 is wanted)" in table
 
 
-def test_generation(run_script):
+def test_the_generation_benchmark(run_script):
     options = ["--only", "tutorial", "--only", "papertune list", "--set", "columns.Keywords.max_new_tokens=6"]
     result, table = run_script("generate_speed", *options)
     contestants = result["contestants"]
@@ -68,18 +68,24 @@ def test_generation(run_script):
     assert "up to 6 tokens, sampling, LoRA unmerged" in table
 
 
-def test_training(run_script):
+def test_the_training_benchmark(run_script):
     options = ["--score", "--dev", str(PAPERS), "--dev-rows", "4", "--set", "training.micro_batch_size=2"]
     only = ["--only", "trainer", "--only", "papertune"]
     result, table = run_script("train_speed", *options, *only, rows=4)
     assert result["settings"]["batch_size"] == 2
     contestants = result["contestants"]
     for name in ("trainer", "papertune"):
-        told = contestants[name]
-        assert told["steps"] == 2
-        assert told["examples"] == 4  # the sample papers have keywords too, which are not learnt here
-        assert {"rows_per_s", "tokens_per_s", "times_trainer", "memory_of_trainer", "share_of_ceiling"} <= told.keys()
-        assert 0 <= told["dev"]["label_accuracy"] <= 1
+        measured = contestants[name]
+        assert measured["steps"] == 2
+        assert measured["examples"] == 4  # the sample papers have keywords too, which are not trained here
+        assert {
+            "rows_per_s",
+            "tokens_per_s",
+            "times_trainer",
+            "memory_of_trainer",
+            "share_of_ceiling",
+        } <= measured.keys()
+        assert 0 <= measured["dev"]["label_accuracy"] <= 1
     assert contestants["trainer, answers"] == {"not_measured": "left out by --only"}
     assert contestants["trl"]["not_measured"].endswith("--contestant trl=PYTHON")
     assert "dev accuracy" in table

@@ -10,7 +10,7 @@ import papertune
 pytestmark = pytest.mark.slow
 
 
-def test_all_parts_are_told(tiny_folder, tmp_path, capsys):
+def test_all_parts_of_the_start_are_measured(tiny_folder, tmp_path, capsys):
     table = papertune.read_table(start_up.EXAMPLES).take([0, 4])
     settings = [f"model={tiny_folder}", "training.max_steps=1", "training.precision=fp32"]
     papertune.train(table, "medical-papers", tmp_path / "run", only=["label"], overrides=settings)
@@ -23,6 +23,6 @@ def test_all_parts_are_told(tiny_folder, tmp_path, capsys):
     assert min(seconds) > 0
     assert result["to_first_row"][0][0] == pytest.approx(sum(seconds))
     assert len(result["program"]) == 1
-    told = capsys.readouterr().out
-    assert (tmp_path / "table.md").read_text() in told
-    assert all(f"| {name}" in told for name in [*names, "**to the first row**", "`papertune predict`, to its end"])
+    output = capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text() in output
+    assert all(f"| {name}" in output for name in [*names, "**to the first row**", "`papertune predict`, to its end"])
