@@ -208,7 +208,7 @@ def test_the_common_beginning_goes_through_the_model_once(tiny_model, tiny_token
     )
     got = answers(tiny_model, tiny_tokenizer, recipe)
     few, tokens[:] = sum(tokens), []
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     expected = answers(tiny_model, tiny_tokenizer, recipe)
     hook.remove()
     assert few < sum(tokens)
@@ -221,7 +221,7 @@ def test_rows_with_different_beginnings(tiny_model, tiny_tokenizer, monkeypatch)
     row = {"instruction": "Medical?", "input": "the heart of patients", "output": ""}
     rows = [row | {"history": history}, row | {"history": ""}, row | {"history": history}]
     got = answers(tiny_model, tiny_tokenizer, recipe, rows)
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     assert_same(got, answers(tiny_model, tiny_tokenizer, recipe, rows))
 
 
@@ -252,7 +252,7 @@ class Writes:
 def test_a_list_cut_off_at_the_token_limit_loses_its_last_keyword(
     own_tiny_model, tiny_tokenizer, monkeypatch, text, limit, expected
 ):
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)  # a pass of the beginning would use up an id
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)  # a pass of the beginning would use up an id
     ids = [tiny_tokenizer.convert_tokens_to_ids(char) for char in text.replace(" ", "Ġ")]
     columns = {"Keywords": COLUMNS["Keywords"] | {"max_new_tokens": limit}}
     own_tiny_model.lm_head.register_forward_hook(Writes([*ids, tiny_tokenizer.eos_token_id]))
@@ -288,7 +288,7 @@ def test_a_phrase_whose_probability_is_not_a_number_is_an_error(tiny_model, tiny
 
 
 def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, monkeypatch):
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     other_end = tiny_tokenizer.convert_tokens_to_ids("z")
     own_tiny_model.generation_config.eos_token_id = [tiny_tokenizer.eos_token_id, other_end]
     ids = [*tiny_tokenizer.encode("heart"), other_end, *tiny_tokenizer.encode("lung")]
