@@ -38,7 +38,7 @@ TOPICS = {
 @pytest.fixture(autouse=True)
 def _no_beginning(monkeypatch):
     """Run whole prompts, as on a GPU."""
-    monkeypatch.setattr("papertune.inference.predictor._LEAST_BEGINNING", 1000)
+    monkeypatch.setattr("papertune.inference.predictor._MIN_BEGINNING", 1000)
 
 
 def made(model, tokenizer, columns=COLUMNS, **options):

@@ -2,6 +2,7 @@ import json
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -10,7 +11,6 @@ from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
 from papertune.errors import ModelError
 from papertune.inference import predictor
-from papertune.inference.outputs import keyword_cell
 from papertune.inference.predictor import Predictor
 from papertune.kinds.keywords.candidates import find_candidates
 from papertune.kinds.keywords.cells import split_keywords
@@ -48,8 +48,8 @@ def make_reader(recipe, rows=None):
     return RowReader(read_table(rows or [{"text": text} for text in DOCUMENTS]), recipe)
 
 
-# By the log-probability, as without one; but only with an order are phrases candidates beside what beam search finds.
-ORDER = KeywordChoice(np.eye(len(FEATURES))[FEATURES.index("log_probability")])
+# The order is that without a ranking; but only with a ranking are phrases of the document candidates too.
+RANKING = KeywordChoice(np.eye(len(FEATURES))[FEATURES.index("log_probability")])
 
 
 class Ranked(list):
@@ -57,9 +57,8 @@ class Ranked(list):
 
 
 def answers(model, tokenizer, recipe, rows=None, **options):
-    """Predict all rows as one plan; give the values by column, in table order."""
-    predictor = Predictor(model, tokenizer, recipe, **options)
-    predictor.keyword_choices = dict.fromkeys(predictor.keyword_choices, ORDER)
+    """Predict all rows as one plan; return the values by column, in table order."""
+    predictor = Predictor(model, tokenizer, recipe, decisions={"ranked": RANKING}, **options)
     reader = make_reader(recipe, rows)
     count = len(rows or DOCUMENTS)
     values = {name: [None] * count for name in recipe.columns}
@@ -83,7 +82,7 @@ def assert_same(got, expected):
 
 
 def slow_answers(model, tokenizer, recipe, rows=None):
-    """Ask each row and each column for itself; labels in a pass each, keywords a token at a time."""
+    """Ask about each row and column separately; labels in a pass each, keywords a token at a time."""
     reader = make_reader(recipe, rows)
     encoder = PromptEncoder(tokenizer, recipe.encoding)
     engine = Engine(model)
@@ -117,7 +116,7 @@ def slow_answers(model, tokenizer, recipe, rows=None):
 
 
 def slow_keywords(model, tokenizer, prompt, document):
-    """Search with the prompt alone, and give each phrase of the document a pass of its own."""
+    """Search with the prompt alone, and score each phrase of the document in a pass of its own."""
     engine, end = Engine(model), tokenizer.eos_token_id
     (beams,) = beam_search(engine, engine.prefill([prompt]), end_ids={end}, beams=5, max_new_tokens=4)
     found = [
@@ -140,17 +139,17 @@ def slow_keywords(model, tokenizer, prompt, document):
 
 @pytest.mark.parametrize("names", [("label",), ("code",), ("ranked",), ("label", "Keywords"), tuple(COLUMNS)])
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
-def test_all_in_one_pass_is_each_alone(tiny_model, tiny_tokenizer, layout, names):
+def test_questions_in_one_pass_are_answered_as_each_alone(tiny_model, tiny_tokenizer, layout, names):
     recipe = make_recipe(layout, {name: COLUMNS[name] for name in names})
     expected = slow_answers(tiny_model, tiny_tokenizer, recipe)
     # One batch, some batches, a row at a time.
     for max_batch_tokens in (None, 500, 1):
         assert_same(answers(tiny_model, tiny_tokenizer, recipe, max_batch_tokens=max_batch_tokens), expected)
-    assert len({str(cell) for cell in expected[names[0]]}) > 5, "the rows are told apart"
+    assert len({str(cell) for cell in expected[names[0]]}) > 5, "the rows have different answers"
 
 
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
-def test_behind_a_prefix(own_tiny_model, tiny_tokenizer, layout):
+def test_answers_behind_a_trained_prefix(own_tiny_model, tiny_tokenizer, layout):
     model = build_trainable(own_tiny_model, PtuningV2Method(kind="ptuning_v2", prefix_length=7), seed=0).eval()
     recipe = make_recipe(layout)
     expected = slow_answers(model, tiny_tokenizer, recipe)
@@ -180,7 +179,7 @@ def test_instruction_tables(tiny_model, tiny_tokenizer):
     assert [cells[3] for cells in got.values()] == [None] * len(COLUMNS)
 
 
-def test_the_plan(tiny_model, tiny_tokenizer):
+def test_a_plan_sorts_rows_by_length_into_batches_within_the_limit(tiny_model, tiny_tokenizer):
     recipe = make_recipe(max_prompt_tokens=64)
     predictor = Predictor(tiny_model, tiny_tokenizer, recipe, max_batch_tokens=150)
     reader = make_reader(recipe)
@@ -195,13 +194,13 @@ def test_the_plan(tiny_model, tiny_tokenizer):
     assert plan.tokens.tolist() == [sum(lengths[row] for row in batch) for batch in plan.batches]
     assert all(len(batch) == 1 or lengths[batch[0]] * len(batch) <= 150 for batch in plan.batches)
     assert list(plan.truncated) == [2, 5]
-    # Some rows of a table only.
+    # Only some rows of a table.
     assert sorted(row for batch in predictor.plan(reader, [5, 1]).batches for row in batch) == [1, 5]
 
 
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
 @pytest.mark.parametrize("names", [["label"], ["code"], ["Keywords", "label"]])
-def test_the_beginning_goes_through_once(tiny_model, tiny_tokenizer, monkeypatch, layout, names):
+def test_the_common_beginning_goes_through_the_model_once(tiny_model, tiny_tokenizer, monkeypatch, layout, names):
     recipe = make_recipe(layout, {name: COLUMNS[name] for name in names})
     tokens = []
     hook = tiny_model.register_forward_pre_hook(
@@ -209,25 +208,25 @@ def test_the_beginning_goes_through_once(tiny_model, tiny_tokenizer, monkeypatch
     )
     got = answers(tiny_model, tiny_tokenizer, recipe)
     few, tokens[:] = sum(tokens), []
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     expected = answers(tiny_model, tiny_tokenizer, recipe)
     hook.remove()
     assert few < sum(tokens)
     assert_same(got, expected)
 
 
-def test_rows_that_begin_otherwise(tiny_model, tiny_tokenizer, monkeypatch):
+def test_rows_with_different_beginnings(tiny_model, tiny_tokenizer, monkeypatch):
     recipe = make_recipe(columns={"label": COLUMNS["label"]})
     history = json.dumps([["What is it?", "a paper"]])
     row = {"instruction": "Medical?", "input": "the heart of patients", "output": ""}
     rows = [row | {"history": history}, row | {"history": ""}, row | {"history": history}]
     got = answers(tiny_model, tiny_tokenizer, recipe, rows)
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     assert_same(got, answers(tiny_model, tiny_tokenizer, recipe, rows))
 
 
-class Says:
-    """Makes a model say some ids behind any prompt, and then the end."""
+class Writes:
+    """Makes a model write these ids behind any prompt."""
 
     def __init__(self, ids):
         self.ids, self.asked = ids, 0
@@ -243,42 +242,42 @@ class Says:
     ("text", "limit", "expected"),
     [
         ("heart; lung; paper", 96, "heart; lung; paper"),
-        # The last one may be half a word, even where the limit comes behind it.
+        # The last keyword may be half a word, even where the limit is just behind it.
         ("heart; lung; paper", 15, "heart; lung"),
         ("heart; lung; paper", 11, "heart"),
         # Half a word is better than none.
         ("heart", 4, "hear"),
     ],
 )
-def test_a_list_that_was_cut_off_loses_its_last_keyword(
+def test_a_list_cut_off_at_the_token_limit_loses_its_last_keyword(
     own_tiny_model, tiny_tokenizer, monkeypatch, text, limit, expected
 ):
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)  # which would be asked as well
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)  # a pass of the beginning would use up an id
     ids = [tiny_tokenizer.convert_tokens_to_ids(char) for char in text.replace(" ", "Ġ")]
     columns = {"Keywords": COLUMNS["Keywords"] | {"max_new_tokens": limit}}
-    own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
+    own_tiny_model.lm_head.register_forward_hook(Writes([*ids, tiny_tokenizer.eos_token_id]))
     got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
     assert got == {"Keywords": [expected]}
 
 
 @pytest.mark.parametrize(
-    ("said", "count", "written"),
+    ("answer", "count", "written"),
     [
-        ("1,2-x", 1, "1,2-x"),  # a comma in the only keyword does not part it
-        ("a; b", 1, "a"),  # a model that says several at once
+        ("1,2-x", 1, "1,2-x"),  # a comma in the only keyword does not split it
+        ("a; b", 1, "a"),  # a model that writes several at once
         ("a; b", 2, "a | b"),
     ],
 )
-def test_what_ranked_keywords_become_in_a_cell(tiny_model, tiny_tokenizer, monkeypatch, said, count, written):
-    beams = [Beam(tuple(tiny_tokenizer.encode(said)), -1.0)]
+def test_the_cell_of_ranked_keywords(tiny_model, tiny_tokenizer, monkeypatch, answer, count, written):
+    beams = [Beam(tuple(tiny_tokenizer.encode(answer)), -1.0)]
     monkeypatch.setattr("papertune.kinds.keywords.search.beam_search", lambda *_, **__: [beams])
     column = {"count": count, "output_separator": " | ", "candidates": "generated"}
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
-    assert keyword_cell(ranked_as_text(value), recipe.columns["ranked"]) == written
+    assert recipe.columns["ranked"].cells(pl.Series([ranked_as_text(value)]), None).to_list() == [written]
 
 
-def test_a_phrase_whose_probability_is_no_number_is_told(tiny_model, tiny_tokenizer, monkeypatch):
+def test_a_phrase_whose_probability_is_not_a_number_is_an_error(tiny_model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(
         "papertune.kinds.keywords.search.answer_log_probabilities",
         lambda _, __, answers, *___: [[math.nan] * len(row) for row in answers],
@@ -289,18 +288,18 @@ def test_a_phrase_whose_probability_is_no_number_is_told(tiny_model, tiny_tokeni
 
 
 def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, monkeypatch):
-    monkeypatch.setattr(predictor, "_LEAST_BEGINNING", 1000)
+    monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     other_end = tiny_tokenizer.convert_tokens_to_ids("z")
     own_tiny_model.generation_config.eos_token_id = [tiny_tokenizer.eos_token_id, other_end]
     ids = [*tiny_tokenizer.encode("heart"), other_end, *tiny_tokenizer.encode("lung")]
-    own_tiny_model.lm_head.register_forward_hook(Says(ids))
+    own_tiny_model.lm_head.register_forward_hook(Writes(ids))
     columns = {"Keywords": COLUMNS["Keywords"]}
     got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
     assert got == {"Keywords": ["heart"]}
 
 
 def test_without_a_chat_template(tiny_model, tiny_tokenizer):
-    """The two columns share nothing but the document."""
+    """The prompts of two columns share only the document."""
     recipe = make_recipe().model_copy(update={"chat": False})
     together = answers(tiny_model, tiny_tokenizer, recipe)
     for name in COLUMNS:

@@ -23,8 +23,8 @@ def test_training_batches_differ_between_epochs_and_seeds():
     lengths = list(range(1, 101))
     orders = [shuffled_length_batches(lengths, 4, seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
     sets = [{frozenset(batch) for batch in order} for order in orders]
-    assert all(a != b for i, a in enumerate(sets) for b in sets[:i]), "the same rows share a batch again"
-    # Neither within groups nor between them do lengths of batches rise: a step up is as frequent as a step down.
+    assert all(a != b for i, a in enumerate(sets) for b in sets[:i]), "two orders have the same batches"
+    # The lengths of batches neither rise nor fall: steps up are as frequent as steps down.
     steps = [a[0] < b[0] for order in orders for a, b in itertools.pairwise(order)]
     assert 0.35 < sum(steps) / len(steps) < 0.65
 
@@ -49,7 +49,7 @@ def test_prediction_batches_are_sorted_full_and_within_limits(lengths, max_token
         assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= max_tokens
         assert len(batch) <= max_rows
     for batch, following in itertools.pairwise(batches):
-        # One row more would have been too many.
+        # The batch has no room for another row.
         assert len(batch) == max_rows or lengths[batch[0]] * (len(batch) + 1) > max_tokens, (batch, following)
 
 

@@ -28,7 +28,7 @@ def findings(rows, purpose="train", recipe=RECIPE):
 
 
 def with_cells(**cells):
-    """Give the good rows, some of them changed: `label=(None, "x")` writes x into the second row's label."""
+    """Return the good rows with some cells changed: `label=(None, "x")` writes x into the label of the second row."""
     rows = [dict(row) for row in GOOD]
     for name, values in cells.items():
         for row, value in zip(rows, values, strict=False):
@@ -45,7 +45,7 @@ def renamed(**names):
     return [{names.get(name, name): cell for name, cell in row.items()} for row in GOOD]
 
 
-def test_a_good_table():
+def test_a_good_table_has_no_problems_and_counted_labels():
     found = findings(GOOD)
     assert (found.problems, found.warnings) == ([], [])
     assert found.label_counts == {"label": {"1": 1, "0": 2}}
@@ -106,7 +106,7 @@ def test_a_good_table():
         (with_cells(uuid=(None, " ")), ['list of rows, row 2, column "uuid" is empty. Give the row an id.']),
     ],
 )
-def test_problems(rows, problems):
+def test_problems_are_reported_with_their_place_and_a_remedy(rows, problems):
     assert findings(rows).problems == problems
 
 
@@ -150,12 +150,12 @@ def test_problems(rows, problems):
         ),
     ],
 )
-def test_warnings(rows, warnings):
+def test_warnings_are_reported_with_their_first_place(rows, warnings):
     found = findings(rows)
     assert (found.problems, found.warnings) == ([], warnings)
 
 
-def test_labels_are_counted_as_they_are_read():
+def test_labels_are_counted_after_tidying():
     assert findings(with_cells(label=("1.0", " 1 ", "0"))).label_counts == {"label": {"1": 2, "0": 1}}
 
 
@@ -174,23 +174,23 @@ def test_several_problems_make_one_error():
     ]
 
 
-def test_many_problems_are_counted():
+def test_of_many_problems_only_the_first_are_listed():
     rows = [{**GOOD[0], "uuid": str(row), "label": "x"} for row in range(30)]
     with pytest.raises(TableError, match=r"\(30 problems\):(.|\n)*\n  - and 10 more$"):
         findings(rows).raise_problems(read_table(rows))
 
 
-def test_an_unlabelled_table_is_enough_to_predict():
+def test_a_table_to_predict_needs_no_labels():
     found = findings(without("label", "Keywords"), purpose="predict")
     assert (found.problems, found.warnings) == ([], [])
-    # What stands in the column that is predicted does not matter.
+    # Cells of the predicted column are not checked.
     assert findings(with_cells(label=("x", "")), purpose="predict").problems == []
     assert findings(without("title", "label"), purpose="predict").problems == [
         'list of rows has no column "title", which table.document names. It has: uuid, abstract, Keywords.'
     ]
 
 
-def test_a_recipe_without_an_id_takes_any_ids():
+def test_a_recipe_without_an_id_accepts_repeated_ids():
     recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})
     assert findings(with_cells(uuid=("b", "b")), recipe=recipe).problems == []
 
@@ -202,7 +202,7 @@ INSTRUCTIONS = [
 ]
 
 
-def test_an_instruction_table():
+def test_an_instruction_table_is_checked_by_question():
     found = findings(INSTRUCTIONS)
     assert found.problems == []
     assert found.warnings == [
@@ -240,17 +240,17 @@ def test_an_instruction_table():
         ),
     ],
 )
-def test_instruction_tables_with_a_problem(cells, problem):
+def test_problems_of_instruction_tables_are_reported(cells, problem):
     assert findings([INSTRUCTIONS[0] | cells, *INSTRUCTIONS[1:]]).problems == [f"list of rows, row 1, {problem}"]
 
 
-def test_an_instruction_table_without_output_is_enough_to_predict():
+def test_an_instruction_table_to_predict_needs_no_output():
     rows = [{name: cell for name, cell in row.items() if name != "output"} for row in INSTRUCTIONS]
     assert findings(rows, purpose="predict").problems == []
     assert findings(rows).problems == ["list of rows: its entries have no output, so there is nothing to learn."]
 
 
-def test_to_score_by_a_table_labels_may_be_missing():
+def test_a_table_to_score_may_lack_some_labels():
     rows = with_cells(label=("", None, " "), Keywords=(None, "; "))
     found = findings(rows, "score")
     assert found.problems == []

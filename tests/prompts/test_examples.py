@@ -23,7 +23,7 @@ def test_a_row_gives_an_example_for_each_column_with_something_to_learn():
         Example(0, "Keywords", Prompt("", "A: {b}", "\n\nKeywords?"), "heart, Lung"),
         Example(1, "label", Prompt("", "C: ", "\n\nMedical?"), "0"),
     ]
-    assert RowReader(table, RECIPE).prompt(0, "label") == first, "prediction asks with another prompt than training"
+    assert RowReader(table, RECIPE).prompt(0, "label") == first, "prediction and training have different prompts"
 
 
 def test_a_column_that_the_table_lacks_gives_no_examples():
@@ -31,7 +31,7 @@ def test_a_column_that_the_table_lacks_gives_no_examples():
     assert [example.column for example in training_examples(table, RECIPE)] == ["Keywords"]
 
 
-def test_layouts():
+def test_the_layout_decides_the_place_of_the_document():
     assert make_prompt("document-first", "D", "Q") == Prompt("", "D", "\n\nQ")
     assert make_prompt("question-first", "D", "Q", (("a", "b"),)) == Prompt("Q", "D", "", (("a", "b"),))
 
@@ -52,12 +52,12 @@ def test_instruction_rows_ask_one_question_each():
     assert [reader.given(row, "label") for row in (0, 1)] == ["1", None]
 
 
-def test_an_instruction_table_without_input():
+def test_without_input_the_document_of_an_instruction_is_empty():
     table = read_table([{"instruction": "Medical?", "output": "1"}])
     assert [example.prompt.document for example in training_examples(table, RECIPE)] == [""]
 
 
-def test_a_comma_in_the_only_keyword_does_not_part_it():
+def test_a_comma_in_the_only_keyword_does_not_split_it():
     column = {"kind": "ranked_keywords", "question": "Keyword?"}
     recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"Keywords": column}})
     cells = ["Surgery, oral;", "heart, lung", "Surgery, oral; heart"]

@@ -1,4 +1,4 @@
-"""Rows of a table through a model: what it says about each batch."""
+"""Answers the questions of a recipe about batches of rows."""
 
 import gc
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,17 +19,17 @@ from papertune.prompts.examples import RowReader, make_prompt
 from papertune.recipe import Recipe
 from papertune.templates import render_template, template_columns
 
-# Documents of which no two begin with the same token, to find out what all prompts begin with.
+# Documents that begin with different tokens, to find the common beginning of all prompts.
 _PROBES = ("a", "Z", "9", "(", "中", " ")
-# Fewer tokens than these are not worth a cache of their own.
-_LEAST_BEGINNING = 8
+# A shorter beginning is not worth its own cache.
+_MIN_BEGINNING = 8
 
 
 class Predictor:
     """Answers the columns of a recipe with a model.
 
-    On a GPU a batch goes through the model in parts that fit into its memory beside the weights. What does not fit all
-    the same is answered in halves, and each half likewise.
+    On a GPU a batch goes through the model in parts that fit into its memory beside the weights. A part that still
+    does not fit is answered in halves, and each half likewise.
 
     Args:
         model: A causal language model in evaluation mode.
@@ -39,8 +39,8 @@ class Predictor:
         decisions: How each column is predicted, as `ColumnSpec.decision` returns it; None: without calibration.
 
     Attributes:
-        encodes_ahead: Whether prompts are better encoded while the model is at the batch before. On a CPU the model
-            needs the cores itself.
+        encodes_ahead: Whether prompts are encoded while the model answers the batch before. On a CPU the model needs
+            the cores itself.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Predictor:
         self._tries = {name: decoder.trie for name, decoder in self._decoders.items() if decoder.trie is not None}
 
     def use_decisions(self, decisions: Mapping[str, Any]) -> None:
-        """Predict with these decisions from now on: what calibration has found may have changed."""
+        """Use these decisions from now on, after calibration has changed."""
         for name, decoder in self._decoders.items():
             decoder.decision = decisions[self._owners[name]]
 
@@ -80,7 +80,7 @@ class Predictor:
         return make_plan(self.encoder, reader, rows, self.max_batch_tokens)
 
     def encode(self, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
-        """Encode what one batch of rows asks. It may be done in another thread, beside `answer`."""
+        """Encode the prompts of one batch of rows; safe in another thread, beside `answer`."""
         return encode_rows(self.encoder, reader, rows)
 
     def answer(
@@ -91,7 +91,7 @@ class Predictor:
         Args:
             reader: Reads the rows.
             rows: Which ones.
-            encoded: What `encode` has given for them; None: it is done here.
+            encoded: From `encode`; None: they are encoded here.
 
         Returns:
             For each of the recipe's questions a value for each row; None where the row does not ask it.
@@ -110,7 +110,7 @@ class Predictor:
         """Return the candidates from which predictions are chosen, for one batch of rows.
 
         Returns:
-            For each question with candidates what was found for each row; None where the row does not ask it.
+            For each question with candidates those of each row; None where the row does not ask it.
         """
         searched = {name for name, decoder in self._decoders.items() if decoder.has_candidates}
         answers = self._ask(self.encode(reader, rows), searched)
@@ -154,10 +154,10 @@ class Predictor:
     def _answer_or_halve(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
     ) -> Mapping[str, Sequence[Any]]:
-        """Do as `_answer_prompts`; where a GPU's memory does not suffice, with half of the rows and tokens at a time.
+        """Do as `_answer_prompts`; if a GPU runs out of memory, with half of the rows and tokens at a time.
 
         Raises:
-            ModelError: If it does not suffice for a single row.
+            ModelError: If a single row does not fit.
         """
         count = len(next(iter(prompts.values())))
         try:
@@ -171,10 +171,10 @@ class Predictor:
                     f"a prompt of {longest:,} tokens does not fit into the memory of {self._engine.device} beside the "
                     "model. End other programs that use this memory, or take --device cpu."
                 ) from error
-        # Not in the handler: the exception holds what the pass has made so far.
+        # Not in the handler: the exception keeps the tensors of the failed pass alive.
         gc.collect()
         torch.cuda.empty_cache()
-        # Of a single row what stands behind its prompt may still be cut.
+        # Of a single row, the tokens behind its prompt can still be split.
         halves = [slice(None)] if count == 1 else [slice(count // 2), slice(count // 2, None)]
         answers: dict[str, list[Any]] = {name: [] for name in prompts}
         for half in halves:
@@ -187,16 +187,15 @@ class Predictor:
     def _answer_prompts(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
     ) -> dict[str, Sequence[Any]]:
-        """Answer questions that all rows ask, in one pass of what they share.
+        """Answer questions that all rows ask; what their prompts share goes through the model once.
 
         Args:
             prompts: For each question the token ids of each row.
-            documents: For each question for ranked keywords what the prompts hold of each document; nothing where its
-                phrases are no candidates.
+            documents: For each question what the prompts hold of each document; "" where the decoder does not read it.
             tokens: How many may go through the model together behind the prompts.
 
         Returns:
-            For each question the answer for each row: a value, or the ranked keywords that were found.
+            For each question the answer for each row: a value, or candidates.
         """
         shared = [shared_prefix(row) for row in zip(*prompts.values(), strict=True)]
         engine, begun = self._engine_for(prompts)
@@ -230,8 +229,8 @@ class Predictor:
     ) -> dict[str, Sequence[Value]]:
         """Answer label questions together, in few passes.
 
-        Rows behind whose documents the same tokens stand go through together; where a document has been shortened for
-        one question more than for another, they are not the same.
+        Rows with the same tokens behind their documents go through together. The tokens differ if a document is
+        truncated more for one question than for another.
 
         Args:
             questions: For each question the token ids behind the state, of each row.
@@ -265,18 +264,18 @@ class Predictor:
         return dict(values)
 
     def _engine_for(self, prompts: dict[str, list[list[int]]]) -> tuple[Engine, int]:
-        """Give the engine that has run what these prompts begin with, and how many tokens that is."""
+        """Return the engine that has run the common beginning of these prompts, and its number of tokens."""
         names = tuple(prompts)
         if names not in self._beginnings:
             self._beginnings[names] = self._beginning(names)
         beginning, engine = self._beginnings[names]
         begun = len(beginning)
-        # The rows of an instruction file may begin otherwise.
+        # Rows of an instruction file may begin differently.
         fits = all(ids[:begun] == beginning and len(ids) > begun for rows in prompts.values() for ids in rows)
         return (engine, begun) if fits else (self._engine, 0)
 
     def _beginning(self, names: Sequence[str]) -> tuple[list[int], Engine]:
-        """Give what the prompts of all these columns begin with, whatever their document, and the engine behind it.
+        """Return what the prompts of these columns begin with, whatever the document, and the engine behind it.
 
         Not on a GPU: fused kernels there are for prompts without a prefix.
         """
@@ -293,7 +292,7 @@ class Predictor:
             for text in _PROBES
         ]
         beginning = prompts[0][: shared_prefix(prompts)]
-        if self._engine.device.type != "cpu" or len(beginning) < _LEAST_BEGINNING:
+        if self._engine.device.type != "cpu" or len(beginning) < _MIN_BEGINNING:
             return [], self._engine
         engine = self._engine.after(beginning)
         return ([], self._engine) if engine is None else (beginning, engine)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papertune.kinds import KeywordsColumn, RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import find_candidates
 from papertune.kinds.keywords.ranking import (
     FEATURES,
@@ -12,13 +13,11 @@ from papertune.kinds.keywords.ranking import (
     KeywordChoice,
     distinct,
     features,
-    keyword_choices,
     ranked_as_text,
     read_ranked,
 )
 from papertune.kinds.keywords.record import Ranking
 from papertune.metrics.phrases import normalise_keyword
-from papertune.recipe import load_recipe
 
 
 def found(text, log_probability=-1.0, tokens=2, *, generated=False, document=""):
@@ -31,7 +30,7 @@ def only(**weights):
     return np.array([weights.get(feature, 0.0) for feature in FEATURES])
 
 
-def test_the_likeliest_of_keywords_with_one_form_is_left():
+def test_the_most_probable_of_keywords_with_the_same_form_is_kept():
     keywords = [
         found("Solar cells", -3.0),
         found("graph", -2.5),
@@ -63,13 +62,13 @@ def test_features_by_hand():
         "longer_keywords": pytest.approx(math.log(2)),
     }
     assert [row["three_words"] for row in table] == [0, 1, 0, 0]
-    # "deep" stands in "Deep neural networks", and in a keyword that does not occur.
+    # "deep" is part of "Deep neural networks", and of a keyword that does not occur in the document.
     assert table[2]["longer_keywords"] == pytest.approx(math.log(3))
     assert [table[3][name] for name in ("in_document", "log_occurrences", "log_place")] == [0, 0, 0]
     assert features([]).shape == (0, len(FEATURES))
 
 
-def test_without_a_ranking_the_likeliest_come_first():
+def test_without_a_ranking_the_most_probable_come_first():
     keywords = [found("a b", -1.0, 2), found("c", -1.2, 4), found("d", -3.0, 1)]
     ranked = KeywordChoice().rank(keywords)
     assert ranked == [("a b", math.exp(-0.5)), ("c", math.exp(-0.3)), ("d", math.exp(-3.0))]
@@ -78,30 +77,30 @@ def test_without_a_ranking_the_likeliest_come_first():
     assert KeywordChoice().choose([], 3) == []
 
 
-def test_a_ranking_orders_and_says_how_sure():
+def test_a_ranking_orders_keywords_and_gives_their_confidences():
     keywords = [found("a b", -1.0), found("cc", -2.0), found("dd", -3.0, document="dd")]
     choice = KeywordChoice(only(log_probability=0.5, in_document=2.0), intercept=-1.0)
     ranked = choice.rank(keywords)
-    sure = [1 / (1 + math.exp(-score)) for score in (-0.5, -1.5, -2.0)]
-    assert ranked == [(text, pytest.approx(each)) for text, each in zip(["dd", "a b", "cc"], sure, strict=True)]
+    confidences = [1 / (1 + math.exp(-score)) for score in (-0.5, -1.5, -2.0)]
+    assert ranked == [
+        (text, pytest.approx(confidence)) for text, confidence in zip(["dd", "a b", "cc"], confidences, strict=True)
+    ]
     assert choice.choose(keywords, 2) == ranked[:2]
     assert KeywordChoice(choice.weights, -1.0, min_confidence=0.2).choose(keywords, 3) == ranked[:1]
     assert choice.rank([]) == []
 
 
 @given(st.lists(st.tuples(st.text(), st.floats(0, 1))))
-def test_what_is_written_is_read_again(keywords):
+def test_ranked_keywords_are_read_as_they_were_written(keywords):
     assert read_ranked(ranked_as_text(keywords)) == keywords
 
 
-def make_recipe(**column):
-    keywords = {"kind": "ranked_keywords", "question": "Keyword?", **column}
-    label = {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}
-    return load_recipe({"table": {"document": "{title}"}, "columns": {"Keywords": keywords, "label": label}})
+def make_column(**keys):
+    return RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", **keys)
 
 
 @pytest.mark.parametrize(
-    ("column", "fitted", "least"),
+    ("keys", "fitted", "expected"),
     [
         ({}, None, 0.0),
         ({"min_confidence": 0.3}, None, 0.3),
@@ -110,19 +109,22 @@ def make_recipe(**column):
         ({"min_confidence": "f1"}, None, 0.0),
     ],
 )
-def test_the_choice_of_a_run(column, fitted, least):
+def test_the_decision_of_a_run(keys, fitted, expected):
     ranking = Ranking(40, {feature: float(place) for place, feature in enumerate(reversed(FEATURES))}, 0.5, fitted)
-    choices = keyword_choices(make_recipe(**column), {"Keywords": ranking})
-    assert list(choices) == ["Keywords"]
-    assert choices["Keywords"].weights.tolist() == list(reversed(range(len(FEATURES))))
-    assert (choices["Keywords"].intercept, choices["Keywords"].min_confidence) == (0.5, least)
-    bare = keyword_choices(make_recipe(**column), {})["Keywords"]
+    choice = make_column(**keys).decision("Keywords", ranking)
+    assert choice.weights.tolist() == list(reversed(range(len(FEATURES))))
+    assert (choice.intercept, choice.min_confidence) == (0.5, expected)
+    bare = make_column(**keys).decision("Keywords", None)
     assert (bare.weights, bare.intercept) == (None, 0.0)
 
 
-def test_a_ranking_of_other_features_is_refused():
+def test_other_kinds_of_keywords_have_no_decision():
+    assert KeywordsColumn(kind="keywords", question="Keywords?").decision("Keywords", None) is None
+
+
+def test_a_ranking_of_unknown_features_is_an_error():
     with pytest.raises(ValueError, match="the ranking of Keywords has the features luck"):
-        keyword_choices(make_recipe(), {"Keywords": Ranking(40, {"luck": 1.0})})
+        make_column().decision("Keywords", Ranking(40, {"luck": 1.0}))
 
 
 def test_features_of_chinese_keywords():

@@ -16,9 +16,9 @@ COLUMN = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", count
 
 
 def make_papers(count, seed=0):
-    """Papers of which the likely keywords and those in the document are more often true."""
+    """Return found and gold keywords; more probable keywords, and those in the document, are more often gold."""
     random = np.random.default_rng(seed)
-    found, true = [], []
+    found, gold = [], []
     for _ in range(count):
         logs = np.sort(random.uniform(-8, -1, 6))[::-1]
         words = [f"word{place}" for place in range(6)]
@@ -27,41 +27,45 @@ def make_papers(count, seed=0):
         found.append([FoundKeyword(word, word, float(log), 2, False, phrase) for word, log, phrase in rows])
         chances = 1 / (1 + np.exp(-(logs + 2 + 3 * np.array([phrase is not None for phrase in phrases]))))
         own = [word for word, chance in zip(words, chances, strict=True) if random.random() < chance]
-        true.append([*own, "another"])
-    return found, true
+        gold.append([*own, "another"])
+    return found, gold
 
 
-def test_what_decides_is_found():
+def test_the_features_that_matter_get_the_weights():
     ranking = fit_ranking(COLUMN, *make_papers(400))
     weights = dict(zip(FEATURES, KeywordChoice(np.array(list(ranking.weights.values()))).weights, strict=True))
-    # The log-probability and the same for each of two tokens say the same, so they share its weight.
+    # Of two tokens the log-probability per token is half the log-probability, so the two share the weight.
     assert weights["log_probability"] + weights["log_probability_per_token"] / 2 == pytest.approx(1, abs=0.25)
     assert weights["in_document"] == pytest.approx(3, abs=0.5)
     assert {weights[name] for name in ("two_words", "log_occurrences", "log_place", "longer_keywords")} == {0}
     assert (ranking.rows, ranking.min_confidence) == (400, None)
 
 
-def test_its_probabilities_are_shares():
+def test_confidences_of_the_ranking_are_calibrated():
     ranking = fit_ranking(COLUMN, *make_papers(400))
     choice = KeywordChoice(np.array([ranking.weights[name] for name in FEATURES]), ranking.intercept)
-    found, true = make_papers(400, seed=1)
-    pairs = [(sure, word in own) for row, own in zip(found, true, strict=True) for word, sure in choice.rank(row)]
+    found, gold = make_papers(400, seed=1)
+    pairs = [
+        (confidence, word in own) for row, own in zip(found, gold, strict=True) for word, confidence in choice.rank(row)
+    ]
     for low, high in ((0.1, 0.4), (0.4, 0.7), (0.7, 0.95)):
-        inside = [(sure, right) for sure, right in pairs if low <= sure < high]
-        sure, right = np.mean(inside, axis=0)
-        assert right == pytest.approx(sure, abs=0.06)
+        inside = [(confidence, hit) for confidence, hit in pairs if low <= confidence < high]
+        confidence, share = np.mean(inside, axis=0)
+        assert share == pytest.approx(confidence, abs=0.06)
 
 
-def test_the_cut_off_is_the_best_of_all():
-    found, true = make_papers(60)
-    ranking = fit_ranking(COLUMN.model_copy(update={"min_confidence": "f1"}), found, true)
+def test_the_fitted_min_confidence_has_the_highest_f1():
+    found, gold = make_papers(60)
+    ranking = fit_ranking(COLUMN.model_copy(update={"min_confidence": "f1"}), found, gold)
 
-    def f1(least):
-        choice = KeywordChoice(np.array([ranking.weights[name] for name in FEATURES]), ranking.intercept, least)
-        said = [[word for word, _ in choice.choose(row, COLUMN.count)] for row in found]
-        return score_keywords(true, said, [""] * len(true)).f1_at_m
+    def f1(min_confidence):
+        choice = KeywordChoice(
+            np.array([ranking.weights[name] for name in FEATURES]), ranking.intercept, min_confidence
+        )
+        written = [[word for word, _ in choice.choose(row, COLUMN.count)] for row in found]
+        return score_keywords(gold, written, [""] * len(gold)).f1_at_m
 
-    tried = {least: f1(least) for least in np.linspace(0, 1, 101)}
+    tried = {each: f1(each) for each in np.linspace(0, 1, 101)}
     assert f1(ranking.min_confidence) >= max(tried.values())
     assert f1(ranking.min_confidence) > tried[0.0] + 0.02
 
@@ -72,23 +76,23 @@ lists = st.lists(
 
 
 @given(lists)
-def test_no_confidence_is_better_than_the_one_found(papers):
+def test_no_other_confidence_has_a_higher_f1(papers):
     confidence, right = np.zeros((len(papers), 4)), np.zeros((len(papers), 4), dtype=bool)
     for row, (keywords, _) in enumerate(papers):
-        for place, (sure, hit) in enumerate(sorted(keywords, key=lambda pair: -pair[0])):
-            confidence[row, place], right[row, place] = sure / 5, hit
+        for place, (fifths, hit) in enumerate(sorted(keywords, key=lambda pair: -pair[0])):
+            confidence[row, place], right[row, place] = fifths / 5, hit
     counts = [count for _, count in papers]
 
-    def f1(least):
+    def f1(min_confidence):
         total = 0.0
         for (keywords, _), count in zip(papers, counts, strict=True):
-            written = [hit for sure, hit in keywords if sure / 5 >= least]
+            written = [hit for fifths, hit in keywords if fifths / 5 >= min_confidence]
             total += 2 * sum(written) / (len(written) + count)
         return total / len(papers)
 
     best = f1_confidence(confidence, right, counts)
     tried = [each / 5 for each in range(1, 6) if (confidence == each / 5).any()]
-    assert all(f1(best) >= f1(least) - 1e-12 for least in tried)
+    assert all(f1(best) >= f1(each) - 1e-12 for each in tried)
     assert best in tried or not tried
 
 
@@ -105,12 +109,12 @@ def test_no_confidence_is_better_than_the_one_found(papers):
         ),
     ],
 )
-def test_too_little_to_fit_anything(papers, why):
+def test_nothing_is_fitted_on_too_few_rows_or_keywords(papers, why):
     assert ranking_shortage(*papers) == why
     assert fit_ranking(COLUMN, *papers) == Ranking(len(papers[1]))
 
 
-def test_in_words():
+def test_a_ranking_in_words():
     assert ranking_in_words(Ranking(1200, {}, 0.0)) == "keywords are ranked as 1,200 dev rows say"
     cut = Ranking(40, {}, 0.0, min_confidence=0.2137)
     assert ranking_in_words(cut) == "keywords are ranked as 40 dev rows say; written from 0.214 on"

@@ -20,57 +20,57 @@ def rows():
     return np.stack([first, 1 - first], axis=1), np.where(random.random(60) < first**1.5, 0, 1)
 
 
-def test_all_that_is_asked_for_is_found(rows):
-    probabilities, true_ids = rows
+def test_everything_that_the_column_asks_for_is_fitted(rows):
+    probabilities, gold_ids = rows
     asked = column(threshold="f1", abstain_for_accuracy=0.9, coverage=0.8)
-    found = fit_decision(asked, probabilities, true_ids)
-    calibrator = fit_temperature(probabilities, true_ids)
+    found = fit_decision(asked, probabilities, gold_ids)
+    calibrator = fit_temperature(probabilities, gold_ids)
     calibrated = calibrator.apply(probabilities)
-    threshold = f1_threshold(calibrated[:, 0], true_ids == 0)
+    threshold = f1_threshold(calibrated[:, 0], gold_ids == 0)
     chosen = np.where(calibrated[:, 0] >= threshold, 0, 1)
     assert found == Calibration(
         rows=60,
         calibrator=calibrator.as_dict(),
         threshold=threshold,
-        abstain_below=threshold_for_accuracy(calibrated, true_ids, 0.9, chosen),
-        set_threshold=conformal_threshold(probabilities, true_ids, 0.8),
+        abstain_below=threshold_for_accuracy(calibrated, gold_ids, 0.9, chosen),
+        set_threshold=conformal_threshold(probabilities, gold_ids, 0.8),
     )
     assert found.abstain_below is not None
 
 
-def test_nothing_else_is(rows):
-    probabilities, true_ids = rows
-    assert fit_decision(column(calibration="none"), probabilities, true_ids) == Calibration(60)
-    isotonic = fit_decision(column(calibration="isotonic"), probabilities, true_ids)
-    assert isotonic == Calibration(60, fit_isotonic(probabilities, true_ids).as_dict())
+def test_only_what_the_column_asks_for_is_fitted(rows):
+    probabilities, gold_ids = rows
+    assert fit_decision(column(calibration="none"), probabilities, gold_ids) == Calibration(60)
+    isotonic = fit_decision(column(calibration="isotonic"), probabilities, gold_ids)
+    assert isotonic == Calibration(60, fit_isotonic(probabilities, gold_ids).as_dict())
 
 
-def test_a_threshold_by_costs_is_among_calibrated_probabilities(rows):
-    probabilities, true_ids = rows
+def test_a_threshold_by_costs_is_chosen_among_calibrated_probabilities(rows):
+    probabilities, gold_ids = rows
     costs = {"false_positive": 1, "false_negative": 8}
-    found = fit_decision(column(threshold=costs), probabilities, true_ids)
-    calibrated = fit_temperature(probabilities, true_ids).apply(probabilities)
-    assert found.threshold == cost_threshold(calibrated[:, 0], true_ids == 0, **costs)
-    plain = fit_decision(column(threshold=costs, calibration="none"), probabilities, true_ids)
-    assert plain.threshold == cost_threshold(probabilities[:, 0], true_ids == 0, **costs)
+    found = fit_decision(column(threshold=costs), probabilities, gold_ids)
+    calibrated = fit_temperature(probabilities, gold_ids).apply(probabilities)
+    assert found.threshold == cost_threshold(calibrated[:, 0], gold_ids == 0, **costs)
+    plain = fit_decision(column(threshold=costs, calibration="none"), probabilities, gold_ids)
+    assert plain.threshold == cost_threshold(probabilities[:, 0], gold_ids == 0, **costs)
 
 
-def test_abstaining_is_about_the_label_that_a_threshold_chooses(rows):
-    probabilities, true_ids = rows
+def test_abstention_uses_the_label_that_the_threshold_chooses(rows):
+    probabilities, gold_ids = rows
     asked = column(threshold=0.05, abstain_for_accuracy=0.7, calibration="none")
     chosen = np.where(probabilities[:, 0] >= 0.05, 0, 1)
-    found = fit_decision(asked, probabilities, true_ids).abstain_below
-    assert found == threshold_for_accuracy(probabilities, true_ids, 0.7, chosen)
-    assert found != threshold_for_accuracy(probabilities, true_ids, 0.7)
+    found = fit_decision(asked, probabilities, gold_ids).abstain_below
+    assert found == threshold_for_accuracy(probabilities, gold_ids, 0.7, chosen)
+    assert found != threshold_for_accuracy(probabilities, gold_ids, 0.7)
 
 
-def test_an_accuracy_that_no_threshold_reaches():
+def test_an_accuracy_that_cannot_be_reached_gives_no_threshold():
     probabilities = np.tile([0.9, 0.1], (40, 1))
     found = fit_decision(column(abstain_for_accuracy=0.9), probabilities, np.arange(40) % 2)
     assert (found.rows, found.abstain_below) == (40, None)
 
 
-def test_more_than_two_labels_of_which_one_is_missing():
+def test_three_labels_one_of_them_without_rows():
     random = np.random.default_rng(4)
     probabilities = random.dirichlet([1, 1, 1], size=40)
     found = fit_decision(column("abc", coverage=0.9), probabilities, random.integers(0, 2, size=40))
@@ -88,7 +88,7 @@ def test_more_than_two_labels_of_which_one_is_missing():
         (["a", "b"] * 15, ""),
     ],
 )
-def test_too_few_rows_fit_nothing(labels, why):
+def test_nothing_is_fitted_on_too_few_rows_or_one_label(labels, why):
     assert shortage(labels) == why
     rows = len(labels)
     asked = column("ab", coverage=0.9, threshold="f1", abstain_for_accuracy=0.5)
@@ -109,10 +109,10 @@ def test_too_few_rows_fit_nothing(labels, why):
 )
 def test_a_threshold_needs_rows_of_each_label(rows, threshold, positive, why):
     probabilities, _ = rows
-    true_ids = np.repeat([0, 1], [positive, 60 - positive])
+    gold_ids = np.repeat([0, 1], [positive, 60 - positive])
     asked = column(threshold=threshold)
-    assert threshold_shortage(asked, [asked.labels[n] for n in true_ids]) == why
-    found = fit_decision(asked, probabilities, true_ids)
+    assert threshold_shortage(asked, [asked.labels[n] for n in gold_ids]) == why
+    found = fit_decision(asked, probabilities, gold_ids)
     assert (found.threshold is None) is bool(why)
     assert found.calibrator is not None
     assert threshold_shortage(column(threshold=0.3), ["yes"]) == ""
