@@ -25,6 +25,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
+from papertune.openmp import SHORT_WAIT
+
 HERE = Path(__file__).parent
 
 
@@ -275,7 +277,8 @@ class _Process:
 @contextlib.contextmanager
 def _started(contestant: Contestant, threads: int) -> Iterator[_Process]:
     environment = {
-        **os.environ,
+        # Without what papertune has set in this process: other tools wait as they do without it.
+        **{name: value for name, value in os.environ.items() if SHORT_WAIT.get(name) != value},
         # As a module, so that a script may have the name of the package that it imports.
         "PYTHONPATH": str(HERE),
         "OMP_NUM_THREADS": str(threads),
