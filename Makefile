@@ -59,7 +59,7 @@ PRECISION_TESTS = tests/pipelines tests/cli tests/flows tests/models/chatglm2/te
 test-fast: dev
 	$(BIN)/pytest -n 2 --dist worksteal --cpu none -m 'not slow' --ignore tests/flows --ignore tests/benchmarks
 
-# The sample papers where the tables for measuring are not at hand. Full sizes: docs/performance.md.
+# The sample papers where the tables for measuring are not at hand. Full sizes: docs/lab/performance.md.
 BENCH_ROWS = $(if $(wildcard $(PAPERTUNE_DATA)/papers_dev.csv),,--table examples/papers.csv)
 
 bench: setup

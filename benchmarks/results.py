@@ -1,9 +1,9 @@
-"""The numbers of docs/results.md: every table of PAPERTUNE_DATA, each compared as `papertune compare` does it.
+"""The numbers of docs/lab/results.md: every table of PAPERTUNE_DATA, each compared as `papertune compare` does it.
 
     python benchmarks/results.py -o results                                        # all tables, in full: many hours
     python benchmarks/results.py papers keywords -o results --rows 200 --test-rows 60
     python benchmarks/results.py papers -o results --run papers=RUN                # a run that is there
-    python benchmarks/results.py -o results --write docs/results.md                # the page, from what is measured
+    python benchmarks/results.py -o results --write docs/lab/results.md                # the page, from what is measured
 
 A table is learnt from its TABLE_train.csv and scored on TABLE_dev.csv; some rows of the former are kept apart, to
 choose and to calibrate the run. What is found out is kept in results/TABLE: report.json, report.html, the run, the

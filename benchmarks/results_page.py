@@ -1,4 +1,4 @@
-"""docs/results.md, written from what results.py keeps: the report and the setting of each table.
+"""docs/lab/results.md, written from what results.py keeps: the report and the setting of each table.
 
 Nothing is measured here and no model is loaded, so the same folder gives the same page. What other commands have
 measured stands in results_earlier.md, which ends the page.
@@ -22,14 +22,14 @@ Plain = Mapping[str, Any]
 
 HEAD = """# Results
 
-Is fine-tuning a small model worth it? On each of these tables all contestants of [`papertune compare`](compare.md) have
+Is fine-tuning a small model worth it? On each of these tables all contestants of [`papertune compare`](../compare.md) have
 answered the same rows: the fine-tuned model, the same model without and with examples in its prompt, and plain methods.
 All of them learn from the same rows, and none from a row that is scored. The tables are not in the repository (see the
 licences in their own notes); `PAPERTUNE_DATA` names the folder that has them. Two commands give this page, down to
 [Earlier measurements](#earlier-measurements):
 
     python benchmarks/results.py -o results
-    python benchmarks/results.py -o results --write docs/results.md
+    python benchmarks/results.py -o results --write docs/lab/results.md
 
 Ranges are 95 percent intervals over the scored papers: Wilson's for accuracy, percentile bootstrap for the rest. They
 do not cover how a score varies between training runs; each fine-tuned model is one run with seed 0. A difference is to
@@ -84,7 +84,7 @@ SECTIONS = {
         "One of 13 fields, near half of the papers from one of them. **The default model is the wrong one for this "
         "table**: it has read English. Its tokenizer knows bytes, so it can write Chinese, in nearly two tokens a "
         "character, and the model can be trained on it; the first 320 tokens of a paper are read. What that is worth "
-        "stands below. For work take a model that knows Chinese, such as [ChatGLM2-6B](chatglm2.md). Recipe: "
+        "stands below. For work take a model that knows Chinese, such as [ChatGLM2-6B](../chatglm2.md). Recipe: "
         "`benchmarks/recipes/csl.toml`.",
     ),
     "keywords": Section(

@@ -157,16 +157,16 @@ def test_the_page_lists_what_is_not_measured(page):
 
 def test_the_page_is_written_again_from_kept_files(command, page, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "compare", None)
-    command("-o", folder, "--write", tmp_path / "docs" / "results.md")
-    assert (tmp_path / "docs" / "results.md").read_text("utf-8") == page
+    command("-o", folder, "--write", tmp_path / "docs" / "lab" / "results.md")
+    assert (tmp_path / "docs" / "lab" / "results.md").read_text("utf-8") == page
     (folder / "injection.md").write_text("## Hostile instructions in abstracts\n\n2 papers\n\n| | flipped |\n")
     try:
-        command("-o", folder, "--write", tmp_path / "docs" / "results.md")
+        command("-o", folder, "--write", tmp_path / "docs" / "lab" / "results.md")
     finally:
         (folder / "injection.md").unlink()
     assert (
         "to flip.\n\n2 papers\n\n| | flipped |\n\n## Not measured yet\n"
-        in (tmp_path / "docs" / "results.md").read_text()
+        in (tmp_path / "docs" / "lab" / "results.md").read_text()
     )
 
 
@@ -224,7 +224,7 @@ def test_the_recipes_have_the_columns_of_the_experiments():
 
 
 def test_the_page_in_the_docs_is_made_by_this_script():
-    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "lab" / "results.md").read_text("utf-8")
     assert page.startswith(results_page.HEAD)
     assert page.endswith(results_page.EARLIER.read_text("utf-8"))
     for name, section in results_page.SECTIONS.items():

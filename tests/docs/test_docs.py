@@ -39,7 +39,7 @@ from papertune.recipe import (
 from papertune.tables import read_table
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS: Any = typer.main.get_command(app).commands
 PROGRAM = "papertune"
 

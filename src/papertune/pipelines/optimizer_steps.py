@@ -4,7 +4,7 @@ import math
 
 from papertune.recipe import TrainingSpec
 
-# With fewer, weights hardly move at the rates that are usual (docs/log.md, "few rows").
+# With fewer, weights hardly move at the rates that are usual (docs/lab/log.md, "few rows").
 LEAST_STEPS = 50
 # What the settings of a small table aim at.
 ENOUGH_STEPS = 100
