@@ -25,7 +25,7 @@ ASKED = {"threshold": "f1", "abstain_for_accuracy": 0.6, "coverage": 0.8}
 
 @pytest.fixture(scope="module")
 def asking(both_columns):
-    """Give a recipe that asks for all that dev rows can tell."""
+    """Return a recipe that asks for everything that is fitted on dev rows."""
     recipe = copy.deepcopy(both_columns)
     recipe["columns"]["label"] |= ASKED
     recipe["training"] |= {"micro_batch_size": 8}
@@ -39,7 +39,7 @@ def fitted(asking, papers, dev, training_listener, tmp_path_factory):
 
 
 def raw_probabilities(run, rows):
-    """Give the probabilities of the label as the model gives them."""
+    """Return the uncalibrated probabilities of the label."""
     reader = RowReader(read_table(rows), run.recipe)
     predictor = run.predictor()
     return predict_rows(predictor, reader, predictor.plan(reader, range(len(rows)))).values["label"]
@@ -50,13 +50,13 @@ def fields(frame, name):
 
 
 class TestTraining:
-    def test_the_run_keeps_what_its_rows_kept_apart_say(self, fitted, dev):
-        ((choosing,), (apart,)) = part_dev_rows([read_table(dev)], fitted.recipe)
-        assert (len(choosing), len(apart)) == (40, 40)
-        labels = apart.column("label")
-        rows = [row for row in dev if row["uuid"] in apart.column("uuid")]
-        true_ids = np.array([("1", "0").index(label) for label in labels])
-        slow = fit_decision(fitted.recipe.columns["label"], raw_probabilities(fitted, rows), true_ids)
+    def test_calibration_is_fitted_on_the_calibration_set(self, fitted, dev):
+        ((selection_set,), (calibration_set,)) = part_dev_rows([read_table(dev)], fitted.recipe)
+        assert (len(selection_set), len(calibration_set)) == (40, 40)
+        labels = calibration_set.column("label")
+        rows = [row for row in dev if row["uuid"] in calibration_set.column("uuid")]
+        gold_ids = np.array([("1", "0").index(label) for label in labels])
+        slow = fit_decision(fitted.recipe.columns["label"], raw_probabilities(fitted, rows), gold_ids)
         found = fitted.manifest.calibration["label"]
         assert (found.rows, found.calibrator["kind"]) == (40, "temperature")
         assert found.calibrator["temperature"] == pytest.approx(slow.calibrator["temperature"], rel=1e-4)
@@ -64,28 +64,28 @@ class TestTraining:
         assert found.abstain_below == pytest.approx(slow.abstain_below, abs=1e-5)
         assert found.set_threshold == pytest.approx(slow.set_threshold, abs=1e-5)
 
-    def test_the_weights_are_chosen_on_the_other_rows(self, fitted, dev):
-        ((choosing,), _) = part_dev_rows([read_table(dev)], fitted.recipe)
+    def test_the_checkpoint_is_chosen_on_the_selection_set(self, fitted, dev):
+        ((selection_set,), _) = part_dev_rows([read_table(dev)], fitted.recipe)
         plain = papertune.load_run(fitted.directory.path)
         plain.manifest = replace(plain.manifest, calibration={})
         label = plain.recipe.columns["label"].model_copy(update=dict.fromkeys(ASKED))
         plain.recipe = plain.recipe.model_copy(update={"columns": {"label": label}})
-        said = plain.predict(choosing, precision="fp32")["label"].to_list()
+        predicted = plain.predict(selection_set, precision="fp32")["label"].to_list()
         lines = map(json.loads, fitted.directory.metrics.read_text("utf-8").splitlines())
         (accuracy,) = [line["eval_label_accuracy"] for line in lines if "eval_label_accuracy" in line]
-        assert accuracy == pytest.approx(np.mean(np.array(said) == np.array(choosing.column("label"))))
+        assert accuracy == pytest.approx(np.mean(np.array(predicted) == np.array(selection_set.column("label"))))
 
-    def test_it_is_fitted_in_the_precision_that_answers(self, fitted):
+    def test_calibration_is_fitted_in_the_precision_that_predicts(self, fitted):
         assert fitted.manifest.calibrated_in == fitted.settled_precision() == fitted.predictor().precision_name
 
-    def test_it_is_told_in_a_line(self, fitted, training_listener):
-        told = training_listener.messages
-        calibrating = told.index("calibrating on 40 dev rows")
+    def test_calibration_is_reported_in_a_line(self, fitted, training_listener):
+        messages = training_listener.messages
+        calibrating = messages.index("calibrating on 40 dev rows")
         temperature = fitted.manifest.calibration["label"].calibrator["temperature"]
-        assert told[calibrating + 1].startswith(f'label: temperature {temperature:.2f}; "1" from ')
-        assert told[calibrating + 1].endswith("; on 40 dev rows")
+        assert messages[calibrating + 1].startswith(f'label: temperature {temperature:.2f}; "1" from ')
+        assert messages[calibrating + 1].endswith("; on 40 dev rows")
 
-    def test_too_few_rows_are_told(self, asking, papers, listener, tmp_path):
+    def test_too_few_rows_are_reported(self, asking, papers, listener, tmp_path):
         with pytest.warns(PapertuneWarning, match="threshold and abstain_for_accuracy and coverage will not be fitted"):
             run = papertune.train(
                 papers(8), asking, tmp_path / "run", dev=papers(20, 60), only=["label"], listener=listener
@@ -93,7 +93,7 @@ class TestTraining:
         assert "probabilities are not calibrated: at least 60 dev rows with an answer are needed" in listener.messages
         assert run.manifest.calibration == {}
 
-    def test_a_model_that_cannot_answer_is_kept_without(self, asking, papers, dev, listener, tmp_path, monkeypatch):
+    def test_a_run_whose_calibration_overflows_is_kept(self, asking, papers, dev, listener, tmp_path, monkeypatch):
         def fail(*_):
             raise ModelError("too large for float16")
 
@@ -107,7 +107,7 @@ class TestTraining:
         assert papertune.load_run(tmp_path / "run").decisions["label"] == Decision()
 
     @pytest.mark.parametrize("memory", ["CPU", "GPU", "GPU, one row", "Python"])
-    def test_where_memory_does_not_suffice_the_weights_are_kept(
+    def test_a_run_whose_calibration_runs_out_of_memory_is_kept(
         self, fitted, asking, papers, dev, listener, tmp_path, monkeypatch, memory
     ):
         def fail(*_):
@@ -134,7 +134,7 @@ class TestTraining:
             assert again.manifest.calibration == fitted.manifest.calibration
             assert again.directory.weights_checksum() == fitted.directory.weights_checksum()
 
-    def test_another_fault_keeps_its_traceback(self, asking, papers, dev, tmp_path, monkeypatch):
+    def test_another_error_in_calibration_is_raised(self, asking, papers, dev, tmp_path, monkeypatch):
         def fail(*_):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -144,7 +144,7 @@ class TestTraining:
                 papers(8), asking, tmp_path / "run", dev=dev, only=["label"], overrides=["training.max_steps=1"]
             )
 
-    def test_a_training_that_was_stopped_while_it_calibrated_goes_on(
+    def test_a_training_that_was_stopped_in_calibration_is_resumed(
         self, fitted, asking, papers, dev, listener, tmp_path, monkeypatch
     ):
         def stop(*_):
@@ -177,7 +177,7 @@ def filled(fitted, new_papers):
 
 class TestPrediction:
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
-    def test_what_is_written_is_calibrated_and_decided(self, fitted, new_papers, filled):
+    def test_cells_follow_the_calibrated_probabilities_and_thresholds(self, fitted, new_papers, filled):
         raw = raw_probabilities(fitted, new_papers)
         decision = fitted.decisions["label"]
         calibrated = decision.calibrated(raw)
@@ -190,7 +190,7 @@ class TestPrediction:
         assert sets == [{"10"[n] for n in np.flatnonzero(row)} for row in decision.sets(raw)]
 
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
-    def test_the_journal_keeps_what_the_model_said(self, fitted, new_papers, make_listener, tmp_path):
+    def test_the_journal_keeps_uncalibrated_probabilities(self, fitted, new_papers, make_listener, tmp_path):
         def stop(_):
             raise KeyboardInterrupt
 
@@ -206,15 +206,17 @@ class TestPrediction:
         assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
 
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
-    def test_rows_may_be_sorted(self, fitted, new_papers, filled, tmp_path):
+    def test_rows_are_sorted_by_the_first_label(self, fitted, new_papers, filled, tmp_path):
         fitted.predict_file(new_papers, tmp_path / "out.csv", sort_by="label", columns=["uuid"])
         ranked = read_table(tmp_path / "out.csv").column("uuid")
-        likely = dict(zip(filled["uuid"], fields(filled, "label_probability_1"), strict=True))
-        assert [likely[name] for name in ranked] == sorted(likely.values(), reverse=True)
-        with pytest.raises(TableError, match=r'--sort-by: "title" is no label column of the run; there are: label\.'):
+        probabilities = dict(zip(filled["uuid"], fields(filled, "label_probability_1"), strict=True))
+        assert [probabilities[name] for name in ranked] == sorted(probabilities.values(), reverse=True)
+        with pytest.raises(
+            TableError, match=r'--sort-by: "title" is not a label column of the run; there are: label\.'
+        ):
             fitted.predict_file(new_papers, tmp_path / "other.csv", sort_by="title")
 
-    def test_a_run_without_what_it_asks_for_says_so(self, fitted, new_papers):
+    def test_a_run_that_lacks_its_calibration_warns(self, fitted, new_papers):
         run = papertune.load_run(fitted.directory.path)
         run.manifest = replace(run.manifest, calibration={"label": Calibration(12)})
         with pytest.warns(PapertuneWarning) as caught:
@@ -231,19 +233,19 @@ class TestPrediction:
 
 class TestEvaluation:
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
-    def test_the_report_tells_what_the_probabilities_are_worth(self, fitted, papers, tmp_path):
+    def test_the_report_measures_the_probabilities(self, fitted, papers, tmp_path):
         rows = papers(30, 600)
         report = evaluate(fitted, rows, tmp_path / "report")
         (column,) = report.columns
         raw = raw_probabilities(fitted, rows)
-        true_ids = np.array([("1", "0").index(row["label"]) for row in rows])
-        assert column.calibration_before.log_loss == pytest.approx(-np.log(raw[np.arange(30), true_ids]).mean())
+        gold_ids = np.array([("1", "0").index(row["label"]) for row in rows])
+        assert column.calibration_before.log_loss == pytest.approx(-np.log(raw[np.arange(30), gold_ids]).mean())
         assert column.calibration.rows == 30
         assert column.calibration.log_loss != column.calibration_before.log_loss
         assert column.abstention.wanted == 0.6
         assert column.abstention.threshold == fitted.manifest.calibration["label"].abstain_below
         assert column.label_sets.covered == pytest.approx(
-            fitted.decisions["label"].sets(raw)[np.arange(30), true_ids].mean()
+            fitted.decisions["label"].sets(raw)[np.arange(30), gold_ids].mean()
         )
         assert (column.positive, column.work_saved.recall) == ("1", 0.95)
         assert column.precision_recall.recall[-1] == 1
@@ -251,9 +253,7 @@ class TestEvaluation:
         assert column.facts["fitted"].endswith("on 40 dev rows")
 
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
-    def test_leaving_rows_without_an_answer_changes_no_score(
-        self, fitted, papers, new_papers, filled, tmp_path, monkeypatch
-    ):
+    def test_abstaining_changes_no_score(self, fitted, papers, new_papers, filled, tmp_path, monkeypatch):
         monkeypatch.setattr("papertune.evaluation.report.writing.page", lambda report: "")
         report = evaluate(fitted, new_papers, tmp_path / "report", baselines=papers(16))
         (column,) = report.columns
@@ -282,7 +282,7 @@ class TestEvaluation:
             (row.id, row.withheld) for row in column.mistakes
         ]
 
-    def test_a_run_without_calibration_has_them_too(self, run, papers, tmp_path):
+    def test_the_report_of_an_uncalibrated_run_measures_probabilities(self, run, papers, tmp_path):
         label, _ = evaluate(run, papers(12, 200), tmp_path / "report").columns
         assert label.calibration is not None
         assert (label.calibration_before, label.abstention, label.label_sets) == (None, None, None)
@@ -301,7 +301,7 @@ class TestOldAndDamagedRuns:
         path.write_text(json.dumps(values), "utf-8")
         return papertune.load_run(folder)
 
-    def test_a_run_from_before_there_was_calibration_opens(self, copied):
+    def test_a_run_of_a_version_without_calibration_opens(self, copied):
         def older(values):
             del values["calibration"], values["calibrated_in"]
             values["format"] = 1
@@ -311,7 +311,7 @@ class TestOldAndDamagedRuns:
         assert run.manifest.calibration == {}
         assert run.decisions == {"label": Decision()}
 
-    def test_damage_is_told(self, copied):
+    def test_a_damaged_calibration_is_refused(self, copied):
         with pytest.raises(
             RunError, match=r"run\.json is damaged: no calibrator: there is no kind 'magic'.*restore the"
         ):

@@ -39,7 +39,7 @@ def test_labels_and_keywords_in_int8(run, new_papers):
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """Give what collects all models that are loaded, and sees to it that each is alone."""
+    """Return all models that are loaded, checking that none is loaded beside another."""
 
     def watched(load):
         def load_alone(*args, **options):
@@ -54,7 +54,7 @@ def loaded(monkeypatch):
     models = []
     monkeypatch.setattr(training, "load_model", watched(training.load_model))
     monkeypatch.setattr(Run, "load", watched(Run.load))
-    monkeypatch.setenv("PAPERTUNE_CPU", "none")  # float32 is then what it takes by itself
+    monkeypatch.setenv("PAPERTUNE_CPU", "none")  # so that "auto" is float32
     return models
 
 
@@ -67,13 +67,13 @@ def test_a_run_keeps_one_model(run, loaded):
     assert len(loaded) == 3
 
 
-def test_a_row_does_not_depend_on_the_others(run, new_papers):
+def test_an_int8_row_does_not_depend_on_the_others(run, new_papers):
     together = run.predict(new_papers, probabilities=True, precision="int8")
     alone = [run.predict([paper], probabilities=True, precision="int8") for paper in new_papers]
     assert probabilities(together) == pytest.approx([probabilities(one)[0] for one in alone], abs=1e-5)
 
 
-def test_a_prefix_before_an_int8_model(recipe, papers, new_papers, tmp_path):
+def test_a_prefix_works_with_an_int8_model(recipe, papers, new_papers, tmp_path):
     recipe["method"] = {"kind": "ptuning_v2", "prefix_length": 3}
     run = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
     full, low = (run.predict(new_papers, probabilities=True, precision=each) for each in ("fp32", "int8"))
@@ -81,7 +81,7 @@ def test_a_prefix_before_an_int8_model(recipe, papers, new_papers, tmp_path):
     assert probabilities(low) == pytest.approx(probabilities(full), abs=0.1)
 
 
-def test_rows_of_one_precision_do_not_go_on_in_another(run, papers, make_listener, tmp_path, monkeypatch):
+def test_a_prediction_is_not_resumed_in_another_precision(run, papers, make_listener, tmp_path, monkeypatch):
     def stop(_):
         raise KeyboardInterrupt
 
@@ -92,7 +92,7 @@ def test_rows_of_one_precision_do_not_go_on_in_another(run, papers, make_listene
     run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8")
 
 
-def test_a_base_in_few_bits_is_refused(run, papers):
+def test_int8_of_a_quantized_base_is_refused(run, papers):
     opened = papertune.load_run(run.directory.path)
     method = opened.recipe.method.model_copy(update={"base_bits": 8})
     opened.recipe = opened.recipe.model_copy(update={"method": method})
@@ -100,23 +100,23 @@ def test_a_base_in_few_bits_is_refused(run, papers):
         opened.predict(papers(2), precision="int8")
 
 
-def test_int8_beside_float32(run, papers, monkeypatch):
+def test_int8_is_scored_beside_float32(run, papers, monkeypatch):
     check = compare_int8(run, [read_table(papers(5, 50)), read_table(papers(4, 70))])
     assert (check.rows, check.labels) == (9, 9)
     expected = {name: [] for name in ("label", "Keywords")}
     for precision in ("fp32", "int8"):
         frame = run.predict(papers(5, 50) + papers(4, 70), precision=precision)
         pairs = zip(frame["label"], frame["label_given"], strict=True)
-        expected["label"].append(sum(said == given for said, given in pairs) / 9)
+        expected["label"].append(sum(predicted == gold for predicted, gold in pairs) / 9)
     assert check.scores["label"] == pytest.approx(tuple(expected["label"]))
     assert set(check.scores) == {"label", "Keywords"}
 
 
-def test_cells_are_compared_as_they_are_decided(run, papers):
+def test_cells_are_compared_with_thresholds_applied(run, papers):
     opened, rows = papertune.load_run(run.directory.path), papers(6, 50)
     full, low = (probabilities(opened.predict(rows, probabilities=True, precision=each)) for each in ("fp32", "int8"))
     row = max(range(6), key=lambda n: abs(full[n] - low[n]))
-    between = (full[row] + low[row]) / 2  # which neither 0.5 nor the likelier label is
+    between = (full[row] + low[row]) / 2  # neither 0.5 nor the likelier label decides so
     opened.manifest = replace(opened.manifest, calibration={"label": Calibration(40, threshold=between)})
     label = opened.recipe.columns["label"].model_copy(update={"threshold": "f1"})
     opened.recipe = opened.recipe.model_copy(update={"columns": {"label": label}})
@@ -143,14 +143,14 @@ def test_rows_that_are_not_asked_are_not_compared(run, papers, tmp_path):
         (0, {"label": (0.9, 0.95), "Keywords": (0.2, 0.19)}, False),
     ],
 )
-def test_when_int8_is_as_good(changed, scores, confirms):
+def test_when_int8_is_confirmed(changed, scores, confirms):
     assert Int8Check(200, 200, changed, scores).confirms is confirms
 
 
 class TestTheChoice:
     @pytest.fixture
     def train(self, recipe, papers, tmp_path, monkeypatch):
-        """Give a function that trains on a CPU that has, or has not, fast int8 products."""
+        """Return a function that trains on a CPU with or without fast int8 products."""
 
         def train(fast=True, **options):
             monkeypatch.setenv("PAPERTUNE_CPU", "int8" if fast else "none")
@@ -158,13 +158,13 @@ class TestTheChoice:
 
         return train
 
-    def test_it_comes_before_calibration_on_the_rows_that_chose(self, train, papers, listener):
+    def test_the_comparison_comes_first_and_uses_the_selection_set(self, train, papers, listener):
         run = train(dev=papers(60, 50), listener=listener)
         comparing = "comparing int8 with float32 on 30 dev rows; the run can be used already"
         assert listener.messages.index(comparing) < listener.messages.index("calibrating on 30 dev rows")
         assert run.manifest.calibrated_in == run.settled_precision()
 
-    def test_confirmed_on_the_dev_rows(self, train, papers, listener):
+    def test_int8_is_used_if_the_dev_rows_confirm_it(self, train, papers, listener):
         run = train(dev=papers(6, 50), listener=listener)
         assert "comparing int8 with float32 on 6 dev rows; the run can be used already" in listener.messages
         kept = json.loads((run.directory.path / "run.json").read_text("utf-8"))["int8"]
@@ -175,7 +175,7 @@ class TestTheChoice:
         run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 1, {"label": (0.9, 0.9)}))
         assert not run.predictor().precision_name.startswith("int8")
 
-    def test_where_memory_does_not_suffice_there_is_no_int8(self, train, papers, listener, monkeypatch):
+    def test_without_enough_memory_int8_is_not_used(self, train, papers, listener, monkeypatch):
         monkeypatch.setattr(calibration, "compare_int8", lambda *_: torch.empty(2**60, dtype=torch.int8))
         run = train(dev=papers(6, 50), listener=listener)
         (line,) = [
@@ -185,7 +185,7 @@ class TestTheChoice:
         assert run.manifest.int8 is None
         assert len(run.predict(papers(2))) == 2
 
-    def test_a_kill_in_it_loses_nothing_else(self, train, papers, monkeypatch, listener, tmp_path):
+    def test_a_kill_in_the_comparison_loses_nothing_else(self, train, papers, monkeypatch, listener, tmp_path):
         def die(run, *_):
             complete.append(papertune.load_run(run.directory.path))
             raise KeyboardInterrupt
@@ -204,18 +204,18 @@ class TestTheChoice:
         train(dev=papers(60, 50), resume=True, listener=listener)
         assert listener.messages == [f"{tmp_path / 'run'} is finished already"]
 
-    def test_there_is_one_model_at_a_time(self, train, papers, loaded):
+    def test_models_are_loaded_one_at_a_time(self, train, papers, loaded):
         run = train(dev=papers(60, 50))
         assert run.manifest.int8.rows == 30
-        # One learns, one is the float32 of the comparison, one is in int8; calibrating takes what has won.
+        # The trained one, one in float32 and one in int8; calibration uses the one that is chosen.
         assert len(loaded) == 3 if run.manifest.int8.confirms else 4
 
-    def test_no_dev_rows_no_int8(self, train):
+    def test_without_dev_rows_int8_is_not_used(self, train):
         run = train()
         assert run.manifest.int8 is None
         assert not run.predictor().precision_name.startswith("int8")
 
-    def test_a_cpu_without_fast_int8(self, train, papers):
+    def test_a_cpu_without_fast_int8_does_not_use_it(self, train, papers):
         run = train(fast=False, dev=papers(6, 50))
         assert run.manifest.int8 is None
         run.manifest = replace(run.manifest, int8=Int8Check(6, 6, 0, {"label": (0.9, 0.9)}))

@@ -7,6 +7,7 @@ import pytest
 import papertune
 from papertune import PapertuneWarning, RunError
 from papertune.calibration.rows import find_candidates
+from papertune.inference.journal import prediction_facts
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranking import FEATURES
 from papertune.models import cpu_features
@@ -16,7 +17,7 @@ from papertune.tables import read_table
 
 @pytest.fixture(scope="module")
 def ranked(both_columns):
-    """Give a recipe for ranked keywords that asks for a cut-off."""
+    """Return a recipe for ranked keywords with a learned minimum confidence."""
     recipe = copy.deepcopy(both_columns)
     recipe["columns"] = {
         "Keywords": {
@@ -50,16 +51,16 @@ def with_column(run, **settings):
 
 
 def rank_keywords(run, tables):
-    """Return the ranking that is fitted on tables."""
+    """Return the ranking that is fitted on some tables."""
     predicted = find_candidates(run, tables, ["Keywords"])["Keywords"]
     return run.recipe.columns["Keywords"].calibrate("Keywords", predicted).record
 
 
-def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, training_listener):
-    (_, (apart,)) = part_dev_rows([read_table(dev)], fitted.recipe)
+def test_the_ranking_is_fitted_on_the_calibration_set(fitted, dev, training_listener):
+    (_, (calibration_set,)) = part_dev_rows([read_table(dev)], fitted.recipe)
     found = fitted.manifest.rankings["Keywords"]
-    assert found.rows == len(apart) == 40
-    again = rank_keywords(fitted, [apart])
+    assert found.rows == len(calibration_set) == 40
+    again = rank_keywords(fitted, [calibration_set])
     assert again.weights == pytest.approx(found.weights, abs=1e-3)
     assert again.min_confidence == pytest.approx(found.min_confidence, abs=1e-4)
     written = json.loads((fitted.directory.path / "run.json").read_text())["rankings"]["Keywords"]
@@ -71,7 +72,7 @@ def test_the_run_keeps_what_its_rows_kept_apart_say(fitted, dev, training_listen
 
 def test_progress_on_dev_rows_is_reported(fitted, training_listener):
     steps = [step for step in training_listener.steps if step.stage == "rows"]
-    # The dev score of the other half, in float32 and in int8 where that is to be compared, and the rows kept apart.
+    # The dev score and the comparison of float32 with int8 on the selection set, and the calibration set.
     passes = 4 if cpu_features().int8 else 2
     ends = [number for number, step in enumerate(steps) if step.done == step.total == 40]
     assert len(ends) == passes
@@ -81,50 +82,48 @@ def test_progress_on_dev_rows_is_reported(fitted, training_listener):
     assert ends[-1] == len(steps) - 1
 
 
-def test_the_output_says_how_sure_each_keyword_is(fitted, filled):
+def test_the_output_has_the_confidence_of_each_keyword(fitted, filled):
     assert filled.columns == ["uuid", "Keywords", "Keywords_confidence", "Keywords_given"]
-    least = fitted.manifest.rankings["Keywords"].min_confidence
+    min_confidence = fitted.manifest.rankings["Keywords"].min_confidence
     counts = set()
     for keywords, confidence in zip(filled["Keywords"], filled["Keywords_confidence"], strict=True):
-        sure = [float(number) for number in confidence.split("; ") if number]
-        assert len(sure) == len(split_keywords(keywords)) <= 4
-        assert sure == sorted(sure, reverse=True)
-        assert all(least - 1e-6 <= number <= 1 for number in sure)
-        counts.add(len(sure))
+        confidences = [float(number) for number in confidence.split("; ") if number]
+        assert len(confidences) == len(split_keywords(keywords)) <= 4
+        assert confidences == sorted(confidences, reverse=True)
+        assert all(min_confidence - 1e-6 <= number <= 1 for number in confidences)
+        counts.add(len(confidences))
     assert min(counts) < 4, "the cut-off makes no difference"
 
 
-def test_the_order_is_that_of_the_ranking(fitted, filled, papers):
-    """Without it other keywords are written: the run of before dev rows were asked."""
+def test_without_the_ranking_other_keywords_are_written(fitted, filled, papers):
     bare = papertune.load_run(fitted.directory.path)
     bare.manifest.rankings.clear()
     with pytest.warns(PapertuneWarning, match="gave nothing for min_confidence; up to 4 keywords are written"):
         plain = bare.predict(papers(12, 100))
     assert all(0 < len(split_keywords(cell)) <= 4 for cell in plain["Keywords"])
     assert plain["Keywords"].to_list() != filled["Keywords"].to_list()
-    assert bare.facts("float32") != fitted.facts("float32")
-    # A journal from before there were confidences is not gone on with.
-    assert bare.facts("float32")["what is kept of ranked keywords"] == "texts and confidences"
-    # Phrases that nothing orders would only cost time.
+    assert prediction_facts(bare, "float32") != prediction_facts(fitted, "float32")
+    # A journal from before there were confidences is not resumed.
+    assert prediction_facts(bare, "float32")["what is kept of ranked keywords"] == "texts and confidences"
+    # Without a ranking, phrases of the document are not searched.
     searched = with_column(bare, candidates="generated", min_confidence=0.0).predict(papers(12, 100))
     assert searched["Keywords"].to_list() == plain["Keywords"].to_list()
 
 
-def test_a_cell_without_a_letter_is_no_row_with_keywords(fitted, papers):
+def test_a_cell_without_a_letter_does_not_count_as_keywords(fitted, papers):
     rows = papers(4, 300)
     for row, cell in zip(rows, ("-", "—; ?", "", "graph"), strict=True):
         row["Keywords"] = cell
     assert rank_keywords(fitted, [read_table(rows)]).rows == 1
 
 
-def test_confidence_is_written_only_where_it_is_asked_for(fitted, papers):
+def test_confidence_is_written_only_on_request(fitted, papers):
     assert fitted.predict(papers(2)).columns == ["uuid", "Keywords", "Keywords_given"]
     named = fitted.predict(papers(2), columns=["uuid", "Keywords_confidence"], probabilities=True)
     assert named.columns == ["uuid", "Keywords_confidence"]
 
 
-def test_phrases_of_the_document_alone(fitted, papers):
-    """What is written then stands in the paper, word for word."""
+def test_with_document_candidates_every_keyword_stands_in_the_document(fitted, papers):
     run = with_column(papertune.load_run(fitted.directory.path), candidates="document", min_confidence=0.0)
     rows = papers(6, 100)
     for row, cell in zip(rows, run.predict(rows)["Keywords"], strict=True):
@@ -134,7 +133,7 @@ def test_phrases_of_the_document_alone(fitted, papers):
         assert not {"title", "abstract"} & set(split_keywords(cell))
 
 
-def test_a_ranking_that_this_version_does_not_know(fitted, tmp_path):
+def test_a_ranking_with_an_unknown_feature_is_damaged(fitted, tmp_path):
     folder = shutil.copytree(fitted.directory.path, tmp_path / "run")
     values = json.loads((folder / "run.json").read_text())
     values["rankings"]["Keywords"]["weights"] = {"luck": 1.0}
@@ -143,7 +142,7 @@ def test_a_ranking_that_this_version_does_not_know(fitted, tmp_path):
         papertune.load_run(folder)
 
 
-def test_too_few_dev_rows(ranked, papers, listener, tmp_path):
+def test_too_few_dev_rows_fit_no_ranking(ranked, papers, listener, tmp_path):
     with pytest.warns(PapertuneWarning, match='column "Keywords": min_confidence will not be fitted: 0 dev rows are'):
         run = papertune.train(papers(8), ranked, tmp_path / "run", dev=papers(6, 300), listener=listener)
     assert run.manifest.rankings == {}

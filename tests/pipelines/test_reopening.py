@@ -6,11 +6,12 @@ import shutil
 import pytest
 
 from papertune import load_run
+from papertune.inference.journal import prediction_facts
 
 
 @pytest.fixture
 def moved(run, tiny_folder, tmp_path, monkeypatch):
-    """Give a folder with a run whose base model has a relative path, and be in the folder where that path is right."""
+    """Return a run whose base model has a relative path, and change to the folder where that path is right."""
     folder = tmp_path / "run"
     shutil.copytree(run.directory.path, folder, ignore=shutil.ignore_patterns("training"))
     manifest = json.loads((folder / "run.json").read_text("utf-8"))
@@ -23,11 +24,11 @@ def moved(run, tiny_folder, tmp_path, monkeypatch):
 def test_the_base_model_is_found_from_another_folder(run, moved, tiny_folder, tmp_path, monkeypatch, said):
     reopen = load_run(moved, device="cpu", base=tiny_folder.name if said else None).reopening()
     monkeypatch.chdir(tmp_path)
-    assert reopen("cpu").facts("float32") == run.facts("float32")
+    assert prediction_facts(reopen("cpu"), "float32") == prediction_facts(run, "float32")
 
 
 def test_the_run_is_found_from_another_folder(run, moved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     reopen = load_run("run", device="cpu", base=run.manifest.base_name).reopening()
     monkeypatch.chdir("/")
-    assert reopen("cpu").facts("float32") == run.facts("float32")
+    assert prediction_facts(reopen("cpu"), "float32") == prediction_facts(run, "float32")

@@ -14,7 +14,7 @@ from papertune.tables import write_table
 
 @pytest.fixture(scope="module")
 def new_papers(papers):
-    """Give papers to predict, without the run's columns."""
+    """Return papers to predict, without the run's columns."""
     return [{name: row[name] for name in ("uuid", "title", "author", "abstract")} for row in papers(7, 100)]
 
 
@@ -35,8 +35,8 @@ def abstaining(run, below):
     return opened
 
 
-class TestWhatATableIs:
-    def test_a_path_a_frame_and_a_list_of_dicts_give_the_same(self, run, new_papers, filled, saved):
+class TestTables:
+    def test_a_path_a_frame_and_a_list_of_dicts_are_predicted_alike(self, run, new_papers, filled, saved):
         for table in (pl.DataFrame(new_papers), saved("new.csv", new_papers), str(saved("new.jsonl", new_papers))):
             assert run.predict(table, probabilities=True, precision="fp32").equals(filled)
 
@@ -80,17 +80,17 @@ class TestColumns:
         ]  # fmt: skip
         assert output["author"].to_list() == ["Author 0", "Author 1", "Author 2"]
 
-    def test_a_list_is_taken_as_it_stands(self, run, papers):
+    def test_a_list_of_names_is_the_order_of_the_output(self, run, papers):
         names = ["label_given", "Keywords", "author", "row", "uuid"]
         output = run.predict(papers(3), columns=names)
         assert output.columns == names
         assert output["row"].to_list() == ["1", "2", "3"]
 
-    def test_probabilities_stand_behind_a_list(self, run, papers):
+    def test_probabilities_follow_a_list_of_names(self, run, papers):
         output = run.predict(papers(2), columns=["uuid", "label"], probabilities=True)
         assert output.columns == ["uuid", "label", "label_probability_1", "label_probability_0"]
 
-    def test_what_is_not_shown_is_not_asked(self, run, new_papers, filled, monkeypatch):
+    def test_columns_that_are_not_written_are_not_predicted(self, run, new_papers, filled, monkeypatch):
         monkeypatch.setattr("papertune.kinds.keywords.decoders.greedy", None)
         output = run.predict(new_papers, columns=["uuid", "label"], precision="fp32")
         assert output["label"].to_list() == filled["label"].to_list()
@@ -103,14 +103,14 @@ class TestColumns:
         with pytest.raises(TableError, match="label_given"):  # the table has no label of its own
             run.predict(new_papers, columns=["label_given"])
 
-    def test_no_name_at_all_is_refused(self, run, new_papers):
+    def test_an_empty_list_of_names_is_refused(self, run, new_papers):
         with pytest.raises(TableError, match="no column"):
             run.predict(new_papers, columns=[])
 
-    def test_a_single_name_may_stand_alone(self, run, new_papers):
+    def test_a_single_name_may_be_a_string(self, run, new_papers):
         assert run.predict(new_papers, columns="label").columns == ["label"]
 
-    def test_a_table_may_have_an_answer_of_an_earlier_prediction(self, run, papers):
+    def test_a_table_may_hold_an_earlier_prediction(self, run, papers):
         first = run.predict(papers(4), columns="all", probabilities=True)
         again = run.predict(first, columns="all", probabilities=True)
         assert again["label_given"].to_list() == first["label"].to_list()
@@ -126,13 +126,13 @@ class TestColumns:
 
 
 class TestProbabilities:
-    def test_sum_to_one_and_choose_the_label(self, filled):
+    def test_probabilities_sum_to_one_and_choose_the_label(self, filled):
         for row in filled.iter_rows(named=True):
             probabilities = [float(row["label_probability_1"]), float(row["label_probability_0"])]
             assert sum(probabilities) == pytest.approx(1, abs=2e-6)
             assert row["label"] == "10"[probabilities.index(max(probabilities))]
 
-    def test_rows_differ(self, filled):
+    def test_rows_have_different_probabilities(self, filled):
         assert filled["label_probability_1"].n_unique() > 1
 
     def test_a_label_of_several_tokens_is_scored_too(self, recipe, papers, tmp_path):
@@ -147,7 +147,7 @@ class TestProbabilities:
 
 
 class TestAbstaining:
-    def test_an_unsure_row_stays_empty_and_is_counted(self, run, new_papers, filled, tmp_path):
+    def test_a_cell_below_the_threshold_stays_empty_and_is_counted(self, run, new_papers, filled, tmp_path):
         best = [max(float(row[1]), float(row[2])) for row in filled.select(pl.col("^label.*$")).rows()]
         below = sorted(best)[3] + 1e-4
         with pytest.warns(PapertuneWarning, match=r'4 cells of "label" are empty \(below abstain_below\)'):
@@ -157,11 +157,11 @@ class TestAbstaining:
             abstaining(run, below).predict_file(new_papers, tmp_path / "out.csv", precision="fp32")
         assert papertune.read_table(tmp_path / "out.csv").column("label") == output["label"].to_list()
 
-    def test_a_sure_run_says_nothing(self, run, new_papers, recwarn):
+    def test_no_warning_if_no_cell_stays_empty(self, run, new_papers, recwarn):
         abstaining(run, 0.5).predict(new_papers)
         assert not recwarn.list
 
-    def test_a_shortened_document_is_told(self, recipe, papers, tmp_path):
+    def test_a_truncated_document_is_reported(self, recipe, papers, tmp_path):
         recipe["encoding"] = {"max_prompt_tokens": 70}
         with pytest.warns(PapertuneWarning, match="4 of 8 prompts have more than 70 tokens"):
             run = papertune.train(papers(8), recipe, tmp_path / "run", only=["label"])
@@ -172,7 +172,7 @@ class TestAbstaining:
 
 
 class TestSeveralColumnsAtOnce:
-    def test_each_is_as_if_it_were_asked_alone(self, recipe, papers, tmp_path):
+    def test_each_column_is_predicted_as_if_it_were_alone(self, recipe, papers, tmp_path):
         recipe["columns"]["field"] = {
             "kind": "label", "question": "Which field is it?", "labels": ["heart trial", "graph", "network"],
         }  # fmt: skip
@@ -193,35 +193,35 @@ class TestSeveralColumnsAtOnce:
 
 class TestPredictFile:
     @pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.xlsx"])
-    def test_every_format_holds_the_same(self, run, new_papers, filled, tmp_path, name):
+    def test_every_format_holds_the_same_cells(self, run, new_papers, filled, tmp_path, name):
         run.predict_file(new_papers, tmp_path / name, probabilities=True, precision="fp32")
         assert papertune.read_table(tmp_path / name).frame.equals(filled)
         assert sorted(path.name for path in tmp_path.iterdir()) == [name]  # no journal, no lock
 
-    def test_what_a_format_cannot_hold_is_told_before_the_work(self, run, new_papers, tmp_path, monkeypatch):
+    def test_a_cell_too_long_for_xlsx_is_reported_before_the_work(self, run, new_papers, tmp_path, monkeypatch):
         monkeypatch.setattr(run, "predictor", None)
         rows = [{**new_papers[0], "author": "A" * 40_000}]
         with pytest.raises(OutputError, match="xlsx holds at most 32,767"):
             run.predict_file(rows, tmp_path / "out.xlsx", columns="all")
         assert list(tmp_path.iterdir()) == []
 
-    def test_what_tables_cannot_hold_is_left_out_of_keywords(self, run, papers, tmp_path, monkeypatch):
+    def test_characters_that_tables_cannot_hold_are_removed_from_keywords(self, run, papers, tmp_path, monkeypatch):
         from papertune.inference.predictor import Predictor
 
-        said = {"label": [[0.5, 0.5]], "Keywords": ["heart\0 rate;\x1b[1mgraph\ufffe; \x07;e\tf"]}
-        monkeypatch.setattr(Predictor, "answer", lambda *_: said)
+        values = {"label": [[0.5, 0.5]], "Keywords": ["heart\0 rate;\x1b[1mgraph\ufffe; \x07;e\tf"]}
+        monkeypatch.setattr(Predictor, "answer", lambda *_: values)
         for name in ("out.csv", "out.xlsx", "out.parquet", "out.jsonl"):
             run.predict_file(papers(1), tmp_path / name)
             assert papertune.read_table(tmp_path / name).column("Keywords") == ["heart rate; [1mgraph; e f"]
 
-    def test_says_what_it_did(self, run, new_papers, listener, tmp_path):
+    def test_reports_progress_and_returns_the_values(self, run, new_papers, listener, tmp_path):
         predicted = run.predict_file(new_papers, tmp_path / "out.csv", listener=listener)
         assert predicted.rows_begun == 7
         assert len(predicted.values["label"]) == 7
         last = listener.steps[-1]
         assert (last.stage, last.done, last.total, last.seconds_left) == ("rows", 7, 7, 0)
 
-    def test_an_output_that_is_there_stays(self, run, new_papers, tmp_path):
+    def test_an_existing_output_stays(self, run, new_papers, tmp_path):
         output = tmp_path / "out.csv"
         output.write_text("mine\n")
         with pytest.raises(OutputError, match="exists already"):
@@ -230,7 +230,7 @@ class TestPredictFile:
         run.predict_file(new_papers, output, overwrite=True)
         assert len(papertune.read_table(output)) == 7
 
-    def test_an_output_that_appears_meanwhile_stays(self, run, new_papers, filled, make_listener, tmp_path):
+    def test_an_output_that_appears_during_the_prediction_stays(self, run, new_papers, filled, make_listener, tmp_path):
         output = tmp_path / "out.csv"
         writing = make_listener(on_rows=lambda _: output.write_text("mine\n"))
         with pytest.raises(OutputError, match="exists and is not this prediction"):
@@ -281,7 +281,7 @@ class TestPredictFile:
             run.predict_file(new_papers, tmp_path / "out.csv", **shown, sort_by="label")
 
     @pytest.mark.parametrize("content", ["my diary\nof today\n", "[1]\n", "{}\n", "no line end"])
-    def test_a_file_that_is_no_journal_stays(self, run, new_papers, tmp_path, content):
+    def test_another_file_with_the_name_of_the_journal_stays(self, run, new_papers, tmp_path, content):
         journal = tmp_path / "out.csv.journal"
         journal.write_text(content)
         with pytest.raises(OutputError, match=r"out\.csv\.journal"):
@@ -290,7 +290,7 @@ class TestPredictFile:
 
 
 @pytest.mark.parametrize("kind", ["label", "keywords", "ranked_keywords"])
-def test_a_model_whose_numbers_overflow_is_told(recipe, papers, tmp_path, kind):
+def test_a_model_whose_numbers_overflow_is_reported(recipe, papers, tmp_path, kind):
     name = "label" if kind == "label" else "Keywords"
     if kind == "ranked_keywords":
         recipe["columns"]["Keywords"] = {"kind": kind, "question": "Name a keyword.", "beams": 5}
@@ -303,7 +303,7 @@ def test_a_model_whose_numbers_overflow_is_told(recipe, papers, tmp_path, kind):
 
 
 class TestLoading:
-    def test_a_folder_that_is_no_run(self, tmp_path):
+    def test_a_folder_that_is_not_a_run(self, tmp_path):
         with pytest.raises(RunError, match="there is no such run directory"):
             papertune.load_run(tmp_path / "nothing")
         with pytest.raises(RunError, match=r"is not a run directory: it has no run\.json"):
@@ -331,7 +331,7 @@ class TestLoading:
             papertune.load_run(tmp_path)
 
     @pytest.mark.parametrize("missing", ["recipe.toml", "tokenizer", "adapter"])
-    def test_a_file_is_missing(self, run, copy, missing):
+    def test_a_run_with_a_missing_file_is_incomplete(self, run, copy, missing):
         path = copy / missing
         path.rename(copy / "away")
         with pytest.raises(RunError, match=f"incomplete: {missing}.* is missing"):
@@ -344,7 +344,7 @@ class TestLoading:
     def test_a_run_may_move(self, run, copy, new_papers, filled):
         assert papertune.load_run(copy).predict(new_papers, probabilities=True, precision="fp32").equals(filled)
 
-    def test_without_its_checkpoints(self, run, copy, new_papers, filled):
+    def test_a_run_without_its_checkpoints_predicts_the_same(self, run, copy, new_papers, filled):
         shutil.rmtree(copy / "training")
         assert papertune.load_run(copy).predict(new_papers, probabilities=True, precision="fp32").equals(filled)
 
@@ -376,7 +376,7 @@ def merged(run, tmp_path_factory):
 
 
 class TestMerging:
-    def test_predicts_the_same(self, run, merged, new_papers, filled):
+    def test_the_merged_model_predicts_like_the_run(self, run, merged, new_papers, filled):
         from papertune.inference.predict import predict_rows
         from papertune.inference.predictor import Predictor
         from papertune.models import load_model, use_grouped_attention
@@ -389,7 +389,7 @@ class TestMerging:
         values = predict_rows(predictor, reader, predictor.plan(reader, range(7))).values
         assert [f"{one:.6f}" for one, _ in values["label"]] == filled["label_probability_1"].to_list()
 
-    def test_a_folder_with_something_in_it_is_refused(self, run, merged):
+    def test_a_folder_that_is_not_empty_is_refused(self, run, merged):
         with pytest.raises(OutputError, match="exists and is not empty"):
             run.merge(merged)
 

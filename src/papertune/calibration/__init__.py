@@ -1,1 +1,1 @@
-"""What prediction has to know beside the weights, found out on dev rows."""
+"""What prediction needs beside the weights, fitted on dev rows."""

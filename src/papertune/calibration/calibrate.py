@@ -1,4 +1,4 @@
-"""What prediction has to know beside the weights: its precision, probabilities, thresholds, the ranking of keywords."""
+"""Calibration of a run: precision, probabilities, thresholds and the ranking of keywords, fitted on dev rows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,18 +27,18 @@ def calibrate_run(
     listener: Listener = SILENT,
     again: str = "give the same command again",
 ) -> bool:
-    """Fit on dev rows what prediction has to know, and write it into a complete run.
+    """Fit on dev rows what prediction needs beside the weights, and write it into a complete run.
 
-    Whether int8 predicts as float32 does comes first; everything else is then fitted in the precision that predicts.
-    What an earlier calibration has found is replaced. A part that fails, where numbers leave float16 or memory does not
-    suffice, is reported, and keeps what was found for it before.
+    The comparison of int8 with float32 comes first, since the rest is fitted in the precision that predicts. An earlier
+    calibration is replaced. A part that fails because numbers overflow float16 or memory runs out is reported, and its
+    earlier result is kept.
 
     Args:
         run: A run whose files are written.
         selection: Dev rows that chose the checkpoint; int8 is compared on them.
-        calibration: Dev rows that chose nothing; none where they would be too few.
+        calibration: The other dev rows; empty if they would be too few.
         listener: Gets messages, and progress after each batch.
-        again: How to repeat a part that memory did not suffice for, for its message.
+        again: How to repeat a part for which memory ran out, for the message.
 
     Returns:
         Whether all parts succeeded. If not, the run still counts as one that lacks its calibration.
@@ -79,7 +79,7 @@ def calibrate_run(
 
 
 def _stages(run: Run) -> dict[str, list[str]]:
-    """Return the columns that want to be calibrated, by what is reported meanwhile."""
+    """Return the columns to calibrate, by the message that is reported meanwhile."""
     stages: dict[str, list[str]] = {}
     for name, column in run.recipe.columns.items():
         if column.wants_calibration_set:
@@ -88,7 +88,7 @@ def _stages(run: Run) -> dict[str, list[str]]:
 
 
 def _keep(run: Run, name: str, outcome: CalibrationOutcome) -> None:
-    """Put into a run what was found for one of its columns."""
+    """Store the calibration of a column in a run."""
     column = run.recipe.columns[name]
     if outcome.column is not None:
         old, new = column.model_dump(mode="json"), outcome.column.model_dump(mode="json")
@@ -110,7 +110,7 @@ def _with_field(manifest: Manifest, name: str, value: Any) -> Manifest:
 
 
 def _may_use_int8(run: Run) -> bool:
-    """Whether prediction by itself may take int8, if dev rows confirm it."""
+    """Whether `precision = "auto"` may mean int8 here, if dev rows confirm it."""
     return choose_device(run.device) == "cpu" and run.recipe.base_bits is None and cpu_features().int8
 
 
@@ -135,7 +135,7 @@ class _Parts:
             yield
         except Exception as error:
             first = str(error).partition("\n")[0] or type(error).__name__
-            if _is_of_memory(error):
+            if _is_out_of_memory(error):
                 self.listener.message(
                     f"{consequence}: there is not enough memory ({first}). The trained weights are kept. To do this "
                     f"part again, free some memory and {self.again}"
@@ -147,8 +147,8 @@ class _Parts:
             self.failed.append(consequence)
 
 
-def _is_of_memory(error: Exception) -> bool:
-    """Whether memory did not suffice: torch has an error type for GPUs, and for CPUs a message only."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch has an exception type for this on GPUs, and only a message on CPUs."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # A predictor reports a single row that does not fit as an error of the model.

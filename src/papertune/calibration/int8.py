@@ -1,4 +1,4 @@
-"""Whether a run predicts as well in int8 as in float32: found out on its own dev rows, before it is calibrated."""
+"""Whether a run predicts as well in int8 as in float32, measured on its dev rows before calibration."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from papertune.tables import Table
 def compare_int8(run: Run, tables: Sequence[Table], listener: Listener = SILENT) -> Int8Check:
     """Predict tables in float32 and in int8, and compare the cells that would be written.
 
-    What is calibrated is calibrated afterwards, in the precision that has won. So a labels column that asks for the
-    thresholds with the best F1 is scored with those of each precision. All rows go through the model in float32, then
-    all in int8: the two are never in memory together.
+    Calibration comes afterwards, in the precision that is chosen here. A labels column that asks for the thresholds
+    with the best F1 is therefore scored with the best thresholds of each precision. All rows go through the model in
+    float32, then all in int8: the two are never in memory together.
 
     Args:
         run: A run whose model is or can be on the CPU.
-        tables: Tables with the true columns.
+        tables: Tables with gold columns.
         listener: Gets the progress after each batch.
 
     Raises:
-        ModelError: If the model cannot be put into int8.
+        ModelError: If the model cannot be converted to int8.
     """
     recipe, names = run.recipe, list(run.recipe.columns)
     labels = changed = 0

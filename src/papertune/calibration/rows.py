@@ -1,7 +1,4 @@
-"""Dev rows through a run's model, for calibration.
-
-They go through it in the precision in which the run predicts by itself, so what is fitted fits what predicts.
-"""
+"""Predictions for dev rows, for calibration, in the precision in which the run predicts by default."""
 
 from collections.abc import Sequence
 
@@ -28,10 +25,10 @@ def predict_values(
         tables: The tables.
         names: The columns.
         listener: Gets progress.
-        precision: Of the weights.
+        precision: Number format of the weights.
 
     Returns:
-        By column the values of each table.
+        For each column the values of each table.
     """
     recipe = run.recipe.only(tuple(names))
     predictor = run.predictor(precision)
@@ -56,7 +53,7 @@ def find_candidates(
         listener: Gets progress.
 
     Returns:
-        By column the candidates of each table.
+        For each column the candidates of each table.
     """
     recipe = run.recipe.only(tuple(names))
     predictor = run.predictor()

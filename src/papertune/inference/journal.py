@@ -15,8 +15,9 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -24,15 +25,35 @@ from numpy.typing import NDArray
 
 from papertune.errors import OutputError
 from papertune.kinds.values import BatchValues
+from papertune.run_directory import library_versions
+
+if TYPE_CHECKING:
+    from papertune.run import Run
 
 _HEADER = b'{"fingerprint": '
+
+
+def prediction_facts(run: "Run", precision_name: str) -> dict[str, str | None]:
+    """Return what two predictions must share to be the same: weights, rankings, precision, libraries."""
+    libraries = ["papertune", "torch", "transformers", "tokenizers"]
+    if run.recipe.base_bits is not None:
+        libraries.append("bitsandbytes")
+    versions = library_versions()
+    weights = {"the run": run.directory.weights_checksum(), "the base model": run.base.checksum}
+    if any(column.record_field == "rankings" for column in run.recipe.columns.values()):
+        # Journals written before keywords had a confidence cannot be read.
+        weights["what is kept of ranked keywords"] = "texts and confidences"
+    if run.manifest.rankings:  # the journal holds keywords as chosen
+        rankings = {name: asdict(ranking) for name, ranking in run.manifest.rankings.items()}
+        weights["the ranking of keywords"] = json.dumps(rankings)
+    return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}
 
 
 def fingerprint(facts: Mapping[str, str | None], table: str, options: Sequence[Any]) -> str:
     """Return a hash that identifies a prediction.
 
     Args:
-        facts: Weights, precision and libraries, see `Run.facts`.
+        facts: Weights, precision and libraries, see `prediction_facts`.
         table: The checksum of the table.
         options: Everything else that the output depends on, ready for JSON.
     """

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from papertune.events import SILENT, Listener
-from papertune.inference.journal import Journal
+from papertune.inference.journal import Journal, prediction_facts
 from papertune.inference.plan import Plan, batch_tokens
 from papertune.inference.predict import Predicted
 from papertune.inference.predictor import Predictor
@@ -69,7 +69,7 @@ class Workforce:
         self, table: Table, asked: Recipe, plan: Plan, *, journal: Journal, listener: Listener = SILENT
     ) -> Predicted:
         """Run a plan, like `papertune.inference.predict.predict_rows` in one process."""
-        facts = self._run.facts(self.precision_name)
+        facts = prediction_facts(self._run, self.precision_name)
         return self._workers.predict_rows(
             self._opening, facts, table, self._run.recipe, asked, plan, journal=journal, listener=listener
         )
@@ -84,4 +84,4 @@ def _worker_predictor(
 ) -> tuple[Predictor, Mapping[str, str | None]]:
     run = reopen(device)
     predictor = run.predictor(precision)
-    return predictor, run.facts(predictor.precision_name)
+    return predictor, prediction_facts(run, predictor.precision_name)

@@ -21,6 +21,7 @@ from papertune.evaluation.report import (
 from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows
 from papertune.evaluation.systems.other_tools import package_versions
 from papertune.events import SILENT, Listener
+from papertune.inference.journal import prediction_facts
 from papertune.kinds.predictions import Predictions
 from papertune.models import choose_device
 from papertune.pipelines.comparison.base_model import BaseModelSystems, asked_facts, libraries
@@ -256,7 +257,9 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
         return Attempt(answered[name], rate, *training_costs(run))
 
     for name in comparison.recipe.columns:
-        facts = _facts(work, recipe, decision=repr(decisions.get(name)), **run.facts(run.settled_precision()))
+        facts = _facts(
+            work, recipe, decision=repr(decisions.get(name)), **prediction_facts(run, run.settled_precision())
+        )
         attempts[name] = work.kept.get(f"{name}: fine-tuned", facts, partial(make, name=name))
     return attempts
 

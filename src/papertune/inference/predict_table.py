@@ -1,0 +1,180 @@
+"""The columns of a table filled in by a run: in memory, or in a file with a journal beside it."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from papertune.errors import OutputError, PapertuneWarning, TableError
+from papertune.events import Listener
+from papertune.inference.journal import Journal, fingerprint, prediction_facts
+from papertune.inference.outputs import build_output, choose_columns, empty_cells, predicting
+from papertune.inference.plan import Plan, make_plan
+from papertune.inference.predict import Predicted, predict_rows
+from papertune.inference.predictor import Predictor
+from papertune.kinds.label.output import most_probable_rows
+from papertune.kinds.values import ColumnValues
+from papertune.models import PredictionPrecision
+from papertune.prompts.check_table import check_table
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.tables import Table, check_output, read_table, write_table
+from papertune.tables.xlsx_files import check_fits_xlsx
+
+if TYPE_CHECKING:
+    from papertune.inference.workforce import Workforce
+    from papertune.run import Run
+
+Columns = Sequence[str] | Literal["all"] | None
+
+# Warnings name the line that calls `Run.predict` or `Run.predict_file`: two calls above the helper that warns.
+_CALLER = 4
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How a table is filled in and written, as in `Run.predict_file`."""
+
+    columns: Columns
+    probabilities: bool
+    sort_by: str | None
+    precision: PredictionPrecision
+    overwrite: bool
+    workers: int
+
+
+def predict_table(
+    run: "Run", table: Any, *, columns: Columns, probabilities: bool, precision: PredictionPrecision
+) -> Any:
+    """Fill in the columns of a table, as described in `Run.predict`."""
+    read = _open(run, table)
+    chosen = choose_columns(columns, read, run.recipe, probabilities=probabilities)
+    asked = predicting(run.recipe, chosen)
+    _warn_of_gaps(run, asked)
+    reader = RowReader(read, asked)
+    predictor = run.predictor(precision)
+    plan = _plan(predictor, read, reader)
+    values = predict_rows(predictor, reader, plan).values
+    output = build_output(read, run.recipe, values, chosen, run.decisions)
+    _warn_of_empty_cells(run, values, chosen, read.source)
+    if type(table).__module__.partition(".")[0] != "pandas":
+        return output
+    # With the table's own index, `table["label"] = filled["label"]` puts each cell beside its document.
+    return type(table)(output.to_dict(as_series=False), index=table.index)
+
+
+def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, listener: Listener) -> Predicted:
+    """Fill in the columns of a table and write it, as described in `Run.predict_file`."""
+    read = _open(run, table)
+    chosen = choose_columns(options.columns, read, run.recipe, probabilities=options.probabilities)
+    sorting = [] if options.sort_by is None else [_sort_column(options.sort_by, run.recipe)]
+    asked = predicting(run.recipe, [*chosen, *sorting])
+    _warn_of_gaps(run, asked)
+    reader = RowReader(read, asked)
+    _check_place(path, overwrite=options.overwrite)
+    if path.suffix.lower() == ".xlsx":  # its limits are checked before the work
+        check_fits_xlsx(build_output(read, run.recipe, {}, chosen, run.decisions), str(path))
+    with ExitStack() as stack:
+        found: Predictor | Workforce
+        if options.workers == 1:
+            found = predictor = run.predictor(options.precision)
+            run_plan: Callable[..., Predicted] = partial(predict_rows, predictor, reader)
+        else:
+            from papertune.inference.workforce import workforce
+
+            found = force = stack.enter_context(workforce(run, options.workers, options.precision))
+            run_plan = partial(force.predict_rows, read, asked)
+            listener.message(force.about)
+        plan = _plan(found, read, reader)
+        # The number of processes and threads is not among the options: it changes neither the batches nor the output.
+        beside = [chosen, list(asked.columns), options.probabilities, found.max_batch_tokens]
+        identity = fingerprint(prediction_facts(run, found.precision_name), read.checksum(), beside)
+        journal = stack.enter_context(Journal(path, identity, len(plan.batches)))
+        if kept := int(plan.batches.sizes[journal.finished].sum()):
+            listener.message(f"going on: {kept:,} of {len(read):,} rows are done already")
+        predicted = run_plan(plan, journal=journal, listener=listener)
+        frame = build_output(read, run.recipe, predicted.values, chosen, run.decisions)
+        for name in sorting:
+            frame = frame[most_probable_rows(predicted.values[name], run.decisions[name])]
+        _write(frame, path, journal, overwrite=options.overwrite)
+    _warn_of_empty_cells(run, predicted.values, chosen, str(path))
+    return predicted
+
+
+def _open(run: "Run", table: Any) -> Table:
+    read = table if isinstance(table, Table) else read_table(table)
+    findings = check_table(read, run.recipe, "predict")
+    for warning in findings.warnings:
+        warnings.warn(warning, PapertuneWarning, stacklevel=_CALLER)
+    findings.raise_problems(read)
+    return read
+
+
+def _sort_column(name: str, recipe: Recipe) -> str:
+    names = [each for each, column in recipe.columns.items() if column.is_ranked_by_first_label]
+    if name not in names:
+        there = f"there are: {', '.join(names)}" if names else "it has none"
+        raise TableError(f'--sort-by: "{name}" is not a label column of the run; {there}.')
+    return name
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
+    # A journal beside an output may mean that a kill came between writing the one and removing the other.
+    try:
+        has_journal = path.with_name(f"{path.name}.journal").exists()
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another name.") from None
+    check_output(path, overwrite=overwrite or has_journal)
+
+
+def _plan(found: "Predictor | Workforce", table: Table, reader: RowReader) -> Plan:
+    plan = make_plan(found.encoder, reader, range(len(table)), found.max_batch_tokens)
+    if plan.truncated:
+        count = "1 document has" if len(plan.truncated) == 1 else f"{len(plan.truncated):,} documents have"
+        warnings.warn(
+            f"{table.where(min(plan.truncated))}: {count} more than {found.encoder.max_prompt_tokens} tokens; "
+            "only the beginning is read (this is the first).",
+            PapertuneWarning,
+            stacklevel=_CALLER,
+        )
+    return plan
+
+
+def _warn_of_gaps(run: "Run", asked: Recipe) -> None:
+    """Warn of settings that ask for a calibration which found nothing."""
+    for name, column in asked.columns.items():
+        for key, consequence in column.calibration_gaps(run.manifest.record(name, column)).items():
+            warnings.warn(
+                f'column "{name}": the dev rows of the training gave nothing for {key}; {consequence}.',
+                PapertuneWarning,
+                stacklevel=_CALLER,
+            )
+
+
+def _warn_of_empty_cells(run: "Run", values: Mapping[str, ColumnValues], chosen: Sequence[str], where: str) -> None:
+    counts = empty_cells(values, run.recipe, run.decisions)
+    for name, count in ((name, counts[name]) for name in chosen if name in counts):
+        why = run.recipe.columns[name].reason_for_empty(run.decisions[name])
+        cells = "1 cell" if count == 1 else f"{count:,} cells"
+        verb = "is" if count == 1 else "are"
+        warnings.warn(f'{where}: {cells} of "{name}" {verb} empty ({why}).', PapertuneWarning, stacklevel=_CALLER)
+
+
+def _write(frame: Any, path: Path, journal: Journal, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        # Written before a kill, or another file that appeared meanwhile.
+        fresh = path.with_name(f".{path.stem}.check{path.suffix}")
+        write_table(frame, fresh, overwrite=True)
+        same = fresh.read_bytes() == path.read_bytes()
+        fresh.unlink()
+        if not same:
+            raise OutputError(
+                f"{path} exists and is not this prediction. The finished rows are safe in {journal.path}; add "
+                "--overwrite to replace the file, or move it away and run the same command."
+            )
+    else:
+        write_table(frame, path, overwrite=overwrite)
+    journal.remove()
