@@ -137,6 +137,7 @@ def slow_keywords(model, tokenizer, prompt, document):
     return Ranked(list(best.values())[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("label",), ("code",), ("ranked",), ("label", "Keywords"), tuple(COLUMNS)])
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
 def test_questions_in_one_pass_are_answered_as_each_alone(tiny_model, tiny_tokenizer, layout, names):
