@@ -55,7 +55,7 @@ test: check
 # What depends on the precision that papertune chooses by itself.
 PRECISION_TESTS = tests/pipelines tests/cli tests/flows tests/models/chatglm2/test_tutorial.py
 
-# Without kill loops, Ray, several processes, benchmarks and whatever takes more than a few seconds.
+# Without kill loops, Ray, training in several processes, benchmarks and other tests that take seconds.
 test-fast: dev
 	$(BIN)/pytest -n 2 --dist worksteal --cpu none -m 'not slow' --ignore tests/flows --ignore tests/benchmarks
 

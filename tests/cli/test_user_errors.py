@@ -121,7 +121,7 @@ class TestInvalidRecipes:
             ('id = "uuid"', 'id = "doi"', 'has no column "doi", which table.id names'),
             ('labels = ["1", "0"]', "labels = [1, 0]", "put it in quotes"),
             ('labels = ["1", "0"]', 'labels = ["1"]', "columns.label.labels"),
-            ('kind = "label"', 'kind = "lable"', "allowed: 'label', 'labels', 'keywords', 'ranked_keywords'"),
+            ('kind = "label"', 'kind = "lable"', "allowed: 'label', 'labels', 'keywords', 'ranked_keywords', 'text'"),
             ("rank = 4", "rnak = 4", 'method.rnak is not a known key. Did you mean "rank"?'),
             ("rank = 4", "rank = 0", "method.rank is 0"),
             ("[method]", "[methods]", 'methods is not a known key. Did you mean "method"?'),

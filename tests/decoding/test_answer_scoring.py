@@ -49,6 +49,7 @@ def slow_log_probability(model, prompt, answer):
     return tokens + float(logs[-1, [END, OTHER_END]].logsumexp(dim=0))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(rows)
 def test_a_batch_equals_its_answers_one_by_one(model, rows):

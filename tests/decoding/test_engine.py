@@ -118,6 +118,7 @@ def test_a_batch_equals_its_rows_one_by_one(model, rows):
     assert state.lengths.tolist() == [len(row) for row in rows]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.data(), prompts)
 def test_prompts_may_be_extended_in_pieces(model, data, rows):
@@ -149,6 +150,7 @@ label_sets = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(prompts, label_sets)
 def test_a_tree_of_tokens_does_not_change_the_prompts(model, rows, labels):
@@ -168,6 +170,7 @@ def test_a_tree_of_tokens_does_not_change_the_prompts(model, rows, labels):
             torch.testing.assert_close(logits[index, node], full_logits(model, [*row, 9, *path])[-1], **TOLERANCE)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(token_ids, min_size=1, max_size=12), prompts)
 def test_tokens_that_all_prompts_begin_with_run_once(model, beginning, rows):

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 import torch
 
-from papertune.decoding.beams import Beam, beam_search
+from papertune.decoding.answer import Answer
+from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
 from papertune.errors import ModelError
@@ -137,6 +138,7 @@ def slow_keywords(model, tokenizer, prompt, document):
     return Ranked(list(best.values())[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("label",), ("code",), ("ranked",), ("label", "Keywords"), tuple(COLUMNS)])
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
 def test_questions_in_one_pass_are_answered_as_each_alone(tiny_model, tiny_tokenizer, layout, names):
@@ -269,7 +271,7 @@ def test_a_list_cut_off_at_the_token_limit_loses_its_last_keyword(
     ],
 )
 def test_the_cell_of_ranked_keywords(tiny_model, tiny_tokenizer, monkeypatch, answer, count, written):
-    beams = [Beam(tuple(tiny_tokenizer.encode(answer)), -1.0)]
+    beams = [Answer(tuple(tiny_tokenizer.encode(answer)), -1.0)]
     monkeypatch.setattr("papertune.kinds.keywords.search.beam_search", lambda *_, **__: [beams])
     column = {"count": count, "output_separator": " | ", "candidates": "generated"}
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})

@@ -85,6 +85,7 @@ def test_the_dev_score_is_that_of_the_finished_run(prefix_recipe, papers, tmp_pa
     assert log_loss == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "last"), [(1, 2), (7, 7), (10, 11)])
 def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
     prefix_run, prefix_recipe, papers, make_listener, tmp_path, step, last

@@ -10,6 +10,8 @@ import papertune
 from papertune import MissingExtraError, ModelError, PapertuneWarning, RecipeError, TrainingStopped
 from papertune.models import load_model
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {"micro_batch_size": 2, "accumulation": 2, "epochs": 2, "logging_steps": 1}
 IDS = torch.arange(3, 23).reshape(2, 10)
 

@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 # What this package needs for other things. transformers' models import scipy and accelerate; that is not in our hands.
 OTHER_THINGS = {
     "bitsandbytes",

@@ -309,6 +309,7 @@ def undisturbed(both_columns, papers, tmp_path_factory):
 
 class TestResuming:
     # An epoch has 7 steps. The display is told at the end of a step, when it is too late to stop at this one.
+    @pytest.mark.slow
     @pytest.mark.parametrize(("step", "last"), [(1, 2), (5, 6), (7, 7), (10, 11)])
     def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
         self, train, papers, undisturbed, interrupting, tmp_path, step, last

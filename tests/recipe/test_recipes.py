@@ -80,7 +80,7 @@ def test_all_mistakes_are_reported_together():
     assert found == [
         "layout is 'middle'; allowed: 'document-first' or 'question-first'.",
         'table.document: names no column; write for example "title: {title}\\nabstract: {abstract}".',
-        "columns.Keywords.kind is 'keyword'; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'.",
+        "columns.Keywords.kind is 'keyword'; allowed: 'label', 'labels', 'keywords', 'ranked_keywords', 'text'.",
         "training.epochs is 0: input should be greater than 0.",
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
@@ -218,7 +218,7 @@ def test_all_mistakes_are_reported_together():
         ("columns.label.coverage=1", ["columns.label.coverage is 1: input should be less than 1."]),
         (
             "columns.x.question=q",
-            ["columns.x.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords'."],
+            ["columns.x.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords', 'text'."],
         ),
         ("columns.x.kind=keywords", ["columns.x.question is missing."]),
         (

@@ -424,6 +424,7 @@ def test_patience_ends_a_training(train, patience, steps):
     assert train.metrics() == metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "number", "save_steps"),
     [

@@ -12,6 +12,8 @@ from papertune.models import answer_positions, find_config
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method
 from papertune.training.memory import BatchShape, training_memory
 
+pytestmark = pytest.mark.slow
+
 SHAPE = BatchShape(rows=2, seq=64, answer_tokens=3)
 FULL, LORA = FullMethod(kind="full"), LoraMethod(rank=4)
 

@@ -9,25 +9,12 @@ values of the prompt are stored once, not once for each beam, and a step costs o
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from papertune.decoding.answer import Answer
 from papertune.decoding.engine import Engine, PromptState
-
-
-@dataclass(frozen=True, slots=True)
-class Beam:
-    """A complete answer.
-
-    Attributes:
-        ids: Its token ids, without the end token.
-        log_probability: Log-probability of all its tokens and an end token after the prompt, in nats.
-    """
-
-    ids: tuple[int, ...]
-    log_probability: float
 
 
 @torch.inference_mode()
@@ -39,7 +26,7 @@ def beam_search(
     beams: int,
     max_new_tokens: int,
     vocabulary: int | None = None,
-) -> list[list[Beam]]:
+) -> list[list[Answer]]:
     """Search for the most probable answers to each prompt.
 
     Every step continues the unfinished answers by every token and keeps the most probable `beams` continuations. A row
@@ -56,7 +43,7 @@ def beam_search(
     Returns:
         For each prompt at most `beams` answers of at least one token, the most probable first.
     """
-    finished: list[list[Beam]] = [[] for _ in range(len(state.lengths))]
+    finished: list[list[Answer]] = [[] for _ in range(len(state.lengths))]
     rows = list(range(len(finished)))  # the caller's rows that are not done
     ends = torch.tensor(sorted(end_ids), device=engine.device)
     logits = state.last_logits[:, None]  # (batch, beams, vocab); the first beam is the empty answer
@@ -70,7 +57,7 @@ def beam_search(
         if step:
             ended = totals[:, :, ends].logsumexp(dim=-1).tolist()
             for index, row in enumerate(rows):
-                finished[row] += map(Beam, answers[index], ended[index])
+                finished[row] += map(Answer, answers[index], ended[index])
                 finished[row] = sorted(finished[row], key=lambda beam: -beam.log_probability)[:beams]
         if step == max_new_tokens:
             break
@@ -98,7 +85,7 @@ def beam_search(
     return finished
 
 
-def _can_improve(finished: list[Beam], scores: Tensor, beams: int) -> bool:
+def _can_improve(finished: list[Answer], scores: Tensor, beams: int) -> bool:
     """Whether an unfinished answer can enter the finished ones; more tokens never make it more probable."""
     return len(finished) < beams or float(scores[0]) > finished[-1].log_probability
 

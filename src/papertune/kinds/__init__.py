@@ -5,6 +5,7 @@ from papertune.kinds.keywords import KeywordsColumn, RankedKeywordsColumn
 from papertune.kinds.label import Costs, LabelColumn
 from papertune.kinds.labels import LabelsColumn
 from papertune.kinds.registry import Column
+from papertune.kinds.text import TextColumn
 
 __all__ = [
     "AskedSpec",
@@ -15,4 +16,5 @@ __all__ = [
     "LabelColumn",
     "LabelsColumn",
     "RankedKeywordsColumn",
+    "TextColumn",
 ]

@@ -11,12 +11,14 @@ from papertune.kinds.keywords.column import KeywordsColumn
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.labels.column import LabelsColumn
+from papertune.kinds.text.column import TextColumn
 
 KINDS: tuple[type[ColumnSpec], ...] = (
     LabelColumn,
     LabelsColumn,
     KeywordsColumn,
     RankedKeywordsColumn,
+    TextColumn,
 )
 
 # What `columns.NAME` of a recipe can be: the class is chosen by `kind`.

@@ -12,6 +12,8 @@ from papertune.methods import build_trainable
 from papertune.models import use_grouped_attention
 from papertune.recipe import PtuningV2Method
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = {"rtol": 0, "atol": 1e-4}  # float32, logits of size 10
 token_ids = st.integers(0, 415)
 prompts = st.lists(st.lists(token_ids, min_size=1, max_size=12), min_size=1, max_size=4)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PAPERS = Path(__file__).parents[2] / "examples" / "papers.csv"
+PAPERS = Path(__file__).parents[1] / "examples" / "papers.csv"
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,169 @@
+"""The column of free text: its settings, and what the rest of papertune asks of it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, StrictStr, model_validator
+
+from papertune.kinds.base import AskedSpec, OutputColumn, Text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from papertune.evaluation.report import SampleCell
+    from papertune.evaluation.systems.contestants import Fill
+    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.findings import GoldCheck
+    from papertune.kinds.predictions import Predictions
+    from papertune.kinds.values import Collector, ColumnValues
+    from papertune.metrics.paired import PairedDifference
+    from papertune.metrics.text_scores import TextScores
+    from papertune.prompts import PromptEncoder
+    from papertune.prompts.examples import RowReader
+    from papertune.tables import Table
+
+
+class TextColumn(AskedSpec):
+    """A column that holds a free answer to the question.
+
+    Attributes:
+        question: What the model is asked about the document.
+        max_new_tokens: Maximum length of a predicted answer, in tokens.
+        decoding: "greedy": the most probable token each time; "beams": beam search.
+        beams: Number of unfinished answers that beam search keeps.
+        pattern: A regular expression that every answer matches as a whole; None: any text.
+        empty: The answer that means "not stated": its cell is empty, and an empty cell teaches it. "": rows with an
+            empty cell are not learned.
+    """
+
+    kind: Literal["text"]
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    decoding: Literal["greedy", "beams"] = "greedy"
+    beams: Annotated[int, Field(ge=1)] = 4
+    pattern: Text | None = None
+    empty: StrictStr = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TextColumn":
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern is {self.pattern!r}, which is not a regular expression: {error}") from None
+        if self.empty and not self.empty.strip():
+            raise ValueError("empty is blank; write the words that the model should say, such as 'not stated'")
+        return self
+
+    # Cells
+
+    def read_answer(self, cell: str) -> str | None:
+        """Return the text of a cell; for an empty cell the text of `empty`, or None without one."""
+        return cell.strip() or self.empty.strip() or None
+
+    def cell_of(self, answer: str) -> str:
+        """Return an answer as a cell: "" if it says what `empty` says."""
+        from papertune.kinds.text.cells import tidy
+
+        text = tidy(answer)
+        return "" if text.casefold() == self.empty.strip().casefold() else text
+
+    def check_gold(self, check: "GoldCheck") -> None:
+        """Warn of empty cells."""
+        if not self.empty:
+            check.warn_of_empty("empty", [row for row, cell in check.cells() if not cell.strip()])
+
+    # Learning
+
+    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
+        """Return the text; one that is too long is truncated, and then has no end token."""
+        ids = [*encoder.encode_text(answer), encoder.end_id]
+        return [ids[: encoder.max_answer_tokens]]
+
+    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the limit of a predicted answer."""
+        return self.max_new_tokens
+
+    # Predicting
+
+    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
+        """Return a decoder of free text."""
+        from papertune.kinds.text.decoder import TextDecoder
+
+        return TextDecoder(name, self, tools)
+
+    def collector(self, name: str, rows: int) -> "Collector":
+        """Return a collector of texts."""
+        from papertune.kinds.values import TextCollector
+
+        return TextCollector(name, rows)
+
+    def output_columns(self, name: str) -> list[OutputColumn]:
+        """Return the confidence."""
+        return [OutputColumn(f"{name}_confidence", "the confidence of each answer")]
+
+    def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
+        """Return the answers."""
+        from papertune.kinds.text.cells import read_answer
+        from papertune.kinds.values import each_text, text_series, texts_of
+
+        texts = each_text(texts_of(values))
+        return text_series("", (None if text is None else self.cell_of(read_answer(text)[0]) for text in texts))
+
+    def output(
+        self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
+    ) -> "Iterator[tuple[str, pl.Series]]":
+        """Yield the confidence of each answer."""
+        from papertune.kinds.text.cells import read_answer
+        from papertune.kinds.values import each_text, text_series, texts_of
+
+        if (title := f"{name}_confidence") in titles:
+            texts = each_text(texts_of(values))
+            yield title, text_series(title, (None if t is None else f"{read_answer(t)[1]:.6f}" for t in texts))
+
+    def reason_for_empty(self, decision: Any) -> str:
+        """Return what an empty cell means."""
+        return f"the model wrote nothing, or {self.empty!r}" if self.empty else "the model wrote nothing"
+
+    # Evaluating
+
+    def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
+        """Return the answers and their confidences."""
+        from papertune.kinds.text import scoring
+
+        return scoring.predictions(values, self)
+
+    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
+        """Read answers, and their confidences if the table has them."""
+        from papertune.kinds.text import scoring
+
+        return scoring.read_predictions(table, name, self)
+
+    def score(
+        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "TextScores | None":
+        """Return exact match, token F1, ROUGE-L and chrF; None if no row has a gold answer."""
+        from papertune.kinds.text import scoring
+
+        return scoring.score(predictions, gold, name, self, rows)
+
+    def difference(
+        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "PairedDifference":
+        """Compare two systems by ROUGE-L."""
+        from papertune.kinds.text import scoring
+
+        return scoring.difference(first, second, gold, name, self, rows)
+
+    def baselines(self) -> "dict[str, Fill]":
+        """Return the first sentence, the last sentence and the most frequent answer."""
+        from papertune.kinds.text import baselines
+
+        return baselines.baselines(self)
+
+    def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleCell":
+        """Return the answer beside the table's, with its confidence."""
+        from papertune.evaluation.report import SampleCell
+
+        confidence = predictions.confidences[row] if predictions.confidences is not None else None
+        return SampleCell(name, predictions.cells[row], (gold.given(row, name) or "").strip(), confidence)
