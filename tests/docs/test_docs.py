@@ -246,6 +246,16 @@ class TestTranslation:
         assert sorted(english) == links("README.md")
 
 
+class TestFileTree:
+    @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+    def test_it_has_every_package_and_no_other(self, readme):
+        shown = re.findall(r"^    (  )?(\S+)/ +\S", text_of(ROOT / readme), re.MULTILINE)
+        nested = {name for indent, name in shown if indent}
+        packages = {file.parent.name for file in (ROOT / "src" / PROGRAM).glob("*/__init__.py")}
+        assert nested == packages | {"lab"}
+        assert all((ROOT / name).is_dir() for indent, name in shown if not indent)
+
+
 HEADER = "uuid,title,abstract,label,Keywords\n"
 GOOD = "".join(f"{row:04},title {row},text {row},{row % 2},one; two\n" for row in range(1, 13))
 
