@@ -4,8 +4,8 @@
     python benchmarks/free_text.py --sample-size -o results/sample-size     # a number, from the sample papers
 
 Titles: 300 rows of keywords_train.csv are learned, 60 rows of keywords_dev.csv scored (`--rows`, `--test-rows`). Sample
-sizes: the column sample_size of examples/papers.csv and papers_new.csv. What is done is kept in the folder, so a command
-that was stopped continues. The report is report.html and report.json there.
+sizes: the column sample_size of examples/papers.csv and papers_new.csv. What is done is kept in the folder, so a
+command that was stopped continues. The report is report.html and report.json there.
 """
 
 import argparse
