@@ -4,6 +4,7 @@ from papertune.kinds.base import AskedSpec, ColumnSpec
 from papertune.kinds.keywords import KeywordsColumn, RankedKeywordsColumn
 from papertune.kinds.label import Costs, LabelColumn
 from papertune.kinds.labels import LabelsColumn
+from papertune.kinds.number import NumberColumn
 from papertune.kinds.registry import Column
 from papertune.kinds.text import TextColumn
 
@@ -15,6 +16,7 @@ __all__ = [
     "KeywordsColumn",
     "LabelColumn",
     "LabelsColumn",
+    "NumberColumn",
     "RankedKeywordsColumn",
     "TextColumn",
 ]

@@ -139,6 +139,10 @@ class ColumnSpec(Part):
         """Return the gold answer of one of the column's questions, given the column's cell."""
         return cell
 
+    def resolve_cells(self, cells: Iterable[str]) -> Mapping[str, str]:
+        """Return cells that can be read only with all cells of the column in view, each as `read_answer` reads it."""
+        return {}
+
     @abstractmethod
     def check_gold(self, check: "GoldCheck") -> None:
         """Check the column's cells in a table; problems and warnings go into `check`."""

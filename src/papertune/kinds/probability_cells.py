@@ -37,7 +37,7 @@ def read_probabilities(table: Table, name: str, labels: Sequence[str], *, add_up
         probabilities: list[float] = []
         if any(cells):  # a row of an instruction file that asks for another column has none
             probabilities = [
-                float("nan") if not add_up and not cell else _read(cell, table.where(row, title))
+                float("nan") if not add_up and not cell else read_probability(cell, table.where(row, title))
                 for title, cell in zip(titles, cells, strict=True)
             ]
             total = float(np.sum(probabilities))  # as the scores add them up
@@ -50,7 +50,16 @@ def read_probabilities(table: Table, name: str, labels: Sequence[str], *, add_up
     return rows
 
 
-def _read(cell: str, where: str) -> float:
+def read_probability(cell: str, where: str) -> float:
+    """Read a probability.
+
+    Args:
+        cell: The cell.
+        where: Where it is, for the message.
+
+    Raises:
+        TableError: If it is not a number from 0 to 1.
+    """
     try:
         probability = float(cell)
     except ValueError:

@@ -11,6 +11,7 @@ from papertune.kinds.keywords.column import KeywordsColumn
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.labels.column import LabelsColumn
+from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.text.column import TextColumn
 
 KINDS: tuple[type[ColumnSpec], ...] = (
@@ -19,6 +20,7 @@ KINDS: tuple[type[ColumnSpec], ...] = (
     KeywordsColumn,
     RankedKeywordsColumn,
     TextColumn,
+    NumberColumn,
 )
 
 # What `columns.NAME` of a recipe can be: the class is chosen by `kind`.

@@ -71,6 +71,7 @@ class RowReader:
         self._questions = {column.question.strip(): name for name, column in self._asked.items()}
         self._owners = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
         self._table = table
+        self._resolved: dict[str, Mapping[str, str]] = {}
 
     @property
     def is_instructions(self) -> bool:
@@ -115,14 +116,24 @@ class RowReader:
 
         None is returned where the table lacks the column, the row does not ask the question, or the cell is invalid.
         """
+        column = name if name in self._recipe.columns else self._owners[name]
         if self._instructions:
             known = "output" in self._table.columns and self.asked(row) == [name]
-            return self._table.frame["output"][row] if known else None
-        column = name if name in self._recipe.columns else self._owners[name]
+            return self._cell(row, column, "output") if known else None
         if column not in self._table.columns:
             return None
-        cell: str = self._table.frame[column][row]
+        cell = self._cell(row, column, column)
         return cell if column == name else self._recipe.columns[column].gold_of_question(cell, name, column)
+
+    def _cell(self, row: int, column: str, title: str) -> str:
+        """Return a cell of a recipe's column, as all cells of that column show that it is to be read."""
+        cell: str = self._table.frame[title][row]
+        if column not in self._resolved:
+            cells = self._table.frame[title]
+            if self._instructions:
+                cells = cells.gather([each for each in range(len(cells)) if self.asked(each) == [column]])
+            self._resolved[column] = self._recipe.columns[column].resolve_cells(cells)
+        return self._resolved[column].get(cell, cell)
 
 
 def examples_by_document(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -1,0 +1,218 @@
+"""The column of numbers: its settings, and what the rest of papertune asks of it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, StrictInt, model_validator
+
+from papertune.kinds.base import AskedSpec, OutputColumn, Part
+from papertune.kinds.number.cells import CellRules, DecimalMark
+from papertune.kinds.number.grammar import NumberGrammar
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from papertune.evaluation.report import ColumnReport, SampleCell
+    from papertune.evaluation.systems.contestants import Fill
+    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.findings import GoldCheck
+    from papertune.kinds.predictions import Predictions
+    from papertune.kinds.values import Collector, ColumnValues
+    from papertune.metrics.number_scores import NumberScores
+    from papertune.metrics.paired import PairedDifference
+    from papertune.prompts import PromptEncoder
+    from papertune.prompts.examples import RowReader
+    from papertune.tables import Table
+
+Number = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class AbsoluteTolerance(Part):
+    """A tolerance that is the same for all numbers.
+
+    Attributes:
+        absolute: How far a prediction may be from the number in the table, in the column's unit.
+    """
+
+    absolute: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+
+
+class NumberColumn(AskedSpec):
+    """A column that holds a number, or says that none is stated.
+
+    Attributes:
+        question: What the model is asked about the document.
+        minimum: The smallest number that is read and predicted; None: no limit.
+        maximum: The largest one; None: no limit.
+        integer: Whether numbers are whole.
+        unit: What may stand beside the number in a cell, and is not written.
+        decimal_mark: The decimal mark of the table's cells; None: the cells themselves show it.
+        tolerance: How far a prediction may be from the number in the table to count as right in the main score: a share
+            of that number, or an absolute distance.
+        empty: What the model says where no number is stated, and learns from empty cells; "": empty cells are not
+            learned, and the model always says a number.
+    """
+
+    kind: Literal["number"]
+    minimum: Number | None = None
+    maximum: Number | None = None
+    integer: bool = False
+    unit: str = ""
+    decimal_mark: DecimalMark | None = None
+    tolerance: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] | AbsoluteTolerance = 0.1
+    empty: str = "not stated"
+
+    @model_validator(mode="after")
+    def _check(self) -> "NumberColumn":
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum is {self.minimum}, but maximum is {self.maximum}")
+        if not self.grammar.can_begin(""):
+            kind = "whole number" if self.integer else "number of at most 15 digits"
+            raise ValueError(f"there is no {kind} {self.grammar.range_in_words}")
+        if self.empty != self.empty.strip():
+            raise ValueError(f"empty must not begin or end with a blank: {self.empty!r}")
+        if self.rules.readings(self.empty):
+            raise ValueError(f"empty is {self.empty!r}, which is a number; use words")
+        return self
+
+    @property
+    def rules(self) -> CellRules:
+        """How cells are read."""
+        return _rules(self.minimum, self.maximum, self.integer, self.unit, self.decimal_mark)
+
+    @property
+    def grammar(self) -> NumberGrammar:
+        """The numbers that are allowed."""
+        return self.rules.grammar
+
+    # Cells
+
+    def is_not_stated(self, cell: str) -> bool:
+        """Whether a cell says that there is no number: it is empty, or holds the text of `empty`."""
+        return cell.strip().casefold() in ("", self.empty.casefold())
+
+    def read_answer(self, cell: str) -> str | None:
+        """Return a cell's number in its one spelling, or the text of `empty`; None if there is nothing to learn."""
+        return self.empty or None if self.is_not_stated(cell) else self.rules.read(cell)
+
+    def resolve_cells(self, cells: Iterable[str]) -> Mapping[str, str]:
+        """Return the numbers of cells such as 1,234, whose decimal mark only the other cells show."""
+        return self.rules.resolve(cells)
+
+    def check_gold(self, check: "GoldCheck") -> None:
+        """Check that each cell is one number of the range, and not an ambiguous one."""
+        from papertune.kinds.number.checking import check_numbers
+
+        check_numbers(self, check)
+
+    # Learning
+
+    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
+        """Return the whole number."""
+        return [[*encoder.encode_text(answer), encoder.end_id]]
+
+    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the tokens of the longest answer and its end."""
+        # A token is at least a character; some tokenizers put a blank before the first.
+        return max(self.grammar.max_characters + 1, len(encoder.encode_text(self.empty))) + 1
+
+    def max_answer_bytes(self, max_answer_tokens: int) -> int:
+        """Return an upper bound: a token is at least a byte; one more for a blank before it, one for the end."""
+        return max(self.grammar.max_characters, len(self.empty.encode())) + 2
+
+    # Predicting
+
+    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
+        """Return a greedy decoder that can say nothing but allowed numbers and the text of `empty`."""
+        from papertune.kinds.number.decoder import NumberDecoder
+
+        return NumberDecoder(name, self, tools)
+
+    def collector(self, name: str, rows: int) -> "Collector":
+        """Return a collector of texts."""
+        from papertune.kinds.values import TextCollector
+
+        return TextCollector(name, rows)
+
+    def output_columns(self, name: str) -> list[OutputColumn]:
+        """Return the confidences."""
+        return [OutputColumn(f"{name}_confidence", "the probability of the number")]
+
+    def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
+        """Return the numbers; "" where none is stated."""
+        from papertune.kinds.number.output import number_cells
+
+        return number_cells(values)
+
+    def output(
+        self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
+    ) -> "Iterator[tuple[str, pl.Series]]":
+        """Yield the confidence of each answer."""
+        from papertune.kinds.number.output import confidence_cells
+
+        if (title := f"{name}_confidence") in titles:
+            yield title, confidence_cells(values, title)
+
+    def reason_for_empty(self, decision: Any) -> str:
+        """Return "": an empty cell says that no number is stated."""
+        return ""
+
+    # Evaluating
+
+    def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
+        """Return the numbers and their confidences."""
+        from papertune.kinds.number import scoring
+
+        return scoring.predictions(values, self)
+
+    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
+        """Read numbers, and their confidences if the table has them."""
+        from papertune.kinds.number import scoring
+
+        return scoring.read_predictions(table, name, self)
+
+    def score(
+        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "NumberScores | None":
+        """Return the shares of exact and nearly right numbers, and the errors; None if no row has a gold answer."""
+        from papertune.kinds.number import scoring
+
+        return scoring.score(predictions, gold, name, self, rows)
+
+    def difference(
+        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
+    ) -> "PairedDifference":
+        """Compare two systems by the share of numbers within the tolerance."""
+        from papertune.kinds.number import scoring
+
+        return scoring.difference(first, second, gold, name, self, rows)
+
+    def baselines(self) -> "dict[str, Fill]":
+        """Return ridge regression, nearest neighbours, the first number in the text, and the median."""
+        from papertune.kinds.number import baselines
+
+        return baselines.baselines(self)
+
+    def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleCell":
+        """Return a prediction with its confidence beside the table's number."""
+        from papertune.kinds.number import scoring
+
+        return scoring.sample(predictions, row, gold, name, self)
+
+    def report_details(
+        self, report: "ColumnReport", predictions: "Predictions", gold: "RowReader", decision: Any, record: Any
+    ) -> "ColumnReport":
+        """Add what the scores count, in words."""
+        from papertune.kinds.number import scoring
+
+        return scoring.with_counts(report, self)
+
+
+@cache
+def _rules(
+    minimum: float | None, maximum: float | None, integer: bool, unit: str, decimal_mark: DecimalMark | None
+) -> CellRules:
+    low, high = (None if limit is None else Decimal(str(limit)) for limit in (minimum, maximum))
+    return CellRules(NumberGrammar(low, high, integer), unit, decimal_mark)

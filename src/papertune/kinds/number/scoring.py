@@ -1,0 +1,123 @@
+"""Predictions of a number column: made, read, scored and compared."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.errors import TableError
+from papertune.evaluation.report.data import ColumnReport, SampleCell
+from papertune.kinds.number.column import AbsoluteTolerance, NumberColumn
+from papertune.kinds.number.output import read_value
+from papertune.kinds.predictions import Predictions
+from papertune.kinds.probability_cells import read_probability
+from papertune.kinds.values import ColumnValues, each_text, texts_of
+from papertune.metrics.number_scores import NumberScores, score_numbers, within_tolerance
+from papertune.metrics.paired import PairedDifference, mean_difference
+from papertune.prompts.examples import RowReader
+from papertune.tables import Table
+
+
+def predictions(values: ColumnValues, column: NumberColumn) -> Predictions:
+    """Return the predictions of a model."""
+    read = [None if value is None else read_value(value) for value in each_text(texts_of(values))]
+    return Predictions(
+        ["" if each is None else each[0] for each in read],
+        confidences=[None if each is None else each[1] for each in read],
+    )
+
+
+def read_predictions(table: Table, name: str, column: NumberColumn) -> Predictions:
+    """Read predictions from a table.
+
+    Raises:
+        TableError: If a cell is not an allowed number, or a confidence is not a number from 0 to 1.
+    """
+    given = table.column(name)
+    resolved = column.resolve_cells(given)
+    cells: list[str] = []
+    for row, cell in enumerate(given):
+        # What papertune has written needs no reading.
+        is_written = not cell or column.grammar.is_complete(cell)
+        text = cell if is_written else column.read_answer(resolved.get(cell, cell))
+        if text is None:
+            problem = column.rules.problem(cell, name, column.rules.evidence(given))
+            raise TableError(f"{table.where(row, name)}: {problem}")
+        cells.append("" if column.is_not_stated(text) else text)
+    return Predictions(cells, confidences=_read_confidences(table, name))
+
+
+def score(
+    predicted: Predictions, gold: RowReader, name: str, column: NumberColumn, rows: Sequence[int]
+) -> NumberScores | None:
+    """Score predictions; None if no row has a gold answer."""
+    true, said = _known(predicted, gold, name, column, rows)
+    return score_numbers(true, said, _near(true, said, column)) if len(true) else None
+
+
+def difference(
+    first: Predictions, second: Predictions, gold: RowReader, name: str, column: NumberColumn, rows: Sequence[int]
+) -> PairedDifference:
+    """Compare two systems by the share within the tolerance."""
+    both = (_known(each, gold, name, column, rows) for each in (first, second))
+    near = [_near(true, said, column).astype(np.float64) for true, said in both]
+    return mean_difference(near[0], near[1])
+
+
+def sample(predicted: Predictions, row: int, gold: RowReader, name: str, column: NumberColumn) -> SampleCell:
+    """Return a prediction with its confidence beside the table's number, both in words where none is stated."""
+    confidence = None if predicted.confidences is None else predicted.confidences[row]
+    cell = gold.given(row, name)
+    true = "" if cell is None else column.read_answer(cell) or ""
+    return SampleCell(name, predicted.cells[row] or column.empty, true, confidence)
+
+
+def with_counts(report: ColumnReport, column: NumberColumn) -> ColumnReport:
+    """Add to a report what counts as within the tolerance, and over how many rows the errors are."""
+    scores = report.contestants[0].scores if report.contestants else None
+    if not isinstance(scores, NumberScores):
+        return report
+    if isinstance(column.tolerance, AbsoluteTolerance):
+        tolerance = f"at most {column.tolerance.absolute:g} {column.unit}".rstrip() + " from the table's number"
+    else:
+        tolerance = f"at most {100 * column.tolerance:g}% of the table's number away from it"
+    facts = {
+        "within tolerance": tolerance,
+        "rows": (
+            f"{scores.stated:,} with a number, {scores.rows - scores.stated:,} not stated; predicted: "
+            f"{scores.predicted:,} numbers, {scores.rows - scores.predicted:,} not stated"
+        ),
+        "errors and Spearman": f"over the {scores.both:,} rows where both are numbers",
+    }
+    return replace(report, facts={**report.facts, **facts})
+
+
+def _known(
+    predicted: Predictions, gold: RowReader, name: str, column: NumberColumn, rows: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the gold and the predicted numbers of the rows with a gold answer; NaN where none is stated."""
+    cells = ((index, gold.given(row, name)) for index, row in enumerate(rows))
+    answers = ((index, None if cell is None else column.read_answer(cell)) for index, cell in cells)
+    known = [(index, answer) for index, answer in answers if answer is not None]
+    true = [_number(answer, column) for _, answer in known]
+    said = [_number(predicted.cells[index], column) for index, _ in known]
+    return np.array(true, dtype=np.float64), np.array(said, dtype=np.float64)
+
+
+def _number(answer: str, column: NumberColumn) -> float:
+    return float("nan") if column.is_not_stated(answer) else float(answer)
+
+
+def _near(true: NDArray[np.float64], said: NDArray[np.float64], column: NumberColumn) -> NDArray[np.bool_]:
+    if isinstance(column.tolerance, AbsoluteTolerance):
+        return within_tolerance(true, said, absolute=column.tolerance.absolute)
+    return within_tolerance(true, said, relative=column.tolerance)
+
+
+def _read_confidences(table: Table, name: str) -> list[float | None] | None:
+    title = f"{name}_confidence"
+    if title not in table.columns:
+        return None
+    cells = enumerate(table.column(title))
+    return [read_probability(cell, table.where(row, title)) if cell.strip() else None for row, cell in cells]
