@@ -13,6 +13,7 @@ from papertune.prompts.examples import make_prompt
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, Recipe, builtin_recipes, dump_recipe, load_recipe
 
 LABEL = {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}
+KINDS = "'label', 'labels', 'keywords', 'ranked_keywords', 'text', 'number'"
 MINIMAL = {"table": {"document": "{title}"}, "columns": {"label": LABEL}}
 
 
@@ -80,7 +81,7 @@ def test_all_mistakes_are_reported_together():
     assert found == [
         "layout is 'middle'; allowed: 'document-first' or 'question-first'.",
         'table.document: names no column; write for example "title: {title}\\nabstract: {abstract}".',
-        "columns.Keywords.kind is 'keyword'; allowed: 'label', 'labels', 'keywords', 'ranked_keywords', 'text'.",
+        f"columns.Keywords.kind is 'keyword'; allowed: {KINDS}.",
         "training.epochs is 0: input should be greater than 0.",
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
@@ -218,7 +219,7 @@ def test_all_mistakes_are_reported_together():
         ("columns.label.coverage=1", ["columns.label.coverage is 1: input should be less than 1."]),
         (
             "columns.x.question=q",
-            ["columns.x.kind is missing; allowed: 'label', 'labels', 'keywords', 'ranked_keywords', 'text'."],
+            [f"columns.x.kind is missing; allowed: {KINDS}."],
         ),
         ("columns.x.kind=keywords", ["columns.x.question is missing."]),
         (
