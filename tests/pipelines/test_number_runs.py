@@ -1,14 +1,8 @@
 import copy
-import json
-from decimal import Decimal
 
 import pytest
 
 import papertune
-from papertune.kinds.number.output import read_value
-from papertune.prompts.examples import RowReader
-from papertune.recipe import load_recipe
-from papertune.tables import read_table
 
 CELLS = ("120", "1,250", "", "86 patients", "not stated")
 

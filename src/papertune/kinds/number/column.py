@@ -142,18 +142,21 @@ class NumberColumn(AskedSpec):
 
     def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
         """Return the numbers; "" where none is stated."""
-        from papertune.kinds.number.output import number_cells
+        from papertune.kinds.text.cells import read_answer
+        from papertune.kinds.values import each_text, text_series, texts_of
 
-        return number_cells(values)
+        return text_series("", (None if text is None else read_answer(text)[0] for text in each_text(texts_of(values))))
 
     def output(
         self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
     ) -> "Iterator[tuple[str, pl.Series]]":
         """Yield the confidence of each answer."""
-        from papertune.kinds.number.output import confidence_cells
+        from papertune.kinds.text.cells import read_answer
+        from papertune.kinds.values import each_text, text_series, texts_of
 
         if (title := f"{name}_confidence") in titles:
-            yield title, confidence_cells(values, title)
+            texts = each_text(texts_of(values))
+            yield title, text_series(title, (None if t is None else f"{read_answer(t)[1]:.6f}" for t in texts))
 
     def reason_for_empty(self, decision: Any) -> str:
         """Return "": an empty cell says that no number is stated."""

@@ -1,5 +1,6 @@
 """Decodes numbers: greedily, among the tokens with which an allowed number can still come about."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from papertune.errors import ModelError
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.number.grammar import NumberGrammar
-from papertune.kinds.number.output import as_value
+from papertune.kinds.text.cells import answer_as_text
 from papertune.prompts import PromptEncoder
 
 _CHARACTERS = frozenset("0123456789.-")
@@ -132,8 +133,8 @@ class NumberDecoder(Decoder):
             active = [active[index] for index in kept]
             engine.extend(state, added)
         answers = [self._tokens.answer(each) or "" for each in written]
-        confidences = torch.tensor(log_probability, dtype=torch.float64).exp().tolist()
-        return [as_value(text, confidence) for text, confidence in zip(answers, confidences, strict=True)]
+        confidences = map(math.exp, log_probability)
+        return [answer_as_text(text, confidence) for text, confidence in zip(answers, confidences, strict=True)]
 
     def _steps(self, state: PromptState, written: Sequence[Written]) -> list[tuple[int | None, float]]:
         """Return the next token of each row, None where the answer ends, and its log-probability."""

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from papertune.errors import TableError
 from papertune.evaluation.report.data import ColumnReport, SampleCell
 from papertune.kinds.number.column import AbsoluteTolerance, NumberColumn
-from papertune.kinds.number.output import read_value
 from papertune.kinds.predictions import Predictions
 from papertune.kinds.probability_cells import read_probability
+from papertune.kinds.text.cells import read_answer
 from papertune.kinds.values import ColumnValues, each_text, texts_of
 from papertune.metrics.number_scores import NumberScores, score_numbers, within_tolerance
 from papertune.metrics.paired import PairedDifference, mean_difference
@@ -21,7 +21,7 @@ from papertune.tables import Table
 
 def predictions(values: ColumnValues, column: NumberColumn) -> Predictions:
     """Return the predictions of a model."""
-    read = [None if value is None else read_value(value) for value in each_text(texts_of(values))]
+    read = [None if value is None else read_answer(value) for value in each_text(texts_of(values))]
     return Predictions(
         ["" if each is None else each[0] for each in read],
         confidences=[None if each is None else each[1] for each in read],
