@@ -85,7 +85,7 @@ def test_all_mistakes_are_reported_together():
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
         "gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, patience, "
-        "report_to.",
+        "learn_history, report_to.",
     ]
 
 
