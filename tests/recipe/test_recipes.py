@@ -332,7 +332,7 @@ def test_a_byte_order_mark_is_accepted(tmp_path):
 def test_unknown_names_of_recipes_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r'^medical-paper: .* Did you mean "medical-papers"\?$'):
         load_recipe("medical-paper")
-    with pytest.raises(RecipeError, match=r"Built-in recipes: medical-papers, xfg-keywords, xfg-label\.$"):
+    with pytest.raises(RecipeError, match=r"Built-in recipes: instruct, medical-papers, xfg-keywords, xfg-label\.$"):
         load_recipe(Path("zzz.toml"))
     with pytest.raises(RecipeError, match="is a folder; name the recipe file in it"):
         load_recipe(tmp_path)
