@@ -168,7 +168,7 @@ class TestRecipes:
 
     @staticmethod
     def in_order(name):
-        return ("medical-papers", "xfg-label", "xfg-keywords").index(name)
+        return ("medical-papers", "xfg-label", "xfg-keywords", "instruct").index(name)
 
     # By the heading of its section in docs/recipes.md; several sections have the same one for two kinds of things.
     PARTS = (

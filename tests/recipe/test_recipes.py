@@ -86,7 +86,7 @@ def test_all_mistakes_are_reported_together():
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
         "gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, patience, "
-        "report_to.",
+        "learn_history, report_to.",
     ]
 
 
@@ -333,7 +333,7 @@ def test_a_byte_order_mark_is_accepted(tmp_path):
 def test_unknown_names_of_recipes_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r'^medical-paper: .* Did you mean "medical-papers"\?$'):
         load_recipe("medical-paper")
-    with pytest.raises(RecipeError, match=r"Built-in recipes: medical-papers, xfg-keywords, xfg-label\.$"):
+    with pytest.raises(RecipeError, match=r"Built-in recipes: instruct, medical-papers, xfg-keywords, xfg-label\.$"):
         load_recipe(Path("zzz.toml"))
     with pytest.raises(RecipeError, match="is a folder; name the recipe file in it"):
         load_recipe(tmp_path)

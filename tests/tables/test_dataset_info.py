@@ -63,11 +63,13 @@ def test_invalid_entries_are_refused(register):
         hub={"hf_hub_url": "someone/data"},
         script={"script_url": "data.py"},
         chats={"file_name": "xfg.json", "formatting": "sharegpt"},
+        tools={"file_name": "xfg.json", "formatting": "sharegpt", "columns": {"messages": "h", "tools": "t"}},
+        plain={"file_name": "xfg.json", "formatting": "plain"},
         pairs={"file_name": "xfg.json", "ranking": True},
         gone={"file_name": "xfgg.json"},
         numbers={"file_name": 3},
     )
-    names = ["xfg", "named", "odd", "hub", "script", "chats", "pairs", "gone", "numbers"]
+    names = ["xfg", "named", "odd", "hub", "script", "chats", "tools", "plain", "pairs", "gone", "numbers"]
     entry = 'dataset_info.json, entry "{}": '.format
     expected = {
         "": "dataset_info.json has several entries. Name one: "
@@ -83,12 +85,13 @@ def test_invalid_entries_are_refused(register):
         + 'columns has "images"; only prompt, query, response, history, system are known. Remove it.',
         ":hub": entry("hub")
         + "its data is not a local file but comes from hf_hub_url. Download it, and pass the file itself as the table.",
-        ":chats": entry("chats") + 'it has the layout "sharegpt". Only the alpaca layout (instruction, input, output) '
-        "is supported.",
-        ":pairs": entry("pairs") + "it has pairs for ranking. Only the alpaca layout (instruction, input, output) is "
-        "supported.",
+        ":chats": entry("chats") + 'its messages column "conversations" is not in xfg.json, which has q, x, r, h, id. '
+        "Correct columns in the entry.",
+        ":tools": entry("tools") + 'columns has "tools"; only messages, system are known. Remove it.',
+        ":plain": entry("plain") + 'it has the layout "plain". Only the layouts alpaca and sharegpt are supported.',
+        ":pairs": entry("pairs") + "it has pairs for ranking. Only the layouts alpaca and sharegpt are supported.",
         ":gone": 'xfgg.json: there is no such file. Did you mean "xfg.json"? Check the path.',
-        ":numbers": entry("numbers") + "file_name must be text and columns an object. Correct the entry.",
+        ":numbers": entry("numbers") + "file_name must be text, and columns and tags are objects. Correct the entry.",
     }
     assert {name: refusal(path + name, path) for name in expected} == expected
     assert "comes from script_url" in refusal(path + ":script", path)

@@ -98,7 +98,7 @@ def test_outputs_are_checked_in_advance(tmp_path, monkeypatch):
 
     assert shown(taken) == "taken.csv exists already. Choose another name, or replace it with --overwrite."
     assert shown(tmp_path / "x.txt") == (
-        'x.txt has the suffix ".txt"; a table can be written as .csv, .tsv, .jsonl, .parquet, .xlsx. '
+        'x.txt has the suffix ".txt"; a table can be written as .csv, .tsv, .jsonl, .json, .parquet, .xlsx. '
         "Choose one of these."
     )
     assert shown(tmp_path / "x").startswith("x has no suffix; a table can be written as")

@@ -15,7 +15,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="The run directory.")],
     table: Annotated[str, typer.Argument(help='The table; "-" reads JSON lines from standard input.')],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The table to write: csv, tsv, jsonl, parquet or xlsx.")
+        Path, typer.Option("--output", "-o", help="The table to write: csv, tsv, jsonl, json, parquet or xlsx.")
     ],
     columns: Annotated[
         str | None,

@@ -8,9 +8,11 @@ import polars as pl
 from papertune.errors import TableError
 from papertune.kinds.output_names import ROW, given_column
 from papertune.kinds.values import ColumnValues
+from papertune.prompts.examples import reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
+from papertune.tables.cells import JSON_MISSING
 
 
 def choose_columns(
@@ -27,15 +29,21 @@ def choose_columns(
     Raises:
         TableError: If a name is in neither the table nor the run.
     """
+    is_entries = asks_own_questions(table, recipe)
     given = {given_column(name): name for name in recipe.columns if name in table.columns}
+    if is_entries:  # an empty output is usual in a file of questions
+        given = {title: name for title, name in given.items() if (table.frame[name] != "").any()}
     filled = [name for column in recipe.columns for name in _filled(column, recipe, probabilities=probabilities)]
     identity = recipe.table.id if recipe.table.id in table.columns else ROW
-    if columns is None:
+    if columns is None and not is_entries:
         return [identity or ROW, *filled, *given]
-    if columns == "all":
+    if columns is None or columns == "all":
         # A column of an earlier prediction gives way to what is filled in now under its name.
-        kept = [name for name in table.columns if name not in {*recipe.columns, *filled, *given}]
-        return [*kept, *filled, *given]
+        old = {*recipe.columns, *filled, *given, *table.derived}
+        if is_entries:
+            old = old - {*filled} | {*map(given_column, recipe.columns)}
+        kept = [name for name in table.columns if name not in old]
+        return list(dict.fromkeys([*kept, *filled, *given]))
     if isinstance(columns, str):
         columns = [columns]
     if not columns:
@@ -50,6 +58,12 @@ def choose_columns(
     optional = {each.title for each in beside if each.is_optional}
     extra = [name for name in filled if name in optional and name not in columns]
     return [*dict.fromkeys(columns), *extra]
+
+
+def asks_own_questions(table: Table, recipe: Recipe) -> bool:
+    """Whether a table is an instruction file whose entries ask their own questions; it is written as it was read."""
+    own = any(column.question_column == "instruction" for column in recipe.questions.values())
+    return own and reads_entries(table, recipe)
 
 
 def predicting(recipe: Recipe, columns: Sequence[str]) -> Recipe:
@@ -100,6 +114,23 @@ def build_output(
     if ROW not in table.columns:
         series[ROW] = pl.int_range(1, len(table) + 1, eager=True).cast(pl.String).alias(ROW)
     return pl.DataFrame([series[name] if name in series else table.frame[name] for name in columns])
+
+
+def output_forms(table: Table, recipe: Recipe, columns: Sequence[str]) -> dict[str, bytes]:
+    """Return what the table's own cells are in a JSON output of entries: what they were in a JSON source.
+
+    An entry without an answer of its own gets none beside the prediction.
+    """
+    if not asks_own_questions(table, recipe):
+        return {}
+    filled = {name for column in recipe.columns for name in _filled(column, recipe, probabilities=True)}
+    forms = {name: table.forms[name] for name in columns if name in table.forms and name not in filled}
+    for name in recipe.columns:
+        if (title := given_column(name)) in columns and name in table.columns:
+            known = table.forms.get(name, bytes(len(table)))
+            empty = table.frame[name] == ""
+            forms[title] = bytes(JSON_MISSING if no else form for no, form in zip(empty, known, strict=True))
+    return forms
 
 
 def empty_cells(values: Mapping[str, ColumnValues], recipe: Recipe, decisions: Mapping[str, Any]) -> dict[str, int]:

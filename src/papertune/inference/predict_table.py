@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.events import Listener
 from papertune.inference.journal import Journal, fingerprint, prediction_facts
-from papertune.inference.outputs import build_output, choose_columns, empty_cells, predicting
+from papertune.inference.outputs import build_output, choose_columns, empty_cells, output_forms, predicting
 from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, predict_rows
 from papertune.inference.predictor import Predictor
@@ -97,9 +97,11 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
             listener.message(f"going on: {kept:,} of {len(read):,} rows are done already")
         predicted = run_plan(plan, journal=journal, listener=listener)
         frame = build_output(read, run.recipe, predicted.values, chosen, run.decisions)
+        forms = output_forms(read, run.recipe, chosen)
         for name in sorting:
-            frame = frame[most_probable_rows(predicted.values[name], run.decisions[name])]
-        _write(frame, path, journal, overwrite=options.overwrite)
+            order = most_probable_rows(predicted.values[name], run.decisions[name])
+            frame, forms = frame[order], {each: bytes(map(cells.__getitem__, order)) for each, cells in forms.items()}
+        _write(frame, forms, path, journal, overwrite=options.overwrite)
     _warn_of_empty_cells(run, predicted.values, chosen, str(path))
     return predicted
 
@@ -163,11 +165,11 @@ def _warn_of_empty_cells(run: "Run", values: Mapping[str, ColumnValues], chosen:
         warnings.warn(f'{where}: {cells} of "{name}" {verb} empty ({why}).', PapertuneWarning, stacklevel=_CALLER)
 
 
-def _write(frame: Any, path: Path, journal: Journal, *, overwrite: bool) -> None:
+def _write(frame: Any, forms: Mapping[str, bytes], path: Path, journal: Journal, *, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         # Written before a kill, or another file that appeared meanwhile.
         fresh = path.with_name(f".{path.stem}.check{path.suffix}")
-        write_table(frame, fresh, overwrite=True)
+        write_table(frame, fresh, overwrite=True, forms=forms)
         same = fresh.read_bytes() == path.read_bytes()
         fresh.unlink()
         if not same:
@@ -176,5 +178,5 @@ def _write(frame: Any, path: Path, journal: Journal, *, overwrite: bool) -> None
                 "--overwrite to replace the file, or move it away and run the same command."
             )
     else:
-        write_table(frame, path, overwrite=overwrite)
+        write_table(frame, path, overwrite=overwrite, forms=forms)
     journal.remove()

@@ -15,7 +15,7 @@ from papertune.inference.plan import MIN_PROMPT_TOKENS, Plan, RowPrompts, batch_
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.models import precision_name
 from papertune.prompts import PromptEncoder, shared_prefix, sorted_token_batches
-from papertune.prompts.examples import RowReader, make_prompt
+from papertune.prompts.examples import Prompt, RowReader, make_prompt
 from papertune.recipe import Recipe
 from papertune.templates import render_template, template_columns
 
@@ -287,6 +287,8 @@ class Predictor:
                     render_template(template, dict.fromkeys(template_columns(template), text)),
                     self._questions[name].question,
                 )
+                if self._questions[name].question_column is None
+                else Prompt("", text, "")
             ).ids
             for name in names
             for text in _PROBES

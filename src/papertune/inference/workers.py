@@ -30,7 +30,7 @@ from papertune.inference.predictor import Predictor
 from papertune.inference.ray_session import connect_ray, quiet_ray
 from papertune.kinds.values import BatchValues
 from papertune.prompts import Batches
-from papertune.prompts.examples import RowReader
+from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
 from papertune.tables import Table
 from papertune.templates import template_columns
@@ -50,7 +50,7 @@ _MAX_RETRIES = 2
 # long prediction survives several parts that each crash the same worker once.
 _MAX_RESTARTS = 5
 
-_INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history")
+_INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history", "system")
 
 
 class Workers:
@@ -162,7 +162,8 @@ class Workers:
         """
         import ray
 
-        names = _INSTRUCTION_COLUMNS if table.is_instructions else template_columns(asked.table.document)
+        names = {each.question_column for each in asked.questions.values()}
+        names |= {*(_INSTRUCTION_COLUMNS if reads_entries(table, asked) else template_columns(asked.table.document))}
         frame = table.frame.select([name for name in table.columns if name in names])
         shared = ray.put((frame.to_arrow(compat_level=pl.CompatLevel.oldest()), plan.batches))
         arguments = (opening, dict(facts), shared, table.source, asked, self.threads)

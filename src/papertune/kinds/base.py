@@ -6,6 +6,7 @@ never ask which kind a column is. Methods import torch, scikit-learn and polars 
 read without them.
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from papertune.prompts.examples import RowReader
     from papertune.recipe import Recipe
     from papertune.tables import Table
+
+# A question that each row brings along, such as "{instruction}".
+_OWN_QUESTION = re.compile(r"\{([^{}]*[^{}\s][^{}]*)\}")
 
 Text = Annotated[StrictStr, Field(min_length=1)]
 # Strict, so that `true` is not read as 1.
@@ -92,7 +96,7 @@ class ColumnSpec(Part):
 
     Attributes:
         kind: The name of the kind.
-        question: What the model is asked about a document.
+        question: What the model is asked about a document; just "{NAME}": the row's own question, in that column.
     """
 
     kind: str
@@ -112,6 +116,12 @@ class ColumnSpec(Part):
     is_calibrated_on_candidates: ClassVar[bool] = False
     # Whether the selection set will do where there is no calibration set.
     is_calibrated_on_selection_set: ClassVar[bool] = False
+
+    @property
+    def question_column(self) -> str | None:
+        """The column that holds each row's own question, where `question` is just its name in braces."""
+        name = _OWN_QUESTION.fullmatch(self.question.strip())
+        return None if name is None else name.group(1).strip()
 
     @classmethod
     def kind_name(cls) -> str:

@@ -90,7 +90,7 @@ def check_tables(
     rows = 0
     for table in read:
         if purpose == "train":
-            examples = list(training_examples(table, chosen))
+            examples = list(training_examples(table, chosen, learn_history=chosen.training.learn_history))
             # The training parts a row with very many questions, so it may have a few more.
             shares = chosen.layout == "document-first"
             rows += sum(1 for _ in examples_by_document(examples)) if shares else len(examples)

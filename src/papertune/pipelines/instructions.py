@@ -52,6 +52,11 @@ def write_instructions(
             "input": example.prompt.document,
             "output": example.answer,
         }
+        if questions[example.column].question_column is not None:
+            whole = f"{example.prompt.before}{example.prompt.document}{example.prompt.after}"
+            entry |= {"instruction": whole, "input": ""}
+        if example.prompt.system:
+            entry["system"] = example.prompt.system
         if example.prompt.history:
             entry["history"] = [list(turn) for turn in example.prompt.history]
         entries.append(entry)

@@ -180,7 +180,10 @@ def _load(job: TrainingJob, processes: Processes) -> _Learner:
         job.base, precision=precision, device=processes.loading_device, base_bits=chosen.base_bits
     )
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    examples = [example for table in job.tables for example in training_examples(table, chosen)]
+    learn_history = chosen.training.learn_history
+    examples = [
+        example for table in job.tables for example in training_examples(table, chosen, learn_history=learn_history)
+    ]
     encoded = encode_examples(examples, chosen.questions, encoder)
     if encoded.truncated:
         warnings.warn(

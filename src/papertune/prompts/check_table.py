@@ -1,7 +1,7 @@
 """Does a table fit a recipe? Everything that can be wrong, found in one go."""
 
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
-from papertune.prompts.examples import RowReader
+from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
@@ -24,11 +24,12 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
         All problems and warnings.
     """
     findings = Findings()
-    if table.is_instructions:
+    if reads_entries(table, recipe):
         _check_instructions(table, recipe, purpose, findings)
     else:
         _check_columns(table, recipe, purpose, findings)
         _check_ids(table, recipe, findings)
+    _check_questions(table, recipe, findings)
     _check_documents(table, recipe, findings)
     if purpose != "predict":
         reader = RowReader(table, recipe)
@@ -40,6 +41,9 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
 
 def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
     needed = {name: "table.document" for name in template_columns(recipe.table.document)}
+    needed |= {
+        each.question_column: f"columns.{n}.question" for n, each in recipe.questions.items() if each.question_column
+    }
     if recipe.table.id is not None:
         needed[recipe.table.id] = "table.id"
     for name, key in needed.items():
@@ -67,13 +71,12 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
         nothing = "nothing to learn" if purpose == "train" else "nothing to score"
         findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.")
     reader = RowReader(table, recipe)
-    questions = " | ".join(column.question for column in recipe.questions.values())
+    _check_asked(table, recipe, reader, findings)
     for row in range(len(table)):
-        if not reader.asked(row):
-            asked = table.frame["instruction"][row]
+        if not reader.document(row).strip() and reader.asks_own_question(row):
             findings.problems.append(
-                f"{table.where(row, 'instruction')}: {shorten(asked)!r} is not a question of the recipe ({questions}). "
-                "Set the question of its column to this text."
+                f"{table.where(row, 'instruction')}: the entry has neither an instruction nor an input. Fill in or "
+                "remove the entry."
             )
         try:
             reader.history(row)
@@ -81,6 +84,39 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
             findings.problems.append(
                 f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
             )
+
+
+def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Findings) -> None:
+    """Check that entries ask what the recipe asks."""
+    unknown = [row for row in range(len(table)) if not reader.asked(row)]
+    texts = {table.frame["instruction"][row] for row in unknown}
+    if len(texts) > 1 and not any(reader.document(row).strip() for row in unknown):
+        findings.problems.append(
+            f"{table.where(unknown[0], 'instruction')}: {len(unknown):,} entries have no input, and instructions that "
+            "are not a question of the recipe (this is the first). If the document stands in the instruction, move it "
+            "to input; to learn any instructions, use the recipe instruct (-r instruct)."
+        )
+        return
+    questions = " | ".join(column.question for column in recipe.questions.values())
+    for row in unknown:
+        asked = table.frame["instruction"][row]
+        findings.problems.append(
+            f"{table.where(row, 'instruction')}: {shorten(asked)!r} is not a question of the recipe ({questions}). "
+            "Set the question of its column to this text."
+        )
+
+
+def _check_questions(table: Table, recipe: Recipe, findings: Findings) -> None:
+    """Warn of column names in a question that are taken as they are."""
+    for name, column in recipe.columns.items():
+        if name not in recipe.questions or column.question_column is not None:
+            continue
+        named = [other for other in table.columns if f"{{{other}}}" in column.question]
+        findings.warnings += [
+            f'columns.{name}.question: "{{{other}}}" is read as it stands, not filled in from {table.source}; only a '
+            "question that is nothing but a column's name in braces is."
+            for other in named
+        ]
 
 
 def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -101,15 +137,18 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
-    names = ["input"] if table.is_instructions else template_columns(recipe.table.document)
+    is_entries = reads_entries(table, recipe)
+    reader = RowReader(table, recipe)
+    names = ["input"] if is_entries else template_columns(recipe.table.document)
     for name in (name for name in names if name in table.columns):
         cells = table.frame[name]
-        count_in_warning(findings, table, name, "{} empty", (r for r, cell in enumerate(cells) if not cell.strip()))
+        empty = (r for r, cell in enumerate(cells) if not cell.strip() and not reader.asks_own_question(r))
+        count_in_warning(findings, table, name, "{} empty", empty)
         long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
         lengths = cells.str.len_chars()
         count_in_warning(findings, table, name, long, (r for r, n in enumerate(lengths) if n > LONG_DOCUMENT_CHARS))
     # In an instruction file each paper stands once for each question.
-    if names[0] in table.columns and not table.is_instructions:
+    if names[0] in table.columns and not is_entries:
         repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")
         count_in_warning(
             findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d)

@@ -12,7 +12,7 @@ that the tokenizer returns for the whole prompt.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +34,7 @@ class EncodedPrompt:
     Attributes:
         ids: Token ids.
         kept_chars: How many characters of the document they include.
-        truncated: Whether the end of the document is missing.
+        truncated: Whether the end of the document is missing, or an earlier round.
     """
 
     ids: list[int]
@@ -66,7 +66,7 @@ class PromptEncoder:
         self._added_ids = {i for i, token in added.items() if not token.content.isspace()}
         special = sorted((token.content for token in added.values()), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(text) for text in special)) if special else None
-        self._frames: dict[int, list[str]] = {}
+        self._frames: dict[tuple[int, bool], list[str]] = {}
         self._literals: dict[str, list[int]] = {}
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
@@ -99,6 +99,13 @@ class PromptEncoder:
                 kept[i] = min(sizes[i], 2 * kept[i])
             encode_again(too_short)
         too_long = [i for i in range(len(prompts)) if not self._fits(ids[i])]
+        if dropping := [i for i in too_long if prompts[i].drops_history and prompts[i].history]:
+            prompts = list(prompts)
+            for i in dropping:
+                prompts[i] = self._drop_oldest_rounds(prompts[i], kept[i])
+            encode_again(dropping)
+        truncated = set(too_long)
+        too_long = [i for i in too_long if not self._fits(ids[i]) or kept[i] < sizes[i]]
         for i, characters in self._max_chars(prompts, {i: kept[i] for i in too_long}).items():
             kept[i] = characters
         encode_again(too_long)
@@ -108,8 +115,16 @@ class PromptEncoder:
                     f"encoding.max_prompt_tokens is {self.max_prompt_tokens}, but the question and the chat template "
                     f"alone take {len(ids[i])} tokens. Raise it, or shorten the question."
                 )
-        truncated = set(too_long)
         return [EncodedPrompt(tokens, kept[i], truncated=i in truncated) for i, tokens in enumerate(ids)]
+
+    def _drop_oldest_rounds(self, prompt: Prompt, kept: int) -> Prompt:
+        """Return a prompt that is too long without as few of its oldest rounds as possible; without all if none fit."""
+        too_few, enough = 0, len(prompt.history)
+        while enough - too_few > 1:
+            dropped = (too_few + enough) // 2
+            (ids,) = self._encode_truncated([replace(prompt, history=prompt.history[dropped:])], [kept])
+            too_few, enough = (too_few, dropped) if self._fits(ids) else (dropped, enough)
+        return replace(prompt, history=prompt.history[enough:])
 
     def _max_chars(self, prompts: Sequence[Prompt], too_many: Mapping[int, int]) -> dict[int, int]:
         """Return how many characters of documents fit, up to a blank if one is near, by parallel bisection.
@@ -181,7 +196,12 @@ class PromptEncoder:
         """Return the parts of a prompt: known ids, and text to encode."""
         users = [text for turn in prompt.history for text in turn]
         users.append(f"{prompt.before}{document}{prompt.after}")
-        literals = self._frame(len(prompt.history))
+        has_system = bool(prompt.system) and self._has_system_message
+        if has_system:
+            users = [prompt.system, *users]
+        elif prompt.system:
+            users[0] = f"{prompt.system}\n\n{users[0]}"
+        literals = self._frame(len(prompt.history), has_system=has_system)
         pieces: list[str | list[int]] = [self._beginning]
         plain, is_literal = "", True
         for literal, user in zip(literals, [*users, ""], strict=True):
@@ -202,20 +222,35 @@ class PromptEncoder:
             self._literals[text] = self.encode_text(text)
         return self._literals[text]
 
-    def _frame(self, rounds: int) -> list[str]:
+    def _frame(self, rounds: int, *, has_system: bool = False) -> list[str]:
         """Return what the template writes before, between and after the user's texts."""
-        if rounds not in self._frames:
+        if (rounds, has_system) not in self._frames:
             if self._chat:
-                roles = ["user", "assistant"] * rounds + ["user"]
+                roles = ["system"] * has_system + ["user", "assistant"] * rounds + ["user"]
                 messages = [{"role": role, "content": _PLACEHOLDER} for role in roles]
                 text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             else:
                 text = f"{_PLACEHOLDER}\n{_PLACEHOLDER}\n\n" * rounds + f"{_PLACEHOLDER}\n"
             literals = text.split(_PLACEHOLDER)
-            if len(literals) != 2 * rounds + 2:
+            if len(literals) != 2 * rounds + 2 + has_system:
                 raise ModelError("the model's chat template drops or repeats messages; set chat = false in the recipe.")
-            self._frames[rounds] = literals
-        return self._frames[rounds]
+            self._frames[rounds, has_system] = literals
+        return self._frames[rounds, has_system]
+
+    @cached_property
+    def _has_system_message(self) -> bool:
+        """Whether the template writes a system message, before all others; else it goes into the first question."""
+        from jinja2 import TemplateError
+
+        if not self._chat:
+            return False
+        roles = {"system": "system", "user": "user", "assistant": "assistant", "user ": "user"}
+        messages = [{"role": role, "content": f"{_PLACEHOLDER}{place}"} for place, role in roles.items()]
+        try:
+            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except (TemplateError, TypeError, ValueError):  # what templates raise that have no system message
+            return False
+        return re.findall(f"{_PLACEHOLDER}(system|assistant|user ?)", text) == list(roles)
 
     @cached_property
     def _beginning(self) -> list[int]:

@@ -20,12 +20,17 @@ class Prompt:
         document: The row's document.
         after: Text after the document.
         history: Earlier rounds of the conversation, (question, answer) each.
+        system: The system message; "" for none.
+        drops_history: Whether the oldest rounds are dropped where there are too many tokens, before the document is
+            truncated.
     """
 
     before: str
     document: str
     after: str
     history: tuple[Turn, ...] = ()
+    system: str = ""
+    drops_history: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,35 @@ class Example:
     share: float = 1.0
 
 
-def make_prompt(layout: Layout, document: str, question: str, history: tuple[Turn, ...] = ()) -> Prompt:
+def make_prompt(
+    layout: Layout, document: str, question: str, history: tuple[Turn, ...] = (), system: str = ""
+) -> Prompt:
     """Put a document and a question together; the one place that training and prediction both go through."""
     if layout == "question-first":
-        return Prompt(question, document, "", history)
-    return Prompt("", document, f"\n\n{question}", history)
+        return Prompt(question, document, "", history, system)
+    return Prompt("", document, f"\n\n{question}", history, system)
+
+
+def make_own_prompt(
+    layout: Layout, document: str, question: str, history: tuple[Turn, ...] = (), system: str = ""
+) -> Prompt:
+    """Put a document and the row's own question together; either may be empty.
+
+    A question that stands first is truncated with its document: it can be a whole text itself.
+    """
+    if layout == "question-first" or not document or not question:
+        text = "\n".join(part for part in (question, document) if part)
+        return Prompt("", text, "", history, system, drops_history=True)
+    return Prompt("", document, f"\n\n{question}", history, system, drops_history=True)
+
+
+def reads_entries(table: Table, recipe: Recipe) -> bool:
+    """Whether a table is read as an instruction file.
+
+    Its entries may have nothing but an instruction if the recipe asks for each row's own.
+    """
+    own = any(column.question_column == "instruction" for column in recipe.questions.values())
+    return table.is_instructions or (own and "instruction" in table.columns)
 
 
 class RowReader:
@@ -59,16 +88,21 @@ class RowReader:
 
     Two shapes of table are read: one with the columns that the recipe names, and the tutorial's instruction files,
     where `input` is the document, `instruction` the question and `output` the answer. Of a labels column the questions
-    are about one label each.
+    are about one label each. A column may also ask what each row has in a column of questions.
     """
 
     def __init__(self, table: Table, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._instructions = table.is_instructions
+        self._instructions = reads_entries(table, recipe)
         names = ["input"] if self._instructions else template_columns(recipe.table.document)
         self._cells = {name: table.frame[name] for name in names if name in table.columns}
         self._asked = recipe.questions
         self._questions = {column.question.strip(): name for name, column in self._asked.items()}
+        own = {name: column.question_column for name, column in self._asked.items()}
+        self._own = {name: asks for name, asks in own.items() if asks in table.columns}
+        # The column that asks whatever no other column does.
+        entry_question = next((name for name, asks in self._own.items() if asks == "instruction"), None)
+        self._entry_question = entry_question if self._instructions else None
         self._owners = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
         self._table = table
         self._resolved: dict[str, Mapping[str, str]] = {}
@@ -79,7 +113,16 @@ class RowReader:
         return self._instructions
 
     def document(self, row: int) -> str:
-        """Return the document of a row."""
+        """Return the document of a row; of an entry that asks its own question, all of its text."""
+        if self._instructions:
+            entry = self._input(row)
+            if self._entry_question is None or not self.asks_own_question(row):
+                return entry
+            prompt = make_own_prompt(self._recipe.layout, entry, self._question(row, self._entry_question))
+            return prompt.document + prompt.after
+        return self._input(row)
+
+    def _input(self, row: int) -> str:
         if self._instructions:
             return self._cells["input"][row] if "input" in self._cells else ""
         cells: Mapping[str, str] = {name: cells[row] for name, cells in self._cells.items()}
@@ -89,13 +132,34 @@ class RowReader:
         """Return the recipe's questions that a row asks: all, or the one of an instruction file's row."""
         if not self._instructions:
             return list(self._asked)
-        name = self._questions.get(self._table.frame["instruction"][row].strip())
+        name = self._questions.get(self._table.frame["instruction"][row].strip(), self._entry_question)
         return [] if name is None else [name]
+
+    def asks_own_question(self, row: int) -> bool:
+        """Whether a row is an entry of an instruction file that asks its own question."""
+        return self._entry_question is not None and self.asked(row) == [self._entry_question]
 
     def prompt(self, row: int, name: str) -> Prompt:
         """Return the prompt of a row for one of the recipe's questions."""
-        question = self._asked[name].question
-        return make_prompt(self._recipe.layout, self.document(row), question, self.history(row))
+        make = make_own_prompt if name in self._own else make_prompt
+        question = self._question(row, name)
+        return make(self._recipe.layout, self._input(row), question, self.history(row), self._system(row))
+
+    def earlier_turns(self, row: int, name: str) -> Iterator[tuple[Prompt, str]]:
+        """Yield the prompts and answers of a row's earlier rounds, if it asks its own question."""
+        history = self.history(row) if name in self._own else ()
+        for number, (question, answer) in enumerate(history):
+            yield Prompt("", question, "", history[:number], self._system(row), drops_history=True), answer
+
+    def _question(self, row: int, name: str) -> str:
+        text: str = self._table.frame[self._own[name]][row] if name in self._own else self._asked[name].question
+        return text
+
+    def _system(self, row: int) -> str:
+        if not self._instructions or "system" not in self._table.columns:
+            return ""
+        text: str = self._table.frame["system"][row]
+        return text if text.strip() else ""
 
     def history(self, row: int) -> tuple[Turn, ...]:
         """Return the earlier rounds of a row; only instruction files have any.
@@ -157,9 +221,10 @@ def _is_turn(turn: object) -> bool:
     return isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
 
 
-def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:
+def training_examples(table: Table, recipe: Recipe, *, learn_history: bool = False) -> Iterator[Example]:
     """Yield the examples of a checked table, row by row, the recipe's questions in order.
 
+    With `learn_history` earlier answers of a conversation come first, each as an example with what stands before it.
     Columns that the table lacks and cells with nothing to learn have no example. An empty cell of a labels column has
     something to learn: a no for each label.
     """
@@ -168,6 +233,9 @@ def training_examples(table: Table, recipe: Recipe) -> Iterator[Example]:
     shares = {question: 1 / len(asked) for asked in map(recipe.questions_of, recipe.columns) for question in asked}
     for row in range(len(table)):
         for name in reader.asked(row):
+            for prompt, said in reader.earlier_turns(row, name) if learn_history else ():
+                if (answer := columns[name].read_answer(said)) is not None:
+                    yield Example(row, name, prompt, answer, shares[name])
             cell = reader.given(row, name)
             answer = None if cell is None else columns[name].read_answer(cell)
             if answer is not None:

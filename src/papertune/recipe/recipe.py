@@ -70,6 +70,8 @@ class TrainingSpec(Part):
         dev_rows: Maximum number of rows for the dev score during training.
         calibration_rows: Maximum number of rows in the calibration set.
         patience: Stop after this many dev scores without a new best; 0: never.
+        learn_history: Learn earlier answers of a conversation too, where each row of an instruction file has its own
+            question.
         report_to: Trackers, for example "tensorboard"; their packages must be installed.
     """
 
@@ -91,6 +93,7 @@ class TrainingSpec(Part):
     dev_rows: Annotated[int, Field(ge=1)] = 200
     calibration_rows: Annotated[int, Field(ge=1)] = 300
     patience: Annotated[int, Field(ge=0)] = 0
+    learn_history: bool = False
     report_to: tuple[Text, ...] = ()
 
 
@@ -154,6 +157,10 @@ class Recipe(Part):
                     )
         asking: dict[str, str] = {}
         for name, column in self.questions.items():
+            if column.question_column in self.columns:
+                raise ValueError(
+                    f"columns.{name}.question: asks what stands in {column.question_column}, a column that is learned"
+                )
             if (other := asking.setdefault(column.question.strip(), name)) != name:
                 raise ValueError(
                     f"columns.{name}.question: {other} has the same question; the model cannot tell them apart"

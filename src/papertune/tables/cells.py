@@ -3,7 +3,7 @@
 import datetime
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -142,20 +142,48 @@ def text_cells(values: Iterable[object]) -> tuple[list[str], list[tuple[int, str
     return cells, bad
 
 
+# What a cell was in JSON, where it was not text: another value, of which the cell is the JSON text; null; or not there.
+JSON_TEXT, JSON_VALUE, JSON_NULL, JSON_MISSING = range(4)
+
+
+def json_form(value: object) -> int:
+    """Return what a value is in JSON, as one of the `JSON_...` constants."""
+    match value:
+        case JsonNumber():
+            return JSON_VALUE
+        case None:
+            return JSON_NULL
+        case float() if value != value:
+            return JSON_NULL
+        case bool() | int() | float() | list() | tuple() | dict():
+            return JSON_VALUE
+        case _:
+            return JSON_TEXT
+
+
 class RowsToFrame:
     """Collects rows of text into a frame; a column that a row lacks is "" there."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}  # a set that keeps its order
         self._rows: list[dict[str, str]] = []
+        self._row_forms: list[Mapping[str, int]] = []
         self._characters = 0
         self._frames: list[pl.DataFrame] = []
+        self._forms: dict[str, bytearray] = {}
+        self._flushed = 0
 
-    def add(self, row: dict[str, str]) -> None:
-        """Add one row; its new columns go after the known ones."""
+    def add(self, row: dict[str, str], forms: Mapping[str, int] | None = None) -> None:
+        """Add one row; its new columns go after the known ones.
+
+        Args:
+            row: The cells.
+            forms: What they were in JSON, by column; text where it is not named.
+        """
         for name in row:
             self._names.setdefault(name)
         self._rows.append(row)
+        self._row_forms.append(forms or {})
         self._characters += sum(map(len, row.values()))
         if len(self._rows) == CHUNK_ROWS or self._characters > CHUNK_CHARACTERS:
             self._flush()
@@ -165,11 +193,23 @@ class RowsToFrame:
         self._flush()
         return stack(self._frames)
 
+    def forms(self) -> dict[str, bytes]:
+        """Return what the cells were in JSON, a byte for each row; columns that are all text are left out."""
+        self._flush()
+        return {name: bytes(forms) for name, forms in self._forms.items() if any(forms)}
+
     def _flush(self) -> None:
         if self._rows:
             columns = {name: [row.get(name, "") for row in self._rows] for name in self._names}
             self._frames.append(text_frame(columns))
-            self._rows, self._characters = [], 0
+            for name in self._names:
+                known = self._forms.setdefault(name, bytearray([JSON_MISSING]) * self._flushed)
+                known += bytes(
+                    forms.get(name, JSON_TEXT if name in row else JSON_MISSING)
+                    for row, forms in zip(self._rows, self._row_forms, strict=True)
+                )
+            self._flushed += len(self._rows)
+            self._rows, self._row_forms, self._characters = [], [], 0
 
 
 def text_frame(columns: dict[str, list[str]]) -> "pl.DataFrame":

@@ -3,20 +3,30 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from papertune.errors import PapertuneWarning, TableError, quoted
 from papertune.suggest import did_you_mean
+from papertune.tables.conversations import Role, Tags, read_conversations
 from papertune.tables.table import Table
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # Key in an entry's `columns` -> our name of the column, which is also the default of the key.
 COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "history": "history", "system": "system"}
 REQUIRED = ("prompt", "response")
+PARTS = ("columns", "tags")
+# Key in an entry's `tags` -> its default. Tools are not supported, so a file may name their roles and not use them.
+TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "system_tag": "system",
+    "observation_tag": "observation",
+    "function_tag": "function_call",
+}
 ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
@@ -46,7 +56,7 @@ def read_entry(
         read: Reads the file at a path.
 
     Raises:
-        TableError: If the entry is missing, is not a local file of the alpaca layout, or its file cannot be read.
+        TableError: If the entry is missing, is not a local file in a layout that is known, or cannot be read.
     """
     if name is None and len(register) > 1:
         raise TableError(f"{path} has several entries. Name one: {', '.join(f'{path}:{entry}' for entry in register)}.")
@@ -62,17 +72,20 @@ def read_entry(
             f"{place}: its data is not a local file but comes from {elsewhere[0]}. Download it, and pass the "
             "file itself as the table."
         )
-    if entry.get("formatting", "alpaca") != "alpaca" or entry.get("ranking"):
-        kind = "pairs for ranking" if entry.get("ranking") else f"the layout {quoted(str(entry['formatting']))}"
-        raise TableError(f"{place}: it has {kind}. Only the alpaca layout (instruction, input, output) is supported.")
-    if not isinstance(entry["file_name"], str) or not isinstance(entry.get("columns", {}), dict):
-        raise TableError(f"{place}: file_name must be text and columns an object. Correct the entry.")
+    formatting = entry.get("formatting", "alpaca")
+    if formatting not in ("alpaca", "sharegpt") or entry.get("ranking"):
+        kind = "pairs for ranking" if entry.get("ranking") else f"the layout {quoted(str(formatting))}"
+        raise TableError(f"{place}: it has {kind}. Only the layouts alpaca and sharegpt are supported.")
+    if not isinstance(entry["file_name"], str) or not all(isinstance(entry.get(k, {}), dict) for k in PARTS):
+        raise TableError(f"{place}: file_name must be text, and columns and tags are objects. Correct the entry.")
 
     file = path.parent / entry["file_name"]
     table = read(str(file))
     _check_sha1(file, entry.get("file_sha1"), place)
-    frame = _with_our_columns(table, entry.get("columns", {}), place)
-    return Table(frame, f"{path}:{name} ({entry['file_name']})", table.counted, table.numbers)
+    source = f"{path}:{name} ({entry['file_name']})"
+    if formatting == "sharegpt":
+        return read_conversations(replace(table, source=source), _tags(table, entry, place))
+    return replace(_with_our_columns(table, entry.get("columns", {}), place), source=source)
 
 
 def _check_sha1(file: Path, expected: object, place: str) -> None:
@@ -89,18 +102,47 @@ def _check_sha1(file: Path, expected: object, place: str) -> None:
         )
 
 
-def _with_our_columns(table: Table, names: dict[str, Any], place: str) -> "pl.DataFrame":
+def _with_our_columns(table: Table, names: dict[str, Any], place: str) -> Table:
     """Choose the columns that the entry names, and rename them to ours."""
-    if unknown := [key for key in names if key not in COLUMNS]:
-        raise TableError(f"{place}: columns has {quoted(unknown[0])}; only {', '.join(COLUMNS)} are known. Remove it.")
+    _check_keys("columns", names, COLUMNS, place)
     columns = []
+    forms = {}
     for key, ours in COLUMNS.items():
         theirs = names.get(key) or ours
         if theirs in table.columns:
             columns.append(table.frame[theirs].alias(ours))
+            if theirs in table.forms:
+                forms[ours] = table.forms[theirs]
         elif key in REQUIRED or names.get(key):
-            raise TableError(
-                f"{place}: its {key} column {quoted(str(theirs))} is not in {table.source}, which has "
-                f"{', '.join(table.columns)}. Correct columns in the entry."
-            )
-    return table.frame.select(columns)
+            raise _no_column(key, theirs, table, place)
+    return replace(table, frame=table.frame.select(columns), forms=forms)
+
+
+def _tags(table: Table, entry: dict[str, Any], place: str) -> Tags:
+    """Return how an entry writes its conversations."""
+    names, tags = entry.get("columns", {}), entry.get("tags", {})
+    _check_keys("columns", names, ("messages", "system"), place)
+    _check_keys("tags", tags, TAGS, place)
+    chosen = {key: str(tags.get(key) or default) for key, default in TAGS.items()}
+    roles: dict[str, Role] = {
+        chosen["user_tag"]: "user",
+        chosen["assistant_tag"]: "assistant",
+        chosen["system_tag"]: "system",
+    }
+    messages = names.get("messages") or "conversations"
+    for key, theirs in (("messages", messages), ("system", names.get("system"))):
+        if theirs and theirs not in table.columns:
+            raise _no_column(key, theirs, table, place)
+    return Tags(str(messages), chosen["role_tag"], chosen["content_tag"], roles, names.get("system") or "system")
+
+
+def _check_keys(part: str, given: dict[str, Any], known: Collection[str], place: str) -> None:
+    if unknown := [key for key in given if key not in known]:
+        raise TableError(f"{place}: {part} has {quoted(unknown[0])}; only {', '.join(known)} are known. Remove it.")
+
+
+def _no_column(key: str, name: object, table: Table, place: str) -> TableError:
+    return TableError(
+        f"{place}: its {key} column {quoted(str(name))} is not in {table.source}, which has "
+        f"{', '.join(table.columns)}. Correct columns in the entry."
+    )

@@ -63,8 +63,8 @@ def pandas_to_text(frame: Any, source: str) -> "pl.DataFrame":
     return pl.DataFrame(columns)
 
 
-def rows_to_text(rows: Sequence[object], source: str) -> "pl.DataFrame":
-    """Convert a list of dicts to a frame of text; a column that a dict lacks is "" there.
+def rows_to_text(rows: Sequence[object], source: str) -> RowsToFrame:
+    """Convert a list of dicts to rows of text; a column that a dict lacks is "" there.
 
     Args:
         rows: Dicts from column names to values.
@@ -78,7 +78,7 @@ def rows_to_text(rows: Sequence[object], source: str) -> "pl.DataFrame":
     for number, row in enumerate(rows, start=1):
         add_row(row, collected, f"{source}, row {number}", problems)
     problems.raise_if_any()
-    return collected.frame()
+    return collected
 
 
 def _problems_of_values(source: str) -> Problems:

@@ -4,14 +4,11 @@ import json
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from papertune.errors import TableError, quoted
-from papertune.tables.cells import JsonNumber, RowsToFrame, text_of
+from papertune.tables.cells import JsonNumber, RowsToFrame, json_form, text_of
 from papertune.tables.problems import Problems
-
-if TYPE_CHECKING:
-    import polars as pl
 
 BLANK = re.compile(r"[ \t\n\r]*")
 
@@ -37,7 +34,7 @@ DECODER = json.JSONDecoder(
 )
 
 
-def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
+def read_json_lines(file: TextIO, source: str) -> tuple[RowsToFrame, Sequence[int]]:
     r"""Read one JSON object per line.
 
     Args:
@@ -45,7 +42,7 @@ def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", Sequence
         source: What messages call the file.
 
     Returns:
-        All columns as text, in the order of their first appearance; the line of each row, from 1. Blank lines are
+        The rows, with columns in the order of their first appearance; the line of each row, from 1. Blank lines are
         skipped.
 
     Raises:
@@ -66,10 +63,10 @@ def read_json_lines(file: TextIO, source: str) -> tuple["pl.DataFrame", Sequence
         add_row(row, rows, place, problems)
         lines.append(line)
     problems.raise_if_any()
-    return rows.frame(), lines
+    return rows, lines
 
 
-def read_json_list(text: str, source: str) -> "pl.DataFrame":
+def read_json_list(text: str, source: str) -> RowsToFrame:
     """Read a JSON list of objects, such as the instruction data of fine-tuning tutorials.
 
     Args:
@@ -77,7 +74,7 @@ def read_json_list(text: str, source: str) -> "pl.DataFrame":
         source: What messages call the file.
 
     Returns:
-        All columns as text, in the order of their first appearance.
+        The rows, with columns in the order of their first appearance.
 
     Raises:
         TableError: If this is not JSON or not a list; else with every entry that is not an object.
@@ -97,7 +94,7 @@ def read_json_list(text: str, source: str) -> "pl.DataFrame":
         remedy = "It seems to have one object per line: rename it to .jsonl." if one_per_line else "Correct it."
         raise TableError(f"{source}{line}: {_not_json(error)}. {remedy}") from None
     problems.raise_if_any()
-    return rows.frame()
+    return rows
 
 
 def problems_of_objects(source: str) -> Problems:
@@ -120,7 +117,8 @@ def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> N
     if not row:
         problems.add(f"{place}: this object is empty")
         return
-    cells = {}
+    cells: dict[str, str] = {}
+    forms: dict[str, int] = {}
     for name, value in row.items():
         try:
             if not isinstance(name, str):
@@ -128,9 +126,11 @@ def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> N
             if not name.strip():
                 raise ValueError("has an empty name")
             cells[text_of(name)] = text_of(value)
+            if form := json_form(value):
+                forms[name] = form
         except ValueError as error:
             problems.add(f"{place}, column {quoted(str(name))}: the value {error}")
-    rows.add(cells)
+    rows.add(cells, forms)
 
 
 def _entries(text: str) -> Iterator[object]:

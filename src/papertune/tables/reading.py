@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from papertune.errors import TableError, quoted
 from papertune.suggest import did_you_mean
-from papertune.tables import csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
+from papertune.tables import conversations, csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
 from papertune.tables.encodings import open_text
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
@@ -52,14 +52,17 @@ def read_table(source: TableSource) -> Table:
     elif pandas is not None and isinstance(source, pandas.DataFrame):
         table = Table(frames.pandas_to_text(source, "data frame"), "data frame")
     elif isinstance(source, Sequence) and not isinstance(source, bytes):
-        table = Table(frames.rows_to_text(source, "list of rows"), "list of rows")
+        rows = frames.rows_to_text(source, "list of rows")
+        table = Table(rows.frame(), "list of rows", forms=rows.forms())
     else:
         hint = " Put a single row into a list: [row]." if isinstance(source, dict) else ""
         raise TableError(
             f"a table cannot be made from the type {type(source).__name__}. Pass a path, a data frame of polars or "
             f"pandas, or a list of dicts.{hint}"
         )
-    return _checked(table)
+    table = _checked(table)
+    tags = conversations.find_tags(table)
+    return table if tags is None else conversations.read_conversations(table, tags)
 
 
 def _checked(table: Table) -> Table:
@@ -124,8 +127,8 @@ def _read_csv(path: Path, source: str) -> Table:
 
 def _read_json_lines(file: BinaryIO, source: str) -> Table:
     with open_text(file, source, newline="\n") as text:
-        frame, lines = json_files.read_json_lines(text, source)
-    return Table(frame, source, "line {}", lines)
+        rows, lines = json_files.read_json_lines(text, source)
+    return Table(rows.frame(), source, "line {}", lines, rows.forms())
 
 
 def _read_jsonl(path: Path, source: str) -> Table:
@@ -145,7 +148,8 @@ def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
         raise TableError(
             f"{source} is not a register of data sets like LLaMA-Factory's. Leave out {quoted(':' + entry)}."
         )
-    return Table(json_files.read_json_list(text, source), source, "entry {}")
+    rows = json_files.read_json_list(text, source)
+    return Table(rows.frame(), source, "entry {}", forms=rows.forms())
 
 
 def _read_parquet(path: Path, source: str) -> Table:

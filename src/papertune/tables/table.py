@@ -3,8 +3,8 @@
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from papertune.errors import TableError, quoted
@@ -28,12 +28,17 @@ class Table:
             "standard input".
         counted: How messages name row `{}` of the source, such as "row {} below the header" or "line {}".
         numbers: The number of each row in that way of counting; None means 1, 2, 3, ...
+        forms: What the cells of a JSON source were there, by column a byte for each row (`cells.JSON_...`); columns
+            that are all text are left out.
+        derived: Columns that are not in the source, but made from others of its columns.
     """
 
     frame: "pl.DataFrame"
     source: str
     counted: str = "row {}"
     numbers: Sequence[int] | None = None
+    forms: Mapping[str, bytes] = field(default_factory=dict)
+    derived: Collection[str] = ()
 
     def __post_init__(self) -> None:
         import polars as pl
@@ -111,7 +116,8 @@ class Table:
             rows: Positions from 0, in the order wanted; a row may be taken more than once.
         """
         numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows]
-        return Table(self.frame[list(rows), :], self.source, self.counted, numbers)
+        forms = {name: bytes(map(cells.__getitem__, rows)) for name, cells in self.forms.items()}
+        return replace(self, frame=self.frame[list(rows), :], numbers=numbers, forms=forms)
 
     def split(self, fraction: float, seed: int, stratify: str | None = None) -> tuple["Table", "Table"]:
         """Split the rows at random but reproducibly; both parts keep the table's order.

@@ -1,14 +1,16 @@
 """Writes a table to a file, whole or not at all."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from papertune.errors import OutputError, quoted
 from papertune.files import atomic_writer
 from papertune.suggest import did_you_mean
-from papertune.tables.cells import text_series
+from papertune.tables.cells import CHUNK_ROWS, JSON_MISSING, JSON_NULL, JSON_TEXT, JSON_VALUE, text_series
 from papertune.tables.xlsx_files import check_fits_xlsx, write_xlsx
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ def _check_place(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists already. Choose another name, or replace it with --overwrite.")
 
 
-def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -> None:
+def write_table(
+    frame: "pl.DataFrame", path: Path, *, overwrite: bool = False, forms: Mapping[str, bytes] | None = None
+) -> None:
     """Write a table; the same table is always written as the same bytes, and `read_table` reads it as it was.
 
     A cell that looks like a formula is written unchanged.
@@ -61,6 +65,7 @@ def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -
         frame: Columns of text, or of numbers that stay numbers for programs; other types become text.
         path: The file; its suffix is the format, see `WRITABLE`.
         overwrite: Whether an existing file may be replaced.
+        forms: What cells were in a JSON source, as in `Table.forms`; a JSON file gets them as they were.
 
     Raises:
         OutputError: If it cannot be written, or the format cannot hold it. Nothing of it is left then, and a file
@@ -74,7 +79,11 @@ def write_table(frame: "pl.DataFrame", path: Path, *, overwrite: bool = False) -
     frame = _writable(frame, path)
     try:
         with atomic_writer(path) as file:
-            WRITERS[path.suffix.lower()](frame, file)
+            suffix = path.suffix.lower()
+            if forms and suffix in (".json", ".jsonl"):
+                _write_json(frame, file, forms, one_per_line=suffix == ".jsonl")
+            else:
+                WRITERS[suffix](frame, file)
             check_output(path, overwrite=overwrite)  # another program may have written the file meanwhile
     except (OSError, pl.exceptions.PolarsError, XlsxWriterException) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
@@ -120,10 +129,37 @@ def _write_tsv(frame: "pl.DataFrame", file: BinaryIO) -> None:
     _write_csv(frame, file, separator="\t")
 
 
+def _write_json(
+    frame: "pl.DataFrame", file: BinaryIO, forms: Mapping[str, bytes] | None = None, *, one_per_line: bool = False
+) -> None:
+    """Write a list of objects, or one object per line."""
+    names = [json.dumps(name, ensure_ascii=False) for name in frame.columns]
+    row_forms = zip(*((forms or {}).get(name, repeat(JSON_TEXT)) for name in frame.columns), strict=False)
+    begin, between, end = ("{", ", ", "}\n") if one_per_line else ("  {\n    ", ",\n    ", "\n  }")
+    written = 0
+    file.write(b"" if one_per_line else b"[")
+    for part in frame.iter_slices(CHUNK_ROWS):
+        for row, kinds in zip(part.rows(), row_forms, strict=False):
+            cells = zip(names, row, kinds, strict=True)
+            texts = [f"{name}: {_json_text(cell, form)}" for name, cell, form in cells if form != JSON_MISSING]
+            before = "" if one_per_line else ",\n" if written else "\n"
+            file.write(f"{before}{begin}{between.join(texts)}{end}".encode())
+            written += 1
+    file.write(b"" if one_per_line else b"\n]\n")
+
+
+def _json_text(cell: object, form: int) -> str:
+    if form == JSON_VALUE:
+        return str(cell)
+    is_null = cell is None or cell != cell or form == JSON_NULL
+    return "null" if is_null else json.dumps(cell, ensure_ascii=False)
+
+
 WRITERS: dict[str, Callable[["pl.DataFrame", BinaryIO], None]] = {
     ".csv": _write_csv,
     ".tsv": _write_tsv,
     ".jsonl": lambda frame, file: frame.write_ndjson(file),
+    ".json": _write_json,
     ".parquet": lambda frame, file: frame.write_parquet(file),
     ".xlsx": write_xlsx,
 }

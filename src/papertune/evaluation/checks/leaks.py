@@ -167,6 +167,8 @@ def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
 
 def _document_columns(table: Table, recipe: Recipe) -> list[str]:
     names = ["input"] if table.is_instructions else template_columns(recipe.table.document)
+    own = [column.question_column for column in recipe.questions.values()]
+    names += [name for name in own if name is not None and name not in names]
     return [name for name in names if name in table.columns]
 
 

@@ -154,7 +154,8 @@ def without_answers(table: Table, recipe: Recipe) -> Table:
     if table.is_instructions:
         blank = [pl.lit("").alias("output")] if "output" in table.columns else []
         return replace(table, frame=table.frame.with_columns(blank))
-    names = [recipe.table.id, *template_columns(recipe.table.document)]
+    own = [column.question_column for column in recipe.questions.values()]
+    names = [recipe.table.id, *template_columns(recipe.table.document), *own]
     return replace(table, frame=table.frame.select([name for name in dict.fromkeys(names) if name in table.columns]))
 
 
