@@ -55,7 +55,7 @@ def main() -> None:
             "evaluate_s": round(time.monotonic() - begun),
             "scores": {
                 measure.name: round(measure.score, 4)
-                for measure in report.columns[0].contestants[0].scores.measures()
+                for measure in report.columns[0].systems[0].scores.measures()
                 if measure.score is not None
             },
         }

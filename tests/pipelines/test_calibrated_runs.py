@@ -16,7 +16,7 @@ from papertune.kinds import LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.fit import fit_decision
 from papertune.kinds.label.record import Calibration
-from papertune.pipelines.training_job import part_dev_rows
+from papertune.pipelines.training_job import split_dev_rows
 from papertune.prompts.examples import RowReader
 from papertune.tables import read_table
 
@@ -51,7 +51,7 @@ def fields(frame, name):
 
 class TestTraining:
     def test_calibration_is_fitted_on_the_calibration_set(self, fitted, dev):
-        ((selection_set,), (calibration_set,)) = part_dev_rows([read_table(dev)], fitted.recipe)
+        ((selection_set,), (calibration_set,)) = split_dev_rows([read_table(dev)], fitted.recipe)
         assert (len(selection_set), len(calibration_set)) == (40, 40)
         labels = calibration_set.column("label")
         rows = [row for row in dev if row["uuid"] in calibration_set.column("uuid")]
@@ -65,7 +65,7 @@ class TestTraining:
         assert found.set_threshold == pytest.approx(slow.set_threshold, abs=1e-5)
 
     def test_the_checkpoint_is_chosen_on_the_selection_set(self, fitted, dev):
-        ((selection_set,), _) = part_dev_rows([read_table(dev)], fitted.recipe)
+        ((selection_set,), _) = split_dev_rows([read_table(dev)], fitted.recipe)
         plain = papertune.load_run(fitted.directory.path)
         plain.manifest = replace(plain.manifest, calibration={})
         label = plain.recipe.columns["label"].model_copy(update=dict.fromkeys(ASKED))
@@ -262,24 +262,23 @@ class TestEvaluation:
         right = np.array([row["label"] for row in new_papers]) == np.array(["1", "0"])[decision.chosen(calibrated)]
         abstained = decision.abstained(calibrated)
         assert 0 < abstained.sum() < 12
-        assert column.contestants[0].scores.accuracy == right.mean()
-        assert column.contestants[0].scores.abstained == 0
+        assert column.systems[0].scores.accuracy == right.mean()
+        assert column.systems[0].scores.abstained == 0
         assert column.abstention.answered == pytest.approx(1 - abstained.mean())
         assert column.abstention.accuracy == pytest.approx(right[~abstained].mean())
-        marked = {row.id: row.withheld for row in column.unsure}
+        marked = {row.id: row.withheld for row in column.uncertain_rows}
         ids = [row["uuid"] for row in new_papers]
         assert marked == {id: no for id, no in zip(ids, abstained.tolist(), strict=True) if id in marked}
         assert any(marked.values())
-        left = f"The run is not sure enough of {abstained.mean():.1%} of the rows and leaves them without an answer"
-        assert left in summary(report)
+        assert f"The run abstains in {abstained.mean():.1%} of the rows" in summary(report)
 
         again = evaluate(fitted, new_papers, tmp_path / "again", baselines=papers(16), predictions=filled)
         assert again.columns[0].abstention == column.abstention
         for key in ("accuracy", "confusion", "abstained"):
-            assert getattr(again.columns[0].contestants[0].scores, key) == getattr(column.contestants[0].scores, key)
-        assert again.columns[0].contestants[0].paired == column.contestants[0].paired
-        assert [(row.id, row.withheld) for row in again.columns[0].mistakes] == [
-            (row.id, row.withheld) for row in column.mistakes
+            assert getattr(again.columns[0].systems[0].scores, key) == getattr(column.systems[0].scores, key)
+        assert again.columns[0].systems[0].paired == column.systems[0].paired
+        assert [(row.id, row.withheld) for row in again.columns[0].confident_errors] == [
+            (row.id, row.withheld) for row in column.confident_errors
         ]
 
     def test_the_report_of_an_uncalibrated_run_measures_probabilities(self, run, papers, tmp_path):

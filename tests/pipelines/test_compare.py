@@ -1,4 +1,4 @@
-"""Comparisons on the tiny model: whose numbers they are, what a contestant may see, and how a stopped one goes on."""
+"""Comparisons on the tiny model: whose numbers they are, what a system may see, and how a stopped one goes on."""
 
 import json
 import re
@@ -11,13 +11,13 @@ import pytest
 
 from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError, compare, evaluate, read_table
 from papertune.evaluation.predictions import predictions_of_values, score_predictions
-from papertune.evaluation.systems.contestants import Attempt, NotMeasured
+from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput
 from papertune.events import SILENT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds.predictions import Predictions
 from papertune.models import load_model, use_grouped_attention
-from papertune.pipelines.comparison import base_model as base_contestants
+from papertune.pipelines.comparison import base_model as base_systems
 from papertune.pipelines.comparison.base_model import BaseModelSystems, without_answers
 from papertune.pipelines.comparison.kept import FORMAT, KeptOutputs
 from papertune.pipelines.comparison.learning_curve import curve_steps, read_curve, subset
@@ -75,8 +75,8 @@ def column(report, name):
     return next(column for column in report.columns if column.name == name)
 
 
-def contestant(report, name, title):
-    return next(each for each in column(report, name).contestants if each.name.startswith(title))
+def system(report, name, title):
+    return next(each for each in column(report, name).systems if each.name.startswith(title))
 
 
 def kept_answers(folder: Path):
@@ -88,7 +88,7 @@ def kept_answers(folder: Path):
 class TestContestants:
     def test_all_are_there_and_those_that_are_not_say_why(self, report):
         def names(name):
-            return [each.name.split("/")[0].strip() for each in column(report, name).contestants]
+            return [each.name.split("/")[0].strip() for each in column(report, name).systems]
 
         plain = ["TF-IDF + logistic regression", "majority"]
         assert names("label") == ["fine-tuned", "few-shot", "zero-shot", *plain]
@@ -101,7 +101,7 @@ class TestContestants:
         evaluated = evaluate(run, test_rows, tmp_path / "report", baselines=train_rows)
         for name in ("label", "Keywords"):
             for title in ("fine-tuned", "TF-IDF"):
-                mine, other = (contestant(each, name, title) for each in (report, evaluated))
+                mine, other = (system(each, name, title) for each in (report, evaluated))
                 if name == "label":
                     assert mine.paired == other.paired  # of the keywords, YAKE may be the best baseline here
                 assert mine.scores == other.scores
@@ -117,11 +117,11 @@ class TestContestants:
             reader = RowReader(read_table(test_rows), asked)
             values = predict_rows(predictor, reader, predictor.plan(reader, range(8))).values
             scores = score_predictions(predictions_of_values(values, asked), reader, asked, range(8))
-            assert contestant(report, name, "zero-shot").scores == scores[name]
+            assert system(report, name, "zero-shot").scores == scores[name]
 
     def test_few_shot_says_how_many_examples_and_shows_a_prompt(self, report, test_rows):
         for name, question in (("label", "Is it medical? Answer 1 or 0."), ("Keywords", "List the keywords.")):
-            few = contestant(report, name, "few-shot")
+            few = system(report, name, "few-shot")
             assert "chosen among 2, 4, 8 on 8 held-out rows of list of rows" in few.note
             count = int(few.note.split()[0])
             assert few.prompt.count(question) == count + 1
@@ -129,17 +129,17 @@ class TestContestants:
             assert test_rows[0]["title"] in few.prompt.split("<|im_start|>user")[-1]
 
     def test_costs_are_told(self, report, run):
-        tuned = contestant(report, "label", "fine-tuned")
+        tuned = system(report, "label", "fine-tuned")
         assert tuned.training_s == run.manifest.seconds
         assert tuned.trained_weights == run.manifest.trained_weights
-        for each in column(report, "label").contestants:
+        for each in column(report, "label").systems:
             assert each.rows_per_s > 0
         for title in ("few-shot", "zero-shot", "majority"):
-            assert contestant(report, "label", title).trained_weights == 0
+            assert system(report, "label", title).trained_weights == 0
 
     def test_all_but_the_best_baseline_are_compared_with_it(self, report):
         for each in report.columns:
-            without = [contestant.name for contestant in each.contestants if contestant.paired is None]
+            without = [system.name for system in each.systems if system.paired is None]
             assert len(without) == 1
             assert without[0] in ("TF-IDF + logistic regression", "majority", "TF-IDF n-grams", "YAKE")
 
@@ -157,7 +157,7 @@ class TestLearningCurve:
             assert [title.split()[0] for title in curve] == ["fine-tuned", "TF-IDF"]
             for title, points in curve.items():
                 assert [point.rows for point in points] == [6, 16]
-                assert points[-1].score == getattr(contestant(report, name, title).scores, measure)
+                assert points[-1].score == getattr(system(report, name, title).scores, measure)
                 assert all(point.low <= point.score <= point.high for point in points)
 
     def test_each_point_is_a_run_of_its_own(self, report, folder, train_rows):
@@ -172,7 +172,7 @@ class TestLearningCurve:
         label = column(report, "label")
         assert label.is_screening
         for title, points in label.learning_curve.items():
-            scores = contestant(report, "label", title).scores
+            scores = system(report, "label", title).scores
             assert points[-1].score == scores.average_precision != scores.accuracy
             interval = scores.average_precision_interval
             assert (points[-1].low, points[-1].high) == (interval.low, interval.high)
@@ -202,7 +202,7 @@ class TestLearningCurve:
 
 class TestNothingLeaks:
     @pytest.mark.usefixtures("_bare_report")
-    def test_the_answers_of_the_test_table_change_no_contestant(
+    def test_the_answers_of_the_test_table_change_no_system(
         self, report, folder, run, train_rows, test_rows, both_columns, tmp_path
     ):
         answers = {name: [row[name] for row in test_rows] for name in ("label", "Keywords")}
@@ -217,7 +217,7 @@ class TestNothingLeaks:
         assert others == {name: said for name, said in answers.items() if name not in of_curve}
         assert len(of_curve) == 2
         assert all("--fine-tuned" in name for name in of_curve)
-        assert contestant(other, "label", "fine-tuned").scores != contestant(report, "label", "fine-tuned").scores
+        assert system(other, "label", "fine-tuned").scores != system(report, "label", "fine-tuned").scores
 
     def test_contestants_see_documents_and_nothing_else(self, test_rows, both_columns):
         recipe = load_recipe(both_columns)
@@ -255,7 +255,7 @@ class TestGoingOn:
             return answer(self, reader, rows, *encoded)
 
         monkeypatch.setattr(Predictor, "answer", counting)
-        # Small batches, so that a stop comes between two of a contestant.
+        # Small batches, so that a stop comes between two of a system.
         monkeypatch.setattr("papertune.inference.predictor.batch_tokens", lambda device: 256)
         return asked
 
@@ -292,13 +292,13 @@ class TestGoingOn:
         report = self.compare(rows, both_columns, tmp_path / "stopped")
         assert batches + len(asked) == whole
         assert kept_answers(tmp_path / "stopped") == kept_answers(tmp_path / "undisturbed")
-        assert [each.scores for each in column(report, "label").contestants] == [
-            each.scores for each in column(undisturbed, "label").contestants
+        assert [each.scores for each in column(report, "label").systems] == [
+            each.scores for each in column(undisturbed, "label").systems
         ]
         asked.clear()
         again = self.compare(rows, both_columns, tmp_path / "stopped", overwrite=True)
         assert asked == []
-        assert column(again, "label").contestants == column(report, "label").contestants
+        assert column(again, "label").systems == column(report, "label").systems
 
     def test_another_question_needs_another_folder(self, asked, stopping, train_rows, test_rows, recipe, tmp_path):
         with pytest.raises(KeyboardInterrupt):
@@ -320,13 +320,13 @@ class TestFewShot:
         return lambda rows: model.few_shot("label", read_table(rows))
 
     def test_without_room_for_an_example_it_is_not_measured(self, few_shot, train_rows, monkeypatch):
-        monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 60)
+        monkeypatch.setattr(base_systems, "context_tokens", lambda model: 60)
         with pytest.raises(NotMeasured, match="no example fits into the model's context of 60 tokens"):
             few_shot(train_rows)
 
     def test_examples_give_way_where_the_context_is_full(self, few_shot, train_rows, monkeypatch):
-        monkeypatch.setattr(base_contestants, "context_tokens", lambda model: 300)
-        monkeypatch.setattr(base_contestants, "NUMBERS_OF_EXAMPLES", (8,))
+        monkeypatch.setattr(base_systems, "context_tokens", lambda model: 300)
+        monkeypatch.setattr(base_systems, "NUMBERS_OF_EXAMPLES", (8,))
         told = (
             r"8 examples before each question, fewer before \d of 8 because of the model's context; chosen among 8 on "
         )
@@ -337,7 +337,7 @@ class TestFewShot:
 
 
 class TestKeptAnswers:
-    ATTEMPT = Attempt(Predictions(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
+    ATTEMPT = SystemOutput(Predictions(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
 
     def test_are_made_once(self, listener, tmp_path):
         kept = KeptOutputs(tmp_path / "kept", listener)

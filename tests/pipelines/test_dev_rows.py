@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from papertune import PapertuneWarning, RecipeError
-from papertune.pipelines.training_job import part_dev_rows, prepare_job
+from papertune.pipelines.training_job import prepare_job, split_dev_rows
 from papertune.recipe import load_recipe
 from papertune.tables import Table
 
@@ -37,12 +37,12 @@ def ids(tables):
 )
 def test_half_of_the_rows_choose_and_the_others_are_kept_apart(rows, choosing, kept_apart):
     table = dev_table(rows)
-    parts = part_dev_rows([table], label_recipe())
+    parts = split_dev_rows([table], label_recipe())
     chosen, apart = map(ids, parts)
     assert (len(chosen), len(apart)) == (choosing, kept_apart)
     assert not {*chosen} & {*apart}
     assert {*chosen, *apart} <= {*ids([table])}
-    again = part_dev_rows([dev_table(rows)], label_recipe())
+    again = split_dev_rows([dev_table(rows)], label_recipe())
     assert (ids(again[0]), ids(again[1])) == (chosen, apart)
     for part in (chosen, apart):
         labels = [int(name[1:]) % 2 for name in part]
@@ -51,25 +51,25 @@ def test_half_of_the_rows_choose_and_the_others_are_kept_apart(rows, choosing, k
 
 def test_the_recipe_bounds_both_parts():
     recipe = label_recipe({"dev_rows": 40, "calibration_rows": 35, "seed": 5})
-    chosen, apart = part_dev_rows([dev_table(200), dev_table(100, start=200)], recipe)
+    chosen, apart = split_dev_rows([dev_table(200), dev_table(100, start=200)], recipe)
     assert [len(table) for table in chosen] == [40, 40]
     assert [len(table) for table in apart] == [35, 35]
-    assert ids(part_dev_rows([dev_table(200)], label_recipe({"seed": 6}))[1]) != ids(apart)
+    assert ids(split_dev_rows([dev_table(200)], label_recipe({"seed": 6}))[1]) != ids(apart)
 
 
 def test_many_small_tables_are_enough_together():
-    chosen, apart = part_dev_rows([dev_table(20), dev_table(1, start=20), dev_table(41, start=40)], label_recipe())
+    chosen, apart = split_dev_rows([dev_table(20), dev_table(1, start=20), dev_table(41, start=40)], label_recipe())
     assert [len(table) for table in chosen] == [10, 1, 21]
     assert [len(table) for table in apart] == [10, 20]
 
 
 def test_all_rows_choose_where_no_column_wants_any():
-    assert len(part_dev_rows([dev_table(100)], label_recipe(calibration="none"))[0][0]) == 100
-    assert part_dev_rows([dev_table(100)], label_recipe(calibration="none", coverage=0.9))[1]
+    assert len(split_dev_rows([dev_table(100)], label_recipe(calibration="none"))[0][0]) == 100
+    assert split_dev_rows([dev_table(100)], label_recipe(calibration="none", coverage=0.9))[1]
     keywords = load_recipe(
         {"table": {"document": "{title}"}, "columns": {"label": {"kind": "keywords", "question": "Which?"}}}
     )
-    chosen, apart = part_dev_rows([dev_table(300)], keywords)
+    chosen, apart = split_dev_rows([dev_table(300)], keywords)
     assert (len(chosen[0]), apart) == (200, [])
 
 
@@ -80,13 +80,13 @@ def test_rows_without_an_answer_in_a_column_that_wants_them_all_choose():
     }
     recipe = load_recipe({"table": {"id": "id", "document": "{title}"}, "columns": columns})
     frame = dev_table(100).frame.with_columns(words=pl.lit("one; two"))
-    chosen, apart = part_dev_rows([Table(frame.drop("label"), "dev.csv")], recipe)
+    chosen, apart = split_dev_rows([Table(frame.drop("label"), "dev.csv")], recipe)
     assert (len(chosen[0]), apart) == (100, [])
     few = pl.when(pl.int_range(pl.len()) < 40).then("label").otherwise(pl.lit(""))
-    chosen, apart = part_dev_rows([Table(frame.with_columns(label=few), "dev.csv")], recipe)
+    chosen, apart = split_dev_rows([Table(frame.with_columns(label=few), "dev.csv")], recipe)
     assert (len(chosen[0]), apart) == (100, [])
     many = pl.when(pl.int_range(pl.len()) < 90).then("label").otherwise(pl.lit(""))
-    chosen, apart = part_dev_rows([Table(frame.with_columns(label=many), "dev.csv")], recipe)
+    chosen, apart = split_dev_rows([Table(frame.with_columns(label=many), "dev.csv")], recipe)
     assert (len(chosen[0]), len(apart[0])) == (50, 50)
 
 

@@ -29,9 +29,9 @@ def report(run, rows, papers, tmp_path_factory):
     return json.loads((folder / "report.json").read_text("utf-8"))
 
 
-def scores(report, column, contestant):
+def scores(report, column, system):
     chosen = next(c for c in report["columns"] if c["name"] == column)
-    return next(c["scores"] for c in chosen["contestants"] if contestant in c["name"])
+    return next(c["scores"] for c in chosen["contestants"] if system in c["name"])
 
 
 def documents(rows):
@@ -207,7 +207,7 @@ class TestPredictionsOfAFile:
         plain = predicted.select("uuid", "label").to_dicts()
         said = [{**row, "label": ""} if n < 3 else row for n, row in enumerate(plain)]
         report = evaluate(run, rows, tmp_path / "report", predictions=said, baselines=papers(16))
-        got = report.columns[0].contestants[0].scores
+        got = report.columns[0].systems[0].scores
         right = [row["label"] == given["label"] for row, given in zip(said, rows, strict=True)]
         assert (got.abstained, got.accuracy) == (3, sum(right) / 12)
         told = (
@@ -259,7 +259,7 @@ class TestNothingToScore:
         got = evaluate(run, empty, tmp_path / "report", predictions=predicted).columns[0]
         fewer = [row for row in empty if row["label"]]
         expected = evaluate(run, fewer, tmp_path / "fewer", predictions=predicted).columns[0]
-        assert [each.scores for each in got.contestants] == [each.scores for each in expected.contestants]
+        assert [each.scores for each in got.systems] == [each.scores for each in expected.systems]
         assert got.calibration == expected.calibration
         assert got.facts["not scored"] == "2 of 12 rows, whose cell is empty"
         assert "not scored" not in expected.facts

@@ -165,24 +165,24 @@ def test_entries_of_an_instruction_file_teach_and_score_the_same(recipe, papers,
 def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_path):
     report = papertune.evaluate(run, rows, tmp_path / "report", baselines=train_rows, precision="fp32")
     (column,) = report.columns
-    names = [contestant.name for contestant in column.contestants]
+    names = [system.name for system in column.systems]
     assert names[1:] == ["TF-IDF + one-vs-rest logistic regression", "majority"]
-    scores = column.contestants[0].scores
+    scores = column.systems[0].scores
     said = label_matrix(run.predict(rows, precision="fp32")["topics"].to_list(), run.recipe.columns["topics"])
     for average, value in (("micro", scores.micro_f1), ("macro", scores.macro_f1)):
         assert value == pytest.approx(f1_score(truth(rows, run), said, average=average, zero_division=0))
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     assert "Micro F1" in page
     assert "The label of each paper whose probability is nearest to its threshold, right or wrong." in page
-    assert len(column.unsure) == 10
-    assert {row.said.removeprefix("not ") for row in column.unsure} <= {"heart", "graph", "aspirin"}
-    wrong = [row for row in column.mistakes if row.said == row.given]
-    assert column.mistakes
+    assert len(column.uncertain_rows) == 10
+    assert {row.said.removeprefix("not ") for row in column.uncertain_rows} <= {"heart", "graph", "aspirin"}
+    wrong = [row for row in column.confident_errors if row.said == row.given]
+    assert column.confident_errors
     assert not wrong
     # A file of predictions scores the same.
     run.predict_file(rows, tmp_path / "said.csv", probabilities=True, precision="fp32")
     again = papertune.evaluate(run, rows, tmp_path / "again", predictions=tmp_path / "said.csv")
-    assert again.columns[0].contestants[0].scores.micro_f1 == scores.micro_f1
+    assert again.columns[0].systems[0].scores.micro_f1 == scores.micro_f1
     (tmp_path / "wrong.csv").write_text((tmp_path / "said.csv").read_text("utf-8").replace("heart;", "hart;"), "utf-8")
     with pytest.raises(TableError, match=r'column "topics": "hart;.*" is none of the labels heart, graph, aspirin\.'):
         papertune.evaluate(run, rows, tmp_path / "wrong", predictions=tmp_path / "wrong.csv")

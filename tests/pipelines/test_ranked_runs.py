@@ -11,7 +11,7 @@ from papertune.inference.journal import prediction_facts
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranking import FEATURES
 from papertune.models import cpu_features
-from papertune.pipelines.training_job import part_dev_rows
+from papertune.pipelines.training_job import split_dev_rows
 from papertune.tables import read_table
 
 
@@ -57,7 +57,7 @@ def rank_keywords(run, tables):
 
 
 def test_the_ranking_is_fitted_on_the_calibration_set(fitted, dev, training_listener):
-    (_, (calibration_set,)) = part_dev_rows([read_table(dev)], fitted.recipe)
+    (_, (calibration_set,)) = split_dev_rows([read_table(dev)], fitted.recipe)
     found = fitted.manifest.rankings["Keywords"]
     assert found.rows == len(calibration_set) == 40
     again = rank_keywords(fitted, [calibration_set])

@@ -61,7 +61,7 @@ def report(tables, papers, both_columns, folder):
 
 
 def system(report, title):
-    return next(each for each in report.columns[0].contestants if each.name.startswith(title))
+    return next(each for each in report.columns[0].systems if each.name.startswith(title))
 
 
 class TestTrainingRows:
@@ -220,4 +220,4 @@ class TestDevRows:
         with pytest.warns(PapertuneWarning, match="3 cells are empty; not scored"):
             fewer = compare(train, empty, run.recipe, tmp_path / "report", run=run)
         assert fewer.columns[0].facts["not scored"] == "3 of 12 rows, whose cell is empty"
-        assert {each.scores.rows for each in fewer.columns[0].contestants} == {9}
+        assert {each.scores.rows for each in fewer.columns[0].systems} == {9}

@@ -1,1 +1,1 @@
-"""Predictions and truth become scores, baselines stand beside them, and a report tells both."""
+"""Scores from predictions and gold cells, baselines to compare with, and the report."""

@@ -1,4 +1,4 @@
-"""The dev score of a model in training: the tasks' own measures, not only loss."""
+"""The dev score of a model in training: the scores of its columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,10 +19,10 @@ class DevScore:
     """Scores a model on dev rows.
 
     Args:
-        tables: The dev tables; measures are averaged over them by rows.
+        tables: The dev tables; the measures are means over them, weighted by rows.
         recipe: The columns.
         tokenizer: The model's tokenizer.
-        dtype: What products are done in.
+        dtype: Number format of the products.
         listener: Gets the progress after each batch.
     """
 
@@ -36,10 +36,9 @@ class DevScore:
         self._listener = listener
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """Give the measures of each column, and as "score" the mean over the columns.
+        """Return the measures of each column, and as "score" the mean of their main scores.
 
-        Accuracy, macro F1 and log-loss of a label column, micro and macro F1 of a labels column, F1@5 of keywords. The
-        mean is of macro F1 of label columns, micro F1 of labels columns and F1@5.
+        The main scores are macro F1 of a label column, micro F1 of a labels column, and F1@5 of keywords.
         """
         predictor = Predictor(model, self._tokenizer, self._recipe)
         device = next(model.parameters()).device.type
@@ -49,8 +48,8 @@ class DevScore:
             plan = predictor.plan(reader, range(len(table)))
             with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
                 values = predict_rows(predictor, reader, plan, listener=self._listener).values
-            # Thresholds that are chosen when the training ends are taken as they would be chosen now, on these rows:
-            # at 0.5, a model that is right about rare labels may look like one that says nothing.
+            # Thresholds are chosen again after the training. Until then the best ones for these rows are used, since at
+            # 0.5 a good model may never predict a rare label.
             rows = range(len(table))
             predicted = {name: [PredictedTable(each, reader, rows)] for name, each in values.items()}
             recipe = self._recipe.with_best_thresholds(predicted)
@@ -71,11 +70,11 @@ class RowMeans:
         self._rows: dict[str, int] = {}
 
     def add(self, measures: Mapping[str, float], rows: int) -> None:
-        """Take the measures of a table of so many rows."""
+        """Add the measures of a table with this number of rows."""
         for key, value in measures.items():
             self._sums[key] = self._sums.get(key, 0.0) + value * rows
             self._rows[key] = self._rows.get(key, 0) + rows
 
     def values(self) -> dict[str, float]:
-        """Give the mean of each measure over the tables that have it."""
+        """Return the mean of each measure over the tables that have it."""
         return {key: total / self._rows[key] for key, total in self._sums.items()}

@@ -15,10 +15,10 @@ from papertune.tables import Table
 def predictions_of_values(
     values: Mapping[str, ColumnValues], recipe: Recipe, decisions: Mapping[str, Any] | None = None
 ) -> dict[str, Predictions]:
-    """Return what a model predicts, by column.
+    """Return the predictions of a model, by column.
 
     Args:
-        values: Its values.
+        values: The values of the model, by column.
         recipe: The columns.
         decisions: How each column is predicted; None: without calibration.
     """
@@ -29,7 +29,7 @@ def predictions_of_values(
 
 
 def predictions_of_table(predicted: Table, recipe: Recipe, decisions: Mapping[str, Any]) -> dict[str, Predictions]:
-    """Return the predictions of a predicted table, by column; its rows must be in the order that is wanted.
+    """Return the predictions of a predicted table, by column, in the order of its rows.
 
     Args:
         predicted: The table.
@@ -37,7 +37,7 @@ def predictions_of_table(predicted: Table, recipe: Recipe, decisions: Mapping[st
         decisions: How each column is predicted.
 
     Raises:
-        TableError: If it has none of the recipe's columns, or a cell that is not a label or not a probability.
+        TableError: If it has none of the recipe's columns, or an invalid cell.
     """
     found = {
         name: column.read_predictions(predicted, name, decisions[name])
@@ -59,9 +59,9 @@ def score_predictions(
 
     Args:
         predictions: By column, one for each of `rows`.
-        gold: Reads the table's own cells and the documents.
+        gold: Reads the gold cells and the documents.
         recipe: The columns.
-        rows: Rows of the table that the predictions are about, in their order.
+        rows: The rows of the table, in the order of the predictions.
     """
     scores = {name: recipe.columns[name].score(each, gold, name, rows) for name, each in predictions.items()}
     return {name: score for name, score in scores.items() if score is not None}

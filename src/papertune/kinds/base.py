@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from papertune.evaluation.checks.label_errors import LabelErrors
     from papertune.evaluation.checks.review import Judged
     from papertune.evaluation.report import ColumnReport, SampleCell, SampleList
-    from papertune.evaluation.systems.contestants import Fill
+    from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions

@@ -8,7 +8,7 @@ from typing import Any
 from papertune.errors import TableError
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
-from papertune.evaluation.systems.contestants import Attempt, compared, learnt_rows, rows_per_s
+from papertune.evaluation.systems.outputs import SystemOutput, compare_outputs, rows_per_s, training_rows
 from papertune.events import SILENT, Listener
 from papertune.inference.predict import predict_rows
 from papertune.models import PredictionPrecision
@@ -95,15 +95,15 @@ def evaluate(
     columns: list[ColumnReport] = []
     for name, predicted in predictions_by_column.items():
         column = recipe.columns[name]
-        attempts = {f"fine-tuned {run.manifest.base_name}": Attempt(predicted, rate, *training_costs(run))}
-        plain: dict[str, Attempt] = {}
-        if part is not None and (known := learnt_rows(part, recipe, name)).documents:
+        outputs = {f"fine-tuned {run.manifest.base_name}": SystemOutput(predicted, rate, *training_costs(run))}
+        plain: dict[str, SystemOutput] = {}
+        if part is not None and (known := training_rows(part, recipe, name)).documents:
             listener.message(f"training the baselines of {name}")
             texts = [reader.document(row) for row in rows]
             plain = {title: fill(known, texts) for title, fill in column.baselines().items()}
-        if contestants := compared({**attempts, **plain}, plain, reader, recipe, name, len(rows)):
+        if systems := compare_outputs({**outputs, **plain}, plain, reader, recipe, name, len(rows)):
             facts = unscored(reader, recipe, name, len(rows))
-            told = ColumnReport(name, column.kind, column.question, contestants, facts=facts)
+            told = ColumnReport(name, column.kind, column.question, systems, facts=facts)
             told = with_rows_to_look_at(told, predicted, given, learnt, recipe)
             record = run.manifest.record(name, column)
             columns.append(column.report_details(told, predicted, reader, run.decisions[name], record))

@@ -73,7 +73,7 @@ def prepare_job(
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
     learnt_from, dev_tables = _read(tables, dev, dev_fraction, chosen)
-    scored, kept_apart = part_dev_rows(dev_tables, chosen)
+    scored, kept_apart = split_dev_rows(dev_tables, chosen)
     _check_scored(scored, chosen)
     warn_of_shortage(kept_apart, chosen)
     answered = _count_answered([*scored, *kept_apart], chosen)
@@ -133,7 +133,7 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
     return train_tables, dev_tables
 
 
-def part_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table], list[Table]]:
+def split_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table], list[Table]]:
     """Part dev rows into those that choose the weights and those that are kept apart for probabilities and thresholds.
 
     A checkpoint that is chosen on some rows looks better on them than it is, and so do probabilities that are

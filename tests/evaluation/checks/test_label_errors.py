@@ -230,10 +230,10 @@ def test_review_rows_are_added_to_a_labels_column():
     table = read_table(set_rows(60, {(4, "medical")}))
     full = with_rows_to_look_at(column, Predictions(["medical"] * 60, [[0.9, 0.1, 0.1]] * 60), table, None, sets())
     # Each paper has one line in each list, the first ten of equals.
-    assert len(full.mistakes) == len(full.unsure) == 10
-    assert {(row.given, row.said) for row in full.mistakes} == {("not medical", "medical")}
-    assert [row.id for row in full.unsure] == [f"p{number}" for number in range(10)]
-    assert [row.id for row in full.noise.candidates] == ["p4"]
+    assert len(full.confident_errors) == len(full.uncertain_rows) == 10
+    assert {(row.given, row.said) for row in full.confident_errors} == {("not medical", "medical")}
+    assert [row.id for row in full.uncertain_rows] == [f"p{number}" for number in range(10)]
+    assert [row.id for row in full.label_errors.candidates] == ["p4"]
 
 
 def test_review_rows_are_added_to_a_label_column():
@@ -243,11 +243,11 @@ def test_review_rows_are_added_to_a_label_column():
     )
     column = ColumnReport("label", "label", "?", [])
     full = with_rows_to_look_at(column, answers, scored, train, recipe())
-    assert [row.id for row in full.mistakes] == ["p5"]
-    assert [row.id for row in full.unsure[:2]] == ["p1", "p3"]
-    assert {row.id for row in full.noise.candidates} == {"p3", "p40"}
+    assert [row.id for row in full.confident_errors] == ["p5"]
+    assert [row.id for row in full.uncertain_rows[:2]] == ["p1", "p3"]
+    assert {row.id for row in full.label_errors.candidates} == {"p3", "p40"}
     alone = with_rows_to_look_at(column, answers, scored, None, recipe())
-    assert [row.id for row in alone.noise.candidates] == ["p5"]
+    assert [row.id for row in alone.label_errors.candidates] == ["p5"]
     # In a training table without the column no labels are checked.
     without = read_table([{"uuid": "a", "title": "t"}])
     assert with_rows_to_look_at(column, answers, scored, without, recipe()) == alone

@@ -16,19 +16,19 @@ from papertune.evaluation.checks.shortcuts import SurfaceFeature
 from papertune.evaluation.report import (
     Abstention,
     ColumnReport,
-    Contestant,
     LabelSets,
     LearningPoint,
     Report,
     SampleCell,
     SampleList,
     SampleRow,
+    SystemReport,
     summary,
     verdict,
     write_report,
 )
 from papertune.evaluation.report.page import MAX_CONFUSION
-from papertune.evaluation.report.words import leak_sentences, sureness, unanswered
+from papertune.evaluation.report.words import confidence_facts, leak_sentences, unanswered
 from papertune.metrics.calibration import score_calibration
 from papertune.metrics.keyword_scores import score_keywords
 from papertune.metrics.label_scores import score_labels
@@ -86,7 +86,7 @@ def keyword_scores(found):
 
 def systems():
     return [
-        Contestant(
+        SystemReport(
             "this run",
             label_scores(95, probabilities=True),
             "note " + HOSTILE,
@@ -95,8 +95,8 @@ def systems():
             trained_weights=2_442_240,
             paired=PairedDifference(-0.02, -0.06, 0.01, 0.4531),
         ),
-        Contestant("TF-IDF", label_scores(97), rows_per_s=1234.5, training_s=0.84, trained_weights=4_321),
-        Contestant(
+        SystemReport("TF-IDF", label_scores(97), rows_per_s=1234.5, training_s=0.84, trained_weights=4_321),
+        SystemReport(
             "majority",
             label_scores(50),
             rows_per_s=None,
@@ -127,9 +127,9 @@ def full_column(**changes):
         positive=HOSTILE,
         work_saved=work_saved(probabilities[:, 0], gold_ids == 0),
         learning_curve={"this run": [LearningPoint(50, 0.8, 0.7, 0.9), LearningPoint(100, 0.9, 0.85, 0.95)]},
-        mistakes=[row],
-        unsure=[replace(row, id="unsure row", said="0", withheld=True)],
-        noise=LabelErrors("train.csv", 1400, 12, [replace(row, id="doubtful row")]),
+        confident_errors=[row],
+        uncertain_rows=[replace(row, id="uncertain row", said="0", withheld=True)],
+        label_errors=LabelErrors("train.csv", 1400, 12, [replace(row, id="likely error")]),
     )
     return replace(column, **changes)
 
@@ -146,7 +146,7 @@ LEAKS = Leaks(
 
 def make_report(**changes):
     label = ColumnReport("label", "label", HOSTILE, systems())
-    keywords = ColumnReport("Keywords", "keywords", "Which?", [Contestant("this run", keyword_scores(2))])
+    keywords = ColumnReport("Keywords", "keywords", "Which?", [SystemReport("this run", keyword_scores(2))])
     sample = SampleRow(
         "id-1",
         HOSTILE + " long" * 200,
@@ -218,7 +218,7 @@ def test_page_shows_costs_curves_and_rows_to_review(tmp_path):
     assert "778743" not in page.text
     for shown in (
         "Before you trust these scores",
-        "2 papers stand in train.csv too",
+        "2 papers are also in train.csv",
         "Difference: to TF-IDF, on the same rows, with 95% interval and the p-value of McNemar's exact test.",
         "−0.020",
         "−0.060 to +0.010",
@@ -231,12 +231,12 @@ def test_page_shows_costs_curves_and_rows_to_review(tmp_path):
         "none",
         "2,442,240",
         "(0.310 before calibration)",
-        "Sure, and wrong",
-        "Least sure",
+        "Confident errors",
+        "Uncertain rows",
         "98.7%, abstained",
-        "Labels that may be wrong",
-        "doubtful row",
-        "12 of 1,400 given labels are doubtful in train.csv",
+        "Likely label errors",
+        "likely error",
+        "12 of 1,400 labels in train.csv are likely errors",
         "98.7%",
         "43% similar",
         "word for word",
@@ -265,7 +265,7 @@ def test_page_shows_costs_curves_and_rows_to_review(tmp_path):
 def test_page_shows_the_prompt_and_several_labels(tmp_path):
     gold = np.array([[True, False], [True, True], [False, False]])
     scores = score_multilabel(gold, gold, ["heart", "lung"])
-    column = ColumnReport("topics", "labels", "Which?", [Contestant("few-shot", scores, prompt="Text:\n" + HOSTILE)])
+    column = ColumnReport("topics", "labels", "Which?", [SystemReport("few-shot", scores, prompt="Text:\n" + HOSTILE)])
     sample = SampleRow("7", "text", [SampleList("topics", "labels", ["heart", "liver"], ["heart"])])
     html, _ = written(tmp_path, plain_report(columns=[column], samples=[sample]))
     page = Page(html)
@@ -279,13 +279,13 @@ def test_page_shows_the_prompt_and_several_labels(tmp_path):
 def test_likely_label_errors_of_a_labels_column_are_shown(tmp_path):
     scores = score_multilabel(np.array([[True, False]] * 3), np.array([[True, False]] * 3), ["heart", "lung"])
     row = ReviewRow("p7", "text", "not heart", "heart", 0.75, 0.25)
-    noise = LabelErrors("train.csv", 1400, 12, [row], ["heart", "lung"])
-    column = ColumnReport("topics", "labels", "Which?", [Contestant("run", scores)], noise=noise)
+    errors = LabelErrors("train.csv", 1400, 12, [row], ["heart", "lung"])
+    column = ColumnReport("topics", "labels", "Which?", [SystemReport("run", scores)], label_errors=errors)
     report = plain_report(columns=[column], samples=[])
     html, plain = written(tmp_path, report)
-    sentence = "12 of 2,800 given labels are doubtful in train.csv"
-    assert f"{sentence}: the opposite is likelier to TF-IDF" in Page(html).text
-    assert "Looked at: whether a paper has each of the 2 most frequent labels." in Page(html).text
+    sentence = "12 of 2,800 labels in train.csv are likely errors"
+    assert f"{sentence}: the opposite is more probable to TF-IDF" in Page(html).text
+    assert "Only the 2 most frequent labels are checked." in Page(html).text
     assert f"  {sentence}" in summary(report).splitlines()
     assert plain["columns"][0]["noise"]["labels"] == ["heart", "lung"]
     assert plain["columns"][0]["noise"]["candidates"][0]["given"] == "not heart"
@@ -300,7 +300,7 @@ def test_only_the_first_duplicates_are_shown(tmp_path):
 
 def test_page_shows_rows_without_an_answer(tmp_path):
     scores = score_labels(["1", "0", "1"], ["1", "", "1"], ["1", "0"])
-    column = ColumnReport("label", "label", "", [Contestant("run", scores)])
+    column = ColumnReport("label", "label", "", [SystemReport("run", scores)])
     sample = SampleRow("7", "text", [SampleCell("label", "", "", None), SampleCell("unknown", "a", "", 0.5)])
     html, _ = written(tmp_path, make_report(columns=[column], samples=[sample], loss_curve=[], dev_curve=[], facts={}))
     page = Page(html)
@@ -345,7 +345,7 @@ def test_samples_mark_items_that_both_lists_have(tmp_path, cell, hits, misses, s
 def test_page_without_columns_and_with_too_many_labels(tmp_path):
     Page(written(tmp_path / "none", plain_report(columns=[], samples=[]))[0])
     labels = [f"l{number}" for number in range(MAX_CONFUSION + 1)]
-    column = ColumnReport("field", "label", "", [Contestant("run", score_labels(labels, labels, labels))])
+    column = ColumnReport("field", "label", "", [SystemReport("run", score_labels(labels, labels, labels))])
     html, plain = written(tmp_path / "many", plain_report(columns=[column]))
     assert f"{len(labels)} labels are too many" in Page(html).text
     assert len(plain["columns"][0]["contestants"][0]["scores"]["confusion"]) == len(labels)
@@ -391,8 +391,8 @@ def test_json_has_calibration_curves_rows_and_leaks(tmp_path):
     assert column["work_saved"]["recall"] == 0.95
     assert column["learning_curve"]["this run"][1] == {"rows": 100, "score": 0.9, "low": 0.85, "high": 0.95}
     assert column["mistakes"][0]["said_probability"] == 0.987
-    assert column["unsure"][0]["id"] == "unsure row"
-    assert (column["noise"]["doubted"], column["noise"]["candidates"][0]["id"]) == (12, "doubtful row")
+    assert column["unsure"][0]["id"] == "uncertain row"
+    assert (column["noise"]["doubted"], column["noise"]["candidates"][0]["id"]) == (12, "likely error")
     run = column["contestants"][0]
     assert run["paired"] == {"difference": -0.02, "low": -0.06, "high": 0.01, "p_value": 0.4531}
     assert (run["rows_per_s"], run["training_s"], run["trained_weights"]) == (2.345, 754.0, 2_442_240)
@@ -432,9 +432,9 @@ def test_text_without_a_utf8_form_is_written_too(tmp_path):
 )
 def test_verdict_names_the_better_system(paired, sentence):
     field = [
-        Contestant("run", label_scores(95), paired=paired),
-        Contestant("majority", label_scores(50), paired=PairedDifference(-0.4, -0.5, -0.3, 1e-9)),
-        Contestant("TF-IDF", label_scores(97)),
+        SystemReport("run", label_scores(95), paired=paired),
+        SystemReport("majority", label_scores(50), paired=PairedDifference(-0.4, -0.5, -0.3, 1e-9)),
+        SystemReport("TF-IDF", label_scores(97)),
     ]
     assert verdict(ColumnReport("label", "label", "", field)).startswith(sentence)
     assert verdict(ColumnReport("label", "label", "", field[2:])) == ""
@@ -450,9 +450,9 @@ def screening(**changes):
     run = score_labels(gold, labels[:1] * 10 + labels[1:] * 30, labels, probabilities["run"])
     tfidf = score_labels(gold, labels[1:] * 40, labels, probabilities["TF-IDF"])
     field = [
-        Contestant("run", run, paired=PairedDifference(-0.05, -0.1, -0.01, 0.01)),
-        Contestant("TF-IDF", tfidf, paired=PairedDifference(0.0, 0.0, 0.0, 1.0)),
-        Contestant("majority", score_labels(gold, labels[1:] * 40, labels)),
+        SystemReport("run", run, paired=PairedDifference(-0.05, -0.1, -0.01, 0.01)),
+        SystemReport("TF-IDF", tfidf, paired=PairedDifference(0.0, 0.0, 0.0, 1.0)),
+        SystemReport("majority", score_labels(gold, labels[1:] * 40, labels)),
     ]
     field[0] = replace(field[0], paired_average_precision=PairedDifference(0.0625, 0.0125, 0.25, None))
     return replace(ColumnReport("label", "label", "", field, positive="included", is_screening=True), **changes)
@@ -497,14 +497,14 @@ def test_screening_is_judged_by_the_ranking(tmp_path):
 
 
 def test_screening_without_a_ranking_is_judged_by_accuracy(tmp_path):
-    field = [replace(each, scores=screening().contestants[2].scores) for each in screening().contestants]
+    field = [replace(each, scores=screening().systems[2].scores) for each in screening().systems]
     field[0] = replace(field[0], paired_average_precision=None)
-    column = screening(contestants=field)
+    column = screening(systems=field)
     assert verdict(column).startswith("The simple baseline wins: majority is better than run: Accuracy 0.900 against")
     _, plain = written(tmp_path, plain_report(columns=[column]))
     assert plain["columns"][0]["is_screening"] is False
     # Without a baseline the ranking is shown, and nothing is compared.
-    alone = screening(contestants=[replace(screening().contestants[0], paired_average_precision=None, paired=None)])
+    alone = screening(systems=[replace(screening().systems[0], paired_average_precision=None, paired=None)])
     assert verdict(alone) == ""
     html, _ = written(tmp_path / "alone", plain_report(columns=[alone]))
     assert re.findall(r'class="name">([^<]+)<', html)[:2] == ["Average precision", "WSS@95"]
@@ -529,29 +529,28 @@ def test_summary_has_a_line_for_each_system():
 def test_summary_shows_the_quality_of_probabilities_and_warnings():
     lines = summary(make_report(columns=[full_column(positive="included")], leaks=LEAKS)).splitlines()
     assert lines[6:] == [
-        "  The run is not sure enough of 50.0% of the rows and leaves them without an answer; the scores here count "
-        "the label that it would give them.",
+        "  The run abstains in 50.0% of the rows; their most probable label is scored here.",
         "  Expected calibration error: 0.152 (0.310 before calibration)",
         "  Log loss: 0.514 (0.688 before calibration)",
         "  Brier score: 0.372 (0.446 before calibration)",
         "  Area under the risk-coverage curve: 0.1306",
-        "  Answering only where it is sure: from a probability of 0.875 on, 50.0% of the rows are answered, with an "
-        "accuracy of 97.5% (98.0% wanted)",
-        "  Label sets: 96.0% hold the true label (95.0% wanted), 1.25 labels each; 75.0% have one label",
+        "  Abstaining: at a confidence of at least 0.875, 50.0% of the rows are answered, with an accuracy of 97.5% "
+        "(98.0% wanted)",
+        "  Label sets: 96.0% contain the gold label (95.0% wanted), 1.25 labels each; 75.0% have one label",
         "  Average precision, label included: 0.867",
         "  Reading to find 95% of label included: 83.3% of the rows must be read, the most probable first; work "
         "saved over sampling (WSS@95) 0.117",
         f"  Calibrated with: {HOSTILE}",
-        "  12 of 1,400 given labels are doubtful in train.csv",
-        "warning: 2 papers stand in train.csv too, 1 of them word for word and 1 nearly, such as new-1 there as old-1. "
-        "The run may have learnt their answers.",
+        "  12 of 1,400 labels in train.csv are likely errors",
+        "warning: 2 papers are also in train.csv, 1 of them word for word and 1 nearly, such as new-1, which is old-1 "
+        "there. The run may have learned their answers.",
         'warning: column "author": its format alone predicts label with accuracy 0.998; the most frequent label has '
         f"0.503. With {HOSTILE}, 3 of 3 rows are 1. The model does not read this column; leave it out of "
         "table.document.",
     ]
     never = full_column(abstention=None, calibration_before=None)
     text = summary(make_report(columns=[never]))
-    assert "Answering only where it is sure" not in text
+    assert "Abstaining" not in text
     assert "before calibration" not in text
     assert "warning" not in text
 
@@ -561,11 +560,11 @@ def test_summary_shows_the_quality_of_probabilities_and_warnings():
     [
         (
             Abstention(None, 0.75, 0.5, 0.9),
-            "from a probability of 0.750 on, 50.0% of the rows are answered, with an accuracy of 90.0%",
+            "at a confidence of at least 0.750, 50.0% of the rows are answered, with an accuracy of 90.0%",
         ),
         (
             Abstention(0.98, 0.75, 0.0, None),
-            "from a probability of 0.750 on, 0.0% of the rows are answered (98.0% wanted)",
+            "at a confidence of at least 0.750, 0.0% of the rows are answered (98.0% wanted)",
         ),
         (
             Abstention(0.98, None, 1.0, 0.9, "no rows"),
@@ -575,20 +574,19 @@ def test_summary_shows_the_quality_of_probabilities_and_warnings():
 )
 def test_abstention_in_words(abstention, words):
     column = full_column(abstention=abstention)
-    assert sureness(column)["Answering only where it is sure"] == words
-    left = (
-        "The run is not sure enough of {:.1%} of the rows and leaves them without an answer; the scores here count the "
+    assert confidence_facts(column)["Abstaining"] == words
+    abstained = (
+        f"The run abstains in {1 - abstention.answered:.1%} of the rows; their most probable label is scored here."
     )
-    left += "label that it would give them."
-    assert unanswered(column) == ("" if abstention.answered == 1 else left.format(1 - abstention.answered))
+    assert unanswered(column) == ("" if abstention.answered == 1 else abstained)
 
 
 def test_copies_of_dev_rows_are_reported_separately(tmp_path):
     pairs = [*LEAKS.duplicates, replace(LEAKS.duplicates[1], id="new-3", other_id="dev-3", is_dev=True)]
     report = plain_report(leaks=replace(LEAKS, duplicates=pairs, shortcuts=[], dev="dev.csv"))
     assert leak_sentences(report)[1:] == [
-        "1 paper stands in dev.csv too, 0 of them word for word and 1 nearly, such as new-3 there as dev-3. What was "
-        "trained here has been chosen and calibrated on that table, so its scores may be too good."
+        "1 paper is also in dev.csv, 0 of them word for word and 1 nearly, such as new-3, which is dev-3 there. The "
+        "checkpoint was chosen and calibrated on that table, so the scores of the run may be too good."
     ]
     html, plain = written(tmp_path, report)
     assert "dev-3, a dev row" in Page(html).text

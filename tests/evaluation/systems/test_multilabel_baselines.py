@@ -3,8 +3,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from papertune.evaluation.systems.baselines import fit_tfidf
-from papertune.evaluation.systems.contestants import LearntRows
 from papertune.evaluation.systems.multilabel_baselines import TfidfOneVsRest
+from papertune.evaluation.systems.outputs import TrainingRows
 from papertune.kinds import LabelsColumn
 
 COLUMN = LabelsColumn(kind="labels", question="About {label}?", labels=["heart", "graph", "tax"])
@@ -52,11 +52,11 @@ def test_invalid_training_rows_are_refused():
 def test_one_vs_rest_is_a_system_that_writes_cells():
     cells = ["; ".join(label for label, has in zip(COLUMN.labels, row, strict=True) if has) for row in HAS]
     fills = COLUMN.baselines()
-    output = fills["TF-IDF + one-vs-rest logistic regression"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:4])
+    output = fills["TF-IDF + one-vs-rest logistic regression"](TrainingRows(DOCUMENTS, cells), DOCUMENTS[:4])
     assert output.predictions.cells == cells[:4]
     assert np.shape(output.predictions.probabilities) == (4, 3)
     assert output.trained_weights > 0
     assert (
-        fills["majority"](LearntRows(DOCUMENTS, cells), DOCUMENTS[:2]).predictions.cells
+        fills["majority"](TrainingRows(DOCUMENTS, cells), DOCUMENTS[:2]).predictions.cells
         == [max(cells, key=cells.count)] * 2
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import sklearn
 
-from papertune.evaluation.systems.contestants import LearntRows, NotMeasured
 from papertune.evaluation.systems.other_tools import SETFIT_ROWS_A_LABEL, package_versions
+from papertune.evaluation.systems.outputs import NotMeasured, TrainingRows
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.recipe import load_recipe
 
@@ -22,7 +22,7 @@ RECIPE = load_recipe(
     }
 )
 TEXTS = ["Deep learning for heart disease: a trial of deep learning in mice.", "", "12 . ,", "肿瘤患者的临床治疗"]
-NOTHING = LearntRows([], [])
+NOTHING = TrainingRows([], [])
 
 
 def fill(system, train=NOTHING, texts=TEXTS):
@@ -125,7 +125,7 @@ def test_setfit_is_trained_on_a_few_rows_of_each_label(fake_package):
         Trainer=Trainer,
     )
     fake_package("datasets", Dataset=SimpleNamespace(from_dict=dict))
-    rows = LearntRows([f"text {n}" for n in range(40)], ["z"] * 30 + ["a"] * 10)
+    rows = TrainingRows([f"text {n}" for n in range(40)], ["z"] * 30 + ["a"] * 10)
     output = fill("SetFit", rows, ["x", "y"])
     assert used["done"]
     assert sorted(used["label"]) == [0] * SETFIT_ROWS_A_LABEL + [2] * 10
@@ -137,9 +137,9 @@ def test_setfit_is_trained_on_a_few_rows_of_each_label(fake_package):
     assert output.trained_weights == 10 + 4 + 1
     assert output.note.startswith("trained on 26 rows, at most 16 of each label; encoder ")
     with pytest.raises(NotMeasured, match="its training failed: no such text"):
-        fill("SetFit", LearntRows(["no", "yes"], ["z", "a"]))
+        fill("SetFit", TrainingRows(["no", "yes"], ["z", "a"]))
     with pytest.raises(NotMeasured, match="it needs training rows of at least two labels"):
-        fill("SetFit", LearntRows(["no", "yes"], ["z", "z"]))
+        fill("SetFit", TrainingRows(["no", "yes"], ["z", "z"]))
 
 
 def test_versions_of_installed_packages_are_known():

@@ -3,13 +3,13 @@
 from papertune.evaluation.report.data import (
     Abstention,
     ColumnReport,
-    Contestant,
     LabelSets,
     LearningPoint,
     Report,
     SampleCell,
     SampleList,
     SampleRow,
+    SystemReport,
 )
 from papertune.evaluation.report.rows import sample_rows, with_rows_to_look_at
 from papertune.evaluation.report.words import main_measure, shown_measures, summary, verdict
@@ -18,13 +18,13 @@ from papertune.evaluation.report.writing import write_report
 __all__ = [
     "Abstention",
     "ColumnReport",
-    "Contestant",
     "LabelSets",
     "LearningPoint",
     "Report",
     "SampleCell",
     "SampleList",
     "SampleRow",
+    "SystemReport",
     "main_measure",
     "sample_rows",
     "shown_measures",

@@ -1,4 +1,4 @@
-"""What a report tells: plain data that the page, report.json and the terminal show."""
+"""The content of a report: plain data that the page, report.json and the terminal show."""
 
 from dataclasses import dataclass, field
 
@@ -13,21 +13,21 @@ from papertune.metrics.selective import RiskCoverage
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """One way of filling a column, how well it did, and what it cost.
+class SystemReport:
+    """The scores and costs of a system.
 
     Attributes:
-        name: What it is called in tables.
+        name: Its name in tables.
         scores: Its scores, of the column's kind.
         note: A remark shown below the name.
-        rows_per_s: Rows of the scored table that it filled in a second; None if that was not timed.
-        training_s: Seconds that its training took; None if that is not known, 0 if it learns nothing.
-        trained_weights: How many numbers it learnt; None if that is not known.
-        paired: Its main score less that of the best baseline, over the same rows; None for that baseline itself, and
-            where there is none.
-        paired_average_precision: For two labels the same of average precision, to the baseline where that is highest;
-            None for that baseline itself, and where one of the two has none.
-        prompt: What a prompted model was shown, of one row, such as the examples of few-shot prompting.
+        rows_per_s: Scored rows per second; None if not known.
+        training_s: Seconds of training; None if not known, 0 if it is not trained.
+        trained_weights: Number of trainable parameters; None if not known.
+        paired: The difference of its main score to that of the best baseline, over the same rows; None for this
+            baseline itself, and without baselines.
+        paired_average_precision: For two labels the difference of average precision to the baseline with the highest;
+            None for this baseline itself, and if one of the two has none.
+        prompt: The prompt of a prompted model for one row, such as few-shot examples and the question.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Contestant:
 
 @dataclass(frozen=True)
 class LearningPoint:
-    """A contestant after learning from so many rows.
+    """The score of a system with some number of training rows.
 
     Attributes:
-        rows: Rows that it learnt from.
-        score: The score that the column's contestants are compared by, the first of `shown_measures`.
+        rows: Number of training rows.
+        score: The score that the systems are compared by, the first of `shown_measures`.
         low: Lower end of the score's 95 percent interval.
         high: Upper end.
     """
@@ -60,15 +60,15 @@ class LearningPoint:
 
 @dataclass(frozen=True)
 class Abstention:
-    """What happens if the run answers only where it is sure enough.
+    """The effect of abstaining.
 
     Attributes:
-        wanted: The accuracy that was asked for, from 0 to 1; None if a probability was.
-        threshold: Least probability of an answer that is given; None: every row is answered, or other settings than
-            the run's have left some out, as in a file that was predicted with those.
+        wanted: The accuracy that the recipe asks for, from 0 to 1; None if it asks for a confidence.
+        threshold: Minimum confidence of an answer; None: every row is answered, or a predicted file abstains with other
+            settings than those of the run.
         answered: Share of the scored rows with an answer.
-        accuracy: Accuracy over these; None if there are none.
-        not_chosen: Why dev rows gave no threshold for the accuracy that was asked for; "" if they did, or none was.
+        accuracy: Accuracy of these; None if there are none.
+        not_chosen: Why dev rows gave no threshold for the wanted accuracy; "" if they did, or none is wanted.
     """
 
     wanted: float | None
@@ -80,10 +80,10 @@ class Abstention:
 
 @dataclass(frozen=True)
 class LabelSets:
-    """What conformal label sets come to: for each row the labels that cannot be ruled out.
+    """The size and coverage of label sets: for each row the labels that cannot be ruled out.
 
     Attributes:
-        wanted: The share of rows whose set shall hold the true label, from 0 to 1.
+        wanted: The share of rows whose set should contain the gold label, from 0 to 1.
         covered: The share of the scored rows whose set does.
         mean_size: Mean number of labels in a set.
         single: Share of the scored rows whose set has exactly one label.
@@ -97,35 +97,34 @@ class LabelSets:
 
 @dataclass(frozen=True)
 class ColumnReport:
-    """What is told about one column; what is None or empty is left out of the report.
+    """The report of one column; parts that are None or empty are not shown.
 
     Attributes:
         name: The column's name in the table.
         kind: "label", "labels", "keywords" or "ranked_keywords".
-        question: What the model was asked.
-        contestants: The run first, then what it is compared with.
-        facts: What else to know about this column, in the order to show it.
-        calibration: Of the run's probabilities as it gives them, calibrated if it has a calibrator.
-        calibration_before: Of the same before they are calibrated; None if the run has no calibrator.
-        risk_coverage: Share of wrong answers over the share of rows answered, the surest first.
-        abstention: What answering only where it is sure comes to.
-        label_sets: What conformal label sets come to.
-        precision_recall: Of the positive label.
-        positive: That label.
-        is_screening: Whether its rows are what is looked for, so that the order of the rows counts for more than
+        question: The question of the recipe.
+        systems: The run first, then the others.
+        facts: Remarks on this column, in the order to show them.
+        calibration: Calibration of the run's probabilities, after its calibrator if it has one.
+        calibration_before: The same before its calibrator; None if it has none.
+        risk_coverage: Share of wrong predictions over the share of rows answered, the most confident first.
+        abstention: The effect of abstaining.
+        label_sets: The size and coverage of label sets.
+        precision_recall: Precision and recall of the positive label.
+        positive: The positive label.
+        is_screening: Whether the rows with the positive label are searched for, so that their ranking matters more than
             accuracy; see `papertune.kinds.label.quality.is_for_screening`.
-        work_saved: How little of the table must be read to find most rows of the positive label.
-        learning_curve: For each contestant's name the score that contestants are compared by, over the rows that it
-            learnt from, few rows first.
-        mistakes: Wrong answers of the run, the surest first.
-        unsure: Rows that the run is least sure of, the least sure first.
-        noise: Rows whose given label is doubtful.
+        work_saved: The share of the table that must be read to find most rows with the positive label.
+        learning_curve: By system, the score over the number of training rows, ascending.
+        confident_errors: Wrong predictions of the run, the most confident first.
+        uncertain_rows: Predictions of the run, the least confident first.
+        label_errors: Likely label errors.
     """
 
     name: str
     kind: str
     question: str
-    contestants: list[Contestant]
+    systems: list[SystemReport]
     facts: dict[str, str] = field(default_factory=dict)
     calibration: CalibrationScores | None = None
     calibration_before: CalibrationScores | None = None
@@ -137,9 +136,9 @@ class ColumnReport:
     is_screening: bool = False
     work_saved: WorkSaved | None = None
     learning_curve: dict[str, list[LearningPoint]] = field(default_factory=dict)
-    mistakes: list[ReviewRow] = field(default_factory=list)
-    unsure: list[ReviewRow] = field(default_factory=list)
-    noise: LabelErrors | None = None
+    confident_errors: list[ReviewRow] = field(default_factory=list)
+    uncertain_rows: list[ReviewRow] = field(default_factory=list)
+    label_errors: LabelErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,9 @@ class SampleCell:
 
     Attributes:
         column: The column's name.
-        predicted: What the run says; "" if it gave no answer.
-        given: What the table says; "" if it says nothing.
-        probability: The run's probability of what it says, from 0 to 1; None if it has none.
+        predicted: The predicted label; "" without one.
+        given: The gold label; "" without one.
+        probability: The probability of the predicted label, from 0 to 1; None if not known.
     """
 
     column: str
@@ -165,9 +164,9 @@ class SampleList:
 
     Attributes:
         column: The column's name.
-        kind: Of the column, as in the recipe: labels are compared as they are, keywords by their stems.
-        predicted: What the run says, each keyword or label apart.
-        given: What the table says; None if it says nothing. No labels are an answer too.
+        kind: The kind of the column: labels are compared as they are, keywords by their stems.
+        predicted: The predicted keywords or labels.
+        given: The gold ones; None without a gold cell. An empty list of labels is an answer.
     """
 
     column: str
@@ -183,7 +182,7 @@ class SampleRow:
     Attributes:
         id: The row's id in the table.
         document: The text that the model read.
-        cells: Of the columns that the row asks for.
+        cells: The columns that the row asks for.
     """
 
     id: str
@@ -193,18 +192,18 @@ class SampleRow:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report tells.
+    """The report of an evaluation or comparison.
 
     Attributes:
         title: The heading.
         table: Name of the table that was scored.
-        rows: How many rows it has.
-        facts: What else to know (base model, method, versions), in the order to show it.
+        rows: Number of its rows.
+        facts: Facts about the run, such as base model and versions, in the order to show them.
         columns: The columns that were scored.
         loss_curve: (optimizer step, training loss).
-        dev_curve: (optimizer step, score on the development table).
+        dev_curve: (optimizer step, dev score).
         samples: Papers to look at.
-        leaks: What may make the scores better than they should be; None if it was not looked for.
+        leaks: Reasons why the scores may be too good; None if not searched.
     """
 
     title: str

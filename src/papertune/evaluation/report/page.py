@@ -1,4 +1,4 @@
-"""The report as one HTML page: no script, nothing loaded, light or dark as the reader's system is."""
+"""The report as one HTML page without scripts that loads nothing; light or dark like the reader's system."""
 
 import math
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from papertune.evaluation.report.plots import (
 from papertune.evaluation.report.words import (
     best_baseline,
     by_ranking,
+    confidence_facts,
+    label_errors_in_words,
     leak_sentences,
-    noise_in_words,
     p_value_in_words,
     paired_difference,
     shown_measures,
-    sureness,
     unanswered,
     verdict,
 )
@@ -30,18 +30,20 @@ from papertune.metrics.label_scores import LabelScores
 from papertune.metrics.phrases import normalise_keyword
 from papertune.metrics.scores import Scores
 
-# A wider confusion matrix is not readable on a page; the whole of it is in report.json.
+# A wider confusion matrix is not readable on a page; report.json has it.
 MAX_CONFUSION = 30
 
-# A longer document is folded: this many characters are shown until it is opened.
+# Characters of a long document that are shown until it is unfolded.
 _SHOWN_OF_DOCUMENT = 300
 
-# More pairs of duplicates are not shown.
-_SHOWN_DUPLICATES = 10
+_MAX_DUPLICATES = 10
+
+# Names of facts that the page words otherwise than report.json, whose keys stay as they are.
+_SHOWN_FACTS = {"trained weights": "trainable parameters", "learnt from": "training tables"}
 
 
 def page(report: Report) -> str:
-    """Give the HTML page."""
+    """Return the HTML page."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -81,8 +83,9 @@ def page(report: Report) -> str:
         warnings=leak_sentences(report),
         columns=columns,
         curves=[figure for figure in curves if figure],
-        duplicates=duplicates[:_SHOWN_DUPLICATES],
+        duplicates=duplicates[:_MAX_DUPLICATES],
         all_duplicates=len(duplicates),
+        facts={_SHOWN_FACTS.get(name, name): value for name, value in report.facts.items()},
         samples=[(row, [(cell, _judge(cell)) for cell in row.cells]) for row in report.samples],
         shown_of_document=_SHOWN_OF_DOCUMENT,
         coverage=f"{COVERAGE:.0%}",
@@ -91,16 +94,13 @@ def page(report: Report) -> str:
 
 
 def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
-    """Work out what the template only shows."""
-    rows = [
-        (contestant, shown_measures(column, contestant), paired_difference(column, contestant))
-        for contestant in column.contestants
-    ]
-    scores = column.contestants[0].scores if column.contestants else None
+    """Return what the template shows of a column."""
+    rows = [(system, shown_measures(column, system), paired_difference(column, system)) for system in column.systems]
+    scores = column.systems[0].scores if column.systems else None
     baseline = best_baseline(column)
     costs = [
         cost
-        for each in column.contestants
+        for each in column.systems
         for cost in (each.rows_per_s, each.training_s, each.trained_weights)
         if cost is not None
     ]
@@ -120,27 +120,27 @@ def _column_for_page(column: ColumnReport, number: int) -> dict[str, Any]:
         "learning_curve": _figure(
             "Learning curve", learning_curve_svg(column.learning_curve, rows[0][1][0].name if rows else "")
         ),
-        "sureness": sureness(column),
-        "figures": _sureness_figures(column),
+        "confidence": confidence_facts(column),
+        "figures": _confidence_figures(column),
         "lists": _lists(column),
     }
 
 
 def _figure(title: str, svg: str, caption: str = "") -> dict[str, Any] | None:
-    """Give a plot for the template; None without one. The SVG text is matplotlib's, which escapes what it is given."""
+    """Return a plot for the template; None without one. The SVG text is from matplotlib, which escapes its input."""
     from markupsafe import Markup
 
     return {"title": title, "svg": Markup(svg), "caption": caption} if svg else None
 
 
-def _sureness_figures(column: ColumnReport) -> list[dict[str, Any]]:
+def _confidence_figures(column: ColumnReport) -> list[dict[str, Any]]:
     figures: list[dict[str, Any] | None] = []
     if column.calibration is not None:
-        caption = "Below the dotted line it is surer than it should be, above it less sure. Bins of about equal size."
+        caption = "Below the dotted line the confidence is too high, above it too low. Bins of about equal size."
         svg = reliability_svg(column.calibration, column.calibration_before)
         figures.append(_figure("Reliability", svg, caption))
     if column.risk_coverage is not None:
-        caption = "If only the surest rows are answered, how many of the answers are wrong?"
+        caption = "If only the most confident rows are answered, how many of the answers are wrong?"
         figures.append(_figure("Risk and coverage", risk_coverage_svg(column.risk_coverage), caption))
     if column.precision_recall is not None:
         caption = f"Of label {column.positive}, at every threshold of its probability."
@@ -149,38 +149,38 @@ def _sureness_figures(column: ColumnReport) -> list[dict[str, Any]]:
 
 
 def _lists(column: ColumnReport) -> list[dict[str, Any]]:
-    """Give the lists of rows to look at."""
-    unsure = "Rows whose answer has the lowest probability, right or wrong, given or withheld."
+    """Return the lists of rows to look at."""
+    uncertain = "Predictions with the lowest confidence, right or wrong; rows where the run abstains are among them."
     if column.kind == "labels":
-        unsure = "The label of each paper whose probability is nearest to its threshold, right or wrong."
+        uncertain = "The label of each paper whose probability is nearest to its threshold, right or wrong."
     lists: list[dict[str, Any]] = [
         {
-            "title": "Sure, and wrong",
-            "explained": "Wrong answers, the surest first. Is the table's label right?",
-            "rows": column.mistakes,
+            "title": "Confident errors",
+            "explained": "Wrong predictions, the most confident first. Is the label in the table right?",
+            "rows": column.confident_errors,
             "who": "the run",
         },
         {
-            "title": "Least sure",
-            "explained": unsure,
-            "rows": column.unsure,
+            "title": "Uncertain rows",
+            "explained": uncertain,
+            "rows": column.uncertain_rows,
             "who": "the run",
         },
     ]
-    if column.noise is not None:
-        likelier, asked = "another label is likelier", ""
-        if column.noise.labels:
-            likelier = "the opposite is likelier"
-            asked = f" Looked at: whether a paper has each of the {len(column.noise.labels)} most frequent labels."
+    if column.label_errors is not None:
+        likelier, checked = "another label is more probable", ""
+        if column.label_errors.labels:
+            likelier = "the opposite is more probable"
+            checked = f" Only the {len(column.label_errors.labels)} most frequent labels are checked."
         explained = (
-            f"{noise_in_words(column.noise)}: {likelier} to TF-IDF and logistic regression "
-            f"that has learnt from the other rows (five-fold cross-validation, confident learning).{asked}"
+            f"{label_errors_in_words(column.label_errors)}: {likelier} to TF-IDF and logistic regression "
+            f"trained on the other rows (five-fold cross-validation, confident learning).{checked}"
         )
         lists.append(
             {
-                "title": "Labels that may be wrong",
+                "title": "Likely label errors",
                 "explained": explained,
-                "rows": column.noise.candidates,
+                "rows": column.label_errors.candidates,
                 "who": "TF-IDF",
             }
         )
@@ -188,7 +188,7 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
 
 
 def _duration(seconds: float | None) -> str:
-    """Give a time in the largest unit that leaves a number of at least 1."""
+    """Format a time in the largest unit in which it is at least 1."""
     if seconds is None:
         return "–"
     for unit, length in (("h", 3600.0), ("min", 60.0)):
@@ -198,7 +198,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def _axis(intervals: Sequence[Interval]) -> Interval:
-    """Choose the ends of the axis on which intervals are drawn: twentieths, with some room, from 0 to 1 at most."""
+    """Choose the ends of the axis for intervals: multiples of 0.05 with some room, from 0 to 1 at most."""
     if not intervals:
         return Interval(0.0, 1.0)
     low = math.floor(min(interval.low for interval in intervals) * 20 - 0.5) / 20
@@ -217,12 +217,12 @@ def _shares(scores: Scores | None) -> list[list[float]]:
 
 
 def _judge(cell: SampleCell | SampleList) -> dict[str, Any]:
-    """Tell what of a sample's prediction is right, as far as the table says.
+    """Compare a predicted cell of a sample with the table.
 
     Returns:
-        `right` (True, False, or None if it cannot be said) for a label; `predicted` and `given` as lists of (text,
-        whether the other list has it too) for lists, `given` None if the table says nothing, and `nothing`, what an
-        empty list says.
+        For a label, `right`: True, False, or None without a gold label. For lists, `predicted` and `given`: lists of
+        (text, whether the other list has it too), `given` None without a gold cell; and `nothing`: an empty list in
+        words.
     """
     if isinstance(cell, SampleCell):
         return {"right": cell.predicted == cell.given if cell.given else None}
@@ -236,7 +236,7 @@ def _judge(cell: SampleCell | SampleList) -> dict[str, Any]:
 
 
 def _marked(texts: Sequence[str], others: Sequence[str], *, exactly: bool) -> list[tuple[str, bool]]:
-    """Give each text and whether it is among others too, exactly or in the form in which keywords are compared."""
+    """Return each text and whether it is among others too, compared exactly or like keywords."""
     forms = [text if exactly else normalise_keyword(text) for text in texts]
     known = {text if exactly else normalise_keyword(text) for text in others} - {""}
     return [(text, form in known) for text, form in zip(texts, forms, strict=True)]

@@ -1,4 +1,4 @@
-"""The rows of a report that a person should look at, from the tables and the answers."""
+"""The rows of a report that a person should look at."""
 
 import random
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ def with_rows_to_look_at(
     return replace(
         column,
         # Two passes, since together there may be millions of labels.
-        mistakes=confident_errors(spec.judged(predictions, scored, recipe, name)),
-        unsure=uncertain_rows(spec.judged(predictions, scored, recipe, name)),
-        noise=errors or spec.likely_label_errors(scored, recipe, name),
+        confident_errors=confident_errors(spec.judged(predictions, scored, recipe, name)),
+        uncertain_rows=uncertain_rows(spec.judged(predictions, scored, recipe, name)),
+        label_errors=errors or spec.likely_label_errors(scored, recipe, name),
     )
 
 

@@ -1,42 +1,42 @@
-"""The scores that stand for a contestant, and the report in sentences, which page and terminal share."""
+"""The report in words, for the page and the terminal, and the scores that systems are compared by."""
 
 from papertune.evaluation.checks.label_errors import LabelErrors
-from papertune.evaluation.report.data import Abstention, ColumnReport, Contestant, Report
+from papertune.evaluation.report.data import Abstention, ColumnReport, Report, SystemReport
 from papertune.metrics.intervals import Interval
 from papertune.metrics.paired import PairedDifference
 from papertune.metrics.scores import Measure
 
 
 def by_ranking(column: ColumnReport) -> bool:
-    """Tell whether a column's contestants are compared by average precision and not by their main score."""
-    if not column.is_screening or not column.contestants:
+    """Whether the systems of a column are compared by average precision and not by their main score."""
+    if not column.is_screening or not column.systems:
         return False
-    return column.contestants[0].scores.ranking_score is not None
+    return column.systems[0].scores.ranking_score is not None
 
 
-def shown_measures(column: ColumnReport, contestant: Contestant) -> list[Measure]:
-    """Give the scores that tables show of one of a column's contestants; by the first one they are compared."""
-    return contestant.scores.shown_measures(by_ranking=by_ranking(column))
+def shown_measures(column: ColumnReport, system: SystemReport) -> list[Measure]:
+    """Return the scores of a system that tables show; systems are compared by the first one."""
+    return system.scores.shown_measures(by_ranking=by_ranking(column))
 
 
-def paired_difference(column: ColumnReport, contestant: Contestant) -> PairedDifference | None:
-    """Give by how much one of a column's contestants is better than the best baseline; None for that one itself."""
-    return contestant.paired_average_precision if by_ranking(column) else contestant.paired
+def paired_difference(column: ColumnReport, system: SystemReport) -> PairedDifference | None:
+    """Return the difference of a system to the best baseline; None for this baseline itself."""
+    return system.paired_average_precision if by_ranking(column) else system.paired
 
 
-def best_baseline(column: ColumnReport) -> Contestant | None:
-    """Give the baseline that a column's contestants are compared with; None if there is none."""
-    if not column.contestants or paired_difference(column, column.contestants[0]) is None:
+def best_baseline(column: ColumnReport) -> SystemReport | None:
+    """Return the baseline that the systems of a column are compared with; None if there is none."""
+    if not column.systems or paired_difference(column, column.systems[0]) is None:
         return None
-    others = [each for each in column.contestants if paired_difference(column, each) is None]
+    others = [each for each in column.systems if paired_difference(column, each) is None]
     return next(each for each in others if shown_measures(column, each)[0].score is not None)
 
 
 def verdict(column: ColumnReport) -> str:
-    """Say in a sentence how the first contestant stands against the best baseline, on the rows that both answered.
+    """Compare the first system with the best baseline in a sentence, on the rows that both answered.
 
     Args:
-        column: The column with its contestants.
+        column: The column with its systems.
 
     Returns:
         The sentence; "" if there is nothing to compare with.
@@ -44,7 +44,7 @@ def verdict(column: ColumnReport) -> str:
     baseline = best_baseline(column)
     if baseline is None:
         return ""
-    run = column.contestants[0]
+    run = column.systems[0]
     paired = paired_difference(column, run)
     assert paired is not None
     main, of_baseline = (shown_measures(column, each)[0] for each in (run, baseline))
@@ -66,66 +66,49 @@ def verdict(column: ColumnReport) -> str:
 
 
 def unanswered(column: ColumnReport) -> str:
-    """Tell how the rows count that the run gives no answer to.
-
-    Args:
-        column: The column with its contestants.
-
-    Returns:
-        A sentence or a few; "" if every row is answered.
-    """
-    if column.contestants:
-        scores = column.contestants[0].scores
-        if said := scores.unanswered(is_compared=len(column.contestants) > 1):
-            return said
+    """Describe how rows without an answer are scored; "" if every row has one."""
+    if column.systems:
+        scores = column.systems[0].scores
+        if sentences := scores.unanswered(is_compared=len(column.systems) > 1):
+            return sentences
     if column.abstention is not None and column.abstention.answered < 1:
         left = 1 - column.abstention.answered
         if column.abstention.threshold is None:
-            return f"{left:.1%} of the rows have no answer; the scores here count what their probabilities say."
-        return (
-            f"The run is not sure enough of {left:.1%} of the rows and leaves them without an answer; the scores here "
-            "count the label that it would give them."
-        )
+            return f"{left:.1%} of the rows have no answer; their most probable label is scored here."
+        return f"The run abstains in {left:.1%} of the rows; their most probable label is scored here."
     return ""
 
 
 def difference_in_words(paired: PairedDifference) -> str:
-    """Give `+0.021 (+0.003 to +0.040, p = 0.031)`, without p where it is not known."""
+    """Return `+0.021 (+0.003 to +0.040, p = 0.031)`, without p if it is not known."""
     p_value = "" if paired.p_value is None else f", {p_value_in_words(paired.p_value)}"
     return f"{paired.difference:+.3f} ({paired.low:+.3f} to {paired.high:+.3f}{p_value})"
 
 
 def p_value_in_words(p_value: float) -> str:
-    """Give `p = 0.031`."""
+    """Return `p = 0.031`."""
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
-def sureness(column: ColumnReport) -> dict[str, str]:
-    """Tell what a label column's probabilities are worth, and what can be done with them.
-
-    Args:
-        column: The column.
-
-    Returns:
-        What is known, by name, in the order to show it.
-    """
+def confidence_facts(column: ColumnReport) -> dict[str, str]:
+    """Return the quality of a column's probabilities, and the effect of using them, by name in the order to show."""
     facts: dict[str, str] = {}
     after, before = column.calibration, column.calibration_before
     if after is not None:
-        for name, value, was in (
+        for name, value, earlier in (
             ("Expected calibration error", after.ece, before and before.ece),
             ("Log loss", after.log_loss, before and before.log_loss),
             ("Brier score", after.brier, before and before.brier),
         ):
-            facts[name] = f"{value:.3f}" + ("" if was is None else f" ({was:.3f} before calibration)")
+            facts[name] = f"{value:.3f}" + ("" if earlier is None else f" ({earlier:.3f} before calibration)")
     if column.risk_coverage is not None:
         facts["Area under the risk-coverage curve"] = f"{column.risk_coverage.area:.4f}"
     if column.abstention is not None:
-        facts["Answering only where it is sure"] = _abstention_in_words(column.abstention)
+        facts["Abstaining"] = _abstention_in_words(column.abstention)
     if column.label_sets is not None:
         sets = column.label_sets
         facts["Label sets"] = (
-            f"{sets.covered:.1%} hold the true label ({sets.wanted:.1%} wanted), {sets.mean_size:.2f} labels each; "
+            f"{sets.covered:.1%} contain the gold label ({sets.wanted:.1%} wanted), {sets.mean_size:.2f} labels each; "
             f"{sets.single:.1%} have one label"
         )
     if column.precision_recall is not None:
@@ -140,69 +123,66 @@ def sureness(column: ColumnReport) -> dict[str, str]:
 
 
 def leak_sentences(report: Report) -> list[str]:
-    """Give what may make the scores better than they should be, a sentence or a few each."""
+    """Describe each reason why the scores may be too good."""
     if report.leaks is None:
         return []
     sentences: list[str] = []
-    for is_dev, table, so in (
-        (False, report.leaks.learnt_from, "The run may have learnt their answers."),
+    for is_dev, table, consequence in (
+        (False, report.leaks.learnt_from, "The run may have learned their answers."),
         (
             True,
             report.leaks.dev,
-            "What was trained here has been chosen and calibrated on that table, so its scores may be too good.",
+            "The checkpoint was chosen and calibrated on that table, so the scores of the run may be too good.",
         ),
     ):
         pairs = [pair for pair in report.leaks.duplicates if pair.is_dev is is_dev]
         if pairs:
             exact = sum(pair.exact for pair in pairs)
-            stand = "1 paper stands" if len(pairs) == 1 else f"{len(pairs):,} papers stand"
+            count = "1 paper is" if len(pairs) == 1 else f"{len(pairs):,} papers are"
             sentences.append(
-                f"{stand} in {table} too, {exact:,} of them word for word and {len(pairs) - exact:,} nearly, such as "
-                f"{pairs[0].id} there as {pairs[0].other_id}. {so}"
+                f"{count} also in {table}, {exact:,} of them word for word and {len(pairs) - exact:,} nearly, such as "
+                f"{pairs[0].id}, which is {pairs[0].other_id} there. {consequence}"
             )
     return sentences + [str(shortcut) for shortcut in report.leaks.shortcuts]
 
 
-def noise_in_words(noise: LabelErrors) -> str:
-    """Tell how many labels are doubtful."""
-    labels = "label is" if noise.doubted == 1 else "labels are"
-    return f"{noise.doubted:,} of {noise.checked:,} given {labels} doubtful in {noise.table}"
+def label_errors_in_words(found: LabelErrors) -> str:
+    """Return the number of likely label errors in words."""
+    errors = "is a likely error" if found.doubted == 1 else "are likely errors"
+    return f"{found.doubted:,} of {found.checked:,} labels in {found.table} {errors}"
 
 
 def summary(report: Report) -> str:
-    """Give the report as plain text for the terminal.
-
-    Args:
-        report: The report.
+    """Return the report as plain text for the terminal.
 
     Returns:
-        For each column its name, a line per contestant with scores and intervals, the verdict, and what else is known;
+        For each column its name, a line per system with scores and intervals, the verdict, and what else is known;
         then a line that starts with `warning:` for each leak. No line end at the end.
     """
     lines = [f"{report.table}: {report.rows} {'row' if report.rows == 1 else 'rows'}"]
     for column in report.columns:
         lines.append(f"{column.name}:")
-        width = max((len(contestant.name) for contestant in column.contestants), default=0)
-        for contestant in column.contestants:
-            cells = [_in_words(measure) for measure in shown_measures(column, contestant) if measure.score is not None]
-            lines.append(f"  {contestant.name:<{width}}  {'  '.join(cells)}")
-        lines += [f"  {said}" for said in (verdict(column), unanswered(column)) if said]
-        lines += [f"  {name}: {value}" for name, value in {**sureness(column), **column.facts}.items()]
-        if column.noise is not None and column.noise.doubted:
-            lines.append(f"  {noise_in_words(column.noise)}")
+        width = max((len(system.name) for system in column.systems), default=0)
+        for system in column.systems:
+            cells = [_in_words(measure) for measure in shown_measures(column, system) if measure.score is not None]
+            lines.append(f"  {system.name:<{width}}  {'  '.join(cells)}")
+        lines += [f"  {sentence}" for sentence in (verdict(column), unanswered(column)) if sentence]
+        lines += [f"  {name}: {value}" for name, value in {**confidence_facts(column), **column.facts}.items()]
+        if column.label_errors is not None and column.label_errors.doubted:
+            lines.append(f"  {label_errors_in_words(column.label_errors)}")
     return "\n".join(lines + [f"warning: {sentence}" for sentence in leak_sentences(report)])
 
 
-def main_measure(contestant: Contestant) -> tuple[float, Interval]:
-    """Give a contestant's main score, and its 95 percent interval."""
-    first = contestant.scores.measures()[0]
+def main_measure(system: SystemReport) -> tuple[float, Interval]:
+    """Return the main score of a system and its 95 percent interval."""
+    first = system.scores.measures()[0]
     assert first.score is not None
     assert first.interval is not None
     return first.score, first.interval
 
 
 def _in_words(measure: Measure) -> str:
-    """Give `Accuracy 0.945 (0.910 to 0.970)`."""
+    """Return `Accuracy 0.945 (0.910 to 0.970)`."""
     text = f"{measure.name} {measure.score:.3f}"
     if measure.interval is not None:
         text += f" ({measure.interval.low:.3f} to {measure.interval.high:.3f})"
@@ -216,7 +196,7 @@ def _abstention_in_words(abstention: Abstention) -> str:
         text = "every row is answered"
     else:
         answered = f"{abstention.answered:.1%} of the rows are answered"
-        text = f"from a probability of {abstention.threshold:.3f} on, {answered}"
+        text = f"at a confidence of at least {abstention.threshold:.3f}, {answered}"
     if abstention.accuracy is not None:
         text += f", with an accuracy of {abstention.accuracy:.1%}"
     if abstention.wanted is not None:

@@ -1,4 +1,4 @@
-"""The report's files: report.html for people, report.json for programs."""
+"""The files of a report: report.html for people, report.json for programs."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import OutputError
-from papertune.evaluation.report.data import ColumnReport, Contestant, Report
+from papertune.evaluation.report.data import ColumnReport, Report, SystemReport
 from papertune.evaluation.report.page import page
 from papertune.evaluation.report.plots import thinned
 from papertune.evaluation.report.words import by_ranking, verdict
@@ -18,12 +18,9 @@ from papertune.files import write_atomically
 def write_report(report: Report, folder: Path) -> None:
     """Write report.html and report.json.
 
-    The page is one file: no script, nothing from the network, light or dark as the reader's system is. Both files are
-    written under another name first and then renamed, so a reader never meets half of one.
-
     Args:
-        report: What to write.
-        folder: Where to; made if it is missing. Older reports in it are replaced.
+        report: The report.
+        folder: The folder; made if it is missing. An older report in it is replaced.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -44,7 +41,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _plain(report: Report) -> dict[str, Any]:
-    """Give the report as dicts, lists, strings and finite numbers."""
+    """Return the report as dicts, lists, strings and finite numbers."""
     return {
         "title": report.title,
         "table": report.table,
@@ -53,18 +50,18 @@ def _plain(report: Report) -> dict[str, Any]:
         "contestants": [
             {
                 "column": column.name,
-                "name": contestant.name,
+                "name": system.name,
                 "metric": measure.key,
                 "score": measure.score,
                 "low": measure.interval.low,
                 "high": measure.interval.high,
             }
             for column in report.columns
-            for contestant in column.contestants
-            for measure in contestant.scores.measures()
+            for system in column.systems
+            for measure in system.scores.measures()
             if measure.interval is not None
         ],
-        # Of the first column that has probabilities; those of all are below.
+        # Of the first column with probabilities; `columns` has all.
         "calibration": next(
             (
                 {"column": column.name, **asdict(column.calibration)}
@@ -90,7 +87,7 @@ def _plain_column(column: ColumnReport) -> dict[str, Any]:
         "verdict": verdict(column),
         "is_screening": by_ranking(column),
         "facts": column.facts,
-        "contestants": [_plain_contestant(contestant) for contestant in column.contestants],
+        "contestants": [_plain_system(system) for system in column.systems],
         "learning_curve": {name: [asdict(point) for point in points] for name, points in column.learning_curve.items()},
         "calibration": _plain_part(column.calibration),
         "calibration_before": _plain_part(column.calibration_before),
@@ -118,23 +115,23 @@ def _plain_column(column: ColumnReport) -> dict[str, Any]:
             ],
         },
         "work_saved": _plain_part(column.work_saved),
-        "mistakes": [asdict(row) for row in column.mistakes],
-        "unsure": [asdict(row) for row in column.unsure],
-        "noise": _plain_part(column.noise),
+        "mistakes": [asdict(row) for row in column.confident_errors],
+        "unsure": [asdict(row) for row in column.uncertain_rows],
+        "noise": _plain_part(column.label_errors),
     }
 
 
-def _plain_contestant(contestant: Contestant) -> dict[str, Any]:
+def _plain_system(system: SystemReport) -> dict[str, Any]:
     return {
-        "name": contestant.name,
-        "note": contestant.note,
-        "scores": contestant.scores.as_dict(),
-        "paired": _plain_part(contestant.paired),
-        "paired_average_precision": _plain_part(contestant.paired_average_precision),
-        "rows_per_s": contestant.rows_per_s,
-        "training_s": contestant.training_s,
-        "trained_weights": contestant.trained_weights,
-        "prompt": contestant.prompt,
+        "name": system.name,
+        "note": system.note,
+        "scores": system.scores.as_dict(),
+        "paired": _plain_part(system.paired),
+        "paired_average_precision": _plain_part(system.paired_average_precision),
+        "rows_per_s": system.rows_per_s,
+        "training_s": system.training_s,
+        "trained_weights": system.trained_weights,
+        "prompt": system.prompt,
     }
 
 
@@ -143,10 +140,10 @@ def _plain_part(part: Any) -> dict[str, Any] | None:
 
 
 def _thinned(*values: Sequence[float]) -> list[tuple[float, ...]]:
-    """Give the points of a curve that are drawn, from their coordinates."""
+    """Return the points of a curve that are drawn, from their coordinates."""
     return [tuple(of[i] for of in values) for i in thinned(len(values[0]))]
 
 
 def _plain_curve(points: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
-    """Give a curve with None for what JSON has no number for."""
+    """Return a curve with None for numbers that JSON does not have."""
     return [(step, value if math.isfinite(value) else None) for step, value in points]

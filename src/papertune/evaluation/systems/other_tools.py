@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from papertune.evaluation.systems.contestants import Attempt, LearntRows, NotMeasured, rows_per_s
+from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.keywords.baselines import keyword_predictions
 from papertune.kinds.keywords.column import KeywordsSpec
 from papertune.kinds.label.column import LabelColumn
@@ -49,7 +49,7 @@ def package_versions() -> Mapping[str, str | None]:
     return versions
 
 
-def yake(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
+def yake(column: KeywordsSpec, documents: Sequence[str]) -> SystemOutput:
     """Extract keywords with YAKE.
 
     Raises:
@@ -58,10 +58,10 @@ def yake(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
     extractor = _package("yake").KeywordExtractor(lan="en", n=_MAX_WORDS, top=_KEYWORDS)
     started = time.monotonic()
     lists = [[keyword for keyword, _ in extractor.extract_keywords(document)] for document in documents]
-    return Attempt(keyword_predictions(lists, column), rows_per_s(len(documents), started), 0.0, 0)
+    return SystemOutput(keyword_predictions(lists, column), rows_per_s(len(documents), started), 0.0, 0)
 
 
-def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
+def keybert(column: KeywordsSpec, documents: Sequence[str]) -> SystemOutput:
     """Extract keywords with KeyBERT.
 
     Raises:
@@ -81,10 +81,10 @@ def keybert(column: KeywordsSpec, documents: Sequence[str]) -> Attempt:
         for document in documents
     ]
     rate = rows_per_s(len(documents), started)
-    return Attempt(keyword_predictions(lists, column), rate, 0.0, 0, f"encoder {KEYBERT_ENCODER}")
+    return SystemOutput(keyword_predictions(lists, column), rate, 0.0, 0, f"encoder {KEYBERT_ENCODER}")
 
 
-def setfit(column: LabelColumn, train: LearntRows, documents: Sequence[str]) -> Attempt:
+def setfit(column: LabelColumn, train: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     """Train SetFit on a few rows of each label and classify documents.
 
     Raises:
@@ -118,7 +118,7 @@ def setfit(column: LabelColumn, train: LearntRows, documents: Sequence[str]) -> 
     probabilities = np.zeros((len(documents), len(column.labels)))
     probabilities[:, [int(number) for number in model.model_head.classes_]] = by_class
     head = model.model_head
-    return Attempt(
+    return SystemOutput(
         Predictions([column.labels[number] for number in probabilities.argmax(axis=1)], probabilities.tolist()),
         rate,
         trained - started,
@@ -127,7 +127,7 @@ def setfit(column: LabelColumn, train: LearntRows, documents: Sequence[str]) -> 
     )
 
 
-def _few_of_each_label(train: LearntRows) -> list[int]:
+def _few_of_each_label(train: TrainingRows) -> list[int]:
     """Choose at most `SETFIT_ROWS_A_LABEL` rows of each label at random; return them in table order."""
     order = list(range(len(train.answers)))
     random.Random(SETFIT_SEED).shuffle(order)

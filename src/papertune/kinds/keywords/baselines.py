@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from papertune.evaluation.systems.baselines import TfidfKeywords
-from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, rows_per_s
+from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.keywords.cells import join_keywords
 from papertune.kinds.keywords.column import KeywordsSpec
 from papertune.kinds.predictions import Predictions
@@ -20,10 +20,10 @@ def keyword_predictions(lists: Sequence[Sequence[str]], column: KeywordsSpec) ->
     return Predictions([join_keywords(words, column.output_separator) for words in lists])
 
 
-def _ngrams(column: KeywordsSpec, learned: LearntRows, documents: Sequence[str]) -> Attempt:
+def _ngrams(column: KeywordsSpec, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     begun = time.monotonic()
     model = TfidfKeywords(learned.documents)
     trained = time.monotonic()
     lists = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return Attempt(keyword_predictions(lists, column), rate, trained - begun, model.parameters)
+    return SystemOutput(keyword_predictions(lists, column), rate, trained - begun, model.parameters)

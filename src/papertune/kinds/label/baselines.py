@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from papertune.evaluation.systems.baselines import TfidfLogistic, majority
-from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, rows_per_s
+from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.predictions import Predictions
 
@@ -17,17 +17,17 @@ def baselines(column: LabelColumn) -> dict[str, Fill]:
     }
 
 
-def most_frequent(learned: LearntRows, documents: Sequence[str]) -> Attempt:
+def most_frequent(learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     """Predict the most frequent cell of the training rows for every document."""
     begun = time.monotonic()
     cells = majority(learned.answers, len(documents))
-    return Attempt(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
 
 
-def _logistic(column: LabelColumn, learned: LearntRows, documents: Sequence[str]) -> Attempt:
+def _logistic(column: LabelColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     begun = time.monotonic()
     model = TfidfLogistic(learned.documents, learned.answers, column.labels)
     trained = time.monotonic()
     cells, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return Attempt(Predictions(cells, probabilities.tolist()), rate, trained - begun, model.parameters)
+    return SystemOutput(Predictions(cells, probabilities.tolist()), rate, trained - begun, model.parameters)

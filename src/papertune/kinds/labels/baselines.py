@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, rows_per_s
 from papertune.evaluation.systems.multilabel_baselines import TfidfOneVsRest
+from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.label.baselines import most_frequent
 from papertune.kinds.labels.column import LabelsColumn
 from papertune.kinds.labels.matrix import label_cells_of, label_matrix
@@ -19,11 +19,11 @@ def baselines(column: LabelsColumn) -> dict[str, Fill]:
     }
 
 
-def _one_vs_rest(column: LabelsColumn, learned: LearntRows, documents: Sequence[str]) -> Attempt:
+def _one_vs_rest(column: LabelsColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     begun = time.monotonic()
     model = TfidfOneVsRest(learned.documents, label_matrix(learned.answers, column))
     trained = time.monotonic()
     given, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
     predictions = Predictions(label_cells_of(given, column), probabilities.tolist())
-    return Attempt(predictions, rate, trained - begun, model.parameters, note="thresholds by cross-validation")
+    return SystemOutput(predictions, rate, trained - begun, model.parameters, note="thresholds by cross-validation")

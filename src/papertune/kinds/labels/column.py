@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from papertune.evaluation.checks.label_errors import LabelErrors
     from papertune.evaluation.checks.review import Judged
     from papertune.evaluation.report import SampleList
-    from papertune.evaluation.systems.contestants import Fill
+    from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.predictions import Predictions
     from papertune.kinds.values import Collector, ColumnValues
     from papertune.metrics.multilabel_scores import MultilabelScores

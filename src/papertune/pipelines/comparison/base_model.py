@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from papertune.evaluation.predictions import score_predictions
-from papertune.evaluation.systems.contestants import Attempt, NotMeasured, rows_with_answers
 from papertune.evaluation.systems.few_shot import FewShotReader, NearestExamples, with_prompt_tokens
+from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, rows_with_answers
 from papertune.events import Listener
 from papertune.inference.predictor import Predictor
 from papertune.models import choose_device, choose_dtype, find_base, load_model, use_grouped_attention
@@ -57,21 +57,21 @@ class BaseModelSystems:
         self._base = find_base(recipe.model, None if base is None else Path(base))
         self._listener = listener
 
-    def zero_shot(self, name: str) -> Attempt:
+    def zero_shot(self, name: str) -> SystemOutput:
         """Predict with the prompts of the fine-tuned run."""
         recipe = self._recipe.only((name,))
 
-        def make(place: Place) -> Attempt:
+        def make(place: Place) -> SystemOutput:
             model, tokenizer = self._loaded
             reader = RowReader(self._documents, recipe)
             answers, rate = answer_rows(
                 Predictor(model, tokenizer, recipe), reader, len(self._documents), recipe, place, self._listener
             )
-            return Attempt(answers[name], rate, 0.0, 0)
+            return SystemOutput(answers[name], rate, 0.0, 0)
 
         return self._kept.get(f"{name}: zero-shot", self._facts(recipe, self._documents), make)
 
-    def few_shot(self, name: str, train: Table) -> Attempt:
+    def few_shot(self, name: str, train: Table) -> SystemOutput:
         """Predict with training examples before each question; their number is chosen on training rows too.
 
         Raises:
@@ -105,8 +105,8 @@ class BaseModelSystems:
 
     def _with_examples(
         self, title: str, recipe: Recipe, name: str, train: Table, documents: Table, count: int
-    ) -> Attempt:
-        def make(place: Place) -> Attempt:
+    ) -> SystemOutput:
+        def make(place: Place) -> SystemOutput:
             model, tokenizer = self._loaded
             encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
             max_tokens = context_tokens(model) - _answer_tokens(recipe, encoder)
@@ -123,7 +123,7 @@ class BaseModelSystems:
             if fewer:
                 note += f", fewer before {fewer:,} of {len(counts):,} because of the model's context"
             prompt = tokenizer.decode(predictor.encoder.encode(reader.prompt(*asked[0])).ids)
-            return Attempt(answers[name], rate, 0.0, 0, note, prompt)
+            return SystemOutput(answers[name], rate, 0.0, 0, note, prompt)
 
         facts = {**self._facts(recipe, documents), "examples": train.checksum(), "count": count}
         return self._kept.get(title, facts, make)

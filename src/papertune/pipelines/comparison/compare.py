@@ -11,15 +11,15 @@ from papertune.errors import PapertuneWarning, TrainingStopped
 from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.report import (
     ColumnReport,
-    Contestant,
     LearningPoint,
     Report,
+    SystemReport,
     shown_measures,
     with_rows_to_look_at,
     write_report,
 )
-from papertune.evaluation.systems.contestants import Attempt, NotMeasured, compared, learnt_rows
 from papertune.evaluation.systems.other_tools import package_versions
+from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, compare_outputs, training_rows
 from papertune.events import SILENT, Listener
 from papertune.inference.journal import prediction_facts
 from papertune.kinds.predictions import Predictions
@@ -47,7 +47,7 @@ from papertune.recipe import Recipe
 from papertune.run import Run
 from papertune.tables import Table
 
-# Contestants that need neither a language model nor an encoder; the best of them is what the others must beat.
+# Systems that need neither a language model nor an encoder; the best of them is what the others must beat.
 _PLAIN_PACKAGES = ("YAKE",)
 
 
@@ -77,16 +77,16 @@ class _Column:
     """What has been found out about one column.
 
     Attributes:
-        attempts: By contestant.
+        outputs: By system.
         baselines: Which of them are baselines.
-        facts: Which contestants could not be measured, and why.
-        curve: For each contestant what it said after learning from so many rows.
+        facts: Which systems could not be measured, and why.
+        curve: For each system what it said after learning from so many rows.
     """
 
-    attempts: dict[str, Attempt]
+    outputs: dict[str, SystemOutput]
     baselines: list[str]
     facts: dict[str, str]
-    curve: dict[str, list[tuple[int, Attempt]]]
+    curve: dict[str, list[tuple[int, SystemOutput]]]
 
 
 def compare(
@@ -107,9 +107,9 @@ def compare(
 ) -> Report:
     """Fill in the columns of a table in several ways, score them on the same rows, and write a report.
 
-    The contestants are the fine-tuned run, the base model without and with examples in its prompt, TF-IDF with logistic
+    The systems are the fine-tuned run, the base model without and with examples in its prompt, TF-IDF with logistic
     regression or TF-IDF n-grams, the most frequent label, and, where their packages are installed, SetFit, YAKE and
-    KeyBERT. No contestant sees an answer of the test table, and all learn from the same rows. What is finished is kept
+    KeyBERT. No system sees an answer of the test table, and all learn from the same rows. What is finished is kept
     in the report's folder: the same call goes on where a stopped one was.
 
     Args:
@@ -118,9 +118,9 @@ def compare(
             its score.
         recipe: A recipe, its file or built-in name, or a mapping.
         report: The folder to write report.html and report.json to, and to keep answers and runs in.
-        dev: A table by which a run that is trained here is chosen and calibrated; no contestant learns from it.
+        dev: A table by which a run that is trained here is chosen and calibrated; no system learns from it.
         run: A run that was trained with this recipe; None: one is trained in the folder. If it has kept rows of
-            `train` apart as dev rows, the other contestants do not learn from them either.
+            `train` apart as dev rows, the other systems do not learn from them either.
         only: Just these of the recipe's columns.
         curve: Numbers of training rows, or "all", for a learning curve; each number is a training of its own.
         overrides: Settings such as "training.epochs=3".
@@ -165,7 +165,7 @@ def compare(
     tuned = _fine_tuned(work, opened)
     prompted = _prompted(work, columns)
     for name, column in columns.items():
-        column.attempts = {name_of_run: tuned[name], **prompted[name], **column.attempts}
+        column.outputs = {name_of_run: tuned[name], **prompted[name], **column.outputs}
     _add_curve(work, steps, opened, name_of_run, columns)
     result = _report(work, opened, name_of_run, columns, whole, chosen_by)
     write_report(result, folder)
@@ -173,16 +173,16 @@ def compare(
 
 
 def _plain(work: _Work, name: str) -> _Column:
-    """Have the contestants answer that need no base model."""
+    """Have the systems answer that need no base model."""
     comparison = work.comparison
     column = comparison.recipe.columns[name]
-    known = learnt_rows(comparison.train, comparison.recipe, name)
+    known = training_rows(comparison.train, comparison.recipe, name)
     documents = _documents(comparison)
     found = _Column({}, [], {}, {})
     plain, packages = column.baselines(), column.other_tools()
     for title, fill in {**plain, **packages}.items():
         try:
-            found.attempts[title] = work.kept.get(
+            found.outputs[title] = work.kept.get(
                 f"{name}: {title}",
                 _facts(
                     work,
@@ -194,25 +194,25 @@ def _plain(work: _Work, name: str) -> _Column:
             )
         except NotMeasured as reason:
             found.facts[title] = f"not measured: {reason}"
-    found.baselines = [title for title in found.attempts if title in (*plain, *_PLAIN_PACKAGES)]
+    found.baselines = [title for title in found.outputs if title in (*plain, *_PLAIN_PACKAGES)]
     return found
 
 
-def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str, Attempt]]:
+def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str, SystemOutput]]:
     """Have the base model answer, without and with examples; its weights are let go of afterwards."""
     comparison = work.comparison
     model = comparison.recipe.model
-    contestants = BaseModelSystems(
+    systems = BaseModelSystems(
         comparison.recipe, comparison.documents, work.kept, device=work.device, base=work.base, listener=work.listener
     )
-    prompted: dict[str, dict[str, Attempt]] = {}
+    prompted: dict[str, dict[str, SystemOutput]] = {}
     for name, column in columns.items():
-        found: dict[str, Attempt] = {}
+        found: dict[str, SystemOutput] = {}
         try:
-            found[f"few-shot {model}"] = contestants.few_shot(name, comparison.train)
+            found[f"few-shot {model}"] = systems.few_shot(name, comparison.train)
         except NotMeasured as reason:
             column.facts[f"few-shot {model}"] = f"not measured: {reason}"
-        found[f"zero-shot {model}"] = contestants.zero_shot(name)
+        found[f"zero-shot {model}"] = systems.zero_shot(name)
         prompted[name] = found
     return prompted
 
@@ -237,31 +237,31 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
         ) from stopped
 
 
-def _fine_tuned(work: _Work, run: Run) -> dict[str, Attempt]:
+def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
     """Have a run answer each column."""
     comparison = work.comparison
     run = run.reopening()(choose_device(run.device))  # its weights are let go of when all is answered
-    attempts: dict[str, Attempt] = {}
+    outputs: dict[str, SystemOutput] = {}
     decisions = run.decisions
     recipe = run.recipe.only(tuple(comparison.recipe.columns))  # the thresholds of a labels column are in it
     answered: dict[str, Predictions] = {}
     rate: float | None = None
 
-    def make(place: Place, name: str) -> Attempt:
+    def make(place: Place, name: str) -> SystemOutput:
         nonlocal rate
         if not answered:
             # All columns in one pass, as `predict` and `evaluate` do: rounding differs with what is asked together.
             reader, rows = RowReader(comparison.documents, recipe), len(comparison.documents)
             found, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.listener, decisions)
             answered.update(found)
-        return Attempt(answered[name], rate, *training_costs(run))
+        return SystemOutput(answered[name], rate, *training_costs(run))
 
     for name in comparison.recipe.columns:
         facts = _facts(
             work, recipe, decision=repr(decisions.get(name)), **prediction_facts(run, run.settled_precision())
         )
-        attempts[name] = work.kept.get(f"{name}: fine-tuned", facts, partial(make, name=name))
-    return attempts
+        outputs[name] = work.kept.get(f"{name}: fine-tuned", facts, partial(make, name=name))
+    return outputs
 
 
 def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, columns: Mapping[str, _Column]) -> None:
@@ -281,26 +281,28 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
             part, smaller = comparison.train, run
         tuned = _fine_tuned(work, smaller)
         for name, column in columns.items():
-            attempts = {name_of_run: tuned[name]}
-            known = learnt_rows(part, comparison.recipe, name)
+            outputs = {name_of_run: tuned[name]}
+            known = training_rows(part, comparison.recipe, name)
             plain = comparison.recipe.columns[name].baselines()
             for title, fill in list(plain.items())[:1] if known.documents else []:
-                attempts[title] = fill(known, _documents(comparison))
-            for title, attempt in attempts.items():
-                column.curve.setdefault(title, []).append((rows, attempt))
+                outputs[title] = fill(known, _documents(comparison))
+            for title, output in outputs.items():
+                column.curve.setdefault(title, []).append((rows, output))
 
 
-def _with_curve(about: ColumnReport, curve: Mapping[str, Sequence[tuple[int, Attempt]]], work: _Work) -> ColumnReport:
-    """Add the scores of a learning curve, by what the column's contestants are compared by."""
+def _with_curve(
+    about: ColumnReport, curve: Mapping[str, Sequence[tuple[int, SystemOutput]]], work: _Work
+) -> ColumnReport:
+    """Add the scores of a learning curve, by what the column's systems are compared by."""
     comparison, name = work.comparison, about.name
     truth = RowReader(comparison.test, comparison.recipe)
     points: dict[str, list[LearningPoint]] = {}
-    for title, attempts in curve.items():
-        for rows, attempt in attempts:
+    for title, outputs in curve.items():
+        for rows, output in outputs:
             scores = score_predictions(
-                {name: attempt.predictions}, truth, comparison.recipe, range(len(comparison.test))
+                {name: output.predictions}, truth, comparison.recipe, range(len(comparison.test))
             )[name]
-            main = shown_measures(about, Contestant(title, scores))[0]
+            main = shown_measures(about, SystemReport(title, scores))[0]
             assert main.score is not None
             assert main.interval is not None
             points.setdefault(title, []).append(LearningPoint(rows, main.score, main.interval.low, main.interval.high))
@@ -318,13 +320,13 @@ def _report(
     comparison = work.comparison
     recipe, test = comparison.recipe, comparison.test
     truth = RowReader(test, recipe)
-    predictions = {name: column.attempts[name_of_run].predictions for name, column in columns.items()}
+    predictions = {name: column.outputs[name_of_run].predictions for name, column in columns.items()}
     told: list[ColumnReport] = []
     for name, column in columns.items():
         spec = recipe.columns[name]
-        contestants = compared(column.attempts, column.baselines, truth, recipe, name, len(test))
+        systems = compare_outputs(column.outputs, column.baselines, truth, recipe, name, len(test))
         facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
-        about = ColumnReport(name, spec.kind, spec.question, contestants, facts=facts)
+        about = ColumnReport(name, spec.kind, spec.question, systems, facts=facts)
         about = with_rows_to_look_at(about, predictions[name], test, whole, recipe)
         # What the run was asked to fit stands in its own recipe.
         own, record = run.recipe.columns[name], run.manifest.record(name, spec)
@@ -335,7 +337,7 @@ def _report(
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:
-    """Give what the answers of a contestant depend on."""
+    """Give what the answers of a system depend on."""
     return {**asked_facts(recipe), "documents": work.comparison.documents.checksum(), **libraries(), **more}
 
 

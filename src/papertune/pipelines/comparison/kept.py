@@ -18,7 +18,7 @@ from typing import Any
 
 from papertune.errors import OutputError
 from papertune.evaluation.predictions import predictions_of_values
-from papertune.evaluation.systems.contestants import Attempt
+from papertune.evaluation.systems.outputs import SystemOutput
 from papertune.events import Listener
 from papertune.files import write_atomically
 from papertune.inference.journal import Journal
@@ -61,7 +61,7 @@ class KeptOutputs:
         self._folder = folder
         self._listener = listener
 
-    def get(self, title: str, facts: dict[str, Any], make: Callable[[Place], Attempt]) -> Attempt:
+    def get(self, title: str, facts: dict[str, Any], make: Callable[[Place], SystemOutput]) -> SystemOutput:
         """Return the output that is kept, or make it and keep it.
 
         Args:
@@ -76,7 +76,7 @@ class KeptOutputs:
         letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower())
         place = Place(self._folder / f"{letters[:_MAX_TITLE]}-{fingerprint[:16]}.json", fingerprint)
         kept = self._read(place.path)
-        if isinstance(kept, Attempt):
+        if isinstance(kept, SystemOutput):
             return kept
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -91,13 +91,13 @@ class KeptOutputs:
         _journal(place, batches=0).remove()
         return output
 
-    def _read(self, path: Path) -> Attempt | str | None:
+    def _read(self, path: Path) -> SystemOutput | str | None:
         """Return the kept output; a reason why it cannot be used; None if there is none or it is incomplete."""
         try:
             values = dict(json.loads(path.read_text("utf-8")))
             if values.pop("format", 1) != FORMAT:
                 return "done again, since the kept output is from another version of papertune"
-            return Attempt.from_dict(values)
+            return SystemOutput.from_dict(values)
         except (OSError, KeyError, TypeError, ValueError):
             return None
 

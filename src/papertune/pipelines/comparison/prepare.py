@@ -1,4 +1,4 @@
-"""What a comparison is about, known before any work: the columns, the rows, and what a contestant may see of them."""
+"""What a comparison is about, known before any work: the columns, the rows, and what a system may see of them."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.errors import PapertuneWarning, RecipeError, RunError, TableError
-from papertune.evaluation.systems.contestants import rows_with_answers
+from papertune.evaluation.systems.outputs import rows_with_answers
 from papertune.kinds import Column
 from papertune.models import find_base
 from papertune.pipelines.comparison.base_model import without_answers
@@ -30,10 +30,10 @@ class Comparison:
 
     Attributes:
         recipe: With just the columns that are compared.
-        train: The table that contestants learn from.
+        train: The table that systems learn from.
         dev: The table that trainings choose and calibrate by; None: they do neither.
-        test: The table that contestants are scored on. Only the scoring sees its answers.
-        documents: The same rows without any answer: all that contestants see of them.
+        test: The table that systems are scored on. Only the scoring sees its answers.
+        documents: The same rows without any answer: all that systems see of them.
     """
 
     recipe: Recipe
@@ -99,7 +99,7 @@ def prepare_comparison(
 
 
 def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None) -> Run:
-    """Open a run that was trained before, if it is asked as the other contestants will be.
+    """Open a run that was trained before, if it is asked as the other systems will be.
 
     Args:
         run: The run.
@@ -171,7 +171,7 @@ def check_curve_point(run: Run, comparison: Comparison) -> None:
 
 
 def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str | Path | None) -> None:
-    """Find the mistakes of the trainings to come before any contestant works.
+    """Find the mistakes of the trainings to come before any system works.
 
     Args:
         tables: What will be learnt from, a training each: the whole table or parts of it.
@@ -240,7 +240,7 @@ def _check_whole_labels(table: Table, recipe: Recipe) -> None:
             rest = " --only ".join(other for other in recipe.columns if other != name) or "COLUMN"
             raise TableError(
                 f'{table.source} is an instruction file, whose rows ask about one label of "{name}" each, and most '
-                f"contestants give all labels of a paper at once. Give a table with a column {name}, or leave it out "
+                f"systems give all labels of a paper at once. Give a table with a column {name}, or leave it out "
                 f"with --only {rest}."
             )
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from papertune.evaluation.predictions import score_predictions
-from papertune.evaluation.systems.contestants import Attempt, LearntRows, compared, learnt_rows
+from papertune.evaluation.systems.outputs import SystemOutput, TrainingRows, compare_outputs, training_rows
 from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
@@ -37,18 +37,18 @@ TEST = read_table(
 
 
 def test_rows_without_a_gold_answer_are_left_out():
-    assert learnt_rows(TRAIN, RECIPE, "label").answers == ["1", "1", "0", "0"]  # 1.0 is tidied
-    known = learnt_rows(TRAIN, RECIPE, "Keywords")
+    assert training_rows(TRAIN, RECIPE, "label").answers == ["1", "1", "0", "0"]  # 1.0 is tidied
+    known = training_rows(TRAIN, RECIPE, "Keywords")
     assert known.documents == ["patients with a tumour", "an energy gap of the lattice"]
     assert known.answers == ["tumour", "energy gap; lattice"]
 
 
 def test_baselines_report_their_cost():
     documents = TEST.column("text")
-    known = learnt_rows(TRAIN, RECIPE, "label")
-    attempts = {name: fill(known, documents) for name, fill in RECIPE.columns["label"].baselines().items()}
-    assert list(attempts) == ["TF-IDF + logistic regression", "majority"]
-    tfidf, majority = attempts.values()
+    known = training_rows(TRAIN, RECIPE, "label")
+    outputs = {name: fill(known, documents) for name, fill in RECIPE.columns["label"].baselines().items()}
+    assert list(outputs) == ["TF-IDF + logistic regression", "majority"]
+    tfidf, majority = outputs.values()
     assert tfidf.predictions.cells[:3] == ["1", "0", "1"]
     assert majority.predictions == Predictions(["1"] * 4)
     shared = ["energy", "lattice", "of", "patients", "the", "the lattice", "tumour"]  # terms of two training documents
@@ -61,26 +61,26 @@ def test_baselines_report_their_cost():
 
 
 def test_a_system_output_survives_json():
-    attempt = Attempt(Predictions(["1", ""], [[0.1, 0.9], []]), 1 / 3, 0.0, 7, "a note", "a prompt")
-    assert Attempt.from_dict(json.loads(json.dumps(attempt.as_dict()))) == attempt
-    assert Attempt.from_dict(json.loads(json.dumps(Attempt(Predictions(["1"])).as_dict()))) == Attempt(
+    output = SystemOutput(Predictions(["1", ""], [[0.1, 0.9], []]), 1 / 3, 0.0, 7, "a note", "a prompt")
+    assert SystemOutput.from_dict(json.loads(json.dumps(output.as_dict()))) == output
+    assert SystemOutput.from_dict(json.loads(json.dumps(SystemOutput(Predictions(["1"])).as_dict()))) == SystemOutput(
         Predictions(["1"])
     )
 
 
 def test_all_systems_are_compared_with_the_best_baseline():
     gold = RowReader(TEST, RECIPE)
-    attempts = {
-        "run": Attempt(Predictions(["1", "0", "1", "1"]), rows_per_s=2.0, note="n", prompt="p"),
-        "weak": Attempt(Predictions(["0", "0", "0", "0"])),
-        "strong": Attempt(Predictions(["1", "0", "1", "0"])),
-        "prompted": Attempt(Predictions(["1", "1", "1", "1"])),
+    outputs = {
+        "run": SystemOutput(Predictions(["1", "0", "1", "1"]), rows_per_s=2.0, note="n", prompt="p"),
+        "weak": SystemOutput(Predictions(["0", "0", "0", "0"])),
+        "strong": SystemOutput(Predictions(["1", "0", "1", "0"])),
+        "prompted": SystemOutput(Predictions(["1", "1", "1", "1"])),
     }
-    run, weak, strong, prompted = compared(attempts, ["weak", "strong"], gold, RECIPE, "label", 4)
+    run, weak, strong, prompted = compare_outputs(outputs, ["weak", "strong"], gold, RECIPE, "label", 4)
     assert (run.rows_per_s, run.note, run.prompt, run.training_s) == (2.0, "n", "p", None)
     assert strong.paired is None
     assert [each.paired.difference for each in (run, weak, prompted)] == [0.25, -0.5, 0]
-    assert run.scores == score_predictions({"label": attempts["run"].predictions}, gold, RECIPE, range(4))["label"]
+    assert run.scores == score_predictions({"label": outputs["run"].predictions}, gold, RECIPE, range(4))["label"]
     assert run.paired.may_be_noise
 
 
@@ -89,16 +89,16 @@ def test_rankings_are_compared_with_the_best_ranking_of_a_baseline():
 
     def ranked(*scores, cells=("0", "0", "0", "0"), raw=None):
         pairs = [[score, 1 - score] for score in scores]
-        return Attempt(Predictions(list(cells), pairs, raw and [[score, 1 - score] for score in raw]))
+        return SystemOutput(Predictions(list(cells), pairs, raw and [[score, 1 - score] for score in raw]))
 
-    attempts = {
+    outputs = {
         "run": ranked(0.5, 0.5, 0.5, 0.5, raw=(0.9, 0.1, 0.8, 0.7)),  # as after isotonic regression
         "accurate": ranked(0.1, 0.9, 0.2, 0.3, cells=("1", "0", "1", "0")),
         "ranking": ranked(0.9, 0.8, 0.7, 0.6),
-        "majority": Attempt(Predictions(["1", "1", "1", "1"])),
+        "majority": SystemOutput(Predictions(["1", "1", "1", "1"])),
         "SetFit": ranked(0.9, 0.1, 0.8, 0.7),  # better, but not a baseline
     }
-    found = compared(attempts, ["accurate", "ranking", "majority"], gold, RECIPE, "label", 4)
+    found = compare_outputs(outputs, ["accurate", "ranking", "majority"], gold, RECIPE, "label", 4)
     assert [each.name for each in found if each.paired is None] == ["accurate"]
     run, accurate, ranking, majority, other = found
     assert (ranking.paired_average_precision, majority.paired_average_precision) == (None, None)
@@ -112,14 +112,14 @@ def test_rankings_are_compared_with_the_best_ranking_of_a_baseline():
 
 def test_without_baselines_or_gold_labels_nothing_is_compared():
     gold = RowReader(TEST, RECIPE)
-    (alone,) = compared({"run": Attempt(Predictions(["1"] * 4))}, [], gold, RECIPE, "label", 4)
+    (alone,) = compare_outputs({"run": SystemOutput(Predictions(["1"] * 4))}, [], gold, RECIPE, "label", 4)
     assert alone.paired is None
     unlabelled = RowReader(read_table([{"text": "x"}]), RECIPE)
-    assert compared({"run": Attempt(Predictions(["1"]))}, [], unlabelled, RECIPE, "label", 1) == []
+    assert compare_outputs({"run": SystemOutput(Predictions(["1"]))}, [], unlabelled, RECIPE, "label", 1) == []
 
 
 def test_baselines_can_be_trained_on_one_label_only():
-    known = LearntRows(["a b", "c d"], ["1", "1"])
+    known = TrainingRows(["a b", "c d"], ["1", "1"])
     tfidf = RECIPE.columns["label"].baselines()["TF-IDF + logistic regression"](known, ["e"])
     assert tfidf.predictions == Predictions(["1"], [pytest.approx([1, 0])])
     assert tfidf.trained_weights == 0
