@@ -22,8 +22,9 @@ Plain = Mapping[str, Any]
 
 HEAD = """# Results
 
-Is fine-tuning a small model worth it? On each of these tables all contestants of [`papertune compare`](../compare.md) have
-answered the same rows: the fine-tuned model, the same model without and with examples in its prompt, and plain methods.
+Is fine-tuning a small model worth it? On each of these tables all contestants of
+[`papertune compare`](../compare.md) have answered the same rows: the fine-tuned model, the same model without and with
+examples in its prompt, and plain methods.
 All of them learn from the same rows, and none from a row that is scored. The tables are not in the repository (see the
 licences in their own notes); `PAPERTUNE_DATA` names the folder that has them. Two commands give this page, down to
 [Earlier measurements](#earlier-measurements):

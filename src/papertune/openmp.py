@@ -1,7 +1,7 @@
 """How long OpenMP threads spin while they wait for work.
 
 By default a waiting thread keeps its core busy for milliseconds, in case work comes soon. Two programs on the same
-cores then hold each other up: a thread that spins takes time from one that works. Measurements: docs/lab/performance.md.
+cores then hold each other up: a thread that spins takes time from one that works (docs/lab/performance.md).
 """
 
 import os
