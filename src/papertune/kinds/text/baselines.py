@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from papertune.evaluation.systems.baselines import majority
-from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, rows_per_s
+from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.predictions import Predictions
 from papertune.kinds.text.column import TextColumn
 from papertune.kinds.text.sentences import first_sentence, last_sentence, without_shared_beginning
@@ -19,13 +19,13 @@ def baselines(column: TextColumn) -> dict[str, Fill]:
     }
 
 
-def _sentence(choose: Callable[[str], str], learned: LearntRows, documents: Sequence[str]) -> Attempt:
+def _sentence(choose: Callable[[str], str], learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     begun = time.monotonic()
     cells = [choose(text) for text in without_shared_beginning(documents, [*learned.documents, *documents])]
-    return Attempt(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
 
 
-def _most_frequent(column: TextColumn, learned: LearntRows, documents: Sequence[str]) -> Attempt:
+def _most_frequent(column: TextColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     begun = time.monotonic()
     cells = [column.cell_of(answer) for answer in majority(learned.answers, len(documents))]
-    return Attempt(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
