@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from papertune.evaluation.systems.baselines import TfidfLogistic, fit_tfidf
-from papertune.evaluation.systems.contestants import Attempt, Fill, LearntRows, rows_per_s
+from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.number.cells import CellRules
 from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.predictions import Predictions
@@ -31,7 +31,7 @@ class _Model(Protocol):
 
 def baselines(column: NumberColumn) -> dict[str, Fill]:
     """Return the baselines by the names that reports show."""
-    models: dict[str, Callable[[NumberColumn, LearntRows], _Model]] = {
+    models: dict[str, Callable[[NumberColumn, TrainingRows], _Model]] = {
         "TF-IDF + ridge regression": _Ridge,
         "TF-IDF nearest neighbours": _Neighbours,
         "first number in the text": _FirstNumber,
@@ -41,17 +41,17 @@ def baselines(column: NumberColumn) -> dict[str, Fill]:
 
 
 def _fill(
-    model: Callable[[NumberColumn, LearntRows], _Model],
+    model: Callable[[NumberColumn, TrainingRows], _Model],
     column: NumberColumn,
-    learned: LearntRows,
+    learned: TrainingRows,
     documents: Sequence[str],
-) -> Attempt:
+) -> SystemOutput:
     begun = time.monotonic()
     trained = model(column, learned)
     training_s = time.monotonic() - begun
     begun = time.monotonic()
     cells = trained(documents)
-    return Attempt(Predictions(cells), rows_per_s(len(documents), begun), training_s, trained.parameters)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), training_s, trained.parameters)
 
 
 class _Writer:
@@ -80,7 +80,7 @@ class _Median:
 
     parameters = 0
 
-    def __init__(self, column: NumberColumn, learned: LearntRows) -> None:
+    def __init__(self, column: NumberColumn, learned: TrainingRows) -> None:
         numbers = _numbers(column, learned)
         stated = 2 * len(numbers) >= len(learned.answers)
         self._cell = _Writer(column, numbers)(median(map(float, numbers))) if stated and numbers else ""
@@ -94,7 +94,7 @@ class _FirstNumber:
 
     parameters = 0
 
-    def __init__(self, column: NumberColumn, learned: LearntRows) -> None:
+    def __init__(self, column: NumberColumn, learned: TrainingRows) -> None:
         self._rules = CellRules(column.grammar, decimal_mark=".")
 
     def __call__(self, documents: Sequence[str]) -> list[str]:
@@ -110,7 +110,7 @@ class _Neighbours:
 
     parameters = 0
 
-    def __init__(self, column: NumberColumn, learned: LearntRows) -> None:
+    def __init__(self, column: NumberColumn, learned: TrainingRows) -> None:
         from sklearn.neighbors import NearestNeighbors
 
         self._answers = ["" if column.is_not_stated(answer) else answer for answer in learned.answers]
@@ -140,7 +140,7 @@ class _Ridge:
         parameters: Number of trained coefficients.
     """
 
-    def __init__(self, column: NumberColumn, learned: LearntRows) -> None:
+    def __init__(self, column: NumberColumn, learned: TrainingRows) -> None:
         from sklearn.linear_model import Ridge
 
         stated = [not column.is_not_stated(answer) for answer in learned.answers]
@@ -165,6 +165,6 @@ class _Ridge:
         return [self._write(value) if each == "1" else "" for value, each in zip(values, stated, strict=True)]
 
 
-def _numbers(column: NumberColumn, learned: LearntRows) -> list[str]:
+def _numbers(column: NumberColumn, learned: TrainingRows) -> list[str]:
     """Return the numbers of the training rows."""
     return [answer for answer in learned.answers if not column.is_not_stated(answer)]

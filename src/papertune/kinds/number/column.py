@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from papertune.evaluation.report import ColumnReport, SampleCell
-    from papertune.evaluation.systems.contestants import Fill
+    from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions

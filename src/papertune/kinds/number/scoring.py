@@ -75,7 +75,7 @@ def sample(predicted: Predictions, row: int, gold: RowReader, name: str, column:
 
 def with_counts(report: ColumnReport, column: NumberColumn) -> ColumnReport:
     """Add to a report what counts as within the tolerance, and over how many rows the errors are."""
-    scores = report.contestants[0].scores if report.contestants else None
+    scores = report.systems[0].scores if report.systems else None
     if not isinstance(scores, NumberScores):
         return report
     if isinstance(column.tolerance, AbsoluteTolerance):
