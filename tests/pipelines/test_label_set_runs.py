@@ -69,21 +69,21 @@ def metrics(run, key):
     return [entry[key] for entry in entries if key in entry]
 
 
-def truth(rows, run):
+def gold(rows, run):
     return label_matrix([row["topics"] for row in rows], run.recipe.columns["topics"])
 
 
-def likely(frame):
+def numbers(frame):
     return frame.select(f"topics_probability_{label}" for label in LABELS).cast(pl.Float64).to_numpy()
 
 
-def test_the_labels_are_learnt(run, train_rows):
-    has = truth(train_rows, run)
-    probabilities = likely(run.predict(train_rows, probabilities=True))
+def test_the_labels_are_learned(run, train_rows):
+    has = gold(train_rows, run)
+    probabilities = numbers(run.predict(train_rows, probabilities=True))
     losses = -np.log(np.where(has, probabilities, 1 - probabilities))
     shares = has.mean(axis=0)
     by_share = -(shares * np.log(shares) + (1 - shares) * np.log(1 - shares)).mean()
-    assert losses.mean() < 0.8 * by_share, "no better than to know how frequent each label is"
+    assert losses.mean() < 0.8 * by_share, "no better than the frequency of each label"
     assert metrics(run, "loss")[-1] < 0.7 * metrics(run, "loss")[0]
     # 48 rows of 3 labels: 144 answers, but 12 batches of 4 rows an epoch.
     assert run.manifest.examples == 144
@@ -94,8 +94,8 @@ def test_the_labels_are_learnt(run, train_rows):
 def test_the_dev_score_is_micro_f1(run, rows):
     filled = run.predict(rows, precision="fp32")
     column = run.recipe.columns["topics"]
-    said = label_matrix(filled["topics"].to_list(), column)
-    assert run.manifest.dev_score == pytest.approx(f1_score(truth(rows, run), said, average="micro"))
+    predicted = label_matrix(filled["topics"].to_list(), column)
+    assert run.manifest.dev_score == pytest.approx(f1_score(gold(rows, run), predicted, average="micro"))
     assert run.manifest.dev_score == max(metrics(run, "score"))
     assert metrics(run, "eval_topics_micro_f1") == metrics(run, "score")
 
@@ -103,13 +103,13 @@ def test_the_dev_score_is_micro_f1(run, rows):
 def test_cells_are_the_labels_above_the_threshold(run, rows):
     filled = run.predict(rows, probabilities=True)
     assert filled.columns == ["uuid", "topics", *(f"topics_probability_{label}" for label in LABELS), "topics_given"]
-    expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in likely(filled)]
+    expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in numbers(filled)]
     assert filled["topics"].to_list() == expected
-    assert len(set(expected)) > 2, "the rows are told apart"
+    assert len(set(expected)) > 2, "rows have different labels"
     assert filled["topics_given"].to_list() == [row["topics"] for row in rows]
 
 
-def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, make_listener, tmp_path, monkeypatch):
+def test_a_killed_prediction_is_resumed_to_the_same_bytes(run, rows, make_listener, tmp_path, monkeypatch):
     small = lambda *arguments: real(*arguments, max_batch_tokens=200)  # noqa: E731
     real = run_module.Predictor
     monkeypatch.setattr(run_module, "Predictor", small)
@@ -134,7 +134,7 @@ def test_a_prediction_that_is_killed_goes_on_to_the_same_bytes(run, rows, make_l
 
 
 @pytest.mark.filterwarnings("ignore:.*the document is nearly that of")
-def test_entries_of_an_instruction_file_teach_and_score_the_same(recipe, papers, listener, tmp_path):
+def test_an_instruction_file_trains_and_scores_like_the_table(recipe, papers, listener, tmp_path):
     table = with_topics(papers(8))
     assert write_instructions(table, recipe, tmp_path / "papers.json") == 24
     entries = json.loads((tmp_path / "papers.json").read_text("utf-8"))
@@ -144,14 +144,14 @@ def test_entries_of_an_instruction_file_teach_and_score_the_same(recipe, papers,
         papertune.train(rows, recipe, tmp_path / name, listener=listener)
         for name, rows in (("json", tmp_path / "papers.json"), ("table", table))
     )
-    # Their questions share the pass of a paper, which `check` tells as the training does.
+    # The questions of a paper share a pass; `check` and the training count alike.
     few = [line for line in listener.messages if line.startswith("8 rows make")]
     assert few == [check_tables([rows], recipe).lines[-1] for rows in (tmp_path / "papers.json", table)]
-    apart = ["layout=question-first"]
-    assert check_tables([table], recipe, overrides=apart).lines[-1].startswith("24 rows make")
+    question_first = ["layout=question-first"]
+    assert check_tables([table], recipe, overrides=question_first).lines[-1].startswith("24 rows make")
     one, other = (load_file(each.directory.model / "model.safetensors") for each in (from_json, from_table))
     assert all(bool((tensor == other[name]).all()) for name, tensor in one.items())
-    # Three entries are one paper, so the scores are those of the table.
+    # Three entries are one paper, so the scores equal those of the table.
     papertune.evaluate(from_table, tmp_path / "papers.json", tmp_path / "of-json", precision="fp32")
     papertune.evaluate(from_table, table, tmp_path / "of-table", precision="fp32")
     by_entry, by_row = (
@@ -168,9 +168,9 @@ def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_pa
     names = [system.name for system in column.systems]
     assert names[1:] == ["TF-IDF + one-vs-rest logistic regression", "majority"]
     scores = column.systems[0].scores
-    said = label_matrix(run.predict(rows, precision="fp32")["topics"].to_list(), run.recipe.columns["topics"])
+    predicted = label_matrix(run.predict(rows, precision="fp32")["topics"].to_list(), run.recipe.columns["topics"])
     for average, value in (("micro", scores.micro_f1), ("macro", scores.macro_f1)):
-        assert value == pytest.approx(f1_score(truth(rows, run), said, average=average, zero_division=0))
+        assert value == pytest.approx(f1_score(gold(rows, run), predicted, average=average, zero_division=0))
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     assert "Micro F1" in page
     assert "The label of each paper whose probability is nearest to its threshold, right or wrong." in page
@@ -180,10 +180,12 @@ def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_pa
     assert column.confident_errors
     assert not wrong
     # A file of predictions scores the same.
-    run.predict_file(rows, tmp_path / "said.csv", probabilities=True, precision="fp32")
-    again = papertune.evaluate(run, rows, tmp_path / "again", predictions=tmp_path / "said.csv")
+    run.predict_file(rows, tmp_path / "filled.csv", probabilities=True, precision="fp32")
+    again = papertune.evaluate(run, rows, tmp_path / "again", predictions=tmp_path / "filled.csv")
     assert again.columns[0].systems[0].scores.micro_f1 == scores.micro_f1
-    (tmp_path / "wrong.csv").write_text((tmp_path / "said.csv").read_text("utf-8").replace("heart;", "hart;"), "utf-8")
+    (tmp_path / "wrong.csv").write_text(
+        (tmp_path / "filled.csv").read_text("utf-8").replace("heart;", "hart;"), "utf-8"
+    )
     with pytest.raises(TableError, match=r'column "topics": "hart;.*" is none of the labels heart, graph, aspirin\.'):
         papertune.evaluate(run, rows, tmp_path / "wrong", predictions=tmp_path / "wrong.csv")
 
@@ -201,16 +203,16 @@ def test_check_counts_labels_and_shows_a_question(recipe, train_rows):
     assert shown.learnt in ("1", "0")
 
 
-def test_thresholds_are_chosen_on_the_dev_rows_and_kept(tiny_folder, train_rows, tmp_path):
+def test_thresholds_are_chosen_on_dev_rows_and_stored(tiny_folder, train_rows, tmp_path):
     recipe, dev = make_recipe(tiny_folder, thresholds="f1"), train_rows[8:24]
     run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=["training.max_steps=2"])
     kept = papertune.load_run(tmp_path / "run").recipe.columns["topics"].thresholds
-    answering, full = (likely(run.predict(dev, probabilities=True, precision=name)) for name in ("auto", "fp32"))
-    has = truth(dev, run)
+    answering, full = (numbers(run.predict(dev, probabilities=True, precision=name)) for name in ("auto", "fp32"))
+    has = gold(dev, run)
     assert list(kept) == LABELS
     assert list(kept.values()) == pytest.approx(f1_thresholds(answering, has).tolist(), abs=1e-5)
-    said = full >= f1_thresholds(full, has) - 1e-5  # as the training computed
-    assert run.manifest.dev_score == pytest.approx(f1_score(has, said, average="micro"))
+    predicted = full >= f1_thresholds(full, has) - 1e-5  # as the training computed
+    assert run.manifest.dev_score == pytest.approx(f1_score(has, predicted, average="micro"))
     # The same command finds the run finished, though its recipe has numbers now.
     again = papertune.train(
         train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=["training.max_steps=2"], resume=True
@@ -218,7 +220,7 @@ def test_thresholds_are_chosen_on_the_dev_rows_and_kept(tiny_folder, train_rows,
     assert again.recipe == run.recipe
 
 
-def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, listener, tmp_path, monkeypatch):
+def test_a_run_whose_thresholds_cannot_be_chosen_is_kept(tiny_folder, train_rows, listener, tmp_path, monkeypatch):
     def fail(*_):
         raise ModelError("too large for float16")
 
@@ -228,11 +230,11 @@ def test_a_model_that_cannot_choose_thresholds_is_kept(tiny_folder, train_rows, 
     run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, listener=listener)
     assert listener.messages[-1] == "topics: thresholds are not chosen, so 0.5 is taken: too large for float16"
     filled = run.predict(dev, probabilities=True)
-    expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in likely(filled)]
+    expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in numbers(filled)]
     assert filled["topics"].to_list() == expected
 
 
-def test_labels_with_few_dev_rows_keep_the_middle(run, papers):
+def test_labels_with_few_dev_rows_keep_the_threshold_one_half(run, papers):
     papers = papers(20, 300)
     for n, row in enumerate(papers):
         row["topics"] = "; ".join(["heart"] * (n < 8) + ["graph"] * (n < 4))

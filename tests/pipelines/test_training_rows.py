@@ -182,11 +182,11 @@ class TestDevRows:
 
     def test_dev_rows_that_are_scored_or_trained_on_are_refused(self, tables, both_columns, tmp_path):
         train, test = tables
-        scored = r"--dev: list of rows is the table that is scored too, .* looks better than it is\. Give other rows\."
+        scored = r"--dev: list of rows is also the test table\. .* looks better than it is\. Give other rows\."
         with pytest.raises(TableError, match=scored):
             compare(train, test, both_columns, tmp_path / "report", dev=list(test))
-        learnt = r"--dev: list of rows is the table that is learnt from too, .*\. Give other rows\."
-        with pytest.raises(TableError, match=learnt):
+        trained = r"--dev: list of rows is also the training table\. .*\. Give other rows\."
+        with pytest.raises(TableError, match=trained):
             compare(train, test, both_columns, tmp_path / "report", dev=list(train))
         assert not (tmp_path / "report").exists()
 

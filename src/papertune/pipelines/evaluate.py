@@ -11,10 +11,12 @@ from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_
 from papertune.evaluation.systems.outputs import SystemOutput, compare_outputs, rows_per_s, training_rows
 from papertune.events import SILENT, Listener
 from papertune.inference.predict import predict_rows
+from papertune.kinds.predictions import Predictions
 from papertune.models import PredictionPrecision
 from papertune.pipelines.comparison.report_parts import (
+    ScoredTables,
+    check_gold,
     check_report_place,
-    check_truth,
     report_on_run,
     training_costs,
     unscored,
@@ -42,22 +44,21 @@ def evaluate(
 ) -> Report:
     """Score a run against the columns that a table has, and write report.html and report.json.
 
-    Rows whose cell of a column is empty do not count in its score; the report says how many they are. Where the run is
-    not sure enough to give an answer, what it would say is scored, since what it is compared with always answers; what
-    leaving these rows out comes to is reported beside it.
+    Rows whose cell of a column is empty are not scored; the report shows their number. Where the run abstains, its most
+    probable label is scored, since the systems that it is compared with never abstain; the effect of abstaining is
+    reported too.
 
     Args:
         run: The run.
-        table: The table, with the documents and the true columns.
+        table: The table, with the documents and the gold columns.
         report: The folder to write.
-        truth: A table with the true columns, matched by the recipe's id column, where `table` has none.
-        predictions: A file that `predict` has written for the table; the model then need not run. An empty cell counts
+        truth: A table with the gold columns, matched by the recipe's id column, if `table` has none.
+        predictions: A file that `predict` has written for the table; the model is then not needed. An empty cell counts
             as wrong if the file has no probabilities.
-        baselines: The table that the run learnt from. Majority and TF-IDF baselines are then trained on it, but for
-            the rows that the run has kept apart as dev rows. All of it, dev rows too, is searched for the same papers
-            and for doubtful labels.
-        precision: Of the weights.
-        overwrite: Replace a report that is there.
+        baselines: The table that the run was trained on. Baselines are then trained on it, except on the run's dev
+            rows. All of it, dev rows too, is searched for papers of `table` and for likely label errors.
+        precision: Number format of the weights.
+        overwrite: Replace an existing report.
         listener: Gets messages, and the progress after each batch.
 
     Returns:
@@ -65,60 +66,73 @@ def evaluate(
 
     Raises:
         TableError: If the tables do not fit the run, or there is nothing to score.
-        OutputError: If a report is there already, or the folder cannot be written.
+        OutputError: If a report exists, or the folder cannot be written.
     """
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
     documents = read_table(table)
     recipe = run.recipe
-    given = documents if truth is None else _join(documents, read_table(truth), recipe)
+    gold = documents if truth is None else _join(documents, read_table(truth), recipe)
     _check_documents(documents, recipe)
-    check_truth(given, recipe)
-    learnt = None if baselines is None else read_table(baselines)
-    part = None  # what baselines learn from; a copy of a dev row is still a leak, since dev rows chose the run
-    if learnt is not None:
-        check_table(learnt, recipe, "train").raise_problems(learnt)
-        part = find_training_rows(run, learnt, listener)
-    reader = RowReader(given, recipe)
-    rows = range(len(given))
+    check_gold(gold, recipe)
+    whole = None if baselines is None else read_table(baselines)
+    train = None  # for the baselines; a copy of a dev row is a leak too, since dev rows chose the checkpoint
+    if whole is not None:
+        check_table(whole, recipe, "train").raise_problems(whole)
+        train = find_training_rows(run, whole, listener)
     rate = None
     if predictions is None:
-        predictor = run.predictor(precision)
-        begun = time.monotonic()
-        plan = predictor.plan(reader, rows)
-        values = predict_rows(predictor, reader, plan, listener=listener).values
-        predictions_by_column = predictions_of_values(values, recipe, run.decisions)
-        rate = rows_per_s(len(rows), begun)
+        by_column, rate = _predict(run, gold, precision, listener)
     else:
-        aligned = _align(read_table(predictions), given, recipe)
-        predictions_by_column = predictions_of_table(aligned, recipe, run.decisions)
+        by_column = predictions_of_table(_align(read_table(predictions), gold, recipe), recipe, run.decisions)
     columns: list[ColumnReport] = []
-    for name, predicted in predictions_by_column.items():
-        column = recipe.columns[name]
-        outputs = {f"fine-tuned {run.manifest.base_name}": SystemOutput(predicted, rate, *training_costs(run))}
-        plain: dict[str, SystemOutput] = {}
-        if part is not None and (known := training_rows(part, recipe, name)).documents:
-            listener.message(f"training the baselines of {name}")
-            texts = [reader.document(row) for row in rows]
-            plain = {title: fill(known, texts) for title, fill in column.baselines().items()}
-        if systems := compare_outputs({**outputs, **plain}, plain, reader, recipe, name, len(rows)):
-            facts = unscored(reader, recipe, name, len(rows))
-            told = ColumnReport(name, column.kind, column.question, systems, facts=facts)
-            told = with_rows_to_look_at(told, predicted, given, learnt, recipe)
-            record = run.manifest.record(name, column)
-            columns.append(column.report_details(told, predicted, reader, run.decisions[name], record))
+    for name, predicted in by_column.items():
+        output = SystemOutput(predicted, rate, *training_costs(run))
+        about = _compare_with_baselines(run, name, output, gold, train, listener)
+        if about.systems:
+            about = with_rows_to_look_at(about, predicted, gold, whole, recipe)
+            record = run.manifest.record(name, recipe.columns[name])
+            reader = RowReader(gold, recipe)
+            columns.append(recipe.columns[name].report_details(about, predicted, reader, run.decisions[name], record))
     title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
-    result = report_on_run(run, title, documents.source, columns, predictions_by_column, given, learnt, recipe)
+    result = report_on_run(run, title, columns, by_column, ScoredTables(gold, whole, recipe, documents.source))
     write_report(result, folder)
     return result
+
+
+def _predict(
+    run: Run, table: Table, precision: PredictionPrecision, listener: Listener
+) -> tuple[dict[str, Predictions], float | None]:
+    """Return the predictions of a run by column, and the rows per second."""
+    reader, rows = RowReader(table, run.recipe), range(len(table))
+    predictor = run.predictor(precision)
+    started = time.monotonic()
+    values = predict_rows(predictor, reader, predictor.plan(reader, rows), listener=listener).values
+    return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started)
+
+
+def _compare_with_baselines(
+    run: Run, name: str, output: SystemOutput, gold: Table, train: Table | None, listener: Listener
+) -> ColumnReport:
+    """Score a run in a column beside baselines, if there are training rows for them."""
+    recipe, column, reader = run.recipe, run.recipe.columns[name], RowReader(gold, run.recipe)
+    simple: dict[str, SystemOutput] = {}
+    if train is not None and (known := training_rows(train, recipe, name)).documents:
+        listener.message(f"training the baselines of {name}")
+        documents = [reader.document(row) for row in range(len(gold))]
+        simple = {title: fill(known, documents) for title, fill in column.baselines().items()}
+    outputs = {f"fine-tuned {run.manifest.base_name}": output, **simple}
+    systems = compare_outputs(outputs, simple, reader, recipe, name, len(gold))
+    facts = unscored(reader, recipe, name, len(gold))
+    return ColumnReport(name, column.kind, column.question, systems, facts=facts)
 
 
 def _check_documents(documents: Table, recipe: Recipe) -> None:
     """Check that the run can read a table.
 
     Raises:
-        TableError: If it cannot. A table with answers and without the text is mostly a filled file, which needs the
-            table that it was filled in for.
+        TableError: If it cannot. A table with predictions and without the text is usually an output of `predict`; the
+            message asks for the table that it was predicted from.
     """
     try:
         check_table(documents, recipe, "predict").raise_problems(documents)
@@ -127,13 +141,13 @@ def _check_documents(documents: Table, recipe: Recipe) -> None:
         if documents.is_instructions or not lacks_text or recipe.columns.keys().isdisjoint(documents.columns):
             raise
         raise TableError(
-            f"{error}\nGive the table with the documents as TABLE. If {documents.source} has been filled in, add it as "
-            "--predictions; if it has the true columns, add it as --truth."
+            f"{error}\nGive the table with the documents as TABLE. If {documents.source} is an output of predict, "
+            "add it as --predictions; if it has the gold columns, add it as --truth."
         ) from error
 
 
 def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
-    """Put the true columns beside the documents, by id."""
+    """Return the documents with the gold columns of another table, matched by id."""
     key = recipe.table.id
     if key is None or key not in documents.columns or key not in truth.columns:
         raise TableError(f'{truth.source} can only be matched by an id column, and "{key}" is not in both tables.')
@@ -146,7 +160,7 @@ def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
         )
     ordered = truth.take([where[value] for value in documents.frame[key]])
     names = [name for name in recipe.columns if name in truth.columns]
-    # It is called by the truth's name and rows, since only its cells are still to be checked.
+    # It keeps the name and row numbers of the gold table, whose cells are checked next.
     return replace(ordered, frame=documents.frame.with_columns([ordered.frame[name] for name in names]))
 
 
@@ -155,22 +169,21 @@ def _rows_by_id(table: Table, key: str) -> dict[str, int]:
     for row, value in enumerate(table.frame[key]):
         if value in rows:
             raise TableError(
-                f'{table.where(row, key)}: the id "{value}" stands already at {table.where(rows[value])}. '
-                "Make ids unique."
+                f'{table.where(row, key)}: the id "{value}" is already at {table.where(rows[value])}. Make ids unique.'
             )
         rows[value] = row
     return rows
 
 
-def _align(predicted: Table, given: Table, recipe: Recipe) -> Table:
-    """Put a predicted table's rows into the order of the table that it is about."""
+def _align(predicted: Table, gold: Table, recipe: Recipe) -> Table:
+    """Return a predicted table in the order of the table with the gold columns."""
     key = recipe.table.id
-    if key is not None and key in predicted.columns and key in given.columns:
+    if key is not None and key in predicted.columns and key in gold.columns:
         where = _rows_by_id(predicted, key)
-        missing = [row for row, value in enumerate(given.frame[key]) if value not in where]
+        missing = [row for row, value in enumerate(gold.frame[key]) if value not in where]
         if missing:
-            raise TableError(f'{predicted.source} has no row with the id "{given.frame[key][missing[0]]}".')
-        return predicted.take([where[value] for value in given.frame[key]])
-    if len(predicted) != len(given):
-        raise TableError(f"{predicted.source} has {len(predicted):,} rows, but {given.source} has {len(given):,}.")
+            raise TableError(f'{predicted.source} has no row with the id "{gold.frame[key][missing[0]]}".')
+        return predicted.take([where[value] for value in gold.frame[key]])
+    if len(predicted) != len(gold):
+        raise TableError(f"{predicted.source} has {len(predicted):,} rows, but {gold.source} has {len(gold):,}.")
     return predicted

@@ -1,1 +1,1 @@
-"""Is fine-tuning worth it? A run beside simpler systems on the same rows."""
+"""Is fine-tuning worth it? A run beside simpler systems, on the same rows."""

@@ -1,4 +1,4 @@
-"""Is fine-tuning worth it? The run beside simpler ways of filling the same columns, on the same rows."""
+"""Is fine-tuning worth it? The run beside simpler systems, on the same rows."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,6 +35,7 @@ from papertune.pipelines.comparison.prepare import (
     prepare_comparison,
 )
 from papertune.pipelines.comparison.report_parts import (
+    ScoredTables,
     check_report_place,
     report_on_run,
     training_costs,
@@ -47,8 +48,8 @@ from papertune.recipe import Recipe
 from papertune.run import Run
 from papertune.tables import Table
 
-# Systems that need neither a language model nor an encoder; the best of them is what the others must beat.
-_PLAIN_PACKAGES = ("YAKE",)
+# Optional packages that count as baselines, since they need neither a language model nor an encoder.
+_BASELINE_PACKAGES = ("YAKE",)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class _Work:
 
     Attributes:
         comparison: What is compared.
-        folder: Where the report, the run and the kept answers are.
-        kept: The kept answers.
+        folder: The folder of the report, the runs and the kept outputs.
+        kept: The kept outputs.
         device: As in `compare`, like all the rest.
         base: Where the base model is now.
         listener: Gets messages and progress.
@@ -74,13 +75,13 @@ class _Work:
 
 @dataclass
 class _Column:
-    """What has been found out about one column.
+    """The results for one column.
 
     Attributes:
         outputs: By system.
-        baselines: Which of them are baselines.
-        facts: Which systems could not be measured, and why.
-        curve: For each system what it said after learning from so many rows.
+        baselines: Which of the systems are baselines.
+        facts: Why a system was not measured, by system.
+        curve: For each system the outputs by number of training rows.
     """
 
     outputs: dict[str, SystemOutput]
@@ -105,26 +106,25 @@ def compare(
     base: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> Report:
-    """Fill in the columns of a table in several ways, score them on the same rows, and write a report.
+    """Fill in the columns of a table with several systems, score them on the same rows, and write a report.
 
     The systems are the fine-tuned run, the base model without and with examples in its prompt, TF-IDF with logistic
-    regression or TF-IDF n-grams, the most frequent label, and, where their packages are installed, SetFit, YAKE and
-    KeyBERT. No system sees an answer of the test table, and all learn from the same rows. What is finished is kept
-    in the report's folder: the same call goes on where a stopped one was.
+    regression or TF-IDF n-grams, the most frequent label, and, if their packages are installed, SetFit, YAKE and
+    KeyBERT. No system sees a gold cell of the test table, and all have the same training rows. Finished work is kept in
+    the folder of the report, so the same call resumes a stopped one.
 
     Args:
-        train: The table to learn from: a path, a data frame or a list of dicts.
-        test: The table to score on; no row of it is learnt from. Rows whose cell of a column is empty do not count in
-            its score.
+        train: The training table: a path, a data frame or a list of dicts.
+        test: The table to score on, without any training row. Rows whose cell of a column is empty are not scored.
         recipe: A recipe, its file or built-in name, or a mapping.
-        report: The folder to write report.html and report.json to, and to keep answers and runs in.
-        dev: A table by which a run that is trained here is chosen and calibrated; no system learns from it.
-        run: A run that was trained with this recipe; None: one is trained in the folder. If it has kept rows of
-            `train` apart as dev rows, the other systems do not learn from them either.
+        report: The folder for report.html and report.json, the kept outputs and the runs.
+        dev: A dev table for a run that is trained here; no system is trained on it.
+        run: A run that was trained with this recipe; None: one is trained in the folder. If some rows of `train` are
+            its dev rows, the other systems are not trained on them either.
         only: Just these of the recipe's columns.
         curve: Numbers of training rows, or "all", for a learning curve; each number is a training of its own.
         overrides: Settings such as "training.epochs=3".
-        overwrite: Replace a report that is there.
+        overwrite: Replace an existing report.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
         base: Where the base model is now, if not where the recipe says.
         listener: Gets messages, and the progress after each training step and each batch of rows.
@@ -133,32 +133,21 @@ def compare(
         The report.
 
     Raises:
-        RecipeError, TableError, RunError, ModelError: Mistakes, all found before weights load where possible.
-        OutputError: If a report is there already, or the folder cannot be written.
+        RecipeError, TableError, RunError, ModelError: Errors of the user, found before weights load if possible.
+        OutputError: If a report exists, or the folder cannot be written.
         TrainingStopped: If SIGTERM or Ctrl-C ended a training; a checkpoint has been written.
     """
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
     comparison = prepare_comparison(train, test, recipe, only, overrides, dev)
-    whole = comparison.train  # a copy of a dev row is a leak too, since dev rows chose the run
-    chosen_by = comparison.dev
+    whole = comparison.train  # a copy of a dev row is a leak too, since dev rows chose the checkpoint
     opened = None if run is None else open_run(run, comparison, device, base)
     if opened is not None:
         comparison = replace(comparison, train=find_training_rows(opened, comparison.train, listener))
     steps = curve_steps(curve, comparison.train)
-    parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
-    if opened is not None and parts:
-        check_curve_point(opened, comparison)
-    elif opened is not None and comparison.dev is not None:
-        chosen_by = None
-        warnings.warn(
-            f"--dev: nothing is trained, so the rows of {comparison.dev.source} are not used.",
-            PapertuneWarning,
-            stacklevel=2,
-        )
-    check_trainings(parts if opened else [*parts, comparison.train], comparison, base)
+    used_dev = _check_trainings(comparison, steps, opened, base)
     work = _Work(comparison, folder, KeptOutputs(folder / "contestants", listener), device, base, listener)
-    columns = {name: _plain(work, name) for name in comparison.recipe.columns}
+    columns = {name: _without_base_model(work, name) for name in comparison.recipe.columns}
     if opened is None:
         opened = _train(work, comparison.train, folder / "run")
     name_of_run = f"fine-tuned {opened.manifest.base_name}"
@@ -167,39 +156,54 @@ def compare(
     for name, column in columns.items():
         column.outputs = {name_of_run: tuned[name], **prompted[name], **column.outputs}
     _add_curve(work, steps, opened, name_of_run, columns)
-    result = _report(work, opened, name_of_run, columns, whole, chosen_by)
+    tables = ScoredTables(comparison.test, whole, comparison.recipe, comparison.test.source, used_dev)
+    result = _report(work, opened, name_of_run, columns, tables)
     write_report(result, folder)
     return result
 
 
-def _plain(work: _Work, name: str) -> _Column:
-    """Have the systems answer that need no base model."""
+def _check_trainings(
+    comparison: Comparison, steps: Sequence[int], run: Run | None, base: str | Path | None
+) -> Table | None:
+    """Check the trainings to come, and return the dev table that they use; None if there is none."""
+    parts = [subset(comparison.train, rows) for rows in steps if rows < len(comparison.train)]
+    used_dev = comparison.dev
+    if run is not None and parts:
+        check_curve_point(run, comparison)
+    elif run is not None and used_dev is not None:
+        warnings.warn(
+            f"--dev: nothing is trained, so the rows of {used_dev.source} are not used.", PapertuneWarning, stacklevel=3
+        )
+        used_dev = None
+    check_trainings(parts if run else [*parts, comparison.train], comparison, base)
+    return used_dev
+
+
+def _without_base_model(work: _Work, name: str) -> _Column:
+    """Predict a column with the systems that need no base model."""
     comparison = work.comparison
     column = comparison.recipe.columns[name]
     known = training_rows(comparison.train, comparison.recipe, name)
     documents = _documents(comparison)
+    recipe, trained_on = comparison.recipe.only((name,)), comparison.train.checksum()
     found = _Column({}, [], {}, {})
-    plain, packages = column.baselines(), column.other_tools()
-    for title, fill in {**plain, **packages}.items():
+    baselines, packages = column.baselines(), column.other_tools()
+    for title, fill in {**baselines, **packages}.items():
+        facts = _facts(work, recipe, learnt=trained_on, packages=package_versions())
         try:
             found.outputs[title] = work.kept.get(
                 f"{name}: {title}",
-                _facts(
-                    work,
-                    comparison.recipe.only((name,)),
-                    learnt=comparison.train.checksum(),
-                    packages=package_versions(),
-                ),
+                facts,
                 lambda _, fill=fill: fill(known, documents),  # type: ignore[misc]
             )
         except NotMeasured as reason:
             found.facts[title] = f"not measured: {reason}"
-    found.baselines = [title for title in found.outputs if title in (*plain, *_PLAIN_PACKAGES)]
+    found.baselines = [title for title in found.outputs if title in (*baselines, *_BASELINE_PACKAGES)]
     return found
 
 
 def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str, SystemOutput]]:
-    """Have the base model answer, without and with examples; its weights are let go of afterwards."""
+    """Predict with the base model, without and with examples; its weights are released afterwards."""
     comparison = work.comparison
     model = comparison.recipe.model
     systems = BaseModelSystems(
@@ -218,7 +222,7 @@ def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str
 
 
 def _train(work: _Work, table: Table, folder: Path) -> Run:
-    """Train the recipe on a table, or go on with a training that was begun in the folder."""
+    """Train the recipe on a table, or resume the training in the folder."""
     try:
         return train_run(
             table,
@@ -232,29 +236,29 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
         )
     except TrainingStopped as stopped:
         raise TrainingStopped(
-            f"stopped while training in {folder}; a checkpoint is written, and the same command goes on.",
+            f"stopped while training in {folder}; a checkpoint is written. The same command resumes it.",
             stopped.signal,
         ) from stopped
 
 
 def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
-    """Have a run answer each column."""
+    """Predict each column with a run."""
     comparison = work.comparison
-    run = run.reopening()(choose_device(run.device))  # its weights are let go of when all is answered
+    run = run.reopening()(choose_device(run.device))  # its weights are released at the end
     outputs: dict[str, SystemOutput] = {}
     decisions = run.decisions
-    recipe = run.recipe.only(tuple(comparison.recipe.columns))  # the thresholds of a labels column are in it
-    answered: dict[str, Predictions] = {}
+    recipe = run.recipe.only(tuple(comparison.recipe.columns))  # it has the thresholds of labels columns
+    predictions: dict[str, Predictions] = {}
     rate: float | None = None
 
     def make(place: Place, name: str) -> SystemOutput:
         nonlocal rate
-        if not answered:
-            # All columns in one pass, as `predict` and `evaluate` do: rounding differs with what is asked together.
+        if not predictions:
+            # All columns in one pass, as in `predict` and `evaluate`: rounding depends on which columns share a pass.
             reader, rows = RowReader(comparison.documents, recipe), len(comparison.documents)
             found, rate = answer_rows(run.predictor(), reader, rows, recipe, place, work.listener, decisions)
-            answered.update(found)
-        return SystemOutput(answered[name], rate, *training_costs(run))
+            predictions.update(found)
+        return SystemOutput(predictions[name], rate, *training_costs(run))
 
     for name in comparison.recipe.columns:
         facts = _facts(
@@ -265,12 +269,12 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
 
 
 def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, columns: Mapping[str, _Column]) -> None:
-    """Train on nested subsets, and add what the runs say, and the best plain method beside them."""
+    """Train on nested subsets, and add the outputs of the runs and of the strongest baseline."""
     comparison = work.comparison
     todo = [rows for rows in steps if rows < len(comparison.train)]
-    learnt = sum(note.rows for note in run.manifest.tables)
-    if todo and run.manifest.seconds and learnt:
-        minutes = sum(todo) * run.manifest.seconds / learnt / 60
+    rows_of_run = sum(note.rows for note in run.manifest.tables)
+    if todo and run.manifest.seconds and rows_of_run:
+        minutes = sum(todo) * run.manifest.seconds / rows_of_run / 60
         trainings = "1 training" if len(todo) == 1 else f"{len(todo)} trainings"
         work.listener.message(f"learning curve: {trainings}, about {max(minutes, 1):.0f} min at the pace of the run")
     for rows in steps:
@@ -283,8 +287,8 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
         for name, column in columns.items():
             outputs = {name_of_run: tuned[name]}
             known = training_rows(part, comparison.recipe, name)
-            plain = comparison.recipe.columns[name].baselines()
-            for title, fill in list(plain.items())[:1] if known.documents else []:
+            baselines = comparison.recipe.columns[name].baselines()
+            for title, fill in list(baselines.items())[:1] if known.documents else []:
                 outputs[title] = fill(known, _documents(comparison))
             for title, output in outputs.items():
                 column.curve.setdefault(title, []).append((rows, output))
@@ -293,14 +297,14 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
 def _with_curve(
     about: ColumnReport, curve: Mapping[str, Sequence[tuple[int, SystemOutput]]], work: _Work
 ) -> ColumnReport:
-    """Add the scores of a learning curve, by what the column's systems are compared by."""
+    """Add the scores of a learning curve to the report of a column."""
     comparison, name = work.comparison, about.name
-    truth = RowReader(comparison.test, comparison.recipe)
+    gold = RowReader(comparison.test, comparison.recipe)
     points: dict[str, list[LearningPoint]] = {}
     for title, outputs in curve.items():
         for rows, output in outputs:
             scores = score_predictions(
-                {name: output.predictions}, truth, comparison.recipe, range(len(comparison.test))
+                {name: output.predictions}, gold, comparison.recipe, range(len(comparison.test))
             )[name]
             main = shown_measures(about, SystemReport(title, scores))[0]
             assert main.score is not None
@@ -309,35 +313,28 @@ def _with_curve(
     return replace(about, learning_curve=points)
 
 
-def _report(
-    work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], whole: Table, dev: Table | None
-) -> Report:
-    """Score all that was said, and look for leaks and doubtful labels.
-
-    Doubtful labels and leaks are looked for in the whole table, dev rows that a run has kept apart included; leaks also
-    in the table by which what was trained here was chosen.
-    """
-    comparison = work.comparison
-    recipe, test = comparison.recipe, comparison.test
-    truth = RowReader(test, recipe)
+def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], tables: ScoredTables) -> Report:
+    """Score all outputs, and search for leaks and likely label errors."""
+    recipe, test = tables.recipe, tables.gold
+    gold = RowReader(test, recipe)
     predictions = {name: column.outputs[name_of_run].predictions for name, column in columns.items()}
-    told: list[ColumnReport] = []
+    reports: list[ColumnReport] = []
     for name, column in columns.items():
         spec = recipe.columns[name]
-        systems = compare_outputs(column.outputs, column.baselines, truth, recipe, name, len(test))
-        facts = {**unscored(truth, recipe, name, len(test)), **column.facts}
+        systems = compare_outputs(column.outputs, column.baselines, gold, recipe, name, len(test))
+        facts = {**unscored(gold, recipe, name, len(test)), **column.facts}
         about = ColumnReport(name, spec.kind, spec.question, systems, facts=facts)
-        about = with_rows_to_look_at(about, predictions[name], test, whole, recipe)
-        # What the run was asked to fit stands in its own recipe.
+        about = with_rows_to_look_at(about, predictions[name], test, tables.train, recipe)
+        # The settings that the run was calibrated with are in its own recipe.
         own, record = run.recipe.columns[name], run.manifest.record(name, spec)
-        about = own.report_details(about, predictions[name], truth, run.decisions[name], record)
-        told.append(_with_curve(about, column.curve, work))
+        about = own.report_details(about, predictions[name], gold, run.decisions[name], record)
+        reports.append(_with_curve(about, column.curve, work))
     title = f"{name_of_run} and others on {Path(test.source).name}"
-    return report_on_run(run, title, test.source, told, predictions, test, whole, recipe, dev)
+    return report_on_run(run, title, reports, predictions, tables)
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:
-    """Give what the answers of a system depend on."""
+    """Return everything that an output depends on."""
     return {**asked_facts(recipe), "documents": work.comparison.documents.checksum(), **libraries(), **more}
 
 

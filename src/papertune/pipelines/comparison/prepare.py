@@ -1,4 +1,4 @@
-"""What a comparison is about, known before any work: the columns, the rows, and what a system may see of them."""
+"""The columns and rows of a comparison, checked before any work, and what a system may see of them."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from papertune.evaluation.systems.outputs import rows_with_answers
 from papertune.kinds import Column
 from papertune.models import find_base
 from papertune.pipelines.comparison.base_model import without_answers
-from papertune.pipelines.comparison.report_parts import check_truth
+from papertune.pipelines.comparison.report_parts import check_gold
 from papertune.pipelines.training_job import choose_columns_to_learn, prepare_job
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
@@ -19,9 +19,9 @@ from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
 from papertune.tables import Table, read_table
 
-# The parts of a recipe that say how a model is asked, beside the columns, and those that say how it learns.
-_ASKING = ("layout", "chat", "table", "encoding")
-_LEARNING = ("method", "training")
+# The parts of a recipe that prompts depend on, beside the columns, and those that training depends on.
+_PROMPTING = ("layout", "chat", "table", "encoding")
+_TRAINING = ("method", "training")
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Comparison:
 
     Attributes:
         recipe: With just the columns that are compared.
-        train: The table that systems learn from.
-        dev: The table that trainings choose and calibrate by; None: they do neither.
-        test: The table that systems are scored on. Only the scoring sees its answers.
-        documents: The same rows without any answer: all that systems see of them.
+        train: The training table of all systems.
+        dev: The dev table of the trainings, if any.
+        test: The table that systems are scored on, with gold cells.
+        documents: The same table without gold cells: all that systems see of it.
     """
 
     recipe: Recipe
@@ -51,55 +51,55 @@ def prepare_comparison(
     overrides: Sequence[str],
     dev: Any = None,
 ) -> Comparison:
-    """Read the tables and find all mistakes in them.
+    """Read and check the tables of a comparison.
 
     Args:
-        train: The table to learn from: a path, a data frame or a list of dicts.
+        train: The training table: a path, a data frame or a list of dicts.
         test: The table to score on.
         recipe: A recipe, its file or built-in name, or a mapping.
         only: Just these of its columns.
         overrides: Settings.
-        dev: The table that trainings choose and calibrate by.
+        dev: The dev table.
 
     Raises:
-        RecipeError: If the recipe is wrong, or lacks a column of `only`.
-        TableError: If a table does not fit it, two are the same, or a column has nothing to learn or to score.
+        RecipeError: If the recipe is invalid, or lacks a column of `only`.
+        TableError: If a table does not fit it, two are the same, or a column has no gold cell in one.
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
-    learnt, scored = read_table(train), read_table(test)
-    choosing = None if dev is None else read_table(dev)
-    _check_different(learnt, scored, choosing)
+    training, scored = read_table(train), read_table(test)
+    dev_table = None if dev is None else read_table(dev)
+    _check_different(training, scored, dev_table)
     found = check_table(scored, chosen, "score")
-    used = [learnt] if choosing is None else [learnt, choosing]
+    used = [training] if dev_table is None else [training, dev_table]
     problems = [problem for table in used for problem in check_table(table, chosen, "train").problems]
     if problems := [*problems, *found.problems]:
         raise TableError.collect("the tables do not fit the recipe", problems)
-    for table in (learnt, scored):
+    for table in (training, scored):
         _check_whole_labels(table, chosen)
-    check_truth(scored, chosen)
-    for warning in found.warnings:  # those of the others come with the training
+    check_gold(scored, chosen)
+    for warning in found.warnings:  # the training warns of the other tables
         warnings.warn(warning, PapertuneWarning, stacklevel=3)
     names = [name for name in chosen.columns if rows_with_answers(scored, chosen, name)]
     for name in chosen.columns:
         if name not in names:
             warnings.warn(
-                f'{scored.source} has no answer for "{name}", so this column is neither learnt nor compared.',
+                f'{scored.source} has no answer for "{name}", so this column is neither learned nor compared.',
                 PapertuneWarning,
                 stacklevel=3,
             )
     for name in names:
-        if not rows_with_answers(learnt, chosen, name):
-            rest = " --only ".join(other for other in names if rows_with_answers(learnt, chosen, other)) or "COLUMN"
+        if not rows_with_answers(training, chosen, name):
+            rest = " --only ".join(other for other in names if rows_with_answers(training, chosen, other)) or "COLUMN"
             raise TableError(
-                f'{learnt.source} has nothing to learn for the column "{name}". Leave it out with --only {rest}, or '
+                f'{training.source} has nothing to learn for the column "{name}". Leave it out with --only {rest}, or '
                 "give another table as TRAIN."
             )
     compared = chosen.only(tuple(names))
-    return Comparison(compared, learnt, choosing, scored, without_answers(scored, compared))
+    return Comparison(compared, training, dev_table, scored, without_answers(scored, compared))
 
 
 def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, base: str | Path | None) -> Run:
-    """Open a run that was trained before, if it is asked as the other systems will be.
+    """Open a run, and check that it gets the same prompts as the base model.
 
     Args:
         run: The run.
@@ -108,56 +108,55 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
         base: Where the base model is now.
 
     Raises:
-        RunError: If it is no run, is of another base model, asks otherwise, or has learnt from the rows that it would
+        RunError: If it is not a run, has another base model or other prompts, or was trained on the table that it would
             be scored on.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
     path, recipe = opened.directory.path, comparison.recipe
     if comparison.test.checksum() in {note.checksum for note in opened.manifest.tables}:
         raise RunError(
-            f"{path} has learnt from {comparison.test.source} itself, so its scores there would say nothing. Give rows "
-            "that it has not seen as TEST."
+            f"{path} was trained on {comparison.test.source}, so its scores there would mean nothing. Give rows "
+            "that it was not trained on as TEST."
         )
     if missing := [name for name in recipe.columns if name not in opened.recipe.columns]:
         raise RunError(
-            f'{path} has not learnt "{missing[0]}". It has: {", ".join(opened.recipe.columns)}. Name these with --only.'
+            f'{path} has no column "{missing[0]}". It has: {", ".join(opened.recipe.columns)}. Name these with --only.'
         )
-    different = [key for key in _ASKING if getattr(opened.recipe, key) != getattr(recipe, key)]
+    different = [key for key in _PROMPTING if getattr(opened.recipe, key) != getattr(recipe, key)]
     different += [
         f"columns.{name}"
         for name in recipe.columns
-        if _asks(opened.recipe.columns[name]) != _asks(recipe.columns[name])
+        if _prompted_settings(opened.recipe.columns[name]) != _prompted_settings(recipe.columns[name])
     ]
     if different:
         raise RunError(
-            f"{path} was trained with another {' and another '.join(different)} than the recipe says, so it would be "
-            f"asked otherwise than the base model. Give its own recipe: -r {path / 'recipe.toml'}"
+            f"{path} was trained with another {' and another '.join(different)} than the recipe has, so its prompts "
+            f"differ from those of the base model. Give its own recipe: -r {path / 'recipe.toml'}"
         )
     _check_base(opened, recipe.model, base)
     return opened
 
 
 def check_curve_point(run: Run, comparison: Comparison) -> None:
-    """Check that a run can stand in a learning curve beside runs that are trained with the recipe and the dev table.
+    """Check that a run can be a point of a learning curve whose other runs are trained with the recipe and dev table.
 
-    Dev rows choose the weights and calibrate, so a curve of runs with and without them tells of more than rows: a
-    warning says so.
+    Warns if only the run, or only the others, have dev rows: then the points differ by more than the number of rows.
 
     Raises:
-        RunError: If it was trained with other settings.
+        RunError: If the run was trained with other settings.
     """
     path, recipe, dev = run.directory.path, comparison.recipe, comparison.dev
-    if others := [key for key in _LEARNING if getattr(run.recipe, key) != getattr(recipe, key)]:
+    if others := [key for key in _TRAINING if getattr(run.recipe, key) != getattr(recipe, key)]:
         raise RunError(
-            f"{path} was trained with another {' and another '.join(others)} than the recipe says, with which the "
-            f"other runs of the learning curve are trained. Give its own recipe: -r {path / 'recipe.toml'}"
+            f"{path} was trained with another {' and another '.join(others)} than the recipe has, with which the other "
+            f"runs of the learning curve are trained. Give its own recipe: -r {path / 'recipe.toml'}"
         )
-    if not run.manifest.tables:  # an adopted adapter does not know how it was trained
+    if not run.manifest.tables:  # how an adopted adapter was trained is not known
         return
     had_dev = run.manifest.dev_score is not None
     if had_dev and dev is None:
         differs = "was trained with dev rows, and the other runs of the learning curve are trained without any"
-        remedy = "give --dev a table of the same kind, such as the rows that chose the run"
+        remedy = "give --dev a table of the same kind, such as the dev rows of the run"
     elif dev is not None and not had_dev:
         differs = f"was trained without dev rows, and the other runs of the learning curve with those of {dev.source}"
         remedy = "leave --dev out"
@@ -166,21 +165,21 @@ def check_curve_point(run: Run, comparison: Comparison) -> None:
     warnings.warn(
         f"{path} {differs}, so its point differs from theirs by more than the number of rows: {remedy}.",
         PapertuneWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
 def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str | Path | None) -> None:
-    """Find the mistakes of the trainings to come before any system works.
+    """Check the trainings of a comparison before any work.
 
     Args:
-        tables: What will be learnt from, a training each: the whole table or parts of it.
+        tables: The training table of each: the whole table or a part of it.
         comparison: What is compared.
         base: Where the base model is now.
 
     Raises:
         RecipeError, ModelError: If the recipe cannot be trained here.
-        TableError: If a part of the table has nothing to learn for a column.
+        TableError: If a part of the table has no gold cell in a column.
     """
     if not tables:
         return
@@ -199,34 +198,33 @@ def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str |
                     f"--curve: {len(table)} rows of {table.source}, drawn at random, have nothing to learn for the "
                     f'column "{name}". Begin the curve with more rows, or leave the column out with --only.'
                 )
-    with warnings.catch_warnings():  # they come with the training
+    with warnings.catch_warnings():  # the training warns
         warnings.simplefilter("ignore", PapertuneWarning)
         prepare_job(tables[0], recipe, comparison.dev, 0.0, (), (), base, processes=1)
 
 
 def _check_different(train: Table, test: Table, dev: Table | None) -> None:
-    """Check that no row is scored that has taught or chosen anything, as far as whole tables tell.
+    """Check that the training, test and dev tables are different.
 
     Raises:
         TableError: If two tables are the same.
     """
     if train.checksum() == test.checksum():
         raise TableError(
-            f"{test.source} is the table that is learnt from too, so its scores would say nothing. Give other rows as "
-            "TEST."
+            f"{test.source} is also the training table, so scores on it would mean nothing. Give other rows as TEST."
         )
     if dev is None:
         return
-    for other, so in (
-        (test, "scored too, and a run that is chosen and calibrated on those rows looks better than it is"),
-        (train, "learnt from too, where the last checkpoint looks best and every probability too sure"),
+    for other, reason in (
+        (test, "test table. A run that is chosen and calibrated on the scored rows looks better than it is"),
+        (train, "training table. There the last checkpoint always looks best, and every confidence is too high"),
     ):
         if dev.checksum() == other.checksum():
-            raise TableError(f"--dev: {dev.source} is the table that is {so}. Give other rows.")
+            raise TableError(f"--dev: {dev.source} is also the {reason}. Give other rows.")
 
 
 def _check_whole_labels(table: Table, recipe: Recipe) -> None:
-    """Check that a table does not ask about the labels of a labels column one by one: only runs answer that.
+    """Check that a table does not ask about each label of a labels column separately, which only a run can answer.
 
     Raises:
         TableError: If it does.
@@ -240,13 +238,13 @@ def _check_whole_labels(table: Table, recipe: Recipe) -> None:
             rest = " --only ".join(other for other in recipe.columns if other != name) or "COLUMN"
             raise TableError(
                 f'{table.source} is an instruction file, whose rows ask about one label of "{name}" each, and most '
-                f"systems give all labels of a paper at once. Give a table with a column {name}, or leave it out "
+                f"systems predict all labels of a paper at once. Give a table with a column {name}, or leave it out "
                 f"with --only {rest}."
             )
 
 
 def _check_base(run: Run, model: str, base: str | Path | None) -> None:
-    """Check that a run was trained on the base model that takes part; where it lies does not matter, if that is known.
+    """Check that a run was trained on the base model of the recipe, by checksum if both are known.
 
     Raises:
         RunError: If it was not.
@@ -257,12 +255,12 @@ def _check_base(run: Run, model: str, base: str | Path | None) -> None:
     if trained_on == found.checksum if known else run.recipe.model == model:
         return
     raise RunError(
-        f"{run.directory.path} was trained on another model than the recipe says: on {run.manifest.base_name}, whose "
+        f"{run.directory.path} was trained on another model than that of the recipe: {run.manifest.base_name}, whose "
         f"weights are not those of {found.location}. Give its own recipe: -r {run.directory.path / 'recipe.toml'}, and "
         "--base if that model has moved."
     )
 
 
-def _asks(column: Column) -> dict[str, Any]:
-    """Give what a column asks and what can be answered, without how it is learnt."""
+def _prompted_settings(column: Column) -> dict[str, Any]:
+    """Return the settings of a column that its prompts and answers depend on."""
     return column.model_dump(include={"kind", "question", "labels", "answers"})

@@ -1,7 +1,8 @@
-"""What the reports of `evaluate` and `compare` have in common."""
+"""What the reports of `evaluate` and `compare` share."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from papertune.errors import OutputError, TableError
@@ -17,89 +18,94 @@ from papertune.tables import Table
 
 
 def check_report_place(folder: Path, *, overwrite: bool) -> None:
-    """Find out before the work whether a report may be written to a folder.
+    """Check before the work that a report may be written to a folder.
 
     Raises:
-        OutputError: If there is one already, or the folder cannot be written.
+        OutputError: If it holds a report, or cannot be written.
     """
     check_place(folder)
     if any((folder / name).exists() for name in ("report.json", "report.html")) and not overwrite:
-        raise OutputError(f"{folder} holds a report already. Add --overwrite to replace it, or choose another folder.")
+        raise OutputError(f"{folder} already holds a report. Add --overwrite to replace it, or choose another folder.")
 
 
-def check_truth(given: Table, recipe: Recipe) -> None:
-    """Check that a table can be scored against. Rows without a true cell do not matter, as long as there are others.
+def check_gold(table: Table, recipe: Recipe) -> None:
+    """Check that predictions can be scored against a table.
 
     Raises:
-        TableError: If its cells do not fit the recipe, or none of its columns has a true cell.
+        TableError: If its cells do not fit the recipe, or none of the recipe's columns has a gold cell.
     """
-    check_table(given, recipe, "score").raise_problems(given)
-    reader = RowReader(given, recipe)
+    check_table(table, recipe, "score").raise_problems(table)
+    reader = RowReader(table, recipe)
     for name, column in recipe.columns.items():
-        if any(column.has_gold(reader, row, name) for row in range(len(given))):
+        if any(column.has_gold(reader, row, name) for row in range(len(table))):
             return
-    raise TableError(f"{given.source} has no true cell in {', '.join(recipe.columns)}, so there is nothing to score.")
+    raise TableError(f"{table.source} has no gold cell in {', '.join(recipe.columns)}, so there is nothing to score.")
 
 
-def unscored(truth: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str, str]:
-    """Tell how many rows do not count in the score of a column, since their cell says nothing; nothing if all count.
+def unscored(gold: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str, str]:
+    """Return the number of rows that are not scored in a column because their cell is empty, as a fact of a report.
 
     Args:
-        truth: Reads the true cells.
+        gold: Reads the gold cells.
         recipe: The columns.
         name: The column.
-        rows: Rows of the truth's table.
+        rows: Number of rows of the table.
     """
     column = recipe.columns[name]
     if column.empty_is_gold:
         return {}
-    cells = (truth.given(row, name) for row in range(rows))
+    cells = (gold.given(row, name) for row in range(rows))
     known = [column.read_answer(cell) is not None for cell in cells if cell is not None]
     empty = known.count(False)
     return {"not scored": f"{empty:,} of {len(known):,} rows, whose cell is empty"} if empty else {}
 
 
+@dataclass(frozen=True)
+class ScoredTables:
+    """The tables of a report.
+
+    Attributes:
+        gold: The scored table, with the gold columns.
+        train: The table that the run was trained on, dev rows included, if known; it is searched for scored papers.
+        recipe: The scored columns.
+        source: Name of the table with the documents.
+        dev: The dev table of trainings for this report, if any; it is searched for scored papers too.
+    """
+
+    gold: Table
+    train: Table | None
+    recipe: Recipe
+    source: str
+    dev: Table | None = None
+
+
 def report_on_run(
-    run: Run,
-    title: str,
-    table: str,
-    columns: Sequence[ColumnReport],
-    predictions: Mapping[str, Predictions],
-    given: Table,
-    learnt: Table | None,
-    recipe: Recipe,
-    dev: Table | None = None,
+    run: Run, title: str, columns: Sequence[ColumnReport], predictions: Mapping[str, Predictions], tables: ScoredTables
 ) -> Report:
-    """Put a report together: what was found out about each column, and what concerns the run and the tables.
+    """Return the report of some columns with what concerns the run and the tables.
 
     Args:
         run: The run.
-        title: The report's.
-        table: Name of the table that was scored.
-        columns: What was found out.
-        predictions: The run's, by column.
-        given: The table that was scored, with the true columns.
-        learnt: The table that the run was trained on, dev rows kept apart from it included, if it is known; copies of
-            the scored papers are looked for there.
-        recipe: The columns that were scored.
-        dev: The table by which what was trained for this report was chosen and calibrated; copies of the scored papers
-            are looked for there too.
+        title: Title of the report.
+        columns: The reports of the columns.
+        predictions: The predictions of the run, by column.
+        tables: The tables.
     """
     return Report(
         title=title,
-        table=table,
-        rows=len(given),
+        table=tables.source,
+        rows=len(tables.gold),
         facts=_run_facts(run),
         columns=list(columns),
         loss_curve=_metrics_curve(run.directory.metrics, "loss"),
         dev_curve=_metrics_curve(run.directory.metrics, "score"),
-        samples=sample_rows(predictions, given, recipe),
-        leaks=find_leaks(given, learnt, recipe, dev),
+        samples=sample_rows(predictions, tables.gold, tables.recipe),
+        leaks=find_leaks(tables.gold, tables.train, tables.recipe, tables.dev),
     )
 
 
 def _run_facts(run: Run) -> dict[str, str]:
-    """Give what a report tells about a run."""
+    """Return the facts of a report about a run."""
     manifest = run.manifest
     facts = {
         "base model": manifest.base_name,
@@ -117,7 +123,7 @@ def _run_facts(run: Run) -> dict[str, str]:
 
 
 def _metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
-    """Read (optimizer step, value) from a run's metrics; none where it has no such file or key."""
+    """Read (optimizer step, value) from the metrics of a run; empty without the file or the key."""
     if not metrics.exists():
         return []
     entries = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
@@ -125,5 +131,5 @@ def _metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
 
 
 def training_costs(run: Run) -> tuple[float | None, int | None]:
-    """Give the seconds that a run's training took and how many weights it learnt, as far as that is known."""
+    """Return the seconds of a run's training and its number of trainable parameters; None if not known."""
     return run.manifest.seconds or None, run.manifest.trained_weights or None
