@@ -8,13 +8,15 @@ values of the prompt are stored once, not once for each beam, and a step costs o
     beam   │   1       2   │     3            4            5
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 
 from papertune.decoding.answer import Answer
 from papertune.decoding.engine import Engine, PromptState
+from papertune.decoding.greedy import Forbid, exclude
 
 
 @torch.inference_mode()
@@ -26,6 +28,8 @@ def beam_search(
     beams: int,
     max_new_tokens: int,
     vocabulary: int | None = None,
+    forbid: Forbid | None = None,
+    by_mean: bool = False,
 ) -> list[list[Answer]]:
     """Search for the most probable answers to each prompt.
 
@@ -39,10 +43,15 @@ def beam_search(
         beams: Maximum number of unfinished answers, and of returned answers.
         max_new_tokens: Maximum length of an answer, in tokens, without the end token.
         vocabulary: Number of token ids of the tokenizer; ids from here on are never chosen. None: all ids of the model.
+        forbid: Returns the tokens that must not come next in an answer.
+        by_mean: Rank complete answers by the mean log-probability of their tokens, so that long ones are not at a
+            disadvantage (Wu et al. 2016, arXiv:1609.08144, with alpha 1). A row is then done when no unfinished answer
+            has a higher mean so far than its complete answers.
 
     Returns:
-        For each prompt at most `beams` answers of at least one token, the most probable first.
+        For each prompt at most `beams` answers of at least one token, the best first.
     """
+    rank = _mean if by_mean else _total
     finished: list[list[Answer]] = [[] for _ in range(len(state.lengths))]
     rows = list(range(len(finished)))  # the caller's rows that are not done
     ends = torch.tensor(sorted(end_ids), device=engine.device)
@@ -54,11 +63,14 @@ def beam_search(
     depths: list[int] = []
     for step in range(max_new_tokens + 1):
         totals = logits.float().log_softmax(dim=-1) + scores[:, :, None]
+        if forbid is not None:
+            _exclude_forbidden(totals, scores, answers, forbid)
         if step:
             ended = totals[:, :, ends].logsumexp(dim=-1).tolist()
             for index, row in enumerate(rows):
-                finished[row] += map(Answer, answers[index], ended[index])
-                finished[row] = sorted(finished[row], key=lambda beam: -beam.log_probability)[:beams]
+                pairs = zip(answers[index], ended[index], strict=True)
+                finished[row] += [Answer(ids, log) for ids, log in pairs if math.isfinite(log)]
+                finished[row] = sorted(finished[row], key=rank, reverse=True)[:beams]
         if step == max_new_tokens:
             break
         totals[:, :, ends] = -torch.inf
@@ -67,7 +79,8 @@ def beam_search(
         width = min(beams, totals.shape[1] * words)
         scores, chosen = totals.flatten(1).topk(width)  # (batch, beams)
         parents, tokens = chosen // totals.shape[2], chosen % totals.shape[2]
-        kept = [index for index, row in enumerate(rows) if _can_improve(finished[row], scores[index], beams)]
+        best = (scores[:, 0] / (step + 1 if by_mean else 1)).tolist()
+        kept = [index for index, row in enumerate(rows) if _can_improve(finished[row], best[index], beams, rank)]
         if not kept:
             break
         if len(kept) < len(rows):
@@ -85,9 +98,37 @@ def beam_search(
     return finished
 
 
-def _can_improve(finished: list[Answer], scores: Tensor, beams: int) -> bool:
-    """Whether an unfinished answer can enter the finished ones; more tokens never make it more probable."""
-    return len(finished) < beams or float(scores[0]) > finished[-1].log_probability
+def _total(answer: Answer) -> float:
+    return answer.log_probability
+
+
+def _mean(answer: Answer) -> float:
+    return answer.mean_log_probability
+
+
+def _exclude_forbidden(
+    totals: Tensor, scores: Tensor, answers: Sequence[Sequence[tuple[int, ...]]], forbid: Forbid
+) -> None:
+    """Set the log-probabilities of forbidden continuations to minus infinity, in place.
+
+    Args:
+        totals: Log-probability of each continuation, shape (batch, beams, vocab).
+        scores: Log-probability of each beam, shape (batch, beams); minus infinity where it has no continuation.
+        answers: The beams of each row.
+        forbid: Returns what is forbidden.
+    """
+    for row, possible, beams in zip(totals, scores.isfinite().tolist(), answers, strict=True):
+        for beam, is_possible, logits in zip(beams, possible, row, strict=True):
+            forbidden = forbid(beam) if is_possible else None
+            if forbidden is None:
+                logits.fill_(-torch.inf)
+            else:
+                exclude(forbidden, logits)
+
+
+def _can_improve(finished: list[Answer], best: float, beams: int, rank: Callable[[Answer], float]) -> bool:
+    """Whether an unfinished answer can enter the finished ones; more tokens never make its total more probable."""
+    return math.isfinite(best) and (len(finished) < beams or best > rank(finished[-1]))
 
 
 def _extend_paths(path: Tensor, parents: Tensor) -> Tensor:

@@ -110,10 +110,7 @@ def _steps(
         logits = state.last_logits[:, :vocabulary].to(torch.float32, copy=True)  # a fork may share them
         forbidden = [forbid(answers[row]) if forbid else () for row in active]
         for index, ids in enumerate(forbidden):
-            if isinstance(ids, Tensor):
-                logits[index, ids] = -torch.inf
-            elif ids:
-                logits[index, list(ids)] = -torch.inf
+            exclude(ids, logits[index])
         chosen = logits.argmax(dim=-1)
         tokens = chosen.tolist()
         of_tokens = of_ends = [0.0] * len(active)
@@ -134,6 +131,20 @@ def _steps(
             state.select(torch.tensor(kept, device=engine.device))
             active = [active[index] for index in kept]
         engine.extend(state, [[tokens[index]] for index in kept])
+
+
+def exclude(forbidden: Collection[int] | Tensor | None, logits: Tensor) -> None:
+    """Set the logits of forbidden tokens to minus infinity, in place.
+
+    Args:
+        forbidden: As `Forbid` returns it; None changes nothing.
+        logits: Of one row, or log-probabilities, float, shape (vocab,).
+    """
+    if isinstance(forbidden, Tensor):
+        width = min(len(forbidden), len(logits))
+        logits[:width].masked_fill_(forbidden[:width].to(logits.device), -torch.inf)
+    elif forbidden:
+        logits[list(forbidden)] = -torch.inf
 
 
 def answer_ends(model: Any, end_id: int | None) -> set[int]:

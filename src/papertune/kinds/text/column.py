@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictStr, model_validator
 
+from papertune.errors import quoted
 from papertune.kinds.base import AskedSpec, OutputColumn, Text
 
 if TYPE_CHECKING:
@@ -59,19 +60,40 @@ class TextColumn(AskedSpec):
 
     def read_answer(self, cell: str) -> str | None:
         """Return the text of a cell; for an empty cell the text of `empty`, or None without one."""
-        return cell.strip() or self.empty.strip() or None
+        from papertune.kinds.text.cells import tidy
+
+        return (self.empty.strip() if self.is_empty(cell) else tidy(cell)) or None
 
     def cell_of(self, answer: str) -> str:
         """Return an answer as a cell: "" if it says what `empty` says."""
         from papertune.kinds.text.cells import tidy
 
         text = tidy(answer)
-        return "" if text.casefold() == self.empty.strip().casefold() else text
+        return "" if self.is_empty(text) else text
+
+    def is_empty(self, cell: str) -> bool:
+        """Whether a cell is empty, or says what `empty` says."""
+        return cell.strip().casefold() in ("", self.empty.strip().casefold())
 
     def check_gold(self, check: "GoldCheck") -> None:
-        """Warn of empty cells."""
+        """Warn of empty cells, and check that all others match the pattern."""
+        empty: list[int] = []
+        unmatched: list[int] = []
+        for row, cell in check.cells():
+            if self.is_empty(cell):
+                empty.append(row)
+            elif self.pattern is not None and not re.fullmatch(self.pattern, cell.strip()):
+                unmatched.append(row)
+                if check.purpose == "train":
+                    check.problem(
+                        row,
+                        f"{quoted(cell)} does not match columns.{check.name}.pattern, {self.pattern!r}. Correct the "
+                        "cell or the pattern.",
+                    )
         if not self.empty:
-            check.warn_of_empty("empty", [row for row, cell in check.cells() if not cell.strip()])
+            check.warn_of_empty("empty", empty)
+        if check.purpose == "score":
+            check.warn("{} not matched by the pattern, so no prediction can be right", unmatched)
 
     # Learning
 
@@ -79,6 +101,13 @@ class TextColumn(AskedSpec):
         """Return the text; one that is too long is truncated, and then has no end token."""
         ids = [*encoder.encode_text(answer), encoder.end_id]
         return [ids[: encoder.max_answer_tokens]]
+
+    def check_tokens(self, encoder: "PromptEncoder") -> None:
+        """Check that answers that match the pattern can be decoded."""
+        if self.pattern is not None:
+            from papertune.decoding.pattern import pattern_grammar
+
+            pattern_grammar(self.pattern, self.empty.strip())
 
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the limit of a predicted answer."""

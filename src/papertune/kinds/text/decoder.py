@@ -1,5 +1,6 @@
 """Decoding free text, greedily or with beam search."""
 
+import math
 from collections.abc import Sequence
 
 from papertune.decoding.answer import Answer
@@ -7,9 +8,13 @@ from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import greedy_answers
 from papertune.decoding.overflow import check_numbers
+from papertune.decoding.pattern import PatternRule
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.text.cells import answer_as_text, confidence_of
 from papertune.kinds.text.column import TextColumn
+
+# Of a row for which beam search finds nothing that matches the pattern.
+NO_ANSWER = Answer((), -math.inf)
 
 
 class TextDecoder(Decoder):
@@ -25,18 +30,34 @@ class TextDecoder(Decoder):
         self._name = name
         self._column = column
         self._tools = tools
+        self._rule: PatternRule | None = None
+        if column.pattern is not None:
+            self._rule = PatternRule(column.pattern, tools.tokenizer, tools.end_ids, column.empty.strip())
 
     def answer(self, engine: Engine, state: PromptState, documents: Sequence[str], tokens: int) -> Sequence[Answer]:
         """Return an answer for each row."""
         check_numbers(self._name, state)
-        ends, limit, vocabulary = self._tools.end_ids, self._column.max_new_tokens, len(self._tools.tokenizer)
-        if self._column.decoding == "greedy":
-            return greedy_answers(engine, state, end_ids=ends, max_new_tokens=limit, vocabulary=vocabulary)
-        beams = self._column.beams
-        found = beam_search(engine, state, end_ids=ends, beams=beams, max_new_tokens=limit, vocabulary=vocabulary)
-        return [max(row, key=lambda answer: answer.mean_log_probability) for row in found]
+        column, rule = self._column, self._rule
+        ends, limit, vocabulary = self._tools.end_ids, column.max_new_tokens, len(self._tools.tokenizer)
+        if column.decoding == "greedy":
+            return greedy_answers(engine, state, end_ids=ends, max_new_tokens=limit, vocabulary=vocabulary, forbid=rule)
+        found = beam_search(
+            engine,
+            state,
+            end_ids=ends,
+            beams=column.beams,
+            max_new_tokens=limit,
+            vocabulary=vocabulary,
+            forbid=rule,
+            by_mean=True,
+        )
+        return [row[0] if row else NO_ANSWER for row in found]
 
     def value(self, answer: Answer) -> Value:
-        """Return the text and its confidence, as one text."""
-        text: str = self._tools.tokenizer.decode(answer.ids, skip_special_tokens=True)
+        """Return the text and its confidence, as one text.
+
+        An answer that the limit of tokens cuts off before it matches the pattern is cut back to where it does.
+        """
+        ids = answer.ids if self._rule is None else self._rule.matching(answer.ids)
+        text: str = self._tools.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return answer_as_text(text, confidence_of(answer.mean_log_probability))
