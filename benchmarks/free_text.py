@@ -40,7 +40,7 @@ def main() -> None:
         recipe = EXAMPLES / "sample-size.toml"
         train, test = (read_table(EXAMPLES / name) for name in ("papers.csv", "papers_new.csv"))
     else:
-        recipe = HERE / "recipes" / "titles.toml"
+        recipe = HERE / "titles.toml"
         train, test = _part("keywords_train.csv", arguments.rows), _part("keywords_dev.csv", arguments.test_rows)
     print(f"{len(train):,} rows to learn, {len(test):,} to score", flush=True)
     with TerminalListener("rows") as listener:

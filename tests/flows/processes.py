@@ -157,7 +157,7 @@ def workers_die_once(mark: Path) -> None:
     """
     from papertune.inference import workforce
 
-    open_predictor = workforce._predictor_there
+    open_predictor = workforce._worker_predictor
 
     # A local function is sent to the workers as code; they cannot import this module.
     def opening(*arguments: Any) -> Any:
@@ -173,7 +173,7 @@ def workers_die_once(mark: Path) -> None:
         predictor.answer = answer_or_die  # type: ignore[method-assign]
         return predictor, facts
 
-    workforce._predictor_there = opening
+    workforce._worker_predictor = opening
 
 
 def slow_steps() -> None:
