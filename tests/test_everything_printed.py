@@ -30,7 +30,7 @@ def test_the_first_command_of_a_fresh_cache_converts_the_small_model_silently(tm
     assert re.fullmatch(r"run: 1 steps in \d+ s\n", out)
     expected = [
         "loading smollm2-135m",
-        r"training [\d,]+ of [\d,]+ weights on 2 examples, cpu, (bf16|fp32)",
+        r"training [\d,]+ of [\d,]+ parameters on 2 examples, cpu, (bf16|fp32)",
         r"training: 1/1  \d+\.\d+ rows/s, 0 s left",
     ]
     assert len(lines) == len(expected), lines

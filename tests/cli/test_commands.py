@@ -31,9 +31,9 @@ class TestEndToEnd:
         assert done.code == 0, done.err
         assert "papers.csv: 12 rows, columns uuid, title, author, abstract, Keywords, label" in done.out
         assert "label: 0 6, 1 6" in done.out
-        assert "no document will be shortened" in done.out
+        assert "no document will be truncated" in done.out
         assert "<|im_start|>user\ntitle: the heart 0\nabstract: heart graph aspirin network" in done.out
-        assert "12 rows make 30 optimizer steps, which is so few that the model may hardly change.\n" in done.out
+        assert "12 rows make 30 optimizer steps, so the model may hardly change.\n" in done.out
         assert "no problems" in done.out
 
         done = papertune("train", "papers.csv", "-r", "mine.toml", "-o", "run", "--dev-fraction", "0.25", *model)
@@ -41,7 +41,7 @@ class TestEndToEnd:
         assert re.fullmatch(r"run: 25 steps in \d+ s, dev score 0\.\d{4}\n", done.out)
         assert "training: 25/25" in done.err
         assert "on 18 examples" in done.err
-        assert "10 rows make 25 optimizer steps, which is so few" in done.err
+        assert "10 rows make 25 optimizer steps, so the model" in done.err
 
         done = papertune("predict", "run", "new.csv", "-o", "filled.csv", "--probabilities")
         assert done.code == 0, done.err
@@ -147,7 +147,7 @@ def test_sigterm_stops_a_training_and_resume_continues_it(papertune, here, monke
         patch.setattr(TerminalListener, "progress", stop)
         done = papertune(*command)
     assert (done.code, done.out) == (128 + signal.SIGTERM, "")
-    assert done.err.endswith("a checkpoint is written. Add --resume to the same command to go on.\n")
+    assert done.err.endswith("a checkpoint is written. Add --resume to the same command to continue.\n")
     done = papertune(*command, "--resume")
     assert done.code == 0, done.err
     assert done.out.startswith("run: 3 steps")

@@ -33,7 +33,7 @@ def test_compare_trains_a_run_and_writes_a_report(tables, papertune):
     assert (tables / "report" / "run" / "run.json").is_file()
 
     refused = papertune(*command)
-    assert refused.error.startswith("report holds a report already. Add --overwrite")
+    assert refused.error.startswith("report already holds a report. Add --overwrite")
     again = papertune(*command, "--set", "training.max_steps=2", "--overwrite", "--quiet")
     assert again.code == 0
     assert again.err == ""
@@ -46,9 +46,9 @@ def test_user_errors_are_one_message(tables, papertune, trained):
         '--curve: "x" is not a number of rows, at least 2. Write for example 50,100,all.\n'
     )
     same = papertune("compare", "papers.csv", "papers.csv", "-r", "recipe.toml", "-o", "report")
-    assert "papers.csv is the table that is learnt from too" in same.error
+    assert "papers.csv is also the training table" in same.error
     other = papertune(*start, "--run", trained, "--set", "layout=question-first")
-    assert "was trained with another layout than the recipe says" in other.error
+    assert "was trained with another layout than the recipe has" in other.error
     seen = papertune("compare", "test.csv", "papers.csv", "-r", "recipe.toml", "-o", "report", "--run", trained)
     assert "has learnt from papers.csv itself" in seen.error
     assert not (tables / "report").exists()

@@ -185,7 +185,7 @@ class TestInvalidOutputs:
 
     def test_an_existing_report(self, refused, here, papertune, trained):
         assert papertune("evaluate", trained, "papers.csv", "-o", "report").code == 0
-        assert "holds a report already" in refused("evaluate", "{run}", "papers.csv", "-o", "report")
+        assert "already holds a report" in refused("evaluate", "{run}", "papers.csv", "-o", "report")
 
     @pytest.mark.parametrize("command", ["predict", "instructions", "init", "train", "evaluate", "merge", "adopt"])
     @pytest.mark.parametrize("place", ["papers.csv/out", "n" * 300])

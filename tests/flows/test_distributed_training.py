@@ -233,7 +233,7 @@ def test_sigterm_to_torchrun_stops_at_a_checkpoint(sample, tmp_path):
     finally:
         process.kill()
     printed = log.read_text()
-    assert printed.count("; a checkpoint is written. Add --resume to the same command to go on.") == 1
+    assert printed.count("; a checkpoint is written. Add --resume to the same command to continue.") == 1
     (stopped,) = re.findall(r"stopped by SIGTERM after step (\d+);", printed)
     assert steps(run)[-1] == int(stopped)
 

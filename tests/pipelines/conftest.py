@@ -29,19 +29,19 @@ def make_papers(count: int, start: int = 0) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def papers() -> Callable[..., list[dict[str, str]]]:
-    """Give a maker of papers: how many, and the number of the first."""
+    """Return a function that makes papers: their number, and the number of the first."""
     return make_papers
 
 
 @pytest.fixture
 def recipe(both_columns: dict[str, Any]) -> dict[str, Any]:
-    """Give a recipe that the test may change."""
+    """Return a recipe that the test may change."""
     return copy.deepcopy(both_columns)
 
 
 @pytest.fixture(scope="session")
 def both_columns(tiny_folder: Path) -> dict[str, Any]:
-    """Give a recipe with both kinds of columns on the tiny model, for reading only."""
+    """Return a recipe with a label column and a keywords column on the tiny model, for reading only."""
     return {
         "model": str(tiny_folder),
         "table": {"id": "uuid", "document": "title: {title}\nabstract: {abstract}"},
@@ -56,7 +56,7 @@ def both_columns(tiny_folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def run(both_columns: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Give a run with both kinds of columns, for reading only."""
+    """Return a run with a label column and a keywords column, for reading only."""
     import papertune
 
     folder = tmp_path_factory.mktemp("runs") / "both"
@@ -65,7 +65,7 @@ def run(both_columns: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[[str, Any], Path]:
-    """Give a function that writes rows to a file of the test's own."""
+    """Return a function that writes rows to a file of the test."""
     import polars as pl
 
     from papertune.tables import write_table
@@ -79,7 +79,7 @@ def saved(tmp_path: Path) -> Callable[[str, Any], Path]:
 
 @pytest.fixture(scope="module")
 def dev(papers):
-    """Give papers of which half are kept apart."""
+    """Return papers, half of which become the calibration set."""
     return papers(80, 300)
 
 

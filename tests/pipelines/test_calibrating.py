@@ -1,4 +1,4 @@
-"""Calibration as a step of its own, done again with other rows."""
+"""Calibration of a finished run, repeated with other rows."""
 
 import copy
 import json
@@ -69,7 +69,7 @@ def found(run):
     return run.manifest.calibration["label"], run.recipe.columns["topics"].thresholds, run.manifest.rankings["Keywords"]
 
 
-def test_other_rows_replace_what_was_found(run, rows, listener):
+def test_other_rows_replace_the_calibration(run, rows, listener):
     before = found(run)
     again = papertune.calibrate(run.directory.path, rows(60, 600), listener=listener)
     assert again.manifest.calibration["label"].rows == again.manifest.rankings["Keywords"].rows == 60
@@ -83,7 +83,7 @@ def test_other_rows_replace_what_was_found(run, rows, listener):
     assert (again.manifest.int8 is not None) == cpu_features().int8
 
 
-def test_the_same_rows_give_the_same(run, rows):
+def test_the_same_rows_give_the_same_calibration(run, rows):
     first = papertune.calibrate(run, rows(60, 600))
     second = papertune.calibrate(first.directory.path, rows(60, 600))
     assert found(second) == found(first)
@@ -104,7 +104,7 @@ def test_settings_that_were_replaced_by_numbers_are_remembered(run):
     assert kept["fitted_settings"] == {"topics": {"thresholds": "f1"}}
 
 
-def test_a_part_that_fails_keeps_what_was_found_before(run, rows, listener, monkeypatch):
+def test_a_part_that_fails_keeps_its_earlier_result(run, rows, listener, monkeypatch):
     def fail(*_):
         raise ModelError("too large for float16")
 
@@ -132,7 +132,7 @@ def test_a_table_that_does_not_fit_is_refused(run, rows):
 
 def test_too_few_rows_are_reported(run, rows):
     with pytest.warns(
-        PapertuneWarning, match=r'column "label": threshold and coverage will not be fitted: 12 dev rows'
+        PapertuneWarning, match=r'column "label": threshold and coverage will not be fitted: 12 rows are'
     ):
         again = papertune.calibrate(run, rows(12, 600))
     assert again.manifest.calibration["label"].threshold is None

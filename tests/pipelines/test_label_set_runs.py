@@ -200,7 +200,7 @@ def test_check_counts_labels_and_shows_a_question(recipe, train_rows):
     (shown,) = result.examples
     assert shown.column == "topics: heart"
     assert "About heart? 1 or 0." in shown.prompt
-    assert shown.learnt in ("1", "0")
+    assert shown.answer in ("1", "0")
 
 
 def test_thresholds_are_chosen_on_dev_rows_and_stored(tiny_folder, train_rows, tmp_path):

@@ -13,7 +13,7 @@ from papertune.training.memory import BatchShape, training_memory
 
 def test_batch_shape_of_recipes():
     tutorial = load_recipe("xfg-label")
-    # "1" and "0": a byte, a blank before it and the end token, which is only a target.
+    # "1" and "0": a byte, a blank before it, and the end token, which is a target only.
     assert batch_shape(tutorial) == BatchShape(rows=4, seq=512 + 2, answer_tokens=3)
     lists = load_recipe("xfg-keywords")
     assert batch_shape(lists) == BatchShape(4, 512 + 511, 512)
@@ -85,7 +85,7 @@ def test_the_documentation_shows_the_computed_numbers():
         accumulation=tutorial.training.accumulation,
     )
     parts = (found.weights, found.gradients, found.optimizer, found.activations, found.total)
-    # Another version of transformers may compute in other steps.
+    # The numbers depend a little on the version of transformers.
     assert [float(cell) for cell in shown[1].split(" | ")[:5]] == pytest.approx(
         [p / GB for p in parts], rel=0.03, abs=0.006
     )

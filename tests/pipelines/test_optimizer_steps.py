@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.pipelines.optimizer_steps import ENOUGH_STEPS, LEAST_STEPS, optimizer_steps, settings_for, too_few_steps
+from papertune.pipelines.optimizer_steps import ENOUGH_STEPS, MIN_STEPS, optimizer_steps, settings_for, too_few_steps
 from papertune.recipe import TrainingSpec, load_recipe
 from papertune.training.shares import SharedBatchSampler
 
@@ -14,7 +14,7 @@ from papertune.training.shares import SharedBatchSampler
     processes=st.integers(1, 3),
     epochs=st.integers(1, 3),
 )
-def test_steps_are_those_that_the_batches_make(rows, batch, accumulation, processes, epochs):
+def test_steps_are_counted_like_the_batches(rows, batch, accumulation, processes, epochs):
     sampler = SharedBatchSampler([7] * rows, batch, 0, accumulation=accumulation, index=0, count=processes)
     passes = len(list(sampler))
     spec = TrainingSpec(micro_batch_size=batch, accumulation=accumulation, epochs=epochs)
@@ -29,25 +29,25 @@ def test_small_tables_get_small_batches_and_then_epochs(rows, settings):
 
 
 @given(rows=st.integers(1, 3000))
-def test_a_table_gets_enough_steps_where_it_can(rows):
+def test_a_table_gets_enough_steps_if_it_can(rows):
     batch, epochs = settings_for(rows)
     steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
     assert steps >= ENOUGH_STEPS or (batch, epochs) == (2, 5)
 
 
-def test_few_steps_are_told_with_what_to_set():
+def test_few_steps_are_reported_with_settings_for_more():
     few = too_few_steps(TrainingSpec(), 160)
     assert few == (
-        "160 rows make 20 optimizer steps, which is so few that the model may hardly change. To learn more from them, "
+        "160 rows make 20 optimizer steps, so the model may hardly change. To learn more from them, "
         "add --set training.micro_batch_size=2 --set training.epochs=2"
     )
     few = too_few_steps(TrainingSpec(micro_batch_size=2, accumulation=8), 500)
     assert few.endswith(" To learn more from them, add --set training.accumulation=1")
-    # Batches of one row are kept, and make steps enough.
+    # Batches of one row are kept.
     few = too_few_steps(TrainingSpec(micro_batch_size=1, accumulation=16), 160)
     assert few.endswith(" add --set training.accumulation=1")
     assert too_few_steps(TrainingSpec(micro_batch_size=2, epochs=5), 1) == (
-        "1 row makes 5 optimizer steps, which is so few that the model may hardly change."
+        "1 row makes 5 optimizer steps, so the model may hardly change."
     )
 
 
@@ -64,21 +64,21 @@ RECIPE = {
     epochs=st.integers(1, 6),
     processes=st.integers(1, 8),
 )
-def test_who_follows_the_advice_has_enough_steps(rows, batch, accumulation, epochs, processes):
+def test_the_advised_settings_make_enough_steps(rows, batch, accumulation, epochs, processes):
     training = {"micro_batch_size": batch, "accumulation": accumulation, "epochs": epochs}
     few = too_few_steps(TrainingSpec(**training), rows, processes)
     if few is None:
-        assert optimizer_steps(TrainingSpec(**training), rows, processes) >= LEAST_STEPS
+        assert optimizer_steps(TrainingSpec(**training), rows, processes) >= MIN_STEPS
         return
     settings = few.split("--set ")[1:]
     followed = load_recipe({**RECIPE, "training": training}, [setting.strip() for setting in settings]).training
     best = TrainingSpec(micro_batch_size=min(batch, 2), epochs=max(epochs, 5))
-    if optimizer_steps(best, rows, processes) >= LEAST_STEPS:
+    if optimizer_steps(best, rows, processes) >= MIN_STEPS:
         assert too_few_steps(followed, rows, processes) is None
     assert followed.epochs * followed.micro_batch_size <= max(epochs, 5) * batch
 
 
-def test_nothing_is_told_of_enough_steps_or_a_number_that_was_given():
-    assert too_few_steps(TrainingSpec(), 8 * LEAST_STEPS) is None
+def test_enough_steps_or_a_given_number_are_not_reported():
+    assert too_few_steps(TrainingSpec(), 8 * MIN_STEPS) is None
     assert too_few_steps(TrainingSpec(max_steps=3), 160) is None
     assert too_few_steps(TrainingSpec(), 0) is None

@@ -132,8 +132,8 @@ def test_quantized_parameters_are_counted_one_by_one(few_bits, papers, listener,
         papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], listener=listener
     )
     full, _ = load_model(few_bits["model"], precision="fp32", device="cpu")
-    total, learnt = sum(p.numel() for p in full.parameters()), 8192 if bits == 4 else 3712
-    assert f"training {learnt:,} of {total + learnt:,} weights on 4 examples, cpu, fp32" in listener.messages
+    total, trainable = sum(p.numel() for p in full.parameters()), 8192 if bits == 4 else 3712
+    assert f"training {trainable:,} of {total + trainable:,} parameters on 4 examples, cpu, fp32" in listener.messages
 
 
 class TestMerging:

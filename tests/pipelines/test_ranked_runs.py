@@ -143,7 +143,7 @@ def test_a_ranking_with_an_unknown_feature_is_damaged(fitted, tmp_path):
 
 
 def test_too_few_dev_rows_fit_no_ranking(ranked, papers, listener, tmp_path):
-    with pytest.warns(PapertuneWarning, match='column "Keywords": min_confidence will not be fitted: 0 dev rows are'):
+    with pytest.warns(PapertuneWarning, match='column "Keywords": min_confidence will not be fitted: 0 rows are'):
         run = papertune.train(papers(8), ranked, tmp_path / "run", dev=papers(6, 300), listener=listener)
     assert run.manifest.rankings == {}
     assert (

@@ -1,4 +1,4 @@
-"""A prediction and a check import what they use. No seconds here: `benchmarks/start_up.py` counts them."""
+"""A prediction and a check import only what they use; `benchmarks/start_up.py` measures the time."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# What this package needs for other things. transformers' models import scipy and accelerate; that is not in our hands.
-OTHER_THINGS = {
+# Needed for other things only. scipy and accelerate are not listed: transformers' models import them.
+UNUSED = {
     "bitsandbytes",
     "datasets",
     "gguf",
@@ -38,7 +38,7 @@ print(json.dumps([filled["label"].to_list(), sorted(sys.modules)]))
 """
 
 
-def test_the_first_row_needs_nothing_else(run, papers):
+def test_a_prediction_imports_nothing_unused(run, papers):
     paper = papers(1, start=70)
     command = [sys.executable, "-c", PROGRAM, str(run.directory.path), json.dumps(paper)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def test_the_first_row_needs_nothing_else(run, papers):
     labels, modules = json.loads(done.stdout.splitlines()[-1])
     assert labels == run.predict(paper)["label"].to_list()
     assert {"papertune.run", "torch", "transformers.modeling_utils"} <= set(modules)
-    assert OTHER_THINGS & set(modules) == set()
+    assert UNUSED & set(modules) == set()
 
 
 CHECK = """
@@ -59,11 +59,11 @@ predicting = sorted(sys.modules)
 check_tables([table], json.loads(sys.argv[2]))
 print(json.dumps([predicting, sorted(sys.modules)]))
 """
-# What trains a model; scikit-learn only looks through tables that are learnt from.
+# Needed for training; scikit-learn only checks training tables.
 TRAINER = {"papertune.training", "peft", "transformers.trainer"}
 
 
-def test_a_check_needs_no_trainer(papers, both_columns):
+def test_a_check_imports_no_trainer(papers, both_columns):
     command = [sys.executable, "-c", CHECK, json.dumps(papers(4)), json.dumps(both_columns)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

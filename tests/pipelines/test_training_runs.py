@@ -16,7 +16,7 @@ from papertune.run_directory import RunDirectory
 
 @pytest.fixture
 def train(recipe, tmp_path):
-    """Train on the test's recipe into a folder below the test's own."""
+    """Return a function that trains with the recipe of the test."""
 
     def train(tables, name="run", **options):
         return papertune.train(tables, recipe, tmp_path / name, **options)
@@ -24,14 +24,14 @@ def train(recipe, tmp_path):
     return train
 
 
-def learnt(run):
-    """Give what a run has learnt, tensor by tensor."""
+def weights(run):
+    """Return the trained weights of a run by name."""
     folder = run.directory.adapter if run.directory.adapter.is_dir() else run.directory.model
     return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
 
 
-def assert_learnt_the_same(one, other):
-    first, second = learnt(one), learnt(other)
+def assert_same_weights(one, other):
+    first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
@@ -46,14 +46,14 @@ def left_over(folder):
 
 
 class TestTables:
-    def test_a_path_a_frame_and_a_list_of_dicts_are_learnt_alike(self, train, papers, saved):
+    def test_a_path_a_frame_and_a_list_of_dicts_are_learned_alike(self, train, papers, saved):
         rows = papers(8)
         runs = [
             train(table, str(n), only=["label"])
             for n, table in enumerate([rows, pl.DataFrame(rows), saved("p.csv", rows), [saved("p.jsonl", rows)]])
         ]
         for run in runs[1:]:
-            assert_learnt_the_same(runs[0], run)
+            assert_same_weights(runs[0], run)
         assert [run.manifest.tables[0].rows for run in runs] == [8] * 4
         assert len({run.manifest.tables[0].checksum for run in runs}) == 1
 
@@ -70,7 +70,7 @@ class TestTables:
         assert [table.rows for table in run.manifest.tables] == [6, 4]
         assert run.manifest.label_counts == {"label": {"1": 3, "0": 3}}
 
-    def test_all_problems_of_all_tables_come_at_once(self, train, papers, saved, tmp_path):
+    def test_problems_of_all_tables_are_reported_together(self, train, papers, saved, tmp_path):
         first, second = papers(3), papers(3, 50)
         first[0]["label"] = second[2]["label"] = "2"
         with pytest.raises(TableError) as caught:
@@ -81,7 +81,7 @@ class TestTables:
         assert "b.csv, row 3" in message
         assert not (tmp_path / "run").exists()
 
-    def test_a_column_that_no_table_teaches_is_refused(self, train, papers):
+    def test_a_column_without_gold_cells_is_refused(self, train, papers):
         rows = [{**row, "Keywords": ""} for row in papers(4)]
         with (
             pytest.warns(PapertuneWarning, match="4 cells are without keywords"),
@@ -89,7 +89,7 @@ class TestTables:
         ):
             train(rows)
 
-    def test_a_label_that_is_empty_is_an_error(self, train, papers):
+    def test_an_empty_label_is_refused(self, train, papers):
         rows = papers(4)
         rows[1]["label"] = ""
         with pytest.raises(TableError, match='row 2, column "label": the cell is empty'):
@@ -99,9 +99,9 @@ class TestTables:
         rows = [{**row, "label": f"{row['label']}.0"} for row in papers(4)]
         with pytest.warns(PapertuneWarning, match="4 cells are read as a label after tidying"):
             floats = train(rows, "floats", only=["label"])
-        assert_learnt_the_same(floats, train(papers(4), "texts", only=["label"]))
+        assert_same_weights(floats, train(papers(4), "texts", only=["label"]))
 
-    def test_only_some_columns(self, train, papers):
+    def test_only_the_named_columns_are_learned(self, train, papers):
         run = train(papers(4), only=["label"])
         assert list(run.recipe.columns) == ["label"]
         assert list(papertune.load_run(run.directory.path).recipe.columns) == ["label"]
@@ -109,7 +109,7 @@ class TestTables:
             train(papers(4), "other", only=["lable"])
 
 
-class TestMistakesLeaveNothingBehind:
+class TestErrorsLeaveNothingBehind:
     @pytest.mark.parametrize(
         ("overrides", "options", "error"),
         [
@@ -124,11 +124,11 @@ class TestMistakesLeaveNothingBehind:
         ],
     )
     @pytest.mark.filterwarnings("ignore:.*no row has the label")
-    def test_no_run_directory(self, train, papers, tmp_path, overrides, options, error):
+    def test_an_error_leaves_no_run_directory(self, train, papers, tmp_path, overrides, options, error):
         with pytest.raises(error):
             train(papers(4), overrides=overrides, **options)
         assert left_over(tmp_path) == []
-        # So the right command needs no --resume, and no tidying up.
+        # The corrected command needs neither --resume nor a tidied folder.
         assert train(papers(4), only=["label"]).manifest.examples == 4
 
     def test_a_folder_that_is_in_use_is_refused(self, train, papers, tmp_path):
@@ -162,7 +162,7 @@ class TestDev:
         "training.keep_checkpoints=1",
     )
 
-    def test_the_best_checkpoint_is_kept(self, train, papers):
+    def test_the_checkpoint_with_the_best_score_becomes_the_run(self, train, papers):
         run = train(papers(8), dev=papers(12, 60), only=["label"], overrides=self.SPEC)
         scores = metrics(run, "score")
         assert list(scores) == list(range(1, 7))
@@ -170,10 +170,10 @@ class TestDev:
         assert len(set(scores.values())) > 1
         best = next(step for step, score in scores.items() if score == max(scores.values()))
         checkpoint = load_file(run.directory.checkpoints / f"checkpoint-{best}" / "adapter_model.safetensors")
-        for name, tensor in learnt(run).items():
+        for name, tensor in weights(run).items():
             assert torch.equal(tensor, checkpoint[name])
 
-    def test_its_score_is_what_the_run_scores(self, train, papers):
+    def test_the_dev_score_is_that_of_the_finished_run(self, train, papers):
         from sklearn.metrics import f1_score
 
         dev = papers(12, 60)
@@ -183,19 +183,19 @@ class TestDev:
             run.manifest.dev_score
         )
 
-    def test_a_fraction_is_kept_apart(self, train, papers):
+    def test_a_fraction_of_the_rows_becomes_dev_rows(self, train, papers):
         run = train(papers(20), dev_fraction=0.25, only=["label"])
         assert run.manifest.examples == 15
         assert run.manifest.tables[0].rows == 15
         assert sum(run.manifest.label_counts["label"].values()) == 15
         assert run.manifest.dev_score is not None
 
-    def test_both_columns_count(self, train, papers):
+    def test_the_dev_score_is_the_mean_over_columns(self, train, papers):
         run = train(papers(8), dev=papers(4, 60))
         (line,) = [e for e in map(json.loads, run.directory.metrics.read_text().splitlines()) if "score" in e]
         assert line["score"] == pytest.approx((line["eval_label_macro_f1"] + line["eval_Keywords_f1_at_5"]) / 2)
 
-    def test_without_an_answer_nothing_can_be_scored(self, train, papers, tmp_path):
+    def test_dev_rows_without_gold_cells_are_refused(self, train, papers, tmp_path):
         dev = [{**row, "Keywords": ""} for row in papers(4, 60)]
         with (
             pytest.warns(PapertuneWarning, match="without keywords"),
@@ -204,7 +204,7 @@ class TestDev:
             train(papers(4), dev=dev, only=["Keywords"])
         assert left_over(tmp_path) == []
 
-    def test_at_most_so_many_rows_are_scored(self, train, papers):
+    def test_at_most_dev_rows_rows_are_scored(self, train, papers):
         run = train(papers(4), dev=papers(20, 60), only=["label"], overrides=["training.dev_rows=5"])
         (accuracy,) = metrics(run, "eval_label_accuracy").values()
         assert accuracy in {n / 5 for n in range(6)}
@@ -221,7 +221,7 @@ class TestMethods:
         ],
         ids=lambda method: "-".join(str(part) for part in method.values() if part is not True)[:20],
     )
-    def test_the_run_predicts_in_another_session(self, train, recipe, papers, tmp_path, method):
+    def test_the_run_of_each_method_predicts_the_same_when_opened_again(self, train, recipe, papers, tmp_path, method):
         recipe["method"] = method
         run = train(papers(8))
         new = [{k: row[k] for k in ("uuid", "title", "abstract")} for row in papers(5, 70)]
@@ -229,27 +229,27 @@ class TestMethods:
         assert filled["uuid"].to_list() == [row["uuid"] for row in new]
         shutil.rmtree(run.directory.checkpoints)
         assert papertune.load_run(run.directory.path).predict(new, probabilities=True, precision="fp32").equals(filled)
-        # It has learnt something: the base model says otherwise.
+        # Training has changed the predictions.
         untrained = papertune.train(
             papers(8), {**recipe, "training": {**recipe["training"], "learning_rate": 1e-12}}, tmp_path / "untrained"
         )
         assert not untrained.predict(new, probabilities=True, precision="fp32").equals(filled)
 
-    def test_a_whole_model_needs_no_base(self, train, recipe, papers, tiny_folder, tmp_path):
+    def test_a_whole_model_does_not_need_its_base(self, train, recipe, papers, tiny_folder, tmp_path):
         recipe["method"] = {"kind": "full"}
         recipe["model"] = str(shutil.copytree(tiny_folder, tmp_path / "base"))
         run = train(papers(4), only=["label"])
         shutil.rmtree(tmp_path / "base")
         assert len(papertune.load_run(run.directory.path).predict(papers(2))) == 2
 
-    def test_another_run_is_the_start(self, train, papers, tmp_path):
+    def test_a_training_can_start_from_another_run(self, train, papers, tmp_path):
         first = train(papers(8), "first", only=["label"])
-        almost_still = ["training.learning_rate=1e-12", f"method.start_from={first.directory.path}"]
-        second = train(papers(8), "second", only=["label"], overrides=almost_still)
-        for name, tensor in learnt(first).items():
-            torch.testing.assert_close(learnt(second)[name], tensor, atol=1e-9, rtol=0)
-        further = train(papers(8), "third", only=["label"], overrides=[almost_still[1]])
-        assert any(not torch.equal(tensor, learnt(first)[name]) for name, tensor in learnt(further).items())
+        no_change = ["training.learning_rate=1e-12", f"method.start_from={first.directory.path}"]
+        second = train(papers(8), "second", only=["label"], overrides=no_change)
+        for name, tensor in weights(first).items():
+            torch.testing.assert_close(weights(second)[name], tensor, atol=1e-9, rtol=0)
+        further = train(papers(8), "third", only=["label"], overrides=[no_change[1]])
+        assert any(not torch.equal(tensor, weights(first)[name]) for name, tensor in weights(further).items())
 
     def test_a_start_that_does_not_fit_is_refused(self, train, recipe, papers, make_model, tiny_tokenizer, tmp_path):
         whole = train(papers(4), "whole", only=["label"], overrides=['method={kind = "full"}'])
@@ -269,26 +269,26 @@ class TestMethods:
         with pytest.raises(RecipeError, match=r"method.rank is 8, but the adapter of .* has 4"):
             train(papers(4), "run", only=["label"], overrides=options)
 
-    def test_activation_checkpointing_changes_nothing(self, train, papers):
+    def test_activation_checkpointing_does_not_change_the_weights(self, train, papers):
         plain = train(papers(6), "plain", only=["label"])
         frugal = train(papers(6), "frugal", only=["label"], overrides=["training.gradient_checkpointing=true"])
-        for name, tensor in learnt(plain).items():
-            torch.testing.assert_close(learnt(frugal)[name], tensor, atol=1e-6, rtol=1e-4)
+        for name, tensor in weights(plain).items():
+            torch.testing.assert_close(weights(frugal)[name], tensor, atol=1e-6, rtol=1e-4)
 
 
-class TestWeights:
-    def test_balanced_rows_weigh_as_much_as_written_out(self, train, papers):
+class TestLabelWeights:
+    def test_balanced_weights_equal_the_same_numbers(self, train, papers):
         rows = [{**row, "label": "1" if n < 6 else "0"} for n, row in enumerate(papers(8))]
         balanced = train(rows, "balanced", only=["label"], overrides=["columns.label.weights=balanced"])
         written = "columns.label.weights={1 = 0.6666666666666666, 0 = 2.0}"
-        assert_learnt_the_same(balanced, train(rows, "written", only=["label"], overrides=[written]))
+        assert_same_weights(balanced, train(rows, "written", only=["label"], overrides=[written]))
         plain = train(rows, "plain", only=["label"])
-        assert any(not torch.equal(tensor, learnt(plain)[name]) for name, tensor in learnt(balanced).items())
+        assert any(not torch.equal(tensor, weights(plain)[name]) for name, tensor in weights(balanced).items())
 
 
 @pytest.fixture
 def interrupting(make_listener):
-    """Return a maker of listeners that do something after a training step."""
+    """Return a function that makes a listener, which does something after a training step."""
     return lambda number, act: make_listener(on_training=lambda step: act() if step.done == number else None)
 
 
@@ -308,10 +308,10 @@ def undisturbed(both_columns, papers, tmp_path_factory):
 
 
 class TestResuming:
-    # An epoch has 7 steps. The display is told at the end of a step, when it is too late to stop at this one.
+    # An epoch has 7 steps. The listener is called at the end of a step, so a signal stops the training after the next.
     @pytest.mark.slow
     @pytest.mark.parametrize(("step", "last"), [(1, 2), (5, 6), (7, 7), (10, 11)])
-    def test_a_signal_writes_a_checkpoint_and_resuming_ends_the_same(
+    def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
         self, train, papers, undisturbed, interrupting, tmp_path, step, last
     ):
         stop = interrupting(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -325,11 +325,11 @@ class TestResuming:
             papertune.load_run(tmp_path / "run")
         run = train(papers(14), overrides=SPEC, resume=True)
         assert run.manifest.steps == undisturbed.manifest.steps == 14
-        assert_learnt_the_same(run, undisturbed)
+        assert_same_weights(run, undisturbed)
         assert metrics(run, "loss") == metrics(undisturbed, "loss")
 
-    def test_resuming_what_has_not_begun_begins(self, train, papers, undisturbed):
-        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+    def test_resuming_in_a_new_folder_starts_the_training(self, train, papers, undisturbed):
+        assert_same_weights(train(papers(14), overrides=SPEC, resume=True), undisturbed)
 
     @pytest.mark.parametrize(
         ("what", "change"),
@@ -360,33 +360,33 @@ class TestResuming:
             train(papers(options.pop("tables")), resume=True, **options)
         assert left_over(tmp_path / "run") == before
 
-    def test_killed_between_training_and_manifest(self, train, papers, undisturbed, monkeypatch, tmp_path):
+    def test_a_training_killed_before_the_manifest_is_resumed(self, train, papers, undisturbed, monkeypatch, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(RunDirectory, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 train(papers(14), overrides=SPEC)
-        # The kill may also have come while weights were being written.
+        # As if the kill had come while weights were written.
         (tmp_path / "run" / "adapter" / "adapter_model.safetensors").write_bytes(b"half")
         with pytest.raises(RunError, match="has not finished"):
             papertune.load_run(tmp_path / "run")
         run = train(papers(14), overrides=SPEC, resume=True)
         assert run.manifest.steps == 14
-        assert_learnt_the_same(run, undisturbed)
+        assert_same_weights(run, undisturbed)
 
-    def test_killed_before_the_plan_was_written(self, train, papers, tmp_path):
+    def test_a_training_killed_before_its_plan_is_resumed(self, train, papers, tmp_path):
         (tmp_path / "run" / "training").mkdir(parents=True)
         (tmp_path / "run" / "training" / ".papertune-0123.tmp").write_text("{")
         assert train(papers(4), only=["label"], resume=True).manifest.examples == 4
 
-    def test_killed_before_the_first_checkpoint(self, train, papers, undisturbed, interrupting):
+    def test_a_training_killed_before_the_first_checkpoint_is_resumed(self, train, papers, undisturbed, interrupting):
         def stop():
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             train(papers(14), overrides=SPEC, listener=interrupting(2, stop))
-        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+        assert_same_weights(train(papers(14), overrides=SPEC, resume=True), undisturbed)
 
-    def test_a_damaged_plan_is_told(self, train, papers, tmp_path):
+    def test_a_damaged_plan_is_refused(self, train, papers, tmp_path):
         (tmp_path / "run" / "training").mkdir(parents=True)
         for content in ("{", "[]", '{"recipe": ""}'):
             (tmp_path / "run" / "training" / "plan.json").write_text(content)
@@ -402,7 +402,7 @@ class TestFullDisk:
             RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 512 vs 406"),
         ],
     )
-    def test_is_told_and_resumed(self, train, papers, undisturbed, monkeypatch, error):
+    def test_a_full_disk_is_reported_and_the_training_resumed(self, train, papers, undisturbed, monkeypatch, error):
         def save(*_, **__):
             raise error
 
@@ -412,9 +412,9 @@ class TestFullDisk:
             patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
             with pytest.raises(OutputError, match=r"run: the disk is full\. .* make room, then add --resume"):
                 train(papers(14), overrides=SPEC)
-        assert_learnt_the_same(train(papers(14), overrides=SPEC, resume=True), undisturbed)
+        assert_same_weights(train(papers(14), overrides=SPEC, resume=True), undisturbed)
 
-    def test_another_failure_keeps_its_own_words(self, train, papers, monkeypatch):
+    def test_another_error_is_raised_unchanged(self, train, papers, monkeypatch):
         def save(*_, **__):
             raise RuntimeError("something else")
 

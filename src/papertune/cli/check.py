@@ -34,7 +34,7 @@ def check(
     console.rule()
     console.print(
         "no problems"
-        + (": text to learn is shown in green" if any(example.learnt for example in result.examples) else "")
+        + (": text to learn is shown in green" if any(example.answer for example in result.examples) else "")
     )
 
 
@@ -43,5 +43,5 @@ def _coloured(example: Any) -> Any:
 
     text = Text()
     text.append(example.prompt, style="dim")
-    text.append(example.learnt, style="bold green")
+    text.append(example.answer, style="bold green")
     return text

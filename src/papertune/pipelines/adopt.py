@@ -1,4 +1,4 @@
-"""An existing adapter becomes a run, without training."""
+"""A run from an existing adapter, without training."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ def adopt(
     device: str | None = None,
     base: str | Path | None = None,
 ) -> Run:
-    """Make a run of an adapter in peft's format, or of a P-Tuning v2 checkpoint of ChatGLM2's own training.
+    """Make a run from an adapter in peft's format, or from a P-Tuning v2 checkpoint of ChatGLM2's own training.
 
-    The adapter is put on the base model once to check that it fits. The recipe must ask the questions that the adapter
+    The adapter is loaded onto the base model to check that it fits. The recipe must have the questions that the adapter
     was trained with, which cannot be checked.
 
     Args:
@@ -36,7 +36,7 @@ def adopt(
         output: The new run directory.
         overrides: Settings such as "model=FOLDER".
         device: Where to load the model.
-        base: Where the base model is, if not where the recipe names it.
+        base: Where the base model is now, if not where the recipe says.
 
     Returns:
         The run.
@@ -66,6 +66,7 @@ def adopt(
     load = load_adapter if numbers is None else load_official_prefix
     adapted = load(model, source, trainable=True)
     trained, _ = count_parameters(adapted)
+    manifest = Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained)
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         if numbers is None:
@@ -73,9 +74,7 @@ def adopt(
         else:
             chosen.method.save(adapted, directory.adapter, chosen.model, model.dtype)
         tokenizer.save_pretrained(directory.tokenizer)
-        directory.finish(
-            Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained), chosen
-        )
+        directory.finish(manifest, chosen)
     except OSError as error:
         raise OutputError(f"{directory.path} cannot be written: {error.strerror or error}.") from error
     return load_run(directory.path, device=device, base=base)

@@ -1,4 +1,4 @@
-"""Tables against a recipe and a tokenizer: problems, lengths, balance, and what the model will see."""
+"""Check tables against a recipe and a tokenizer: problems, lengths, balance, and example prompts."""
 
 import warnings
 from collections import Counter
@@ -27,23 +27,23 @@ class ShownExample:
 
     Attributes:
         row: Index of the row, from 0.
-        column: The column that is asked for.
+        column: Name of the question.
         prompt: The prompt's text, special tokens included.
-        learnt: The part of it that is learnt, as text; empty for prediction.
+        answer: The answer to learn, as text; "" for prediction.
     """
 
     row: int
     column: str
     prompt: str
-    learnt: str
+    answer: str
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check tells when there is no problem.
+    """The result of a check without problems.
 
     Attributes:
-        lines: Facts for people, a line each.
+        lines: Facts, a line each.
         examples: A few examples.
     """
 
@@ -91,7 +91,7 @@ def check_tables(
     for table in read:
         if purpose == "train":
             examples = list(training_examples(table, chosen, learn_history=chosen.training.learn_history))
-            # The training parts a row with very many questions, so it may have a few more.
+            # The training splits a row with very many questions, so it may have a few more rows.
             shares = chosen.layout == "document-first"
             rows += sum(1 for _ in examples_by_document(examples)) if shares else len(examples)
         else:
@@ -116,11 +116,11 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
     if not encoded:
         return [f"{source}: nothing to learn"]
     lengths = [len(prompt.ids) for prompt in encoded]
-    shortened = sum(prompt.truncated for prompt in encoded)
-    cut = f"{shortened:,} documents will be shortened" if shortened else "no document will be shortened"
+    truncated = sum(prompt.truncated for prompt in encoded)
+    counted = f"{truncated:,} documents will be truncated" if truncated else "no document will be truncated"
     return [
         f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
-        f"the limit is {encoder.max_prompt_tokens}: {cut}"
+        f"the limit is {encoder.max_prompt_tokens}: {counted}"
     ]
 
 
@@ -139,9 +139,9 @@ def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: A
     prompt = tokenizer.decode(encoder.encode(example.prompt).ids)
     column = recipe.questions[example.column]
     if not example.answer:
-        learnt = ""
+        answer = ""
     elif column.label_tokens(encoder) is not None:
-        learnt = example.answer
+        answer = example.answer
     else:
-        learnt = " | ".join(tokenizer.decode(ids) for ids in column.encode_answers(example.answer, encoder))
-    return ShownExample(example.row, example.column, prompt, learnt)
+        answer = " | ".join(tokenizer.decode(ids) for ids in column.encode_answers(example.answer, encoder))
+    return ShownExample(example.row, example.column, prompt, answer)

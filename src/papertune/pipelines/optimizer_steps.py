@@ -1,15 +1,15 @@
-"""How many optimizer steps a table makes, and settings with which a small one makes enough."""
+"""The number of optimizer steps of a table, and settings with which a small table makes enough."""
 
 import math
 
 from papertune.recipe import TrainingSpec
 
-# With fewer, weights hardly move at the rates that are usual (docs/lab/log.md, "few rows").
-LEAST_STEPS = 50
-# What the settings of a small table aim at.
+# With fewer steps, parameters hardly change at usual learning rates (docs/lab/log.md, "few rows").
+MIN_STEPS = 50
+# The aim of the settings for a small table.
 ENOUGH_STEPS = 100
 _BATCHES = (8, 4, 2)
-_MOST_EPOCHS = 5
+_MAX_EPOCHS = 5
 
 
 def optimizer_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> int:
@@ -17,8 +17,8 @@ def optimizer_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> int:
 
     Args:
         spec: Its settings.
-        rows: The rows of an epoch; where the question stands first, each column of a row counts as one.
-        processes: How many processes share them out.
+        rows: Rows of an epoch; with the question first, each column of a row counts as one.
+        processes: Number of processes that share them.
     """
     if spec.max_steps is not None:
         return spec.max_steps
@@ -27,13 +27,13 @@ def optimizer_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> int:
 
 
 def settings_for(rows: int, processes: int = 1) -> tuple[int, int]:
-    """Choose the rows in a batch, and the epochs, so that a table makes `ENOUGH_STEPS` where it can.
+    """Choose the batch size and the epochs so that a table makes `ENOUGH_STEPS`, if it can.
 
-    Smaller batches come first: on a CPU they take hardly longer, and an epoch more takes an epoch.
+    Smaller batches are preferred to more epochs: on a CPU they take hardly longer.
 
     Args:
-        rows: The rows of an epoch.
-        processes: How many processes share them out.
+        rows: Rows of an epoch.
+        processes: Number of processes that share them.
 
     Returns:
         `training.micro_batch_size` and `training.epochs`.
@@ -43,19 +43,19 @@ def settings_for(rows: int, processes: int = 1) -> tuple[int, int]:
 
 
 def _epochs(rows: int, rows_per_step: int) -> int:
-    return max(1, min(_MOST_EPOCHS, math.ceil(ENOUGH_STEPS / math.ceil(max(rows, 1) / rows_per_step))))
+    return max(1, min(_MAX_EPOCHS, math.ceil(ENOUGH_STEPS / math.ceil(max(rows, 1) / rows_per_step))))
 
 
 def too_few_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> str | None:
-    """Say that a training has fewer than `LEAST_STEPS`, and what to set; None if it has more or was given a number.
+    """Return a message if a training has fewer than `MIN_STEPS`, with settings for more; None with `max_steps`.
 
     Args:
         spec: Its settings.
-        rows: The rows of an epoch.
-        processes: How many processes share them out.
+        rows: Rows of an epoch.
+        processes: Number of processes that share them.
     """
     steps = optimizer_steps(spec, rows, processes)
-    if spec.max_steps is not None or steps >= LEAST_STEPS or not rows:
+    if spec.max_steps is not None or steps >= MIN_STEPS or not rows:
         return None
     batch = min(spec.micro_batch_size, settings_for(rows, processes)[0])
     wanted = {"micro_batch_size": batch, "accumulation": 1}
@@ -65,4 +65,4 @@ def too_few_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> str | No
     advice = f" To learn more from them, add {' '.join(f'--set {change}' for change in changes)}" if changes else ""
     counted = "1 optimizer step" if steps == 1 else f"{steps} optimizer steps"
     of_rows = "1 row makes" if rows == 1 else f"{rows:,} rows make"
-    return f"{of_rows} {counted}, which is so few that the model may hardly change.{advice}"
+    return f"{of_rows} {counted}, so the model may hardly change.{advice}"

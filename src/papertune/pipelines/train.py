@@ -1,4 +1,4 @@
-"""From tables and a recipe to a run."""
+"""Training: from tables and a recipe to a run."""
 
 import gc
 import shutil
@@ -42,19 +42,29 @@ from papertune.training import (
     joined_processes,
 )
 
-# How to repeat a calibration that memory did not suffice for.
+# How to repeat a calibration that ran out of memory.
 _AGAIN = "give the same command with --resume"
 
 
 @dataclass(frozen=True)
 class _Learner:
-    """What goes into the training."""
+    """A model to train with its examples.
+
+    Attributes:
+        model: The model.
+        tokenizer: Its tokenizer.
+        encoded: The encoded training rows.
+        examples: The examples that they come from.
+        dtype: Number format of the products.
+        trainable: Number of trainable parameters.
+    """
 
     model: Any
     tokenizer: Any
     encoded: EncodedExamples
     examples: list[Example]
     dtype: torch.dtype
+    trainable: int
 
 
 def train(
@@ -71,21 +81,21 @@ def train(
     base: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> Run:
-    """Fine-tune a model on tables and keep it as a run.
+    """Fine-tune a model on tables, and write a run.
 
-    Where `torchrun` or `accelerate launch` has started several processes, all of them call this with the same
-    arguments. Each learns from its share of the rows; the first one writes and reports.
+    If `torchrun` or `accelerate launch` has started several processes, all of them call this with the same arguments.
+    Each trains on its share of the rows; the first one writes and reports.
 
     Args:
         tables: A table (a path, a data frame, a list of dicts), or a list of paths or frames.
         recipe: A recipe, its file or built-in name, or a mapping.
         output: The run directory to make.
-        dev: A table whose score chooses the best checkpoint.
+        dev: A table of dev rows, whose score chooses the checkpoint.
         dev_fraction: Instead of `dev`: this share of the tables' rows.
         only: Just these of the recipe's columns.
         overrides: Settings such as "training.epochs=3".
-        resume: Go on with the training that was begun in `output`.
-        device: "cpu", "cuda", ...; None: a GPU if there is one, of several processes to each its own.
+        resume: Resume the training in `output`.
+        device: "cpu", "cuda", ...; None: a GPU if there is one, each process its own.
         base: Where the base model is now, if not where the recipe says.
         listener: Gets messages, and the progress after each step and each batch of dev rows.
 
@@ -93,10 +103,10 @@ def train(
         The run.
 
     Raises:
-        RecipeError, TableError, ModelError, OutputError: Mistakes, all found before weights load where possible. What
-            one of several processes meets before the training begins is raised in all.
+        RecipeError, TableError, ModelError, OutputError: Errors of the user, found before weights load if possible. An
+            error of one process before the training begins is raised in all.
         TrainingStopped: If SIGTERM or Ctrl-C ended it; a checkpoint has been written.
-        ProcessLost: If another process of the training has ended before its time.
+        ProcessLost: If another process of the training has ended too early.
     """
     directory = RunDirectory(Path(output))
     with joined_processes(device) as processes:
@@ -111,56 +121,46 @@ def train(
                 if processes.is_first:
                     _calibrate_finished(load_run(directory.path, device=device, base=base), job, listener)
             return load_run(directory.path, device=device, base=base)
-        listener.message(f"loading {job.recipe.model}")
-        with processes.shared_errors():
-            learner = _load(job, processes)
-        learnt, total = count_parameters(learner.model)
-        each = "" if processes.count == 1 else f" in each of {processes.count} processes"
-        listener.message(
-            f"training {learnt:,} of {total:,} weights on {len(learner.examples):,} examples, "
-            f"{processes.device}{each}, {_precision(learner.dtype)}"
-        )
-        if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
-            listener.message(few)
+        learner = _load(job, processes, listener)
         with ExitStack() as held:
             with processes.shared_errors():
                 if processes.is_first:
                     held.enter_context(directory.claimed(job.plan, resume=resume))
             with processes.shared_errors():
                 _check_shared(directory, processes)
-            manifest, sharded = _train(job, learner, directory, processes, learnt, resume=resume, listener=listener)
-            del learner  # its weights are not needed beside those that predict
+            manifest, sharded = _train(job, learner, directory, processes, resume=resume, listener=listener)
+            del learner  # not needed beside the weights that predict
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             with processes.shared_errors(), disk_full_as_output_error(directory.path):
                 if processes.is_first:
-                    place = None if base is None else Path(base)
                     if sharded and not processes.device.startswith("cpu"):
                         listener.message(
-                            "dev rows go through the model on the CPU, since a GPU may be too small for all of it"
+                            "dev rows are predicted on the CPU, since a GPU may be too small for the model"
                         )
-                    # A model that was divided among GPUs need not fit on one.
+                    # A model that was sharded over GPUs need not fit on one.
+                    place = None if base is None else Path(base)
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    # Complete before: the system kills a process that takes too much memory, and in float32 a model
-                    # takes twice what it was trained in.
+                    # Complete before calibration: a float32 model takes twice the memory of the training, and the
+                    # system may kill the process.
                     directory.finish(run.manifest, run.recipe)
-                    if job.dev:
-                        calibrate_run(run, job.dev, job.kept_apart, listener=listener, again=_AGAIN)
+                    if job.selection_set:
+                        calibrate_run(run, job.selection_set, job.calibration_set, listener=listener, again=_AGAIN)
     return load_run(directory.path, device=device, base=base)
 
 
 def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
-    """Calibrate a run whose training has ended, if that has not been done."""
-    if not (job.dev and run.manifest.lacks_calibration):
+    """Calibrate a trained run, if that has not been done."""
+    if not (job.selection_set and run.manifest.lacks_calibration):
         listener.message(f"{run.directory.path} is finished already")
         return
     listener.message(f"{run.directory.path} is trained already")
-    calibrate_run(run, job.dev, job.kept_apart, listener=listener, again=_AGAIN)
+    calibrate_run(run, job.selection_set, job.calibration_set, listener=listener, again=_AGAIN)
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
-    """Check that all processes are about the same training, and that it may be done in the folder."""
+    """Check that all processes have the same training, and that it may be done in the folder."""
     for index, other in enumerate(processes.all_values(plan)):
         if different := plan.differences(other):
             raise OutputError(
@@ -171,8 +171,27 @@ def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Proc
         directory.check_free(plan, resume=resume)
 
 
-def _load(job: TrainingJob, processes: Processes) -> _Learner:
-    """Load the model, encode the examples, and make the model trainable."""
+def _load(job: TrainingJob, processes: Processes, listener: Listener) -> _Learner:
+    """Load what is trained, and report it."""
+    listener.message(f"loading {job.recipe.model}")
+    with processes.shared_errors():
+        learner, total = _build(job, processes)
+    each = "" if processes.count == 1 else f" in each of {processes.count} processes"
+    listener.message(
+        f"training {learner.trainable:,} of {total:,} parameters on {len(learner.examples):,} examples, "
+        f"{processes.device}{each}, {_precision(learner.dtype)}"
+    )
+    if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
+        listener.message(few)
+    return learner
+
+
+def _build(job: TrainingJob, processes: Processes) -> tuple[_Learner, int]:
+    """Load the model, encode the examples, and make the model trainable.
+
+    Returns:
+        What is trained, and the number of all parameters.
+    """
     chosen = job.recipe
     compute_dtype = choose_dtype(chosen.training.precision, processes.device)
     precision = _precision(chosen.method.base_dtype(compute_dtype))
@@ -190,22 +209,23 @@ def _load(job: TrainingJob, processes: Processes) -> _Learner:
             f"{encoded.truncated:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
             "the ends of their documents are not read.",
             PapertuneWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     for name, count in encoded.left_out.items():
-        warnings.warn(chosen.questions[name].left_out_in_words(name, count), PapertuneWarning, stacklevel=3)
+        warnings.warn(chosen.questions[name].left_out_in_words(name, count), PapertuneWarning, stacklevel=4)
     model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start)
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
-    return _Learner(model, tokenizer, encoded, examples, compute_dtype)
+    trainable, total = count_parameters(model)
+    return _Learner(model, tokenizer, encoded, examples, compute_dtype, trainable), total
 
 
 def _check_shared(directory: RunDirectory, processes: Processes) -> None:
-    """Check that a process on another machine sees the folder that the first one has made."""
+    """Check that a process on another machine sees the folder of the first process."""
     if not directory.is_begun:
         raise OutputError(
-            f"{directory.path}: process {processes.index} on {socket.gethostname()} does not see what the first "
-            "process has written there. Choose a folder that all machines share."
+            f"{directory.path}: process {processes.index} on {socket.gethostname()} does not see the files "
+            "that the first process has written there. Choose a folder that all machines share."
         )
 
 
@@ -214,18 +234,18 @@ def _train(
     learner: _Learner,
     directory: RunDirectory,
     processes: Processes,
-    learnt: int,
     *,
     resume: bool,
     listener: Listener,
 ) -> tuple[Manifest, bool]:
-    """Train in a folder that is claimed; then the first process writes what was learnt.
+    """Train in a claimed folder; then the first process writes the trained weights.
 
     Returns:
-        What the run will remember, and whether each process had a part of the weights only.
+        The manifest, and whether the weights were sharded over the processes.
     """
     with disk_full_as_output_error(directory.path):
-        begun = time.monotonic()
+        started = time.monotonic()
+        dev_score = DevScore(job.selection_set, job.recipe, learner.tokenizer, learner.dtype, listener)
         result = fit(
             learner.model,
             learner.encoded.rows,
@@ -234,7 +254,7 @@ def _train(
             directory.checkpoints,
             compute_dtype=learner.dtype,
             metrics_file=directory.metrics,
-            dev_score=DevScore(job.dev, job.recipe, learner.tokenizer, learner.dtype, listener) if job.dev else None,
+            dev_score=dev_score if job.selection_set else None,
             resume=resume,
             listener=listener,
             processes=processes,
@@ -242,7 +262,7 @@ def _train(
         if result.stop_signal is not None:
             raise TrainingStopped(
                 f"stopped by {signal.Signals(result.stop_signal).name} after step {result.steps}; a checkpoint is "
-                "written. Add --resume to the same command to go on.",
+                "written. Add --resume to the same command to continue.",
                 result.stop_signal,
             )
         manifest = Manifest(
@@ -252,8 +272,8 @@ def _train(
             label_counts=_count_labels(learner.examples, job.recipe),
             examples=len(learner.examples),
             steps=result.steps,
-            seconds=round(time.monotonic() - begun, 1),
-            trained_weights=learnt,
+            seconds=round(time.monotonic() - started, 1),
+            trained_weights=learner.trainable,
             dev_score=result.best_score,
         )
     with processes.shared_errors(), disk_full_as_output_error(directory.path):
@@ -263,19 +283,19 @@ def _train(
 
 
 def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:
-    """Write what was learnt."""
+    """Write the trained weights and the tokenizer."""
     method = job.recipe.method
     folder = directory.adapter if method.saves_adapter else directory.model
     shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-    model = learner.model if sharded_to is None else _put_together(job, learner, sharded_to)
+    model = learner.model if sharded_to is None else _gather(job, learner, sharded_to)
     method.save(model, folder, job.recipe.model, learner.dtype)
     learner.tokenizer.save_pretrained(directory.tokenizer)
     if not method.saves_adapter:
         learner.tokenizer.save_pretrained(folder)
 
 
-def _put_together(job: TrainingJob, learner: _Learner, checkpoint: Path) -> Any:
-    """Give the whole model, of which each process has a part only, from a checkpoint."""
+def _gather(job: TrainingJob, learner: _Learner, checkpoint: Path) -> Any:
+    """Load a model that is sharded over the processes as a whole, from a checkpoint."""
     if job.recipe.method.saves_adapter:
         bits = job.recipe.base_bits
         model, _ = load_model(job.base, precision=_precision(learner.dtype), device="cpu", base_bits=bits)

@@ -1,4 +1,4 @@
-"""What a training is about, known before weights load: recipe, rows, base model."""
+"""The recipe, rows and base model of a training, checked before weights load."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,23 @@ from papertune.tables import Table, read_table
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is known before weights load.
+    """A training before weights load.
 
     Attributes:
-        recipe: With just the columns that are learnt.
-        tables: The tables that are learnt from.
-        dev: The tables whose score chooses the best checkpoint.
-        kept_apart: Dev rows that do not, on which probabilities are calibrated and thresholds are chosen.
-        notes: What the run will remember of `tables`.
+        recipe: The recipe with just the columns to learn.
+        tables: The training rows.
+        selection_set: Dev rows whose score chooses the checkpoint.
+        calibration_set: The other dev rows.
+        notes: What the manifest records of `tables`.
         base: The base model.
-        start: An adapter folder that the adapter begins from; None: it begins with zeros.
+        start: An adapter folder to start from; None: a new adapter.
         plan: What a resumed training must have in common.
     """
 
     recipe: Recipe
     tables: list[Table]
-    dev: list[Table]
-    kept_apart: list[Table]
+    selection_set: list[Table]
+    calibration_set: list[Table]
     notes: list[TableNote]
     base: Base
     start: Path | None
@@ -52,52 +52,53 @@ def prepare_job(
     base: str | Path | None,
     processes: int,
 ) -> TrainingJob:
-    """Find all mistakes that can be found before weights load.
+    """Read and check all that can be checked before weights load.
 
     Args:
-        tables: As in `train`, like all the rest.
+        tables: As in `train`, like all the others.
         recipe: A recipe, its file or built-in name, or a mapping.
         dev: The dev table.
         dev_fraction: Instead of `dev`: a share of the rows.
         only: Just these columns.
         overrides: Settings.
         base: Where the base model is now.
-        processes: How many processes train.
+        processes: Number of processes.
 
     Raises:
-        RecipeError, TableError, ModelError: The mistakes.
+        RecipeError, TableError, ModelError: If something is invalid.
     """
     from papertune.training import check_trackers  # late: `papertune check` needs no trainer
 
     chosen = _inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
-    learnt_from, dev_tables = _read(tables, dev, dev_fraction, chosen)
-    scored, kept_apart = split_dev_rows(dev_tables, chosen)
-    _check_scored(scored, chosen)
-    warn_of_shortage(kept_apart, chosen)
-    answered = _count_answered([*scored, *kept_apart], chosen)
+    training_tables, dev_tables = _read(tables, dev, dev_fraction, chosen)
+    selection_set, calibration_set = split_dev_rows(dev_tables, chosen)
+    _check_scored(selection_set, chosen)
+    warn_of_shortage(calibration_set, chosen)
+    answered = _count_answered([*selection_set, *calibration_set], chosen)
     for name, column in chosen.columns.items():
         if column.required_calibration and not answered[name]:
-            lack = "none of them has an answer" if scored else "there are none"
+            lack = "none of them has an answer" if selection_set else "there are none"
             raise RecipeError(
                 f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
                 "--dev-fraction, or write numbers."
             )
-    notes = [TableNote(table.source, len(table), table.checksum()) for table in learnt_from]
+    notes = [TableNote(table.source, len(table), table.checksum()) for table in training_tables]
     found = find_base(chosen.model, None if base is None else Path(base))
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
-        dev=[table.checksum() for table in [*scored, *kept_apart]],
+        dev=[table.checksum() for table in [*selection_set, *calibration_set]],
         base=found.checksum,
         processes=processes,
     )
-    return TrainingJob(chosen, learnt_from, scored, kept_apart, notes, found, _start(chosen, found), plan)
+    start = _start(chosen, found)
+    return TrainingJob(chosen, training_tables, selection_set, calibration_set, notes, found, start, plan)
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
-    """Give the recipe with just the columns named, or all if none is.
+    """Return the recipe with just the named columns; with all if none is named.
 
     Raises:
         RecipeError: If the recipe lacks one.
@@ -109,7 +110,7 @@ def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
 
 
 def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table]]:
-    """Read the tables that are learnt from and the dev tables; the warnings are for the caller of `train`."""
+    """Read and check the training and dev tables; warnings name the caller of `train`."""
     many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
     train_tables = [t if isinstance(t, Table) else read_table(t) for t in (tables if many else [tables])]
     dev_tables = [] if dev is None else [dev if isinstance(dev, Table) else read_table(dev)]
@@ -121,11 +122,11 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
             warnings.warn(warning, PapertuneWarning, stacklevel=4)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
-    learnt = {example.column for table in train_tables for example in training_examples(table, recipe)}
-    if unlearnt := [name for name in recipe.columns if learnt.isdisjoint(recipe.questions_of(name))]:
+    asked = {example.column for table in train_tables for example in training_examples(table, recipe)}
+    if empty := [name for name in recipe.columns if asked.isdisjoint(recipe.questions_of(name))]:
         raise TableError(
-            f'no table has anything to learn for the column "{unlearnt[0]}". Leave it out with --only '
-            f"{' --only '.join(n for n in recipe.columns if n not in unlearnt) or 'COLUMN'}, or add a table."
+            f'no table has anything to learn for the column "{empty[0]}". Leave it out with --only '
+            f"{' --only '.join(n for n in recipe.columns if n not in empty) or 'COLUMN'}, or add a table."
         )
     if dev_fraction and not dev_tables:
         parts = [t.split(dev_fraction, recipe.training.seed, first_label(t, recipe)) for t in train_tables]
@@ -134,39 +135,39 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
 
 
 def split_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table], list[Table]]:
-    """Part dev rows into those that choose the weights and those that are kept apart for probabilities and thresholds.
+    """Split dev rows into a selection set and a calibration set.
 
-    A checkpoint that is chosen on some rows looks better on them than it is, and so do probabilities that are
-    calibrated there. Half of a table's rows choose, at most `training.dev_rows`; of the others, at most
-    `training.calibration_rows` are kept apart. Where no column wants it, or too few of them have an answer in such a
-    column to fit anything, no row is.
+    A checkpoint looks better than it is on the rows that it was chosen on, and its confidence there is too high. So
+    half of the rows of each table, at most `training.dev_rows`, are the selection set; of the others, at most
+    `training.calibration_rows` are the calibration set. The calibration set is empty if no column needs one, or if it
+    would have too few gold answers in these columns.
 
     Args:
         tables: The dev tables.
         recipe: The recipe.
 
     Returns:
-        The rows that choose and the rows that are kept apart, each in at most as many tables.
+        The selection set and the calibration set, each as parts of the tables.
     """
     spec = recipe.training
-    choosing: list[Table] = []
-    kept_apart: list[Table] = []
+    selection_set: list[Table] = []
+    calibration_set: list[Table] = []
     for table in tables:
         half = min(spec.dev_rows, (len(table) + 1) // 2)
         if half == len(table):
-            choosing.append(table)  # its only row
+            selection_set.append(table)  # its only row
         else:
-            others, chosen = table.split(half / len(table), spec.seed, first_label(table, recipe))
-            choosing.append(chosen)
-            kept_apart.append(_at_most(spec.calibration_rows, others, recipe))
-    answered = _count_answered(kept_apart, recipe)
+            others, selected = table.split(half / len(table), spec.seed, first_label(table, recipe))
+            selection_set.append(selected)
+            calibration_set.append(_at_most(spec.calibration_rows, others, recipe))
+    answered = _count_answered(calibration_set, recipe)
     if any(answered[name] >= MIN_ROWS for name, column in recipe.columns.items() if column.wants_calibration_set):
-        return choosing, kept_apart
+        return selection_set, calibration_set
     return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
 
 
 def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
-    """Count for each column the rows that have an answer to it, or to a part of it."""
+    """Count for each column the rows with a gold answer to one of its questions."""
     asked = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
     rows: dict[str, set[tuple[int, int]]] = {name: set() for name in recipe.columns}
     for number, table in enumerate(tables):
@@ -176,7 +177,7 @@ def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
 
 
 def _at_most(count: int, table: Table, recipe: Recipe) -> Table:
-    """Give so many rows of a table, the same ones each time, with each label of the first label column in its share."""
+    """Return at most `count` rows of a table, the same ones each time, stratified by the first label column."""
     if len(table) <= count:
         return table
     return table.split(count / len(table), recipe.training.seed, first_label(table, recipe))[1]
@@ -191,10 +192,10 @@ def _check_scored(tables: Sequence[Table], recipe: Recipe) -> None:
         )
 
 
-def warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
-    """Warn of what the recipe asks for and the rows that are kept apart cannot give."""
+def warn_of_shortage(calibration_set: Sequence[Table], recipe: Recipe) -> None:
+    """Warn of settings that cannot be fitted on a calibration set."""
     answers: dict[str, list[str]] = {name: [] for name in recipe.questions}
-    for table in kept_apart:
+    for table in calibration_set:
         for example in training_examples(table, recipe):
             answers[example.column].append(example.answer)
     for name, column in recipe.columns.items():
@@ -202,14 +203,14 @@ def warn_of_shortage(kept_apart: Sequence[Table], recipe: Recipe) -> None:
         if why:
             warnings.warn(
                 f'column "{name}": {" and ".join(keys)} will not be fitted: {why}. Give more rows with --dev or '
-                "--dev-fraction; half of them are kept apart.",
+                "--dev-fraction; half of them become the calibration set.",
                 PapertuneWarning,
                 stacklevel=4,
             )
 
 
 def first_label(table: Table, recipe: Recipe) -> str | None:
-    """Give the label column whose labels keep their shares where the rows of a table are parted; None without one."""
+    """Return the first label column, by which splits of a table are stratified; None without one."""
     names = (name for name, column in recipe.columns.items() if column.is_ranked_by_first_label)
     return next((name for name in names if name in table.columns), None)
 

@@ -99,8 +99,8 @@ def test_no_other_confidence_has_a_higher_f1(papers):
 @pytest.mark.parametrize(
     ("papers", "why"),
     [
-        (make_papers(29), "29 dev rows are kept apart for it, and at least 30 are needed"),
-        (make_papers(1), "1 dev row is kept apart for it, and at least 30 are needed"),
+        (make_papers(29), "29 rows are in its calibration set, and at least 30 are needed"),
+        (make_papers(1), "1 row is in its calibration set, and at least 30 are needed"),
         ((make_papers(30)[0], [["x"]] * 30), "none of the keywords that were found on 30 dev rows are the papers' own"),
         (([[]] * 30, [["x"]] * 30), "none of the keywords that were found on 30 dev rows are the papers' own"),
         (

@@ -81,10 +81,10 @@ def test_three_labels_one_of_them_without_rows():
 @pytest.mark.parametrize(
     ("labels", "why"),
     [
-        ([], "0 dev rows are kept apart for it, and at least 30 are needed"),
-        (["a"], "1 dev row is kept apart for it, and at least 30 are needed"),
-        (["a", "b"] * 14, "28 dev rows are kept apart for it, and at least 30 are needed"),
-        (["a"] * 30, 'all 30 dev rows that are kept apart for it have the label "a"'),
+        ([], "0 rows are in its calibration set, and at least 30 are needed"),
+        (["a"], "1 row is in its calibration set, and at least 30 are needed"),
+        (["a", "b"] * 14, "28 rows are in its calibration set, and at least 30 are needed"),
+        (["a"] * 30, 'all 30 rows of its calibration set have the label "a"'),
         (["a", "b"] * 15, ""),
     ],
 )

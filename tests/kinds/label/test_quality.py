@@ -74,9 +74,9 @@ def test_accuracy_of_the_rows_where_the_run_does_not_abstain(report_of):
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        (None, "no dev rows were kept apart for it"),
-        (Calibration(3), "3 dev rows are kept apart for it, and at least 30 are needed"),
-        (Calibration(90), "the 90 dev rows that were kept apart for it gave none"),
+        (None, "there was no calibration set for it"),
+        (Calibration(3), "3 rows are in its calibration set, and at least 30 are needed"),
+        (Calibration(90), "the 90 rows of its calibration set gave none"),
     ],
 )
 def test_settings_that_could_not_be_fitted_are_reported(report_of, record, why):

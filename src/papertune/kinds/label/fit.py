@@ -24,8 +24,8 @@ def row_shortage(rows: int) -> str:
     """Say why nothing can be fitted on so many rows; "" if something can."""
     if rows >= MIN_ROWS:
         return ""
-    count = "1 dev row is" if rows == 1 else f"{rows} dev rows are"
-    return f"{count} kept apart for it, and at least {MIN_ROWS} are needed"
+    count = "1 row is" if rows == 1 else f"{rows} rows are"
+    return f"{count} in its calibration set, and at least {MIN_ROWS} are needed"
 
 
 def shortage(labels: Sequence[str]) -> str:
@@ -33,7 +33,7 @@ def shortage(labels: Sequence[str]) -> str:
     if why := row_shortage(len(labels)):
         return why
     if len(counts := Counter(labels)) < 2:
-        return f'all {len(labels)} dev rows that are kept apart for it have the label "{next(iter(counts))}"'
+        return f'all {len(labels)} rows of its calibration set have the label "{next(iter(counts))}"'
     return ""
 
 
@@ -44,8 +44,8 @@ def why_not_found(found: Calibration | None) -> str:
         found: What was found on them; None: there were none.
     """
     if found is None:
-        return "no dev rows were kept apart for it"
-    return row_shortage(found.rows) or f"the {found.rows:,} dev rows that were kept apart for it gave none"
+        return "there was no calibration set for it"
+    return row_shortage(found.rows) or f"the {found.rows:,} rows of its calibration set gave none"
 
 
 def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
