@@ -50,5 +50,5 @@ def test_user_errors_are_one_message(tables, papertune, trained):
     other = papertune(*start, "--run", trained, "--set", "layout=question-first")
     assert "was trained with another layout than the recipe has" in other.error
     seen = papertune("compare", "test.csv", "papers.csv", "-r", "recipe.toml", "-o", "report", "--run", trained)
-    assert "has learnt from papers.csv itself" in seen.error
+    assert "was trained on papers.csv, so its scores" in seen.error
     assert not (tables / "report").exists()
