@@ -27,17 +27,33 @@ def log_probability(model, prompt, answer):
 
 
 @torch.no_grad()
-def slow_search(model, prompt, beams, limit):
+def slow_search(model, prompt, beams, limit, *, by_mean=False, forbid=lambda answer: ()):
     """Search with a separate pass for every continuation of every beam."""
+
+    def rank(pair):
+        return pair[1] / (len(pair[0]) + 1) if by_mean else pair[1]
+
     active, done = [()], []
     for step in range(limit + 1):
-        if step:
-            done += [(answer, log_probability(model, prompt, [*answer, END])) for answer in active]
+        if step or by_mean:
+            ending = [answer for answer in active if END not in forbid(answer)]
+            done += [(answer, log_probability(model, prompt, [*answer, END])) for answer in ending]
+            done = sorted(done, key=rank, reverse=True)[:beams]
         if step == limit:
             break
-        longer = [(*answer, token) for answer in active for token in range(model.config.vocab_size) if token != END]
+        longer = [
+            (*answer, token)
+            for answer in active
+            for token in range(model.config.vocab_size)
+            if token != END and token not in forbid(answer)
+        ]
         active = sorted(longer, key=lambda answer: -log_probability(model, prompt, answer))[:beams]
-    return sorted(done, key=lambda pair: -pair[1])[:beams]
+        if not active:
+            break
+        mean = log_probability(model, prompt, active[0]) / len(active[0])
+        if by_mean and len(done) == beams and mean <= rank(done[-1]):
+            break
+    return done
 
 
 PROMPTS = [[3, 4, 5, 6, 1], [6], [1, 1, 3]]
@@ -51,6 +67,80 @@ def test_a_batch_equals_a_slow_search_row_by_row(small, beams, limit):
         expected = slow_search(small, prompt, beams, limit)
         assert [beam.ids for beam in row] == [answer for answer, _ in expected]
         assert [beam.log_probability for beam in row] == pytest.approx([log for _, log in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize(("beams", "limit"), [(1, 6), (3, 1), (3, 8), (40, 2)])
+def test_complete_answers_can_be_ranked_by_their_mean(small, beams, limit):
+    engine = Engine(small)
+    options = {"beams": beams, "max_new_tokens": limit, "by_mean": True}
+    found = beam_search(engine, engine.prefill(PROMPTS), end_ids={END}, **options)
+    for prompt, row in zip(PROMPTS, found, strict=True):
+        expected = slow_search(small, prompt, beams, limit, by_mean=True)
+        assert [answer.ids for answer in row] == [answer for answer, _ in expected]
+        assert [answer.log_probability for answer in row] == pytest.approx([log for _, log in expected], abs=1e-4)
+        means = [answer.mean_log_probability for answer in row]
+        assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.parametrize("beams", [2, 4])
+def test_the_best_answer_is_no_worse_than_that_of_transformers(small, beams):
+    engine = Engine(small)
+    options = {"beams": beams, "max_new_tokens": 8, "by_mean": True}
+    found = beam_search(engine, engine.prefill(PROMPTS), end_ids={END}, **options)
+    compared = 0
+    for prompt, row in zip(PROMPTS, found, strict=True):
+        ids = torch.tensor([prompt])
+        generated = small.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            num_beams=beams,
+            max_new_tokens=8,
+            pad_token_id=0,
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+        answer = generated.sequences[0, len(prompt) :].tolist()
+        if END in answer:  # else it was cut off
+            compared += 1
+            assert row[0].mean_log_probability >= float(generated.sequences_scores[0]) - 1e-4
+            if list(row[0].ids) == answer[: answer.index(END)]:
+                assert row[0].mean_log_probability == pytest.approx(float(generated.sequences_scores[0]), abs=1e-4)
+    assert compared
+
+
+def only_even_then_end(answer):
+    """Forbid odd tokens, a token twice in a row, and an end before the second token."""
+    forbidden = {1, 3, 5, *answer[-1:]}
+    return forbidden | {END} if len(answer) < 2 else forbidden
+
+
+@pytest.mark.parametrize("as_mask", [False, True])
+@pytest.mark.parametrize(("beams", "limit"), [(1, 4), (3, 4), (40, 3)])
+def test_forbidden_tokens_are_in_no_answer(small, beams, limit, as_mask):
+    def forbid(answer):
+        ids = only_even_then_end(answer)
+        return torch.tensor([token in ids for token in range(7)]) if as_mask else ids
+
+    engine = Engine(small)
+    options = {"end_ids": {END}, "beams": beams, "max_new_tokens": limit}
+    found = beam_search(engine, engine.prefill(PROMPTS), **options, forbid=forbid)
+    for prompt, row in zip(PROMPTS, found, strict=True):
+        expected = slow_search(small, prompt, beams, limit, forbid=only_even_then_end)
+        assert [answer.ids for answer in row] == [answer for answer, _ in expected]
+        assert [answer.log_probability for answer in row] == pytest.approx([log for _, log in expected], abs=1e-4)
+        assert all(len(answer.ids) >= 2 and not {1, 3, 5} & set(answer.ids) for answer in row)
+
+
+def test_without_an_allowed_answer_there_is_none(small):
+    engine = Engine(small)
+    options = {"end_ids": {END}, "beams": 3, "max_new_tokens": 4}
+    nothing = beam_search(engine, engine.prefill(PROMPTS), **options, forbid=lambda answer: range(7))
+    assert nothing == [[], [], []]
+    endless = beam_search(engine, engine.prefill(PROMPTS), **options, forbid=lambda answer: {END})
+    assert endless == [[], [], []]
+    ended = beam_search(engine, engine.prefill(PROMPTS), **options, forbid=lambda answer: None if answer else ())
+    assert ended == [[], [], []]
 
 
 def test_with_enough_beams_every_answer_is_found(small):

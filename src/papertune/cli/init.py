@@ -17,6 +17,7 @@ def init(
         list[str], typer.Option(help="A column that holds none, one or several labels (repeatable).")
     ] = [],  # noqa: B006
     keywords: Annotated[list[str], typer.Option(help="A column that holds keywords (repeatable).")] = [],  # noqa: B006
+    text: Annotated[list[str], typer.Option(help="A column that holds free text (repeatable).")] = [],  # noqa: B006
 ) -> None:
     """Write a commented recipe for a table, with a guess of its id, text columns and label set."""
     from papertune.errors import OutputError
@@ -25,9 +26,9 @@ def init(
     from papertune.tables import read_table
 
     check_new_file(output, "Choose another name, or move it away.")
-    text = recipe_for(read_table(table), label, keywords, labels)
+    recipe = recipe_for(read_table(table), label, keywords, labels, text)
     try:
-        write_atomically(output, text)
+        write_atomically(output, recipe)
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error.strerror}.") from error
     typer.echo(f"{output} written. Read it, then: papertune check {table} -r {output}")

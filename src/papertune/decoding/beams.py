@@ -44,12 +44,12 @@ def beam_search(
         max_new_tokens: Maximum length of an answer, in tokens, without the end token.
         vocabulary: Number of token ids of the tokenizer; ids from here on are never chosen. None: all ids of the model.
         forbid: Returns the tokens that must not come next in an answer.
-        by_mean: Rank complete answers by the mean log-probability of their tokens, so that long ones are not at a
-            disadvantage (Wu et al. 2016, arXiv:1609.08144, with alpha 1). A row is then done when no unfinished answer
-            has a higher mean so far than its complete answers.
+        by_mean: Rank complete answers, the empty one among them, by the mean log-probability of their tokens, so that
+            long ones are not at a disadvantage (Wu et al. 2016, arXiv:1609.08144, with alpha 1). A row is then done
+            when no unfinished answer has a higher mean so far than its complete answers.
 
     Returns:
-        For each prompt at most `beams` answers of at least one token, the best first.
+        For each prompt at most `beams` answers, the best first; of at least one token unless `by_mean`.
     """
     rank = _mean if by_mean else _total
     finished: list[list[Answer]] = [[] for _ in range(len(state.lengths))]
@@ -65,7 +65,7 @@ def beam_search(
         totals = logits.float().log_softmax(dim=-1) + scores[:, :, None]
         if forbid is not None:
             _exclude_forbidden(totals, scores, answers, forbid)
-        if step:
+        if step or by_mean:
             ended = totals[:, :, ends].logsumexp(dim=-1).tolist()
             for index, row in enumerate(rows):
                 pairs = zip(answers[index], ended[index], strict=True)

@@ -356,9 +356,19 @@ class AskedSpec(ColumnSpec):
             RecipeError: If it cannot.
         """
 
-    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]]) -> int:
-        """Return how many parts of an answer are not learned, since they have too many tokens."""
+    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:
+        """Return how many parts of an answer are not learned, since they have too many tokens.
+
+        Args:
+            answer: The answer.
+            encoded: What `encode_answers` returns for it.
+            encoder: Has encoded it.
+        """
         return 0
+
+    def answer_facts(self, name: str, answers: Sequence[str], encoder: "PromptEncoder") -> list[str]:
+        """Return what a check reports about the answers to learn, a line each."""
+        return []
 
     def nothing_learned(self, name: str) -> str:
         """Return the error for a column of which every part is left out."""

@@ -1,7 +1,6 @@
 """Check tables against a recipe and a tokenizer: problems, lengths, balance, and example prompts."""
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +99,7 @@ def check_tables(
             examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
         lines += _lengths(table.source, examples, encoder)
         if purpose == "train":
-            lines += _left_out(examples, chosen, encoder)
+            lines += _answer_facts(examples, chosen, encoder)
         for name in chosen.columns:
             asked_for = chosen.questions_of(name)
             first = next((example for example in examples if example.column in asked_for), None)
@@ -124,15 +123,15 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
     ]
 
 
-def _left_out(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
-    left_out: Counter[str] = Counter()
+def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
+    answers: dict[str, list[str]] = {}
     for example in examples:
-        column = recipe.questions[example.column]
-        if column.has_answer_tree:
-            left_out[example.column] += column.count_left_out(
-                example.answer, column.encode_answers(example.answer, encoder)
-            )
-    return [f"  {recipe.questions[name].left_out_in_words(name, count)}" for name, count in left_out.items() if count]
+        answers.setdefault(example.column, []).append(example.answer)
+    return [
+        f"  {fact}"
+        for name, texts in answers.items()
+        for fact in recipe.questions[name].answer_facts(name, texts, encoder)
+    ]
 
 
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:

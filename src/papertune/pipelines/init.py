@@ -3,12 +3,12 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from papertune.errors import TableError
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
-from papertune.recipe import TrainingSpec
+from papertune.recipe import EncodingSpec, TrainingSpec
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
 
@@ -16,6 +16,9 @@ from papertune.tables import Table
 MOST_LABELS = 50
 # Labels come again and again; what does not is a keyword.
 _ROWS_OF_A_LABEL = 3
+# Tokens are mostly longer, also in Chinese, whose characters have three bytes.
+_BYTES_A_TOKEN = 3
+_MAX_ANSWER_TOKENS = 512
 _ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
 _TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
 _LABEL_NAMES = ("label", "labels", "class", "category", "included", "include", "target", "类别", "标签")
@@ -24,15 +27,20 @@ _KEYWORD_NAMES = ("keywords", "keyword", "keyphrases", "author keywords", "关�
 
 
 def recipe_for(
-    table: Table, label: Sequence[str] = (), keywords: Sequence[str] = (), labels: Sequence[str] = ()
+    table: Table,
+    label: Sequence[str] = (),
+    keywords: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    text: Sequence[str] = (),
 ) -> str:
     """Write a commented recipe for a table.
 
     Args:
         table: The table.
-        label: Columns that hold one label; if none is named here, in `keywords` or in `labels`, all are guessed.
+        label: Columns that hold one label. If no column is named at all, those with labels and keywords are guessed.
         keywords: Columns that hold keywords.
         labels: Columns that hold none, one or several labels.
+        text: Columns that hold free text.
 
     Returns:
         TOML.
@@ -40,27 +48,20 @@ def recipe_for(
     Raises:
         TableError: If a column is not there, nothing can be guessed, or a column of labels has too many.
     """
-    for name in [*label, *labels, *keywords]:
+    for name in [*label, *labels, *keywords, *text]:
         if name not in table.columns:
             hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
             raise TableError(f'{table.source} has no column "{name}".{hint}')
-    if not label and not labels and not keywords:
-        labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
-        one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]
-        label = [name for name in one if 2 <= len(_labels(table, name)) <= MOST_LABELS]
-        keywords = _named(table, _KEYWORD_NAMES)
-        if not label and not labels and not keywords:
-            raise TableError(
-                f"{table.source}: no column looks like labels or keywords ({', '.join(table.columns)}). "
-                "Name one with --label, --labels or --keywords."
-            )
-    learnt = {*label, *labels, *keywords}
-    identity = next((name for name in _named(table, _ID_NAMES) if name not in learnt and _is_unique(table, name)), None)
-    text = [name for name in _text_columns(table) if name not in learnt and name != identity]
-    if not text:
+    if not label and not labels and not keywords and not text:
+        label, labels, keywords = _guess_columns(table)
+    learned = {*label, *labels, *keywords, *text}
+    ids = (name for name in _named(table, _ID_NAMES) if name not in learned and _is_unique(table, name))
+    identity = next(ids, None)
+    shown = [name for name in _text_columns(table, learned) if name != identity]
+    if not shown:
         raise TableError(f"{table.source}: no column looks like text. Write the recipe's table.document by hand.")
-    document = "\n".join(f"{name}: {{{name}}}" for name in text)
-    others = [name for name in table.columns if name not in {*learnt, *text, identity}]
+    document = "\n".join(f"{name}: {{{name}}}" for name in shown)
+    others = [name for name in table.columns if name not in {*learned, *shown, identity}]
     lines = [
         f"# Recipe for {table.source}, written by `papertune init`. Check it with `papertune check`.",
         'model = "smollm2-135m"   # English, small, no GPU needed; or a model folder, a .gguf file, a hub id',
@@ -77,17 +78,38 @@ def recipe_for(
         lines += ["", *_label_set_lines(table, name)]
     for name in keywords:
         lines += ["", *_keyword_lines(table, name)]
+    for name in text:
+        lines += ["", *_free_text_lines(table, name)]
     lines += [
         "",
         "[method]",
         'kind = "lora"            # lora, ptuning_v2, full or freeze',
         "rank = 8",
+        *_encoding_lines(max((_answer_tokens(table, name) for name in text), default=0)),
         "",
         "[training]",
-        *_training_lines(_rows_to_learn(table, [*label, *keywords], labels)),
+        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text], labels)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
+    """Return the columns that look like one label, several labels and keywords.
+
+    Raises:
+        TableError: If there are none.
+    """
+    labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
+    one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]
+    label = [name for name in one if 2 <= len(_labels(table, name)) <= MOST_LABELS]
+    keywords = _named(table, _KEYWORD_NAMES)
+    if not label and not labels and not keywords:
+        raise TableError(
+            f"{table.source}: no column looks like labels or keywords ({', '.join(table.columns)}). "
+            "Name one with --label, --labels, --keywords or --text."
+        )
+    return label, labels, keywords
 
 
 def _rows_to_learn(table: Table, named: Sequence[str], labels: Sequence[str]) -> int:
@@ -165,6 +187,35 @@ def _keyword_lines(table: Table, name: str) -> list[str]:
     ]
 
 
+def _free_text_lines(table: Table, name: str) -> list[str]:
+    cells = [cell.strip() for cell in table.frame[name]]
+    longest = max(map(len, cells), default=0)
+    empty = cells.count("")
+    hint = (
+        f'# empty = "not stated"   # what the model learns to say for the {empty:,} empty cells; now they teach nothing'
+    )
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "text"',
+        f"question = {_quote(f'What is the {name} of this paper?')}",
+        f"max_new_tokens = {_answer_tokens(table, name)}      # the longest cell has {longest:,} characters",
+        *([hint] if empty else []),
+        '# decoding = "beams"     # a search for the best answer: slower, sometimes better',
+    ]
+
+
+def _answer_tokens(table: Table, name: str) -> int:
+    """Return a limit for answers in tokens, in steps of 16, from the longest cell."""
+    longest = max((len(cell.strip().encode()) for cell in table.frame[name]), default=0)
+    return min(max(16, -(-longest // _BYTES_A_TOKEN // 16) * 16), _MAX_ANSWER_TOKENS)
+
+
+def _encoding_lines(answer_tokens: int) -> list[str]:
+    if answer_tokens < EncodingSpec().max_answer_tokens:
+        return []
+    return ["", "[encoding]", f"max_answer_tokens = {answer_tokens + 1}   # a longer answer is learned without its end"]
+
+
 def _labels(table: Table, name: str) -> Counter[str]:
     counts = Counter(cell.strip() for cell in table.frame[name] if cell.strip())
     return Counter(dict(counts.most_common()))
@@ -189,11 +240,11 @@ def _named(table: Table, names: Sequence[str]) -> list[str]:
     return [column for name in names for column in table.columns if column.strip().casefold() == name]
 
 
-def _text_columns(table: Table) -> list[str]:
-    named = _named(table, _TEXT_NAMES)
+def _text_columns(table: Table, learned: Collection[str]) -> list[str]:
+    named = [name for name in _named(table, _TEXT_NAMES) if name not in learned]
     if named:
         return named
-    lengths = {name: table.frame[name].str.len_chars().mean() or 0 for name in table.columns}
+    lengths = {name: table.frame[name].str.len_chars().mean() or 0 for name in table.columns if name not in learned}
     return [name for name, length in lengths.items() if isinstance(length, int | float) and length >= 30]
 
 

@@ -72,7 +72,7 @@ def encode_examples(
             label_set = label_sets.get(name, VOCABULARY)
             if label_set == VOCABULARY:
                 answers = column.encode_answers(example.answer, encoder)
-                left_out[name] += column.count_left_out(example.answer, answers)
+                left_out[name] += column.count_left_out(example.answer, answers, encoder)
             else:
                 answers = [[column.label_index(example.answer)]]
             if answers:

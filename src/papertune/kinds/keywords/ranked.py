@@ -110,9 +110,14 @@ class RankedKeywordsColumn(KeywordsSpec):
         fit = sum(end <= encoder.max_answer_tokens for end in accumulate(map(len, answers)))
         return answers[: max(fit, 1)]
 
-    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]]) -> int:
+    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:
         """Return how many keywords of an answer are not learned."""
         return len(split_keywords(answer)) - len(encoded)
+
+    def answer_facts(self, name: str, answers: Sequence[str], encoder: "PromptEncoder") -> list[str]:
+        """Return how many keywords are not learned."""
+        count = sum(self.count_left_out(each, self.encode_answers(each, encoder), encoder) for each in answers)
+        return [self.left_out_in_words(name, count)] if count else []
 
     def nothing_learned(self, name: str) -> str:
         """Return the error of a column all of whose keywords are too long."""

@@ -109,6 +109,33 @@ class TextColumn(AskedSpec):
 
             pattern_grammar(self.pattern, self.empty.strip())
 
+    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:
+        """Return 1 if an answer is truncated."""
+        return int(encoded[0][-1] != encoder.end_id)
+
+    def left_out_in_words(self, name: str, count: int) -> str:
+        """Return the warning for truncated answers."""
+        answers = "1 answer has" if count == 1 else f"{count:,} answers have"
+        ends = "its end is" if count == 1 else "their ends are"
+        return f'column "{name}": {answers} more tokens than encoding.max_answer_tokens; {ends} not learned.'
+
+    def answer_facts(self, name: str, answers: Sequence[str], encoder: "PromptEncoder") -> list[str]:
+        """Return the lengths of the answers, and how many are too long to be learned or predicted whole."""
+        lengths = [len(ids) + 1 for ids in encoder.encode_texts(answers)]
+        mean = sum(lengths) / len(lengths)
+        facts = [f"{name}: {len(lengths):,} answers of {min(lengths)} to {max(lengths)} tokens, mean {mean:.0f}"]
+        if len(lengths) == 1:
+            facts = [f"{name}: 1 answer of {lengths[0]} tokens"]
+        if truncated := sum(length > encoder.max_answer_tokens for length in lengths):
+            facts.append(self.left_out_in_words(name, truncated))
+        if longer := sum(length - 1 > self.max_new_tokens for length in lengths):
+            answers_are = "1 answer is" if longer == 1 else f"{longer:,} answers are"
+            facts.append(
+                f'column "{name}": {answers_are} longer than columns.{name}.max_new_tokens, {self.max_new_tokens}; a '
+                "prediction cannot be that long."
+            )
+        return facts
+
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the limit of a predicted answer."""
         return self.max_new_tokens

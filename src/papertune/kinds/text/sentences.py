@@ -47,9 +47,12 @@ def without_shared_beginning(documents: Sequence[str], all_documents: Sequence[s
     """
     # What the first and the last in alphabetical order begin with, all begin with.
     first, last = min(all_documents), max(all_documents)
-    length = next((place for place, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), 0)
-    end = max(first[:length].rfind(mark) for mark in (":", "：", "\n")) + 1
-    return [document[end:] for document in documents]
+    if first == last:
+        return list(documents)
+    differing = (place for place, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1)
+    shared = first[: next(differing, len(first))]
+    end = max(shared.rfind(mark) for mark in (":", "：", "\n")) + 1
+    return [document[end:].lstrip() for document in documents]
 
 
 def _is_abbreviation(text: str) -> bool:
