@@ -78,10 +78,11 @@ def with_counts(report: ColumnReport, column: NumberColumn) -> ColumnReport:
     scores = report.systems[0].scores if report.systems else None
     if not isinstance(scores, NumberScores):
         return report
-    limits = [f"{100 * column.tolerance:g}% of it", f"{column.absolute_tolerance:g} {column.unit}".rstrip()]
-    tolerance = " or ".join(limits[: 2 if column.absolute_tolerance else 1])
+    tolerance = f"at most {100 * column.tolerance:g}% of the table's number"
+    if column.absolute_tolerance:
+        tolerance += " or " + f"{column.absolute_tolerance:g} {column.unit}".rstrip()
     facts = {
-        "within tolerance": f"at most {tolerance} from the table's number",
+        "within tolerance": f"{tolerance} away from it",
         "rows": (
             f"{scores.stated:,} with a number, {scores.rows - scores.stated:,} not stated; predicted: "
             f"{scores.predicted:,} numbers, {scores.rows - scores.predicted:,} not stated"
