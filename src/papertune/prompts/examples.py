@@ -191,12 +191,12 @@ class RowReader:
 
     def _cell(self, row: int, column: str, title: str) -> str:
         """Return a cell of a recipe's column, as all cells of that column show that it is to be read."""
-        cell: str = self._table.frame[title][row]
+        cells = self._table.frame[title]
         if column not in self._resolved:
-            cells = self._table.frame[title]
-            if self._instructions:
-                cells = cells.gather([each for each in range(len(cells)) if self.asked(each) == [column]])
-            self._resolved[column] = self._recipe.columns[column].resolve_cells(cells)
+            rows = range(len(cells))
+            own = (cells[each] for each in rows if not self._instructions or self.asked(each) == [column])
+            self._resolved[column] = self._recipe.columns[column].resolve_cells(own)
+        cell: str = cells[row]
         return self._resolved[column].get(cell, cell)
 
 

@@ -20,7 +20,7 @@ from papertune.kinds.predictions import Predictions
 NEIGHBOURS = 5
 
 # A number that stands by itself: not the 53 of p53, nor the 19 of COVID-19.
-_NUMBER_IN_TEXT = re.compile(r"(?<![\w.,-])[+-]?\d+(?:[.,']\d+)*(?![\w-])", re.ASCII)
+_NUMBER_IN_TEXT = re.compile(r"(?<![\w.,-])[+-]?\d+(?:[.,']\d+)*(?![\w-]|[.,']\d)", re.ASCII)
 
 
 class _Model(Protocol):

@@ -5,9 +5,9 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, model_validator
 
-from papertune.kinds.base import AskedSpec, OutputColumn, Part
+from papertune.kinds.base import AskedSpec, OutputColumn
 from papertune.kinds.number.cells import CellRules, DecimalMark
 from papertune.kinds.number.grammar import NumberGrammar
 
@@ -26,17 +26,8 @@ if TYPE_CHECKING:
     from papertune.prompts.examples import RowReader
     from papertune.tables import Table
 
-Number = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
-class AbsoluteTolerance(Part):
-    """A tolerance that is the same for all numbers.
-
-    Attributes:
-        absolute: How far a prediction may be from the number in the table, in the column's unit.
-    """
-
-    absolute: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Tolerance = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 
 
 class NumberColumn(AskedSpec):
@@ -49,8 +40,9 @@ class NumberColumn(AskedSpec):
         integer: Whether numbers are whole.
         unit: What may stand beside the number in a cell, and is not written.
         decimal_mark: The decimal mark of the table's cells; None: the cells themselves show it.
-        tolerance: How far a prediction may be from the number in the table to count as right in the main score: a share
-            of that number, or an absolute distance.
+        tolerance: How far a prediction may be from the number in the table to count as right in the main score, as a
+            share of that number.
+        absolute_tolerance: The same as a distance; the larger of the two counts.
         empty: What the model says where no number is stated, and learns from empty cells; "": empty cells are not
             learned, and the model always says a number.
     """
@@ -61,13 +53,14 @@ class NumberColumn(AskedSpec):
     integer: bool = False
     unit: str = ""
     decimal_mark: DecimalMark | None = None
-    tolerance: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] | AbsoluteTolerance = 0.1
+    tolerance: Tolerance = 0.1
+    absolute_tolerance: Tolerance = 0.0
     empty: str = "not stated"
 
     @model_validator(mode="after")
     def _check(self) -> "NumberColumn":
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"minimum is {self.minimum}, but maximum is {self.maximum}")
+            raise ValueError(f"minimum is {self.minimum:g}, but maximum is {self.maximum:g}")
         if not self.grammar.can_begin(""):
             kind = "whole number" if self.integer else "number of at most 15 digits"
             raise ValueError(f"there is no {kind} {self.grammar.range_in_words}")

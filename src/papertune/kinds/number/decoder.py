@@ -49,25 +49,23 @@ class NumberTokens:
         self._grammar = grammar
         self._empty = encoder.encode_text(empty)
         self.start = Written("", 0 if empty else None, is_begun=False)
-        first = encoder.encode_text("1")
-        # Some tokenizers begin every text with a blank, which decoding drops again.
         texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
         special = set(tokenizer.all_special_ids)
-        tokens = [
-            token for token, text in enumerate(texts) if token not in special and _CHARACTERS.issuperset(text.strip())
-        ]
-        # Behind another token a blank is not dropped.
-        before = tokenizer.decode(first)
-        behind = tokenizer.batch_decode([[*first, token] for token in tokens])
-        self._later = _by_text({token: text[len(before) :] for token, text in zip(tokens, behind, strict=True)})
-        self._first = _by_text({token: texts[token] for token in tokens if texts[token]})
-        if texts[first[0]].startswith(" "):
-            self._first = _by_text({token: texts[token].lstrip() for token in tokens if texts[token].startswith(" ")})
-        if len(first) > 1 and not texts[first[0]].strip():
-            self._first.setdefault("", []).append(first[0])
-        for characters in "0123456789" + "." * (not grammar.integer):
-            if characters not in self._later:
-                raise ModelError(f'the tokenizer has no token for "{characters}", so numbers cannot be decoded.')
+        numeric = [n for n, text in enumerate(texts) if n not in special and _CHARACTERS.issuperset(text.strip())]
+        # Some tokenizers begin every text with a blank, which is a part of its first token or a token of its own. Most
+        # of them drop it in decoding, but not behind another token.
+        beginnings = [ids for ids in encoder.encode_texts(list("-0123456789")) if ids]
+        has_blank = any(texts[ids[0]].startswith(" ") for ids in beginnings)
+        first = {token: texts[token] for token in numeric if texts[token].startswith(" ") is has_blank}
+        self._first = _by_text({token: text.strip() for token, text in first.items()})
+        self._first[""] = sorted({ids[0] for ids in beginnings if len(ids) > 1 and not texts[ids[0]].strip()})
+        before = beginnings[-1]
+        behind = tokenizer.batch_decode([[*before, token] for token in numeric])
+        length = len(tokenizer.decode(before))
+        self._later = _by_text({token: text[length:] for token, text in zip(numeric, behind, strict=True)})
+        for character in "0123456789" + "." * (not grammar.integer):
+            if character not in self._later:
+                raise ModelError(f'the tokenizer has no token for "{character}", so numbers cannot be decoded.')
         self._next: dict[Written, dict[int, Written]] = {}
 
     def may_follow(self, written: Written) -> Mapping[int, Written]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from papertune.errors import TableError
 from papertune.evaluation.report.data import ColumnReport, SampleCell
-from papertune.kinds.number.column import AbsoluteTolerance, NumberColumn
+from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.predictions import Predictions
 from papertune.kinds.probability_cells import read_probability
 from papertune.kinds.text.cells import read_answer
@@ -78,12 +78,11 @@ def with_counts(report: ColumnReport, column: NumberColumn) -> ColumnReport:
     scores = report.systems[0].scores if report.systems else None
     if not isinstance(scores, NumberScores):
         return report
-    if isinstance(column.tolerance, AbsoluteTolerance):
-        tolerance = f"at most {column.tolerance.absolute:g} {column.unit}".rstrip() + " from the table's number"
-    else:
-        tolerance = f"at most {100 * column.tolerance:g}% of the table's number away from it"
+    tolerance = f"at most {100 * column.tolerance:g}% of the table's number"
+    if column.absolute_tolerance:
+        tolerance += " or " + f"{column.absolute_tolerance:g} {column.unit}".rstrip()
     facts = {
-        "within tolerance": tolerance,
+        "within tolerance": f"{tolerance} away from it",
         "rows": (
             f"{scores.stated:,} with a number, {scores.rows - scores.stated:,} not stated; predicted: "
             f"{scores.predicted:,} numbers, {scores.rows - scores.predicted:,} not stated"
@@ -110,9 +109,7 @@ def _number(answer: str, column: NumberColumn) -> float:
 
 
 def _near(true: NDArray[np.float64], said: NDArray[np.float64], column: NumberColumn) -> NDArray[np.bool_]:
-    if isinstance(column.tolerance, AbsoluteTolerance):
-        return within_tolerance(true, said, absolute=column.tolerance.absolute)
-    return within_tolerance(true, said, relative=column.tolerance)
+    return within_tolerance(true, said, relative=column.tolerance, absolute=column.absolute_tolerance)
 
 
 def _read_confidences(table: Table, name: str) -> list[float | None] | None:
