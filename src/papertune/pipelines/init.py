@@ -45,6 +45,10 @@ def recipe_for(
             hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
             raise TableError(f'{table.source} has no column "{name}".{hint}')
     if not label and not labels and not keywords:
+        if table.is_instructions:
+            raise TableError(
+                f"{table.source} is an instruction file. It needs no recipe of its own: train with -r instruct."
+            )
         labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
         one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]
         label = [name for name in one if 2 <= len(_labels(table, name)) <= MOST_LABELS]
