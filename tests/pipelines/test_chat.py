@@ -3,7 +3,7 @@ import torch
 
 from papertune.methods import build_trainable
 from papertune.pipelines.chat import Conversation
-from papertune.recipe import PtuningV2Method
+from papertune.recipe import PtuningV2Method, load_recipe
 
 
 class Says:
@@ -104,6 +104,34 @@ def test_without_a_chat_template(own_tiny_model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(tiny_tokenizer, "chat_template", None)
     list(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1).ask("What?"))
     assert tiny_tokenizer.decode(asked[0][0]) == "What?\n"
+
+
+def test_the_prompts_are_those_of_the_run(own_tiny_model, tiny_tokenizer):
+    asked = []
+    own_tiny_model.register_forward_pre_hook(lambda _, __, given: asked.append(given["input_ids"]), with_kwargs=True)
+    columns = {"output": {"kind": "text", "question": "{instruction}"}}
+    limits = {"max_prompt_tokens": 40}
+    recipe = load_recipe({"chat": False, "encoding": limits, "table": {"document": "{input}"}, "columns": columns})
+    conversation = Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1, recipe=recipe, system="Be brief.")
+    list(conversation.ask("What?"))
+    assert tiny_tokenizer.decode(asked[0][0]) == "Be brief.\n\nWhat?\n"
+    # A conversation that has become too long goes on without its beginning.
+    for _ in range(30):
+        asked.clear()
+        list(conversation.ask("And now?"))
+    shown = tiny_tokenizer.decode(asked[0][0])
+    assert shown.startswith("Be brief.\n\nAnd now?\n")
+    assert shown.endswith("\n\nAnd now?\n")
+    assert 1 < shown.count("And now?") < 30
+    assert len(asked[0][0]) <= 40
+
+
+def test_a_bare_model_has_its_whole_context(own_tiny_model, tiny_tokenizer):
+    asked = []
+    own_tiny_model.register_forward_pre_hook(lambda _, __, given: asked.append(given["input_ids"]), with_kwargs=True)
+    list(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1, system="Be brief.").ask("ZZ" * 1500))
+    assert "system\nBe brief." in tiny_tokenizer.decode(asked[0][0])
+    assert 3000 <= len(asked[0][0]) < 4096
 
 
 def test_behind_a_prefix(own_tiny_model, tiny_tokenizer):

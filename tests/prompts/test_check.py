@@ -269,3 +269,54 @@ def test_a_table_to_score_may_lack_some_labels():
     assert findings(entries, "score").problems == [
         "list of rows: its entries have no output, so there is nothing to score."
     ]
+
+
+class TestOwnQuestions:
+    RECIPE = load_recipe("instruct")
+
+    def test_an_empty_input_is_no_warning(self):
+        rows = [{"instruction": "Say a.", "input": "", "output": "a"}, {"instruction": "", "input": "b", "output": "b"}]
+        found = findings(rows, recipe=self.RECIPE)
+        assert (found.problems, found.warnings) == ([], [])
+        found = findings([{"instruction": "Say a."}], "predict", self.RECIPE)
+        assert (found.problems, found.warnings) == ([], [])
+
+    def test_entries_with_nothing_in_them(self):
+        rows = [{"instruction": "Say a.", "output": "a"}, {"instruction": " ", "output": "b", "input": "\n"}]
+        assert findings(rows, recipe=self.RECIPE).problems == [
+            'list of rows, row 2, column "instruction": the entry has neither an instruction nor an input. Fill in or '
+            "remove the entry."
+        ]
+
+    def test_nothing_to_learn(self):
+        assert findings([{"instruction": "Say a."}], recipe=self.RECIPE).problems == [
+            "list of rows: its entries have no output, so there is nothing to learn."
+        ]
+        rows = [{"instruction": "Say a.", "output": "a"}, {"instruction": "Say b.", "output": ""}]
+        assert findings(rows, recipe=self.RECIPE).warnings == [
+            'list of rows, row 2, column "output": 1 cell is empty; not learned (this is the first).'
+        ]
+
+    def test_a_column_of_questions_that_is_not_there(self):
+        columns = {"answer": {"kind": "text", "question": "{question}"}}
+        recipe = load_recipe({"table": {"document": "{text}"}, "columns": columns})
+        assert findings([{"text": "a", "questions": "b", "answer": "c"}], recipe=recipe).problems == [
+            'list of rows has no column "question", which columns.answer.question names. Did you mean "questions"?'
+        ]
+
+    def test_a_name_in_braces_amid_a_question_is_a_warning(self):
+        columns = {"answer": {"kind": "text", "question": "Answer this: {question}"}}
+        recipe = load_recipe({"table": {"document": "{text}"}, "columns": columns})
+        (warning,) = findings([{"text": "a", "question": "b", "answer": "c"}], recipe=recipe).warnings
+        assert warning == (
+            'columns.answer.question: "{question}" is read as it stands, not filled in from list of rows; only a '
+            "question that is nothing but a column's name in braces is."
+        )
+
+    def test_instructions_that_hold_the_document(self):
+        rows = [{"instruction": f"Medical? paper {n}", "output": "1"} for n in range(30)]
+        assert findings(rows).problems == [
+            'list of rows, row 1, column "instruction": 30 entries have no input, and instructions that are not a '
+            "question of the recipe (this is the first). If the document stands in the instruction, move it to input; "
+            "to learn any instructions, use the recipe instruct (-r instruct)."
+        ]

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -31,7 +32,8 @@ def encoder(tokenizer, *, prompt=1024, answer=160, chat=True):
 
 def chat_ids(tokenizer, prompt):
     """Encode a prompt with the tokenizer's own method."""
-    messages = [
+    messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    messages += [
         {"role": role, "content": text}
         for turn in prompt.history
         for role, text in zip(("user", "assistant"), turn, strict=True)
@@ -45,11 +47,11 @@ def added_ids(tokenizer, ids):
     return [token for token in ids if token in tokenizer.added_tokens_decoder]
 
 
-@given(benign, benign, st.lists(st.tuples(benign, benign), max_size=2).map(tuple))
-@example("D", "", (("What?", "That."), ("And?", "")))
-def test_ordinary_text_has_the_ids_of_the_tokenizer(tiny_tokenizer, document, question, history):
+@given(benign, benign, st.lists(st.tuples(benign, benign), max_size=2).map(tuple), benign)
+@example("D", "", (("What?", "That."), ("And?", "")), "")
+def test_ordinary_text_has_the_ids_of_the_tokenizer(tiny_tokenizer, document, question, history, system):
     # Adjacent texts could form a special string, which apply_chat_template would interpret.
-    prompt = Prompt("", document, f"\n\n{question}", history)
+    prompt = Prompt("", document, f"\n\n{question}", history, system)
     encoded = encoder(tiny_tokenizer).encode(prompt)
     assert encoded.ids == chat_ids(tiny_tokenizer, prompt)
     assert (encoded.kept_chars, encoded.truncated) == (len(document), False)
@@ -130,6 +132,59 @@ def test_without_a_chat_template(tiny_tokenizer):
     ids = encode.encode(prompt).ids
     assert ids == encode.encode_text("a\nb\n\nD <|im_end|>\n\nQ\n")
     assert added_ids(tiny_tokenizer, ids) == []
+
+
+SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}\n{% endif %}"
+TURNS = "{% for m in messages if m['role'] != 'system' %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+
+
+class TestSystemMessages:
+    HISTORY = (("a", "b"),)
+
+    def shown(self, tiny_folder, template, prompt):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+        tokenizer.chat_template = template
+        return tokenizer.decode(encoder(tokenizer).encode(prompt).ids)
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            TURNS,  # says nothing of it
+            "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TURNS,
+            TURNS + SYSTEM,  # would write it behind the conversation
+        ],
+    )
+    def test_a_template_without_them_gets_the_text_before_the_first_question(self, tiny_folder, template):
+        prompt = Prompt("", "D", "?", self.HISTORY, "Be brief.")
+        assert self.shown(tiny_folder, template, prompt) == "user: Be brief.\n\na\nassistant: b\nuser: D?\n"
+        alone = Prompt("", "D", "?", (), "Be brief.")
+        assert self.shown(tiny_folder, template, alone) == "user: Be brief.\n\nD?\n"
+
+    def test_a_template_with_them(self, tiny_folder):
+        prompt = Prompt("", "D", "?", self.HISTORY, "Be brief.")
+        assert self.shown(tiny_folder, SYSTEM + TURNS, prompt) == "Be brief.\nuser: a\nassistant: b\nuser: D?\n"
+
+    def test_without_a_chat_template(self, tiny_tokenizer):
+        encode = encoder(tiny_tokenizer, chat=False)
+        ids = encode.encode(Prompt("", "D", "?", self.HISTORY, "Be brief.")).ids
+        assert ids == encode.encode_text("Be brief.\n\na\nb\n\nD?\n")
+
+
+@given(st.lists(st.tuples(benign, benign), max_size=5).map(tuple), benign, st.integers(0, 80), benign)
+def test_the_oldest_rounds_are_dropped_first(tiny_tokenizer, history, text, room, system):
+    bare = Prompt("", text, "", (), system)
+    limit = max(len(chat_ids(tiny_tokenizer, replace(bare, document=""))) + room, 16)
+    prompt = replace(bare, history=history, drops_history=True)
+    encoded = encoder(tiny_tokenizer, prompt=limit).encode(prompt)
+    kept = (replace(prompt, history=history[dropped:]) for dropped in range(len(history) + 1))
+    fitting = next((each for each in kept if len(chat_ids(tiny_tokenizer, each)) <= limit), None)
+    if fitting is None:
+        assert encoded == encoder(tiny_tokenizer, prompt=limit).encode(bare)
+        assert encoded.truncated
+    else:
+        assert encoded == EncodedPrompt(chat_ids(tiny_tokenizer, fitting), len(text), truncated=fitting != prompt)
 
 
 def slow_truncate(encode, prompt, limit):

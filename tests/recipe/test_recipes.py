@@ -337,3 +337,14 @@ def test_unknown_names_of_recipes_are_refused(tmp_path):
         load_recipe(Path("zzz.toml"))
     with pytest.raises(RecipeError, match="is a folder; name the recipe file in it"):
         load_recipe(tmp_path)
+
+
+def test_a_question_cannot_be_a_column_that_is_learned():
+    columns = {
+        "answer": {"kind": "text", "question": "{why}"},
+        "why": {"kind": "text", "question": "Why?"},
+    }
+    with pytest.raises(
+        RecipeError, match=r"columns\.answer\.question: asks what stands in why, a column that is learned"
+    ):
+        load_recipe({"table": {"document": "{text}"}, "columns": columns})

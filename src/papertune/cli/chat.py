@@ -14,6 +14,7 @@ from papertune.cli.app import app
 def chat(
     model: Annotated[str, typer.Argument(help="A run directory, or a model as in a recipe.")],
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer in tokens.")] = 256,
+    system: Annotated[str, typer.Option(help="A system message for the whole conversation.")] = "",
     device: options.Device = None,
     base: options.Base = None,
 ) -> None:
@@ -24,11 +25,14 @@ def chat(
     from papertune.run_directory import RunDirectory
 
     run = RunDirectory(Path(model))
+    recipe = None
     if run.is_complete or run.is_begun:
-        loaded, tokenizer = load_run(model, device=device, base=base).load()
+        opened = load_run(model, device=device, base=base)
+        recipe = opened.recipe
+        loaded, tokenizer = opened.load()
     else:
         loaded, tokenizer = load_model(find_base(model, base), device=device)
-    conversation = Conversation(loaded, tokenizer, max_new_tokens=max_new_tokens)
+    conversation = Conversation(loaded, tokenizer, max_new_tokens=max_new_tokens, recipe=recipe, system=system)
     while True:
         if sys.stdin.isatty():
             typer.echo("> ", nl=False)

@@ -5,6 +5,12 @@ from typing import Any
 
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import answer_ends, greedy_tokens
+from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import Prompt
+from papertune.recipe import EncodingSpec, Recipe
+
+# Context of a model whose configuration does not state it, in tokens.
+DEFAULT_CONTEXT = 2048
 
 # Decoding gives it for the bytes of a character that is not complete yet.
 _HALF_A_CHARACTER = "\ufffd"
@@ -16,11 +22,21 @@ class Conversation:
     Args:
         model: A causal language model in evaluation mode.
         tokenizer: Its tokenizer.
-        max_new_tokens: Longest answer, in tokens.
+        max_new_tokens: Maximum length of an answer, in tokens.
+        recipe: The recipe of a run: its prompts are those of its training. None: prompts may fill the model's context.
+        system: The system message; "" for none.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, max_new_tokens: int = 256) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, max_new_tokens: int = 256, recipe: Recipe | None = None, system: str = ""
+    ) -> None:
         self.messages: list[dict[str, str]] = []
+        self._system = system
+        context = int(getattr(model.config, "max_position_embeddings", None) or DEFAULT_CONTEXT)
+        whole = EncodingSpec(max_prompt_tokens=max(context - max_new_tokens, 16))
+        self._encoder = PromptEncoder(
+            tokenizer, recipe.encoding if recipe else whole, chat=recipe.chat if recipe else True
+        )
         self._engine = Engine(model)
         self._tokenizer = tokenizer
         self._end_ids = answer_ends(model, tokenizer.eos_token_id)
@@ -59,9 +75,7 @@ class Conversation:
         return text
 
     def _prompt_ids(self) -> list[int]:
-        if self._tokenizer.chat_template is not None:
-            encoded = self._tokenizer.apply_chat_template(self.messages, add_generation_prompt=True, return_dict=True)
-        else:
-            encoded = self._tokenizer("\n".join(message["content"] for message in self.messages) + "\n")
-        ids: list[int] = encoded["input_ids"]
-        return ids
+        """Encode the conversation so far; without its oldest rounds if it is too long."""
+        *before, question = [message["content"] for message in self.messages]
+        history = tuple(zip(before[::2], before[1::2], strict=True))
+        return self._encoder.encode(Prompt("", question, "", history, self._system, drops_history=True)).ids

@@ -53,6 +53,10 @@ def recipe_for(
             hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
             raise TableError(f'{table.source} has no column "{name}".{hint}')
     if not label and not labels and not keywords and not text:
+        if table.is_instructions:
+            raise TableError(
+                f"{table.source} is an instruction file. It needs no recipe of its own: train with -r instruct."
+            )
         label, labels, keywords = _guess_columns(table)
     learned = {*label, *labels, *keywords, *text}
     ids = (name for name in _named(table, _ID_NAMES) if name not in learned and _is_unique(table, name))

@@ -10,7 +10,7 @@ from papertune.errors import OutputError, PapertuneWarning
 from papertune.files import check_new_file, write_atomically
 from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts.check_table import check_table
-from papertune.prompts.examples import training_examples
+from papertune.prompts.examples import RowReader, training_examples
 from papertune.recipe import Recipe, load_recipe
 from papertune.tables import read_table
 
@@ -44,17 +44,14 @@ def write_instructions(
     findings.raise_problems(read)
     for warning in findings.warnings:
         warnings.warn(warning, PapertuneWarning, stacklevel=2)
-    questions = chosen.questions
+    reader = RowReader(read, chosen)
     entries: list[dict[str, Any]] = []
     for example in training_examples(read, chosen):
         entry: dict[str, Any] = {
-            "instruction": questions[example.column].question,
-            "input": example.prompt.document,
+            "instruction": reader.question(example.row, example.column),
+            "input": reader.input(example.row),
             "output": example.answer,
         }
-        if questions[example.column].question_column is not None:
-            whole = f"{example.prompt.before}{example.prompt.document}{example.prompt.after}"
-            entry |= {"instruction": whole, "input": ""}
         if example.prompt.system:
             entry["system"] = example.prompt.system
         if example.prompt.history:

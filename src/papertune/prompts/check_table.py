@@ -147,8 +147,9 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
         long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
         lengths = cells.str.len_chars()
         count_in_warning(findings, table, name, long, (r for r, n in enumerate(lengths) if n > LONG_DOCUMENT_CHARS))
-    # In an instruction file each paper stands once for each question.
-    if names[0] in table.columns and not is_entries:
+    # In an instruction file, and in a table with questions, each document stands once for each question.
+    has_questions = is_entries or any(column.question_column for column in recipe.questions.values())
+    if names[0] in table.columns and not has_questions:
         repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")
         count_in_warning(
             findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d)

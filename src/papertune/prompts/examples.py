@@ -115,14 +115,15 @@ class RowReader:
     def document(self, row: int) -> str:
         """Return the document of a row; of an entry that asks its own question, all of its text."""
         if self._instructions:
-            entry = self._input(row)
+            entry = self.input(row)
             if self._entry_question is None or not self.asks_own_question(row):
                 return entry
-            prompt = make_own_prompt(self._recipe.layout, entry, self._question(row, self._entry_question))
+            prompt = make_own_prompt(self._recipe.layout, entry, self.question(row, self._entry_question))
             return prompt.document + prompt.after
-        return self._input(row)
+        return self.input(row)
 
-    def _input(self, row: int) -> str:
+    def input(self, row: int) -> str:
+        """Return the document of a row without its own question."""
         if self._instructions:
             return self._cells["input"][row] if "input" in self._cells else ""
         cells: Mapping[str, str] = {name: cells[row] for name, cells in self._cells.items()}
@@ -142,8 +143,8 @@ class RowReader:
     def prompt(self, row: int, name: str) -> Prompt:
         """Return the prompt of a row for one of the recipe's questions."""
         make = make_own_prompt if name in self._own else make_prompt
-        question = self._question(row, name)
-        return make(self._recipe.layout, self._input(row), question, self.history(row), self._system(row))
+        question = self.question(row, name)
+        return make(self._recipe.layout, self.input(row), question, self.history(row), self._system(row))
 
     def earlier_turns(self, row: int, name: str) -> Iterator[tuple[Prompt, str]]:
         """Yield the prompts and answers of a row's earlier rounds, if it asks its own question."""
@@ -151,7 +152,8 @@ class RowReader:
         for number, (question, answer) in enumerate(history):
             yield Prompt("", question, "", history[:number], self._system(row), drops_history=True), answer
 
-    def _question(self, row: int, name: str) -> str:
+    def question(self, row: int, name: str) -> str:
+        """Return what a row asks for one of the recipe's questions."""
         text: str = self._table.frame[self._own[name]][row] if name in self._own else self._asked[name].question
         return text
 

@@ -4,7 +4,8 @@
                        {"from": "human", "value": C}, {"from": "gpt", "value": D}]}
     ->  system S, history [[A, B]], instruction C, input "", output D
 
-A conversation that ends with a question has no output.
+A conversation that ends with a question has no output. An output that the table has already counts instead: `predict`
+writes its answers there.
 """
 
 import json
@@ -73,7 +74,7 @@ def find_tags(table: Table) -> Tags | None:
 
 
 def read_conversations(table: Table, tags: Tags) -> Table:
-    """Add the columns instruction, input, output, history and system to a table of conversations.
+    """Add the columns instruction, input, history, system and, unless it is there, output to a table.
 
     Args:
         table: Has the columns that the tags name.
@@ -104,14 +105,13 @@ def read_conversations(table: Table, tags: Tags) -> Table:
     }
     answered = [len(each.turns) % 2 == 0 for each in conversations]
     forms = dict(table.forms)
-    if any(answered):
+    if any(answered) and "output" not in table.columns:
         columns["output"] = [
             each.turns[-1] if is_answered else "" for each, is_answered in zip(conversations, answered, strict=True)
         ]
         forms["output"] = bytes(JSON_TEXT if is_answered else JSON_MISSING for is_answered in answered)
-    kept = table.frame.drop([name for name in ("output", "output_given") if name in table.columns])
     derived = [name for name in columns if name != "system" or name not in table.columns]
-    frame = kept.with_columns(text_frame(columns).get_columns())
+    frame = table.frame.with_columns(text_frame(columns).get_columns())
     return replace(table, frame=frame, forms=forms, derived=derived)
 
 

@@ -150,8 +150,11 @@ def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
 
     A shortcut in another column does no harm; the report names it too.
     """
-    if not table.is_instructions:  # there each paper stands once for each question
+    own = any(column.question_column for column in recipe.questions.values())
+    if own or not table.is_instructions:  # there each paper stands once for each question
         matches = match_earlier_rows(_texts(table, recipe))
+        if own:  # several questions about one document are no copies
+            matches = [match for match in matches if match.exact]
         if matches:
             first = matches[0]
             count = "1 row repeats" if len(matches) == 1 else f"{len(matches):,} rows repeat"
@@ -169,6 +172,8 @@ def _document_columns(table: Table, recipe: Recipe) -> list[str]:
     names = ["input"] if table.is_instructions else template_columns(recipe.table.document)
     own = [column.question_column for column in recipe.questions.values()]
     names += [name for name in own if name is not None and name not in names]
+    if table.is_instructions and any(own):
+        names.append("history")
     return [name for name in names if name in table.columns]
 
 
