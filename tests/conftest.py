@@ -78,7 +78,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell this process, and all that it starts, what the CPU computes fast."""
+    """Set for this process, and all that it starts, what the CPU computes fast."""
     if (setting := config.getoption("--cpu")) is not None:
         os.environ["PAPERTUNE_CPU"] = setting
 
@@ -164,7 +164,7 @@ def make_listener() -> type[Recorder]:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of the tiny model and its tokenizer. Copy it before changing anything in it."""
+    """Return the folder of the tiny model and its tokenizer. Copy it before changing anything in it."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tokenizer = make_tiny_tokenizer()
     make_tiny_model(tokenizer).save_pretrained(folder)
@@ -174,7 +174,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a tiny model whose matrices are 64 and 128 wide, as 4-bit weights want them."""
+    """Return the folder of a tiny model whose matrices are 64 and 128 wide, as 4-bit weights want them."""
     folder = tmp_path_factory.mktemp("models") / "wide"
     tokenizer = make_tiny_tokenizer()
     make_tiny_model(tokenizer, width=64).save_pretrained(folder)
@@ -191,25 +191,25 @@ def _tiny(tiny_folder: Path) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="session")
 def tiny_model(_tiny: tuple[Any, Any]) -> Any:
-    """Give the tiny model in float32, for reading only: `own_tiny_model` is for tests that change it."""
+    """Return the tiny model in float32, for reading only: `own_tiny_model` is for tests that change it."""
     return _tiny[0]
 
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer(_tiny: tuple[Any, Any]) -> Any:
-    """Give the tiny model's tokenizer."""
+    """Return the tiny model's tokenizer."""
     return _tiny[1]
 
 
 @pytest.fixture
 def own_tiny_model(tiny_model: Any) -> Any:
-    """Give a copy of the tiny model that a test may train or wrap."""
+    """Return a copy of the tiny model that a test may train or wrap."""
     return copy.deepcopy(tiny_model)
 
 
 @pytest.fixture(scope="session")
 def make_model(tiny_tokenizer: Any) -> Callable[..., Any]:
-    """Give a maker of models like the tiny one, with other numbers of layers or other weights."""
+    """Return a function that makes models like the tiny one, with other numbers of layers or other weights."""
     return lambda *, layers=2, seed=0: make_tiny_model(tiny_tokenizer, layers=layers, seed=seed)
 
 

@@ -49,7 +49,7 @@ def text_of(page):
 
 
 def blocks(page, *languages):
-    """Give the fenced blocks of a page; without a language, all of them."""
+    """Return the fenced blocks of a page; without a language, all of them."""
     found = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
     return [code for language, code in found if not languages or language in languages]
 
@@ -67,7 +67,7 @@ def each_block(*languages):
 
 
 def shell_lines(code):
-    """Give the words of each command of a shell block."""
+    """Return the words of each command of a shell block."""
     for line in code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words:
@@ -112,7 +112,7 @@ class TestLinks:
 
     @staticmethod
     def anchors(page):
-        """Give the anchors of a page's headings, made as GitHub makes them."""
+        """Return the anchors of a page's headings, made as GitHub makes them."""
         headings = re.findall(r"^#+ (.*)$", without_blocks(page), re.MULTILINE)
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -265,7 +265,7 @@ class TestMessages:
 
     @staticmethod
     def said(content, tmp_path, monkeypatch):
-        """Give what `papertune check` would print about a table, warnings first."""
+        """Return what `papertune check` would print about a table, warnings first."""
         monkeypatch.chdir(tmp_path)
         Path("papers.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
         with warnings.catch_warnings(record=True) as caught:

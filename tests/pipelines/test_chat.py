@@ -21,7 +21,7 @@ class Says:
 
 @pytest.fixture
 def saying(own_tiny_model, tiny_tokenizer):
-    """Give a maker of conversations with a model that says some ids."""
+    """Return a function that makes conversations with a model that generates some ids."""
 
     def make(ids, **options):
         own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
