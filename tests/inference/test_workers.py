@@ -9,10 +9,17 @@ import pytest
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
 from papertune.inference.ray_session import quiet_ray
-from papertune.inference.workers import Workers, _Worker, cores_per_worker, read_results, translate_worker_loss
+from papertune.inference.workers import (
+    Workers,
+    _Worker,
+    cores_per_worker,
+    prompt_columns,
+    read_results,
+    translate_worker_loss,
+)
 from papertune.prompts import Batches
 from papertune.recipe import load_recipe
-from papertune.tables import Table
+from papertune.tables import Table, read_table
 
 pa = pytest.importorskip("pyarrow")
 ray = pytest.importorskip("ray")
@@ -28,6 +35,15 @@ PART = {"number": [0, 1]}
 )
 def test_cores_are_shared_equally(nodes, workers, cores):
     assert cores_per_worker(nodes, workers) == cores
+
+
+def test_workers_get_the_columns_of_prompts():
+    entries = read_table([{"id": 1, "instruction": "q", "output": "", "system": "s", "history": [["a", "b"]]}])
+    assert prompt_columns(entries, load_recipe("instruct")) == ["instruction", "output", "system", "history"]
+    answer = {"kind": "text", "question": "{why}"}
+    recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"answer": answer}})
+    papers = read_table([{"id": 1, "title": "t", "abstract": "a", "why": "q"}])
+    assert prompt_columns(papers, recipe) == ["title", "why"]
 
 
 def test_more_workers_than_cores_raise():

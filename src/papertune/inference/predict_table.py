@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.events import Listener
 from papertune.inference.journal import Journal, fingerprint, prediction_facts
-from papertune.inference.outputs import build_output, choose_columns, empty_cells, output_forms, predicting
+from papertune.inference.outputs import (
+    asks_own_questions,
+    build_output,
+    choose_columns,
+    empty_cells,
+    output_forms,
+    predicting,
+)
 from papertune.inference.plan import Plan, make_plan
 from papertune.inference.predict import Predicted, predict_rows
 from papertune.inference.predictor import Predictor
@@ -56,7 +63,7 @@ def predict_table(
     _warn_of_gaps(run, asked)
     reader = RowReader(read, asked)
     predictor = run.predictor(precision)
-    plan = _plan(predictor, read, reader)
+    plan = _plan(run, predictor, read, reader)
     values = predict_rows(predictor, reader, plan).values
     output = build_output(read, run.recipe, values, chosen, run.decisions)
     _warn_of_empty_cells(run, values, chosen, read.source)
@@ -88,7 +95,7 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
             found = force = stack.enter_context(workforce(run, options.workers, options.precision))
             run_plan = partial(force.predict_rows, read, asked)
             listener.message(force.about)
-        plan = _plan(found, read, reader)
+        plan = _plan(run, found, read, reader)
         # The number of processes and threads is not among the options: it changes neither the batches nor the output.
         beside = [chosen, list(asked.columns), options.probabilities, found.max_batch_tokens]
         identity = fingerprint(prediction_facts(run, found.precision_name), read.checksum(), beside)
@@ -132,13 +139,17 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
     check_output(path, overwrite=overwrite or has_journal)
 
 
-def _plan(found: "Predictor | Workforce", table: Table, reader: RowReader) -> Plan:
+def _plan(run: "Run", found: "Predictor | Workforce", table: Table, reader: RowReader) -> Plan:
     plan = make_plan(found.encoder, reader, range(len(table)), found.max_batch_tokens)
     if plan.truncated:
+        has_rounds = "history" in table.columns and asks_own_questions(table, run.recipe)
+        what = (
+            "the oldest rounds are not read, or only the beginning is" if has_rounds else "only the beginning is read"
+        )
         count = "1 document has" if len(plan.truncated) == 1 else f"{len(plan.truncated):,} documents have"
         warnings.warn(
             f"{table.where(min(plan.truncated))}: {count} more than {found.encoder.max_prompt_tokens} tokens; "
-            "only the beginning is read (this is the first).",
+            f"{what} (this is the first).",
             PapertuneWarning,
             stacklevel=_CALLER,
         )

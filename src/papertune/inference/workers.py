@@ -162,9 +162,7 @@ class Workers:
         """
         import ray
 
-        names = {each.question_column for each in asked.questions.values()}
-        names |= {*(_INSTRUCTION_COLUMNS if reads_entries(table, asked) else template_columns(asked.table.document))}
-        frame = table.frame.select([name for name in table.columns if name in names])
+        frame = table.frame.select(prompt_columns(table, asked))
         shared = ray.put((frame.to_arrow(compat_level=pl.CompatLevel.oldest()), plan.batches))
         arguments = (opening, dict(facts), shared, table.source, asked, self.threads)
 
@@ -197,6 +195,13 @@ class Workers:
         )
         for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from read_results(part)
+
+
+def prompt_columns(table: Table, recipe: Recipe) -> list[str]:
+    """Return the columns of a table that prompts are made from."""
+    names = {each.question_column for each in recipe.questions.values()}
+    names |= {*(_INSTRUCTION_COLUMNS if reads_entries(table, recipe) else template_columns(recipe.table.document))}
+    return [name for name in table.columns if name in names]
 
 
 @contextmanager

@@ -123,6 +123,12 @@ class ColumnSpec(Part):
         name = _OWN_QUESTION.fullmatch(self.question.strip())
         return None if name is None else name.group(1).strip()
 
+    @property
+    def question_in_words(self) -> str:
+        """The question, for people."""
+        own = self.question_column
+        return self.question if own is None else f'each row\'s own question, in its column "{own}"'
+
     @classmethod
     def kind_name(cls) -> str:
         """Return the value of `kind` that chooses this class."""

@@ -124,7 +124,7 @@ def _compare_with_baselines(
     outputs = {f"fine-tuned {run.manifest.base_name}": output, **simple}
     systems = compare_outputs(outputs, simple, reader, recipe, name, len(gold))
     facts = unscored(reader, recipe, name, len(gold))
-    return ColumnReport(name, column.kind, column.question, systems, facts=facts)
+    return ColumnReport(name, column.kind, column.question_in_words, systems, facts=facts)
 
 
 def _check_documents(documents: Table, recipe: Recipe) -> None:

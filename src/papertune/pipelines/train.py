@@ -205,9 +205,10 @@ def _build(job: TrainingJob, processes: Processes) -> tuple[_Learner, int]:
     ]
     encoded = encode_examples(examples, chosen.questions, encoder)
     if encoded.truncated:
+        rounds = any(example.prompt.history and example.prompt.drops_history for example in examples)
         warnings.warn(
             f"{encoded.truncated:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
-            "the ends of their documents are not read.",
+            f"{'their oldest rounds, or ' if rounds else ''}the ends of their documents are not read.",
             PapertuneWarning,
             stacklevel=4,
         )

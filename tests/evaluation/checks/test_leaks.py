@@ -202,3 +202,16 @@ def test_columns_of_the_recipe_are_not_shortcuts():
 def test_tables_without_document_or_label_columns_have_no_shortcuts(columns):
     table = read_table([{name: row[name] for name in columns} for row in rows()])
     assert find_leaks(table, table, recipe()).shortcuts == []
+
+
+def test_several_questions_about_one_document_are_no_copies():
+    chosen = load_recipe("instruct")
+    entries = [{"instruction": f"What of {word}?", "input": TITLE, "output": word} for word in ("winter", "drops")]
+    assert list(leak_warnings(read_table(entries), chosen)) == []
+    (warning,) = leak_warnings(read_table([*entries, entries[0]]), chosen)
+    assert "row 3: the document is that of list of rows, row 1; 1 row repeats an earlier one" in warning
+    # The last question of two conversations may be the same.
+    asked = {"instruction": "And then?", "output": "x"}
+    rounds = [{**asked, "history": [[f"What of {word}?", "y"]]} for word in ("winter", "drops")]
+    assert list(leak_warnings(read_table(rounds), chosen)) == []
+    assert len(list(leak_warnings(read_table([*rounds, rounds[1]]), chosen))) == 1

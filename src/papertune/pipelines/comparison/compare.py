@@ -323,7 +323,7 @@ def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Colu
         spec = recipe.columns[name]
         systems = compare_outputs(column.outputs, column.baselines, gold, recipe, name, len(test))
         facts = {**unscored(gold, recipe, name, len(test)), **column.facts}
-        about = ColumnReport(name, spec.kind, spec.question, systems, facts=facts)
+        about = ColumnReport(name, spec.kind, spec.question_in_words, systems, facts=facts)
         about = with_rows_to_look_at(about, predictions[name], test, tables.train, recipe)
         # The settings that the run was calibrated with are in its own recipe.
         own, record = run.recipe.columns[name], run.manifest.record(name, spec)
