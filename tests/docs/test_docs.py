@@ -321,3 +321,38 @@ class TestMessages:
         (problem,) = check_table(read_table("papers_new.csv"), load_recipe("medical-papers")).problems
         assert f"error: {problem}\n" in text_of(ROOT / "docs" / "your-table.md")
         assert f"error: {problem}\n" in text_of(ROOT / "docs" / "quickstart.md")
+
+
+def message_templates():
+    """Return the longer strings of the program as patterns: a replacement field matches any text."""
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(text_of(file))):
+            values = node.values if isinstance(node, ast.JoinedStr) else [node]
+            parts = [value.value if isinstance(value, ast.Constant) else None for value in values]
+            texts = [part for part in parts if isinstance(part, str)]
+            if sum(map(len, texts)) >= 16:
+                yield "".join(re.escape(part) if isinstance(part, str) else "(.*)" for part in parts)
+
+
+class TestQuotedMessages:
+    # What follows a message that is about several cells, or that collects several problems.
+    END = r"(?: \(this is the first\))?\.?(?: \(\d+ problems\):)?$"
+
+    def test_they_are_messages_of_the_program(self):
+        templates = list(message_templates())
+        patterns = [re.compile(template + self.END, re.DOTALL) for template in templates]
+        for page in PAGES:
+            for line in "".join(blocks(page, "text")).splitlines():
+                if re.match(r"(error|warning): |going on|.*no document", line):
+                    found = [match for pattern in patterns if (match := pattern.search(line))]
+                    assert found, f"{page.name}: {line}"
+                    phrases = {each for match in found for each in match.groups() if self.is_prose(each)}
+                    assert phrases <= set(map(self.plain, templates)), f"{page.name}: {line}"
+
+    @staticmethod
+    def is_prose(text):
+        return re.fullmatch(r"[a-z]+( [a-z]+){3,}", text)
+
+    @staticmethod
+    def plain(template):
+        return template.replace("\\ ", " ")
