@@ -4,7 +4,7 @@
     python benchmarks/free_text.py --sample-size -o results/sample-size     # a number, from the sample papers
 
 Titles: 300 rows of keywords_train.csv are learned, 60 rows of keywords_dev.csv scored (`--rows`, `--test-rows`). Sample
-sizes: the column sample_size of examples/papers.csv and papers_new.csv. What is done is kept in the folder, so a
+sizes: the column sample_size of examples/papers.csv and papers_new_truth.csv. What is done is kept in the folder, so a
 command that was stopped continues. The report is report.html and report.json there.
 """
 
@@ -38,7 +38,10 @@ def main() -> None:
     warnings.simplefilter("ignore", PapertuneWarning)
     if arguments.sample_size:
         recipe = EXAMPLES / "sample-size.toml"
-        train, test = (read_table(EXAMPLES / name) for name in ("papers.csv", "papers_new.csv"))
+        train, test, truth = (
+            read_table(EXAMPLES / f"{name}.csv") for name in ("papers", "papers_new", "papers_new_truth")
+        )
+        test = replace(test, frame=test.frame.with_columns(truth.frame["sample_size"]))
     else:
         recipe = HERE / "titles.toml"
         train, test = _part("keywords_train.csv", arguments.rows), _part("keywords_dev.csv", arguments.test_rows)

@@ -47,15 +47,16 @@ def test_there_are_enough_papers(papers, new, gold):
 
 
 def test_the_columns_are_those_of_the_tutorial(papers, new, gold):
-    assert papers.columns == ["uuid", "title", "author", "abstract", "Keywords", "label"]
-    assert not {"Keywords", "label"} & {name for name in new.columns if any(new.column(name))}
+    assert papers.columns == ["uuid", "title", "author", "abstract", "Keywords", "label", "sample_size"]
+    assert not {"Keywords", "label", "sample_size"} & {name for name in new.columns if any(new.column(name))}
     assert {"uuid", "title", "author", "abstract"} <= set(new.columns)
-    assert {"uuid", "Keywords", "label"} <= set(gold.columns)
+    assert {"uuid", "Keywords", "label", "sample_size"} <= set(gold.columns)
 
 
-def test_no_cell_is_empty(papers, new, gold):
+def test_only_sample_sizes_may_be_empty(papers, new, gold):
     for table in (papers, gold):
-        assert all(all(cell.strip() for cell in table.column(name)) for name in table.columns)
+        names = [name for name in table.columns if name != "sample_size"]
+        assert all(all(cell.strip() for cell in table.column(name)) for name in names)
     assert all(all(cell.strip() for cell in new.column(name)) for name in ("uuid", "title", "author", "abstract"))
 
 
@@ -90,6 +91,47 @@ def test_keyword_cells_are_lists_in_standard_form(papers, gold):
             keywords = split_keywords(cell)
             assert 3 <= len(keywords) <= 10
             assert "; ".join(keywords) == cell
+
+
+BELOW_20 = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen
+"""
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+
+
+def in_words(number):
+    """Write a whole number below 1000 as English words."""
+    below_20 = BELOW_20.split()
+    if number < 20:
+        return below_20[number]
+    if number < 100:
+        return TENS.split()[number // 10 - 2] + (f"-{below_20[number % 10]}" if number % 10 else "")
+    return f"{below_20[number // 100]} hundred" + (f" and {in_words(number % 100)}" if number % 100 else "")
+
+
+def test_every_sample_size_is_a_number_that_the_paper_states(papers, new, gold):
+    """In digits or in words; about three of four papers state one."""
+    for documents, table in ((papers, papers), (new, gold)):
+        cells = table.column("sample_size")
+        texts = zip(documents.column("title"), documents.column("abstract"), strict=True)
+        for row, (cell, (title, abstract)) in enumerate(zip(cells, texts, strict=True)):
+            if cell:
+                number = int(cell)
+                forms = {f"{number:,}", cell, f"{number / 1_000_000:g} million"}
+                forms |= {in_words(number)} if number < 1000 else set()
+                found = "|".join(map(re.escape, forms))
+                assert re.search(rf"(?<![\w.,])({found})(?!\w|[.,]\d)", f"{title}. {abstract}", re.I), table.where(row)
+        assert 0.6 <= sum(map(bool, cells)) / len(cells) <= 0.8
+
+
+def test_the_sample_size_recipe_fits_the_papers(papers, gold):
+    recipe = load_recipe(EXAMPLES / "sample-size.toml")
+    findings = check_table(papers, recipe)
+    assert (findings.problems, findings.warnings) == ([], [])
+    assert findings.facts == ["sample_size: 186 numbers, 62 not stated"]
+    column = recipe.columns["sample_size"]
+    assert all(column.read_answer(cell) == (cell or "not stated") for cell in gold.column("sample_size"))
 
 
 def test_the_demo_recipe_fits_the_papers(papers, new, recipe):
