@@ -525,6 +525,17 @@ def test_encoded_prompts_equal_chats(tiny, document, question, history):
     assert encode.end_id == 2
 
 
+def test_a_system_message_stands_before_the_first_question(tiny):
+    encode = encoder(tiny)
+    history = (("Who?", "Me."),)
+    assert encode.encode(Prompt("", "D", "Q", history, "Be brief.")) == encode.encode(
+        Prompt("", "D", "Q", (("Be brief.\n\nWho?", "Me."),))
+    )
+    assert (
+        encode.encode(Prompt("", "D", "Q", (), "Be brief.")).ids == encode.encode(Prompt("", "Be brief.\n\nDQ", "")).ids
+    )
+
+
 def test_prompts_without_a_chat_template(tiny):
     ids = encoder(tiny, chat=False).encode(Prompt("", "D sop", "\n\nQ", (("a", "b"),))).ids
     assert ids == tiny.encode("a\nb\n\nD sop\n\nQ\n")
