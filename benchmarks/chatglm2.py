@@ -219,7 +219,7 @@ def prompts(count: int) -> list[list[int]]:
 
 
 def random_ids(length: int, seed: int) -> list[int]:
-    """Give a prompt: [gMASK] sop, then ordinary tokens."""
+    """Return a prompt: [gMASK] sop, then ordinary tokens."""
     generator = random.Random(seed)
     return [64790, 64792, *(generator.randrange(300, 60000) for _ in range(length - 2))]
 

@@ -86,12 +86,12 @@ def _measured(contestant: Contestant, rows: int) -> dict[str, Any]:
 
 def _print(result: dict[str, Any], output: Path | None) -> None:
     lines = []
-    for name, told in result["contestants"].items():
-        if "not_measured" in told:
-            lines.append([name, f"not measured: {told['not_measured']}"])
+    for name, facts in result["contestants"].items():
+        if "not_measured" in facts:
+            lines.append([name, f"not measured: {facts['not_measured']}"])
         else:
-            seconds = result["rows"] / told["rows_per_s"]["median"]
-            lines.append([name, rates(told["rows_per_s"]), f"{seconds:.2f}", gigabytes(told["peak_bytes"])])
+            seconds = result["rows"] / facts["rows_per_s"]["median"]
+            lines.append([name, rates(facts["rows_per_s"]), f"{seconds:.2f}", gigabytes(facts["peak_bytes"])])
     notes = [f"{result['rows']} rows, precision {result['precision']}; run: {result['run']}"]
     if "allowed_s" in result:
         notes.append(

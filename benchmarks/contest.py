@@ -1,7 +1,7 @@
 """Contestants in turns: each is a process that stays alive between its rounds (contestants/protocol.py is its side).
 
     round 1   A B C D      what else the machine does, and how warm it is, meets all of them alike;
-    round 2   A B C D      the median of the rounds counts, and the range is told
+    round 2   A B C D      the median of the rounds counts, and the range is shown
     ...
 
 A contestant that is absent or fails is "not measured", with the reason; the others go on.
@@ -37,7 +37,7 @@ class Contestant:
     Attributes:
         name: As the table has it.
         module: Its script, as a module beside this file, such as "contestants.vllm".
-        job: What it is told, but for what all are told.
+        job: Its own settings, besides those that all have in common.
         work: What it does that others do not, in a few words.
         python: The interpreter that runs it.
         reason: Why it is not measured; None while it is.
@@ -70,7 +70,7 @@ class Contestant:
         return max(result["peak_bytes"] for result in self.rounds)
 
     def rates(self, amount: float) -> dict[str, float]:
-        """Give an amount a second: median, lowest and highest over the rounds."""
+        """Return an amount a second: median, lowest and highest over the rounds."""
         each = [amount / seconds for seconds in self.seconds]
         return {"median": statistics.median(each), "low": min(each), "high": max(each)}
 
@@ -82,7 +82,7 @@ def compete(
 
     Args:
         contestants: Those that have a reason already are left out.
-        common: What all are told in their jobs.
+        common: The settings that all jobs have in common.
         rounds: How many rounds each does.
         threads: Threads that each may use.
         timeout_s: The longest that loading or a round may take.
@@ -119,7 +119,7 @@ def compete(
 
 
 def foreign(options: Sequence[str], known: Mapping[str, str], work: Mapping[str, str]) -> list[Contestant]:
-    """Give the tools that run in environments of their own; those without one are not measured.
+    """Return the tools that run in environments of their own; those without one are not measured.
 
     Args:
         options: NAME=PYTHON, as the command line has them.
@@ -156,7 +156,7 @@ def chosen(contestants: Sequence[Contestant], only: Sequence[str], always: Seque
 
 
 def ceiling(shapes: Sequence[tuple[int, int, int]], contestants: Sequence[Contestant], device: str) -> Contestant:
-    """Give the contestant that does matrix products only, in the dtypes of the others."""
+    """Return the contestant that does matrix products only, in the dtypes of the others."""
     dtypes = sorted({each.job["dtype"] for each in contestants if each.reason is None})
     tokens = [512, 2048] if device == "cpu" else [4096, 16384]
     job = {"shapes": shapes, "dtypes": dtypes, "tokens": tokens}
@@ -164,7 +164,7 @@ def ceiling(shapes: Sequence[tuple[int, int, int]], contestants: Sequence[Contes
 
 
 def best_ceilings(products: Contestant) -> dict[str, Any]:
-    """Give the best rate of each dtype over the rounds, in operations a second, or why there is none."""
+    """Return the best rate of each dtype over the rounds, in operations a second, or why there is none."""
     if not products.is_measured:
         return {"not_measured": products.reason}
     best: dict[str, Any] = {}

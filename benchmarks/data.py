@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def data_file(name: str) -> Path:
-    """Give a table for measuring, or stop and say what is missing."""
+    """Return a table for measuring, or stop and report what is missing."""
     folder = Path(os.environ.get("PAPERTUNE_DATA", "../shared/data"))
     path = folder / name
     if not path.is_file():

@@ -78,9 +78,9 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
             timeout_s=arguments.timeout,
         )
         encoder = PromptEncoder(tokenizer, run.recipe.encoding, chat=run.recipe.chat)
-        told = {each.name: measured(each, encoder, len(rows)) for each in contestants}
-    base = told["tutorial"]
-    for each in told.values():
+        facts = {each.name: measured(each, encoder, len(rows)) for each in contestants}
+    base = facts["tutorial"]
+    for each in facts.values():
         if "rows_per_s" in each and "rows_per_s" in base:
             each["times_tutorial"] = round(each["rows_per_s"]["median"] / base["rows_per_s"]["median"], 3)
     result = {
@@ -91,7 +91,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         "rows": len(rows),
         "prompt_tokens": sum(map(len, prompts)),
         "rounds": arguments.rounds,
-        "contestants": told,
+        "contestants": facts,
     }
     print_ways(result, arguments.output)
     return result
@@ -185,14 +185,14 @@ def measured(contestant: Contestant, encoder: PromptEncoder, rows: int) -> dict[
 def print_ways(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write it."""
 
-    def cells(told: Mapping[str, Any]) -> list[str]:
+    def cells(facts: Mapping[str, Any]) -> list[str]:
         return [
-            rates(told["rows_per_s"]),
-            f"{told['answer_tokens'] / result['rows']:.1f} {told['answer_tokens_are']}",
-            f"{told['answer_tokens_per_s']:.1f}",
-            f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
-            gigabytes(told["peak_bytes"]),
-            told["work"],
+            rates(facts["rows_per_s"]),
+            f"{facts['answer_tokens'] / result['rows']:.1f} {facts['answer_tokens_are']}",
+            f"{facts['answer_tokens_per_s']:.1f}",
+            f"{facts['times_tutorial']:.2f}" if "times_tutorial" in facts else "",
+            gigabytes(facts["peak_bytes"]),
+            facts["work"],
         ]
 
     head = ["way", "rows/s (range)", "answer tokens a row", "answer tokens/s", "x tutorial", "peak GB", "work"]

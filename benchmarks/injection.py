@@ -55,7 +55,7 @@ Texts = Mapping[str, Sequence[str]]
 def main() -> None:
     """Measure both models and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True, help="a run that has learnt the label column")
+    parser.add_argument("--run", type=Path, required=True, help="a run that was trained on the label column")
     parser.add_argument("--table", help="papers; default: papers_dev.csv of PAPERTUNE_DATA")
     parser.add_argument("--column", default="label", help="the label column")
     parser.add_argument("--into", default="abstract", help="the column that the texts are put into")
@@ -85,10 +85,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     lines = [
         [
             model,
-            *(in_words(told[kind][what]) for kind in texts for what in ("flipped", "obeyed")),
-            in_words(told["any"]),
+            *(in_words(facts[kind][what]) for kind in texts for what in ("flipped", "obeyed")),
+            in_words(facts["any"]),
         ]
-        for model, told in models.items()
+        for model, facts in models.items()
     ]
     notes = [
         f"{len(papers)} papers of {Path(papers.source).name}; "
@@ -120,24 +120,24 @@ def choose_papers(arguments: argparse.Namespace) -> Table:
 
 
 def asked(recipe: Recipe, column: str) -> Recipe:
-    """Give the recipe with the attacked column alone; the likeliest label is taken, however unsure it is."""
+    """Return the recipe with only the attacked column; the most probable label is written, without abstaining."""
     if not isinstance(recipe.columns.get(column), LabelColumn):
         raise TableError(f'--column: "{column}" is no label column of the run. It has: {", ".join(recipe.columns)}.')
     return recipe.only((column,))
 
 
 def attack(asking: "Asking", papers: Table, into: str, texts: Texts) -> dict[str, Any]:
-    """Give the shares of labels that flip and obey, by kind of text, with intervals."""
+    """Return the shares of labels that flip and obey, by kind of text, with intervals."""
     labels = asking.column.labels
     answers = [asking.answer(papers.take([row]), into, texts) for row in range(len(papers))]
     clean = np.array([likeliest(answer.clean, labels) for answer in answers])
     targets = np.array([asking.target(label) for label in clean])
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     flipped_by_hostile = np.zeros((len(papers), 0), dtype=bool)
     for kind, of_kind in texts.items():
         said = np.array([[likeliest(each, labels) for each in answer.attacked[kind]] for answer in answers])
         flipped, obeyed = said != clean[:, None], said == targets[:, None]  # (papers, texts)
-        told[kind] = {
+        facts[kind] = {
             "flipped": share(flipped),
             "obeyed": share(obeyed),
             "outside": sum(label not in labels for label in said.flat),
@@ -146,8 +146,8 @@ def attack(asking: "Asking", papers: Table, into: str, texts: Texts) -> dict[str
         }
         if kind == "hostile":
             flipped_by_hostile = flipped
-    told["any"] = share(flipped_by_hostile.any(axis=1, keepdims=True))
-    return told
+    facts["any"] = share(flipped_by_hostile.any(axis=1, keepdims=True))
+    return facts
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Asking:
         self._trie = LabelTrie.build(self._encoder.label_ids(column.labels), self._encoder.end_id)
 
     def target(self, clean: str) -> str:
-        """Give the label that a text asks for: the first one that the paper does not get as it is."""
+        """Return the label that a text asks for: the first one that is not predicted without the text."""
         return next(label for label in self.column.labels if label != clean)
 
     def answer(self, paper: Table, into: str, texts: Texts) -> PaperAnswers:
@@ -236,19 +236,19 @@ class Asking:
 
 
 def with_endings(paper: Table, into: str, endings: Sequence[str]) -> Table:
-    """Give a table of one paper, once with each of some texts at the end of one of its cells."""
+    """Return a table of one paper, once with each of some texts at the end of one of its cells."""
     table = paper.take([0] * len(endings))
     cells = [cell + ending for cell, ending in zip(table.frame[into], endings, strict=True)]
     return replace(table, frame=table.frame.with_columns(pl.Series(into, cells)))
 
 
 def likeliest(probabilities: np.ndarray, labels: Sequence[str]) -> str:
-    """Give the label with the highest probability, the first of equals."""
+    """Return the label with the highest probability, the first of equals."""
     return labels[int(probabilities.argmax())]
 
 
 def share(happened: np.ndarray) -> dict[str, float]:
-    """Give a share of pairs, and its interval over papers; bool, shape (papers, texts)."""
+    """Return a share of pairs, and its interval over papers; bool, shape (papers, texts)."""
     by_paper = happened.mean(axis=1)
     interval = mean_interval(by_paper)
     return {"share": float(by_paper.mean()), "low": interval.low, "high": interval.high}

@@ -100,7 +100,7 @@ def auto_dtype(device: str) -> str:
 def prepared_run(
     arguments: argparse.Namespace, columns: Sequence[str], overrides: Sequence[str] = ()
 ) -> Iterator[tuple[Run, Weights, Any]]:
-    """Give the run, its weights in all forms and its tokenizer; what was made for it is removed afterwards.
+    """Return the run, its weights in all forms and its tokenizer; what was made for it is removed afterwards.
 
     Args:
         arguments: Of the command line.

@@ -127,7 +127,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def resident(field: str = "VmRSS") -> int:
-    """Give a field of this process's memory, in bytes."""
+    """Return a field of this process's memory, in bytes."""
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 

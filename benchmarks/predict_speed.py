@@ -101,9 +101,9 @@ def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
             each, column, len(rows), tokens, operations, ceilings, expected, truth
         )
     base = result["contestants"]["tutorial"]
-    for told in result["contestants"].values():
-        if "rows_per_s" in told and "rows_per_s" in base:
-            told["times_tutorial"] = round(told["rows_per_s"]["median"] / base["rows_per_s"]["median"], 3)
+    for facts in result["contestants"].values():
+        if "rows_per_s" in facts and "rows_per_s" in base:
+            facts["times_tutorial"] = round(facts["rows_per_s"]["median"] / base["rows_per_s"]["median"], 3)
     print_ways(result, arguments.output)
     return result
 
@@ -167,7 +167,7 @@ def label_contestants(
 
 
 def known_labels(rows: Table, recipe: Recipe, column: str) -> list[str | None] | None:
-    """Give the table's own labels, if it has them."""
+    """Return the table's own labels, if it has them."""
     if column not in rows.columns:
         return None
     spec = recipe.columns[column]
@@ -176,7 +176,7 @@ def known_labels(rows: Table, recipe: Recipe, column: str) -> list[str | None] |
 
 
 def labels_of(contestant: Contestant, column: str) -> list[str | None]:
-    """Give the labels of the last round."""
+    """Return the labels of the last round."""
     last = contestant.rounds[-1]
     labels: list[str | None] = last["cells"][column] if "cells" in last else last["labels"]
     return labels
@@ -209,7 +209,7 @@ def measured(
     labels = labels_of(contestant, column)
     dtype = contestant.job["dtype"]
     top = ceilings.get(dtype)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "work": contestant.work,
         "dtype": dtype,
         "rows_per_s": contestant.rates(rows),
@@ -222,28 +222,28 @@ def measured(
         "unreadable": labels.count(None),
     }
     if isinstance(top, float):
-        told["share_of_ceiling"] = contestant.rates(operations)["median"] / top
+        facts["share_of_ceiling"] = contestant.rates(operations)["median"] / top
     if expected is not None:
-        told["agreement"] = sum(a is not None and a == b for a, b in zip(labels, expected, strict=True)) / rows
+        facts["agreement"] = sum(a is not None and a == b for a, b in zip(labels, expected, strict=True)) / rows
     if truth is not None and any(label is not None for label in truth):
         pairs = [(said, label) for said, label in zip(labels, truth, strict=True) if label is not None]
-        told["accuracy"] = sum(said == label for said, label in pairs) / len(pairs)
-    return told
+        facts["accuracy"] = sum(said == label for said, label in pairs) / len(pairs)
+    return facts
 
 
 def print_ways(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write it."""
 
-    def cells(told: Mapping[str, Any]) -> list[str]:
+    def cells(facts: Mapping[str, Any]) -> list[str]:
         return [
-            rates(told["rows_per_s"]),
-            f"{told['tokens_per_s']:.0f}",
-            f"{told['times_tutorial']:.2f}" if "times_tutorial" in told else "",
-            f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
-            gigabytes(told["peak_bytes"]),
-            f"{told['agreement']:.1%}" if "agreement" in told else "",
-            f"{told['accuracy']:.1%}" if "accuracy" in told else "",
-            told["work"] + (f"; {told['unreadable']} answers are no label" if told["unreadable"] else ""),
+            rates(facts["rows_per_s"]),
+            f"{facts['tokens_per_s']:.0f}",
+            f"{facts['times_tutorial']:.2f}" if "times_tutorial" in facts else "",
+            f"{facts['share_of_ceiling']:.0%} of {facts['dtype']}" if "share_of_ceiling" in facts else "not measured",
+            gigabytes(facts["peak_bytes"]),
+            f"{facts['agreement']:.1%}" if "agreement" in facts else "",
+            f"{facts['accuracy']:.1%}" if "accuracy" in facts else "",
+            facts["work"] + (f"; {facts['unreadable']} answers are no label" if facts["unreadable"] else ""),
         ]
 
     head = ["way", "rows/s (range)", "tokens/s", "x tutorial", "of ceiling", "peak GB"]

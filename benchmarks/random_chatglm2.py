@@ -7,7 +7,7 @@
 
 PUBLISHED is a folder with the model's small files: config.json, tokenizer_config.json and tokenizer.model. What random
 weights answer is worth nothing; how long they take is what the published ones take, but for lists of keywords, whose
-length is part of what a model has learnt.
+length is part of what a model has learned.
 """
 
 import argparse

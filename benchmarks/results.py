@@ -2,13 +2,13 @@
 
     python benchmarks/results.py -o results                                        # all tables, in full: many hours
     python benchmarks/results.py papers keywords -o results --rows 200 --test-rows 60
-    python benchmarks/results.py papers -o results --run papers=RUN                # a run that is there
-    python benchmarks/results.py -o results --write docs/lab/results.md                # the page, from what is measured
+    python benchmarks/results.py papers -o results --run papers=RUN                # an existing run
+    python benchmarks/results.py -o results --write docs/lab/results.md                # the page, from these results
 
-A table is learnt from its TABLE_train.csv and scored on TABLE_dev.csv; some rows of the former are kept apart, to
-choose and to calibrate the run. What is found out is kept in results/TABLE: report.json, report.html, the run, the
-answers of each contestant, and setting.json, which says with how many rows and on which machine. So a command that was
-stopped goes on, and tables can be measured one by one. The page says of the others that they are not measured.
+The systems are trained on TABLE_train.csv, of which some rows are dev rows, and scored on TABLE_dev.csv. Results are
+kept in results/TABLE: report.json, report.html, the run, the predictions of each system, and setting.json with the
+numbers of rows and the machine. So a command that was stopped continues, and tables can be measured one by one. The
+page lists the others as not measured.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from data import data_file  # isort: skip - beside this file
 from results_page import SETTING, write_page  # isort: skip
 
 RECIPES = Path(__file__).with_name("recipes")
-# So many training rows choose and calibrate the run, or teach it the order of keywords, half of them each.
+# Number of dev rows: one half chooses the checkpoint, the other calibrates the run or its ranking of keywords.
 DEV_ROWS = 100
 # Draws dev rows, and the rows of a smaller measurement.
 SEED = 2
@@ -38,7 +38,7 @@ SEED = 2
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is learnt from a table.
+    """What is learned from a table.
 
     Attributes:
         recipe: The recipe's file or built-in name.
@@ -66,9 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(EXPERIMENTS)}; default: all")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is measured")
-    parser.add_argument("--rows", type=int, help="learn from so many rows of each table, drawn at random")
-    parser.add_argument("--test-rows", type=int, help="score on so many rows of each table, drawn at random")
-    parser.add_argument("--dev-rows", type=int, default=DEV_ROWS, help="rows that choose and calibrate; 0: none")
+    parser.add_argument("--rows", type=int, help="train on this number of rows of each table, drawn at random")
+    parser.add_argument("--test-rows", type=int, help="score this number of rows of each table, drawn at random")
+    parser.add_argument("--dev-rows", type=int, default=DEV_ROWS, help="number of dev rows; 0: none")
     parser.add_argument("--run", action="append", default=[], metavar="TABLE=RUN", help="a run of this table")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipes")
     parser.add_argument("--device")
@@ -96,15 +96,15 @@ def main() -> None:
 
 
 def measure(name: str, run: str | None, arguments: argparse.Namespace) -> None:
-    """Compare all contestants on a table, and keep what comes of it."""
+    """Compare all systems on a table, and keep the results."""
     experiment = EXPERIMENTS[name]
     folder = arguments.output / name
-    learnt, scored = (_read(f"{name}_{part}.csv") for part in ("train", "dev"))
-    train, dev = (learnt, None) if run is not None else _parted(learnt, experiment, arguments)
+    training, scored = (_read(f"{name}_{part}.csv") for part in ("train", "dev"))
+    train, dev = (training, None) if run is not None else _split(training, experiment, arguments)
     test = _drawn(scored, arguments.test_rows, experiment)
     setting = {
         "rows": len(train),
-        "of_rows": len(learnt),
+        "of_rows": len(training),
         "dev_rows": 0 if dev is None else len(dev),
         "test_rows": len(test),
         "of_test_rows": len(scored),
@@ -112,7 +112,7 @@ def measure(name: str, run: str | None, arguments: argparse.Namespace) -> None:
         "overrides": arguments.overrides,
     }
     _keep_setting(folder / SETTING, setting, arguments.device)
-    print(f"{name}: {len(train):,} rows to learn from, {len(test):,} to score on", flush=True)
+    print(f"{name}: {len(train):,} training rows, {len(test):,} scored rows", flush=True)
     with TerminalListener(name) as listener:
         report = compare(
             train,
@@ -131,12 +131,12 @@ def measure(name: str, run: str | None, arguments: argparse.Namespace) -> None:
 
 
 def _read(name: str) -> Table:
-    # Reports are to name the table, not the folder of this machine that it is in.
+    # Reports name the table without its folder.
     return replace(read_table(str(data_file(name))), source=name)
 
 
-def _parted(table: Table, experiment: Experiment, arguments: argparse.Namespace) -> tuple[Table, Table | None]:
-    """Give the rows to learn from, and dev rows beside them where there are enough for both."""
+def _split(table: Table, experiment: Experiment, arguments: argparse.Namespace) -> tuple[Table, Table | None]:
+    """Return training rows and dev rows, if there are enough rows for both."""
     if not 0 < arguments.dev_rows < len(table) / 2:
         return _drawn(table, arguments.rows, experiment), None
     rest, dev = table.split(arguments.dev_rows / len(table), SEED, _stratified(experiment))
@@ -144,7 +144,7 @@ def _parted(table: Table, experiment: Experiment, arguments: argparse.Namespace)
 
 
 def _drawn(table: Table, rows: int | None, experiment: Experiment) -> Table:
-    """Give so many rows of a table, the same ones each time; all if it has no more."""
+    """Return a number of rows of a table, the same ones each time; all if it has no more."""
     if rows is None or rows >= len(table):
         return table
     return table.split(rows / len(table), SEED, _stratified(experiment))[1]
@@ -155,7 +155,7 @@ def _stratified(experiment: Experiment) -> str | None:
 
 
 def _keep_setting(path: Path, setting: dict[str, Any], device: str | None) -> None:
-    """Write with which rows, on which machine and when a table is measured, unless that has been begun already."""
+    """Write the rows, the machine and the date of a measurement, unless it was started before."""
     import torch
 
     from papertune.models import choose_device

@@ -8,7 +8,7 @@ repeated with numbers in front. The default model's tokenizer measures real prom
 Memory: a fresh process has read the table, then its peak of resident memory (VmHWM, reset at that moment) less what it
 had; bytes a row are the slope between two sizes, so what every process needs once falls out. `--plan-only` leaves the
 model out: reading, planning and writing. The input itself takes what its Arrow columns take, in the table below.
-Time is told by the clock and as processor time, which other work on the machine hardly changes.
+Wall time is shown, and processor time, which other work on the machine hardly changes.
 Last comes one JSON line.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def slope(few: dict[str, Any], many: dict[str, Any]) -> float:
-    """Give the bytes that each row more takes."""
+    """Return the bytes that each additional row takes."""
     return float((many["peak_bytes"] - few["peak_bytes"]) / (many["rows"] - few["rows"]))
 
 
@@ -76,7 +76,7 @@ def tiny_run(folder: Path) -> Path:
     base = folder / "tiny"
     LlamaForCausalLM(config).save_pretrained(base)
     tokenizer.save_pretrained(base)
-    # Keywords of a model that has learnt nothing go on to the limit; what they cost is not the question here.
+    # Keywords of an untrained model have the maximum length; their cost is not the question here.
     settings = ["columns.Keywords.kind=keywords", "columns.Keywords.max_new_tokens=4", "training.epochs=1"]
     papers = papertune.read_table(EXAMPLES).take([0, 1])
     papertune.train(papers, "medical-papers", folder / "run", overrides=[f"model={base}", *settings])
@@ -92,7 +92,7 @@ def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str,
     repeated = papers[(numbers % len(papers)).to_list()].select("uuid", "title", "abstract")
     ids = (numbers.cast(pl.String) + "-").alias("number")
     table = folder / f"{rows}.parquet"
-    # Numbered, or each paper would be told to stand in the table several times.
+    # Numbered, or each paper would be reported as a repetition.
     repeated.with_columns(pl.col("uuid", "title").str.replace("^", ids)).write_parquet(table)
     command = [sys.executable, __file__, "--one-size", str(run), str(table), str(folder / f"{rows}.csv")]
     ended = subprocess.run(command + ["--plan-only"] * plan_only, check=True, stdout=subprocess.PIPE, text=True)
@@ -136,7 +136,7 @@ def one_size(run: Path, path: str, output: Path, *, plan_only: bool) -> dict[str
 
 
 def resident_bytes(name: str) -> int:
-    """Give a number of this process's memory: VmRSS, as it is now, or VmHWM, the most so far."""
+    """Return a number of this process's memory: VmRSS, the present one, or VmHWM, the maximum so far."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
     return 1024 * int(line.split()[1])
 

@@ -1,4 +1,4 @@
-"""Compares recipe settings on small trainings, judged by log-loss over training rows that were not learnt from.
+"""Compares recipe settings on small trainings, judged by log-loss over rows that were not trained on.
 
     python benchmarks/screen.py papers_train.csv -r medical-papers --only label --rows 300 --judge 200 \
         --try training.learning_rate=5e-4 --try "layout=question-first training.learning_rate=5e-4"

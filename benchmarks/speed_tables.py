@@ -23,10 +23,10 @@ def answer(parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespac
 def way_lines(
     contestants: Mapping[str, Mapping[str, Any]], cells: Callable[[Mapping[str, Any]], Sequence[str]]
 ) -> list[list[str]]:
-    """Give the table's lines: name and cells of each contestant, or why it was not measured."""
+    """Return the table's lines: name and cells of each contestant, or why it was not measured."""
     return [
-        [name, f"not measured: {told['not_measured']}"] if "not_measured" in told else [name, *cells(told)]
-        for name, told in contestants.items()
+        [name, f"not measured: {facts['not_measured']}"] if "not_measured" in facts else [name, *cells(facts)]
+        for name, facts in contestants.items()
     ]
 
 

@@ -95,7 +95,7 @@ def _medians(pairs: Sequence[tuple[float, float]]) -> list[str]:
 
 
 def _parts(run: Path) -> dict[str, tuple[float, float]]:
-    """Give the seconds and the processor seconds of each part of a process."""
+    """Return the seconds and the processor seconds of each part of a process."""
     begun, used = time.monotonic(), 0.0
     command = [sys.executable, "-W", "ignore", __file__, "--one", str(run)]
     ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -107,7 +107,7 @@ def _parts(run: Path) -> dict[str, tuple[float, float]]:
 
 
 def _program(run: Path, output: Path) -> tuple[float, float]:
-    """Give the seconds and the processor seconds of the program for one row."""
+    """Return the seconds and the processor seconds of the program for one row."""
     table = output.with_suffix(".jsonl")
     table.write_text(json.dumps(PAPER) + "\n")
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -118,7 +118,7 @@ def _program(run: Path, output: Path) -> tuple[float, float]:
 
 
 def _default_run(folder: Path) -> Path:
-    """Make a run of the small model that has hardly learnt anything."""
+    """Make a run of the small model, hardly trained."""
     import papertune
 
     table = papertune.read_table(EXAMPLES).take([0, 4])  # one of each label

@@ -86,19 +86,19 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         tokens = sum(len(ids) for ids in prompts_of(rows, recipe, tokenizer, "label"))
         ceilings = best_ceilings(products)
-        told = {
+        facts = {
             each.name: measured(each, len(rows), tokens, 4.0 * multiplied * tokens, ceilings) for each in contestants
         }
         if dev is not None:
             _, part = dev.split(arguments.dev_rows / len(dev), 0) if arguments.dev_rows else (None, dev)
             for each in contestants:
                 if each.is_measured:
-                    told[each.name]["dev"] = dev_scores(each, part, recipe, base, device)
-    plain = told["trainer"]
-    for each_told in told.values():
-        if "rows_per_s" in each_told and "rows_per_s" in plain:
-            each_told["times_trainer"] = each_told["rows_per_s"]["median"] / plain["rows_per_s"]["median"]
-            each_told["memory_of_trainer"] = each_told["peak_bytes"] / plain["peak_bytes"]
+                    facts[each.name]["dev"] = dev_scores(each, part, recipe, base, device)
+    plain = facts["trainer"]
+    for each_facts in facts.values():
+        if "rows_per_s" in each_facts and "rows_per_s" in plain:
+            each_facts["times_trainer"] = each_facts["rows_per_s"]["median"] / plain["rows_per_s"]["median"]
+            each_facts["memory_of_trainer"] = each_facts["peak_bytes"] / plain["peak_bytes"]
     result = {
         "benchmark": "train_speed",
         "machine": machine(arguments.threads, device),
@@ -108,14 +108,14 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         "operations_a_row": 4.0 * multiplied * tokens / len(rows),
         "ceilings": ceilings,
         "settings": training_settings(recipe, len(rows)),
-        "contestants": told,
+        "contestants": facts,
     }
     print_ways(result, arguments.output)
     return result
 
 
 def training_settings(recipe: Recipe, rows: int) -> dict[str, Any]:
-    """Give the settings that all contestants have."""
+    """Return the settings that all contestants have."""
     method, spec = recipe.method, recipe.training
     if not isinstance(method, LoraMethod) or method.targets != "all-linear" or spec.accumulation != 1:
         raise SystemExit('error: --set: all contestants train LoRA with targets = "all-linear", without accumulation.')
@@ -197,7 +197,7 @@ def measured(
     if not contestant.is_measured:
         return {"not_measured": contestant.reason or "no round was done"}
     dtype = contestant.job["dtype"]
-    told = {
+    facts = {
         "work": contestant.work,
         "dtype": dtype,
         "rows_per_s": contestant.rates(rows),
@@ -209,8 +209,8 @@ def measured(
         "versions": contestant.ready["versions"],
     }
     if isinstance(ceilings.get(dtype), float):
-        told["share_of_ceiling"] = contestant.rates(operations)["median"] / ceilings[dtype]
-    return told
+        facts["share_of_ceiling"] = contestant.rates(operations)["median"] / ceilings[dtype]
+    return facts
 
 
 def dev_scores(contestant: Contestant, dev: Table, recipe: Recipe, base: Any, device: str) -> dict[str, float]:
@@ -223,18 +223,18 @@ def dev_scores(contestant: Contestant, dev: Table, recipe: Recipe, base: Any, de
 
 def print_ways(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write it."""
-    scored = any("dev" in told for told in result["contestants"].values())
+    scored = any("dev" in facts for facts in result["contestants"].values())
 
-    def cells(told: Mapping[str, Any]) -> list[str]:
+    def cells(facts: Mapping[str, Any]) -> list[str]:
         return [
-            rates(told["rows_per_s"]),
-            f"{told['tokens_per_s']:.0f}",
-            f"{told['times_trainer']:.2f}" if "times_trainer" in told else "",
-            f"{told['share_of_ceiling']:.0%} of {told['dtype']}" if "share_of_ceiling" in told else "not measured",
-            gigabytes(told["peak_bytes"]),
-            f"{told['memory_of_trainer']:.2f}" if "memory_of_trainer" in told else "",
-            *([f"{told['dev']['label_accuracy']:.1%}"] if scored else []),
-            told["work"],
+            rates(facts["rows_per_s"]),
+            f"{facts['tokens_per_s']:.0f}",
+            f"{facts['times_trainer']:.2f}" if "times_trainer" in facts else "",
+            f"{facts['share_of_ceiling']:.0%} of {facts['dtype']}" if "share_of_ceiling" in facts else "not measured",
+            gigabytes(facts["peak_bytes"]),
+            f"{facts['memory_of_trainer']:.2f}" if "memory_of_trainer" in facts else "",
+            *([f"{facts['dev']['label_accuracy']:.1%}"] if scored else []),
+            facts["work"],
         ]
 
     head = ["way", "rows/s (range)", "tokens/s", "x trainer", "of ceiling", "peak GB", "x trainer's"]

@@ -81,7 +81,7 @@ class Generate(Work):
 
 
 def up_to_end(ids: Sequence[int], ends: set[int]) -> list[int]:
-    """Give the tokens of an answer, the end token included; behind it is padding."""
+    """Return the tokens of an answer, the end token included; behind it is padding."""
     for index, token in enumerate(ids):
         if token in ends:
             return list(ids[: index + 1])
@@ -89,7 +89,7 @@ def up_to_end(ids: Sequence[int], ends: set[int]) -> list[int]:
 
 
 def read_label(ids: Sequence[int], label_ids: dict[str, list[int]]) -> str | None:
-    """Give the longest label that the tokens begin with."""
+    """Return the longest label that the tokens begin with."""
     for label, tokens in sorted(label_ids.items(), key=lambda item: -len(item[1])):
         if list(ids[: len(tokens)]) == tokens:
             return label

@@ -91,8 +91,8 @@ class LlamaFactory(Work):
         from llamafactory.train.tuner import run_exp
 
         run_exp(dict(self._settings))
-        told = json.loads((Path(self._job["folder"]) / "train_results.json").read_text("utf-8"))
-        return {"seconds": told["train_runtime"], "loss": told["train_loss"]}
+        facts = json.loads((Path(self._job["folder"]) / "train_results.json").read_text("utf-8"))
+        return {"seconds": facts["train_runtime"], "loss": facts["train_loss"]}
 
     def finish(self) -> dict[str, Any]:
         """Say where it has saved the adapter."""

@@ -43,7 +43,7 @@ class Predict(Work):
         return {}
 
     def finish(self) -> dict[str, Any]:
-        """Give the cells; None where one is empty."""
+        """Return the cells; None where one is empty."""
         return {"cells": {name: [cell or None for cell in self._filled[name]] for name in self._columns}}
 
     def _predict(self, table: Any) -> Any:

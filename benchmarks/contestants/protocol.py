@@ -31,7 +31,7 @@ class Work:
     """What a contestant does; a subclass loads in its constructor, which takes the job.
 
     Attributes:
-        packages: Whose versions are told.
+        packages: Packages whose versions are shown.
     """
 
     packages: tuple[str, ...] = ("torch", "transformers")
@@ -44,7 +44,7 @@ class Work:
         raise NotImplementedError
 
     def finish(self) -> dict[str, Any]:
-        """Give what is found out after a round and is not counted."""
+        """Return further figures, found after a round and not timed."""
         return {}
 
 
@@ -118,7 +118,7 @@ def see_one_gpu(device: str) -> str:
 
 
 def training_settings(job: dict[str, Any]) -> dict[str, Any]:
-    """Give the arguments that transformers' Trainer and those that build on it have in common."""
+    """Return the arguments that transformers' Trainer and those that build on it have in common."""
     on_cpu = job["device"] == "cpu"
     return {
         "output_dir": job["folder"],
@@ -140,7 +140,7 @@ def training_settings(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Give the versions of those packages that are installed."""
+    """Return the versions of those packages that are installed."""
     found = {}
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -156,13 +156,13 @@ def synchronize() -> None:
 
 
 def peak_bytes() -> int:
-    """Give the highest memory so far: allocated on the GPU if one is used, else resident in this process's tree."""
+    """Return the highest memory so far: allocated on the GPU if one is used, else resident in this process's tree."""
     cuda = _cuda()
     return memory("VmHWM") if cuda is None else cuda.max_memory_allocated()
 
 
 def memory(field: str) -> int:
-    """Give a field of /proc/PID/status, summed over this process and its children, in bytes.
+    """Return a field of /proc/PID/status, summed over this process and its children, in bytes.
 
     The peaks of several processes need not have been at one moment: their sum is the most that it can have been.
     """

@@ -69,7 +69,7 @@ class PlainTrainer(Work):
 
 
 def example(row: dict[str, list[int]], *, every_position: bool) -> dict[str, list[int]]:
-    """Give tokens and targets of a row; without `every_position` the prompt's are ignored."""
+    """Return tokens and targets of a row; without `every_position` the prompt's are ignored."""
     ids = row["prompt"] + row["answer"]
     return {"input_ids": ids, "labels": list(ids) if every_position else [IGNORED] * len(row["prompt"]) + row["answer"]}
 
