@@ -9,6 +9,7 @@ from papertune.evaluation.report.data import (
     SampleCell,
     SampleList,
     SampleRow,
+    SampleText,
     SystemReport,
 )
 from papertune.evaluation.report.rows import sample_rows, with_rows_to_look_at
@@ -24,6 +25,7 @@ __all__ = [
     "SampleCell",
     "SampleList",
     "SampleRow",
+    "SampleText",
     "SystemReport",
     "main_measure",
     "sample_rows",

@@ -159,6 +159,11 @@ class SampleCell:
 
 
 @dataclass(frozen=True)
+class SampleText(SampleCell):
+    """A predicted text beside the table's own; it is not marked as right or wrong."""
+
+
+@dataclass(frozen=True)
 class SampleList:
     """Predicted keywords or labels beside those of the table.
 

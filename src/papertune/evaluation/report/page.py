@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from papertune.evaluation.report.data import ColumnReport, Report, SampleCell, SampleList
+from papertune.evaluation.report.data import ColumnReport, Report, SampleCell, SampleList, SampleText
 from papertune.evaluation.report.plots import (
     curve_svg,
     learning_curve_svg,
@@ -220,10 +220,12 @@ def _judge(cell: SampleCell | SampleList) -> dict[str, Any]:
     """Compare a predicted cell of a sample with the table.
 
     Returns:
-        For a label, `right`: True, False, or None without a gold label. For lists, `predicted` and `given`: lists of
-        (text, whether the other list has it too), `given` None without a gold cell; and `nothing`: an empty list in
-        words.
+        For a label, `right`: True, False, or None without a gold label. For a text, `both`: whether the table has one
+        to show. For lists, `predicted` and `given`: lists of (text, whether the other list has it too), `given` None
+        without a gold cell; and `nothing`: an empty list in words.
     """
+    if isinstance(cell, SampleText):
+        return {"right": None, "both": bool(cell.given)}
     if isinstance(cell, SampleCell):
         return {"right": cell.predicted == cell.given if cell.given else None}
     is_labels = cell.kind == "labels"

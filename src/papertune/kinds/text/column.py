@@ -12,7 +12,7 @@ from papertune.kinds.base import AskedSpec, OutputColumn, Text
 if TYPE_CHECKING:
     import polars as pl
 
-    from papertune.evaluation.report import SampleCell
+    from papertune.evaluation.report import SampleText
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
@@ -217,9 +217,9 @@ class TextColumn(AskedSpec):
 
         return baselines.baselines(self)
 
-    def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleCell":
+    def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleText":
         """Return the answer beside the table's, with its confidence."""
-        from papertune.evaluation.report import SampleCell
+        from papertune.evaluation.report import SampleText
 
         confidence = predictions.confidences[row] if predictions.confidences is not None else None
-        return SampleCell(name, predictions.cells[row], (gold.given(row, name) or "").strip(), confidence)
+        return SampleText(name, predictions.cells[row], (gold.given(row, name) or "").strip(), confidence)
