@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 
+from papertune import ModelError
 from papertune.decoding.engine import Engine
 from papertune.decoding.pattern import PatternRule
 from papertune.kinds import TextColumn
@@ -96,9 +97,7 @@ def test_answers_match_the_pattern_with_random_weights(decode, make_model, decod
 @pytest.mark.parametrize("decoding", ["greedy", "beams"])
 def test_without_room_for_a_match_the_answer_is_empty(decode, decoding):
     answers = decode(ends=[2], decoding=decoding, pattern="[0-9]{9}x{30}", max_new_tokens=4)
-    assert [text for text, _ in answers] == [""] * len(PROMPTS)
-    if decoding == "beams":
-        assert {confidence for _, confidence in answers} == {0.0}
+    assert answers == [("", 0.0)] * len(PROMPTS)
 
 
 def test_the_words_for_not_stated_are_allowed_besides_the_pattern(decode, monkeypatch):
@@ -114,3 +113,11 @@ def test_the_words_for_not_stated_are_allowed_besides_the_pattern(decode, monkey
     assert seen[0][0] == "[0-9]"
     assert seen[0][-1] == "not stated"
     assert all(re.fullmatch("[0-9]|not stated|", text.strip()) for text, _ in answers)
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "beams"])
+def test_numbers_that_overflow_are_an_error(decode, own_tiny_model, decoding):
+    with torch.no_grad():
+        own_tiny_model.lm_head.weight[7] = torch.nan
+    with pytest.raises(ModelError, match='probabilities for "finding" are not numbers'):
+        decode(own_tiny_model, decoding=decoding)
