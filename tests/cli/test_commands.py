@@ -199,6 +199,33 @@ class TestInit:
         header = (here / "filled.csv").read_text("utf-8").splitlines()[0]
         assert header == "id,fields,fields_probability_art,fields_probability_maths,fields_given"
 
+    def test_text_columns_from_init_to_predict(self, papertune, here, tiny_folder):
+        rows = [f"r{n},a title {n},an abstract {n},{'' if n == 3 else f'patient {n}'}" for n in range(8)]
+        (here / "texts.csv").write_text("\n".join(["id,title,abstract,who", *rows]) + "\n", "utf-8")
+        done = papertune("init", "texts.csv", "-o", "texts.toml", "--text", "who", "--text", "title")
+        assert done.code == 0, done.err
+        recipe = load_recipe("texts.toml")
+        assert recipe.table.document == "abstract: {abstract}"
+        assert [(column.kind, column.max_new_tokens) for column in recipe.columns.values()] == [("text", 16)] * 2
+        settings = ["-r", "texts.toml", "--set", f"model={tiny_folder}", "--set", "columns.who.max_new_tokens=1"]
+        done = papertune("check", "texts.csv", *settings)
+        assert done.code == 0, done.err
+        assert 'column "who": 1 cell is empty; not learned' in done.warnings[0]
+        assert re.search(r"  who: 7 answers of \d+ to \d+ tokens, mean \d+", done.out)
+        assert 'column "who": 7 answers are longer than columns.who.max_new_tokens, 1; a prediction' in done.out
+        assert "patient 0<|im_end|>" in done.out
+        short = ["--set", "encoding.max_answer_tokens=2", "--set", "training.max_steps=1"]
+        done = papertune("train", "texts.csv", *settings, *short, "-o", "texts")
+        assert done.code == 0, done.err
+        too_long = (
+            'column "who": 7 answers have more tokens than encoding.max_answer_tokens; their ends are not learned.'
+        )
+        assert too_long in done.warnings
+        done = papertune("predict", "texts", "texts.csv", "-o", "filled.csv", "--probabilities")
+        assert done.code == 0, done.err
+        header = (here / "filled.csv").read_text("utf-8").splitlines()[0]
+        assert header == "id,who,who_confidence,title,title_confidence,who_given,title_given"
+
     def test_the_recipe_fits_a_table_with_a_rare_label_and_quotes(self, papertune, here, tiny_folder):
         rare = [f'r{n},"a ""quoted"" title {n}",x,an abstract {n},,{n % 9 == 0:d}' for n in range(18)]
         header = "pmid,Title,year,Abstract,Author Keywords,Included"

@@ -21,7 +21,7 @@ from papertune.cli import commands  # noqa: F401 - its functions join the app
 from papertune.cli.app import app
 from papertune.cli.reference import command_reference
 from papertune.errors import PapertuneError
-from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn
+from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, TextColumn
 from papertune.pipelines.init import recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import (
@@ -178,6 +178,7 @@ class TestRecipes:
         ('### `kind = "labels"`', LabelsColumn),
         ('### `kind = "keywords"`', KeywordsColumn),
         ('### `kind = "ranked_keywords"`', RankedKeywordsColumn),
+        ('### `kind = "text"`', TextColumn),
         ('### `kind = "lora"`', LoraMethod),
         ('### `kind = "ptuning_v2"`', PtuningV2Method),
         ('### `kind = "full"`', FullMethod),

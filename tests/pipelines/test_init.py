@@ -47,6 +47,40 @@ def test_a_column_of_several_labels_is_guessed(tmp_path):
         recipe_for(papers(topics=[f"topic {n}; idea {n}" for n in range(9)]))
 
 
+def test_free_text_has_limits_from_the_longest_cell(tmp_path):
+    table = papers(abstract=["an abstract"] * 4, finding=["x" * 200, "", "肝" * 10, ""], note=["短", "y", "z", "y"])
+    recipe = written(table, tmp_path, text=["finding", "note"])
+    assert recipe.columns["finding"].max_new_tokens == 80  # 200 bytes, three a token, in steps of 16
+    assert recipe.columns["note"].max_new_tokens == 16
+    assert recipe.encoding.max_answer_tokens == 160
+    text = recipe_for(table, text=["finding", "note"])
+    assert "max_new_tokens = 80      # the longest cell has 200 characters\n" in text
+    assert text.count("# empty = ") == 1
+    assert "2 empty cells" in text
+    # Its commented settings are valid.
+    (tmp_path / "all.toml").write_text(
+        text.replace("# empty =", "empty =").replace("# decoding =", "decoding ="), "utf-8"
+    )
+    column = load_recipe(tmp_path / "all.toml").columns["finding"]
+    assert (column.empty, column.decoding) == ("not stated", "beams")
+
+
+def test_long_texts_are_learned_to_their_end(tmp_path):
+    table = papers(abstract=["an abstract"] * 2, finding=["x" * 900, "y"])
+    recipe = written(table, tmp_path, text=["finding"])
+    assert recipe.columns["finding"].max_new_tokens == 304
+    assert recipe.encoding.max_answer_tokens == 305
+    endless = written(papers(abstract=["a"] * 2, finding=["x" * 9000, "y"]), tmp_path, text=["finding"])
+    assert endless.columns["finding"].max_new_tokens == 512
+
+
+def test_the_title_can_be_learned_from_the_abstract(tmp_path):
+    recipe = written(papers(abstract=["an abstract", "another"]), tmp_path, text=["title"])
+    assert recipe.table.document == "abstract: {abstract}"
+    with pytest.raises(TableError, match="no column looks like text"):
+        recipe_for(papers(label=["1", "0"]), text=["title"])
+
+
 def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
     def training(rows):
         return written(papers(label=["1", "0"] * (rows // 2)), tmp_path).training

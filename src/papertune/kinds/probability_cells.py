@@ -50,6 +50,26 @@ def read_probabilities(table: Table, name: str, labels: Sequence[str], *, add_up
     return rows
 
 
+def read_confidences(table: Table, name: str) -> list[float | None] | None:
+    """Read the confidence of each row's answer.
+
+    Args:
+        table: The predicted table.
+        name: The column's name.
+
+    Returns:
+        A confidence for each row, None where its cell is empty; None if the table has none.
+
+    Raises:
+        TableError: If a cell is not a probability.
+    """
+    title = f"{name}_confidence"
+    if title not in table.columns:
+        return None
+    cells = enumerate(table.column(title))
+    return [read_probability(cell, table.where(row, title)) if cell.strip() else None for row, cell in cells]
+
+
 def read_probability(cell: str, where: str) -> float:
     """Read a probability.
 

@@ -40,7 +40,7 @@ class EncodingSpec(Part):
 
     Attributes:
         max_prompt_tokens: Maximum length of a prompt; a document that makes it longer is truncated.
-        max_answer_tokens: Maximum length of a keyword list in training; a longer list is cut between keywords.
+        max_answer_tokens: Maximum length of an answer in training; a list is cut between keywords, a text anywhere.
     """
 
     max_prompt_tokens: Annotated[int, Field(ge=16)] = 1024

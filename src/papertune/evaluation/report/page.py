@@ -221,8 +221,8 @@ def _judge(cell: SampleCell | SampleList) -> dict[str, Any]:
 
     Returns:
         For a label or a text, `right`: True, False, or None where it cannot be judged; and `shows_gold`: whether the
-        table's cell is shown. For lists, `predicted` and `given`: lists of (text, whether the other list has it too), `given` None
-        without a gold cell; and `nothing`: an empty list in words.
+        table's cell is shown. For lists, `predicted` and `given`: lists of (text, whether the other list has it too),
+        `given` None without a gold cell; and `nothing`: an empty list in words.
     """
     if isinstance(cell, SampleText):
         return {"right": None, "shows_gold": bool(cell.given)}

@@ -1,25 +1,22 @@
 """The column of numbers: its settings, and what the rest of papertune asks of it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.kinds.base import AskedSpec, OutputColumn
 from papertune.kinds.number.cells import CellRules, DecimalMark
 from papertune.kinds.number.grammar import NumberGrammar
+from papertune.kinds.text.answered import AnsweredSpec
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from papertune.evaluation.report import ColumnReport, SampleCell
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
-    from papertune.kinds.values import Collector, ColumnValues
     from papertune.metrics.number_scores import NumberScores
     from papertune.metrics.paired import PairedDifference
     from papertune.prompts import PromptEncoder
@@ -30,7 +27,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 
 
-class NumberColumn(AskedSpec):
+class NumberColumn(AnsweredSpec):
     """A column that holds a number, or says that none is stated.
 
     Attributes:
@@ -46,6 +43,8 @@ class NumberColumn(AskedSpec):
         empty: What the model says where no number is stated, and learns from empty cells; "": empty cells are not
             learned, and the model always says a number.
     """
+
+    confidence_content: ClassVar[str] = "the probability of the number"
 
     kind: Literal["number"]
     minimum: Number | None = None
@@ -123,45 +122,15 @@ class NumberColumn(AskedSpec):
 
         return NumberDecoder(name, self, tools)
 
-    def collector(self, name: str, rows: int) -> "Collector":
-        """Return a collector of texts."""
-        from papertune.kinds.values import TextCollector
-
-        return TextCollector(name, rows)
-
-    def output_columns(self, name: str) -> list[OutputColumn]:
-        """Return the confidences."""
-        return [OutputColumn(f"{name}_confidence", "the probability of the number")]
-
-    def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
-        """Return the numbers; "" where none is stated."""
-        from papertune.kinds.text.cells import read_answer
-        from papertune.kinds.values import each_text, text_series, texts_of
-
-        return text_series("", (None if text is None else read_answer(text)[0] for text in each_text(texts_of(values))))
-
-    def output(
-        self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
-    ) -> "Iterator[tuple[str, pl.Series]]":
-        """Yield the confidence of each answer."""
-        from papertune.kinds.text.cells import read_answer
-        from papertune.kinds.values import each_text, text_series, texts_of
-
-        if (title := f"{name}_confidence") in titles:
-            texts = each_text(texts_of(values))
-            yield title, text_series(title, (None if t is None else f"{read_answer(t)[1]:.6f}" for t in texts))
+    def cell_of(self, answer: str) -> str:
+        """Return the number; the decoder writes "" where none is stated."""
+        return answer
 
     def reason_for_empty(self, decision: Any) -> str:
         """Return "": an empty cell says that no number is stated."""
         return ""
 
     # Evaluating
-
-    def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
-        """Return the numbers and their confidences."""
-        from papertune.kinds.number import scoring
-
-        return scoring.predictions(values, self)
 
     def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
         """Read numbers, and their confidences if the table has them."""

@@ -10,22 +10,11 @@ from papertune.errors import TableError
 from papertune.evaluation.report.data import ColumnReport, SampleCell
 from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.predictions import Predictions
-from papertune.kinds.probability_cells import read_probability
-from papertune.kinds.text.cells import read_answer
-from papertune.kinds.values import ColumnValues, each_text, texts_of
+from papertune.kinds.probability_cells import read_confidences
 from papertune.metrics.number_scores import NumberScores, score_numbers, within_tolerance
 from papertune.metrics.paired import PairedDifference, mean_difference
 from papertune.prompts.examples import RowReader
 from papertune.tables import Table
-
-
-def predictions(values: ColumnValues, column: NumberColumn) -> Predictions:
-    """Return the predictions of a model."""
-    read = [None if value is None else read_answer(value) for value in each_text(texts_of(values))]
-    return Predictions(
-        ["" if each is None else each[0] for each in read],
-        confidences=[None if each is None else each[1] for each in read],
-    )
 
 
 def read_predictions(table: Table, name: str, column: NumberColumn) -> Predictions:
@@ -45,7 +34,7 @@ def read_predictions(table: Table, name: str, column: NumberColumn) -> Predictio
             problem = column.rules.problem(cell, name, column.rules.evidence(given))
             raise TableError(f"{table.where(row, name)}: {problem}")
         cells.append("" if column.is_not_stated(text) else text)
-    return Predictions(cells, confidences=_read_confidences(table, name))
+    return Predictions(cells, confidences=read_confidences(table, name))
 
 
 def score(
@@ -110,11 +99,3 @@ def _number(answer: str, column: NumberColumn) -> float:
 
 def _near(true: NDArray[np.float64], said: NDArray[np.float64], column: NumberColumn) -> NDArray[np.bool_]:
     return within_tolerance(true, said, relative=column.tolerance, absolute=column.absolute_tolerance)
-
-
-def _read_confidences(table: Table, name: str) -> list[float | None] | None:
-    title = f"{name}_confidence"
-    if title not in table.columns:
-        return None
-    cells = enumerate(table.column(title))
-    return [read_probability(cell, table.where(row, title)) if cell.strip() else None for row, cell in cells]

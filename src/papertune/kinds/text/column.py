@@ -1,23 +1,21 @@
 """The column of free text: its settings, and what the rest of papertune asks of it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictStr, model_validator
 
 from papertune.errors import quoted
-from papertune.kinds.base import AskedSpec, OutputColumn, Text
+from papertune.kinds.base import Text
+from papertune.kinds.text.answered import AnsweredSpec
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from papertune.evaluation.report import SampleText
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
-    from papertune.kinds.values import Collector, ColumnValues
     from papertune.metrics.paired import PairedDifference
     from papertune.metrics.text_scores import TextScores
     from papertune.prompts import PromptEncoder
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from papertune.tables import Table
 
 
-class TextColumn(AskedSpec):
+class TextColumn(AnsweredSpec):
     """A column that holds a free answer to the question.
 
     Attributes:
@@ -148,46 +146,14 @@ class TextColumn(AskedSpec):
 
         return TextDecoder(name, self, tools)
 
-    def collector(self, name: str, rows: int) -> "Collector":
-        """Return a collector of texts."""
-        from papertune.kinds.values import TextCollector
-
-        return TextCollector(name, rows)
-
-    def output_columns(self, name: str) -> list[OutputColumn]:
-        """Return the confidence."""
-        return [OutputColumn(f"{name}_confidence", "the confidence of each answer")]
-
-    def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
-        """Return the answers."""
-        from papertune.kinds.text.cells import read_answer
-        from papertune.kinds.values import each_text, text_series, texts_of
-
-        texts = each_text(texts_of(values))
-        return text_series("", (None if text is None else self.cell_of(read_answer(text)[0]) for text in texts))
-
-    def output(
-        self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
-    ) -> "Iterator[tuple[str, pl.Series]]":
-        """Yield the confidence of each answer."""
-        from papertune.kinds.text.cells import read_answer
-        from papertune.kinds.values import each_text, text_series, texts_of
-
-        if (title := f"{name}_confidence") in titles:
-            texts = each_text(texts_of(values))
-            yield title, text_series(title, (None if t is None else f"{read_answer(t)[1]:.6f}" for t in texts))
-
     def reason_for_empty(self, decision: Any) -> str:
         """Return what an empty cell means."""
-        return f"the model wrote nothing, or {self.empty!r}" if self.empty else "the model wrote nothing"
+        nothing = (
+            "the model wrote nothing" if self.pattern is None else "the model wrote nothing that matches the pattern"
+        )
+        return f"{nothing}, or {self.empty!r}" if self.empty else nothing
 
     # Evaluating
-
-    def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
-        """Return the answers and their confidences."""
-        from papertune.kinds.text import scoring
-
-        return scoring.predictions(values, self)
 
     def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
         """Read answers, and their confidences if the table has them."""

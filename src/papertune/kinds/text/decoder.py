@@ -7,7 +7,7 @@ from papertune.decoding.answer import Answer
 from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import greedy_answers
-from papertune.decoding.overflow import check_numbers
+from papertune.decoding.overflow import check_numbers, no_numbers
 from papertune.decoding.pattern import PatternRule
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.text.cells import answer_as_text, confidence_of
@@ -40,18 +40,24 @@ class TextDecoder(Decoder):
         column, rule = self._column, self._rule
         ends, limit, vocabulary = self._tools.end_ids, column.max_new_tokens, len(self._tools.tokenizer)
         if column.decoding == "greedy":
-            return greedy_answers(engine, state, end_ids=ends, max_new_tokens=limit, vocabulary=vocabulary, forbid=rule)
-        found = beam_search(
-            engine,
-            state,
-            end_ids=ends,
-            beams=column.beams,
-            max_new_tokens=limit,
-            vocabulary=vocabulary,
-            forbid=rule,
-            by_mean=True,
-        )
-        return [row[0] if row else NO_ANSWER for row in found]
+            answers = greedy_answers(
+                engine, state, end_ids=ends, max_new_tokens=limit, vocabulary=vocabulary, forbid=rule
+            )
+        else:
+            found = beam_search(
+                engine,
+                state,
+                end_ids=ends,
+                beams=column.beams,
+                max_new_tokens=limit,
+                vocabulary=vocabulary,
+                forbid=rule,
+                by_mean=True,
+            )
+            answers = [row[0] if row else NO_ANSWER for row in found]
+        if any(math.isnan(answer.log_probability) for answer in answers):
+            raise no_numbers(self._name)
+        return answers
 
     def value(self, answer: Answer) -> Value:
         """Return the text and its confidence, as one text.
@@ -60,4 +66,5 @@ class TextDecoder(Decoder):
         """
         ids = answer.ids if self._rule is None else self._rule.matching(answer.ids)
         text: str = self._tools.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return answer_as_text(text, confidence_of(answer.mean_log_probability))
+        has_match = bool(ids) or not answer.ids
+        return answer_as_text(text, confidence_of(answer.mean_log_probability) if has_match else 0.0)
