@@ -274,7 +274,7 @@ class TestCheck:
         message = papertune("check", "bad.csv", "-r", "recipe.toml").error
         assert "2 problems" in message
         assert 'row 2 below the header, column "label": "yes" is not one of the 2 labels (1, 0)' in message
-        assert 'row 4 below the header, column "uuid": the id "p000" stands already at bad.csv, row 1' in message
+        assert 'row 4 below the header, column "uuid": the id "p000" is already at bad.csv, row 1' in message
 
     def test_shortcuts_and_duplicate_papers_are_reported(self, papertune, here):
         rows = []

@@ -80,7 +80,7 @@ class TestInvalidTables:
         lines = lines_of(here)
         save(here, [*lines, lines[3]])
         message = refused(*COMMANDS[command])
-        assert 'bad.csv, row 13 below the header, column "uuid": the id "p002" stands already at' in message
+        assert 'bad.csv, row 13 below the header, column "uuid": the id "p002" is already at' in message
         assert "bad.csv, row 3 below the header" in message
 
     @pytest.mark.parametrize("command", ["check", "train", "evaluate", "instructions"])

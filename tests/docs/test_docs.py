@@ -296,7 +296,7 @@ class TestMessages:
             (f"{HEADER}1,Étude,café déjà,1,x\n".encode("latin-1"), "is not UTF-8"),
             ((HEADER + GOOD).replace(",title,", ",Title,", 1), "Did you mean"),
             (re.sub(",([01]|label),", ",", HEADER + GOOD), "it is not learned from this table"),
-            ((HEADER + GOOD).replace("0007", "0002").replace("0008", ""), "stands already at"),
+            ((HEADER + GOOD).replace("0007", "0002").replace("0008", ""), "is already at"),
             (re.sub(",([01]),", r",\1.0,", HEADER + GOOD), "after tidying"),
             ((HEADER + GOOD).replace("3,1,one", "3,yes,one").replace("5,1,one", "5,,one"), "is not one of"),
             ((HEADER + GOOD).replace(",0,one", ",1,one"), "it cannot be learned"),

@@ -99,7 +99,7 @@ def test_a_good_table_has_no_problems_and_counted_labels():
         (
             with_cells(uuid=(None, None, "a")),
             [
-                'list of rows, row 3, column "uuid": the id "a" stands already at list of rows, row 1. '
+                'list of rows, row 3, column "uuid": the id "a" is already at list of rows, row 1. '
                 "Make ids unique, or leave table.id out of the recipe."
             ],
         ),
@@ -309,14 +309,14 @@ class TestOwnQuestions:
         recipe = load_recipe({"table": {"document": "{text}"}, "columns": columns})
         (warning,) = findings([{"text": "a", "question": "b", "answer": "c"}], recipe=recipe).warnings
         assert warning == (
-            'columns.answer.question: "{question}" is read as it stands, not filled in from list of rows; only a '
-            "question that is nothing but a column's name in braces is."
+            'columns.answer.question: "{question}" is not filled in from list of rows. Only a '
+            "question that is just a column's name in braces is."
         )
 
     def test_instructions_that_hold_the_document(self):
         rows = [{"instruction": f"Medical? paper {n}", "output": "1"} for n in range(30)]
         assert findings(rows).problems == [
             'list of rows, row 1, column "instruction": 30 entries have no input, and instructions that are not a '
-            "question of the recipe (this is the first). If the document stands in the instruction, move it to input; "
+            "question of the recipe (this is the first). If the document is in the instruction, move it to input; "
             "to learn any instructions, use the recipe instruct (-r instruct)."
         ]

@@ -1,4 +1,4 @@
-"""A run as an ordinary model folder: its adapter is added to the weights of its base model."""
+"""Merging: a run becomes an ordinary model folder, with the adapter added to the base weights."""
 
 import warnings
 from pathlib import Path
@@ -18,7 +18,7 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
     Args:
         run: The run.
         folder: A new or empty folder.
-        precision: Of the weights that are written.
+        precision: Number format of the written weights.
 
     Raises:
         OutputError: If the folder exists and is not empty, or cannot be written.

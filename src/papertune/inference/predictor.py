@@ -154,7 +154,7 @@ class Predictor:
     def _answer_or_halve(
         self, prompts: dict[str, list[list[int]]], documents: Mapping[str, Sequence[str]], tokens: int
     ) -> Mapping[str, Sequence[Any]]:
-        """Do as `_answer_prompts`; if a GPU runs out of memory, with half of the rows and tokens at a time.
+        """Call `_answer_prompts`; if a GPU runs out of memory, with half of the rows and tokens at a time.
 
         Raises:
             ModelError: If a single row does not fit.

@@ -1,9 +1,8 @@
-"""What every column kind has: the settings in a recipe, and what the rest of papertune asks of a column.
+"""The interface of column kinds.
 
-A kind is one class. Its fields are the settings under `[columns.NAME]`; its methods say how cells are read, what the
-model is asked and learns, how answers are decoded, written, scored and compared. Other packages call these methods and
-never ask which kind a column is. Methods import torch, scikit-learn and polars when they are called, since recipes are
-read without them.
+A kind is one class. Its fields are the settings under `[columns.NAME]`; its methods read cells, ask and train the
+model, and decode, write, score and compare answers. Other packages call these methods and never check the kind of a
+column. Methods import torch, scikit-learn and polars when they are called, since recipes are read without them.
 """
 
 import re
@@ -52,7 +51,7 @@ class OutputColumn:
 
     Attributes:
         title: Its name.
-        content: What it holds, in a few words.
+        content: Its content, in a few words.
         is_optional: Whether it is written only with `--probabilities`.
     """
 
@@ -63,11 +62,11 @@ class OutputColumn:
 
 @dataclass(frozen=True)
 class PredictedTable:
-    """What a model gives for the rows of one table, for one column.
+    """The values of a model for one column of a table.
 
     Attributes:
         values: The values in table order; or, for a kind that is calibrated on candidates, those of each of `rows`.
-        reader: Reads the table's own cells.
+        reader: Reads the gold cells.
         rows: The rows.
     """
 
@@ -78,12 +77,12 @@ class PredictedTable:
 
 @dataclass(frozen=True)
 class CalibrationOutcome:
-    """What calibration has found for a column.
+    """The calibration of a column.
 
     Attributes:
         messages: What to report, a line each.
-        record: What run.json keeps; None if nothing.
-        column: The column with other settings; None: as it was.
+        record: The record for run.json, if any.
+        column: The column with fitted settings; None: unchanged.
     """
 
     messages: list[str]
@@ -96,7 +95,7 @@ class ColumnSpec(Part):
 
     Attributes:
         kind: The name of the kind.
-        question: What the model is asked about a document; just "{NAME}": the row's own question, in that column.
+        question: The question about a document; just "{NAME}": the row's own question, in that column.
     """
 
     kind: str
@@ -108,18 +107,18 @@ class ColumnSpec(Part):
     is_ranked_by_first_label: ClassVar[bool] = False
     # Whether int8 is judged by how many cells it changes, beside the score.
     has_discrete_cells: ClassVar[bool] = False
-    # Where run.json keeps what calibration has found: a field of the manifest, or "" for a kind without a record.
+    # The field of the manifest with the calibration records of the kind; "" for a kind without records.
     record_field: ClassVar[str] = ""
-    # What is reported while the kind is calibrated, such as "ranking keywords"; "" for a kind without calibration.
+    # The message during calibration, such as "ranking keywords"; "" for a kind without calibration.
     calibration_stage: ClassVar[str] = ""
-    # Whether calibration looks at the candidates of a search, not at the values that were chosen from them.
+    # Whether calibration uses the candidates of a search instead of the values chosen from them.
     is_calibrated_on_candidates: ClassVar[bool] = False
-    # Whether the selection set will do where there is no calibration set.
+    # Whether the selection set is used if there is no calibration set.
     is_calibrated_on_selection_set: ClassVar[bool] = False
 
     @property
     def question_column(self) -> str | None:
-        """The column that holds each row's own question, where `question` is just its name in braces."""
+        """The column with each row's own question, if `question` is just its name in braces."""
         name = _OWN_QUESTION.fullmatch(self.question.strip())
         return None if name is None else name.group(1).strip()
 
@@ -139,7 +138,7 @@ class ColumnSpec(Part):
 
     @abstractmethod
     def questions(self, name: str) -> "dict[str, AskedSpec]":
-        """Return what is asked for the column called `name`, by question name; one question for most kinds."""
+        """Return the questions of the column called `name`, by question name; one for most kinds."""
 
     def question_of_label(self, name: str) -> dict[str, str]:
         """Return, by question name, the label that each question asks about; empty for kinds with one question."""
@@ -149,14 +148,14 @@ class ColumnSpec(Part):
 
     @abstractmethod
     def read_answer(self, cell: str) -> str | None:
-        """Return a cell as the text that the model should say, or None where there is nothing to learn in it."""
+        """Return the answer to learn for a cell, or None if it has no gold answer."""
 
     def gold_of_question(self, cell: str, question: str, name: str) -> str | None:
         """Return the gold answer of one of the column's questions, given the column's cell."""
         return cell
 
     def resolve_cells(self, cells: Iterable[str]) -> Mapping[str, str]:
-        """Return cells that can be read only with all cells of the column in view, each as `read_answer` reads it."""
+        """Return replacements for cells that can only be read with all cells of the column in view."""
         return {}
 
     @abstractmethod
@@ -181,12 +180,12 @@ class ColumnSpec(Part):
 
     @property
     def fitted_keys(self) -> list[str]:
-        """The settings that ask for something which only a calibration set can provide."""
+        """The settings that need a calibration set."""
         return []
 
     @property
     def wants_calibration_set(self) -> bool:
-        """Whether dev rows should be set aside for the column."""
+        """Whether the column needs a calibration set."""
         return False
 
     @property
@@ -199,23 +198,23 @@ class ColumnSpec(Part):
         return [], ""
 
     def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
-        """Fit what prediction has to know beside the weights."""
+        """Fit what prediction needs beside the weights."""
         raise NotImplementedError
 
     def uncalibrated(self, name: str) -> str:
-        """Return what it means that the column is not calibrated, for a message."""
+        """Return the consequence of a missing calibration, for a message."""
         raise NotImplementedError
 
     def with_best_thresholds(self, name: str, predicted: Sequence[PredictedTable]) -> "ColumnSpec":
-        """Return the column with the thresholds that suit these rows best, where its settings ask for that."""
+        """Return the column with the best thresholds for these rows, if its settings ask for them."""
         return self
 
     def decision(self, name: str, record: Any) -> Any:
-        """Return how the column is predicted, given what calibration has found; None if that changes nothing.
+        """Return how the column is predicted, given its calibration; None if that changes nothing.
 
         Args:
             name: The column's name.
-            record: What run.json keeps for the column; None if nothing.
+            record: The record of the column in run.json; None without one.
 
         Raises:
             ValueError: If the record is damaged.
@@ -223,14 +222,14 @@ class ColumnSpec(Part):
         return None
 
     def calibration_gaps(self, record: Any) -> dict[str, str]:
-        """Return the settings for which calibration found nothing, and what is done instead."""
+        """Return the settings for which calibration found nothing, and the consequences."""
         return {}
 
     # Predicting
 
     @abstractmethod
     def collector(self, name: str, rows: int) -> "Collector":
-        """Return what collects the values that the model gives for the column, for so many rows."""
+        """Return a collector of the column's values, for a number of rows."""
 
     def output_columns(self, name: str) -> list[OutputColumn]:
         """Return the columns that may be written beside the predicted one."""
@@ -243,18 +242,18 @@ class ColumnSpec(Part):
     def output(
         self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
     ) -> "Iterator[tuple[str, pl.Series]]":
-        """Yield those of the columns beside the predicted one that are among `titles`."""
+        """Yield the columns beside the predicted one that are among `titles`."""
         yield from ()
 
     def reason_for_empty(self, decision: Any) -> str:
-        """Why a cell that was asked for can be empty; "" if an empty cell is an answer."""
+        """Why a predicted cell can be empty; "" if an empty cell is an answer."""
         return "the model named none"
 
     # Evaluating
 
     @abstractmethod
     def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
-        """Return what a model predicts for each row, as scores and reports need it."""
+        """Return the predictions of a model for each row, for scores and reports."""
 
     @abstractmethod
     def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
@@ -266,11 +265,11 @@ class ColumnSpec(Part):
 
     @abstractmethod
     def score(self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]) -> "Scores | None":
-        """Score predictions against the table's own cells; None if no row has a gold answer.
+        """Score predictions; None if no row has a gold answer.
 
         Args:
             predictions: One for each of `rows`.
-            gold: Reads the table.
+            gold: Reads the gold cells.
             name: The column's name.
             rows: Rows of the table.
         """
@@ -296,7 +295,7 @@ class ColumnSpec(Part):
         return {}
 
     def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleCell | SampleList":
-        """Return a prediction beside the table's cell, for the papers that a report shows."""
+        """Return a prediction beside the gold cell, for the papers that a report shows."""
         from papertune.evaluation.report import SampleCell
 
         return SampleCell(name, predictions.cells[row], (gold.given(row, name) or "").strip(), None)
@@ -304,17 +303,17 @@ class ColumnSpec(Part):
     def judged(
         self, predictions: "Predictions", table: "Table", recipe: "Recipe", name: str
     ) -> "Iterator[list[Judged]]":
-        """Yield, for each row with a probability and a gold label, what is to be said of it; kinds with labels only."""
+        """Yield the judgements of each row with probabilities and a gold label; for kinds with labels only."""
         yield from ()
 
     def likely_label_errors(self, table: "Table", recipe: "Recipe", name: str) -> "LabelErrors | None":
-        """Look for gold labels that are probably wrong; None for kinds without labels, or too few rows."""
+        """Search for likely label errors; None for kinds without labels, or too few rows."""
         return None
 
     def shortcut_questions(
         self, table: "Table", reader: "RowReader", name: str
     ) -> "Iterator[tuple[str, dict[int, str]]]":
-        """Yield what a shortcut could predict: the label asked about ("" for all), and the gold answer by row."""
+        """Yield the questions that a shortcut could answer: the label ("" for all), and the gold answers by row."""
         yield from ()
 
     def report_details(
@@ -325,12 +324,12 @@ class ColumnSpec(Part):
         decision: Any,
         record: Any,
     ) -> "ColumnReport":
-        """Add to a report what only this kind has, such as calibration curves."""
+        """Add the parts of a report that only this kind has, such as calibration curves."""
         return report
 
 
 class AskedSpec(ColumnSpec):
-    """A column that one question fills: what a model learns for it and how its answer is decoded."""
+    """A column with one question: how its answer is learned and decoded."""
 
     def questions(self, name: str) -> "dict[str, AskedSpec]":
         """Return the column itself as its only question."""
@@ -338,9 +337,9 @@ class AskedSpec(ColumnSpec):
 
     @abstractmethod
     def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
-        """Return the token ids to learn for an answer, each with the end token; several if any of them may come next.
+        """Return the token ids to learn for an answer, each with the end token; several if it has alternatives.
 
-        None is returned for parts that are too long for the column.
+        Parts that are too long for the column are left out.
         """
 
     def label_tokens(self, encoder: "PromptEncoder") -> list[int] | None:
@@ -348,18 +347,18 @@ class AskedSpec(ColumnSpec):
         return None
 
     def label_index(self, answer: str) -> int:
-        """Return which of `label_tokens` an answer is."""
+        """Return the index of an answer in `label_tokens`."""
         raise NotImplementedError
 
     def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
-        """Return how much each answer counts in the loss, given those of the training examples; empty: all the same."""
+        """Return the weight of each answer in the loss, given those of the training examples; empty: all 1."""
         return {}
 
     def check_tokens(self, encoder: "PromptEncoder") -> None:
-        """Check that a tokenizer can tell the answers apart.
+        """Check that the answers have different tokens.
 
         Raises:
-            RecipeError: If it cannot.
+            RecipeError: If they have not.
         """
 
     def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:
@@ -377,7 +376,7 @@ class AskedSpec(ColumnSpec):
         return []
 
     def nothing_learned(self, name: str) -> str:
-        """Return the error for a column of which every part is left out."""
+        """Return the error for a column whose parts are all too long."""
         raise NotImplementedError
 
     def left_out_in_words(self, name: str, count: int) -> str:
@@ -386,10 +385,10 @@ class AskedSpec(ColumnSpec):
 
     @abstractmethod
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
-        """Return how many tokens an answer can add to its prompt in prediction."""
+        """Return the maximum tokens of an answer in prediction."""
 
     def max_answer_bytes(self, max_answer_tokens: int) -> int:
-        """Return an upper bound of an answer's tokens in training, known without a tokenizer."""
+        """Return an upper bound of an answer's tokens in training, without a tokenizer."""
         return max_answer_tokens
 
     @property
@@ -402,9 +401,9 @@ class AskedSpec(ColumnSpec):
         return ""
 
     def one_answer(self, answer: str) -> str:
-        """Return what a model would write once for the text to learn: all of it, or one of several answers."""
+        """Return a single answer of an answer to learn: all of it, or the first of several."""
         return answer
 
     @abstractmethod
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
-        """Return what answers the question for a batch of prompts."""
+        """Return a decoder, which answers the question for a batch of prompts."""

@@ -1,4 +1,4 @@
-"""Calibration of a finished run, as a step of its own."""
+"""Calibration of a finished run."""
 
 import warnings
 from pathlib import Path
@@ -22,11 +22,11 @@ def calibrate(
     base: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> Run:
-    """Fit what prediction has to know beside the weights, on rows that the run has not seen in training.
+    """Fit what prediction needs beside the weights, on rows that the run was not trained on.
 
     Probabilities, thresholds and the ranking of keywords are fitted in the precision that predicts on this machine;
-    first it is found out whether int8 may be that precision. What an earlier calibration has found is replaced. `train`
-    does this with its own dev rows.
+    int8 is compared with float32 first. An earlier calibration is replaced. `train` does the same with its own dev
+    rows.
 
     Args:
         run: A finished run, or its directory.
@@ -37,7 +37,7 @@ def calibrate(
         listener: Gets messages and progress.
 
     Returns:
-        The run, as it is now on disk.
+        The calibrated run.
 
     Raises:
         RunError: If the run is not complete.

@@ -12,18 +12,18 @@ from papertune.recipe import EncodingSpec, Recipe
 # Context of a model whose configuration does not state it, in tokens.
 DEFAULT_CONTEXT = 2048
 
-# Decoding gives it for the bytes of a character that is not complete yet.
-_HALF_A_CHARACTER = "\ufffd"
+# The replacement character, to which an incomplete character is decoded.
+_INCOMPLETE = "\ufffd"
 
 
 class Conversation:
-    """Asks a model, and remembers what was said.
+    """Asks a model, with the conversation so far in each prompt.
 
     Args:
         model: A causal language model in evaluation mode.
         tokenizer: Its tokenizer.
         max_new_tokens: Maximum length of an answer, in tokens.
-        recipe: The recipe of a run: its prompts are those of its training. None: prompts may fill the model's context.
+        recipe: The recipe of a run, for prompts like in its training; None: prompts may fill the context of the model.
         system: The system message; "" for none.
     """
 
@@ -43,11 +43,11 @@ class Conversation:
         self._max_new_tokens = max_new_tokens
 
     def ask(self, question: str) -> Iterator[str]:
-        """Yield the answer piece by piece as it is decoded, greedily."""
+        """Yield the answer, decoded greedily, piece by piece."""
         self.messages.append({"role": "user", "content": question})
         state = self._engine.prefill([self._prompt_ids()])
         ids: list[int] = []
-        given = ""
+        shown = ""
         tokens = greedy_tokens(
             self._engine,
             state,
@@ -58,24 +58,24 @@ class Conversation:
         for _, token in tokens:
             ids.append(token)
             answer = self._decode(ids)
-            if len(answer) > len(given) and not answer.endswith(_HALF_A_CHARACTER):
-                yield answer[len(given) :]
-                given = answer
+            if len(answer) > len(shown) and not answer.endswith(_INCOMPLETE):
+                yield answer[len(shown) :]
+                shown = answer
         answer = self._decode(ids)
-        if len(answer) > len(given):
-            yield answer[len(given) :]
+        if len(answer) > len(shown):
+            yield answer[len(shown) :]
         self.messages.append({"role": "assistant", "content": answer})
 
     def _decode(self, ids: list[int]) -> str:
-        """Decode the whole answer so far: a token alone may lose the blank before it.
+        """Decode the whole answer so far, since a token alone may lose the blank before it.
 
-        Blanks are left as they are, so that what has been given stays the beginning of what comes.
+        Blanks are not cleaned up, so that each result begins with the one before.
         """
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
     def _prompt_ids(self) -> list[int]:
-        """Encode the conversation so far; without its oldest rounds if it is too long."""
+        """Encode the conversation so far, without its oldest rounds if it is too long."""
         *before, question = [message["content"] for message in self.messages]
         history = tuple(zip(before[::2], before[1::2], strict=True))
         return self._encoder.encode(Prompt("", question, "", history, self._system, drops_history=True)).ids

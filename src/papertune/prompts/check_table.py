@@ -1,4 +1,4 @@
-"""Does a table fit a recipe? Everything that can be wrong, found in one go."""
+"""Check whether a table fits a recipe, and report all problems together."""
 
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.prompts.examples import RowReader, reads_entries
@@ -7,18 +7,18 @@ from papertune.suggest import did_you_mean
 from papertune.tables import Table
 from papertune.templates import template_columns
 
-# Longer than any abstract; what stands here is a whole paper, or two rows run together.
+# Longer than any abstract: a whole paper, or several rows in one cell.
 LONG_DOCUMENT_CHARS = 50_000
 
 
 def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Findings:
-    """Check a table against a recipe, for training, for prediction, or to score predictions by it.
+    """Check a table against a recipe, for training, prediction or scoring.
 
     Args:
         table: The table.
         recipe: The recipe.
-        purpose: For "train" and "score" the recipe's columns are read, and at least one must be there. For "score" the
-            cells of a label column may be empty.
+        purpose: For "train" and "score" the table needs at least one of the recipe's columns. For "score" the cells of
+            a label column may be empty.
 
     Returns:
         All problems and warnings.
@@ -87,13 +87,13 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
 
 
 def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Findings) -> None:
-    """Check that entries ask what the recipe asks."""
+    """Check that the instructions are questions of the recipe."""
     unknown = [row for row in range(len(table)) if not reader.asked(row)]
     texts = {table.frame["instruction"][row] for row in unknown}
     if len(texts) > 1 and not any(reader.document(row).strip() for row in unknown):
         findings.problems.append(
             f"{table.where(unknown[0], 'instruction')}: {len(unknown):,} entries have no input, and instructions that "
-            "are not a question of the recipe (this is the first). If the document stands in the instruction, move it "
+            "are not a question of the recipe (this is the first). If the document is in the instruction, move it "
             "to input; to learn any instructions, use the recipe instruct (-r instruct)."
         )
         return
@@ -107,14 +107,14 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
 
 
 def _check_questions(table: Table, recipe: Recipe, findings: Findings) -> None:
-    """Warn of column names in a question that are taken as they are."""
+    """Warn of column names in a question that are not filled in."""
     for name, column in recipe.columns.items():
         if name not in recipe.questions or column.question_column is not None:
             continue
         named = [other for other in table.columns if f"{{{other}}}" in column.question]
         findings.warnings += [
-            f'columns.{name}.question: "{{{other}}}" is read as it stands, not filled in from {table.source}; only a '
-            "question that is nothing but a column's name in braces is."
+            f'columns.{name}.question: "{{{other}}}" is not filled in from {table.source}. Only a '
+            "question that is just a column's name in braces is."
             for other in named
         ]
 
@@ -123,13 +123,13 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     if recipe.table.id is None or recipe.table.id not in table.columns:
         return
     cells = table.frame[recipe.table.id]
-    first: dict[str, int] = {}  # of repeated ids only: those of a large table take much memory
+    first: dict[str, int] = {}  # repeated ids only, since all ids of a large table take much memory
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
             findings.problems.append(f"{table.where(row, recipe.table.id)} is empty. Give the row an id.")
         elif value in first:
             findings.problems.append(
-                f'{table.where(row, recipe.table.id)}: the id "{value}" stands already at {table.where(first[value])}. '
+                f'{table.where(row, recipe.table.id)}: the id "{value}" is already at {table.where(first[value])}. '
                 "Make ids unique, or leave table.id out of the recipe."
             )
         elif repeated:
@@ -147,7 +147,7 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
         long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
         lengths = cells.str.len_chars()
         count_in_warning(findings, table, name, long, (r for r, n in enumerate(lengths) if n > LONG_DOCUMENT_CHARS))
-    # In an instruction file, and in a table with questions, each document stands once for each question.
+    # An instruction file, or a table with questions, repeats a document for each question.
     has_questions = is_entries or any(column.question_column for column in recipe.questions.values())
     if names[0] in table.columns and not has_questions:
         repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")

@@ -1,4 +1,4 @@
-"""From rows to examples: what the model is shown, what it is asked, what it should say."""
+"""From rows of a table to prompts and examples."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ Turn = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What stands before an answer; only `document` is ever truncated.
+    """The text before an answer, of which only `document` is ever truncated.
 
     Attributes:
         before: Text before the document.
@@ -21,8 +21,7 @@ class Prompt:
         after: Text after the document.
         history: Earlier rounds of the conversation, (question, answer) each.
         system: The system message; "" for none.
-        drops_history: Whether the oldest rounds are dropped where there are too many tokens, before the document is
-            truncated.
+        drops_history: Whether the oldest rounds are dropped before the document is truncated.
     """
 
     before: str
@@ -35,14 +34,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the answer to learn, of one row and one question.
+    """A prompt and the answer to learn, for one row and one question.
 
     Attributes:
         row: Index of the row in its table, from 0.
-        column: Name of the question in `Recipe.questions`: the column that the answer is for, or one of its labels.
-        prompt: What the model is shown.
-        answer: What it should say, as text.
-        share: How much of an example it is, so that columns count the same: one over the labels of a labels column.
+        column: Name of the question in `Recipe.questions`.
+        prompt: The prompt.
+        answer: The answer, as text.
+        share: Its weight, so that all columns count the same: 1 / labels for a labels column, else 1.
     """
 
     row: int
@@ -55,7 +54,7 @@ class Example:
 def make_prompt(
     layout: Layout, document: str, question: str, history: tuple[Turn, ...] = (), system: str = ""
 ) -> Prompt:
-    """Put a document and a question together; the one place that training and prediction both go through."""
+    """Make the prompt of a document and a question, for training and prediction alike."""
     if layout == "question-first":
         return Prompt(question, document, "", history, system)
     return Prompt("", document, f"\n\n{question}", history, system)
@@ -64,9 +63,9 @@ def make_prompt(
 def make_own_prompt(
     layout: Layout, document: str, question: str, history: tuple[Turn, ...] = (), system: str = ""
 ) -> Prompt:
-    """Put a document and the row's own question together; either may be empty.
+    """Make the prompt of a document and the row's own question; either may be empty.
 
-    A question that stands first is truncated with its document: it can be a whole text itself.
+    A question before the document is truncated together with it, since it can be a whole text itself.
     """
     if layout == "question-first" or not document or not question:
         text = "\n".join(part for part in (question, document) if part)
@@ -77,18 +76,18 @@ def make_own_prompt(
 def reads_entries(table: Table, recipe: Recipe) -> bool:
     """Whether a table is read as an instruction file.
 
-    Its entries may have nothing but an instruction if the recipe asks for each row's own.
+    Its entries may have only an instruction if the recipe uses the question of each row.
     """
     own = any(column.question_column == "instruction" for column in recipe.questions.values())
     return table.is_instructions or (own and "instruction" in table.columns)
 
 
 class RowReader:
-    """Reads documents, and the answers that a table gives, by row.
+    """Reads documents, questions and gold cells by row.
 
-    Two shapes of table are read: one with the columns that the recipe names, and the tutorial's instruction files,
-    where `input` is the document, `instruction` the question and `output` the answer. Of a labels column the questions
-    are about one label each. A column may also ask what each row has in a column of questions.
+    A table has the columns that the recipe names, or it is an instruction file, with the document as `input`, the
+    question as `instruction` and the answer as `output`. Each question of a labels column is about one label. A column
+    may also take its question from a column of the table.
     """
 
     def __init__(self, table: Table, recipe: Recipe) -> None:
@@ -100,7 +99,7 @@ class RowReader:
         self._questions = {column.question.strip(): name for name, column in self._asked.items()}
         own = {name: column.question_column for name, column in self._asked.items()}
         self._own = {name: asks for name, asks in own.items() if asks in table.columns}
-        # The column that asks whatever no other column does.
+        # The question for entries whose instruction is not the question of a column.
         entry_question = next((name for name, asks in self._own.items() if asks == "instruction"), None)
         self._entry_question = entry_question if self._instructions else None
         self._owners = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
@@ -109,11 +108,11 @@ class RowReader:
 
     @property
     def is_instructions(self) -> bool:
-        """Whether the table is an instruction file, each of whose rows asks one question."""
+        """Whether the table is an instruction file, whose rows ask one question each."""
         return self._instructions
 
     def document(self, row: int) -> str:
-        """Return the document of a row; of an entry that asks its own question, all of its text."""
+        """Return the document of a row; for an entry with its own question, all of its text."""
         if self._instructions:
             entry = self.input(row)
             if self._entry_question is None or not self.asks_own_question(row):
@@ -130,14 +129,14 @@ class RowReader:
         return render_template(self._recipe.table.document, cells)
 
     def asked(self, row: int) -> list[str]:
-        """Return the recipe's questions that a row asks: all, or the one of an instruction file's row."""
+        """Return the questions of the recipe that a row asks: all, or the one of an instruction entry."""
         if not self._instructions:
             return list(self._asked)
         name = self._questions.get(self._table.frame["instruction"][row].strip(), self._entry_question)
         return [] if name is None else [name]
 
     def asks_own_question(self, row: int) -> bool:
-        """Whether a row is an entry of an instruction file that asks its own question."""
+        """Whether a row is an instruction entry with its own question."""
         return self._entry_question is not None and self.asked(row) == [self._entry_question]
 
     def prompt(self, row: int, name: str) -> Prompt:
@@ -153,7 +152,7 @@ class RowReader:
             yield Prompt("", question, "", history[:number], self._system(row), drops_history=True), answer
 
     def question(self, row: int, name: str) -> str:
-        """Return what a row asks for one of the recipe's questions."""
+        """Return the text of one of the recipe's questions for a row."""
         text: str = self._table.frame[self._own[name]][row] if name in self._own else self._asked[name].question
         return text
 
@@ -180,7 +179,7 @@ class RowReader:
     def given(self, row: int, name: str) -> str | None:
         """Return the table's cell for a column, or its gold answer to one of the recipe's questions.
 
-        None is returned where the table lacks the column, the row does not ask the question, or the cell is invalid.
+        Returns None if the table lacks the column, the row does not ask the question, or the cell is invalid.
         """
         column = name if name in self._recipe.columns else self._owners[name]
         if self._instructions:
@@ -192,7 +191,7 @@ class RowReader:
         return cell if column == name else self._recipe.columns[column].gold_of_question(cell, name, column)
 
     def _cell(self, row: int, column: str, title: str) -> str:
-        """Return a cell of a recipe's column, as all cells of that column show that it is to be read."""
+        """Return a cell of a recipe's column, resolved with all cells of the column in view."""
         cells = self._table.frame[title]
         if column not in self._resolved:
             rows = range(len(cells))
@@ -203,9 +202,9 @@ class RowReader:
 
 
 def examples_by_document(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    """Yield groups of examples: a new one where the document changes, or a column comes again.
+    """Yield groups of consecutive examples with the same document and different questions.
 
-    The questions of a table's row follow each other, and so they do in an instruction file that is made of one.
+    The questions about a row of a table are consecutive, also in an instruction file made from it.
     """
     group: list[Example] = []
     for example in examples:
@@ -226,17 +225,17 @@ def _is_turn(turn: object) -> bool:
 def training_examples(table: Table, recipe: Recipe, *, learn_history: bool = False) -> Iterator[Example]:
     """Yield the examples of a checked table, row by row, the recipe's questions in order.
 
-    With `learn_history` earlier answers of a conversation come first, each as an example with what stands before it.
-    Columns that the table lacks and cells with nothing to learn have no example. An empty cell of a labels column has
-    something to learn: a no for each label.
+    With `learn_history` the earlier answers of a conversation come first, each as an example of its own. There is no
+    example for a column that the table lacks or for a cell with nothing to learn. An empty cell of a labels column is
+    a no for each label.
     """
     reader = RowReader(table, recipe)
     columns = recipe.questions
     shares = {question: 1 / len(asked) for asked in map(recipe.questions_of, recipe.columns) for question in asked}
     for row in range(len(table)):
         for name in reader.asked(row):
-            for prompt, said in reader.earlier_turns(row, name) if learn_history else ():
-                if (answer := columns[name].read_answer(said)) is not None:
+            for prompt, text in reader.earlier_turns(row, name) if learn_history else ():
+                if (answer := columns[name].read_answer(text)) is not None:
                     yield Example(row, name, prompt, answer, shares[name])
             cell = reader.given(row, name)
             answer = None if cell is None else columns[name].read_answer(cell)

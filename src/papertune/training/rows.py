@@ -1,4 +1,4 @@
-"""From examples to encoded training rows, and which loss each one has."""
+"""From examples to encoded training rows and their losses."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ from papertune.prompts import PromptEncoder, shared_prefix
 from papertune.prompts.examples import Example, examples_by_document
 from papertune.training.batch import VOCABULARY, Question, TrainingRow
 
-# Tokens of questions and answers behind one document. The mask of a row has a place for each pair of its tokens; a
-# column of hundreds of labels would take gigabytes, so it passes its document several times.
+# Maximum tokens of questions and answers after one document. The attention mask of a row grows with the square of its
+# tokens: with hundreds of labels it would take gigabytes, so the document is then repeated.
 MAX_QUESTION_TOKENS = 1024
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """What training needs of the examples.
+    """The encoded examples of a training.
 
     Attributes:
-        rows: In the examples' order; examples of one row of the table share one where its document stands first.
+        rows: The rows, in the order of the examples; with the document first, examples of one table row share a row.
         label_tokens: The label sets that a loss runs over, each as the token ids of its labels.
-        truncated: How many documents were too long for the prompt.
-        left_out: How many parts of answers were too long, by column; columns without any are left out.
+        truncated: Number of truncated documents.
+        left_out: Number of parts of answers that were too long, by column; columns without any are missing.
     """
 
     rows: list[TrainingRow]
@@ -40,11 +40,11 @@ def encode_examples(
     Args:
         examples: The examples.
         columns: The recipe's questions.
-        encoder: Of prompts and answers.
+        encoder: Encodes prompts and answers.
 
     Raises:
-        RecipeError: If labels cannot be told apart in this model, a question is too long, or all keywords of a column
-            are.
+        RecipeError: If labels have the same tokens in this model, or a question or all keywords of a column are too
+            long.
     """
     gold: dict[str, list[str]] = {name: [] for name in columns}
     for example in examples:
@@ -87,7 +87,7 @@ def encode_examples(
 
 
 def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:
-    """Let the questions about one document share its pass, where most of the prompt is shared."""
+    """Make rows in which the questions about one document share its pass, if most of the prompt is shared."""
     prompts = [ids for ids, _ in asked]
     shared = shared_prefix(prompts) if len(asked) > 1 else 0
     if len(asked) < 2 or 2 * shared < max(map(len, prompts)):
