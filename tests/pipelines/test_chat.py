@@ -6,8 +6,8 @@ from papertune.pipelines.chat import Conversation
 from papertune.recipe import PtuningV2Method, load_recipe
 
 
-class Says:
-    """Makes a model say some ids behind any prompt, and then the end, again and again."""
+class Generate:
+    """A hook with which a model generates some ids after any prompt, again and again."""
 
     def __init__(self, ids):
         self.ids, self.asked = ids, 0
@@ -21,16 +21,16 @@ class Says:
 
 @pytest.fixture
 def saying(own_tiny_model, tiny_tokenizer):
-    """Return a function that makes conversations with a model that generates some ids."""
+    """Return a function that makes a conversation with a model that generates some ids."""
 
     def make(ids, **options):
-        own_tiny_model.lm_head.register_forward_hook(Says([*ids, tiny_tokenizer.eos_token_id]))
+        own_tiny_model.lm_head.register_forward_hook(Generate([*ids, tiny_tokenizer.eos_token_id]))
         return Conversation(own_tiny_model, tiny_tokenizer, **options)
 
     return make
 
 
-def test_the_answer_is_that_of_generate(tiny_model, tiny_tokenizer):
+def test_the_answer_equals_that_of_generate(tiny_model, tiny_tokenizer):
     conversation = Conversation(tiny_model, tiny_tokenizer, max_new_tokens=20)
     for question in ("Is it medical?", "And now?"):
         asked = [*conversation.messages, {"role": "user", "content": question}]
@@ -44,31 +44,31 @@ def test_the_answer_is_that_of_generate(tiny_model, tiny_tokenizer):
         assert conversation.messages == [*asked, {"role": "assistant", "content": expected}]
 
 
-def test_an_answer_comes_as_it_is_decoded(saying, tiny_tokenizer):
+def test_an_answer_comes_piece_by_piece(saying, tiny_tokenizer):
     ids = tiny_tokenizer.encode("heart of")
     conversation = saying(ids)
     assert list(conversation.ask("What?")) == [tiny_tokenizer.decode([token]) for token in ids]
 
 
-def test_no_character_is_cut_in_two(saying, tiny_tokenizer):
+def test_characters_of_several_tokens_come_whole(saying, tiny_tokenizer):
     ids = tiny_tokenizer.encode("漢 é字")
     assert len(ids) > 6
     assert list(saying(ids).ask("What?")) == ["漢", " ", "é", "字"]
 
 
-def test_a_character_that_never_ends(saying, tiny_tokenizer):
+def test_an_incomplete_character_is_replaced(saying, tiny_tokenizer):
     ids = [*tiny_tokenizer.encode("a"), *tiny_tokenizer.encode("漢")[:2]]
     conversation = saying(ids)
     pieces = list(conversation.ask("What?"))
     assert pieces[0] == "a"
     assert "".join(pieces) == tiny_tokenizer.decode(ids) == conversation.messages[-1]["content"]
-    # And one that the text goes on behind.
+    # Also in the middle of the text.
     ids += tiny_tokenizer.encode("b")
     assert "".join(saying(ids).ask("What?")) == tiny_tokenizer.decode(ids)
 
 
-def test_blanks_are_kept(saying, tiny_tokenizer, monkeypatch):
-    """As SentencePiece has it, the blank belongs to the next word, and the first word loses it."""
+def test_blanks_between_words_are_kept(saying, tiny_tokenizer, monkeypatch):
+    """In SentencePiece a blank belongs to the next word, and the first word loses it."""
     words = {10: "▁heart", 11: "▁of", 12: "▁", 13: "s", 14: "▁,"}
 
     def decode(ids, **_):
@@ -78,7 +78,7 @@ def test_blanks_are_kept(saying, tiny_tokenizer, monkeypatch):
     assert list(saying([10, 11, 12, 13, 14]).ask("What?")) == ["heart", " of", " ", "s", " ,"]
 
 
-def test_special_tokens_are_no_text(saying, tiny_tokenizer):
+def test_special_tokens_are_left_out(saying, tiny_tokenizer):
     ids = [
         *tiny_tokenizer.encode("a"),
         tiny_tokenizer.convert_tokens_to_ids("<|im_start|>"),
@@ -93,14 +93,14 @@ def test_an_empty_answer(saying):
     assert conversation.messages[-1] == {"role": "assistant", "content": ""}
 
 
-def test_the_longest_answer(saying, tiny_tokenizer):
+def test_an_answer_ends_at_max_new_tokens(saying, tiny_tokenizer):
     (token,) = tiny_tokenizer.encode("a")
     assert "".join(saying([token] * 9, max_new_tokens=4).ask("What?")) == "aaaa"
 
 
-def test_without_a_chat_template(own_tiny_model, tiny_tokenizer, monkeypatch):
+def test_a_model_without_a_chat_template_gets_plain_text(own_tiny_model, tiny_tokenizer, monkeypatch):
     asked = []
-    own_tiny_model.register_forward_pre_hook(lambda _, __, told: asked.append(told["input_ids"]), with_kwargs=True)
+    own_tiny_model.register_forward_pre_hook(lambda _, __, inputs: asked.append(inputs["input_ids"]), with_kwargs=True)
     monkeypatch.setattr(tiny_tokenizer, "chat_template", None)
     list(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1).ask("What?"))
     assert tiny_tokenizer.decode(asked[0][0]) == "What?\n"
@@ -108,14 +108,14 @@ def test_without_a_chat_template(own_tiny_model, tiny_tokenizer, monkeypatch):
 
 def test_the_prompts_are_those_of_the_run(own_tiny_model, tiny_tokenizer):
     asked = []
-    own_tiny_model.register_forward_pre_hook(lambda _, __, given: asked.append(given["input_ids"]), with_kwargs=True)
+    own_tiny_model.register_forward_pre_hook(lambda _, __, inputs: asked.append(inputs["input_ids"]), with_kwargs=True)
     columns = {"output": {"kind": "text", "question": "{instruction}"}}
     limits = {"max_prompt_tokens": 40}
     recipe = load_recipe({"chat": False, "encoding": limits, "table": {"document": "{input}"}, "columns": columns})
     conversation = Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1, recipe=recipe, system="Be brief.")
     list(conversation.ask("What?"))
     assert tiny_tokenizer.decode(asked[0][0]) == "Be brief.\n\nWhat?\n"
-    # A conversation that has become too long goes on without its beginning.
+    # A conversation that is too long continues without its beginning.
     for _ in range(30):
         asked.clear()
         list(conversation.ask("And now?"))
@@ -128,13 +128,13 @@ def test_the_prompts_are_those_of_the_run(own_tiny_model, tiny_tokenizer):
 
 def test_a_bare_model_has_its_whole_context(own_tiny_model, tiny_tokenizer):
     asked = []
-    own_tiny_model.register_forward_pre_hook(lambda _, __, given: asked.append(given["input_ids"]), with_kwargs=True)
+    own_tiny_model.register_forward_pre_hook(lambda _, __, inputs: asked.append(inputs["input_ids"]), with_kwargs=True)
     list(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=1, system="Be brief.").ask("ZZ" * 1500))
     assert "system\nBe brief." in tiny_tokenizer.decode(asked[0][0])
     assert 3000 <= len(asked[0][0]) < 4096
 
 
-def test_behind_a_prefix(own_tiny_model, tiny_tokenizer):
+def test_a_model_with_a_prefix_answers(own_tiny_model, tiny_tokenizer):
     bare = "".join(Conversation(own_tiny_model, tiny_tokenizer, max_new_tokens=8).ask("What?"))
     model = build_trainable(own_tiny_model, PtuningV2Method(kind="ptuning_v2", prefix_length=7), seed=0).eval()
     conversation = Conversation(model, tiny_tokenizer, max_new_tokens=8)
