@@ -80,7 +80,7 @@ def test_prediction_killed_twenty_times_writes_the_same_bytes(prediction, undist
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
     begun = prediction.rows_begun(command)
     assert prediction.sample.ROWS <= begun <= prediction.sample.ROWS + KILLS * undisturbed.max_rows
-    assert "going on:" in command.printed
+    assert "resuming:" in command.printed
     assert prediction.is_tidy()
 
 
@@ -144,7 +144,7 @@ def test_prediction_on_a_full_disk_resumes(prediction, undisturbed, limit):
     finished = prediction.journal.read_bytes().count(b'{"batch"') if prediction.journal.exists() else 0
     command = prediction.start()
     assert command.end() == 0, command.printed
-    assert ("going on:" in command.printed) == (finished > 1)
+    assert ("resuming:" in command.printed) == (finished > 1)
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
 
 

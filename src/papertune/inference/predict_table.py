@@ -101,7 +101,7 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
         identity = fingerprint(prediction_facts(run, found.precision_name), read.checksum(), beside)
         journal = stack.enter_context(Journal(path, identity, len(plan.batches)))
         if kept := int(plan.batches.sizes[journal.finished].sum()):
-            listener.message(f"going on: {kept:,} of {len(read):,} rows are done already")
+            listener.message(f"resuming: {kept:,} of {len(read):,} rows are finished")
         predicted = run_plan(plan, journal=journal, listener=listener)
         frame = build_output(read, run.recipe, predicted.values, chosen, run.decisions)
         forms = output_forms(read, run.recipe, chosen)

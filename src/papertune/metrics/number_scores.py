@@ -137,10 +137,10 @@ def within_tolerance(
         relative: How far a prediction may be from the gold number, as a share of that number.
         absolute: How far it may be in any case.
     """
-    true, said = np.asarray(gold, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    known, values = np.asarray(gold, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     # A relative tolerance of 0.1 must allow 110 for 100, which floats miss by the last bit.
-    allowed = np.maximum(absolute, relative * np.abs(true)) * (1 + 1e-12)
-    return np.asarray((np.abs(said - true) <= allowed) | (np.isnan(true) & np.isnan(said)), dtype=np.bool_)
+    allowed = np.maximum(absolute, relative * np.abs(known)) * (1 + 1e-12)
+    return np.asarray((np.abs(values - known) <= allowed) | (np.isnan(known) & np.isnan(values)), dtype=np.bool_)
 
 
 def _spearman(gold: NDArray[np.float64], predicted: NDArray[np.float64]) -> float | None:

@@ -14,12 +14,12 @@ from papertune.recipe import EncodingSpec, TrainingSpec
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
 
-# A column with more different cells, or parts of cells, than this is no column of labels.
+# A column with more different cells, or parts of cells, is not a label column.
 MAX_LABELS = 50
-# Labels come again and again; what does not is a keyword.
-_ROWS_OF_A_LABEL = 3
-# Tokens are mostly longer, also in Chinese, whose characters have three bytes.
-_BYTES_A_TOKEN = 3
+# Labels occur in at least this number of rows on average; keywords do not.
+_MIN_ROWS_PER_LABEL = 3
+# Most tokens are longer, also in Chinese, whose characters have three bytes.
+_BYTES_PER_TOKEN = 3
 _MAX_ANSWER_TOKENS = 512
 _ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
 _TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
@@ -50,7 +50,7 @@ def recipe_for(
         TOML.
 
     Raises:
-        TableError: If a column is not there, nothing can be guessed, or a column of labels has too many.
+        TableError: If a column is missing, nothing can be guessed, or a label column has too many labels.
     """
     for name in [*label, *labels, *keywords, *text, *number]:
         if name not in table.columns:
@@ -76,7 +76,7 @@ def recipe_for(
         "",
         "[table]",
         f"id = {_quote(identity)}" if identity else '# id = "..."   # no column has a different cell in every row',
-        "# What the model reads of a row; cut at the end if it is too long."
+        "# What the model reads of a row; truncated if it is too long."
         + (f" Left out: {', '.join(others)}." if others else ""),
         f"document = {_quote(document)}",
     ]
@@ -115,14 +115,14 @@ def _number_lines(table: Table, name: str) -> list[str]:
         raise TableError(f'{table.source}, column "{name}": no cell holds a number. Choose another column, or --text.')
     unread = len(cells) - len(numbers)
     remark = f"; {unread:,} cells are not read: papertune check" if unread else ""
-    least = "minimum = 0" if min(numbers) >= 0 else "# minimum = 0"
+    minimum = "minimum = 0" if min(numbers) >= 0 else "# minimum = 0"
     return [
         f"[columns.{_key(name)}]",
         'kind = "number"',
         f"question = {_quote(question)}",
-        f"{least}            # the table has {min(numbers):f} to {max(numbers):f}{remark}",
+        f"{minimum}            # the table has {min(numbers):f} to {max(numbers):f}{remark}",
         *(["integer = true"] if numbers is whole else []),
-        '# unit = "patients"     # what may stand beside the number in a cell',
+        '# unit = "patients"     # text beside the number in a cell',
     ]
 
 
@@ -152,7 +152,7 @@ def _guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
 
 
 def _rows_to_learn(table: Table, named: Sequence[str], labels: Sequence[str]) -> int:
-    """Count the rows that teach something: an empty cell for several labels says that there are none of them."""
+    """Count the rows with a gold answer; an empty cell of a labels column is one."""
     if labels:
         return len(table)
     columns = [table.column(name) for name in named]
@@ -191,7 +191,7 @@ def _label_lines(table: Table, name: str) -> list[str]:
         f"question = {_quote(f'What is the {name} of this paper? Answer with one of: ' + ', '.join(counts) + '.')}",
         f"labels = [{shown}]   # {balance}",
         *weights,
-        "# abstain_for_accuracy = 0.98   # leave cells empty that are less sure; needs --dev or --dev-fraction",
+        "# abstain_for_accuracy = 0.98   # abstain below the confidence for it; needs --dev or --dev-fraction",
     ]
 
 
@@ -206,22 +206,22 @@ def _label_set_lines(table: Table, name: str) -> list[str]:
     balance = [f"{value} in {count:,} rows" for value, count in counts.most_common(5)]
     return [
         f"[columns.{_key(name)}]",
-        'kind = "labels"          # none, one or several of the labels; an empty cell says none',
+        'kind = "labels"          # none, one or several of the labels; an empty cell means none',
         'question = "Is this paper about {label}? Answer yes or no."',
         f"labels = [{', '.join(map(_quote, counts))}]   # {', '.join([*balance, f'none in {empty:,} rows'])}",
-        '# thresholds = "f1"      # with --dev or --dev-fraction: for each label the best there, not 0.5',
+        '# thresholds = "f1"      # with --dev or --dev-fraction: the best for each label, not 0.5',
     ]
 
 
 def _keyword_lines(table: Table, name: str) -> list[str]:
     counts = [count for cell in table.frame[name] if (count := len(split_keywords(cell)))]
-    mean = sum(counts) / max(1, len(counts))  # of the rows that have any; the others are not learnt
+    mean = sum(counts) / max(1, len(counts))  # of the rows with keywords; the others are not learned
     count = max(1, round(mean))
     return [
         f"[columns.{_key(name)}]",
         'kind = "ranked_keywords"',
         'question = "Name one keyword of this paper."',
-        f"count = {count}                # how many are written; the table has {mean:.1f} a row",
+        f"count = {count}                # maximum of written keywords; the table has {mean:.1f} a row",
         *([f"beams = {2 * count}"] if count > 8 else []),
     ]
 
@@ -230,9 +230,7 @@ def _free_text_lines(table: Table, name: str) -> list[str]:
     cells = [cell.strip() for cell in table.frame[name]]
     longest = max(map(len, cells), default=0)
     empty = cells.count("")
-    hint = (
-        f'# empty = "not stated"   # what the model learns to say for the {empty:,} empty cells; now they teach nothing'
-    )
+    hint = f'# empty = "not stated"   # the answer to learn for the {empty:,} empty cells; now they are not learned'
     return [
         f"[columns.{_key(name)}]",
         'kind = "text"',
@@ -246,7 +244,7 @@ def _free_text_lines(table: Table, name: str) -> list[str]:
 def _answer_tokens(table: Table, name: str) -> int:
     """Return a limit for answers in tokens, in steps of 16, from the longest cell."""
     longest = max((len(cell.strip().encode()) for cell in table.frame[name]), default=0)
-    return min(max(16, -(-longest // _BYTES_A_TOKEN // 16) * 16), _MAX_ANSWER_TOKENS)
+    return min(max(16, -(-longest // _BYTES_PER_TOKEN // 16) * 16), _MAX_ANSWER_TOKENS)
 
 
 def _encoding_lines(answer_tokens: int) -> list[str]:
@@ -261,18 +259,18 @@ def _labels(table: Table, name: str) -> Counter[str]:
 
 
 def _parts(table: Table, name: str) -> Counter[str]:
-    """Count the labels of cells that hold several, parted at semicolons or, where no cell has one, at commas."""
+    """Count the labels of cells with several, split at semicolons, or at commas if no cell has a semicolon."""
     cells = [cell for cell in table.frame[name] if cell.strip()]
     strong = re.compile(r"[;；\n]")
-    apart = strong if any(map(strong.search, cells)) else re.compile("[,，、]")
-    parts = Counter(part for cell in cells for part in {each.strip() for each in apart.split(cell)} if part)
+    separators = strong if any(map(strong.search, cells)) else re.compile("[,，、]")
+    parts = Counter(part for cell in cells for part in {each.strip() for each in separators.split(cell)} if part)
     return Counter(dict(sorted(parts.items(), key=lambda item: (-item[1], item[0]))))
 
 
 def _looks_like_several(table: Table, name: str) -> bool:
     counts = _parts(table, name)
     several = sum(counts.values()) > sum(1 for cell in table.frame[name] if cell.strip())
-    return several and len(counts) <= MAX_LABELS and sum(counts.values()) >= _ROWS_OF_A_LABEL * len(counts)
+    return several and len(counts) <= MAX_LABELS and sum(counts.values()) >= _MIN_ROWS_PER_LABEL * len(counts)
 
 
 def _named(table: Table, names: Sequence[str]) -> list[str]:

@@ -115,4 +115,4 @@ def test_confidence_in_a_label_depends_on_its_threshold():
     assert [row.id for row in uncertain_rows(rows)] == ["p1", "p2", "p0", "p3"]
     # 0.4 with the threshold 0.05 is more confident than 0.6 with the threshold 0.5.
     assert [(row.id, row.said) for row in confident_errors(rows)] == [("p3", "heart")]
-    assert math.isclose(rows[3][0].sureness, math.log(0.4 / 0.6) - math.log(0.05 / 0.95))
+    assert math.isclose(rows[3][0].confidence, math.log(0.4 / 0.6) - math.log(0.05 / 0.95))

@@ -28,7 +28,7 @@ class TestSettings:
         ("settings", "message"),
         [
             ({"pattern": "[0-9"}, "pattern is '\\[0-9', which is not a regular expression: unterminated"),
-            ({"empty": " "}, "empty is blank; write the words"),
+            ({"empty": " "}, "empty is blank; write the answer"),
             ({"decoding": "sampling"}, "decoding is 'sampling'; allowed: 'greedy' or 'beams'"),
             ({"beams": 0}, "beams is 0: input should be greater than or equal to 1"),
             ({"max_new_tokens": 0}, "max_new_tokens is 0"),

@@ -1,4 +1,4 @@
-"""Rows of a label or labels column that are worth a person's look: confident errors, and uncertain rows."""
+"""Rows of a label or labels column for a person to review: confident errors and uncertain rows."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -8,22 +8,22 @@ from operator import attrgetter
 from papertune.recipe import Recipe
 from papertune.tables import Table
 
-# So many rows of each kind are shown.
+# Number of rows of each list.
 REVIEW_ROWS = 10
 
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """A row of a label column, or one label of a row of a labels column, that a person should look at.
+    """A row of a label column, or one label of a row of a labels column, for a person to review.
 
     Attributes:
-        id: The row's id in its table, or where it stands.
+        id: The row's id in its table, or its number.
         document: Its text.
-        given: The label that the table has; of a labels column the label, or "not " and the label.
-        said: The run's answer, or the label that is thought more likely, in the same words.
+        given: The gold label; in a labels column the label, or "not " and the label.
+        said: The prediction of the run, or the more probable label, in the same words.
         said_probability: Its probability, from 0 to 1.
-        given_probability: The probability of the label that the table has, from 0 to 1.
-        withheld: Whether the run is not sure enough of that answer to give it.
+        given_probability: The probability of the gold label, from 0 to 1.
+        withheld: Whether the run abstains.
     """
 
     id: str
@@ -43,21 +43,20 @@ def row_name(table: Table, recipe: Recipe, row: int) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """One answer of a run beside the truth.
+    """A prediction of a run beside the gold label.
 
     Attributes:
-        row: What a person is shown of it.
-        sureness: How sure the run is, in a scale of the column: a label's probability, or how far in log-odds the
-            probability of one of several labels is from its threshold. A rare label may be named at 0.1, and is sure
-            there if its threshold is 0.01.
+        row: The row that is shown.
+        confidence: In a label column the probability of the label; in a labels column the distance of the label's
+            probability from its threshold in log-odds, since 0.1 is confident for a rare label with the threshold 0.01.
     """
 
     row: ReviewRow
-    sureness: float
+    confidence: float
 
     @property
-    def is_mistake(self) -> bool:
-        """Whether the answer is wrong; one that is withheld is no mistake."""
+    def is_error(self) -> bool:
+        """Whether the prediction is wrong; a row where the run abstains is not an error."""
         return self.row.said != self.row.given and not self.row.withheld
 
 
@@ -66,12 +65,12 @@ def confident_errors(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS)
 
     The table's label may be wrong there, or the model has learned the wrong thing.
     """
-    wrong = ([each for each in judged if each.is_mistake] for judged in rows)
-    surest = (max(mistakes, key=attrgetter("sureness")) for mistakes in wrong if mistakes)
-    return [each.row for each in heapq.nlargest(count, surest, key=attrgetter("sureness"))]
+    wrong = ([each for each in judged if each.is_error] for judged in rows)
+    most_confident = (max(errors, key=attrgetter("confidence")) for errors in wrong if errors)
+    return [each.row for each in heapq.nlargest(count, most_confident, key=attrgetter("confidence"))]
 
 
 def uncertain_rows(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS) -> list[ReviewRow]:
     """Return the least confident prediction of each row, the least confident first; abstained ones count."""
-    unsure = (min(judged, key=attrgetter("sureness")) for judged in rows if judged)
-    return [each.row for each in heapq.nsmallest(count, unsure, key=attrgetter("sureness"))]
+    least_confident = (min(judged, key=attrgetter("confidence")) for judged in rows if judged)
+    return [each.row for each in heapq.nsmallest(count, least_confident, key=attrgetter("confidence"))]

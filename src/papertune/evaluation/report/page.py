@@ -168,12 +168,12 @@ def _lists(column: ColumnReport) -> list[dict[str, Any]]:
         },
     ]
     if column.label_errors is not None:
-        likelier, checked = "another label is more probable", ""
+        reason, checked = "another label is more probable", ""
         if column.label_errors.labels:
-            likelier = "the opposite is more probable"
+            reason = "the opposite is more probable"
             checked = f" Only the {len(column.label_errors.labels)} most frequent labels are checked."
         explained = (
-            f"{label_errors_in_words(column.label_errors)}: {likelier} to TF-IDF and logistic regression "
+            f"{label_errors_in_words(column.label_errors)}: {reason} to TF-IDF and logistic regression "
             f"trained on the other rows (five-fold cross-validation, confident learning).{checked}"
         )
         lists.append(

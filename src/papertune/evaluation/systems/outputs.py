@@ -134,7 +134,7 @@ def compare_outputs(
     return list(systems.values())
 
 
-def rows_per_s(rows: int, begun: float) -> float | None:
+def rows_per_s(rows: int, started: float) -> float | None:
     """Return rows per second since a time of the monotonic clock; None if no time has passed."""
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     return rows / seconds if seconds > 0 else None

@@ -46,12 +46,12 @@ def _fill(
     learned: TrainingRows,
     documents: Sequence[str],
 ) -> SystemOutput:
-    begun = time.monotonic()
+    started = time.monotonic()
     trained = model(column, learned)
-    training_s = time.monotonic() - begun
-    begun = time.monotonic()
+    training_s = time.monotonic() - started
+    started = time.monotonic()
     cells = trained(documents)
-    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), training_s, trained.parameters)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), started), training_s, trained.parameters)
 
 
 class _Writer:

@@ -35,7 +35,7 @@ class CellRules:
 
     Attributes:
         grammar: The numbers that are allowed.
-        unit: What may stand beside a number.
+        unit: The unit that may be beside a number.
         decimal_mark: The decimal mark of all cells; None: each cell's own.
     """
 

@@ -1,4 +1,4 @@
-"""The column of numbers: its settings, and what the rest of papertune asks of it."""
+"""The number column: its settings and methods."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -28,20 +28,20 @@ Tolerance = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 
 
 class NumberColumn(AnsweredSpec):
-    """A column that holds a number, or says that none is stated.
+    """A column that holds a number, or is empty if none is stated.
 
     Attributes:
-        question: What the model is asked about the document.
-        minimum: The smallest number that is read and predicted; None: no limit.
-        maximum: The largest one; None: no limit.
+        question: The question about the document.
+        minimum: Minimum of the numbers that are read and predicted; None: no limit.
+        maximum: Maximum of these numbers; None: no limit.
         integer: Whether numbers are whole.
-        unit: What may stand beside the number in a cell, and is not written.
+        unit: The unit that may be beside the number in a cell; it is not written.
         decimal_mark: The decimal mark of the table's cells; None: the cells themselves show it.
-        tolerance: How far a prediction may be from the number in the table to count as right in the main score, as a
-            share of that number.
+        tolerance: Maximum distance of a right prediction from the gold number in the main score, as a share of the gold
+            number.
         absolute_tolerance: The same as a distance; the larger of the two counts.
-        empty: What the model says where no number is stated, and learns from empty cells; "": empty cells are not
-            learned, and the model always says a number.
+        empty: The answer if no number is stated, which is learned from empty cells; "": empty cells are not learned,
+            and a number is always predicted.
     """
 
     confidence_content: ClassVar[str] = "the probability of the number"
@@ -82,7 +82,7 @@ class NumberColumn(AnsweredSpec):
     # Cells
 
     def is_not_stated(self, cell: str) -> bool:
-        """Whether a cell says that there is no number: it is empty, or holds the text of `empty`."""
+        """Whether a cell has no number: it is empty, or has the text of `empty`."""
         return cell.strip().casefold() in ("", self.empty.casefold())
 
     def read_answer(self, cell: str) -> str | None:
@@ -94,7 +94,7 @@ class NumberColumn(AnsweredSpec):
         return self.rules.resolve(cells)
 
     def check_gold(self, check: "GoldCheck") -> None:
-        """Check that each cell is one number of the range, and not an ambiguous one."""
+        """Check that each cell is a number in the range and not ambiguous."""
         from papertune.kinds.number.checking import check_numbers
 
         check_numbers(self, check)
@@ -117,7 +117,7 @@ class NumberColumn(AnsweredSpec):
     # Predicting
 
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
-        """Return a greedy decoder that can say nothing but allowed numbers and the text of `empty`."""
+        """Return a greedy decoder of allowed numbers and the text of `empty`."""
         from papertune.kinds.number.decoder import NumberDecoder
 
         return NumberDecoder(name, self, tools)
@@ -127,7 +127,7 @@ class NumberColumn(AnsweredSpec):
         return answer
 
     def reason_for_empty(self, decision: Any) -> str:
-        """Return "": an empty cell says that no number is stated."""
+        """Return "": an empty cell means that no number is stated."""
         return ""
 
     # Evaluating
@@ -161,7 +161,7 @@ class NumberColumn(AnsweredSpec):
         return baselines.baselines(self)
 
     def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleCell":
-        """Return a prediction with its confidence beside the table's number."""
+        """Return a prediction with its confidence beside the gold number."""
         from papertune.kinds.number import scoring
 
         return scoring.sample(predictions, row, gold, name, self)
@@ -169,7 +169,7 @@ class NumberColumn(AnsweredSpec):
     def report_details(
         self, report: "ColumnReport", predictions: "Predictions", gold: "RowReader", decision: Any, record: Any
     ) -> "ColumnReport":
-        """Add what the scores count, in words."""
+        """Add the tolerance and the numbers of scored rows."""
         from papertune.kinds.number import scoring
 
         return scoring.with_counts(report, self)

@@ -90,10 +90,10 @@ class NumberTokens:
 
 
 class NumberDecoder(Decoder):
-    """Decodes the most probable next token, repeatedly, among those with which an allowed number can come about.
+    """Decodes greedily among the tokens that can lead to an allowed number.
 
-    The confidence is the product of the tokens' probabilities, each among the tokens that may come there: the
-    probability of the answer if the model can say nothing but allowed numbers and "not stated".
+    The confidence is the product of the tokens' probabilities, each among the allowed next tokens: the probability of
+    the answer among all allowed numbers and "not stated".
 
     Args:
         name: The column's name, for messages.

@@ -1,4 +1,4 @@
-"""Predictions of a number column: made, read, scored and compared."""
+"""Predictions of a number column: reading, scoring and comparing them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,15 +23,15 @@ def read_predictions(table: Table, name: str, column: NumberColumn) -> Predictio
     Raises:
         TableError: If a cell is not an allowed number, or a confidence is not a number from 0 to 1.
     """
-    given = table.column(name)
-    resolved = column.resolve_cells(given)
+    written = table.column(name)
+    resolved = column.resolve_cells(written)
     cells: list[str] = []
-    for row, cell in enumerate(given):
-        # What papertune has written needs no reading.
+    for row, cell in enumerate(written):
+        # Cells that papertune has written are not read again.
         is_written = not cell or column.grammar.is_complete(cell)
         text = cell if is_written else column.read_answer(resolved.get(cell, cell))
         if text is None:
-            problem = column.rules.problem(cell, name, column.rules.evidence(given))
+            problem = column.rules.problem(cell, name, column.rules.evidence(written))
             raise TableError(f"{table.where(row, name)}: {problem}")
         cells.append("" if column.is_not_stated(text) else text)
     return Predictions(cells, confidences=read_confidences(table, name))
@@ -41,8 +41,8 @@ def score(
     predicted: Predictions, gold: RowReader, name: str, column: NumberColumn, rows: Sequence[int]
 ) -> NumberScores | None:
     """Score predictions; None if no row has a gold answer."""
-    true, said = _known(predicted, gold, name, column, rows)
-    return score_numbers(true, said, _near(true, said, column)) if len(true) else None
+    known, values = _known(predicted, gold, name, column, rows)
+    return score_numbers(known, values, _near(known, values, column)) if len(known) else None
 
 
 def difference(
@@ -50,20 +50,20 @@ def difference(
 ) -> PairedDifference:
     """Compare two systems by the share within the tolerance."""
     both = (_known(each, gold, name, column, rows) for each in (first, second))
-    near = [_near(true, said, column).astype(np.float64) for true, said in both]
+    near = [_near(known, values, column).astype(np.float64) for known, values in both]
     return mean_difference(near[0], near[1])
 
 
 def sample(predicted: Predictions, row: int, gold: RowReader, name: str, column: NumberColumn) -> SampleCell:
-    """Return a prediction with its confidence beside the table's number, both in words where none is stated."""
+    """Return a prediction with its confidence beside the gold number; both in words if none is stated."""
     confidence = None if predicted.confidences is None else predicted.confidences[row]
     cell = gold.given(row, name)
-    true = "" if cell is None else column.read_answer(cell) or ""
-    return SampleCell(name, predicted.cells[row] or column.empty, true, confidence)
+    answer = "" if cell is None else column.read_answer(cell) or ""
+    return SampleCell(name, predicted.cells[row] or column.empty, answer, confidence)
 
 
 def with_counts(report: ColumnReport, column: NumberColumn) -> ColumnReport:
-    """Add to a report what counts as within the tolerance, and over how many rows the errors are."""
+    """Add the tolerance and the numbers of scored rows to a report."""
     scores = report.systems[0].scores if report.systems else None
     if not isinstance(scores, NumberScores):
         return report
@@ -88,14 +88,14 @@ def _known(
     cells = ((index, gold.given(row, name)) for index, row in enumerate(rows))
     answers = ((index, None if cell is None else column.read_answer(cell)) for index, cell in cells)
     known = [(index, answer) for index, answer in answers if answer is not None]
-    true = [_number(answer, column) for _, answer in known]
-    said = [_number(predicted.cells[index], column) for index, _ in known]
-    return np.array(true, dtype=np.float64), np.array(said, dtype=np.float64)
+    numbers = [_number(answer, column) for _, answer in known]
+    values = [_number(predicted.cells[index], column) for index, _ in known]
+    return np.array(numbers, dtype=np.float64), np.array(values, dtype=np.float64)
 
 
 def _number(answer: str, column: NumberColumn) -> float:
     return float("nan") if column.is_not_stated(answer) else float(answer)
 
 
-def _near(true: NDArray[np.float64], said: NDArray[np.float64], column: NumberColumn) -> NDArray[np.bool_]:
-    return within_tolerance(true, said, relative=column.tolerance, absolute=column.absolute_tolerance)
+def _near(gold: NDArray[np.float64], predicted: NDArray[np.float64], column: NumberColumn) -> NDArray[np.bool_]:
+    return within_tolerance(gold, predicted, relative=column.tolerance, absolute=column.absolute_tolerance)

@@ -21,7 +21,7 @@ class AnsweredSpec(AskedSpec):
 
     @abstractmethod
     def cell_of(self, answer: str) -> str:
-        """Return an answer as a cell; "" if it says that nothing is stated."""
+        """Return an answer as a cell; "" if nothing is stated."""
 
     def collector(self, name: str, rows: int) -> "Collector":
         """Return a collector of texts."""

@@ -20,12 +20,12 @@ def baselines(column: TextColumn) -> dict[str, Fill]:
 
 
 def _sentence(choose: Callable[[str], str], learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
-    begun = time.monotonic()
+    started = time.monotonic()
     cells = [choose(text) for text in without_shared_beginning(documents, [*learned.documents, *documents])]
-    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), started), 0.0, 0)
 
 
 def _most_frequent(column: TextColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
-    begun = time.monotonic()
+    started = time.monotonic()
     cells = [column.cell_of(answer) for answer in majority(learned.answers, len(documents))]
-    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), started), 0.0, 0)

@@ -51,7 +51,7 @@ class TextColumn(AnsweredSpec):
             except re.error as error:
                 raise ValueError(f"pattern is {self.pattern!r}, which is not a regular expression: {error}") from None
         if self.empty and not self.empty.strip():
-            raise ValueError("empty is blank; write the words that the model should say, such as 'not stated'")
+            raise ValueError("empty is blank; write the answer that the model should learn, such as 'not stated'")
         return self
 
     # Cells
@@ -63,14 +63,14 @@ class TextColumn(AnsweredSpec):
         return (self.empty.strip() if self.is_empty(cell) else tidy(cell)) or None
 
     def cell_of(self, answer: str) -> str:
-        """Return an answer as a cell: "" if it says what `empty` says."""
+        """Return an answer as a cell: "" if it is the text of `empty`."""
         from papertune.kinds.text.cells import tidy
 
         text = tidy(answer)
         return "" if self.is_empty(text) else text
 
     def is_empty(self, cell: str) -> bool:
-        """Whether a cell is empty, or says what `empty` says."""
+        """Whether a cell is empty or has the text of `empty`."""
         return cell.strip().casefold() in ("", self.empty.strip().casefold())
 
     def check_gold(self, check: "GoldCheck") -> None:
