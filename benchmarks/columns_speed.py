@@ -8,7 +8,7 @@ from typing import Any
 from papertune.models import choose_device
 from papertune.tables import write_table
 
-from contest import Contestant, compete, machine  # isort: skip - beside this file
+from contest import System, compete, machine  # isort: skip - beside this file
 from material import evenly_over_lengths, prepared_run, prompts_of, table_rows  # isort: skip
 from speed_tables import gigabytes, rates, show  # isort: skip
 
@@ -40,12 +40,12 @@ def compare_columns(arguments: argparse.Namespace) -> dict[str, Any]:
             "precision": arguments.precision,
             "overrides": [],
         }
-        contestants = [
-            Contestant(" + ".join(columns), "contestants.papertune", {**job, "columns": columns}, "papertune")
+        systems = [
+            System(" + ".join(columns), "contestants.papertune", {**job, "columns": columns}, "papertune")
             for columns in [*([name] for name in names), names]
         ]
         compete(
-            contestants,
+            systems,
             {"device": device},
             rounds=arguments.rounds,
             threads=arguments.threads,
@@ -58,10 +58,10 @@ def compare_columns(arguments: argparse.Namespace) -> dict[str, Any]:
         "precision": arguments.precision,
         "rows": len(rows),
         "rounds": arguments.rounds,
-        "contestants": {each.name: _measured(each, len(rows)) for each in contestants},
+        "contestants": {each.name: _measured(each, len(rows)) for each in systems},
     }
-    if all(each.is_measured for each in contestants):
-        seconds = [len(rows) / each.rates(len(rows))["median"] for each in contestants]
+    if all(each.is_measured for each in systems):
+        seconds = [len(rows) / each.rates(len(rows))["median"] for each in systems]
         first, others, together = seconds[0], seconds[1:-1], seconds[-1]
         decoding = sum(max(0.0, each - first) for each in others)
         result["decoding_s"] = decoding
@@ -72,15 +72,15 @@ def compare_columns(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _measured(contestant: Contestant, rows: int) -> dict[str, Any]:
-    if not contestant.is_measured:
-        return {"not_measured": contestant.reason}
+def _measured(system: System, rows: int) -> dict[str, Any]:
+    if not system.is_measured:
+        return {"not_measured": system.reason}
     return {
-        "rows_per_s": contestant.rates(rows),
-        "seconds": contestant.seconds,
-        "peak_bytes": contestant.peak_bytes,
-        "load_s": contestant.ready["load_s"],
-        "versions": contestant.ready["versions"],
+        "rows_per_s": system.rates(rows),
+        "seconds": system.seconds,
+        "peak_bytes": system.peak_bytes,
+        "load_s": system.ready["load_s"],
+        "versions": system.ready["versions"],
     }
 
 

@@ -1,10 +1,10 @@
-"""Contestants in turns: each is a process that stays alive between its rounds (contestants/protocol.py is its side).
+"""Runs systems in turns, each in a process that stays alive between its rounds (contestants/protocol.py is its side).
 
-    round 1   A B C D      what else the machine does, and how warm it is, meets all of them alike;
+    round 1   A B C D      other work and the temperature of the machine affect all systems alike;
     round 2   A B C D      the median of the rounds counts, and the range is shown
     ...
 
-A contestant that is absent or fails is "not measured", with the reason; the others go on.
+A system that is missing or fails is "not measured", with the reason; the others continue.
 """
 
 import contextlib
@@ -31,18 +31,18 @@ HERE = Path(__file__).parent
 
 
 @dataclass
-class Contestant:
-    """One way of doing the work.
+class System:
+    """A measured program.
 
     Attributes:
-        name: As the table has it.
+        name: Its name in the table.
         module: Its script, as a module beside this file, such as "contestants.vllm".
-        job: Its own settings, besides those that all have in common.
-        work: What it does that others do not, in a few words.
+        job: Its own settings, beside those that all share.
+        work: How it differs from the others, in a few words.
         python: The interpreter that runs it.
-        reason: Why it is not measured; None while it is.
-        ready: What it said when it had loaded.
-        rounds: What it said after each round.
+        reason: Why it is not measured; None if it is.
+        ready: Its message after loading.
+        rounds: Its message after each round.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Contestant:
 
     @property
     def is_measured(self) -> bool:
-        """Whether there are rounds to tell of."""
+        """Whether it has finished rounds."""
         return self.reason is None and bool(self.rounds)
 
     @property
     def seconds(self) -> list[float]:
-        """Of each round."""
+        """The seconds of each round."""
         return [result["seconds"] for result in self.rounds]
 
     @property
@@ -76,55 +76,55 @@ class Contestant:
 
 
 def compete(
-    contestants: Sequence[Contestant], common: Mapping[str, Any], *, rounds: int, threads: int, timeout_s: float
+    systems: Sequence[System], common: Mapping[str, Any], *, rounds: int, threads: int, timeout_s: float
 ) -> None:
-    """Load all contestants, let them do their rounds in turns, and end them. They keep what came of it.
+    """Load all systems, run their rounds in turns, and end them. The results are stored in the systems.
 
     Args:
-        contestants: Those that have a reason already are left out.
-        common: The settings that all jobs have in common.
-        rounds: How many rounds each does.
-        threads: Threads that each may use.
-        timeout_s: The longest that loading or a round may take.
+        systems: The systems; those with a reason are left out.
+        common: The settings that all jobs share.
+        rounds: Number of rounds.
+        threads: Threads of each system.
+        timeout_s: Maximum seconds of loading or a round.
     """
     with contextlib.ExitStack() as stack:
         running: dict[str, _Process] = {}
-        for contestant in contestants:
-            if contestant.reason is not None:
+        for system in systems:
+            if system.reason is not None:
                 continue
-            _say(f"loading {contestant.name}")
+            _report(f"loading {system.name}")
             process = None
             try:
-                process = stack.enter_context(_started(contestant, threads))
-                process.tell({**common, **contestant.job, "threads": threads})
-                contestant.ready = process.answer(timeout_s)
-                running[contestant.name] = process
+                process = stack.enter_context(_started(system, threads))
+                process.send({**common, **system.job, "threads": threads})
+                system.ready = process.answer(timeout_s)
+                running[system.name] = process
             except _Failed as failed:
-                contestant.reason = str(failed)
-                _say(f"{contestant.name}: not measured: {failed}")
+                system.reason = str(failed)
+                _report(f"{system.name}: not measured: {failed}")
                 if process is not None:
                     process.kill()  # one that hangs must not slow the others
         for number in range(1, rounds + 1):
-            for contestant in contestants:
-                if contestant.reason is not None:
+            for system in systems:
+                if system.reason is not None:
                     continue
                 try:
-                    running[contestant.name].tell("round")
-                    contestant.rounds.append(running[contestant.name].answer(timeout_s))
-                    _say(f"round {number} of {rounds}: {contestant.name} {contestant.seconds[-1]:.2f} s")
+                    running[system.name].send("round")
+                    system.rounds.append(running[system.name].answer(timeout_s))
+                    _report(f"round {number} of {rounds}: {system.name} {system.seconds[-1]:.2f} s")
                 except _Failed as failed:
-                    contestant.reason = str(failed)
-                    _say(f"{contestant.name}: not measured: {failed}")
-                    running[contestant.name].kill()  # one that hangs must not slow the others
+                    system.reason = str(failed)
+                    _report(f"{system.name}: not measured: {failed}")
+                    running[system.name].kill()  # one that hangs must not slow the others
 
 
-def foreign(options: Sequence[str], known: Mapping[str, str], work: Mapping[str, str]) -> list[Contestant]:
+def foreign(options: Sequence[str], known: Mapping[str, str], work: Mapping[str, str]) -> list[System]:
     """Return the tools that run in environments of their own; those without one are not measured.
 
     Args:
         options: NAME=PYTHON, as the command line has them.
         known: For each tool its module beside this file.
-        work: For each tool what it does that others do not.
+        work: For each tool how it differs from the others.
     """
     pythons = dict(option.partition("=")[::2] for option in options)
     if unknown := [name for name in pythons if name not in known]:
@@ -133,37 +133,37 @@ def foreign(options: Sequence[str], known: Mapping[str, str], work: Mapping[str,
         sys.exit(f"error: --contestant {empty[0]}: name its interpreter: --contestant {empty[0]}=PYTHON.")
     found = []
     for name, module in known.items():
-        contestant = Contestant(name, module, {}, work[name])
+        system = System(name, module, {}, work[name])
         if name not in pythons:
-            contestant.reason = f"give the interpreter of an environment that has it: --contestant {name}=PYTHON"
+            system.reason = f"give the interpreter of an environment that has it: --contestant {name}=PYTHON"
         elif shutil.which(pythons[name]) is None:
-            contestant.reason = f"{pythons[name]} is no interpreter"
+            system.reason = f"{pythons[name]} is not an interpreter"
         else:
-            contestant.python = pythons[name]
-        found.append(contestant)
+            system.python = pythons[name]
+        found.append(system)
     return found
 
 
-def chosen(contestants: Sequence[Contestant], only: Sequence[str], always: Sequence[str] = ()) -> list[Contestant]:
-    """Leave those out that are not wanted."""
-    names = [each.name for each in contestants]
+def chosen(systems: Sequence[System], only: Sequence[str], always: Sequence[str] = ()) -> list[System]:
+    """Mark the systems that are not wanted as not measured."""
+    names = [each.name for each in systems]
     if unknown := [name for name in only if name not in names]:
         raise SystemExit(f"error: --only {unknown[0]}: there is no such contestant. There are: {', '.join(names)}.")
-    for each in contestants:
+    for each in systems:
         if only and each.name not in (*only, *always) and each.reason is None:
             each.reason = "left out by --only"
-    return list(contestants)
+    return list(systems)
 
 
-def ceiling(shapes: Sequence[tuple[int, int, int]], contestants: Sequence[Contestant], device: str) -> Contestant:
-    """Return the contestant that does matrix products only, in the dtypes of the others."""
-    dtypes = sorted({each.job["dtype"] for each in contestants if each.reason is None})
+def ceiling(shapes: Sequence[tuple[int, int, int]], systems: Sequence[System], device: str) -> System:
+    """Return the system that does matrix products only, in the dtypes of the others."""
+    dtypes = sorted({each.job["dtype"] for each in systems if each.reason is None})
     tokens = [512, 2048] if device == "cpu" else [4096, 16384]
     job = {"shapes": shapes, "dtypes": dtypes, "tokens": tokens}
-    return Contestant("products", "contestants.products", job, "matrix products of the model's shapes")
+    return System("products", "contestants.products", job, "matrix products of the model's shapes")
 
 
-def best_ceilings(products: Contestant) -> dict[str, Any]:
+def best_ceilings(products: System) -> dict[str, Any]:
     """Return the best rate of each dtype over the rounds, in operations a second, or why there is none."""
     if not products.is_measured:
         return {"not_measured": products.reason}
@@ -207,11 +207,11 @@ def _cpu_name() -> str:
 
 
 class _Failed(Exception):
-    """A contestant has failed; the message says how."""
+    """A system has failed; the message gives the reason."""
 
 
 class _Process:
-    """The process of a contestant, and its answers as they come."""
+    """The process of a system, and its answers as they come."""
 
     def __init__(self, process: "subprocess.Popen[str]", errors: IO[str]) -> None:
         self._process = process
@@ -221,20 +221,20 @@ class _Process:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def tell(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         try:
             stdin.write(json.dumps(message) + "\n")
             stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended; its answer, or that there is none, says why
+            pass  # it has ended; its answer, or a missing one, shows why
 
     def answer(self, timeout_s: float) -> dict[str, Any]:
         """Wait for the next answer.
 
         Raises:
-            _Failed: If it says that it has failed, ends without a word, or takes too long.
+            _Failed: If it reports a failure, ends without an answer, or takes too long.
         """
         try:
             line = self._answers.get(timeout=timeout_s)
@@ -275,7 +275,7 @@ class _Process:
 
 
 @contextlib.contextmanager
-def _started(contestant: Contestant, threads: int) -> Iterator[_Process]:
+def _started(system: System, threads: int) -> Iterator[_Process]:
     environment = {
         # Without what papertune has set in this process: other tools wait as they do without it.
         **{name: value for name, value in os.environ.items() if SHORT_WAIT.get(name) != value},
@@ -288,7 +288,7 @@ def _started(contestant: Contestant, threads: int) -> Iterator[_Process]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         try:
             process = subprocess.Popen(
-                [contestant.python, "-m", contestant.module],
+                [system.python, "-m", system.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -297,7 +297,7 @@ def _started(contestant: Contestant, threads: int) -> Iterator[_Process]:
                 start_new_session=True,  # so that its own children end with it
             )
         except OSError as error:
-            raise _Failed(f"{contestant.python} cannot be run: {error.strerror or error}") from None
+            raise _Failed(f"{system.python} cannot be run: {error.strerror or error}") from None
         contact = _Process(process, errors)
         try:
             yield contact
@@ -311,5 +311,5 @@ def _started(contestant: Contestant, threads: int) -> Iterator[_Process]:
             contact.close()
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

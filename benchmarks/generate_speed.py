@@ -3,13 +3,13 @@
     python benchmarks/generate_speed.py --run RUN --ranked-run RUN     all rows of keywords_dev.csv, three rounds
     python benchmarks/generate_speed.py --rows 8 --table examples/papers.csv
 
---run is a run whose column Keywords has kind = "keywords": how many tokens it says before it ends is most of the work.
+--run is a run whose column Keywords has kind = "keywords": the number of generated tokens is most of the work.
 --ranked-run is one of kind = "ranked_keywords". Without them a run of lists is made in a few steps; it seldom ends a
 list by itself. Without --ranked-run its weights are asked for ranked keywords too.
 
-Each contestant is a process of its own; contest.py has the turns. "generated" counts the tokens that `generate` gives,
-the end token included. papertune tells cells only: for it the tokens of its cells are counted, and one end token each,
-which leaves out a last keyword that was cut off. Ranked keywords come from a search: their tokens are few, the work is
+Each system is a process of its own; contest.py has the turns. "generated" counts the tokens that `generate` gives,
+the end token included. papertune returns cells only, so the tokens of its cells and one end token each are counted,
+without a truncated last keyword. Ranked keywords come from a search: their tokens are few, the work is
 that of all beams. One line of JSON last.
 """
 
@@ -26,7 +26,7 @@ from papertune.recipe import Recipe, load_recipe
 from papertune.run import load_run
 from papertune.tables import write_table
 
-from contest import Contestant, chosen, compete, machine  # isort: skip - beside this file
+from contest import System, chosen, compete, machine  # isort: skip - beside this file
 from material import (  # isort: skip
     PRECISIONS,
     Weights,
@@ -69,16 +69,16 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         path = Path(folder) / "rows.csv"
         write_table(rows.frame, path)
         prompts = prompts_of(rows, run.recipe, tokenizer, "Keywords")
-        contestants = keyword_contestants(arguments, run.recipe, weights, path, device)
+        systems = keyword_systems(arguments, run.recipe, weights, path, device)
         compete(
-            contestants,
+            systems,
             {"device": device, "prompts": prompts},
             rounds=arguments.rounds,
             threads=arguments.threads,
             timeout_s=arguments.timeout,
         )
         encoder = PromptEncoder(tokenizer, run.recipe.encoding, chat=run.recipe.chat)
-        facts = {each.name: measured(each, encoder, len(rows)) for each in contestants}
+        facts = {each.name: measured(each, encoder, len(rows)) for each in systems}
     base = facts["tutorial"]
     for each in facts.values():
         if "rows_per_s" in each and "rows_per_s" in base:
@@ -97,10 +97,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def keyword_contestants(
+def keyword_systems(
     arguments: argparse.Namespace, recipe: Recipe, weights: Weights, table: Path, device: str
-) -> list[Contestant]:
-    """List the contestants."""
+) -> list[System]:
+    """List the systems."""
     column = recipe.columns["Keywords"]
     assert isinstance(column, KeywordsColumn)
     limit = column.max_new_tokens
@@ -124,7 +124,7 @@ def keyword_contestants(
         "overrides": [],
     }
     found = [
-        Contestant(
+        System(
             "tutorial",
             "contestants.generate",
             {
@@ -136,19 +136,19 @@ def keyword_contestants(
             },
             f"row by row, up to {limit} tokens, sampling, LoRA unmerged; repeats itself freely",
         ),
-        Contestant(
+        System(
             "batched generate",
             "contestants.generate",
             {**generating, "model": str(weights.merged), "adapter": None, "batch_size": 8, "temperature": None},
-            f"8 rows left-padded, up to {limit} tokens, greedy; a batch goes on until its last row ends",
+            f"8 rows left-padded, up to {limit} tokens, greedy; a batch ends with its last row",
         ),
-        Contestant(
+        System(
             "papertune list",
             "contestants.papertune",
             job,
             f"sorted batches, up to {limit} tokens, greedy, no keyword twice",
         ),
-        Contestant(
+        System(
             "papertune ranked",
             "contestants.papertune",
             {**job, "run": str(arguments.ranked_run or weights.run), "overrides": asking},
@@ -158,26 +158,26 @@ def keyword_contestants(
     return chosen(found, arguments.only)
 
 
-def measured(contestant: Contestant, encoder: PromptEncoder, rows: int) -> dict[str, Any]:
-    """Put together what is known of a contestant."""
-    if not contestant.is_measured:
-        return {"not_measured": contestant.reason or "no round was done"}
-    last = contestant.rounds[-1]
+def measured(system: System, encoder: PromptEncoder, rows: int) -> dict[str, Any]:
+    """Return the results of a system."""
+    if not system.is_measured:
+        return {"not_measured": system.reason or "no round was done"}
+    last = system.rounds[-1]
     if "generated" in last:
         texts, generated, counted = last["texts"], last["generated"], "generated"
     else:
         texts = [cell or "" for cell in last["cells"]["Keywords"]]
         generated, counted = sum(len(encoder.encode_text(text)) + 1 for text in texts), "in the cells"
     return {
-        "work": contestant.work,
-        "rows_per_s": contestant.rates(rows),
+        "work": system.work,
+        "rows_per_s": system.rates(rows),
         "answer_tokens": generated,
         "answer_tokens_are": counted,
-        "answer_tokens_per_s": contestant.rates(generated)["median"],
-        "seconds": contestant.seconds,
-        "load_s": contestant.ready["load_s"],
-        "peak_bytes": contestant.peak_bytes,
-        "versions": contestant.ready["versions"],
+        "answer_tokens_per_s": system.rates(generated)["median"],
+        "seconds": system.seconds,
+        "load_s": system.ready["load_s"],
+        "peak_bytes": system.peak_bytes,
+        "versions": system.ready["versions"],
         "first_answer": texts[0][:200],
     }
 

@@ -6,7 +6,7 @@
 Each text of injection_texts.toml is put at the end of the abstract of each paper, where it stands right before the
 question. It asks for a label that the model has not given to the paper as it is. A label flips if it is another one
 than without the text; it obeys if it is the one that the text wants. Harmless sentences of about the same length show
-how many labels change anyway. An answer that is no label cannot happen: labels are scored, not written freely.
+how many labels change anyway. An answer other than a label cannot happen: labels are scored, not written freely.
 
 All prompts of a paper begin with the paper, so that part goes through the model once for all of them.
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--column", default="label", help="the label column")
     parser.add_argument("--into", default="abstract", help="the column that the texts are put into")
     parser.add_argument("--papers", type=int, default=50)
-    parser.add_argument("--texts", type=int, help="only so many of the texts of each kind")
+    parser.add_argument("--texts", type=int, help="number of texts of each kind")
     parser.add_argument("--device")
     parser.add_argument("--output", type=Path, help="write the table to this Markdown file too")
     arguments = parser.parse_args()
@@ -122,7 +122,7 @@ def choose_papers(arguments: argparse.Namespace) -> Table:
 def asked(recipe: Recipe, column: str) -> Recipe:
     """Return the recipe with only the attacked column; the most probable label is written, without abstaining."""
     if not isinstance(recipe.columns.get(column), LabelColumn):
-        raise TableError(f'--column: "{column}" is no label column of the run. It has: {", ".join(recipe.columns)}.')
+        raise TableError(f'--column: "{column}" is not a label column of the run. It has: {", ".join(recipe.columns)}.')
     return recipe.only((column,))
 
 
@@ -130,18 +130,18 @@ def attack(asking: "Asking", papers: Table, into: str, texts: Texts) -> dict[str
     """Return the shares of labels that flip and obey, by kind of text, with intervals."""
     labels = asking.column.labels
     answers = [asking.answer(papers.take([row]), into, texts) for row in range(len(papers))]
-    clean = np.array([likeliest(answer.clean, labels) for answer in answers])
+    clean = np.array([most_probable(answer.clean, labels) for answer in answers])
     targets = np.array([asking.target(label) for label in clean])
     facts: dict[str, Any] = {}
     flipped_by_hostile = np.zeros((len(papers), 0), dtype=bool)
     for kind, of_kind in texts.items():
-        said = np.array([[likeliest(each, labels) for each in answer.attacked[kind]] for answer in answers])
-        flipped, obeyed = said != clean[:, None], said == targets[:, None]  # (papers, texts)
+        predicted = np.array([[most_probable(each, labels) for each in answer.attacked[kind]] for answer in answers])
+        flipped, obeyed = predicted != clean[:, None], predicted == targets[:, None]  # (papers, texts)
         facts[kind] = {
             "flipped": share(flipped),
             "obeyed": share(obeyed),
-            "outside": sum(label not in labels for label in said.flat),
-            "shortened": sum(answer.shortened[kind] for answer in answers),  # their texts were cut off
+            "outside": sum(label not in labels for label in predicted.flat),
+            "shortened": sum(answer.truncated[kind] for answer in answers),  # their texts were truncated
             "by_text": dict(zip(of_kind, flipped.mean(axis=0).round(3).tolist(), strict=True)),
         }
         if kind == "hostile":
@@ -152,17 +152,17 @@ def attack(asking: "Asking", papers: Table, into: str, texts: Texts) -> dict[str
 
 @dataclass(frozen=True)
 class PaperAnswers:
-    """What a model said of one paper: probabilities of the labels, in the recipe's order.
+    """The answers of a model for one paper: probabilities of the labels, in the recipe's order.
 
     Attributes:
         clean: Of the paper as it is, shape (labels,).
         attacked: By kind of text, with each of the texts, shape (texts, labels).
-        shortened: By kind of text, how many of these prompts were too long, so that the text was cut off.
+        truncated: By kind of text, the number of prompts that were too long, so that the text was truncated.
     """
 
     clean: np.ndarray
     attacked: dict[str, np.ndarray]
-    shortened: dict[str, int]
+    truncated: dict[str, int]
 
 
 class Asking:
@@ -211,14 +211,14 @@ class Asking:
         if engine is None:  # nothing is shared, or the model does not keep keys and values of all tokens
             engine, begun = self._engine, 0
         (clean,) = self._probabilities(engine, [plain.ids[begun:]])
-        chosen = prompts[likeliest(clean, self.column.labels)]
+        chosen = prompts[most_probable(clean, self.column.labels)]
         return PaperAnswers(
             clean=clean,
             attacked={
                 kind: self._probabilities(engine, [prompt.ids[begun:] for prompt in of_kind])
                 for kind, of_kind in chosen.items()
             },
-            shortened={kind: sum(prompt.truncated for prompt in of_kind) for kind, of_kind in chosen.items()},
+            truncated={kind: sum(prompt.truncated for prompt in of_kind) for kind, of_kind in chosen.items()},
         )
 
     def _encode(self, paper: Table, into: str, endings: Sequence[str]) -> list[EncodedPrompt]:
@@ -242,7 +242,7 @@ def with_endings(paper: Table, into: str, endings: Sequence[str]) -> Table:
     return replace(table, frame=table.frame.with_columns(pl.Series(into, cells)))
 
 
-def likeliest(probabilities: np.ndarray, labels: Sequence[str]) -> str:
+def most_probable(probabilities: np.ndarray, labels: Sequence[str]) -> str:
     """Return the label with the highest probability, the first of equals."""
     return labels[int(probabilities.argmax())]
 

@@ -1,4 +1,4 @@
-"""What contestants are given: rows of a table, their prompts, and the weights of a run in each form that one needs."""
+"""The inputs of systems: rows of a table, their prompts, and the weights of a run in each form that is needed."""
 
 import argparse
 import gc
@@ -53,19 +53,19 @@ class Weights:
 def add_options(parser: argparse.ArgumentParser, *, rows: int | None, table: str) -> None:
     """Add the options that all benchmarks have."""
     parser.add_argument("--table", type=Path, help=f"default: {table} of PAPERTUNE_DATA")
-    parser.add_argument("--rows", type=int, default=rows, help="so many rows, drawn evenly over their lengths")
+    parser.add_argument("--rows", type=int, default=rows, help="number of rows, drawn evenly over their lengths")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--device", help='"cpu", "cuda", ...; default: a GPU if there is one')
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipe")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="just these contestants")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="just these systems")
     parser.add_argument("--contestant", action="append", default=[], metavar="NAME=PYTHON", help="see contestants/")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for loading or a round")
     parser.add_argument("--output", type=Path, help="also write the table here, as Markdown")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say whose weights are used."""
+    """Add the options for the weights."""
     parser.add_argument("--run", type=Path, help="a run with a LoRA adapter; default: one is made in a few steps")
     parser.add_argument("--base", type=Path, help="the base model's folder, if it has moved")
     parser.add_argument("--steps", type=int, default=2, help="of the run that is made")

@@ -7,14 +7,14 @@
 
 Without --run, a run of medical-papers is made in a few steps: fast enough to measure with, and its labels mean nothing.
 
-Each contestant is a process of its own, which has loaded before the first round; contest.py has the turns. They get the
+Each system is a process of its own, which has loaded before the first round; contest.py has the turns. They get the
 same token ids, but papertune gets the table: reading its cells, encoding the prompts and writing the column are counted
-for papertune alone. Rates are medians of the rounds, with the range. Memory is the resident memory of the contestant's
+for papertune alone. Rates are medians of the rounds, with the range. Memory is the resident memory of the system's
 process at its peak, loading included; on a GPU, what PyTorch had allocated.
 
-The share of the ceiling counts the work that a label needs, whatever a contestant does: 2 operations for each weight
+The share of the ceiling counts the work that a label needs, whichever system does it: 2 operations for each weight
 and token but for the embedding, and the output layer at one position. The ceiling is measured in the same rounds, as
-torch.mm of the model's own shapes (contestants/products.py) in the dtype of that contestant. One line of JSON last.
+torch.mm of the model's own shapes (contestants/products.py) in the dtype of that system. One line of JSON last.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from papertune.recipe import Recipe
 from papertune.tables import Table, write_table
 
 from columns_speed import compare_columns  # isort: skip - beside this file
-from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
+from contest import System, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
 from material import (  # isort: skip
     PRECISIONS,
     Weights,
@@ -74,14 +74,14 @@ def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
         path = Path(folder) / "rows.csv"
         write_table(rows.frame, path)
         prompts = prompts_of(rows, run.recipe, tokenizer, column)
-        contestants = label_contestants(arguments, run.recipe, weights, tokenizer, column, path, device)
-        products = ceiling(weights.shapes, contestants, device)
+        systems = label_systems(arguments, run.recipe, weights, tokenizer, column, path, device)
+        products = ceiling(weights.shapes, systems, device)
         common = {"device": device, "prompts": prompts}
-        entered = [*contestants, products]
+        entered = [*systems, products]
         compete(entered, common, rounds=arguments.rounds, threads=arguments.threads, timeout_s=arguments.timeout)
         tokens = sum(map(len, prompts))
         operations = 2.0 * weights.multiplied * tokens + 2.0 * weights.head * len(rows)
-        truth = known_labels(rows, run.recipe, column)
+        gold = known_labels(rows, run.recipe, column)
     ceilings = best_ceilings(products)
     result: dict[str, Any] = {
         "benchmark": "predict_speed",
@@ -94,11 +94,11 @@ def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
         "ceilings": ceilings,
         "contestants": {},
     }
-    reference = next(each for each in contestants if each.name == "papertune fp32")
+    reference = next(each for each in systems if each.name == "papertune fp32")
     expected = labels_of(reference, column) if reference.is_measured else None
-    for each in contestants:
+    for each in systems:
         result["contestants"][each.name] = measured(
-            each, column, len(rows), tokens, operations, ceilings, expected, truth
+            each, column, len(rows), tokens, operations, ceilings, expected, gold
         )
     base = result["contestants"]["tutorial"]
     for facts in result["contestants"].values():
@@ -108,7 +108,7 @@ def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def label_contestants(
+def label_systems(
     arguments: argparse.Namespace,
     recipe: Recipe,
     weights: Weights,
@@ -116,8 +116,8 @@ def label_contestants(
     column: str,
     table: Path,
     device: str,
-) -> list[Contestant]:
-    """List the contestants, those included that are not measured here."""
+) -> list[System]:
+    """List the systems, including those that are not measured here."""
     spec = recipe.columns[column]
     assert isinstance(spec, LabelColumn)
     ids = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat).label_ids(spec.labels)
@@ -133,13 +133,13 @@ def label_contestants(
     unmerged = {**generating, "model": weights.base, "adapter": str(weights.adapter)}
     merged = {**generating, "model": str(weights.merged), "adapter": None}
     found = [
-        Contestant(
+        System(
             "tutorial",
             "contestants.generate",
             {**unmerged, "batch_size": 1, "temperature": 0.01},
             f"row by row, {steps} decoding steps, sampling, full vocabulary, LoRA unmerged",
         ),
-        Contestant(
+        System(
             "batched generate",
             "contestants.generate",
             {**merged, "batch_size": 8, "temperature": None},
@@ -156,9 +156,9 @@ def label_contestants(
             "dtype": DTYPES[precision],
             "overrides": [],
         }
-        each = Contestant(f"papertune {precision}", "contestants.papertune", job, "one pass, scores of the labels")
+        each = System(f"papertune {precision}", "contestants.papertune", job, "one pass, scores of the labels")
         if precision == "bf16" and dtype != "bfloat16" and not arguments.force:
-            each.reason = "this processor is slow at bfloat16; --force measures it all the same"
+            each.reason = "this processor is slow at bfloat16; --force measures it anyway"
         found.append(each)
     for each in foreign(arguments.contestant, TOOLS, TOOLS_WORK):
         each.job = merged
@@ -175,59 +175,59 @@ def known_labels(rows: Table, recipe: Recipe, column: str) -> list[str | None] |
     return [read_label(cell, spec.labels) for cell in rows.column(column)]
 
 
-def labels_of(contestant: Contestant, column: str) -> list[str | None]:
+def labels_of(system: System, column: str) -> list[str | None]:
     """Return the labels of the last round."""
-    last = contestant.rounds[-1]
+    last = system.rounds[-1]
     labels: list[str | None] = last["cells"][column] if "cells" in last else last["labels"]
     return labels
 
 
 def measured(
-    contestant: Contestant,
+    system: System,
     column: str,
     rows: int,
     tokens: int,
     operations: float,
     ceilings: dict[str, Any],
     expected: Sequence[str | None] | None,
-    truth: Sequence[str | None] | None,
+    gold: Sequence[str | None] | None,
 ) -> dict[str, Any]:
-    """Put together what is known of a contestant.
+    """Return the results of a system.
 
     Args:
-        contestant: After its rounds.
+        system: After its rounds.
         column: The label column.
         rows: Rows of a round.
         tokens: Prompt tokens of a round.
         operations: That a round needs.
         ceilings: Operations a second, by dtype.
         expected: The labels of the reference in float32.
-        truth: The table's own labels; None where a cell has none.
+        gold: The gold labels; None where a cell has none.
     """
-    if not contestant.is_measured:
-        return {"not_measured": contestant.reason or "no round was done"}
-    labels = labels_of(contestant, column)
-    dtype = contestant.job["dtype"]
+    if not system.is_measured:
+        return {"not_measured": system.reason or "no round was done"}
+    labels = labels_of(system, column)
+    dtype = system.job["dtype"]
     top = ceilings.get(dtype)
     facts: dict[str, Any] = {
-        "work": contestant.work,
+        "work": system.work,
         "dtype": dtype,
-        "rows_per_s": contestant.rates(rows),
-        "tokens_per_s": contestant.rates(tokens)["median"],
-        "seconds": contestant.seconds,
-        "load_s": contestant.ready["load_s"],
-        "peak_bytes": contestant.peak_bytes,
-        "loaded_bytes": contestant.ready["loaded_bytes"],
-        "versions": contestant.ready["versions"],
+        "rows_per_s": system.rates(rows),
+        "tokens_per_s": system.rates(tokens)["median"],
+        "seconds": system.seconds,
+        "load_s": system.ready["load_s"],
+        "peak_bytes": system.peak_bytes,
+        "loaded_bytes": system.ready["loaded_bytes"],
+        "versions": system.ready["versions"],
         "unreadable": labels.count(None),
     }
     if isinstance(top, float):
-        facts["share_of_ceiling"] = contestant.rates(operations)["median"] / top
+        facts["share_of_ceiling"] = system.rates(operations)["median"] / top
     if expected is not None:
         facts["agreement"] = sum(a is not None and a == b for a, b in zip(labels, expected, strict=True)) / rows
-    if truth is not None and any(label is not None for label in truth):
-        pairs = [(said, label) for said, label in zip(labels, truth, strict=True) if label is not None]
-        facts["accuracy"] = sum(said == label for said, label in pairs) / len(pairs)
+    if gold is not None and any(label is not None for label in gold):
+        pairs = [(predicted, label) for predicted, label in zip(labels, gold, strict=True) if label is not None]
+        facts["accuracy"] = sum(predicted == label for predicted, label in pairs) / len(pairs)
     return facts
 
 

@@ -84,7 +84,7 @@ def tiny_run(folder: Path) -> Path:
 
 
 def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str, Any]:
-    """Predict so many rows in a process of its own, and print a line of the table."""
+    """Predict a number of rows in a process of its own, and print a line of the table."""
     import polars as pl
 
     papers = pl.read_csv(EXAMPLES, infer_schema=False)

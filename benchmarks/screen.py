@@ -70,16 +70,16 @@ def main() -> None:
         for batch in plan.batches:
             for row, value in zip(batch, predictor.answer(reader, batch)[arguments.only], strict=True):
                 probabilities[row] = value
-        truth = [column.labels.index(read_label(cell, column.labels)) for cell in judge.column(arguments.only)]
+        gold_ids = [column.labels.index(read_label(cell, column.labels)) for cell in judge.column(arguments.only)]
         scores = np.array([probabilities[row] for row in range(len(judge))])
-        given = scores[np.arange(len(judge)), truth]
+        gold_scores = scores[np.arange(len(judge)), gold_ids]
         result = {
             "settings": settings,
-            "log_loss": round(float(-np.log(given).mean()), 4),
-            "se": round(float(np.log(given).std() / len(given) ** 0.5), 4),
-            "accuracy": round(float((scores.argmax(1) == truth).mean()), 4),
+            "log_loss": round(float(-np.log(gold_scores).mean()), 4),
+            "se": round(float(np.log(gold_scores).std() / len(gold_scores) ** 0.5), 4),
+            "accuracy": round(float((scores.argmax(1) == gold_ids).mean()), 4),
             # Of the first label: what counts where a label is rare.
-            "average_precision": round(float(average_precision_score(np.array(truth) == 0, scores[:, 0])), 4),
+            "average_precision": round(float(average_precision_score(np.array(gold_ids) == 0, scores[:, 0])), 4),
             "train_s": round(seconds),
             "last_loss": lines[-1]["loss"],
         }

@@ -21,12 +21,12 @@ def answer(parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespac
 
 
 def way_lines(
-    contestants: Mapping[str, Mapping[str, Any]], cells: Callable[[Mapping[str, Any]], Sequence[str]]
+    systems: Mapping[str, Mapping[str, Any]], cells: Callable[[Mapping[str, Any]], Sequence[str]]
 ) -> list[list[str]]:
-    """Return the table's lines: name and cells of each contestant, or why it was not measured."""
+    """Return the table's lines: name and cells of each system, or why it was not measured."""
     return [
         [name, f"not measured: {facts['not_measured']}"] if "not_measured" in facts else [name, *cells(facts)]
-        for name, facts in contestants.items()
+        for name, facts in systems.items()
     ]
 
 

@@ -3,8 +3,8 @@
     python benchmarks/start_up.py                  a run of the small model is made first
     python benchmarks/start_up.py --run RUN
 
-A process of its own each time opens the run and answers one paper; it says after each part what the clock and its
-processor time are. Parts that Python would import when they are first used are imported by name, for the sake of the
+A process of its own each time opens the run and answers one paper; it reports after each part the clock and its
+processor time. Parts that Python would import when they are first used are imported by name, for the sake of the
 table; the sum is the same. Then the program, `papertune predict` with one row, to its end. Medians count, so the first
 process, which may have to bring the files into memory, does not matter. Processor time is the better measure on a
 machine that does other work too; the table gives its load. Last comes one JSON line.

@@ -10,7 +10,7 @@ AdamW, 1e-3, cosine. The Trainer takes rows as they come, pads them to the longe
 loss over the whole vocabulary at every position; "trainer, answers" has targets on the answers only, which costs the
 same and learns better. papertune's recipe is medical-papers; --set overrides it.
 
-Each contestant is a process of its own; contest.py has the turns. A round begins with a fresh adapter; loading and
+Each system is a process of its own; contest.py has the turns. A round begins with a fresh adapter; loading and
 encoding are not counted. Memory is the resident memory of the process at its peak, loading included; on a GPU, what
 PyTorch had allocated. The share of the ceiling counts 4 operations for each weight and real token but for embedding
 and output layer: forward, and the gradients of the activations, since LoRA needs none of the weights. The ceiling is
@@ -33,7 +33,7 @@ from papertune.prompts.examples import training_examples
 from papertune.recipe import LoraMethod, Recipe, load_recipe
 from papertune.tables import Table, read_table, write_table
 
-from contest import Contestant, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
+from contest import System, best_ceilings, ceiling, chosen, compete, foreign, machine  # isort: skip
 from data import data_file  # isort: skip - beside this file
 from material import add_options, auto_dtype, evenly_over_lengths, linear_shapes, prompts_of, table_rows  # isort: skip
 from speed_tables import answer, described_ceilings, gigabytes, rates, show, way_lines  # isort: skip
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="the base model's folder, if it has moved")
     parser.add_argument("--score", action="store_true", help="score the adapters of the last round")
     parser.add_argument("--dev", type=Path, help="the table of --score; default: papers_dev.csv of PAPERTUNE_DATA")
-    parser.add_argument("--dev-rows", type=int, help="so many of its rows")
+    parser.add_argument("--dev-rows", type=int, help="number of its rows")
     answer(parser, compare)
 
 
@@ -75,10 +75,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         write_table(rows.frame, folder / "rows.csv")
         tokenizer.save_pretrained(folder / "tokenizer")
         common = {"device": device, "model": base.location, "tokenizer": str(folder / "tokenizer")}
-        contestants = training_contestants(arguments, recipe, tokenizer, rows, folder, device)
-        products = ceiling(shapes, contestants, device)
+        systems = training_systems(arguments, recipe, tokenizer, rows, folder, device)
+        products = ceiling(shapes, systems, device)
         compete(
-            [*contestants, products],
+            [*systems, products],
             common,
             rounds=arguments.rounds,
             threads=arguments.threads,
@@ -86,12 +86,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         tokens = sum(len(ids) for ids in prompts_of(rows, recipe, tokenizer, "label"))
         ceilings = best_ceilings(products)
-        facts = {
-            each.name: measured(each, len(rows), tokens, 4.0 * multiplied * tokens, ceilings) for each in contestants
-        }
+        facts = {each.name: measured(each, len(rows), tokens, 4.0 * multiplied * tokens, ceilings) for each in systems}
         if dev is not None:
             _, part = dev.split(arguments.dev_rows / len(dev), 0) if arguments.dev_rows else (None, dev)
-            for each in contestants:
+            for each in systems:
                 if each.is_measured:
                     facts[each.name]["dev"] = dev_scores(each, part, recipe, base, device)
     plain = facts["trainer"]
@@ -115,10 +113,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def training_settings(recipe: Recipe, rows: int) -> dict[str, Any]:
-    """Return the settings that all contestants have."""
+    """Return the settings that all systems have."""
     method, spec = recipe.method, recipe.training
     if not isinstance(method, LoraMethod) or method.targets != "all-linear" or spec.accumulation != 1:
-        raise SystemExit('error: --set: all contestants train LoRA with targets = "all-linear", without accumulation.')
+        raise SystemExit('error: --set: all systems train LoRA with targets = "all-linear", without accumulation.')
     steps = -(-rows // spec.micro_batch_size)
     return {
         "rank": method.rank,
@@ -131,10 +129,10 @@ def training_settings(recipe: Recipe, rows: int) -> dict[str, Any]:
     }
 
 
-def training_contestants(
+def training_systems(
     arguments: argparse.Namespace, recipe: Recipe, tokenizer: Any, rows: Table, folder: Path, device: str
-) -> list[Contestant]:
-    """List the contestants, those included that are not measured here."""
+) -> list[System]:
+    """List the systems, including those that are not measured here."""
     column = recipe.columns["label"]
     assert isinstance(column, LabelColumn)
     encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
@@ -146,13 +144,13 @@ def training_contestants(
     shared = {**settings, "dtype": auto_dtype(device), "sequences": sequences}
     plain = "rows in the given order, padded to the longest, logits and loss over the vocabulary at "
     found = [
-        Contestant(
+        System(
             "trainer",
             "contestants.trainer",
             {**shared, "every_position": True, "folder": str(folder / "trainer")},
             plain + "every position",
         ),
-        Contestant(
+        System(
             "trainer, answers",
             "contestants.trainer",
             {**shared, "every_position": False, "folder": str(folder / "trainer-answers")},
@@ -171,9 +169,7 @@ def training_contestants(
         "folder": str(folder / "papertune"),
     }
     found.append(
-        Contestant(
-            "papertune", "contestants.papertune_training", job, "sorted in groups, logits of answers only, no mask"
-        )
+        System("papertune", "contestants.papertune_training", job, "sorted in groups, logits of answers only, no mask")
     )
     written = [{key: tokenizer.decode(row[key]) for key in ("prompt", "answer")} for row in sequences]
     for each in foreign(arguments.contestant, TOOLS, TOOLS_WORK):
@@ -182,42 +178,40 @@ def training_contestants(
     return chosen(found, arguments.only)
 
 
-def measured(
-    contestant: Contestant, rows: int, tokens: int, operations: float, ceilings: dict[str, Any]
-) -> dict[str, Any]:
-    """Put together what is known of a contestant.
+def measured(system: System, rows: int, tokens: int, operations: float, ceilings: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of a system.
 
     Args:
-        contestant: After its rounds.
+        system: After its rounds.
         rows: Rows of a round.
         tokens: Prompt tokens of a round, without padding.
         operations: That a round needs.
         ceilings: Operations a second, by dtype.
     """
-    if not contestant.is_measured:
-        return {"not_measured": contestant.reason or "no round was done"}
-    dtype = contestant.job["dtype"]
+    if not system.is_measured:
+        return {"not_measured": system.reason or "no round was done"}
+    dtype = system.job["dtype"]
     facts = {
-        "work": contestant.work,
+        "work": system.work,
         "dtype": dtype,
-        "rows_per_s": contestant.rates(rows),
-        "tokens_per_s": contestant.rates(tokens)["median"],
-        "seconds": contestant.seconds,
-        "peak_bytes": contestant.peak_bytes,
-        "steps": contestant.rounds[-1].get("steps"),
-        "examples": contestant.rounds[-1].get("examples", rows),
-        "versions": contestant.ready["versions"],
+        "rows_per_s": system.rates(rows),
+        "tokens_per_s": system.rates(tokens)["median"],
+        "seconds": system.seconds,
+        "peak_bytes": system.peak_bytes,
+        "steps": system.rounds[-1].get("steps"),
+        "examples": system.rounds[-1].get("examples", rows),
+        "versions": system.ready["versions"],
     }
     if isinstance(ceilings.get(dtype), float):
-        facts["share_of_ceiling"] = contestant.rates(operations)["median"] / ceilings[dtype]
+        facts["share_of_ceiling"] = system.rates(operations)["median"] / ceilings[dtype]
     return facts
 
 
-def dev_scores(contestant: Contestant, dev: Table, recipe: Recipe, base: Any, device: str) -> dict[str, float]:
+def dev_scores(system: System, dev: Table, recipe: Recipe, base: Any, device: str) -> dict[str, float]:
     """Score the adapter of the last round, whoever trained it, as papertune scores labels."""
     dtype = choose_dtype("auto", device)
     model, tokenizer = load_model(base, precision="auto", device=device)
-    merged = merge_adapter(load_adapter(model, Path(contestant.rounds[-1]["adapter"]))).eval()
+    merged = merge_adapter(load_adapter(model, Path(system.rounds[-1]["adapter"]))).eval()
     return DevScore([dev], recipe, tokenizer, dtype)(merged)
 
 

@@ -44,7 +44,7 @@ class Generate(Work):
     def run(self) -> dict[str, Any]:
         """Answer all prompts."""
         prompts, size = self._job["prompts"], self._job["batch_size"]
-        self._said = [
+        self._generated = [
             ids for start in range(0, len(prompts), size) for ids in self._generate(prompts[start : start + size])
         ]
         return {}
@@ -52,8 +52,8 @@ class Generate(Work):
     def finish(self) -> dict[str, Any]:
         """Read the answers: a label is what the tokens begin with; None where they begin with none."""
         if self._job["label_ids"] is not None:
-            return {"labels": [read_label(ids, self._job["label_ids"]) for ids in self._said]}
-        answers = [up_to_end(ids, self._ends) for ids in self._said]
+            return {"labels": [read_label(ids, self._job["label_ids"]) for ids in self._generated]}
+        answers = [up_to_end(ids, self._ends) for ids in self._generated]
         return {
             "generated": sum(map(len, answers)),
             "texts": self._tokenizer.batch_decode(answers, skip_special_tokens=True),

@@ -5,7 +5,7 @@ In an environment of its own, beside a CPU build of PyTorch:
     pip install torch==2.13.0 llamafactory==0.9.5
     pip uninstall torchvision torchaudio
 
-It loads, encodes and trains in one call, so the time counted is the one that its trainer tells (train_runtime). It
+It loads, encodes and trains in one call, so the time counted is the one that its trainer reports (train_runtime). It
 takes text, not token ids: the prompts with the chat template's tokens written out, in its template "empty". The loss is
 on answers.
 """

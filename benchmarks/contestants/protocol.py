@@ -1,15 +1,15 @@
-"""What a contestant and the benchmark say to each other, on the contestant's side. The standard library only.
+"""The messages between the benchmark and a system, on the side of the system. The standard library only.
 
-A contestant is a process of its own, so that its memory is its own and its packages may be others. The first line on
-its standard input is the job, as JSON; it loads what it needs and answers one line. Each further line asks for a round:
+A system is a process of its own, with its own memory and packages. The first line on its standard input is the job,
+as JSON; it loads what it needs and answers with one line. Each further line asks for a round:
 
     in   {"model": "...", "threads": 2, ...}
     out  {"ready": true, "load_s": 3.1, "loaded_bytes": ..., "versions": {"torch": "2.13.0"}}
     in   round
     out  {"seconds": 12.3, "peak_bytes": ..., "labels": ["1", "0", ...]}
 
-A failure is a line {"error": "..."}, and the process ends. Between two rounds it waits, and the others have the
-machine. What libraries print goes to standard error.
+A failure is a line {"error": "..."}, and the process ends. Between two rounds it waits while the others run. What
+libraries print goes to standard error.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from typing import Any
 
 
 class Work:
-    """What a contestant does; a subclass loads in its constructor, which takes the job.
+    """The work of a system; a subclass loads in its constructor, which gets the job.
 
     Attributes:
         packages: Packages whose versions are shown.
@@ -37,10 +37,10 @@ class Work:
     packages: tuple[str, ...] = ("torch", "transformers")
 
     def prepare(self) -> None:
-        """Do what belongs to a round but is not counted."""
+        """Prepare a round; this is not timed."""
 
     def run(self) -> dict[str, Any]:
-        """Do one round, and give what came of it."""
+        """Run one round, and return its result."""
         raise NotImplementedError
 
     def finish(self) -> dict[str, Any]:
@@ -49,17 +49,17 @@ class Work:
 
 
 class NotMeasured(Exception):
-    """This contestant cannot do this job here; the message says why."""
+    """This system cannot do this job here; the message gives the reason."""
 
 
 def serve(load: Callable[[dict[str, Any]], Work]) -> None:
-    """Read the job, load, and do the rounds that are asked for, until standard input ends.
+    """Read the job, load, and run the requested rounds until standard input ends.
 
     Args:
         load: Makes the work of a job. Not counted in any round.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # so that libraries do not print among the answers
 
     def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")
@@ -175,7 +175,7 @@ def memory(field: str) -> int:
 
 
 def give_memory_back() -> None:
-    """Let the system have what is free, so that a contestant that waits holds no more than it needs."""
+    """Return unused memory to the operating system, so that a waiting process holds no more than it needs."""
     gc.collect()
     cuda = _cuda()
     if cuda is not None:

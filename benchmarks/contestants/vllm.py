@@ -22,7 +22,7 @@ class Vllm(Work):
         if any(len(ids) > 1 for ids in job["label_ids"].values()):
             raise NotMeasured("labels of several tokens, which it cannot score in one step")
         on_cpu = job["device"] == "cpu"
-        # In this process: its memory is then that of the contestant, and it starts no others that wait busily.
+        # In this process: its memory is then that of the system, and it starts no others that wait busily.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 
 @pytest.fixture
-def forked_contestants(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork contestants from a process that has already imported their modules."""
+def forked_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork systems from a process that has already imported their modules."""
     import contest
     from forking import Forked
 

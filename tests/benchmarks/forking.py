@@ -1,4 +1,4 @@
-"""Contestants of the benchmarks, forked from a process that has already imported their modules."""
+"""Systems of the benchmarks, forked from a process that has already imported their modules."""
 
 import gc
 import os

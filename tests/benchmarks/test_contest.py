@@ -1,11 +1,11 @@
-"""The contest: messages to and from contestants, and the reasons of those that are absent or fail."""
+"""The contest: messages to and from systems, and the reasons of those that are absent or fail."""
 
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from contest import Contestant, chosen, compete, foreign
+from contest import System, chosen, compete, foreign
 from contestants.generate import read_label, up_to_end
 from contestants.protocol import see_one_gpu
 from contestants.trainer import example
@@ -47,34 +47,34 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that makes contestants which run the script above."""
-    script = tmp_path / "fake_contestant.py"
+    """Return a function that makes systems which run the script above."""
+    script = tmp_path / "fake_system.py"
     script.write_text(FAKE)
-    # An interpreter runs a contestant as a module; this one runs the script above.
+    # An interpreter runs a system as a module; this one runs the script above.
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
     python.chmod(0o755)
 
-    def make(name: str = "fake", **job: object) -> Contestant:
-        return Contestant(name, "fake_contestant", {"labels": ["1", "0"], **job}, "nothing", python=str(python))
+    def make(name: str = "fake", **job: object) -> System:
+        return System(name, "fake_system", {"labels": ["1", "0"], **job}, "nothing", python=str(python))
 
     return make
 
 
-def run(*contestants: Contestant, rounds: int = 2, timeout_s: float = 60) -> None:
-    compete(contestants, {"device": "cpu"}, rounds=rounds, threads=1, timeout_s=timeout_s)
+def run(*systems: System, rounds: int = 2, timeout_s: float = 60) -> None:
+    compete(systems, {"device": "cpu"}, rounds=rounds, threads=1, timeout_s=timeout_s)
 
 
-def test_a_contestant_answers_each_round_and_printed_lines_are_ignored(fake):
-    contestant = fake()
-    run(contestant)
-    assert contestant.is_measured
-    assert [each["labels"] for each in contestant.rounds] == [["1", "0"]] * 2
-    assert [each["prepared"] for each in contestant.rounds] == [1, 2]
-    assert contestant.rounds[0]["threads"] == "1"
-    assert contestant.ready["versions"] == {"pytest": pytest.__version__}
-    assert contestant.peak_bytes > 1_000_000
-    assert contestant.rates(2)["low"] <= contestant.rates(2)["median"] <= contestant.rates(2)["high"]
+def test_a_system_answers_each_round_and_printed_lines_are_ignored(fake):
+    system = fake()
+    run(system)
+    assert system.is_measured
+    assert [each["labels"] for each in system.rounds] == [["1", "0"]] * 2
+    assert [each["prepared"] for each in system.rounds] == [1, 2]
+    assert system.rounds[0]["threads"] == "1"
+    assert system.ready["versions"] == {"pytest": pytest.__version__}
+    assert system.peak_bytes > 1_000_000
+    assert system.rates(2)["low"] <= system.rates(2)["median"] <= system.rates(2)["high"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_contestant_answers_each_round_and_printed_lines_are_ignored(fake):
         ("cuda:1", "GPU-5c0e,GPU-77ab", "cuda", "GPU-77ab"),
     ],
 )
-def test_a_contestant_sees_one_gpu(device, visible, called, seen, monkeypatch):
+def test_a_system_sees_one_gpu(device, visible, called, seen, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")  # so that monkeypatch restores it
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
@@ -97,14 +97,14 @@ def test_a_contestant_sees_one_gpu(device, visible, called, seen, monkeypatch):
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
 
 
-def test_a_contestant_sees_one_gpu_before_it_loads(fake, monkeypatch):
+def test_a_system_sees_one_gpu_before_it_loads(fake, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,2")
-    contestant = fake()
-    compete([contestant], {"device": "cuda:1"}, rounds=1, threads=1, timeout_s=60)
-    assert (contestant.rounds[0]["device"], contestant.rounds[0]["seen"]) == ("cuda", "2")
+    system = fake()
+    compete([system], {"device": "cuda:1"}, rounds=1, threads=1, timeout_s=60)
+    assert (system.rounds[0]["device"], system.rounds[0]["seen"]) == ("cuda", "2")
 
 
-def test_contestants_take_turns(fake, capsys: pytest.CaptureFixture[str]):
+def test_systems_take_turns(fake, capsys: pytest.CaptureFixture[str]):
     run(fake("A"), fake("B"))
     lines = [line.rsplit(maxsplit=2)[0] for line in capsys.readouterr().err.splitlines()]
     assert lines[2:] == ["round 1 of 2: A", "round 1 of 2: B", "round 2 of 2: A", "round 2 of 2: B"]
@@ -118,7 +118,7 @@ def test_contestants_take_turns(fake, capsys: pytest.CaptureFixture[str]):
         ({"die_in": 2}, "ended with exit code 3: out of luck"),
     ],
 )
-def test_a_contestant_that_fails_is_not_measured_and_the_others_go_on(fake, job, reason):
+def test_a_system_that_fails_is_not_measured_and_the_others_continue(fake, job, reason):
     failing, other = fake("failing", **job), fake("other")
     run(failing, other)
     assert not failing.is_measured
@@ -126,7 +126,7 @@ def test_a_contestant_that_fails_is_not_measured_and_the_others_go_on(fake, job,
     assert len(other.rounds) == 2
 
 
-def test_a_contestant_that_hangs_is_stopped(fake):
+def test_a_system_that_hangs_is_stopped(fake):
     hanging, other = fake("hanging", hang_in=1), fake("other")
     run(hanging, other, rounds=1, timeout_s=4)
     assert hanging.reason == "no answer within 4 s"
@@ -137,7 +137,7 @@ def test_a_missing_tool_is_reported_with_the_option_that_adds_it():
     known, work = {"vllm": "contestants.vllm", "other": "contestants.other"}, {"vllm": "", "other": ""}
     absent, wrong = foreign(["other=/no/such/python"], known, work)
     assert absent.reason == "give the interpreter of an environment that has it: --contestant vllm=PYTHON"
-    assert wrong.reason == "/no/such/python is no interpreter"
+    assert wrong.reason == "/no/such/python is not an interpreter"
     (found,) = foreign([f"vllm={sys.executable}"], {"vllm": "contestants.vllm"}, work)
     assert found.reason is None
     assert found.python == sys.executable

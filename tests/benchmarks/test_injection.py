@@ -87,7 +87,7 @@ def test_answers_paper_by_paper_equal_those_of_all_papers_at_once(run_folder, la
                 for text in texts
             ]
             probabilities += list(answer.attacked[kind])
-            shortened += answer.shortened[kind]
+            shortened += answer.truncated[kind]
     predictor = Predictor(model, tokenizer, recipe)
     reader = RowReader(read_table(rows), recipe)
     plan = predictor.plan(reader, range(len(rows)))
@@ -114,7 +114,7 @@ def test_invalid_options_are_reported(run_folder, tmp_path, monkeypatch, capsys)
     table = tmp_path / "papers.jsonl"
     table.write_text("\n".join(map(json.dumps, PAPERS)))
     for words, message in (
-        (["--column", "Keywords"], '"Keywords" is no label column of the run. It has: label.'),
+        (["--column", "Keywords"], '"Keywords" is not a label column of the run. It has: label.'),
         (["--into", "body"], 'there is no column "body"'),
     ):
         monkeypatch.setattr(sys, "argv", ["injection.py", "--run", str(run_folder), "--table", str(table), *words])

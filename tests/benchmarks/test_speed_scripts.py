@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture
-def run_script(tiny_folder, monkeypatch, capsys, forked_contestants):
+def run_script(tiny_folder, monkeypatch, capsys, forked_systems):
     """Return a function that runs a script in this process and returns its result and table."""
 
     def run(name, *options, rows=3):
@@ -33,17 +33,17 @@ def test_the_prediction_benchmark(run_script, tmp_path):
     assert {"cpu", "cores", "threads", "torch"} <= result["machine"].keys()
     assert result["rows"] == 3
     assert result["ceilings"]["float32"] > 0
-    contestants = result["contestants"]
+    systems = result["contestants"]
     for name in ("batched generate", "papertune fp32"):
-        measured = contestants[name]
+        measured = systems[name]
         assert {"rows_per_s", "tokens_per_s", "peak_bytes", "work", "accuracy", "unreadable"} <= measured.keys()
         assert 0 < measured["share_of_ceiling"] < 1
-    assert contestants["papertune fp32"]["agreement"] == 1.0
-    assert contestants["papertune fp32"]["unreadable"] == 0
-    assert contestants["tutorial"] == {"not_measured": "left out by --only"}
-    assert contestants["vllm"] == {"not_measured": "/no/such/python is no interpreter"}
+    assert systems["papertune fp32"]["agreement"] == 1.0
+    assert systems["papertune fp32"]["unreadable"] == 0
+    assert systems["tutorial"] == {"not_measured": "left out by --only"}
+    assert systems["vllm"] == {"not_measured": "/no/such/python is not an interpreter"}
     assert "| vllm" in table
-    assert "not measured: /no/such/python is no interpreter" in table
+    assert "not measured: /no/such/python is not an interpreter" in table
     assert (tmp_path / "speed" / "table.md").read_text().strip() == table
 
 
@@ -60,11 +60,11 @@ def test_the_benchmark_of_columns_in_one_run(run_script):
 def test_the_generation_benchmark(run_script):
     options = ["--only", "tutorial", "--only", "papertune list", "--set", "columns.Keywords.max_new_tokens=6"]
     result, table = run_script("generate_speed", *options)
-    contestants = result["contestants"]
-    assert contestants["tutorial"]["answer_tokens_are"] == "generated"
-    assert 3 <= contestants["tutorial"]["answer_tokens"] <= 3 * 6
-    assert contestants["papertune list"]["times_tutorial"] > 0
-    assert contestants["papertune ranked"] == {"not_measured": "left out by --only"}
+    systems = result["contestants"]
+    assert systems["tutorial"]["answer_tokens_are"] == "generated"
+    assert 3 <= systems["tutorial"]["answer_tokens"] <= 3 * 6
+    assert systems["papertune list"]["times_tutorial"] > 0
+    assert systems["papertune ranked"] == {"not_measured": "left out by --only"}
     assert "up to 6 tokens, sampling, LoRA unmerged" in table
 
 
@@ -73,9 +73,9 @@ def test_the_training_benchmark(run_script):
     only = ["--only", "trainer", "--only", "papertune"]
     result, table = run_script("train_speed", *options, *only, rows=4)
     assert result["settings"]["batch_size"] == 2
-    contestants = result["contestants"]
+    systems = result["contestants"]
     for name in ("trainer", "papertune"):
-        measured = contestants[name]
+        measured = systems[name]
         assert measured["steps"] == 2
         assert measured["examples"] == 4  # the sample papers have keywords too, which are not trained here
         assert {
@@ -86,6 +86,6 @@ def test_the_training_benchmark(run_script):
             "share_of_ceiling",
         } <= measured.keys()
         assert 0 <= measured["dev"]["label_accuracy"] <= 1
-    assert contestants["trainer, answers"] == {"not_measured": "left out by --only"}
-    assert contestants["trl"]["not_measured"].endswith("--contestant trl=PYTHON")
+    assert systems["trainer, answers"] == {"not_measured": "left out by --only"}
+    assert systems["trl"]["not_measured"].endswith("--contestant trl=PYTHON")
     assert "dev accuracy" in table

@@ -346,7 +346,7 @@ class TestQuotedMessages:
         patterns = [re.compile(template + self.END, re.DOTALL) for template in templates]
         for page in PAGES:
             for line in "".join(blocks(page, "text")).splitlines():
-                if re.match(r"(error|warning): |going on|.*no document", line):
+                if re.match(r"(error|warning): |resuming: |.*no document", line):
                     found = [match for pattern in patterns if (match := pattern.search(line))]
                     assert found, f"{page.name}: {line}"
                     phrases = {each for match in found for each in match.groups() if self.is_prose(each)}
