@@ -60,9 +60,7 @@ def adopt(
     check_new_folder(directory.path)
     found = find_base(chosen.model, None if base is None else Path(base))
     model, tokenizer = load_model(found, device=device, base_bits=chosen.base_bits)
-    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    for column in chosen.questions.values():
-        column.check_tokens(encoder)
+    _check_tokens(chosen, tokenizer)
     load = load_adapter if numbers is None else load_official_prefix
     adapted = load(model, source, trainable=True)
     trained, _ = count_parameters(adapted)
@@ -78,6 +76,12 @@ def adopt(
     except OSError as error:
         raise OutputError(f"{directory.path} cannot be written: {error.strerror or error}.") from error
     return load_run(directory.path, device=device, base=base)
+
+
+def _check_tokens(recipe: Recipe, tokenizer: Any) -> None:
+    encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+    for column in recipe.questions.values():
+        column.check_tokens(encoder)
 
 
 def _check_calibration(recipe: Recipe) -> None:

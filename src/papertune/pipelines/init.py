@@ -62,24 +62,7 @@ def recipe_for(
                 f"{table.source} is an instruction file. It needs no recipe of its own: train with -r instruct."
             )
         label, labels, keywords = _guess_columns(table)
-    learned = {*label, *labels, *keywords, *text, *number}
-    ids = (name for name in _named(table, _ID_NAMES) if name not in learned and _is_unique(table, name))
-    identity = next(ids, None)
-    shown = [name for name in _text_columns(table, learned) if name != identity]
-    if not shown:
-        raise TableError(f"{table.source}: no column looks like text. Write the recipe's table.document by hand.")
-    document = "\n".join(f"{name}: {{{name}}}" for name in shown)
-    others = [name for name in table.columns if name not in {*learned, *shown, identity}]
-    lines = [
-        f"# Recipe for {table.source}, written by `papertune init`. Check it with `papertune check`.",
-        'model = "smollm2-135m"   # English, small, no GPU needed; or a model folder, a .gguf file, a hub id',
-        "",
-        "[table]",
-        f"id = {_quote(identity)}" if identity else '# id = "..."   # no column has a different cell in every row',
-        "# What the model reads of a row; truncated if it is too long."
-        + (f" Left out: {', '.join(others)}." if others else ""),
-        f"document = {_quote(document)}",
-    ]
+    lines = _head_lines(table, {*label, *labels, *keywords, *text, *number})
     for name in label:
         lines += ["", *_label_lines(table, name)]
     for name in labels:
@@ -102,6 +85,31 @@ def recipe_for(
         "",
     ]
     return "\n".join(lines)
+
+
+def _head_lines(table: Table, learned: Collection[str]) -> list[str]:
+    """Return the lines for the model and the document.
+
+    Raises:
+        TableError: If no column looks like text.
+    """
+    ids = (name for name in _named(table, _ID_NAMES) if name not in learned and _is_unique(table, name))
+    identity = next(ids, None)
+    shown = [name for name in _text_columns(table, learned) if name != identity]
+    if not shown:
+        raise TableError(f"{table.source}: no column looks like text. Write the recipe's table.document by hand.")
+    document = "\n".join(f"{name}: {{{name}}}" for name in shown)
+    others = [name for name in table.columns if name not in {*learned, *shown, identity}]
+    return [
+        f"# Recipe for {table.source}, written by `papertune init`. Check it with `papertune check`.",
+        'model = "smollm2-135m"   # English, small, no GPU needed; or a model folder, a .gguf file, a hub id',
+        "",
+        "[table]",
+        f"id = {_quote(identity)}" if identity else '# id = "..."   # no column has a different cell in every row',
+        "# What the model reads of a row; truncated if it is too long."
+        + (f" Left out: {', '.join(others)}." if others else ""),
+        f"document = {_quote(document)}",
+    ]
 
 
 def _number_lines(table: Table, name: str) -> list[str]:

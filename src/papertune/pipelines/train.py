@@ -136,18 +136,21 @@ def train(
             with processes.shared_errors(), disk_full_as_output_error(directory.path):
                 if processes.is_first:
                     if sharded and not processes.device.startswith("cpu"):
-                        listener.message(
-                            "dev rows are predicted on the CPU, since a GPU may be too small for the model"
-                        )
+                        listener.message("dev rows are predicted on the CPU: a GPU may be too small for the model")
                     # A model that was sharded over GPUs need not fit on one.
                     place = None if base is None else Path(base)
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    # Complete before calibration: a float32 model takes twice the memory of the training, and the
-                    # system may kill the process.
-                    directory.finish(run.manifest, run.recipe)
-                    if job.selection_set:
-                        calibrate_run(run, job.selection_set, job.calibration_set, listener=listener, again=_AGAIN)
+                    _finish(run, job, listener)
     return load_run(directory.path, device=device, base=base)
+
+
+def _finish(run: Run, job: TrainingJob, listener: Listener) -> None:
+    """Complete a trained run, and calibrate it if there are dev rows."""
+    # Complete before calibration: a float32 model takes twice the memory of the training, and the system may kill the
+    # process.
+    run.directory.finish(run.manifest, run.recipe)
+    if job.selection_set:
+        calibrate_run(run, job.selection_set, job.calibration_set, listener=listener, again=_AGAIN)
 
 
 def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
