@@ -30,7 +30,7 @@ def test_labels_are_the_parts_of_the_cells(tmp_path):
     assert "# physics in 3 rows, maths in 2 rows, art in 1 rows, none in 1 rows" in text
 
 
-def test_a_comma_parts_labels_only_where_no_cell_has_a_semicolon(tmp_path):
+def test_labels_are_split_at_commas_only_if_no_cell_has_a_semicolon(tmp_path):
     with_semicolons = papers(field=["Energy, Fuels; Physics", "Energy, Fuels"])
     assert written(with_semicolons, tmp_path, labels=["field"]).columns["field"].labels == ("Energy, Fuels", "Physics")
     with_commas = papers(field=["energy, fuels", "fuels"])
@@ -42,7 +42,7 @@ def test_a_column_of_several_labels_is_guessed(tmp_path):
     columns = written(several, tmp_path).columns
     assert isinstance(columns["category"], LabelsColumn)
     assert isinstance(columns["label"], LabelColumn)
-    # What hardly ever comes again is no label.
+    # Parts that rarely repeat are not labels.
     with pytest.raises(TableError, match="no column looks like labels or keywords"):
         recipe_for(papers(topics=[f"topic {n}; idea {n}" for n in range(9)]))
 
@@ -116,7 +116,7 @@ def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
     assert "# 80 rows are few: batches are small, so that there are 120 optimizer steps. For a larger table\n" in text
     assert "\n# take batches of 8 and 1 epoch.\nmicro_batch_size = 2\nepochs = 3\n" in text
     assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
-    # Papers without keywords teach none, and papers without any of several labels do.
+    # Papers without keywords are not learned; papers without any of several labels are.
     keywords = papers(Keywords=["heart; lung"] * 80 + [" "] * 900)
     assert "# 80 rows are few" in recipe_for(keywords)
     assert "rows are few" not in recipe_for(papers(topics=["heart; lung"] * 80 + [""] * 900), labels=["topics"])

@@ -40,7 +40,7 @@ def filled(sized, papers):
     return sized.predict(numbered(papers(12, 100)), probabilities=True, precision="fp32")
 
 
-def test_what_is_learned_is_the_number_or_that_none_is_stated(number_recipe, papers):
+def test_examples_have_a_number_or_not_stated(number_recipe, papers):
     examples = training_examples(read_table(numbered(papers(6))), load_recipe(number_recipe))
     assert [example.answer for example in examples] == ["120", "1250", "not stated", "86", "not stated", "40"]
 
@@ -62,7 +62,7 @@ def test_an_empty_cell_is_an_answer(number_recipe, papers, tmp_path, recwarn):
     assert not recwarn.list
 
 
-def test_a_stopped_prediction_goes_on_to_the_same_bytes(sized, papers, make_listener, tmp_path, monkeypatch):
+def test_a_stopped_prediction_is_resumed_to_the_same_bytes(sized, papers, make_listener, tmp_path, monkeypatch):
     """Batches of a few rows; the journal has kept the first."""
     monkeypatch.setattr("papertune.inference.plan.batch_tokens", lambda device: 300)
     rows = numbered(papers(24, 100))

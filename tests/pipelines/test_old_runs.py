@@ -18,7 +18,7 @@ def run(tmp_path):
     return papertune.load_run(folder, base=OLD / "base", device="cpu")
 
 
-def test_it_predicts_as_it_did(run):
+def test_an_old_run_predicts_as_before(run):
     expected = read_table(OLD / "expected.csv").frame
     filled = run.predict(OLD / "papers.csv", probabilities=True, precision="fp32")
     assert filled.columns == expected.columns
@@ -35,14 +35,14 @@ def test_it_predicts_as_it_did(run):
         assert filled[name].to_list() == expected[name].to_list(), name
 
 
-def test_what_it_found_on_dev_rows_is_known(run):
+def test_an_old_run_keeps_its_calibration(run):
     assert run.manifest.format == 3
     assert run.manifest.calibration["label"].rows == run.manifest.rankings["ranked"].rows == 40
     assert run.recipe.columns["topics"].thresholds.keys() == {"heart", "graph", "aspirin"}
     assert not run.manifest.lacks_calibration
 
 
-def test_int8_stays_as_it_was_decided(run, monkeypatch):
+def test_an_old_run_keeps_its_choice_of_int8(run, monkeypatch):
     assert run.manifest.int8.changed == 1
     monkeypatch.setenv("PAPERTUNE_CPU", "int8")
     assert run.settled_precision().startswith("int8") is run.manifest.int8.confirms

@@ -123,7 +123,7 @@ def test_confidence_is_written_only_on_request(fitted, papers):
     assert named.columns == ["uuid", "Keywords_confidence"]
 
 
-def test_with_document_candidates_every_keyword_stands_in_the_document(fitted, papers):
+def test_with_document_candidates_every_keyword_is_in_the_document(fitted, papers):
     run = with_column(papertune.load_run(fitted.directory.path), candidates="document", min_confidence=0.0)
     rows = papers(6, 100)
     for row, cell in zip(rows, run.predict(rows)["Keywords"], strict=True):

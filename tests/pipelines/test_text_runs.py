@@ -105,10 +105,10 @@ def test_a_stopped_prediction_resumes_with_the_same_bytes(text_run, new, tmp_pat
     assert written.column("finding_confidence") == filled["finding_confidence"].to_list()
 
 
-def test_what_the_model_says_for_an_empty_cell(text_run, new, monkeypatch):
-    said = iter(["Nothing", "a\r\nb\x00", " \x07", "heart helps"] * 3)
+def test_the_answer_for_empty_cells_is_written_as_an_empty_cell(text_run, new, monkeypatch):
+    generated = iter(["Nothing", "a\r\nb\x00", " \x07", "heart helps"] * 3)
     decoder = text_run.predictor()._decoders["finding"]
-    monkeypatch.setattr(decoder, "value", lambda answer: answer_as_text(next(said), 0.25))
+    monkeypatch.setattr(decoder, "value", lambda answer: answer_as_text(next(generated), 0.25))
     with pytest.warns(PapertuneWarning, match=r'"finding" are empty \(the model wrote nothing, or \'nothing\'\)'):
         filled = text_run.predict(new, probabilities=True)
     assert sorted(filled["finding"]) == sorted(["", "a\nb", "", "heart helps"] * 3)

@@ -29,14 +29,14 @@ def test_the_baselines_and_their_order():
 
 
 class TestMedian:
-    def test_it_is_that_of_the_training_numbers(self):
+    def test_the_median_is_that_of_the_training_numbers(self):
         rows = TrainingRows(["a"] * 4, ["1", "7", "100", "not stated"])
         assert cells("median", ["x", "y"], rows) == ["7", "7"]
 
-    def test_it_is_no_number_if_most_rows_have_none(self):
+    def test_the_median_is_not_stated_if_most_rows_have_no_number(self):
         assert cells("median", ["x"], TrainingRows(["a"] * 3, ["1", "not stated", "not stated"])) == [""]
 
-    def test_it_has_no_more_decimals_than_the_training_numbers(self):
+    def test_the_median_has_no_more_decimals_than_the_training_numbers(self):
         assert cells("median", ["x"], TrainingRows(["a"] * 2, ["1.5", "1.2"]), integer=False) == ["1.4"]
         assert cells("median", ["x"], TrainingRows(["a"] * 2, ["1", "4"])) == ["2"]
 
@@ -58,22 +58,22 @@ class TestFirstNumber:
             ("", ""),
         ],
     )
-    def test_it_stands_by_itself_and_is_allowed(self, document, cell):
+    def test_the_first_number_is_separate_and_allowed(self, document, cell):
         assert cells("first number in the text", [document]) == [cell]
 
-    def test_numbers_out_of_the_range_are_passed_over(self):
+    def test_the_first_number_is_in_the_range(self):
         assert cells("first number in the text", ["in 2019, 50 of 80 people"], maximum=100) == ["50"]
         assert cells("first number in the text", ["-3.5 or 4"], integer=False) == ["-3.5"]
 
 
 class TestNeighbours:
-    def test_similar_rows_decide(self):
+    def test_neighbours_are_similar_rows(self):
         new = ["large aspirin trial of the heart", "theory of a network and a graph"]
         found = cells("TF-IDF nearest neighbours", new)
         assert 1000 <= int(found[0]) <= 1007
         assert found[1] == ""
 
-    def test_without_words_all_rows_decide(self):
+    def test_neighbours_without_words_are_all_rows(self):
         rows = TrainingRows(["", " ", "."], ["5", "6", "9"])
         assert cells("TF-IDF nearest neighbours", ["x"], rows) == ["6"]
         assert cells("TF-IDF nearest neighbours", [], rows) == []
@@ -99,10 +99,10 @@ class TestRidge:
         found = cells("TF-IDF + ridge regression", ["one " * 50, "two " * 50, "", "other"], rows)
         assert all(10 <= int(cell) <= 20 for cell in found)
 
-    def test_without_words_it_is_the_median(self):
+    def test_ridge_without_words_predicts_the_median(self):
         assert cells("TF-IDF + ridge regression", ["x"], TrainingRows([""] * 3, ["1", "2", "9"])) == ["2"]
 
-    def test_without_any_number_it_is_none(self):
+    def test_ridge_without_any_number_predicts_none(self):
         assert cells("TF-IDF + ridge regression", ["x"], TrainingRows(["a b", "b c"], ["not stated"] * 2)) == [""]
 
 

@@ -104,7 +104,7 @@ def test_a_unit_is_not_found_within_a_word():
 
 
 class TestAmbiguousCells:
-    def test_the_range_decides(self):
+    def test_the_range_decides_between_two_readings(self):
         assert rules(maximum=100).read("1,234") == "1.234"
         assert rules(minimum=100).read("1,234") == "1234"
         assert rules(minimum=100).read("1.234") == "1234"
@@ -133,7 +133,7 @@ class TestAmbiguousCells:
             (["12,5", "0.5"], None, None),
         ],
     )
-    def test_the_other_cells_decide(self, others, comma, stop):
+    def test_the_other_cells_decide_between_two_readings(self, others, comma, stop):
         resolved = ANY.resolve([*others, "1,234", "1.234"])
         assert resolved == {cell: n for cell, n in (("1,234", comma), ("1.234", stop)) if n is not None}
 
@@ -185,28 +185,28 @@ class TestMessages:
             ),
         ],
     )
-    def test_of_a_cell(self, cell, message):
+    def test_messages_of_invalid_cells(self, cell, message):
         assert rules(0, 5000, integer=True).problem(cell, "n", {}) == message
 
-    def test_of_cells_with_different_decimal_marks(self):
+    def test_the_message_of_cells_with_different_decimal_marks(self):
         cells = ["12,5", "0.5", "1,234"]
         message = '"1,234" can be 1.234 or 1234, and "12,5" and "0.5" have different decimal marks. Use the same one'
         assert ANY.problem("1,234", "n", ANY.evidence(cells)).startswith(message)
 
-    def test_of_another_unit(self):
+    def test_the_message_of_another_unit(self):
         message = '"120 mice" is not a number. Write the number alone, or with its unit "patients".'
         assert rules(unit="patients").problem("120 mice", "n", {}) == message
 
-    def test_of_another_decimal_mark(self):
+    def test_the_message_of_another_decimal_mark(self):
         message = '"12,5" is not a number. Write the decimal mark as columns.n.decimal_mark has it, which is ".".'
         assert rules(decimal_mark=".").problem("12,5", "n", {}) == message
 
-    def test_of_too_many_digits(self):
+    def test_the_message_of_too_many_digits(self):
         message = '"1234567890123456" has more digits than papertune writes. Use another unit, or round it.'
         assert ANY.problem("1234567890123456", "n", {}) == message
 
     @given(st.text() | st.text(st.sampled_from("0123456789.,-' e%pn")))
-    def test_every_cell_without_a_number_has_one(self, cell):
+    def test_every_cell_without_a_number_has_a_message(self, cell):
         for each in (ANY, WHOLE, rules(0, 100, unit="%"), rules(decimal_mark=",")):
             if each.read(cell) is None:
                 assert each.problem(cell, "n", {}).endswith((".", '"'))
@@ -233,7 +233,7 @@ def test_cells_in_any_style_are_read_as_they_were_meant(values, style):
 @given(
     numbers, limits := st.none() | st.integers(-1000, 1000), limits, st.booleans(), st.sampled_from(["", "%", "mice"])
 )
-def test_what_is_read_is_allowed_and_reads_as_itself(value, minimum, maximum, integer, unit):
+def test_a_number_that_is_read_is_allowed_and_reads_as_itself(value, minimum, maximum, integer, unit):
     if minimum is not None and maximum is not None and minimum > maximum:
         return
     each = rules(minimum, maximum, integer=integer, unit=unit)

@@ -46,12 +46,12 @@ class TestSettings:
             ({"decimal_mark": "'"}, "columns.n.decimal_mark"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, settings, message):
+    def test_invalid_settings_are_refused(self, settings, message):
         with pytest.raises(RecipeError) as caught:
             make_recipe(**settings)
         assert message in str(caught.value)
 
-    def test_they_survive_a_file(self):
+    def test_settings_survive_a_file(self):
         recipe = make_recipe(minimum=0, maximum=99.5, unit="mL/min", absolute_tolerance=2, decimal_mark=",")
         assert load_recipe(tomllib.loads(dump_recipe(recipe))) == recipe
 
@@ -61,22 +61,22 @@ class TestLearning:
         cells = ("1,234.50", "12 mL", "0.250", "3.0")
         assert answers(*cells, unit="mL") == ["1234.5", "12", "0.25", "3"]
 
-    def test_an_empty_cell_teaches_that_none_is_stated(self):
+    def test_an_empty_cell_is_learned_as_not_stated(self):
         assert answers("5", "", " ", "Not Stated") == ["5", "not stated", "not stated", "not stated"]
         assert answers("5", "", empty="keine Angabe") == ["5", "keine Angabe"]
 
-    def test_an_empty_cell_teaches_nothing_where_a_number_must_come(self):
+    def test_an_empty_cell_is_not_learned_if_a_number_is_required(self):
         assert answers("5", "", empty="") == ["5"]
         assert findings("5", "", empty="").warnings == [
             'list of rows, row 2, column "n": 1 cell is empty; not learned (this is the first).'
         ]
 
-    def test_a_cell_is_read_as_the_column_shows(self):
+    def test_an_ambiguous_cell_is_read_like_the_other_cells(self):
         assert answers("1,234", "12,5") == ["1.234", "12.5"]
         assert answers("1,234", "1.5") == ["1234", "1.5"]
         assert answers("1,234", "12,5", decimal_mark=",") == ["1.234", "12.5"]
 
-    def test_the_entries_of_an_instruction_file_show_it_too(self):
+    def test_an_ambiguous_cell_is_read_like_the_other_entries_of_an_instruction_file(self):
         entries = [
             {"instruction": "How many?", "input": "paper 1", "output": "1,234"},
             {"instruction": "How many?", "input": "paper 2", "output": "12,5"},
@@ -109,7 +109,7 @@ class TestChecking:
         assert 'row 1, column "n": "1,234" can be 1.234 or 1234, and "1.5" and "2,5" have different' in first
         assert 'row 4, column "n": "1.234" can be 1.234 or 1234' in second
 
-    def test_cells_that_the_column_decides_are_facts(self):
+    def test_ambiguous_cells_that_other_cells_decide_are_facts(self):
         found = findings("1,234", "12,5", "")
         assert (found.problems, found.warnings) == ([], [])
         assert found.facts == ["n: 2 numbers, 1 not stated", 'n: "1,234" is read as 1.234']
@@ -161,7 +161,7 @@ class TestScoring:
         column = make_recipe(integer=True, tolerance=0, absolute_tolerance=9).columns["n"]
         assert column.score(Predictions(["109", "", "1260", "31"]), gold, "n", range(4)).within == 0.75
 
-    def test_rows_with_nothing_to_learn_do_not_count(self, gold):
+    def test_rows_without_a_gold_answer_do_not_count(self, gold):
         column = make_recipe(integer=True, empty="").columns["n"]
         assert column.score(Predictions(["100", "5", "1", "1"]), gold, "n", range(4)).rows == 3
         assert column.score(Predictions(["5"]), gold, "n", [1]) is None
@@ -171,7 +171,7 @@ class TestScoring:
         first, second = Predictions(["105", "", "1250", "40"]), Predictions(["90", "5", "", "40"])
         assert column.difference(first, second, gold, "n", range(4)).difference == 0.5
 
-    def test_a_sample_shows_what_is_meant(self, gold):
+    def test_a_sample_shows_numbers_and_not_stated(self, gold):
         column = make_recipe(integer=True).columns["n"]
         predictions = Predictions(["", "", "1250", "40"], confidences=[0.5, 0.25, None, 0.75])
         cells = [column.sample(predictions, row, gold, "n") for row in range(4)]

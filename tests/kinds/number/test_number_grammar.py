@@ -78,7 +78,7 @@ def test_every_beginning_ends_in_a_number_and_every_number_is_reached(first, sec
         (1000, None, True, ["1", "10", "9" * MAX_DIGITS], ["0", "-", "1" * (MAX_DIGITS + 1)]),
     ],
 )
-def test_what_may_still_become_a_number_of_the_range(minimum, maximum, integer, beginnings, others):
+def test_beginnings_of_the_numbers_in_a_range(minimum, maximum, integer, beginnings, others):
     low, high = (None if limit is None else Decimal(str(limit)) for limit in (minimum, maximum))
     grammar = NumberGrammar(low, high, integer)
     assert [text for text in beginnings if not grammar.can_begin(text)] == []

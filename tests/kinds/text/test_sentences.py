@@ -27,7 +27,7 @@ def test_sentences(text, found):
     assert last_sentence(text) == (found[-1] if found else "")
 
 
-def test_what_the_template_says_is_not_part_of_a_sentence():
+def test_words_of_the_template_are_not_part_of_a_sentence():
     documents = ["title: Aspirin: a trial\nabstract: We ran it.", "title: Bone: a study\nabstract: It broke."]
     assert without_shared_beginning(documents[:1], documents) == ["Aspirin: a trial\nabstract: We ran it."]
     # All documents begin with the same letter by chance.

@@ -61,7 +61,7 @@ def test_a_confidence_is_a_probability():
         ("not stated", "120", "120", "120"),
     ],
 )
-def test_what_a_cell_teaches_and_how_that_answer_is_written(empty, cell, answer, written):
+def test_the_answer_of_a_cell_and_its_written_form(empty, cell, answer, written):
     column = TextColumn(kind="text", question="How many?", empty=empty)
     assert column.read_answer(cell) == answer
     assert column.cell_of(answer or "") == written

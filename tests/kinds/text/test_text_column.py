@@ -34,7 +34,7 @@ class TestSettings:
             ({"max_new_tokens": 0}, "max_new_tokens is 0"),
         ],
     )
-    def test_mistakes(self, settings, message):
+    def test_invalid_settings_are_refused(self, settings, message):
         with pytest.raises(RecipeError, match=f"columns.size.*{message}"):
             recipe(**settings)
 
@@ -60,7 +60,7 @@ class TestCells:
         (warning,) = findings.warnings
         assert warning.endswith('column "size": 2 cells are empty; not learned (this is the first).')
 
-    def test_empty_cells_are_learned_where_the_recipe_says_how(self):
+    def test_empty_cells_are_learned_with_an_answer_for_them(self):
         chosen = recipe(empty="not stated")
         assert check_table(table("120", ""), chosen).warnings == []
         assert [each.answer for each in training_examples(table("120", "", "NOT STATED"), chosen)] == [
@@ -109,7 +109,7 @@ class TestLearning:
             'column "size": 2 answers have more tokens than encoding.max_answer_tokens; their ends are not learned.'
         )
 
-    def test_what_a_check_reports(self, encoder):
+    def test_a_check_reports_answer_lengths(self, encoder):
         column = recipe(max_new_tokens=4).columns["size"]
         too_long = "3 answers are longer than columns.size.max_new_tokens, 4; a prediction cannot be that long."
         assert column.answer_facts("size", ["12", "12345", "123456", "1" * 9], encoder) == [
