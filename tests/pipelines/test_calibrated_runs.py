@@ -223,8 +223,8 @@ class TestPrediction:
             frame = run.predict(new_papers)
         gave = 'column "label": the dev rows of the training gave nothing for'
         assert [str(warning.message) for warning in caught] == [
-            f"{gave} threshold; the likelier label is written.",
-            f"{gave} abstain_for_accuracy; no cell is left empty for it.",
+            f"{gave} threshold; the more probable label is written.",
+            f"{gave} abstain_for_accuracy; the run does not abstain.",
             f"{gave} coverage; every set has all labels.",
         ]
         assert {*frame["label_set"]} <= {"1; 0", "0; 1"}
@@ -285,7 +285,7 @@ class TestEvaluation:
         label, _ = evaluate(run, papers(12, 200), tmp_path / "report").columns
         assert label.calibration is not None
         assert (label.calibration_before, label.abstention, label.label_sets) == (None, None, None)
-        assert label.facts["fitted"] == "probabilities as the model gives them"
+        assert label.facts["fitted"] == "uncalibrated probabilities"
 
 
 class TestOldAndDamagedRuns:
@@ -311,9 +311,7 @@ class TestOldAndDamagedRuns:
         assert run.decisions == {"label": Decision()}
 
     def test_a_damaged_calibration_is_refused(self, copied):
-        with pytest.raises(
-            RunError, match=r"run\.json is damaged: no calibrator: there is no kind 'magic'.*restore the"
-        ):
+        with pytest.raises(RunError, match=r"run\.json is damaged: not a calibrator: its kind is 'magic'.*restore the"):
             self.rewritten(copied, lambda values: values["calibration"]["label"].update(calibrator={"kind": "magic"}))
         with pytest.raises(RunError, match=r"run\.json is damaged: .*unexpected keyword argument 'surprise'"):
             self.rewritten(copied, lambda values: values["calibration"]["label"].update(surprise=1))

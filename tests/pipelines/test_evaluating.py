@@ -154,7 +154,7 @@ class TestPredictionsOfAFile:
         [
             (lambda rows: rows[1:], 'has no row with the id "p200"'),
             (lambda rows: [*rows, rows[0]], 'the id "p200" is already'),
-            (lambda rows: [{**row, "label": "yes"} for row in rows], '"yes" is none of the labels 1, 0'),
+            (lambda rows: [{**row, "label": "yes"} for row in rows], '"yes" is not one of the labels 1, 0'),
             (lambda rows: [{"uuid": row["uuid"]} for row in rows], "none of the run's columns"),
             (lambda rows: [{"label": row["label"]} for row in rows[1:]], "has 11 rows, but list of rows has 12"),
         ],
@@ -167,13 +167,13 @@ class TestPredictionsOfAFile:
     @pytest.mark.parametrize(
         ("first", "second", "column", "what"),
         [
-            ("90", "10", 1, '"90" is no probability, which is a number from 0 to 1'),
+            ("90", "10", 1, '"90" is not a probability (a number from 0 to 1)'),
             ("0.9", "0.05", 1, "the probabilities of the 2 labels of this row add up to 0.95 and not to 1"),
-            ("nan", "0.5", 1, '"nan" is no probability, which is a number from 0 to 1'),
-            ("1", "inf", 0, '"inf" is no probability, which is a number from 0 to 1'),
-            ("0.8", "-0.2", 0, '"-0.2" is no probability, which is a number from 0 to 1'),
-            ("high", "low", 1, '"high" is no probability, which is a number from 0 to 1'),
-            ("0.9", "", 0, '"" is no probability, which is a number from 0 to 1'),
+            ("nan", "0.5", 1, '"nan" is not a probability (a number from 0 to 1)'),
+            ("1", "inf", 0, '"inf" is not a probability (a number from 0 to 1)'),
+            ("0.8", "-0.2", 0, '"-0.2" is not a probability (a number from 0 to 1)'),
+            ("high", "low", 1, '"high" is not a probability (a number from 0 to 1)'),
+            ("0.9", "", 0, '"" is not a probability (a number from 0 to 1)'),
         ],
     )
     def test_an_invalid_probability_is_reported_with_its_row(

@@ -43,7 +43,7 @@ def test_an_entry_for_each_row_and_column(written, recipe, papers):
     ]
 
 
-def test_the_examples_are_those_of_the_table(written, recipe, papers):
+def test_the_file_has_the_examples_of_the_table(written, recipe, papers):
     chosen = load_recipe(recipe)
     from_table = [(e.column, e.prompt, e.answer) for e in training_examples(papertune.read_table(papers(8)), chosen)]
     from_json = [(e.column, e.prompt, e.answer) for e in training_examples(papertune.read_table(written), chosen)]
@@ -51,21 +51,21 @@ def test_the_examples_are_those_of_the_table(written, recipe, papers):
 
 
 @pytest.mark.filterwarnings("ignore:.*the same as in another row")
-def test_training_gives_the_same_weights(written, recipe, papers, tmp_path):
+def test_training_on_the_file_gives_the_weights_of_the_table(written, recipe, papers, tmp_path):
     from_json = papertune.train(written, recipe, tmp_path / "json")
     assert_same_weights(from_json, papertune.train(papers(8), recipe, tmp_path / "table"))
-    # Such a run fills in ordinary tables.
+    # The run predicts ordinary tables.
     assert papertune.load_run(tmp_path / "json").predict(papers(3)).columns[:3] == ["uuid", "label", "Keywords"]
 
 
-def test_json_lines(recipe, papers, tmp_path, written):
+def test_a_jsonl_file_has_an_entry_a_line(recipe, papers, tmp_path, written):
     count = write_instructions(papers(8), recipe, tmp_path / "papers.jsonl", only=["label"])
     lines = [json.loads(line) for line in (tmp_path / "papers.jsonl").read_text("utf-8").splitlines()]
     assert count == 8
     assert lines == [entry for entry in json.loads(written.read_text("utf-8")) if entry["output"] in "01"]
 
 
-def test_an_entry_of_a_register(recipe, papers, tmp_path):
+def test_a_dataset_info_file_names_the_columns(recipe, papers, tmp_path):
     write_instructions(papers(8), recipe, tmp_path / "papers.json", only=["label"])
     entries = json.loads((tmp_path / "papers.json").read_text("utf-8"))
     renamed = [{"ask": e["instruction"], "text": e["input"], "say": e["output"]} for e in entries]
@@ -79,12 +79,12 @@ def test_an_entry_of_a_register(recipe, papers, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*the same as in another row")
-def test_can_be_scored(run, written, papers, tmp_path):
+def test_a_run_is_scored_on_the_file_like_on_the_table(run, written, papers, tmp_path):
     papertune.evaluate(run, papers(8), tmp_path / "table", precision="fp32")
     papertune.evaluate(run, written, tmp_path / "entries", precision="fp32")
-    run.predict_file(written, tmp_path / "said.csv", probabilities=True, precision="fp32")
-    papertune.evaluate(run, written, tmp_path / "said", predictions=tmp_path / "said.csv")
-    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("table", "entries", "said")]
+    run.predict_file(written, tmp_path / "predicted.csv", probabilities=True, precision="fp32")
+    papertune.evaluate(run, written, tmp_path / "predicted", predictions=tmp_path / "predicted.csv")
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("table", "entries", "predicted")]
     expected = reports[0]["contestants"]
     metrics = [score["metric"] for score in expected]
     assert metrics == ["accuracy", "macro_f1", "average_precision", "f1_at_5", "f1_at_o"]
@@ -102,7 +102,7 @@ class TestHistory:
         },
     )
 
-    def test_stands_before_the_question(self, recipe, tmp_path):
+    def test_history_comes_before_the_question(self, recipe, tmp_path):
         (tmp_path / "talk.json").write_text(json.dumps(self.ROWS))
         table = papertune.read_table(tmp_path / "talk.json")
         chosen = load_recipe(recipe).only(("label",))
@@ -115,25 +115,25 @@ class TestHistory:
         assert bare.row(0) == filled.row(0)
         assert bare.row(1) != filled.row(1)
 
-    def test_is_written_again(self, recipe, tmp_path):
+    def test_history_is_written(self, recipe, tmp_path):
         (tmp_path / "talk.json").write_text(json.dumps(self.ROWS))
         write_instructions(tmp_path / "talk.json", recipe, tmp_path / "again.json")
         again = json.loads((tmp_path / "again.json").read_text("utf-8"))
         assert again == [{k: v for k, v in row.items() if v} for row in self.ROWS]
 
-    def test_that_is_no_list_of_pairs_is_refused(self, recipe, tmp_path):
+    def test_history_that_is_not_a_list_of_pairs_is_refused(self, recipe, tmp_path):
         rows = [{**self.ROWS[0], "history": [["only a question"]]}, self.ROWS[1]]
         with pytest.raises(TableError, match='column "history": not a list of'):
             papertune.train(rows, recipe, tmp_path / "run")
 
 
-class TestMistakes:
-    def test_a_question_of_another_recipe(self, recipe, tmp_path):
+class TestErrors:
+    def test_a_question_of_another_recipe_is_refused(self, recipe, tmp_path):
         rows = [{"instruction": "Who wrote it?", "input": "a", "output": "b"}]
         with pytest.raises(TableError, match=r"'Who wrote it\?' is not a question of the recipe"):
             papertune.train(rows, recipe, tmp_path / "run")
 
-    def test_an_output_that_is_there(self, written, recipe, papers):
+    def test_an_existing_output_stays(self, written, recipe, papers):
         before = written.read_bytes()
         with pytest.raises(OutputError, match="exists"):
             write_instructions(papers(4), recipe, written)
@@ -141,7 +141,7 @@ class TestMistakes:
         write_instructions(papers(4), recipe, written, overwrite=True)
         assert len(json.loads(written.read_text("utf-8"))) == 8
 
-    def test_a_suffix_or_a_folder_that_cannot_be(self, recipe, papers, tmp_path):
+    def test_invalid_output_files_are_refused(self, recipe, papers, tmp_path):
         with pytest.raises(OutputError, match=r"suffix .json or .jsonl"):
             write_instructions(papers(2), recipe, tmp_path / "papers.csv")
         with pytest.raises(OutputError, match="cannot be written"):

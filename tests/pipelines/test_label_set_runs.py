@@ -186,7 +186,7 @@ def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_pa
     (tmp_path / "wrong.csv").write_text(
         (tmp_path / "filled.csv").read_text("utf-8").replace("heart;", "hart;"), "utf-8"
     )
-    with pytest.raises(TableError, match=r'column "topics": "hart;.*" is none of the labels heart, graph, aspirin\.'):
+    with pytest.raises(TableError, match=r'"topics": "hart;.*" is not one of the labels heart, graph, aspirin\.'):
         papertune.evaluate(run, rows, tmp_path / "wrong", predictions=tmp_path / "wrong.csv")
 
 
@@ -228,7 +228,7 @@ def test_a_run_whose_thresholds_cannot_be_chosen_is_kept(tiny_folder, train_rows
     recipe, settings = make_recipe(tiny_folder, thresholds="f1"), ["training.max_steps=1"]
     dev = train_rows[8:24]
     run = papertune.train(train_rows[:8], recipe, tmp_path / "run", dev=dev, overrides=settings, listener=listener)
-    assert listener.messages[-1] == "topics: thresholds are not chosen, so 0.5 is taken: too large for float16"
+    assert listener.messages[-1] == "topics: thresholds are not chosen, so 0.5 is used: too large for float16"
     filled = run.predict(dev, probabilities=True)
     expected = ["; ".join(label for label, p in zip(LABELS, row, strict=True) if p >= 0.5) for row in numbers(filled)]
     assert filled["topics"].to_list() == expected

@@ -66,8 +66,8 @@ def test_the_ranking_is_fitted_on_the_calibration_set(fitted, dev, training_list
     written = json.loads((fitted.directory.path / "run.json").read_text())["rankings"]["Keywords"]
     assert set(written["weights"]) == set(FEATURES)
     assert "ranking keywords on 40 dev rows" in training_listener.messages
-    cut = f"written from {found.min_confidence:.3f} on"
-    assert f"Keywords: keywords are ranked as 40 dev rows say; {cut}" in training_listener.messages
+    cut = f"minimum confidence {found.min_confidence:.3f}"
+    assert f"Keywords: the ranking of keywords is fitted on 40 dev rows; {cut}" in training_listener.messages
 
 
 def test_progress_on_dev_rows_is_reported(fitted, training_listener):

@@ -66,14 +66,14 @@ def test_thresholds_can_be_dumped_and_loaded(thresholds):
         (
             'labels=["a; b", "c"]',
             [
-                ": labels are parted at '; ', semicolons and line breaks, so 'a; b' could not be read; choose another "
+                ": labels are split at '; ', semicolons and line breaks, so 'a; b' could not be read; choose another "
                 "separator or another word."
             ],
         ),
         (
             'separator=" "',
             [
-                ": labels are parted at ' ', semicolons and line breaks, so 'fine art' could not be read; choose "
+                ": labels are split at ' ', semicolons and line breaks, so 'fine art' could not be read; choose "
                 "another separator or another word."
             ],
         ),
@@ -105,7 +105,7 @@ def test_mistakes_in_labels_columns_are_reported_with_key_and_allowed_values(ove
 def test_a_label_with_a_blank_separator_in_it_is_refused(separator, label):
     columns = {"topics": {**TOPICS, "labels": ["maths", label], "separator": separator}}
     assert mistakes("training.epochs=1", columns) == [
-        f"columns.topics: labels are parted at {separator!r}, semicolons and line breaks, so {label!r} could not be "
+        f"columns.topics: labels are split at {separator!r}, semicolons and line breaks, so {label!r} could not be "
         "read; choose another separator or another word."
     ]
 

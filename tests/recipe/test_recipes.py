@@ -214,7 +214,7 @@ def test_all_mistakes_are_reported_together():
         ),
         (
             'columns.x={kind="label", question="q", labels=["a", "b; c"], coverage=0.9}',
-            ["columns.x: coverage: the labels of a set are parted by semicolons, and 'b; c' has one."],
+            ["columns.x: coverage: the labels of a set are separated by semicolons, and 'b; c' has one."],
         ),
         ("columns.label.coverage=1", ["columns.label.coverage is 1: input should be less than 1."]),
         (
@@ -224,7 +224,7 @@ def test_all_mistakes_are_reported_together():
         ("columns.x.kind=keywords", ["columns.x.question is missing."]),
         (
             'columns.x={kind="keywords", question="q", separator=" | "}',
-            ["columns.x: separator is ' | ', where a list is not split again; use one with ; or , in it."],
+            ["columns.x: separator is ' | ', at which lists are not split; use one with ; or , in it."],
         ),
         (
             'columns.x={kind="ranked_keywords", question="q", count=20}',

@@ -1,4 +1,4 @@
-"""What answers one question for a batch of prompts."""
+"""Decoders: they answer one question for a batch of prompts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from papertune.decoding.label_scoring import LabelTrie
     from papertune.prompts import PromptEncoder
 
-# What the model gives for one row and question: label probabilities in the recipe's order, or text.
+# The value of a question for one row: label probabilities in the recipe's order, or text.
 Value = list[float] | str
 
 
 @dataclass(frozen=True)
 class DecodingTools:
-    """What decoders are made from.
+    """What decoders need.
 
     Attributes:
         encoder: Encodes prompts and answers.
         tokenizer: A transformers tokenizer.
         end_ids: Tokens that end an answer.
-        document_template: The recipe's template; what it says itself is not part of a document.
+        document_template: The recipe's template; its own words are not part of a document.
         decision: How the column is predicted, as `ColumnSpec.decision` returns it.
     """
 
@@ -37,8 +37,8 @@ class Decoder(ABC):
     """Answers one question.
 
     Attributes:
-        trie: The labels, where they are scored and nothing is generated: the predictor then answers several such
-            questions in one pass, and without a cache where each label is one token.
+        trie: The labels, if labels are scored and nothing is generated: the predictor then answers several such
+            questions in one pass, without a cache if each label is one token.
         has_candidates: Whether `answer` returns candidates from which `value` chooses.
         decision: How the column is predicted; it may change when the run is calibrated.
     """
@@ -58,9 +58,9 @@ class Decoder(ABC):
 
         Args:
             engine: Runs the model.
-            state: The prompts; used up.
-            documents: What the prompts hold of each row's document; "" each where it is not needed.
-            tokens: How many tokens may go through the model together behind the prompts.
+            state: The prompts; consumed.
+            documents: The part of each document in the prompt; "" if it is not needed.
+            tokens: Maximum tokens after the prompts that go through the model together.
 
         Returns:
             A value for each row, or candidates.
@@ -70,6 +70,6 @@ class Decoder(ABC):
         """
 
     def value(self, answer: Any) -> Value:
-        """Return the value of an answer: what the journal keeps."""
+        """Return the value of an answer, which the journal stores."""
         found: Value = answer
         return found

@@ -1,4 +1,4 @@
-"""What a check of a table finds, and what a column kind needs to check its own cells."""
+"""The findings of a check of a table, and the tools with which a column kind checks its cells."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 Purpose = Literal["train", "predict", "score"]
 
-# What is not done with a row that has no gold answer, by purpose.
+# What a row without a gold answer is not, by purpose.
 _NOT_DONE = {"train": "learned", "score": "scored", "predict": "predicted"}
 
 
 @dataclass
 class Findings:
-    """What a check has found.
+    """The findings of a check.
 
     Attributes:
-        problems: What stops the work, a sentence each.
-        warnings: What should be known, a sentence each with the count and the first row.
-        label_counts: For each label or labels column of the table, how many rows have each label; "" stands for none.
-        facts: What else is worth showing, a line each.
+        problems: Errors, a sentence each.
+        warnings: Warnings, a sentence each with the count and the first row.
+        label_counts: For each column with labels, the number of rows with each label; "" stands for none.
+        facts: Other facts, a line each.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class GoldCheck:
         reader: Reads it with the recipe.
         name: The column's name.
         purpose: "train" or "score".
-        labels: For a kind with one question a label: the label of each of its questions.
+        labels: For a kind with a question for each label, the label of each question.
         findings: Where problems and warnings go.
     """
 
@@ -83,7 +83,7 @@ class GoldCheck:
         self.findings.problems.append(f"{self.table.where(row, self.shown)}: {text}")
 
     def warn(self, what: str, rows: Sequence[int]) -> None:
-        """Report in one warning what is true of several rows; nothing if there are none.
+        """Report several rows in one warning; nothing if there are none.
 
         Args:
             what: A sentence in which {} stands for "3 cells are", such as "{} empty; not scored".
@@ -92,11 +92,11 @@ class GoldCheck:
         count_in_warning(self.findings, self.table, self.shown, what, iter(rows))
 
     def warn_of_empty(self, what: str, rows: Sequence[int]) -> None:
-        """Report rows without a gold answer, with what is not done with them."""
+        """Warn of rows without a gold answer, which are not learned or scored."""
         self.warn(f"{{}} {what}; not {_NOT_DONE[self.purpose]}", rows)
 
     def count_labels(self, labels: Sequence[str], counts: Counter[str]) -> None:
-        """Keep how often each label occurs, and warn of labels that cannot be learned."""
+        """Record the counts of labels, and warn of labels that cannot be learned."""
         self.findings.label_counts[self.name] = counts
         unseen = [label for label in labels if not counts[label]]
         if self.purpose == "train" and unseen and sum(counts.values()):

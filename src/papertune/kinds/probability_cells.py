@@ -1,4 +1,4 @@
-"""Probability columns of a predicted table: read back, with a message where a cell is wrong."""
+"""Reading the probability columns of a predicted table."""
 
 from collections.abc import Sequence
 
@@ -20,14 +20,14 @@ def read_probabilities(table: Table, name: str, labels: Sequence[str], *, add_up
         table: The predicted table.
         name: The column's name.
         labels: The label set.
-        add_up: Whether those of a row must add up to 1. If not, an empty cell of a row that has others becomes NaN:
-            such a row asks about some of the labels only.
+        add_up: Whether the probabilities of a row must add up to 1. If not, an empty cell of a row with other
+            probabilities becomes NaN, since such a row asks about some of the labels only.
 
     Returns:
-        A list for each row, empty where it has no probabilities; None if the table lacks a label's column.
+        A list for each row, empty without probabilities; None if the table lacks the column of a label.
 
     Raises:
-        TableError: If a cell is not a probability, or a row's do not add up.
+        TableError: If a cell is not a probability, or those of a row do not add up.
     """
     titles = [f"{name}_probability_{label}" for label in labels]
     if any(title not in table.columns for title in titles):
@@ -40,7 +40,7 @@ def read_probabilities(table: Table, name: str, labels: Sequence[str], *, add_up
                 float("nan") if not add_up and not cell else read_probability(cell, table.where(row, title))
                 for title, cell in zip(titles, cells, strict=True)
             ]
-            total = float(np.sum(probabilities))  # as the scores add them up
+            total = float(np.sum(probabilities))  # summed like in the scores
             if add_up and abs(total - 1) > SUM_TOLERANCE:
                 raise TableError(
                     f"{table.where(row, titles[0])}: the probabilities of the {len(titles)} labels of this row add "
@@ -75,7 +75,7 @@ def read_probability(cell: str, where: str) -> float:
 
     Args:
         cell: The cell.
-        where: Where it is, for the message.
+        where: Its place, for the message.
 
     Raises:
         TableError: If it is not a number from 0 to 1.
@@ -84,6 +84,6 @@ def read_probability(cell: str, where: str) -> float:
         probability = float(cell)
     except ValueError:
         probability = float("nan")
-    if not 0 <= probability <= 1:  # NaN is not either
-        raise TableError(f'{where}: "{cell}" is no probability, which is a number from 0 to 1. {_REMEDY}')
+    if not 0 <= probability <= 1:  # NaN fails too
+        raise TableError(f'{where}: "{cell}" is not a probability (a number from 0 to 1). {_REMEDY}')
     return probability

@@ -1,4 +1,4 @@
-"""The column kinds there are: a new one is a module of its own and a line in `KINDS`."""
+"""The column kinds. A new kind is a module of its own and a line in `KINDS`."""
 
 from functools import reduce
 from operator import or_
@@ -23,7 +23,7 @@ KINDS: tuple[type[ColumnSpec], ...] = (
     NumberColumn,
 )
 
-# What `columns.NAME` of a recipe can be: the class is chosen by `kind`.
+# The type of `columns.NAME` in a recipe: the class is chosen by `kind`.
 if TYPE_CHECKING:
     Column = ColumnSpec
 else:

@@ -1,7 +1,7 @@
-"""The values that a model gives for all rows of a table, in little memory.
+"""The values of a model for all rows of a table, in little memory.
 
-A Python list of a million texts or pairs of floats takes some hundred bytes a row. Here a row takes 8 bytes for each
-label, and for a keyword list its UTF-8 bytes and 24 more.
+A Python list of texts or pairs of floats takes some hundred bytes a row. Here a row takes 8 bytes for each label, and
+for a text its UTF-8 bytes and 24 more.
 """
 
 import re
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from papertune.kinds.decoder import Value
 
-# The values of one batch: for each of the recipe's questions a value for each row, None where it was not asked.
+# The values of one batch: for each question of the recipe a value for each row, None where it was not asked.
 BatchValues = dict[str, list[Value | None]]
 
 # The values of a table for one column of the recipe, in table order. With labels: their probabilities in the recipe's
 # order, float64, shape (rows, labels), NaN in rows that were not asked. Without: text, null in those rows.
 ColumnValues = NDArray[np.float64] | pl.Series
 
-# How many texts at a time are Python objects, which take some 80 bytes each beside their characters.
+# Texts that are Python objects at the same time, which take some 80 bytes each beside their characters.
 _PART = 1024
 
 
@@ -30,7 +30,7 @@ class Collector(Protocol):
     """Collects the values of one column from batches, in any order of rows."""
 
     def put(self, rows: Sequence[int], values: BatchValues) -> None:
-        """Take the values of a batch.
+        """Add the values of a batch.
 
         Args:
             rows: Its rows.
@@ -45,10 +45,10 @@ class ProbabilityCollector:
     """Collects label probabilities.
 
     Args:
-        name: The question, whose values are lists of probabilities; or several questions, of each of which the first
-            probability is kept.
-        rows: How many rows there are.
-        labels: How many labels.
+        name: The question whose values are the probabilities of all labels; or a question for each label, whose first
+            probability is used.
+        rows: Number of rows.
+        labels: Number of labels.
     """
 
     def __init__(self, name: str | Sequence[str], rows: int, labels: int) -> None:
@@ -56,7 +56,7 @@ class ProbabilityCollector:
         self._probabilities = np.full((rows, labels), np.nan)
 
     def put(self, rows: Sequence[int], values: BatchValues) -> None:
-        """Take the values of a batch; see `Collector`."""
+        """Add the values of a batch; see `Collector`."""
         if isinstance(self._name, str):
             missing = [np.nan] * self._probabilities.shape[1]
             self._probabilities[rows] = [missing if cell is None else cell for cell in values[self._name]]
@@ -76,18 +76,18 @@ class TextCollector:
 
     Args:
         name: The question.
-        rows: How many rows there are.
+        rows: Number of rows.
     """
 
     def __init__(self, name: str, rows: int) -> None:
         self._name = name
         self._texts = _Texts()
-        # Where the text of a row has been put; where none has, it is -1, and stays null.
+        # Position of the text of a row; -1 without one, which stays null.
         self._places = np.full(rows, -1, dtype=np.int64)
         self._put = 0
 
     def put(self, rows: Sequence[int], values: BatchValues) -> None:
-        """Take the values of a batch; see `Collector`."""
+        """Add the values of a batch; see `Collector`."""
         self._texts.extend(values[self._name])
         self._places[rows] = range(self._put, self._put + len(rows))
         self._put += len(rows)
@@ -107,7 +107,7 @@ def probabilities_of(values: ColumnValues) -> NDArray[np.float64]:
 def probability_series(
     name: str, labels: Sequence[str], probabilities: NDArray[np.float64], titles: Sequence[str]
 ) -> Iterator[tuple[str, pl.Series]]:
-    """Yield the probability columns among `titles`, rounded to what a person reads; the journal keeps all digits."""
+    """Yield the probability columns among `titles`, rounded to six digits; the journal keeps all digits."""
     for label, column in zip(labels, probabilities.T, strict=True):
         if (title := f"{name}_probability_{label}") in titles:
             yield title, text_series(title, ("" if p != p else f"{p:.6f}" for p in column))
@@ -124,12 +124,12 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 def writable(text: str) -> str:
-    """Return generated text with blanks for what tables cannot hold."""
+    """Replace characters that tables cannot hold by blanks."""
     return _UNWRITABLE.sub(" ", text)
 
 
 def text_series(name: str, texts: Iterable[str | None]) -> pl.Series:
-    """Make a column of texts that are made one after the other, without a list of all of them."""
+    """Make a column of texts without a list of all of them."""
     collected = _Texts()
     left = iter(texts)
     while part := list(islice(left, _PART)):
@@ -140,7 +140,7 @@ def text_series(name: str, texts: Iterable[str | None]) -> pl.Series:
 def each_text(series: pl.Series) -> Iterator[str | None]:
     """Yield the texts of a column.
 
-    A series that is iterated over by itself makes Python objects of 25,000 rows at once.
+    Iterating over a series itself would make Python objects of 25,000 rows at once.
     """
     for start in range(0, len(series), _PART):
         yield from series[start : start + _PART].to_list()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.label.calibrators import LEAST_PROBABILITY, Isotonic, Temperature, logarithms
+from papertune.kinds.label.calibrators import MIN_PROBABILITY, Isotonic, Temperature, logarithms
 from papertune.metrics.intervals import share_interval
 
 # The temperature is searched between 1/100 and 100.
@@ -140,7 +140,7 @@ def score_calibration(
     gold_probabilities = probabilities[np.arange(rows), gold_ids]
     return CalibrationScores(
         rows=rows,
-        log_loss=float(-np.log(np.maximum(gold_probabilities, LEAST_PROBABILITY)).mean()),
+        log_loss=float(-np.log(np.maximum(gold_probabilities, MIN_PROBABILITY)).mean()),
         brier=float(((probabilities - gold) ** 2).sum(axis=1).mean()),
         ece=sum(each.rows * abs(each.accuracy - each.confidence) for each in found) / rows,
         bins=tuple(found),

@@ -101,11 +101,11 @@ def test_no_other_confidence_has_a_higher_f1(papers):
     [
         (make_papers(29), "29 rows are in its calibration set, and at least 30 are needed"),
         (make_papers(1), "1 row is in its calibration set, and at least 30 are needed"),
-        ((make_papers(30)[0], [["x"]] * 30), "none of the keywords that were found on 30 dev rows are the papers' own"),
-        (([[]] * 30, [["x"]] * 30), "none of the keywords that were found on 30 dev rows are the papers' own"),
+        ((make_papers(30)[0], [["x"]] * 30), "none of the keywords that were found on 30 dev rows are gold keywords"),
+        (([[]] * 30, [["x"]] * 30), "none of the keywords that were found on 30 dev rows are gold keywords"),
         (
             (make_papers(30)[0], [[f"word{place}" for place in range(6)]] * 30),
-            "all of the keywords that were found on 30 dev rows are the papers' own",
+            "all of the keywords that were found on 30 dev rows are gold keywords",
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_nothing_is_fitted_on_too_few_rows_or_keywords(papers, why):
 
 
 def test_a_ranking_in_words():
-    assert ranking_in_words(Ranking(1200, {}, 0.0)) == "keywords are ranked as 1,200 dev rows say"
+    assert ranking_in_words(Ranking(1200, {}, 0.0)) == "the ranking of keywords is fitted on 1,200 dev rows"
     cut = Ranking(40, {}, 0.0, min_confidence=0.2137)
-    assert ranking_in_words(cut) == "keywords are ranked as 40 dev rows say; written from 0.214 on"
+    assert ranking_in_words(cut) == "the ranking of keywords is fitted on 40 dev rows; minimum confidence 0.214"
     assert math.isfinite(fit_ranking(COLUMN, *make_papers(30)).intercept)

@@ -26,13 +26,13 @@ def test_a_calibrator_survives_json(calibrator):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "magic"}, "no calibrator: there is no kind 'magic', only temperature and isotonic"),
-        ({"kind": "temperature"}, r"no calibrator: \{'kind': 'temperature'\} \(KeyError\('temperature'\)\)"),
+        ({"kind": "magic"}, "not a calibrator: its kind is 'magic', not temperature or isotonic"),
+        ({"kind": "temperature"}, r"not a calibrator: \{'kind': 'temperature'\} \(KeyError\('temperature'\)\)"),
         ({"kind": "temperature", "temperature": 0}, "a temperature is a number above 0, not 0.0"),
         ({"kind": "temperature", "temperature": "hot"}, "could not convert string to float: 'hot'"),
         ({"kind": "isotonic", "scores": [0], "probabilities": []}, "1 scores, but 0 probabilities"),
         ({"kind": "isotonic", "scores": [0, 1], "probabilities": [1, 0]}, "must rise"),
-        ({"kind": "isotonic", "scores": 3, "probabilities": [1]}, "no calibrator"),
+        ({"kind": "isotonic", "scores": 3, "probabilities": [1]}, "not a calibrator"),
     ],
 )
 def test_an_invalid_calibrator_raises(values, message):

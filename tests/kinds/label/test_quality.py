@@ -54,7 +54,7 @@ def test_scores_before_and_after_calibration(report_of):
     assert report.risk_coverage == risk_coverage(calibrated, GOLD_IDS)
     assert report.facts == {
         "seen": "before",
-        "fitted": "temperature 2.00; labels from 0.3 on in sets; on 90 dev rows",
+        "fitted": "temperature 2.00; labels from 0.3 in sets; on 90 dev rows",
     }
     assert report.label_sets is None  # the recipe does not ask for them
     assert report_of(replace(DECISION, abstain_below=0.0)).abstention is None
@@ -64,7 +64,7 @@ def test_accuracy_of_the_rows_where_the_run_does_not_abstain(report_of):
     # The calibrated confidences are 0.75, 0.67, 0.60, 0.67; the run abstains in the third row, one of three is right.
     report = report_of(abstain_for_accuracy=0.9)
     assert report.abstention == Abstention(0.9, 0.65, 3 / 4, pytest.approx(1 / 3))
-    assert "accuracy 0.9 from 0.650 on" in report.facts["fitted"]
+    assert "accuracy 0.9 from 0.650" in report.facts["fitted"]
     never = report_of(Decision(Temperature(2.0), abstain_below=1.0), abstain_for_accuracy=0.9)
     assert never.abstention == Abstention(0.9, 1.0, 0.0, None)
     by_hand = report_of(Decision(abstain_below=0.75), None)
@@ -156,7 +156,7 @@ def test_the_report_of_a_screening_column(report_of):
 
 def test_the_report_of_a_run_without_calibration(report_of):
     report = report_of(Decision(), None)
-    assert report.facts["fitted"] == "probabilities as the model gives them"
+    assert report.facts["fitted"] == "uncalibrated probabilities"
     assert report.calibration == score_calibration(RAW[:4], GOLD_IDS)
     assert report.calibration_before is None
 

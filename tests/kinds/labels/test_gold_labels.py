@@ -85,7 +85,7 @@ def test_a_column_of_empty_cells_is_a_problem():
     """Such a column has not been filled in."""
     rows = [{"title": "A", "topics": ""}, {"title": "B", "topics": " "}]
     assert check_table(read_table(rows), RECIPE).problems == [
-        'list of rows, column "topics": every cell is empty, which says that no row has any of the labels. '
+        'list of rows, column "topics": every cell is empty, which means that no row has any of the labels. '
         "Fill the column in, or take it out of the table."
     ]
     assert check_table(read_table(rows), RECIPE, "predict").problems == []

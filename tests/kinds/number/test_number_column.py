@@ -141,7 +141,7 @@ class TestPredictions:
         with pytest.raises(TableError, match='row 2, column "n": "five" is not a number'):
             column.read_predictions(make_table("5", "five"), "n", None)
         table = read_table([{"n": "5", "n_confidence": "2"}])
-        with pytest.raises(TableError, match='row 1, column "n_confidence": "2" is no probability'):
+        with pytest.raises(TableError, match='row 1, column "n_confidence": "2" is not a probability'):
             column.read_predictions(table, "n", None)
 
 

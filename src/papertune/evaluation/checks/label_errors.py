@@ -19,7 +19,7 @@ from papertune.evaluation.systems.baselines import TfidfLogistic
 from papertune.evaluation.systems.multilabel_baselines import TfidfLabelProbabilities
 from papertune.kinds import LabelColumn, LabelsColumn
 from papertune.kinds.label.cells import read_label
-from papertune.kinds.labels.matrix import TrueLabels
+from papertune.kinds.labels.matrix import GoldLabels
 from papertune.metrics.intervals import SEED
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -112,15 +112,15 @@ def find_in_sets(
         The likely errors; None if there are fewer than `MIN_ROWS` such rows, or no label that only some of them have.
     """
     reader = RowReader(table, recipe)
-    true = TrueLabels.read(reader, name, column, range(len(table)))
-    papers = np.flatnonzero(true.known.all(axis=1))
-    has = true.has[papers]
+    gold_labels = GoldLabels.read(reader, name, column, range(len(table)))
+    papers = np.flatnonzero(gold_labels.known.all(axis=1))
+    has = gold_labels.has[papers]
     # From a label that all or none have, nothing can be learned.
-    chosen = [n for n in true.most_frequent() if 0 < has[:, n].sum() < len(papers)]
+    chosen = [n for n in gold_labels.most_frequent() if 0 < has[:, n].sum() < len(papers)]
     if len(papers) < MIN_ROWS or not chosen:
         return None
     has = has[:, chosen]
-    rows = [true.entries[paper][0] for paper in papers.tolist()]
+    rows = [gold_labels.entries[paper][0] for paper in papers.tolist()]
     probabilities = cross_validated_sets([reader.document(row) for row in rows], has)
     doubted: list[tuple[int, int]] = []
     for n in range(len(chosen)):

@@ -220,14 +220,15 @@ def _judge(cell: SampleCell | SampleList) -> dict[str, Any]:
     """Compare a predicted cell of a sample with the table.
 
     Returns:
-        For a label or text, `right`: True, False, or None if that cannot be said, and `both`: whether the table's cell
-        is shown in any case. For lists, `predicted` and `given`: lists of (text, whether the other list has it too),
+        For a label or a text, `right`: True, False, or None where it cannot be judged; and `shows_gold`: whether the
+        table's cell is shown. For lists, `predicted` and `given`: lists of (text, whether the other list has it too),
         `given` None without a gold cell; and `nothing`: an empty list in words.
     """
     if isinstance(cell, SampleText):
-        return {"right": None, "both": bool(cell.given)}
+        return {"right": None, "shows_gold": bool(cell.given)}
     if isinstance(cell, SampleCell):
-        return {"right": cell.predicted == cell.given if cell.given else None, "both": False}
+        right = cell.predicted == cell.given if cell.given else None
+        return {"right": right, "shows_gold": right is False}
     is_labels = cell.kind == "labels"
     given = None if cell.given is None else _marked(cell.given, cell.predicted, exactly=is_labels)
     return {

@@ -21,9 +21,9 @@ def keyword_predictions(lists: Sequence[Sequence[str]], column: KeywordsSpec) ->
 
 
 def _ngrams(column: KeywordsSpec, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
-    begun = time.monotonic()
+    started = time.monotonic()
     model = TfidfKeywords(learned.documents)
     trained = time.monotonic()
     lists = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return SystemOutput(keyword_predictions(lists, column), rate, trained - begun, model.parameters)
+    return SystemOutput(keyword_predictions(lists, column), rate, trained - started, model.parameters)

@@ -1,26 +1,26 @@
-"""Keyword cells: from a table's or a model's text to a clean list, and back."""
+"""Keyword cells: from text to a clean list, and back."""
 
 import re
 from collections.abc import Iterable, Sequence
 
-# Between keywords in our own texts, where no recipe says what stands there.
-KEYWORDS_APART = "; "
+# Between keywords in texts for which no recipe has a separator.
+SEPARATOR = "; "
 
 _STRONG = re.compile(r"[;；\n]")
 _WEAK = re.compile(r"[,，、]")
 
 
 def split_keywords(text: str) -> list[str]:
-    """Split a cell at `;` and `；` or, where there is none, at commas, and clean it.
+    """Split a cell at `;`, `；` and line breaks, or at commas if it has none of these, and clean the keywords.
 
     Returns:
-        The keywords in order, trimmed, without a full stop at the end, each once without regard to case.
+        The keywords in order, trimmed, without a full stop at the end, each once (case is ignored).
     """
     return clean_keywords((_STRONG if _STRONG.search(text) else _WEAK).split(text))
 
 
 def clean_keywords(keywords: Iterable[str]) -> list[str]:
-    """Trim keywords, take trailing full stops off, and drop empty and repeated ones (without regard to case)."""
+    """Trim keywords, remove trailing full stops, and drop empty and repeated ones (case is ignored)."""
     seen: dict[str, str] = {}
     for keyword in keywords:
         clean = " ".join(keyword.split())
@@ -32,7 +32,7 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
 
 
 def _is_abbreviation(keyword: str) -> bool:
-    # "U.S.": the stop belongs to the word when another stands two characters before it.
+    # "U.S.": the full stop belongs to the word if there is another one two characters before it.
     return re.search(r"(^|[\s.])\w\.\w\.$", keyword) is not None
 
 
@@ -42,7 +42,7 @@ def join_keywords(keywords: Iterable[str], separator: str) -> str:
 
 
 def keywords_as_text(keywords: Sequence[str]) -> str:
-    """Write keywords as the text that `split_keywords` reads the same keywords from; none may have a `;` in it."""
-    text = join_keywords(keywords, KEYWORDS_APART)
-    # A comma in the only keyword would part it.
+    """Write keywords as text from which `split_keywords` reads the same keywords; none may contain a `;`."""
+    text = join_keywords(keywords, SEPARATOR)
+    # A single keyword with a comma would be split.
     return f"{text};" if len(keywords) == 1 and _WEAK.search(text) else text

@@ -1,4 +1,4 @@
-"""Columns of keywords: what lists and ranked keywords have in common, and the list column."""
+"""Columns of keywords: what both kinds share, and the column of keyword lists."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class KeywordsSpec(AskedSpec):
-    """What both kinds of keyword columns have in common."""
+    """What both kinds of keyword columns share."""
 
     if TYPE_CHECKING:
         # Declared by the kinds, so that their settings keep their order.
@@ -39,7 +39,7 @@ class KeywordsSpec(AskedSpec):
         check.warn_of_empty("without keywords", [row for row, cell in check.cells() if not split_keywords(cell)])
 
     def read_list(self, cell: str) -> list[str]:
-        """Return the keywords of a predicted cell, whatever the column writes between them."""
+        """Return the keywords of a predicted cell, split at the output separator too."""
         return split_keywords(cell.replace(self.output_separator, ";"))
 
     # Predicting
@@ -52,7 +52,7 @@ class KeywordsSpec(AskedSpec):
 
     @abstractmethod
     def keywords_of(self, value: str) -> list[str]:
-        """Return the keywords of a value that the model gave, cleaned."""
+        """Return the cleaned keywords of a value of the model."""
 
     def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
         """Return the keyword lists."""
@@ -108,22 +108,22 @@ class KeywordsSpec(AskedSpec):
         }
 
     def sample(self, predictions: "Predictions", row: int, gold: "RowReader", name: str) -> "SampleList":
-        """Return the predicted keywords beside the table's."""
+        """Return the predicted keywords beside the gold ones."""
         from papertune.evaluation.report import SampleList
 
-        given = split_keywords(gold.given(row, name) or "") or None
-        return SampleList(name, self.kind, self.read_list(predictions.cells[row]), given)
+        own = split_keywords(gold.given(row, name) or "") or None
+        return SampleList(name, self.kind, self.read_list(predictions.cells[row]), own)
 
 
 class KeywordsColumn(KeywordsSpec):
     """A column that holds a list of keywords.
 
     Attributes:
-        question: What the model is asked about the document.
-        separator: What stands between keywords in the text that is learnt; with a semicolon, comma or line break in
-            it, since that is where predicted lists are split.
-        output_separator: What stands between keywords in the cell that is written.
-        max_new_tokens: How long a predicted list may become, in tokens.
+        question: The question about the document.
+        separator: The text between keywords in the answer to learn, with a semicolon, comma or line break, since
+            predicted lists are split there.
+        output_separator: The text between keywords in written cells.
+        max_new_tokens: Maximum tokens of a predicted list.
     """
 
     kind: Literal["keywords"]
@@ -135,7 +135,7 @@ class KeywordsColumn(KeywordsSpec):
     def _check(self) -> "KeywordsColumn":
         if not set(self.separator) & set(";；,，、\n"):
             raise ValueError(
-                f"separator is {self.separator!r}, where a list is not split again; use one with ; or , in it"
+                f"separator is {self.separator!r}, at which lists are not split; use one with ; or , in it"
             )
         return self
 
@@ -148,7 +148,7 @@ class KeywordsColumn(KeywordsSpec):
     # Learning
 
     def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
-        """Return the list; one that is too long is cut between keywords."""
+        """Return the list; a list that is too long is truncated between keywords."""
         keywords = split_keywords(answer)
         ids = encoder.encode_text(answer)
         while len(ids) + 1 > encoder.max_answer_tokens and len(keywords) > 1:

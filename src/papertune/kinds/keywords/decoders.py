@@ -13,8 +13,8 @@ from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.keywords.ranking import FoundKeyword, KeywordChoice, ranked_as_text
 from papertune.kinds.keywords.search import KeywordSearch
 
-# For each of so many tokens of prompts one of a phrase, since its logits take memory.
-_TOKENS_A_NODE = 16
+# Prompt tokens that take the memory of one token of a phrase, which has logits.
+_TOKENS_PER_NODE = 16
 
 
 class ListDecoder(Decoder):
@@ -75,7 +75,7 @@ class RankedDecoder(Decoder):
     def reads_document(self) -> bool:
         """Whether phrases of the document are candidates.
 
-        Without a fitted ranking they only crowd out what beam search finds, and scoring them takes longer.
+        Without a fitted ranking they only displace results of beam search, and scoring them takes time.
         """
         return self._column.candidates == "document" or self.decision.weights is not None
 
@@ -84,11 +84,11 @@ class RankedDecoder(Decoder):
     ) -> Sequence[list[FoundKeyword]]:
         """Return the keywords found for each row, the most probable first."""
         check_numbers(self._name, state)
-        found = self._search(engine, state, documents, max(tokens // _TOKENS_A_NODE, 1))
+        found = self._search(engine, state, documents, max(tokens // _TOKENS_PER_NODE, 1))
         if any(math.isnan(keyword.log_probability) for keywords in found for keyword in keywords):
             raise no_numbers(self._name)
         return found
 
     def value(self, answer: Sequence[FoundKeyword]) -> Value:
-        """Choose the keywords that are written, and write them with their confidences."""
+        """Return the chosen keywords with their confidences, as text."""
         return ranked_as_text(self.decision.choose(answer, self._column.count))

@@ -1,4 +1,4 @@
-"""What the dev rows that are kept apart say about a column of ranked keywords: how to order them, and where to stop."""
+"""The ranking and the minimum confidence of ranked keywords, fitted on a calibration set."""
 
 from collections.abc import Sequence
 
@@ -15,87 +15,89 @@ from papertune.metrics.keyword_scores import unique_keywords
 from papertune.metrics.phrases import normalise_keyword
 
 
-def ranking_shortage(found: Sequence[Sequence[FoundKeyword]], true: Sequence[Sequence[str]]) -> str:
-    """Say why no order can be fitted on papers with these keywords; "" if one can."""
-    if why := row_shortage(len(true)):
+def ranking_shortage(found: Sequence[Sequence[FoundKeyword]], gold: Sequence[Sequence[str]]) -> str:
+    """Return why no ranking can be fitted on papers with these keywords; "" if one can."""
+    if why := row_shortage(len(gold)):
         return why
-    right = np.concatenate([_is_true(*pair) for pair in zip(found, true, strict=True)])
+    right = np.concatenate([_is_gold(*pair) for pair in zip(found, gold, strict=True)])
     if right.all() or not right.any():
         share = "all" if right.any() else "none"
-        return f"{share} of the keywords that were found on {len(true)} dev rows are the papers' own"
+        return f"{share} of the keywords that were found on {len(gold)} dev rows are gold keywords"
     return ""
 
 
 def fit_ranking(
-    column: RankedKeywordsColumn, found: Sequence[Sequence[FoundKeyword]], true: Sequence[Sequence[str]]
+    column: RankedKeywordsColumn, found: Sequence[Sequence[FoundKeyword]], gold: Sequence[Sequence[str]]
 ) -> Ranking:
-    """Fit the order of keywords, and the confidence from which on they are written where the column has that found.
+    """Fit the ranking of keywords, and the minimum confidence if the column asks for it.
 
-    A logistic regression of whether a keyword is one of the paper's, each feature scaled to variance 1 first.
+    The ranking is a logistic regression of whether a keyword is a gold keyword, with features scaled to variance 1.
 
     Args:
         column: The column.
-        found: What was found for each paper.
-        true: The keywords of each paper, as they are given.
+        found: The keywords that were found for each paper.
+        gold: The gold keywords of each paper.
 
     Returns:
-        What was fitted; nothing but the number of rows if `ranking_shortage` says why.
+        The ranking; only the number of rows if there is a `ranking_shortage`.
     """
-    if ranking_shortage(found, true):
-        return Ranking(len(true))
+    if ranking_shortage(found, gold):
+        return Ranking(len(gold))
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    right = [_is_true(*pair) for pair in zip(found, true, strict=True)]
+    right = [_is_gold(*pair) for pair in zip(found, gold, strict=True)]
     table = np.concatenate([features(keywords) for keywords in found])
     scaler = StandardScaler().fit(table)
     fitted = LogisticRegression(max_iter=1000).fit(scaler.transform(table), np.concatenate(right))
     weights = fitted.coef_[0] / scaler.scale_
     intercept = float(fitted.intercept_[0] - weights @ scaler.mean_)
-    least = None
+    min_confidence = None
     if column.min_confidence == "f1":
         choice = KeywordChoice(weights, intercept)
-        confidence, hits = np.zeros((2, len(true), column.count))
-        for row, (keywords, given) in enumerate(zip(found, true, strict=True)):
-            for place, (text, sure) in enumerate(choice.choose(keywords, column.count)):
-                confidence[row, place] = sure
-                hits[row, place] = normalise_keyword(text) in unique_keywords(given)
-        least = f1_confidence(confidence, hits > 0, [len(unique_keywords(given)) for given in true])
-    return Ranking(len(true), dict(zip(FEATURES, weights.tolist(), strict=True)), intercept, least)
+        confidence, hits = np.zeros((2, len(gold), column.count))
+        for row, (keywords, own) in enumerate(zip(found, gold, strict=True)):
+            for place, (text, certainty) in enumerate(choice.choose(keywords, column.count)):
+                confidence[row, place] = certainty
+                hits[row, place] = normalise_keyword(text) in unique_keywords(own)
+        min_confidence = f1_confidence(confidence, hits > 0, [len(unique_keywords(own)) for own in gold])
+    return Ranking(len(gold), dict(zip(FEATURES, weights.tolist(), strict=True)), intercept, min_confidence)
 
 
-def f1_confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_], true_counts: Sequence[int]) -> float:
-    """Find the confidence from which on keywords are to be written for the highest F1 at M.
+def f1_confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_], gold_counts: Sequence[int]) -> float:
+    """Choose the minimum confidence of written keywords for the highest F1@M.
 
     Args:
-        confidence: Of the keywords that may be written, the surest first; 0 where a paper has fewer; float64, shape
-            (papers, count).
-        right: Whether each is one of the paper's, shape (papers, count).
-        true_counts: How many keywords each paper has, at least 1 each, length papers.
+        confidence: Confidence of the keywords that may be written, descending; 0 where a paper has fewer; float64,
+            shape (papers, count).
+        right: Whether each is a gold keyword, bool, shape (papers, count).
+        gold_counts: Number of gold keywords of each paper, at least 1, length papers.
 
     Returns:
-        One of the confidences, the lowest of those that are as good.
+        One of the confidences; of several with the same F1 the lowest.
     """
-    hits = np.concatenate([np.zeros((len(right), 1)), right.cumsum(axis=1)], axis=1)  # of the first 0, 1, ... keywords
+    hits = np.concatenate(
+        [np.zeros((len(right), 1)), right.cumsum(axis=1)], axis=1
+    )  # among the first 0, 1, ... keywords
     best, best_f1 = 0.0, -1.0
-    for least in np.unique(confidence[confidence > 0]).tolist():
-        written = (confidence >= least).sum(axis=1)  # (papers,)
-        f1 = float(np.mean(2 * hits[np.arange(len(hits)), written] / (written + np.asarray(true_counts))))
+    for candidate in np.unique(confidence[confidence > 0]).tolist():
+        written = (confidence >= candidate).sum(axis=1)  # (papers,)
+        f1 = float(np.mean(2 * hits[np.arange(len(hits)), written] / (written + np.asarray(gold_counts))))
         if f1 > best_f1:
-            best, best_f1 = least, f1
+            best, best_f1 = candidate, f1
     return best
 
 
-def _is_true(found: Sequence[FoundKeyword], true: Sequence[str]) -> NDArray[np.bool_]:
-    """Tell which keywords are the paper's own, bool, shape (keywords,)."""
-    forms = set(unique_keywords(true))
+def _is_gold(found: Sequence[FoundKeyword], gold: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which keywords are gold keywords, bool, shape (keywords,)."""
+    forms = set(unique_keywords(gold))
     return np.array([keyword.form in forms for keyword in found], dtype=np.bool_)
 
 
 def ranking_in_words(found: Ranking) -> str:
-    """Say what was fitted, such as "keywords are ranked as 100 dev rows say; written from 0.214 on"."""
-    cut = "" if found.min_confidence is None else f"; written from {found.min_confidence:.3f} on"
-    return f"keywords are ranked as {found.rows:,} dev rows say{cut}"
+    """Describe a ranking, such as "the ranking of keywords is fitted on 100 dev rows; minimum confidence 0.214"."""
+    cut = "" if found.min_confidence is None else f"; minimum confidence {found.min_confidence:.3f}"
+    return f"the ranking of keywords is fitted on {found.rows:,} dev rows{cut}"
 
 
 def calibrate(name: str, column: RankedKeywordsColumn, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
@@ -110,5 +112,5 @@ def calibrate(name: str, column: RankedKeywordsColumn, predicted: Sequence[Predi
                 gold.append(own)
     ranking = fit_ranking(column, found, gold)
     why = ranking_shortage(found, gold)
-    said = f"{column.uncalibrated(name)}: {why}" if why else ranking_in_words(ranking)
-    return CalibrationOutcome([f"{name}: {said}"], ranking)
+    message = f"{column.uncalibrated(name)}: {why}" if why else ranking_in_words(ranking)
+    return CalibrationOutcome([f"{name}: {message}"], ranking)

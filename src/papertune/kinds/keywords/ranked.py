@@ -1,4 +1,4 @@
-"""The column of ranked keywords: its settings, and what the rest of papertune asks of it."""
+"""The column of ranked keywords: its settings and methods."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class RankedKeywordsColumn(KeywordsSpec):
-    """A column that holds keywords, the surest first.
+    """A column that holds keywords, the most confident first.
 
-    Each keyword is an answer of its own (Meng et al. 2017, arXiv:1704.06879), so the model learns how likely it is that
-    a keyword is one of the paper's; the likeliest are found by beam search. A list that is decoded as one text has no
-    such order, and a small model loses its way in it.
+    Each keyword is an answer of its own (Meng et al. 2017, arXiv:1704.06879), so the model learns the probability that
+    a keyword belongs to the paper; the most probable ones are found by beam search. A list that is decoded as one text
+    has no such ranking, and small models write poor lists.
 
     Attributes:
-        question: What the model is asked about the document; it asks for one keyword.
-        count: How many keywords are written, at most.
+        question: The question about the document; it asks for one keyword.
+        count: Maximum number of written keywords.
         candidates: Where keywords come from: "generated" by beam search, the phrases of the "document", or "both".
-        min_confidence: A keyword that is less sure is not written; "f1": the confidence with the highest F1 of what is
-            written on the dev rows that are kept apart.
-        beams: How many unfinished keywords the search goes on with. At least `count`; some of what it finds differs in
-            its ending only, and is written once.
-        max_keyword_tokens: How long a keyword may be, in tokens, in training and in prediction.
-        output_separator: What stands between keywords in the cell that is written.
+        min_confidence: Minimum confidence of written keywords; "f1": the one with the highest F1 on the calibration
+            set.
+        beams: Number of unfinished keywords that the search keeps, at least `count`. Some results differ in their
+            endings only, and are written once.
+        max_keyword_tokens: Maximum tokens of a keyword, in training and in prediction.
+        output_separator: The text between keywords in written cells.
     """
 
     record_field: ClassVar[str] = "rankings"
@@ -59,16 +59,16 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     @property
     def fitted_keys(self) -> list[str]:
-        """The keys that ask for something which only dev rows can tell."""
+        """The settings that need a calibration set."""
         return ["min_confidence"] if self.min_confidence == "f1" else []
 
     @property
     def wants_calibration_set(self) -> bool:
-        """Whether dev rows should be set aside: always, since they teach the ranking."""
+        """Whether the column needs a calibration set: always, for the ranking."""
         return True
 
     def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
-        """Return which settings cannot be fitted on so many rows, and why."""
+        """Return which settings cannot be fitted on this number of rows, and why."""
         from papertune.kinds.label.fit import row_shortage
 
         return (keys, row_shortage(len(answers))) if (keys := self.fitted_keys) else ([], "")
@@ -80,7 +80,7 @@ class RankedKeywordsColumn(KeywordsSpec):
         return calibrate(name, self, predicted)
 
     def uncalibrated(self, name: str) -> str:
-        """Return how keywords are then ranked."""
+        """Return the message for keywords without a fitted ranking."""
         return "keywords are ranked by their probability alone"
 
     def decision(self, name: str, record: "Ranking | None") -> "KeywordChoice":
@@ -120,7 +120,7 @@ class RankedKeywordsColumn(KeywordsSpec):
         return [self.left_out_in_words(name, count)] if count else []
 
     def nothing_learned(self, name: str) -> str:
-        """Return the error of a column all of whose keywords are too long."""
+        """Return the error if all keywords of a column are too long."""
         return (
             f"columns.{name}.max_keyword_tokens is {self.max_keyword_tokens}, but every keyword of the tables has more "
             "tokens in this model. Raise it."
@@ -154,7 +154,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def output_columns(self, name: str) -> list[OutputColumn]:
         """Return the confidences."""
-        return [OutputColumn(f"{name}_confidence", "how sure each keyword is")]
+        return [OutputColumn(f"{name}_confidence", "the confidence of each keyword")]
 
     def keywords_of(self, value: str) -> list[str]:
         """Return the ranked keywords."""

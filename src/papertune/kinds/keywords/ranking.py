@@ -1,4 +1,4 @@
-"""Which of the keywords that were found for a paper are written, in which order, and how sure each is."""
+"""The choice among the keywords that were found for a paper: their ranking and confidence."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from papertune.metrics.phrases import CJK_CHARACTER
 if TYPE_CHECKING:
     from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 
-# What a ranking looks at, in the order of `features`.
+# The features of a ranking, in the order of `features`.
 FEATURES = (
     "log_probability",
     "log_probability_per_token",
@@ -35,12 +35,12 @@ class FoundKeyword:
     """A keyword that beam search has found, or a phrase of the document.
 
     Attributes:
-        text: As it is written.
-        form: What it is compared by, see `normalise_keyword`.
-        log_probability: Of all its tokens and the end of the answer, in nats.
-        tokens: How many these are.
+        text: The keyword as it is written.
+        form: The form in which keywords are compared, see `normalise_keyword`.
+        log_probability: Log-probability of its tokens and the end token, in nats.
+        tokens: Number of these tokens.
         generated: Whether beam search has found it.
-        phrase: Where it stands in the document; None where it does not, or may not be a keyword there.
+        phrase: The candidate phrase of the document with this form; None if there is none.
     """
 
     text: str
@@ -58,14 +58,14 @@ class FoundKeyword:
 
 @dataclass(frozen=True)
 class KeywordChoice:
-    """How keywords are chosen among those that were found.
+    """The ranking and the minimum confidence of keywords.
 
     Attributes:
-        weights: Of a logistic regression of the probability that a keyword is one of the paper's, float64, shape
-            (features,); None: keywords are ordered by their log-probability, and each is as sure as the geometric mean
-            of its tokens' probabilities.
-        intercept: Of the regression.
-        min_confidence: A keyword that is less sure is not written.
+        weights: Coefficients of a logistic regression of the probability that a keyword is a gold keyword, float64,
+            shape (features,); None: keywords are ranked by log-probability, and the confidence is the geometric mean of
+            the token probabilities.
+        intercept: Intercept of the regression.
+        min_confidence: Minimum confidence of written keywords.
     """
 
     weights: NDArray[np.float64] | None = None
@@ -74,10 +74,10 @@ class KeywordChoice:
 
     @classmethod
     def of(cls, name: str, column: "RankedKeywordsColumn", record: Ranking | None) -> "KeywordChoice":
-        """Return how the keywords of a column are chosen, given what calibration has found.
+        """Return the choice for a column, given its calibration.
 
         Raises:
-            ValueError: If the ranking has other features than this version knows.
+            ValueError: If the ranking has other features than this version.
         """
         found = record or Ranking(rows=0)
         weights = None
@@ -85,31 +85,32 @@ class KeywordChoice:
             if set(found.weights) != set(FEATURES):
                 raise ValueError(f"the ranking of {name} has the features {', '.join(sorted(found.weights))}")
             weights = np.array([found.weights[feature] for feature in FEATURES])
-        given = column.min_confidence
-        return cls(weights, found.intercept, given if isinstance(given, float) else found.min_confidence or 0.0)
+        wanted = column.min_confidence
+        return cls(weights, found.intercept, wanted if isinstance(wanted, float) else found.min_confidence or 0.0)
 
     def rank(self, found: Sequence[FoundKeyword]) -> list[tuple[str, float]]:
-        """Give all keywords, the best first, and how sure each is.
+        """Return all keywords with their confidences, the best first.
 
         Args:
-            found: Keywords of one paper, the likeliest first.
+            found: Keywords of one paper, the most probable first.
         """
         if self.weights is None or not found:
             return [(keyword.text, keyword.confidence) for keyword in found]
         scores = features(found) @ self.weights + self.intercept
-        sure = 1 / (1 + np.exp(-scores))
-        return [(found[index].text, float(sure[index])) for index in np.argsort(-scores, kind="stable")]
+        confidences = 1 / (1 + np.exp(-scores))
+        return [(found[index].text, float(confidences[index])) for index in np.argsort(-scores, kind="stable")]
 
     def choose(self, found: Sequence[FoundKeyword], count: int) -> list[tuple[str, float]]:
-        """Give the first so many keywords that are sure enough, and how sure each is."""
-        return [(text, sure) for text, sure in self.rank(found) if sure >= self.min_confidence][:count]
+        """Return at most `count` keywords with the minimum confidence, with their confidences."""
+        return [(text, each) for text, each in self.rank(found) if each >= self.min_confidence][:count]
 
 
 def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
-    """Give what a ranking looks at.
+    """Return the features of a ranking.
 
-    Beside its probability it is what KEA (Witten et al. 1999, arXiv:cs/9902007) and C-value (Frantzi et al. 2000,
-    doi:10.1007/s007999900023) look at: how often a phrase occurs, where first, and in how many longer ones it stands.
+    Beside the probability they are those of KEA (Witten et al. 1999, arXiv:cs/9902007) and C-value (Frantzi et al.
+    2000, doi:10.1007/s007999900023): the occurrences of a phrase, its first place, and the longer phrases that contain
+    it.
 
     Args:
         found: Keywords of one paper.
@@ -117,7 +118,7 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
     Returns:
         Float64, shape (keywords, features); the features are `FEATURES`.
     """
-    # A Chinese form has no blanks, so it may stand anywhere in a longer one.
+    # A Chinese form has no blanks, so a longer one may contain it anywhere.
     cjk = [CJK_CHARACTER.search(keyword.form) is not None for keyword in found]
     padded = [k.form if is_cjk else f" {k.form} " for k, is_cjk in zip(found, cjk, strict=True)]
     table = np.zeros((len(found), len(FEATURES)))
@@ -140,9 +141,9 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
 
 
 def distinct(found: Iterable[FoundKeyword]) -> list[FoundKeyword]:
-    """Give the likeliest of those keywords that differ in case, signs or endings only, the likeliest first.
+    """Keep the most probable of the keywords with the same form; return them with the most probable first.
 
-    What is left of them has been generated if any of them has.
+    A keyword counts as generated if any keyword with its form is.
     """
     kept: dict[str, FoundKeyword] = {}
     for keyword in sorted(found, key=lambda keyword: -keyword.log_probability):
@@ -153,10 +154,10 @@ def distinct(found: Iterable[FoundKeyword]) -> list[FoundKeyword]:
 
 
 def ranked_as_text(keywords: Sequence[tuple[str, float]]) -> str:
-    """Write keywords and how sure each is as one text, in their order."""
+    """Write keywords with their confidences as one text."""
     return json.dumps(keywords, ensure_ascii=False)
 
 
 def read_ranked(text: str) -> list[tuple[str, float]]:
-    """Give the keywords that `ranked_as_text` has written, and how sure each is."""
+    """Read the result of `ranked_as_text`."""
     return [(keyword, confidence) for keyword, confidence in json.loads(text)]

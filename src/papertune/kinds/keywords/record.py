@@ -1,18 +1,18 @@
-"""What run.json keeps of the ranking of keywords."""
+"""The ranking of keywords in run.json."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What was found for a column of ranked keywords on the calibration set.
+    """The calibration of a column of ranked keywords.
 
     Attributes:
-        rows: How many rows it had. With too few, nothing else was found.
-        weights: Coefficients, by feature, of a logistic regression of the probability that a keyword is one of the
-            paper's; None: keywords are ordered by the model's own probability.
-        intercept: Of the regression.
-        min_confidence: The probability from which a keyword is written, if the recipe asks for one.
+        rows: Number of rows of the calibration set. With too few, nothing else is fitted.
+        weights: Coefficients, by feature, of a logistic regression of the probability that a keyword is a gold keyword;
+            None: keywords are ranked by the probability of the model.
+        intercept: Intercept of the regression.
+        min_confidence: Minimum probability of written keywords, if the recipe asks for one.
     """
 
     rows: int

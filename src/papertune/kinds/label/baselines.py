@@ -19,15 +19,15 @@ def baselines(column: LabelColumn) -> dict[str, Fill]:
 
 def most_frequent(learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
     """Predict the most frequent cell of the training rows for every document."""
-    begun = time.monotonic()
+    started = time.monotonic()
     cells = majority(learned.answers, len(documents))
-    return SystemOutput(Predictions(cells), rows_per_s(len(documents), begun), 0.0, 0)
+    return SystemOutput(Predictions(cells), rows_per_s(len(documents), started), 0.0, 0)
 
 
 def _logistic(column: LabelColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
-    begun = time.monotonic()
+    started = time.monotonic()
     model = TfidfLogistic(learned.documents, learned.answers, column.labels)
     trained = time.monotonic()
     cells, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    return SystemOutput(Predictions(cells, probabilities.tolist()), rate, trained - begun, model.parameters)
+    return SystemOutput(Predictions(cells, probabilities.tolist()), rate, trained - started, model.parameters)

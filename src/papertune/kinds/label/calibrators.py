@@ -1,4 +1,4 @@
-"""Calibrators: what makes a model's probabilities mean what they say. `papertune.metrics.calibration` fits them."""
+"""Calibrators of probabilities. `papertune.metrics.calibration` fits them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-# A probability of 0 has no logarithm. No probability is taken to be below this, as in scikit-learn's log_loss.
-LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
+# The minimum of probabilities before a logarithm, as in scikit-learn's log_loss.
+MIN_PROBABILITY = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class Calibrator(ABC):
-    """Makes a model's probabilities mean what they say.
+    """Makes probabilities agree with frequencies.
 
     Attributes:
-        kind: Which variant it is.
+        kind: Name of the variant.
     """
 
     kind: ClassVar[Literal["temperature", "isotonic"]]
@@ -27,22 +27,22 @@ class Calibrator(ABC):
         """Calibrate probabilities.
 
         Args:
-            probabilities: Float64, shape (rows, labels), rows that add up to 1; a row of NaN stays one.
+            probabilities: Float64, shape (rows, labels), rows that add up to 1; a row of NaN stays so.
 
         Returns:
             Float64, shape (rows, labels); above 0, rows that add up to 1.
         """
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the same as text and numbers, ready for JSON."""
+        """Return the calibrator as text and numbers, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Calibrator":
-        """Make a calibrator from what `as_dict` gave.
+        """Make a calibrator from the result of `as_dict`.
 
         Raises:
-            ValueError: If it is not that.
+            ValueError: If it is damaged.
         """
         try:
             if values["kind"] == "temperature":
@@ -50,16 +50,16 @@ class Calibrator(ABC):
             if values["kind"] == "isotonic":
                 return Isotonic(*(tuple(map(float, values[name])) for name in ("scores", "probabilities")))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"no calibrator: {dict(values)} ({error!r})") from None
-        raise ValueError(f"no calibrator: there is no kind {values['kind']!r}, only temperature and isotonic")
+            raise ValueError(f"not a calibrator: {dict(values)} ({error!r})") from None
+        raise ValueError(f"not a calibrator: its kind is {values['kind']!r}, not temperature or isotonic")
 
 
 @dataclass(frozen=True)
 class Temperature(Calibrator):
-    """Temperature scaling: softmax(log p / T) (Guo et al. 2017, arXiv:1706.04599, section 4.2), for any labels.
+    """Temperature scaling: softmax(log p / T) (Guo et al. 2017, arXiv:1706.04599, section 4.2), for any label set.
 
     Attributes:
-        temperature: T. Above 1 the model is made less sure, below 1 surer.
+        temperature: T. Above 1 it lowers the confidence, below 1 it raises it.
     """
 
     temperature: float
@@ -80,14 +80,14 @@ class Temperature(Calibrator):
 
 @dataclass(frozen=True)
 class Isotonic(Calibrator):
-    """Isotonic regression of two labels: any rising function of the first one's probability.
+    """Isotonic regression for two labels: any rising function of the probability of the first one.
 
     The source is Zadrozny and Elkan 2002, "Transforming classifier scores into accurate multiclass probability
-    estimates". It can undo more than one temperature can, such as what class weights have done, and needs more rows.
+    estimates". It can correct more than a temperature, such as the effect of class weights, and needs more rows.
 
     Attributes:
-        scores: Probabilities of the first label before, rising; between two of them the function is a straight line.
-        probabilities: Its probabilities after, for each of the scores.
+        scores: Uncalibrated probabilities of the first label, rising; the function is linear between them.
+        probabilities: The calibrated probability for each of the scores.
     """
 
     scores: tuple[float, ...]
@@ -109,5 +109,5 @@ class Isotonic(Calibrator):
 
 
 def logarithms(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give natural logarithms, of a probability of 0 that of the least one."""
-    return np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+    """Return natural logarithms of probabilities, each at least `MIN_PROBABILITY`."""
+    return np.log(np.maximum(probabilities, MIN_PROBABILITY))

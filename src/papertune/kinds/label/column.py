@@ -1,4 +1,4 @@
-"""The label column: its settings, and what the rest of papertune asks of it."""
+"""The label column: its settings and methods."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Costs(Part):
-    """What mistakes about the first of two labels cost, in any unit.
+    """The costs of errors in the first of two labels, in any unit.
 
     Attributes:
         false_positive: A row that gets the first label and does not have it.
@@ -54,19 +54,21 @@ class LabelColumn(AskedSpec):
     """A column that holds one of a set of labels.
 
     Attributes:
-        question: What the model is asked about the document.
+        question: The question about the document.
         labels: The allowed labels, as text; the first is the positive class of two.
         loss: "labels": cross-entropy over the label set, where each label is one token of its own, else as "answer".
             "answer": cross-entropy over the whole vocabulary at each answer token.
         weights: How much a row of each label counts in the loss; "balanced": rows / (labels x rows of that label), as
             scikit-learn has it.
-        calibration: How probabilities are made to mean what they say, with dev rows that did not choose the weights:
-            "temperature" for any labels, "isotonic" for two; "none": they stay as the model gives them.
-        threshold: The probability from which on a row gets the first of two labels; "f1" or costs: the one that is best
-            for F1 or cheapest on those dev rows; None: the likelier label.
-        abstain_below: A row whose label has a lower probability gets an empty cell.
-        abstain_for_accuracy: So do those that must, on those dev rows, for this accuracy of the others.
-        coverage: A second column has a set of labels for each row; this share of the sets shall hold the true one.
+        calibration: How probabilities are calibrated: "temperature" for any labels, "isotonic" for two; "none": they
+            stay as they are.
+        threshold: Minimum probability of the first of two labels to choose it; "f1" or costs: the threshold that is
+            best on the calibration set; None: the more probable label is chosen.
+        abstain_below: The run abstains if the probability of its label is lower.
+        abstain_for_accuracy: The run abstains as often as is needed on the calibration set for this accuracy of the
+            other rows.
+        coverage: Adds a column with a set of labels for each row; the share of the sets that should contain the gold
+            label.
     """
 
     is_ranked_by_first_label: ClassVar[bool] = True
@@ -94,13 +96,13 @@ class LabelColumn(AskedSpec):
                 raise ValueError(f'calibration is "isotonic", which is for two labels; there are {len(self.labels)}')
             if self.threshold is not None:
                 raise ValueError(f"threshold is set, which is for two labels; there are {len(self.labels)}")
-        if self.coverage is not None and (parted := [label for label in self.labels if ";" in label]):
-            raise ValueError(f"coverage: the labels of a set are parted by semicolons, and {parted[0]!r} has one")
+        if self.coverage is not None and (unclear := [label for label in self.labels if ";" in label]):
+            raise ValueError(f"coverage: the labels of a set are separated by semicolons, and {unclear[0]!r} has one")
         return self
 
     @property
     def fitted_keys(self) -> list[str]:
-        """The keys that ask for something which only dev rows can tell, calibration aside."""
+        """The settings that need a calibration set, except `calibration`."""
         asked = {
             "threshold": self.threshold is not None and not isinstance(self.threshold, float),
             "abstain_for_accuracy": self.abstain_for_accuracy is not None,
@@ -110,7 +112,7 @@ class LabelColumn(AskedSpec):
 
     @property
     def wants_calibration_set(self) -> bool:
-        """Whether dev rows should be set aside for the column."""
+        """Whether the column needs a calibration set."""
         return self.calibration != "none" or bool(self.fitted_keys)
 
     def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
@@ -130,7 +132,7 @@ class LabelColumn(AskedSpec):
         return calibrate(name, self, predicted)
 
     def uncalibrated(self, name: str) -> str:
-        """Return that probabilities stay as the model gives them."""
+        """Return the message for uncalibrated probabilities."""
         return "probabilities are not calibrated"
 
     def decision(self, name: str, record: "Calibration | None") -> "Decision":
@@ -142,8 +144,8 @@ class LabelColumn(AskedSpec):
     def calibration_gaps(self, record: "Calibration | None") -> dict[str, str]:
         """Return the settings for which calibration found nothing."""
         consequences = {
-            "threshold": "the likelier label is written",
-            "abstain_for_accuracy": "no cell is left empty for it",
+            "threshold": "the more probable label is written",
+            "abstain_for_accuracy": "the run does not abstain",
             "coverage": "every set has all labels",
         }
         fields = {"threshold": "threshold", "abstain_for_accuracy": "abstain_below", "coverage": "set_threshold"}
@@ -188,7 +190,7 @@ class LabelColumn(AskedSpec):
         return [[*encoder.encode_text(answer), encoder.end_id]]
 
     def label_tokens(self, encoder: "PromptEncoder") -> list[int] | None:
-        """Return one token per label, where the recipe wants that loss and each label is one token."""
+        """Return one token per label, if the recipe wants that loss and each label is one token."""
         ids = encoder.label_ids(self.labels)
         if self.loss == "labels" and all(len(tokens) == 1 for tokens in ids):
             return [tokens[0] for tokens in ids]
@@ -270,7 +272,7 @@ class LabelColumn(AskedSpec):
         return scoring.predictions(values, self, decision)
 
     def read_predictions(self, table: "Table", name: str, decision: "Decision") -> "Predictions":
-        """Read labels and probabilities; where a cell is empty its probabilities say what the run would predict."""
+        """Read labels and probabilities; an empty cell is filled in by its probabilities."""
         from papertune.kinds.label import scoring
 
         return scoring.read_predictions(table, name, self, decision)
@@ -346,7 +348,7 @@ class LabelColumn(AskedSpec):
         decision: "Decision",
         record: "Calibration | None",
     ) -> "ColumnReport":
-        """Add what the probabilities are worth: calibration, abstention, label sets, screening."""
+        """Add the quality of the probabilities: calibration, abstaining, label sets, screening."""
         from papertune.kinds.label.quality import with_label_quality
 
         return with_label_quality(report, self, predictions, gold, decision, record)

@@ -1,4 +1,4 @@
-"""From the probabilities of a label column to its labels: calibrated, chosen, abstaining, or as a set."""
+"""How labels are chosen by their probabilities: calibration, threshold, abstaining, label sets."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ class Decision:
     """How labels are chosen.
 
     Attributes:
-        calibrator: What calibrates the model's probabilities; None: they are taken as they are.
-        threshold: The first of two labels is chosen from this calibrated probability on; None: the most probable label
+        calibrator: Calibrates the probabilities of the model; None: they stay as they are.
+        threshold: Minimum calibrated probability of the first of two labels to choose it; None: the most probable label
             is chosen, the first of equals.
-        abstain_below: The run abstains where the calibrated probability of the chosen label is lower.
-        set_threshold: A label is in the set from this probability on, before calibration.
+        abstain_below: The run abstains if the calibrated probability of the chosen label is lower.
+        set_threshold: Minimum uncalibrated probability of a label in the set.
     """
 
     calibrator: Calibrator | None = None
@@ -29,7 +29,7 @@ class Decision:
 
     @classmethod
     def of(cls, column: LabelColumn, record: Calibration | None) -> "Decision":
-        """Return the decision of a column, given what calibration has found.
+        """Return the decision of a column, given its calibration.
 
         Raises:
             ValueError: If the calibrator is damaged.
@@ -46,7 +46,7 @@ class Decision:
         """Return the calibrated probabilities.
 
         Args:
-            probabilities: As the model gives them, float64, shape (rows, labels); NaN in rows that were not asked.
+            probabilities: Of the model, float64, shape (rows, labels); NaN in rows that were not asked.
         """
         return probabilities if self.calibrator is None else self.calibrator.apply(probabilities)
 
@@ -54,7 +54,7 @@ class Decision:
         """Choose a label for each row, also where the run abstains.
 
         Args:
-            calibrated: From `calibrated`.
+            calibrated: Calibrated probabilities, float64, shape (rows, labels).
 
         Returns:
             Columns of `calibrated`, int64, shape (rows,).
@@ -71,11 +71,11 @@ class Decision:
     def sets(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return the labels that cannot be ruled out, bool, shape (rows, labels).
 
-        The most probable is always one of them, so no set is empty. Conformal prediction allows empty sets; with one
-        label more the share of sets with the gold label can only rise.
+        The most probable label is always one of them. Conformal prediction allows empty sets; one label more can only
+        raise the share of sets with the gold label.
 
         Args:
-            probabilities: As the model gives them, float64, shape (rows, labels).
+            probabilities: Of the model, float64, shape (rows, labels).
         """
         return label_sets(probabilities, self.set_threshold)
 
@@ -85,7 +85,7 @@ def label_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[
 
     Args:
         probabilities: Float64, shape (rows, labels).
-        threshold: Such as `papertune.metrics.selective.conformal_threshold` finds.
+        threshold: Such as from `papertune.metrics.selective.conformal_threshold`.
 
     Returns:
         Which labels are in the set, bool, shape (rows, labels).

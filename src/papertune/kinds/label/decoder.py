@@ -1,4 +1,4 @@
-"""Label probabilities: labels are scored, not generated."""
+"""The decoder of a label column: labels are scored, not generated."""
 
 from collections.abc import Sequence
 

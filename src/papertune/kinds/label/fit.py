@@ -16,12 +16,12 @@ from papertune.metrics.calibration import fit_isotonic, fit_temperature
 from papertune.metrics.screening import MIN_OF_EACH, cost_threshold, f1_threshold
 from papertune.metrics.selective import conformal_threshold, threshold_for_accuracy
 
-# With fewer rows nothing is fitted: a share of them is uncertain by 0.2 and more.
+# With fewer rows nothing is fitted: the error of a share would be 0.2 or more.
 MIN_ROWS = 30
 
 
 def row_shortage(rows: int) -> str:
-    """Say why nothing can be fitted on so many rows; "" if something can."""
+    """Return why nothing can be fitted on this number of rows; "" if something can."""
     if rows >= MIN_ROWS:
         return ""
     count = "1 row is" if rows == 1 else f"{rows} rows are"
@@ -29,7 +29,7 @@ def row_shortage(rows: int) -> str:
 
 
 def shortage(labels: Sequence[str]) -> str:
-    """Say why nothing can be fitted on rows with these true labels; "" if something can."""
+    """Return why nothing can be fitted on rows with these gold labels; "" if something can."""
     if why := row_shortage(len(labels)):
         return why
     if len(counts := Counter(labels)) < 2:
@@ -38,10 +38,10 @@ def shortage(labels: Sequence[str]) -> str:
 
 
 def why_not_found(found: Calibration | None) -> str:
-    """Say why dev rows have not given what a column asks for, as far as a run remembers it.
+    """Return why a setting was not fitted.
 
     Args:
-        found: What was found on them; None: there were none.
+        found: The calibration of the column; None if it had no calibration set.
     """
     if found is None:
         return "there was no calibration set for it"
@@ -49,7 +49,7 @@ def why_not_found(found: Calibration | None) -> str:
 
 
 def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
-    """Say why no threshold can be chosen on rows with these true labels; "" if one can, or none is to be."""
+    """Return why no threshold can be chosen on rows with these gold labels; "" if one can, or none is wanted."""
     counts = [labels.count(label) for label in column.labels]
     if "threshold" not in column.fitted_keys or min(counts) >= MIN_OF_EACH:
         return ""
@@ -59,20 +59,20 @@ def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
 
 
 def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> Calibration:
-    """Fit what a label column asks for.
+    """Fit the calibrator and the thresholds that a label column asks for.
 
     The calibrator comes first. The thresholds of labels and of abstaining are chosen among calibrated probabilities, on
-    the same rows; the threshold of label sets among those before, since what it promises holds for scores that have
-    seen none of these rows.
+    the same rows. The threshold of label sets is chosen among uncalibrated ones, since conformal prediction needs
+    scores that were not fitted on these rows.
 
     Args:
         column: The column.
-        probabilities: As the model gives them, float64, shape (rows, labels).
-        gold_ids: Which of the column's labels is the true one, int64, shape (rows,).
+        probabilities: Of the model, float64, shape (rows, labels).
+        gold_ids: Index of the gold label, int64, shape (rows,).
 
     Returns:
-        What was found; nothing but the number of rows if `shortage` says why, no threshold if `threshold_shortage`
-        does.
+        The calibration; only the number of rows if there is a `shortage`, without a threshold if there is a
+        `threshold_shortage`.
     """
     rows = len(gold_ids)
     if shortage([column.labels[label] for label in gold_ids]):
@@ -101,7 +101,7 @@ def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_i
 
 
 def calibrate(name: str, column: LabelColumn, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
-    """Fit what a column asks for, on the rows with a gold label."""
+    """Calibrate a column on the rows with a gold label."""
     probabilities: list[NDArray[np.float64]] = []
     labels: list[str] = []
     for table in predicted:
@@ -120,26 +120,26 @@ def calibrate(name: str, column: LabelColumn, predicted: Sequence[PredictedTable
 
 
 def in_words(column: LabelColumn, found: Calibration) -> str:
-    """Say what was found for a column, such as "temperature 1.62; labels from 0.031 on in sets; on 100 dev rows"."""
+    """Describe a calibration, such as "temperature 1.62; labels from 0.031 in sets; on 100 dev rows"."""
     if found == Calibration(found.rows):
-        return "probabilities as the model gives them"
+        return "uncalibrated probabilities"
     parts: list[str] = []
     if found.calibrator is not None:
-        hot = found.calibrator.get("temperature")
-        parts.append("isotonic regression" if hot is None else f"temperature {hot:.2f}")
+        temperature = found.calibrator.get("temperature")
+        parts.append("isotonic regression" if temperature is None else f"temperature {temperature:.2f}")
     if found.threshold is not None:
-        parts.append(f'"{column.labels[0]}" from {found.threshold:.3f} on')
+        parts.append(f'"{column.labels[0]}" from {found.threshold:.3f}')
     if column.abstain_for_accuracy is not None:
         wanted = f"accuracy {column.abstain_for_accuracy:g}"
-        no_answer = found.abstain_below
-        parts.append(f"{wanted} not reached" if no_answer is None else f"{wanted} from {no_answer:.3f} on")
+        reached = found.abstain_below
+        parts.append(f"{wanted} not reached" if reached is None else f"{wanted} from {reached:.3f}")
     if found.set_threshold is not None:
-        parts.append(f"labels from {found.set_threshold:.3g} on in sets")
+        parts.append(f"labels from {found.set_threshold:.3g} in sets")
     return "; ".join([*parts, f"on {found.rows:,} dev rows"])
 
 
 def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> float | None:
-    """Find the threshold of the first of two labels, if the column has it found and there are rows enough."""
+    """Choose the threshold of the first of two labels, if the column wants it and there are enough rows."""
     scores, positive = calibrated[:, 0], gold_ids == 0
     if min(positive.sum(), (~positive).sum()) < MIN_OF_EACH:
         return None

@@ -12,7 +12,7 @@ from papertune.kinds.values import ColumnValues, probabilities_of, probability_s
 
 
 def label_cells(values: ColumnValues, column: LabelColumn, decision: Decision) -> pl.Series:
-    """Return the label of each row that the decision chooses.
+    """Return the chosen label of each row.
 
     Returns:
         Text; "" where the run abstains, null where the row was not asked.
@@ -45,7 +45,7 @@ def set_cells(values: ColumnValues, column: LabelColumn, decision: Decision) -> 
 def columns_beside(
     name: str, values: ColumnValues, column: LabelColumn, decision: Decision, titles: Sequence[str]
 ) -> Iterator[tuple[str, pl.Series]]:
-    """Yield label sets and calibrated probabilities, as far as `titles` names them."""
+    """Yield label sets and calibrated probabilities, if `titles` names them."""
     if (title := f"{name}_set") in titles:
         yield title, set_cells(values, column, decision)
     calibrated = decision.calibrated(probabilities_of(values))
@@ -55,8 +55,8 @@ def columns_beside(
 def most_probable_rows(values: ColumnValues, decision: Decision) -> NDArray[np.int64]:
     """Return the rows by the probability of a column's first label, the highest first; int64, shape (rows,).
 
-    Equals, and rows that were not asked, which are the last, stay in table order.
+    Rows that were not asked come last. Equal rows stay in table order.
     """
     probabilities = probabilities_of(values)
-    # Isotonic regression makes neighbours equal; the model's own probability still tells them apart.
+    # Isotonic regression makes neighbours equal; the uncalibrated probability still orders them.
     return np.lexsort((-probabilities[:, 0], -decision.calibrated(probabilities)[:, 0]))

@@ -1,4 +1,4 @@
-"""What run.json keeps of a label column's calibration."""
+"""The calibration of a label column in run.json."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found for a label column on the calibration set.
+    """The calibration of a label column.
 
     Attributes:
-        rows: How many rows it had. With too few, all else is None.
+        rows: Number of rows of the calibration set. With too few, all others are None.
         calibrator: The calibrator, as `papertune.kinds.label.calibrators.Calibrator.as_dict` returns it.
-        threshold: The calibrated probability from which the first of two labels is chosen, if the recipe asks for one.
-        abstain_below: The calibrated probability below which the run abstains, if the recipe names an accuracy and one
-            reaches it.
-        set_threshold: The probability, before calibration, from which a label is in the set, if the recipe has sets.
+        threshold: Minimum calibrated probability of the first of two labels to choose it, if the recipe asks for one.
+        abstain_below: The calibrated probability below which the run abstains, if the recipe wants an accuracy that can
+            be reached.
+        set_threshold: Minimum uncalibrated probability of a label in the set, if the recipe has label sets.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""Predictions of a label column: made, read, scored and compared."""
+"""Predictions of a label column: reading, scoring and comparing them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from papertune.tables import Table
 
 
 def predictions(values: ColumnValues, column: LabelColumn, decision: Decision | None) -> Predictions:
-    """Return the predictions of a model; `decision` None: the most probable label, uncalibrated."""
+    """Return the predictions of a model; with `decision` None the most probable labels, uncalibrated."""
     decision = decision or Decision()
     probabilities = probabilities_of(values)
     cells = label_cells(values, column, replace(decision, abstain_below=0.0))
@@ -41,15 +41,15 @@ def predictions(values: ColumnValues, column: LabelColumn, decision: Decision | 
 def read_predictions(table: Table, name: str, column: LabelColumn, decision: Decision) -> Predictions:
     """Read predictions from a table.
 
-    Where a cell is empty, the run has abstained. If the row has probabilities, they say what it would have predicted;
-    otherwise the cell stays empty.
+    In an empty cell the run has abstained. It is filled in by the probabilities of the row; without them it stays
+    empty.
 
     Raises:
-        TableError: If a cell is not a label, or not a probability.
+        TableError: If a cell is not a label or a probability.
     """
     for row, cell in enumerate(table.frame[name]):
         if cell and cell not in column.labels:
-            raise TableError(f'{table.where(row, name)}: "{cell}" is none of the labels {", ".join(column.labels)}.')
+            raise TableError(f'{table.where(row, name)}: "{cell}" is not one of the labels {", ".join(column.labels)}.')
     read = Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=True))
     if read.probabilities is None:
         return read
@@ -92,7 +92,7 @@ def ranking_difference(
     """Compare the average precision of two systems for the first of two labels.
 
     Returns:
-        The difference; None if one of the two has not ranked all rows, or no row has the label.
+        The difference; None if one of the two has no probability for a row, or no row has the label.
     """
     known = _known(gold, name, column, rows)
     positive = np.array([label == column.labels[0] for _, label in known], dtype=np.bool_)
@@ -117,7 +117,7 @@ def sample(predicted: Predictions, row: int, gold: RowReader, name: str, column:
 def judged(
     predicted: Predictions, table: Table, recipe: Recipe, name: str, column: LabelColumn
 ) -> Iterator[list[Judged]]:
-    """Yield, for each row with a prediction, probabilities and a gold label, the one judgement."""
+    """Yield a judgement for each row with a prediction, probabilities and a gold label."""
     if predicted.probabilities is None:
         return
     reader = RowReader(table, recipe)
@@ -147,10 +147,10 @@ def _probabilities(probabilities: Sequence[Sequence[float]] | None, where: Seque
 
 
 def _ranking(predicted: Predictions, where: Sequence[int], column: LabelColumn) -> NDArray[np.float64] | None:
-    """Return by what some rows are ranked for the first of two labels, shape (rows,); None if that is not known.
+    """Return the scores that rank some rows for the first of two labels, shape (rows,); None if not known.
 
-    Isotonic regression makes neighbours equal. The model's own probability, by which `predict --sort-by` orders equals,
-    still tells them apart.
+    Isotonic regression makes neighbours equal, so uncalibrated probabilities are used if they are known, as in
+    `predict --sort-by`.
     """
     probabilities = _probabilities(predicted.probabilities, where)
     if probabilities is None or len(column.labels) != 2:

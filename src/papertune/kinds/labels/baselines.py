@@ -20,10 +20,10 @@ def baselines(column: LabelsColumn) -> dict[str, Fill]:
 
 
 def _one_vs_rest(column: LabelsColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
-    begun = time.monotonic()
+    started = time.monotonic()
     model = TfidfOneVsRest(learned.documents, label_matrix(learned.answers, column))
     trained = time.monotonic()
-    given, probabilities = model.predict(documents)
+    has, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
-    predictions = Predictions(label_cells_of(given, column), probabilities.tolist())
-    return SystemOutput(predictions, rate, trained - begun, model.parameters, note="thresholds by cross-validation")
+    predictions = Predictions(label_cells_of(has, column), probabilities.tolist())
+    return SystemOutput(predictions, rate, trained - started, model.parameters, note="thresholds by cross-validation")

@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 _WEAK = re.compile(r"[,，、]")
 
-# Each row is asked about every label, and each time its cell is read.
-_CELLS_REMEMBERED = 1024
+# A cell is read again for the question about each label.
+_CACHED_CELLS = 1024
 
 
 def split_labels(cell: str, column: "LabelsColumn") -> list[str]:
-    """Split a cell at semicolons, line breaks and the column's own separator or, where there is none, at commas.
+    """Split a cell at semicolons, line breaks and the column's own separator; if it has none of these, at commas.
 
-    A cell that is one label as a whole is not split, so a lone label may have commas in it.
+    A cell that is a label as a whole is not split, so a single label may contain commas.
 
     Returns:
-        What stands between, trimmed, in order; a label as the recipe writes it, anything else as it is.
+        The trimmed parts in order; labels as the recipe writes them, anything else unchanged.
     """
     return list(_split(cell, column.labels, column.separator))
 
 
 def read_labels(cell: str, column: "LabelsColumn") -> list[str] | None:
-    """Give the labels of a cell, each once, in the recipe's order; None if something in it is no label.
+    """Return the labels of a cell, each once, in the recipe's order; None if a part is not a label.
 
-    An empty cell has no label, which is as good an answer as any other.
+    An empty cell has no labels, which is a gold answer too.
     """
     parts = set(_split(cell, column.labels, column.separator))
     return [label for label in column.labels if label in parts] if parts <= set(column.labels) else None
@@ -41,7 +41,7 @@ def join_labels(labels: Iterable[str], column: "LabelsColumn") -> str:
     return column.separator.join(labels)
 
 
-@lru_cache(maxsize=_CELLS_REMEMBERED)
+@lru_cache(maxsize=_CACHED_CELLS)
 def _split(cell: str, labels: tuple[str, ...], separator: str) -> tuple[str, ...]:
     if (whole := read_label(cell, labels)) is not None:
         return (whole,)

@@ -1,4 +1,4 @@
-"""The labels column: its settings, and what the rest of papertune asks of it."""
+"""The labels column: its settings and methods."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,16 +44,16 @@ class LabelsColumn(ColumnSpec):
     doi:10.4018/jdwm.2007070101). So the probabilities of a row do not add up to 1.
 
     Attributes:
-        question: What the model is asked about the document and one label, which stands in it as {label}.
+        question: The question about the document and one label, with {label} in it.
         labels: The set, as text.
-        answers: What the model says, yes first.
-        separator: What stands between labels in the cell that is written. Cells are also read at semicolons and line
-            breaks and, where a cell has none of these, at commas.
-        thresholds: The probability from which on a row has a label, for all labels or for each; "f1": for each label
-            the one with the highest F1 on the dev rows, chosen when the training ends.
+        answers: The two answers, yes first.
+        separator: The text between labels in written cells. Read cells are also split at semicolons and line breaks
+            and, if a cell has none of these, at commas.
+        thresholds: Minimum probability of a label, for all labels or for each; "f1": for each label the one with the
+            highest F1 on dev rows, chosen after the training.
         loss: As in `LabelColumn`, of the two answers.
-        weights: For each label how much its yes counts in the loss where its no counts 1; "balanced": its yes and its
-            no count the same in total.
+        weights: For each label the weight of its yes in the loss, while its no has 1; "balanced": its yes and its no
+            count the same in total.
     """
 
     empty_is_gold: ClassVar[bool] = True
@@ -79,16 +79,16 @@ class LabelsColumn(ColumnSpec):
             raise ValueError("question must ask about one label: write {label} in it, and no other name in braces")
         check_label_set(self.labels)
         check_label_set(self.answers, "answers")
-        # Where a label's own signs would part it, a cell could not be read again.
+        # A label that contains a separator could not be read again.
         own = self.separator.strip()
         signs = {";", "；", "\n", own} if own else {";", "；", *filter(str.isspace, "".join(self.labels))}
-        if parted := [label for label in self.labels if any(sign in label for sign in signs)]:
+        if unclear := [label for label in self.labels if any(sign in label for sign in signs)]:
             raise ValueError(
-                f"labels are parted at {self.separator!r}, semicolons and line breaks, so {parted[0]!r} could not be "
+                f"labels are split at {self.separator!r}, semicolons and line breaks, so {unclear[0]!r} could not be "
                 "read; choose another separator or another word"
             )
-        for key, given in (("thresholds", self.thresholds), ("weights", self.weights)):
-            if isinstance(given, dict) and set(given) != set(self.labels):
+        for key, setting in (("thresholds", self.thresholds), ("weights", self.weights)):
+            if isinstance(setting, dict) and set(setting) != set(self.labels):
                 raise ValueError(f"{key} must name each of the labels once: {', '.join(self.labels)}")
         return self
 
@@ -116,22 +116,22 @@ class LabelsColumn(ColumnSpec):
     # Cells
 
     def read_answer(self, cell: str) -> str | None:
-        """Return the labels of a cell, "" for none; None if something in it is not a label."""
+        """Return the labels of a cell, "" for none; None if a part is not a label."""
         labels = read_labels(cell, self)
         return None if labels is None else join_labels(labels, self)
 
     def gold_of_question(self, cell: str, question: str, name: str) -> str | None:
-        """Return yes or no for one label; None if something in the cell is not a label."""
+        """Return yes or no for one label; None if a part of the cell is not a label."""
         named = read_labels(cell, self)
         yes, no = self.answers
         return None if named is None else yes if self.question_of_label(name)[question] in named else no
 
     def has_gold(self, reader: "RowReader", row: int, name: str) -> bool:
-        """Whether a row says of any label whether it applies."""
+        """Whether a row has a gold answer for any label."""
         return bool(self.labels_of_row(reader, row, name))
 
     def labels_of_row(self, reader: "RowReader", row: int, name: str) -> dict[str, bool]:
-        """Return whether a row has each label, as far as the table says: all, one or none of them."""
+        """Return whether a row has each label, for the labels with a gold answer: all, one or none."""
         cell = reader.given(row, name)
         if cell is not None:
             named = read_labels(cell, self)
@@ -160,14 +160,14 @@ class LabelsColumn(ColumnSpec):
             wrong = [part for part in dict.fromkeys(parts) if part not in self.labels]
             for part in wrong:
                 check.problem(row, wrong_label(part, self.labels, check.name))
-            # In the order of the cell: a set would be in another one each time.
+            # In the order of the cell, since the order of a set varies.
             counts.update([part for part in dict.fromkeys(parts) if part not in wrong] or ([] if wrong else [""]))
             if len(parts) != len({*parts}):
                 repeated.append(row)
         check.warn("{} naming a label twice; it counts once", repeated)
         if len(check.table) and counts[""] == len(check.table):
             check.findings.problems.append(
-                f'{check.table.source}, column "{check.name}": every cell is empty, which says that no row has any of '
+                f'{check.table.source}, column "{check.name}": every cell is empty, which means that no row has any of '
                 "the labels. Fill the column in, or take it out of the table."
             )
         check.count_labels(self.labels, counts)
@@ -213,8 +213,8 @@ class LabelsColumn(ColumnSpec):
         return calibrate(name, self, predicted)
 
     def uncalibrated(self, name: str) -> str:
-        """Return that 0.5 is the threshold."""
-        return f"{name}: thresholds are not chosen, so 0.5 is taken"
+        """Return the message for thresholds that are not chosen."""
+        return f"{name}: thresholds are not chosen, so 0.5 is used"
 
     def with_best_thresholds(self, name: str, predicted: Sequence[PredictedTable]) -> "LabelsColumn":
         """Return the column with the thresholds that have the best F1 on these rows, if it asks for them."""
@@ -269,7 +269,7 @@ class LabelsColumn(ColumnSpec):
     def score(
         self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
     ) -> "MultilabelScores | None":
-        """Return micro and macro F1 and so on; None if no row says anything about a label."""
+        """Return micro and macro F1 and so on; None if no row has a gold answer."""
         from papertune.kinds.labels import scoring
 
         return scoring.score(predictions, gold, name, self, rows)
@@ -293,8 +293,8 @@ class LabelsColumn(ColumnSpec):
         from papertune.evaluation.report import SampleList
 
         has = self.labels_of_row(gold, row, name)
-        given = [label for label in self.labels if has.get(label)] if has else None
-        return SampleList(name, self.kind, read_labels(predictions.cells[row], self) or [], given)
+        gold_labels = [label for label in self.labels if has.get(label)] if has else None
+        return SampleList(name, self.kind, read_labels(predictions.cells[row], self) or [], gold_labels)
 
     def judged(
         self, predictions: "Predictions", table: "Table", recipe: "Recipe", name: str

@@ -13,7 +13,7 @@ def label_set_cells(values: ColumnValues, column: LabelsColumn) -> pl.Series:
     """Return the labels of each row whose probability reaches their threshold, in the recipe's order.
 
     Returns:
-        Text; "" where no label's does, null where the row was asked about none of them.
+        Text; "" where no label does, null where the row was asked about none of them.
     """
     thresholds = label_thresholds(column)
 
@@ -25,8 +25,8 @@ def label_set_cells(values: ColumnValues, column: LabelsColumn) -> pl.Series:
 
 
 def label_thresholds(column: LabelsColumn) -> NDArray[np.float64]:
-    """Return the threshold of each label, in the recipe's order, float64, shape (labels,); 0.5 where none is chosen."""
-    given = column.thresholds
-    if isinstance(given, dict):
-        return np.array([given[label] for label in column.labels])
-    return np.full(len(column.labels), 0.5 if given == "f1" else given)
+    """Return the threshold of each label, in the recipe's order, float64, shape (labels,); 0.5 if none is chosen."""
+    thresholds = column.thresholds
+    if isinstance(thresholds, dict):
+        return np.array([thresholds[label] for label in column.labels])
+    return np.full(len(column.labels), 0.5 if thresholds == "f1" else thresholds)

@@ -1,4 +1,4 @@
-"""Predictions of a labels column: made, read, scored and compared."""
+"""Predictions of a labels column: reading, scoring and comparing them."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from papertune.errors import TableError
 from papertune.evaluation.checks.review import Judged, ReviewRow, row_name
 from papertune.kinds.labels.cells import read_labels
 from papertune.kinds.labels.column import LabelsColumn
-from papertune.kinds.labels.matrix import TrueLabels
+from papertune.kinds.labels.matrix import GoldLabels
 from papertune.kinds.labels.output import label_set_cells, label_thresholds
 from papertune.kinds.predictions import Predictions, where_asked
 from papertune.kinds.probability_cells import read_probabilities
@@ -31,41 +31,43 @@ def read_predictions(table: Table, name: str, column: LabelsColumn) -> Predictio
     """Read predictions from a table.
 
     Raises:
-        TableError: If something in a cell is not a label, or not a probability.
+        TableError: If a part of a cell is not a label, or a cell is not a probability.
     """
     for row, cell in enumerate(table.frame[name]):
         if cell and read_labels(cell, column) is None:
-            raise TableError(f'{table.where(row, name)}: "{cell}" is none of the labels {", ".join(column.labels)}.')
+            raise TableError(f'{table.where(row, name)}: "{cell}" is not one of the labels {", ".join(column.labels)}.')
     return Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=False))
 
 
 def score(
     predicted: Predictions, gold: RowReader, name: str, column: LabelsColumn, rows: Sequence[int]
 ) -> MultilabelScores | None:
-    """Score predictions; None if no row says anything about a label."""
-    true = TrueLabels.read(gold, name, column, rows)
-    if not true.entries:
+    """Score predictions; None if no row has a gold answer."""
+    gold_labels = GoldLabels.read(gold, name, column, rows)
+    if not gold_labels.entries:
         return None
     probabilities = None
     if predicted.probabilities is not None:
-        nothing = [float("nan")] * len(column.labels)  # of a row that asks for another column
-        probabilities = true.likely(np.array([row or nothing for row in predicted.probabilities]))
-    return score_multilabel(true.has, true.predicted(predicted.cells, column), column.labels, probabilities)
+        nothing = [float("nan")] * len(column.labels)  # for a row that asks for another column
+        probabilities = gold_labels.by_paper(np.array([row or nothing for row in predicted.probabilities]))
+    return score_multilabel(
+        gold_labels.has, gold_labels.predicted(predicted.cells, column), column.labels, probabilities
+    )
 
 
 def difference(
     first: Predictions, second: Predictions, gold: RowReader, name: str, column: LabelsColumn, rows: Sequence[int]
 ) -> PairedDifference:
     """Compare two systems by micro F1."""
-    true = TrueLabels.read(gold, name, column, rows)
-    both = [true.predicted(each.cells, column) for each in (first, second)]
-    return micro_f1_difference(true.has, both[0], both[1])
+    gold_labels = GoldLabels.read(gold, name, column, rows)
+    both = [gold_labels.predicted(each.cells, column) for each in (first, second)]
+    return micro_f1_difference(gold_labels.has, both[0], both[1])
 
 
 def judged(
     predicted: Predictions, table: Table, recipe: Recipe, name: str, column: LabelsColumn
 ) -> Iterator[list[Judged]]:
-    """Yield, for each row with probabilities, a judgement of each label of which the table says whether it applies."""
+    """Yield, for each row with probabilities, a judgement of each label with a gold answer."""
     if predicted.probabilities is None:
         return
     reader = RowReader(table, recipe)
@@ -98,8 +100,8 @@ def shortcut_questions(
     table: Table, reader: RowReader, name: str, column: LabelsColumn
 ) -> Iterator[tuple[str, dict[int, str]]]:
     """Yield, for the most frequent labels, the label and by row whether it applies."""
-    true = TrueLabels.read(reader, name, column, range(len(table)))
-    for n in true.most_frequent():
+    gold_labels = GoldLabels.read(reader, name, column, range(len(table)))
+    for n in gold_labels.most_frequent():
         label = column.labels[n]
-        papers = np.flatnonzero(true.known[:, n]).tolist()
-        yield label, {true.entries[at][0]: label if true.has[at, n] else f"not {label}" for at in papers}
+        papers = np.flatnonzero(gold_labels.known[:, n]).tolist()
+        yield label, {gold_labels.entries[at][0]: label if gold_labels.has[at, n] else f"not {label}" for at in papers}

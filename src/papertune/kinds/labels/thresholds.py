@@ -1,4 +1,4 @@
-"""Thresholds of the labels of a labels column, chosen on rows whose labels are known."""
+"""The thresholds of a labels column, chosen on rows with gold labels."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.labels.column import LabelsColumn
-from papertune.kinds.labels.matrix import TrueLabels
+from papertune.kinds.labels.matrix import GoldLabels
 from papertune.kinds.labels.output import label_thresholds
 from papertune.metrics.screening import MIN_OF_EACH, f1_threshold
 
-# Where nothing speaks for another: the likelier of yes and no.
-MIDDLE = 0.5
+# The threshold of labels with too few rows: the more probable of yes and no is chosen.
+DEFAULT_THRESHOLD = 0.5
 
 
 def can_choose(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell for which labels there are known rows enough to choose a threshold, with the label and without it.
+    """Check for which labels there are enough rows with the label, and without it, to choose a threshold.
 
     Args:
         probabilities: As in `f1_thresholds`.
@@ -31,17 +31,17 @@ def can_choose(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) -> ND
 
 
 def f1_thresholds(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Find for each label the threshold with the best F1; so macro F1 is the best that thresholds can give there.
+    """Choose for each label the threshold with the best F1; macro F1 is then the best that thresholds can reach.
 
     Args:
-        probabilities: How likely each row has each label, float64, shape (rows, labels); NaN where that is not known.
+        probabilities: The probability of each label, float64, shape (rows, labels); NaN if it has no gold answer.
         has: Which labels each row has, bool, shape (rows, labels).
 
     Returns:
-        Each label has the rows whose probability is so high or higher, float64, shape (labels,); `MIDDLE` where
-        `can_choose` says no.
+        The minimum probability of each label, float64, shape (labels,); `DEFAULT_THRESHOLD` where `can_choose` is
+        false.
     """
-    thresholds = np.full(has.shape[1], MIDDLE)
+    thresholds = np.full(has.shape[1], DEFAULT_THRESHOLD)
     for n in np.flatnonzero(can_choose(probabilities, has)):
         known = ~np.isnan(probabilities[:, n])
         thresholds[n] = f1_threshold(probabilities[known, n], has[known, n])
@@ -51,19 +51,19 @@ def f1_thresholds(probabilities: NDArray[np.float64], has: NDArray[np.bool_]) ->
 def with_f1_thresholds(
     name: str, column: LabelsColumn, predicted: Sequence[PredictedTable]
 ) -> tuple[LabelsColumn, list[str]]:
-    """Return a column with numbers where it asks for the thresholds with the best F1.
+    """Return a column with numbers instead of "f1" as thresholds.
 
     Returns:
-        The column, and the labels that keep `MIDDLE`, since too few rows have them, or lack them.
+        The column, and the labels with `DEFAULT_THRESHOLD`, which too few rows have or lack.
     """
     if column.thresholds != "f1":
         return column, []
     probabilities: list[NDArray[np.float64]] = []
     has: list[NDArray[np.bool_]] = []
     for table in predicted:
-        true = TrueLabels.read(table.reader, name, column, table.rows)
-        probabilities.append(true.likely(np.asarray(table.values)))
-        has.append(true.has)
+        gold_labels = GoldLabels.read(table.reader, name, column, table.rows)
+        probabilities.append(gold_labels.by_paper(np.asarray(table.values)))
+        has.append(gold_labels.has)
     together = np.concatenate(probabilities), np.concatenate(has)
     thresholds = dict(zip(column.labels, f1_thresholds(*together).tolist(), strict=True))
     rare = [column.labels[n] for n in np.flatnonzero(~can_choose(*together))]
@@ -80,6 +80,7 @@ def calibrate(name: str, column: LabelsColumn, predicted: Sequence[PredictedTabl
         messages.append(f"{name}: thresholds with the best F1 on {rows:,} dev rows: {shown}")
     if rare:
         messages.append(
-            f"{name}: {MIDDLE} for {', '.join(rare)}: fewer than {MIN_OF_EACH} dev rows have the label, or lack it"
+            f"{name}: {DEFAULT_THRESHOLD} for {', '.join(rare)}: fewer than {MIN_OF_EACH} dev rows have the label, or "
+            "lack it"
         )
     return CalibrationOutcome(messages, column=chosen)
