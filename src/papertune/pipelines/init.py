@@ -76,14 +76,14 @@ def recipe_for(
         + (f" Left out: {', '.join(others)}." if others else ""),
         f"document = {_quote(document)}",
     ]
-    for name in label:
-        lines += ["", *_label_lines(table, name)]
-    for name in labels:
-        lines += ["", *_label_set_lines(table, name)]
-    for name in keywords:
-        lines += ["", *_keyword_lines(table, name)]
-    for name in text:
-        lines += ["", *_free_text_lines(table, name)]
+    for names, write in (
+        (label, _label_lines),
+        (labels, _label_set_lines),
+        (keywords, _keyword_lines),
+        (text, _free_text_lines),
+    ):
+        for name in names:
+            lines += ["", *write(table, name)]
     lines += [
         "",
         "[method]",
