@@ -22,6 +22,7 @@ from papertune.cli.app import app
 from papertune.cli.reference import command_reference
 from papertune.errors import PapertuneError
 from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, TextColumn
+from papertune.kinds.number.column import NumberColumn
 from papertune.pipelines.init import recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import (
@@ -179,6 +180,7 @@ class TestRecipes:
         ('### `kind = "keywords"`', KeywordsColumn),
         ('### `kind = "ranked_keywords"`', RankedKeywordsColumn),
         ('### `kind = "text"`', TextColumn),
+        ('### `kind = "number"`', NumberColumn),
         ('### `kind = "lora"`', LoraMethod),
         ('### `kind = "ptuning_v2"`', PtuningV2Method),
         ('### `kind = "full"`', FullMethod),

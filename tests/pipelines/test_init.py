@@ -47,6 +47,30 @@ def test_a_column_of_several_labels_is_guessed(tmp_path):
         recipe_for(papers(topics=[f"topic {n}; idea {n}" for n in range(9)]))
 
 
+def test_a_number_column_shows_its_range(tmp_path):
+    path = tmp_path / "papers.csv"
+    rows = [f'p{n},"We followed {1000 + n} patients for {n} years.","1,{n:03}"' for n in range(1, 9)]
+    path.write_text(
+        "\n".join(["uuid,abstract,patients", *rows, "p9,We followed nobody and counted nothing.,"]) + "\n", "utf-8"
+    )
+    text = recipe_for(read_table(path), number=["patients"])
+    assert "minimum = 0            # the table has 1001 to 1008" in text
+    (tmp_path / "recipe.toml").write_text(text, "utf-8")
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    column = recipe.columns["patients"]
+    assert (column.kind, column.minimum, column.integer, column.empty) == ("number", 0, True, "not stated")
+    assert check_table(read_table(path), recipe).problems == []
+
+
+def test_a_number_column_without_numbers_is_refused(tmp_path):
+    path = tmp_path / "papers.csv"
+    path.write_text("uuid,abstract,patients\np1,We followed nobody and counted nothing.,many\n", "utf-8")
+    with pytest.raises(
+        TableError, match=r'column "patients": no cell holds a number\. Choose another column, or --text'
+    ):
+        recipe_for(read_table(path), number=["patients"])
+
+
 def test_free_text_has_limits_from_the_longest_cell(tmp_path):
     table = papers(abstract=["an abstract"] * 4, finding=["x" * 200, "", "肝" * 10, ""], note=["短", "y", "z", "y"])
     recipe = written(table, tmp_path, text=["finding", "note"])

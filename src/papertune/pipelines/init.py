@@ -4,9 +4,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 
 from papertune.errors import TableError
 from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.number.column import NumberColumn
 from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
 from papertune.recipe import EncodingSpec, TrainingSpec
 from papertune.suggest import did_you_mean
@@ -32,6 +34,7 @@ def recipe_for(
     keywords: Sequence[str] = (),
     labels: Sequence[str] = (),
     text: Sequence[str] = (),
+    number: Sequence[str] = (),
 ) -> str:
     """Write a commented recipe for a table.
 
@@ -41,6 +44,7 @@ def recipe_for(
         keywords: Columns that hold keywords.
         labels: Columns that hold none, one or several labels.
         text: Columns that hold free text.
+        number: Columns that hold a number.
 
     Returns:
         TOML.
@@ -48,17 +52,17 @@ def recipe_for(
     Raises:
         TableError: If a column is not there, nothing can be guessed, or a column of labels has too many.
     """
-    for name in [*label, *labels, *keywords, *text]:
+    for name in [*label, *labels, *keywords, *text, *number]:
         if name not in table.columns:
             hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
             raise TableError(f'{table.source} has no column "{name}".{hint}')
-    if not label and not labels and not keywords and not text:
+    if not any((label, labels, keywords, text, number)):
         if table.is_instructions:
             raise TableError(
                 f"{table.source} is an instruction file. It needs no recipe of its own: train with -r instruct."
             )
         label, labels, keywords = _guess_columns(table)
-    learned = {*label, *labels, *keywords, *text}
+    learned = {*label, *labels, *keywords, *text, *number}
     ids = (name for name in _named(table, _ID_NAMES) if name not in learned and _is_unique(table, name))
     identity = next(ids, None)
     shown = [name for name in _text_columns(table, learned) if name != identity]
@@ -81,6 +85,7 @@ def recipe_for(
         (labels, _label_set_lines),
         (keywords, _keyword_lines),
         (text, _free_text_lines),
+        (number, _number_lines),
     ):
         for name in names:
             lines += ["", *write(table, name)]
@@ -92,10 +97,39 @@ def recipe_for(
         *_encoding_lines(max((_answer_tokens(table, name) for name in text), default=0)),
         "",
         "[training]",
-        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text], labels)),
+        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text, *number], labels)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _number_lines(table: Table, name: str) -> list[str]:
+    question = f"What is the {name} of this paper? Answer with a number, or: not stated."
+    cells = [cell for cell in table.frame[name] if cell.strip()]
+    whole, any_number = (
+        _numbers(cells, NumberColumn(kind="number", question=question, integer=integer)) for integer in (True, False)
+    )
+    numbers = whole if len(whole) >= len(any_number) else any_number
+    if not numbers:
+        raise TableError(f'{table.source}, column "{name}": no cell holds a number. Choose another column, or --text.')
+    unread = len(cells) - len(numbers)
+    remark = f"; {unread:,} cells are not read: papertune check" if unread else ""
+    least = "minimum = 0" if min(numbers) >= 0 else "# minimum = 0"
+    return [
+        f"[columns.{_key(name)}]",
+        'kind = "number"',
+        f"question = {_quote(question)}",
+        f"{least}            # the table has {min(numbers):f} to {max(numbers):f}{remark}",
+        *(["integer = true"] if numbers is whole else []),
+        '# unit = "patients"     # what may stand beside the number in a cell',
+    ]
+
+
+def _numbers(cells: Sequence[str], column: NumberColumn) -> list[Decimal]:
+    """Return the numbers of the cells that a column reads."""
+    resolved = column.resolve_cells(cells)
+    read = (column.read_answer(resolved.get(cell, cell)) for cell in cells)
+    return [Decimal(number) for number in read if number is not None and number != column.empty]
 
 
 def _guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
@@ -111,7 +145,7 @@ def _guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
     if not label and not labels and not keywords:
         raise TableError(
             f"{table.source}: no column looks like labels or keywords ({', '.join(table.columns)}). "
-            "Name one with --label, --labels, --keywords or --text."
+            "Name one with --label, --labels, --keywords, --text or --number."
         )
     return label, labels, keywords
 
