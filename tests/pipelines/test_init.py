@@ -2,7 +2,7 @@ import pytest
 
 from papertune import TableError, read_table
 from papertune.kinds import LabelColumn, LabelsColumn
-from papertune.pipelines.init import MOST_LABELS, recipe_for
+from papertune.pipelines.init import MAX_LABELS, recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import load_recipe
 
@@ -123,8 +123,8 @@ def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
 
 
 def test_too_many_labels_are_refused():
-    table = papers(field=["; ".join(f"l{n}" for n in range(MOST_LABELS + 1)), ""])
-    message = f'column "field": {MOST_LABELS + 1} different labels; a labels column has 1 to {MOST_LABELS}'
+    table = papers(field=["; ".join(f"l{n}" for n in range(MAX_LABELS + 1)), ""])
+    message = f'column "field": {MAX_LABELS + 1} different labels; a labels column has 1 to {MAX_LABELS}'
     with pytest.raises(TableError, match=message):
         recipe_for(table, labels=["field"])
     with pytest.raises(TableError, match='column "field": 0 different labels'):

@@ -43,7 +43,7 @@ class Conversation:
         self._max_new_tokens = max_new_tokens
 
     def ask(self, question: str) -> Iterator[str]:
-        """Give the answer piece by piece as it is decoded, greedily."""
+        """Yield the answer piece by piece as it is decoded, greedily."""
         self.messages.append({"role": "user", "content": question})
         state = self._engine.prefill([self._prompt_ids()])
         ids: list[int] = []

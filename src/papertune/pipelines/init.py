@@ -15,7 +15,7 @@ from papertune.suggest import did_you_mean
 from papertune.tables import Table
 
 # A column with more different cells, or parts of cells, than this is no column of labels.
-MOST_LABELS = 50
+MAX_LABELS = 50
 # Labels come again and again; what does not is a keyword.
 _ROWS_OF_A_LABEL = 3
 # Tokens are mostly longer, also in Chinese, whose characters have three bytes.
@@ -140,7 +140,7 @@ def _guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
     """
     labels = [name for name in _named(table, (*_LABEL_NAMES, *_LABELS_NAMES)) if _looks_like_several(table, name)]
     one = [name for name in _named(table, _LABEL_NAMES) if name not in labels]
-    label = [name for name in one if 2 <= len(_labels(table, name)) <= MOST_LABELS]
+    label = [name for name in one if 2 <= len(_labels(table, name)) <= MAX_LABELS]
     keywords = _named(table, _KEYWORD_NAMES)
     if not label and not labels and not keywords:
         raise TableError(
@@ -175,9 +175,9 @@ def _training_lines(rows: int) -> list[str]:
 
 def _label_lines(table: Table, name: str) -> list[str]:
     counts = _labels(table, name)
-    if not 2 <= len(counts) <= MOST_LABELS:
+    if not 2 <= len(counts) <= MAX_LABELS:
         raise TableError(
-            f'{table.source}, column "{name}": {len(counts)} different cells; a label column has 2 to {MOST_LABELS}. '
+            f'{table.source}, column "{name}": {len(counts)} different cells; a label column has 2 to {MAX_LABELS}. '
             "Choose another column."
         )
     shown = ", ".join(_quote(value) for value in counts)
@@ -196,9 +196,9 @@ def _label_lines(table: Table, name: str) -> list[str]:
 
 def _label_set_lines(table: Table, name: str) -> list[str]:
     counts = _parts(table, name)
-    if not 1 <= len(counts) <= MOST_LABELS:
+    if not 1 <= len(counts) <= MAX_LABELS:
         raise TableError(
-            f'{table.source}, column "{name}": {len(counts)} different labels; a labels column has 1 to {MOST_LABELS}. '
+            f'{table.source}, column "{name}": {len(counts)} different labels; a labels column has 1 to {MAX_LABELS}. '
             "Choose another column, or --keywords."
         )
     empty = sum(1 for cell in table.frame[name] if not cell.strip())
@@ -271,7 +271,7 @@ def _parts(table: Table, name: str) -> Counter[str]:
 def _looks_like_several(table: Table, name: str) -> bool:
     counts = _parts(table, name)
     several = sum(counts.values()) > sum(1 for cell in table.frame[name] if cell.strip())
-    return several and len(counts) <= MOST_LABELS and sum(counts.values()) >= _ROWS_OF_A_LABEL * len(counts)
+    return several and len(counts) <= MAX_LABELS and sum(counts.values()) >= _ROWS_OF_A_LABEL * len(counts)
 
 
 def _named(table: Table, names: Sequence[str]) -> list[str]:
