@@ -143,6 +143,16 @@ def test_without_an_allowed_answer_there_is_none(small):
     assert ended == [[], [], []]
 
 
+@pytest.mark.parametrize("by_mean", [False, True])
+def test_numbers_that_overflow_during_the_search_are_not_hidden(small, monkeypatch, by_mean):
+    engine = Engine(small)
+    grow = engine.grow_tree
+    monkeypatch.setattr(engine, "grow_tree", lambda *arguments: grow(*arguments) * torch.nan)
+    options = {"end_ids": {END}, "beams": 3, "max_new_tokens": 4, "by_mean": by_mean}
+    for row in beam_search(engine, engine.prefill(PROMPTS), **options):
+        assert any(math.isnan(answer.log_probability) for answer in row)
+
+
 def test_with_enough_beams_every_answer_is_found(small):
     engine = Engine(small)
     (row,) = beam_search(engine, engine.prefill(PROMPTS[:1]), end_ids={END}, beams=6 + 36, max_new_tokens=2)

@@ -67,18 +67,12 @@ def beam_search(
             _exclude_forbidden(totals, scores, answers, forbid)
         if step or by_mean:
             ended = totals[:, :, ends].logsumexp(dim=-1).tolist()
-            for index, row in enumerate(rows):
-                pairs = zip(answers[index], ended[index], strict=True)
-                finished[row] += [Answer(ids, log) for ids, log in pairs if math.isfinite(log)]
-                finished[row] = sorted(finished[row], key=rank, reverse=True)[:beams]
+            for row, *pair in zip(rows, answers, ended, strict=True):
+                finished[row] = _best([*finished[row], *_complete(*pair)], beams, rank)
         if step == max_new_tokens:
             break
         totals[:, :, ends] = -torch.inf
-        totals = totals[:, :, :vocabulary]
-        words = totals.shape[2] - sum(end < totals.shape[2] for end in end_ids)
-        width = min(beams, totals.shape[1] * words)
-        scores, chosen = totals.flatten(1).topk(width)  # (batch, beams)
-        parents, tokens = chosen // totals.shape[2], chosen % totals.shape[2]
+        scores, parents, tokens = _most_probable(totals[:, :, :vocabulary], end_ids, beams)
         best = (scores[:, 0] / (step + 1 if by_mean else 1)).tolist()
         kept = [index for index, row in enumerate(rows) if _can_improve(finished[row], best[index], beams, rank)]
         if not kept:
@@ -93,9 +87,31 @@ def beam_search(
             for before, *pair in zip(answers, parents.tolist(), tokens.tolist(), strict=True)
         ]
         path = _extend_paths(path, parents)
-        depths += [step + 1] * width
+        depths += [step + 1] * tokens.shape[1]
         logits = engine.grow_tree(state, tokens, path, torch.tensor(depths, device=engine.device))
     return finished
+
+
+def _most_probable(totals: Tensor, end_ids: Collection[int], beams: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-probability, parent and token of the most probable continuations, each of shape (batch, beams).
+
+    Args:
+        totals: Log-probability of each continuation, shape (batch, beams, vocab).
+        end_ids: Tokens that are no continuation.
+        beams: Maximum number of continuations.
+    """
+    words = totals.shape[2] - sum(end < totals.shape[2] for end in end_ids)
+    scores, chosen = totals.flatten(1).topk(min(beams, totals.shape[1] * words))
+    return scores, chosen // totals.shape[2], chosen % totals.shape[2]
+
+
+def _complete(answers: Sequence[tuple[int, ...]], ended: Sequence[float]) -> list[Answer]:
+    """Return the answers that may end, with the log-probability that they do; it is NaN if the model overflows."""
+    return [Answer(ids, log) for ids, log in zip(answers, ended, strict=True) if log != -math.inf]
+
+
+def _best(answers: list[Answer], count: int, rank: Callable[[Answer], float]) -> list[Answer]:
+    return sorted(answers, key=rank, reverse=True)[:count]
 
 
 def _total(answer: Answer) -> float:
@@ -117,7 +133,7 @@ def _exclude_forbidden(
         answers: The beams of each row.
         forbid: Returns what is forbidden.
     """
-    for row, possible, beams in zip(totals, scores.isfinite().tolist(), answers, strict=True):
+    for row, possible, beams in zip(totals, (scores != -torch.inf).tolist(), answers, strict=True):
         for beam, is_possible, logits in zip(beams, possible, row, strict=True):
             forbidden = forbid(beam) if is_possible else None
             if forbidden is None:
@@ -128,7 +144,7 @@ def _exclude_forbidden(
 
 def _can_improve(finished: list[Answer], best: float, beams: int, rank: Callable[[Answer], float]) -> bool:
     """Whether an unfinished answer can enter the finished ones; more tokens never make its total more probable."""
-    return math.isfinite(best) and (len(finished) < beams or best > rank(finished[-1]))
+    return best != -math.inf and (len(finished) < beams or best > rank(finished[-1]))
 
 
 def _extend_paths(path: Tensor, parents: Tensor) -> Tensor:

@@ -63,16 +63,15 @@ def recipe_for(
             )
         label, labels, keywords = _guess_columns(table)
     lines = _head_lines(table, {*label, *labels, *keywords, *text, *number})
-    for name in label:
-        lines += ["", *_label_lines(table, name)]
-    for name in labels:
-        lines += ["", *_label_set_lines(table, name)]
-    for name in keywords:
-        lines += ["", *_keyword_lines(table, name)]
-    for name in text:
-        lines += ["", *_free_text_lines(table, name)]
-    for name in number:
-        lines += ["", *_number_lines(table, name)]
+    for names, write in (
+        (label, _label_lines),
+        (labels, _label_set_lines),
+        (keywords, _keyword_lines),
+        (text, _free_text_lines),
+        (number, _number_lines),
+    ):
+        for name in names:
+            lines += ["", *write(table, name)]
     lines += [
         "",
         "[method]",

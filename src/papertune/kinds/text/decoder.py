@@ -43,6 +43,7 @@ class TextDecoder(Decoder):
             answers = greedy_answers(
                 engine, state, end_ids=ends, max_new_tokens=limit, vocabulary=vocabulary, forbid=rule
             )
+            found = [[answer] for answer in answers]
         else:
             found = beam_search(
                 engine,
@@ -54,10 +55,9 @@ class TextDecoder(Decoder):
                 forbid=rule,
                 by_mean=True,
             )
-            answers = [row[0] if row else NO_ANSWER for row in found]
-        if any(math.isnan(answer.log_probability) for answer in answers):
+        if any(math.isnan(answer.log_probability) for row in found for answer in row):
             raise no_numbers(self._name)
-        return answers
+        return [row[0] if row else NO_ANSWER for row in found]
 
     def value(self, answer: Answer) -> Value:
         """Return the text and its confidence, as one text.
