@@ -319,6 +319,16 @@ class TestMessages:
         said = PapertuneError.collect("the tables do not fit the recipe", problems)
         assert f"error: {said}\n" in text_of(ROOT / "docs" / "your-table.md")
 
+    def test_numbers(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        rows = "".join(f'title {n},"{cell}"\n' for n, cell in enumerate(["7", "1,234", "10-20", "12 mg", "9000", ""]))
+        Path("papers.csv").write_text(f"title,dose\n{rows}", "utf-8")
+        column = {"kind": "number", "question": "Which dose?", "minimum": 0, "maximum": 5000}
+        recipe = load_recipe({"table": {"document": "{title}"}, "columns": {"dose": column}})
+        problems = check_table(read_table("papers.csv"), recipe).problems
+        said = PapertuneError.collect("the tables do not fit the recipe", problems)
+        assert f"error: {said}\n" in text_of(ROOT / "docs" / "your-table.md")
+
     def test_a_table_with_nothing_to_learn(self, monkeypatch):
         monkeypatch.chdir(ROOT / "examples")
         (problem,) = check_table(read_table("papers_new.csv"), load_recipe("medical-papers")).problems
