@@ -62,6 +62,21 @@ def test_a_number_column_shows_its_range(tmp_path):
     assert check_table(read_table(path), recipe).problems == []
 
 
+def test_the_unit_of_a_number_column_is_guessed(tmp_path):
+    table = papers(dose=["5 mg", "2.5 mg", "-1 mg", "", "7", "about 3"])
+    text = recipe_for(table, number=["dose"])
+    assert 'unit = "mg"' in text
+    assert "# minimum = -1            # the table has -1 to 7; 1 not read, see papertune check" in text
+    (tmp_path / "recipe.toml").write_text(text, "utf-8")
+    column = load_recipe(tmp_path / "recipe.toml").columns["dose"]
+    assert (column.unit, column.minimum, column.integer) == ("mg", None, False)
+    assert '# unit = "patients"' in recipe_for(papers(n=["5", "6", *["7"] * 9, "about 8"]), number=["n"])
+
+
+def test_empty_cells_of_a_number_column_teach_too():
+    assert "rows are few" not in recipe_for(papers(n=["5", *[""] * 899]), number=["n"])
+
+
 def test_a_number_column_without_numbers_is_refused(tmp_path):
     path = tmp_path / "papers.csv"
     path.write_text("uuid,abstract,patients\np1,We followed nobody and counted nothing.,many\n", "utf-8")

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from papertune.errors import TableError
 from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
 from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
 from papertune.recipe import EncodingSpec, TrainingSpec
@@ -80,7 +81,7 @@ def recipe_for(
         *_encoding_lines(max((_answer_tokens(table, name) for name in text), default=0)),
         "",
         "[training]",
-        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text, *number], labels)),
+        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text], [*labels, *number])),
         "",
     ]
     return "\n".join(lines)
@@ -114,22 +115,24 @@ def _head_lines(table: Table, learned: Collection[str]) -> list[str]:
 def _number_lines(table: Table, name: str) -> list[str]:
     question = f"What is the {name} of this paper? Answer with a number, or: not stated."
     cells = [cell for cell in table.frame[name] if cell.strip()]
+    unit = guess_unit(cells)
     whole, any_number = (
-        _numbers(cells, NumberColumn(kind="number", question=question, integer=integer)) for integer in (True, False)
+        _numbers(cells, NumberColumn(kind="number", question=question, integer=integer, unit=unit))
+        for integer in (True, False)
     )
     numbers = whole if len(whole) >= len(any_number) else any_number
     if not numbers:
         raise TableError(f'{table.source}, column "{name}": no cell holds a number. Choose another column, or --text.')
     unread = len(cells) - len(numbers)
-    remark = f"; {unread:,} cells are not read: papertune check" if unread else ""
-    minimum = "minimum = 0" if min(numbers) >= 0 else "# minimum = 0"
+    remark = f"; {unread:,} not read, see papertune check" if unread else ""
+    minimum = "minimum = 0" if min(numbers) >= 0 else f"# minimum = {min(numbers):f}"
     return [
         f"[columns.{_key(name)}]",
         'kind = "number"',
         f"question = {_quote(question)}",
         f"{minimum}            # the table has {min(numbers):f} to {max(numbers):f}{remark}",
         *(["integer = true"] if numbers is whole else []),
-        '# unit = "patients"     # text beside the number in a cell',
+        f"unit = {_quote(unit)}" if unit else '# unit = "patients"     # text beside the number in a cell',
     ]
 
 
@@ -158,9 +161,9 @@ def _guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
     return label, labels, keywords
 
 
-def _rows_to_learn(table: Table, named: Sequence[str], labels: Sequence[str]) -> int:
-    """Count the rows with a gold answer; an empty cell of a labels column is one."""
-    if labels:
+def _rows_to_learn(table: Table, named: Sequence[str], with_empty: Sequence[str]) -> int:
+    """Count the rows with a gold answer; an empty cell of a labels or number column is one."""
+    if with_empty:
         return len(table)
     columns = [table.column(name) for name in named]
     return sum(1 for cells in zip(*columns, strict=True) if any(cell.strip() for cell in cells))

@@ -94,6 +94,13 @@ class TestRidge:
         assert huge > 600 > 300 > small
         assert output.trained_weights > 3
 
+    def test_a_few_huge_numbers_do_not_decide_all(self):
+        """Positive numbers of very different size are regressed on a logarithmic scale."""
+        numbers = [10, 12, 14, 16, 18, 20, 22, 6_400_000]
+        rows = TrainingRows([f"mice in cages {n}" for n in range(7)] + ["udder records"], list(map(str, numbers)))
+        (cell,) = cells("TF-IDF + ridge regression", ["mice in new cages"], rows)
+        assert int(cell) < 100
+
     def test_predictions_stay_within_the_training_numbers(self):
         rows = TrainingRows(["one one", "two two", "one two"], ["10", "20", "15"])
         found = cells("TF-IDF + ridge regression", ["one " * 50, "two " * 50, "", "other"], rows)

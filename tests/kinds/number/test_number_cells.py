@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.kinds import NumberColumn
-from papertune.kinds.number.cells import CellRules
+from papertune.kinds.number.cells import CellRules, guess_unit
 from papertune.kinds.number.grammar import NumberGrammar
 
 ANY = CellRules(NumberGrammar())
@@ -101,6 +101,24 @@ def test_a_unit_is_not_found_within_a_word():
     assert rules(unit="m").read("120 km") is None
     assert rules(unit="g").read("120 mg") is None
     assert rules(unit="patients").read("120 inpatients") is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit"),
+    [
+        (["5 mg", "7 mg", "7"], "mg"),
+        (["12%", "13 %"], "%"),
+        (["n = 5", "n = 6", "7"], "n ="),
+        (["5 patients", "6 patients", "1 patient"], "patients"),
+        (["5", "1,000"], ""),
+        (["5 to 7 mg", "none"], ""),
+        (["~5", "(7)"], ""),
+        (["about 5", *["7"] * 10], ""),
+        ([], ""),
+    ],
+)
+def test_a_unit_is_guessed_from_what_stands_beside_numbers(cells, unit):
+    assert guess_unit(cells) == unit
 
 
 class TestAmbiguousCells:

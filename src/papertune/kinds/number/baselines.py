@@ -19,6 +19,9 @@ from papertune.kinds.predictions import Predictions
 # How many similar training rows a number is taken from.
 NEIGHBOURS = 5
 
+# Positive numbers of which the largest is more than so many times the median are regressed on a logarithmic scale.
+_SKEWED = 20
+
 # A number that stands by itself: not the 53 of p53, nor the 19 of COVID-19.
 _NUMBER_IN_TEXT = re.compile(r"(?<![\w.,-])[+-]?\d+(?:[.,']\d+)*(?![\w-]|[.,']\d)", re.ASCII)
 
@@ -141,6 +144,7 @@ class _Ridge:
     """
 
     def __init__(self, column: NumberColumn, learned: TrainingRows) -> None:
+        from sklearn.compose import TransformedTargetRegressor
         from sklearn.linear_model import Ridge
 
         stated = [not column.is_not_stated(answer) for answer in learned.answers]
@@ -154,8 +158,12 @@ class _Ridge:
         self._vectorizer = None
         if fitted is not None:
             self._vectorizer, terms = fitted
-            self._model = Ridge().fit(terms, np.array([float(text) for text in numbers]))
-            self.parameters += self._model.coef_.size + 1
+            values = np.array([float(text) for text in numbers])
+            # Counts and amounts of very different size, of which the largest would decide all.
+            is_skewed = values.min() > 0 and values.max() > _SKEWED * np.median(values)
+            scale = {"func": np.log, "inverse_func": np.exp} if is_skewed else {}
+            self._model = TransformedTargetRegressor(Ridge(), **scale).fit(terms, values)
+            self.parameters += self._model.regressor_.coef_.size + 1
 
     def __call__(self, documents: Sequence[str]) -> list[str]:
         values = [self._constant] * len(documents)

@@ -8,7 +8,8 @@ separates thousands; other cells are ambiguous, and a person has to decide.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -127,11 +128,10 @@ class CellRules:
         plain = without_unit(tidy(cell), self.unit)
         if self.decimal_mark is not None and spellings(plain):
             return f'Write the decimal mark as columns.{name}.decimal_mark has it, which is "{self.decimal_mark}".'
-        numbers = [match.group().strip() for match in re.finditer(r"\d(?:[\d.,']*\d)?", plain)]
+        numbers, beside = _apart(plain)
         if len(numbers) > 1:
             return f"It has several ({', '.join(numbers[:3])}{', ...' if len(numbers) > 3 else ''}): write one."
-        beside = " ".join(plain.replace(numbers[0], " ").split()) if numbers else ""
-        if not self.unit and any(each.isalpha() or each in "%€$£¥°" for each in beside):
+        if not self.unit and _can_be_unit(beside):
             return f'Set columns.{name}.unit to "{shorten(beside)}" if that is its unit, or write the number alone.'
         if numbers:
             return (
@@ -142,6 +142,22 @@ class CellRules:
 
 def _may_have_mark(cell: str) -> bool:
     return "." in cell or "," in cell or not cell.isascii()
+
+
+def guess_unit(cells: Sequence[str]) -> str:
+    """Return what most often stands beside the number of a cell; "" if that is in less than a tenth of the cells."""
+    beside = (text for numbers, text in map(_apart, map(tidy, cells)) if len(numbers) == 1 and _can_be_unit(text))
+    return next((unit for unit, count in Counter(beside).most_common(1) if 10 * count >= len(cells)), "")
+
+
+def _apart(text: str) -> tuple[list[str], str]:
+    """Return the numbers of a tidied text, and what stands beside the first of them; "" without a number."""
+    numbers = re.findall(r"\d(?:[\d.,']*\d)?", text)
+    return numbers, " ".join(text.replace(numbers[0], " ").split()) if numbers else ""
+
+
+def _can_be_unit(text: str) -> bool:
+    return any(each.isalpha() or each in "%€$£¥°" for each in text)
 
 
 def tidy(cell: str) -> str:

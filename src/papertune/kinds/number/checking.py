@@ -22,6 +22,6 @@ def check_numbers(column: NumberColumn, check: GoldCheck) -> None:
         check.warn_of_empty("empty", not_stated)
     numbers = len(cells) - len(not_stated)
     check.findings.facts.append(f"{check.name}: {numbers:,} numbers, {len(not_stated):,} not stated")
-    for cell, text in resolved.items():
+    if resolved:
+        cell, text = next(iter(resolved.items()))
         check.findings.facts.append(f'{check.name}: "{shorten(cell)}" is read as {text}')
-        break
