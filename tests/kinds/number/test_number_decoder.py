@@ -185,13 +185,23 @@ def test_damaged_weights_are_an_error(tokenizer, encoder):
         decode(model, tokenizer, encoder, make_column(), [[2, 3]])
 
 
-def test_a_tokenizer_without_a_digit_is_refused():
+def test_the_next_tokens_of_few_beginnings_are_kept(tokenizer, encoder, monkeypatch):
+    monkeypatch.setattr("papertune.kinds.number.decoder._MAX_KEPT", 2)
+    column = make_column(minimum=1, maximum=5000, integer=True)
+    prompts = [encoder.encode_text(text)[: 3 + row] for row, text in enumerate(TEXTS)]
+    forgetful = decode(make_model(tokenizer), tokenizer, encoder, column, prompts)
+    monkeypatch.undo()
+    assert forgetful == decode(make_model(tokenizer), tokenizer, encoder, column, prompts)
+
+
+@pytest.mark.parametrize(("missing", "settings"), [("0", {}), ("-", {"maximum": -1}), (".", {"minimum": 0})])
+def test_a_tokenizer_without_a_digit_or_mark_is_refused(missing, settings):
     from tokenizers import Tokenizer, decoders, models
 
-    words = {"<end>": 0, "1": 1, "2": 2, ".": 3, "-": 4}
+    words = {word: token for token, word in enumerate(["<end>", *"123456789-.0".replace(missing, "")])}
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
     tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", clean_up_tokenization_spaces=False)
     encoder = PromptEncoder(fast, EncodingSpec(), chat=False)
-    with pytest.raises(ModelError, match='the tokenizer has no token for "0", so numbers cannot be decoded'):
-        NumberTokens(fast, encoder, make_column().grammar, "")
+    with pytest.raises(ModelError, match=f'the tokenizer has no token for "{missing}", so numbers cannot be'):
+        NumberTokens(fast, encoder, make_column(**settings).grammar, "")

@@ -16,6 +16,8 @@ from papertune.kinds.text.cells import answer_as_text
 from papertune.prompts import PromptEncoder
 
 _CHARACTERS = frozenset("0123456789.-")
+# Of so many beginnings the next tokens are kept; a large table has many more.
+_MAX_KEPT = 4096
 
 
 class Written(NamedTuple):
@@ -63,7 +65,7 @@ class NumberTokens:
         behind = tokenizer.batch_decode([[*before, token] for token in numeric])
         length = len(tokenizer.decode(before))
         self._later = _by_text({token: text[length:] for token, text in zip(numeric, behind, strict=True)})
-        for character in "0123456789" + "." * (not grammar.integer):
+        for character in "0123456789" + "." * (not grammar.integer) + "-" * grammar.can_begin("-"):
             if character not in self._later:
                 raise ModelError(f'the tokenizer has no token for "{character}", so numbers cannot be decoded.')
         self._next: dict[Written, dict[int, Written]] = {}
@@ -71,6 +73,8 @@ class NumberTokens:
     def may_follow(self, written: Written) -> Mapping[int, Written]:
         """Return the tokens that may come next, each with what is then written."""
         if written not in self._next:
+            if len(self._next) >= _MAX_KEPT:
+                self._next.clear()
             found: dict[int, Written] = {}
             if written.text is not None:
                 for text, tokens in (self._later if written.is_begun else self._first).items():
