@@ -77,7 +77,7 @@ def test_a_label_that_the_author_format_predicts_is_a_shortcut():
     assert str(found[0]).startswith(
         'column "author": its number of commas alone predicts label with accuracy 1.000; the most frequent label has 0.'
     )
-    assert str(found[0]).endswith("The model does not read this column; leave it out of table.document.")
+    assert str(found[0]).endswith("The model does not read this column; do not add it to table.document.")
     shown = find_shortcuts(read_table(rows()), recipe("{title} {author}"))
     assert shown[0].in_document
     assert "may say little about papers of another source. Remove this from the cells, or the column" in str(shown[0])
@@ -124,7 +124,7 @@ def test_each_label_of_a_labels_column_is_examined_by_itself():
     assert str(found[0]) == (
         'column "author": its number of commas alone predicts label "heart" of topics with accuracy 1.000; the most '
         f"frequent answer has {max(yes, no) / len(made):.3f}. Above 1, {yes} of {yes} rows are heart; otherwise, {no} "
-        f"of {no} rows are not heart. The model does not read this column; leave it out of table.document."
+        f"of {no} rows are not heart. The model does not read this column; do not add it to table.document."
     )
     # A row with an unknown label is ignored.
     made[0]["topics"] = "heart; spleen"

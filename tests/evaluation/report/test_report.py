@@ -527,7 +527,8 @@ def test_summary_has_a_line_for_each_system():
 
 
 def test_summary_shows_the_quality_of_probabilities_and_warnings():
-    lines = summary(make_report(columns=[full_column(positive="included")], leaks=LEAKS)).splitlines()
+    report = make_report(columns=[full_column(positive="included")], leaks=LEAKS)
+    lines = summary(report).splitlines()
     assert lines[6:] == [
         "  The run abstains in 50.0% of the rows; their most probable label is scored here.",
         "  Expected calibration error: 0.152 (0.310 before calibration)",
@@ -544,10 +545,13 @@ def test_summary_shows_the_quality_of_probabilities_and_warnings():
         "  12 of 1,400 labels in train.csv are likely errors",
         "warning: 2 papers are also in train.csv, 1 of them word for word and 1 nearly, such as new-1, which is old-1 "
         "there. The run may have learned their answers.",
-        'warning: column "author": its format alone predicts label with accuracy 0.998; the most frequent label has '
-        f"0.503. With {HOSTILE}, 3 of 3 rows are 1. The model does not read this column; leave it out of "
-        "table.document.",
     ]
+    # A shortcut that the model does not read is on the page only.
+    assert "does not read this column; do not add it to table.document." in leak_sentences(report)[-1]
+    read = replace(LEAKS, shortcuts=[replace(LEAKS.shortcuts[0], in_document=True)])
+    *_, last = summary(make_report(leaks=read)).splitlines()
+    assert last.startswith('warning: column "author": its format alone predicts label with accuracy 0.998; ')
+    assert "The model reads this column" in last
     never = full_column(abstention=None, calibration_before=None)
     text = summary(make_report(columns=[never]))
     assert "Abstaining" not in text

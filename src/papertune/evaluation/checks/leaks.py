@@ -59,7 +59,7 @@ class Shortcut:
             "The model reads this column, so its scores may say little about papers of another source. Remove this "
             "from the cells, or the column from table.document."
             if self.in_document
-            else "The model does not read this column; leave it out of table.document."
+            else "The model does not read this column; do not add it to table.document."
         )
         predicted = f'label "{self.label}" of {self.label_column}' if self.label else self.label_column
         return (

@@ -1,6 +1,7 @@
 """The report in words, for the page and the terminal, and the scores that systems are compared by."""
 
 from papertune.evaluation.checks.label_errors import LabelErrors
+from papertune.evaluation.checks.leaks import Leaks
 from papertune.evaluation.report.data import Abstention, ColumnReport, Report, SystemReport
 from papertune.metrics.intervals import Interval
 from papertune.metrics.paired import PairedDifference
@@ -123,19 +124,30 @@ def confidence_facts(column: ColumnReport) -> dict[str, str]:
 
 
 def leak_sentences(report: Report) -> list[str]:
-    """Describe each reason why the scores may be too good."""
+    """Describe each reason why the scores may be too good, and each shortcut that the model does not read."""
     if report.leaks is None:
         return []
+    return [*_duplicate_sentences(report.leaks), *map(str, report.leaks.shortcuts)]
+
+
+def _warnings(report: Report) -> list[str]:
+    """Return the sentences for the terminal: a shortcut that the model does not read does no harm to the scores."""
+    if report.leaks is None:
+        return []
+    return [*_duplicate_sentences(report.leaks), *(str(each) for each in report.leaks.shortcuts if each.in_document)]
+
+
+def _duplicate_sentences(leaks: Leaks) -> list[str]:
     sentences: list[str] = []
     for is_dev, table, consequence in (
-        (False, report.leaks.learnt_from, "The run may have learned their answers."),
+        (False, leaks.learnt_from, "The run may have learned their answers."),
         (
             True,
-            report.leaks.dev,
+            leaks.dev,
             "The checkpoint was chosen and calibrated on that table, so the scores of the run may be too good.",
         ),
     ):
-        pairs = [pair for pair in report.leaks.duplicates if pair.is_dev is is_dev]
+        pairs = [pair for pair in leaks.duplicates if pair.is_dev is is_dev]
         if pairs:
             exact = sum(pair.exact for pair in pairs)
             count = "1 paper is" if len(pairs) == 1 else f"{len(pairs):,} papers are"
@@ -143,7 +155,7 @@ def leak_sentences(report: Report) -> list[str]:
                 f"{count} also in {table}, {exact:,} of them word for word and {len(pairs) - exact:,} nearly, such as "
                 f"{pairs[0].id}, which is {pairs[0].other_id} there. {consequence}"
             )
-    return sentences + [str(shortcut) for shortcut in report.leaks.shortcuts]
+    return sentences
 
 
 def label_errors_in_words(found: LabelErrors) -> str:
@@ -170,7 +182,7 @@ def summary(report: Report) -> str:
         lines += [f"  {name}: {value}" for name, value in {**confidence_facts(column), **column.facts}.items()]
         if column.label_errors is not None and column.label_errors.doubted:
             lines.append(f"  {label_errors_in_words(column.label_errors)}")
-    return "\n".join(lines + [f"warning: {sentence}" for sentence in leak_sentences(report)])
+    return "\n".join(lines + [f"warning: {sentence}" for sentence in _warnings(report)])
 
 
 def main_measure(system: SystemReport) -> tuple[float, Interval]:
