@@ -169,7 +169,7 @@ def test_too_long_keywords_are_reported(papertune, here, tiny_folder):
     assert done.warnings == [too_long]
     (here / "long.csv").write_text(f"title,abstract,Keywords\nt,an abstract,{long}\n", "utf-8")
     done = papertune("train", *table, "-o", "none")
-    assert "columns.Keywords.max_keyword_tokens is 16, but every keyword" in done.err
+    assert "columns.Keywords.max_keyword_tokens; not learned. No answer is left; raise the limit." in done.err
     assert done.code == 2
     assert not (here / "none").exists()
 

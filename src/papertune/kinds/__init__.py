@@ -1,6 +1,7 @@
 """Column kinds: what a cell means, what is asked, what is learned, and how answers are decoded, written and scored."""
 
-from papertune.kinds.base import AskedSpec, ColumnSpec
+from papertune.kinds.asked import AskedSpec
+from papertune.kinds.base import ColumnSpec
 from papertune.kinds.keywords import KeywordsColumn, RankedKeywordsColumn
 from papertune.kinds.label import Costs, LabelColumn
 from papertune.kinds.labels import LabelsColumn

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from papertune.evaluation.checks.review import Judged
     from papertune.evaluation.report import ColumnReport, SampleCell, SampleList
     from papertune.evaluation.systems.outputs import Fill
-    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.asked import AskedSpec
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
+    from papertune.kinds.scoring import Scoring
     from papertune.kinds.values import Collector, ColumnValues
     from papertune.metrics.paired import PairedDifference
     from papertune.metrics.scores import Scores
-    from papertune.prompts import PromptEncoder
     from papertune.prompts.examples import RowReader
     from papertune.recipe import Recipe
     from papertune.tables import Table
@@ -198,12 +198,12 @@ class ColumnSpec(Part):
         return [], ""
 
     def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
-        """Fit what prediction needs beside the weights."""
-        raise NotImplementedError
+        """Fit what prediction needs beside the weights; nothing for a kind without calibration."""
+        return CalibrationOutcome([])
 
     def uncalibrated(self, name: str) -> str:
         """Return the consequence of a missing calibration, for a message."""
-        raise NotImplementedError
+        return ""
 
     def with_best_thresholds(self, name: str, predicted: Sequence[PredictedTable]) -> "ColumnSpec":
         """Return the column with the best thresholds for these rows, if its settings ask for them."""
@@ -255,15 +255,19 @@ class ColumnSpec(Part):
     def predictions(self, values: "ColumnValues", decision: Any) -> "Predictions":
         """Return the predictions of a model for each row, for scores and reports."""
 
+    @property
     @abstractmethod
+    def scoring(self) -> "Scoring":
+        """The scores of the kind."""
+
     def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
         """Read a predicted table's column.
 
         Raises:
             TableError: If a cell is invalid.
         """
+        return self.scoring.read_predictions(table, name, self, decision)
 
-    @abstractmethod
     def score(self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]) -> "Scores | None":
         """Score predictions; None if no row has a gold answer.
 
@@ -273,12 +277,13 @@ class ColumnSpec(Part):
             name: The column's name.
             rows: Rows of the table.
         """
+        return self.scoring.score(predictions, gold, name, self, rows)
 
-    @abstractmethod
     def difference(
         self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
     ) -> "PairedDifference":
         """Compare two systems by the kind's main score, row by row; at least one row has a gold answer."""
+        return self.scoring.difference(first, second, gold, name, self, rows)
 
     def ranking_difference(
         self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
@@ -326,84 +331,3 @@ class ColumnSpec(Part):
     ) -> "ColumnReport":
         """Add the parts of a report that only this kind has, such as calibration curves."""
         return report
-
-
-class AskedSpec(ColumnSpec):
-    """A column with one question: how its answer is learned and decoded."""
-
-    def questions(self, name: str) -> "dict[str, AskedSpec]":
-        """Return the column itself as its only question."""
-        return {name: self}
-
-    @abstractmethod
-    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
-        """Return the token ids to learn for an answer, each with the end token; several if it has alternatives.
-
-        Parts that are too long for the column are left out.
-        """
-
-    def label_tokens(self, encoder: "PromptEncoder") -> list[int] | None:
-        """Return one token per label if the loss runs over the label set only, else None."""
-        return None
-
-    def label_index(self, answer: str) -> int:
-        """Return the index of an answer in `label_tokens`."""
-        raise NotImplementedError
-
-    def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
-        """Return the weight of each answer in the loss, given those of the training examples; empty: all 1."""
-        return {}
-
-    def check_tokens(self, encoder: "PromptEncoder") -> None:
-        """Check that the answers have different tokens.
-
-        Raises:
-            RecipeError: If they have not.
-        """
-
-    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:
-        """Return how many parts of an answer are not learned, since they have too many tokens.
-
-        Args:
-            answer: The answer.
-            encoded: What `encode_answers` returns for it.
-            encoder: Has encoded it.
-        """
-        return 0
-
-    def answer_facts(self, name: str, answers: Sequence[str], encoder: "PromptEncoder") -> list[str]:
-        """Return what a check reports about the answers to learn, a line each."""
-        return []
-
-    def nothing_learned(self, name: str) -> str:
-        """Return the error for a column whose parts are all too long."""
-        raise NotImplementedError
-
-    def left_out_in_words(self, name: str, count: int) -> str:
-        """Return the warning for parts of answers that are not learned."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
-        """Return the maximum tokens of an answer in prediction."""
-
-    def max_answer_bytes(self, max_answer_tokens: int) -> int:
-        """Return an upper bound of an answer's tokens in training, without a tokenizer."""
-        return max_answer_tokens
-
-    @property
-    def has_answer_tree(self) -> bool:
-        """Whether several answers of one row go through the model together."""
-        return False
-
-    def example_group(self, answer: str) -> str:
-        """Return the group from which few-shot examples are taken in turns: the label, or "" for free answers."""
-        return ""
-
-    def one_answer(self, answer: str) -> str:
-        """Return a single answer of an answer to learn: all of it, or the first of several."""
-        return answer
-
-    @abstractmethod
-    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
-        """Return a decoder, which answers the question for a batch of prompts."""

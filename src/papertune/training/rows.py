@@ -51,11 +51,14 @@ def encode_examples(
         gold[example.column].append(example.answer)
     label_tokens: list[list[int]] = []
     label_sets: dict[str, int] = {}
+    label_indices: dict[str, dict[str, int]] = {}
     weights: dict[str, dict[str, float]] = {}
     for name, column in columns.items():
         column.check_tokens(encoder)
         weights[name] = column.answer_weights(gold[name])
-        if (tokens := column.label_tokens(encoder)) is not None:
+        if (token_of_label := column.label_tokens(encoder)) is not None:
+            tokens = list(token_of_label.values())
+            label_indices[name] = {label: index for index, label in enumerate(token_of_label)}
             if tokens not in label_tokens:  # the labels of a labels column all have the same yes and no
                 label_tokens.append(tokens)
             label_sets[name] = label_tokens.index(tokens)
@@ -74,7 +77,7 @@ def encode_examples(
                 answers = column.encode_answers(example.answer, encoder)
                 left_out[name] += column.count_left_out(example.answer, answers, encoder)
             else:
-                answers = [[column.label_index(example.answer)]]
+                answers = [[label_indices[name][example.answer]]]
             if answers:
                 learned.add(name)
                 weight = weights[name].get(example.answer, 1.0)
@@ -82,7 +85,7 @@ def encode_examples(
         rows += _rows(asked)
     for name, column in columns.items():
         if left_out[name] and name not in learned:
-            raise RecipeError(column.nothing_learned(name))
+            raise RecipeError(f"{column.left_out_in_words(name, left_out[name])} No answer is left; raise the limit.")
     return EncodedExamples(rows, label_tokens, truncated, dict(+left_out))
 
 

@@ -1,12 +1,12 @@
 """Columns of keywords: what both kinds share, and the column of keyword lists."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.kinds.base import AskedSpec, Text
+from papertune.kinds.asked import AskedSpec
+from papertune.kinds.base import Text
 from papertune.kinds.keywords.cells import join_keywords, split_keywords
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
+    from papertune.kinds.scoring import Scoring
     from papertune.kinds.values import Collector, ColumnValues
-    from papertune.metrics.keyword_scores import KeywordScores
-    from papertune.metrics.paired import PairedDifference
     from papertune.prompts import PromptEncoder
     from papertune.prompts.examples import RowReader
-    from papertune.tables import Table
 
 
 class KeywordsSpec(AskedSpec):
@@ -70,27 +68,12 @@ class KeywordsSpec(AskedSpec):
 
         return Predictions(self.cells(values, decision).fill_null("").to_list())
 
-    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
-        """Read keyword lists."""
-        from papertune.kinds.predictions import Predictions
-
-        return Predictions(table.column(name))
-
-    def score(
-        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "KeywordScores | None":
-        """Return F1 at 5, at O and at M; None if no row has keywords."""
+    @property
+    def scoring(self) -> "Scoring":
+        """F1 at 5, at O and at M; systems are compared by F1@5."""
         from papertune.kinds.keywords import scoring
 
-        return scoring.score(predictions, gold, name, self, rows)
-
-    def difference(
-        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "PairedDifference":
-        """Compare two systems by F1@5."""
-        from papertune.kinds.keywords import scoring
-
-        return scoring.difference(first, second, gold, name, self, rows)
+        return scoring
 
     def baselines(self) -> "dict[str, Fill]":
         """Return TF-IDF n-grams."""

@@ -119,13 +119,6 @@ class RankedKeywordsColumn(KeywordsSpec):
         count = sum(self.count_left_out(each, self.encode_answers(each, encoder), encoder) for each in answers)
         return [self.left_out_in_words(name, count)] if count else []
 
-    def nothing_learned(self, name: str) -> str:
-        """Return the error if all keywords of a column are too long."""
-        return (
-            f"columns.{name}.max_keyword_tokens is {self.max_keyword_tokens}, but every keyword of the tables has more "
-            "tokens in this model. Raise it."
-        )
-
     def left_out_in_words(self, name: str, count: int) -> str:
         """Return the warning for keywords that are not learned."""
         keywords = "1 keyword has" if count == 1 else f"{count:,} keywords have"

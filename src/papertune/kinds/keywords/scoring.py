@@ -1,6 +1,7 @@
 """Predicted keywords, scored and compared."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.column import KeywordsSpec
@@ -8,6 +9,12 @@ from papertune.kinds.predictions import Predictions
 from papertune.metrics.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
 from papertune.metrics.paired import PairedDifference, mean_difference
 from papertune.prompts.examples import RowReader
+from papertune.tables import Table
+
+
+def read_predictions(table: Table, name: str, column: KeywordsSpec, decision: Any) -> Predictions:
+    """Read keyword lists."""
+    return Predictions(table.column(name))
 
 
 def score(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
-    AskedSpec,
     CalibrationOutcome,
     OutputColumn,
     Part,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from papertune.kinds.label.decision import Decision
     from papertune.kinds.label.record import Calibration
     from papertune.kinds.predictions import Predictions
+    from papertune.kinds.scoring import Scoring
     from papertune.kinds.values import Collector, ColumnValues
-    from papertune.metrics.label_scores import LabelScores
     from papertune.metrics.paired import PairedDifference
     from papertune.prompts import PromptEncoder
     from papertune.prompts.examples import RowReader
@@ -189,16 +189,12 @@ class LabelColumn(AskedSpec):
         """Return the whole label: half of one would be another label."""
         return [[*encoder.encode_text(answer), encoder.end_id]]
 
-    def label_tokens(self, encoder: "PromptEncoder") -> list[int] | None:
-        """Return one token per label, if the recipe wants that loss and each label is one token."""
+    def label_tokens(self, encoder: "PromptEncoder") -> dict[str, int] | None:
+        """Return the token of each label, if the recipe wants that loss and each label is one token."""
         ids = encoder.label_ids(self.labels)
         if self.loss == "labels" and all(len(tokens) == 1 for tokens in ids):
-            return [tokens[0] for tokens in ids]
+            return {label: tokens[0] for label, tokens in zip(self.labels, ids, strict=True)}
         return None
-
-    def label_index(self, answer: str) -> int:
-        """Return the place of a label in the label set."""
-        return self.labels.index(answer)
 
     def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
         """Return the weight of each label in the loss."""
@@ -271,27 +267,12 @@ class LabelColumn(AskedSpec):
 
         return scoring.predictions(values, self, decision)
 
-    def read_predictions(self, table: "Table", name: str, decision: "Decision") -> "Predictions":
-        """Read labels and probabilities; an empty cell is filled in by its probabilities."""
+    @property
+    def scoring(self) -> "Scoring":
+        """Accuracy, F1, log-loss and ranking by the first of two labels; systems are compared by accuracy."""
         from papertune.kinds.label import scoring
 
-        return scoring.read_predictions(table, name, self, decision)
-
-    def score(
-        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "LabelScores | None":
-        """Return accuracy, F1, log-loss and so on; None if no row has a gold label."""
-        from papertune.kinds.label import scoring
-
-        return scoring.score(predictions, gold, name, self, rows)
-
-    def difference(
-        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "PairedDifference":
-        """Compare two systems by accuracy."""
-        from papertune.kinds.label import scoring
-
-        return scoring.difference(first, second, gold, name, self, rows)
+        return scoring
 
     def ranking_difference(
         self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
-    AskedSpec,
     CalibrationOutcome,
     ColumnSpec,
     OutputColumn,
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from papertune.evaluation.report import SampleList
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.predictions import Predictions
+    from papertune.kinds.scoring import Scoring
     from papertune.kinds.values import Collector, ColumnValues
-    from papertune.metrics.multilabel_scores import MultilabelScores
-    from papertune.metrics.paired import PairedDifference
     from papertune.prompts.examples import RowReader
     from papertune.recipe import Recipe
     from papertune.tables import Table
@@ -260,27 +259,12 @@ class LabelsColumn(ColumnSpec):
 
         return scoring.predictions(values, self)
 
-    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
-        """Read labels and probabilities."""
+    @property
+    def scoring(self) -> "Scoring":
+        """Micro and macro F1 and the average precision of labels; systems are compared by micro F1."""
         from papertune.kinds.labels import scoring
 
-        return scoring.read_predictions(table, name, self)
-
-    def score(
-        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "MultilabelScores | None":
-        """Return micro and macro F1 and so on; None if no row has a gold answer."""
-        from papertune.kinds.labels import scoring
-
-        return scoring.score(predictions, gold, name, self, rows)
-
-    def difference(
-        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "PairedDifference":
-        """Compare two systems by micro F1."""
-        from papertune.kinds.labels import scoring
-
-        return scoring.difference(first, second, gold, name, self, rows)
+        return scoring
 
     def baselines(self) -> "dict[str, Fill]":
         """Return TF-IDF with one logistic regression a label, and the most frequent cell."""

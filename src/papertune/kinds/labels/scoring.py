@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def predictions(values: ColumnValues, column: LabelsColumn) -> Predictions:
     return Predictions(cells.fill_null("").to_list(), where_asked(probabilities_of(values), cells))
 
 
-def read_predictions(table: Table, name: str, column: LabelsColumn) -> Predictions:
+def read_predictions(table: Table, name: str, column: LabelsColumn, decision: Any) -> Predictions:
     """Read predictions from a table.
 
     Raises:

@@ -1,6 +1,6 @@
 """The number column: its settings and methods."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
-    from papertune.metrics.number_scores import NumberScores
-    from papertune.metrics.paired import PairedDifference
+    from papertune.kinds.scoring import Scoring
     from papertune.prompts import PromptEncoder
     from papertune.prompts.examples import RowReader
-    from papertune.tables import Table
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Tolerance = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
@@ -132,27 +130,12 @@ class NumberColumn(AnsweredSpec):
 
     # Evaluating
 
-    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
-        """Read numbers, and their confidences if the table has them."""
+    @property
+    def scoring(self) -> "Scoring":
+        """Exact and nearly right numbers, and the errors; systems are compared by the share within the tolerance."""
         from papertune.kinds.number import scoring
 
-        return scoring.read_predictions(table, name, self)
-
-    def score(
-        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "NumberScores | None":
-        """Return the shares of exact and nearly right numbers, and the errors; None if no row has a gold answer."""
-        from papertune.kinds.number import scoring
-
-        return scoring.score(predictions, gold, name, self, rows)
-
-    def difference(
-        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "PairedDifference":
-        """Compare two systems by the share of numbers within the tolerance."""
-        from papertune.kinds.number import scoring
-
-        return scoring.difference(first, second, gold, name, self, rows)
+        return scoring
 
     def baselines(self) -> "dict[str, Fill]":
         """Return ridge regression, nearest neighbours, the first number in the text, and the median."""

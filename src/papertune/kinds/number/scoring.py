@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from papertune.prompts.examples import RowReader
 from papertune.tables import Table
 
 
-def read_predictions(table: Table, name: str, column: NumberColumn) -> Predictions:
+def read_predictions(table: Table, name: str, column: NumberColumn, decision: Any) -> Predictions:
     """Read predictions from a table.
 
     Raises:

@@ -4,7 +4,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from papertune.kinds.base import AskedSpec, OutputColumn
+from papertune.kinds.asked import AskedSpec
+from papertune.kinds.base import OutputColumn
 
 if TYPE_CHECKING:
     import polars as pl

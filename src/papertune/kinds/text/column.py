@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
-    from papertune.metrics.paired import PairedDifference
-    from papertune.metrics.text_scores import TextScores
+    from papertune.kinds.scoring import Scoring
     from papertune.prompts import PromptEncoder
     from papertune.prompts.examples import RowReader
-    from papertune.tables import Table
 
 
 class TextColumn(AnsweredSpec):
@@ -155,27 +153,12 @@ class TextColumn(AnsweredSpec):
 
     # Evaluating
 
-    def read_predictions(self, table: "Table", name: str, decision: Any) -> "Predictions":
-        """Read answers, and their confidences if the table has them."""
+    @property
+    def scoring(self) -> "Scoring":
+        """Exact match, token F1, ROUGE-L and chrF; systems are compared by ROUGE-L."""
         from papertune.kinds.text import scoring
 
-        return scoring.read_predictions(table, name, self)
-
-    def score(
-        self, predictions: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "TextScores | None":
-        """Return exact match, token F1, ROUGE-L and chrF; None if no row has a gold answer."""
-        from papertune.kinds.text import scoring
-
-        return scoring.score(predictions, gold, name, self, rows)
-
-    def difference(
-        self, first: "Predictions", second: "Predictions", gold: "RowReader", name: str, rows: Sequence[int]
-    ) -> "PairedDifference":
-        """Compare two systems by ROUGE-L."""
-        from papertune.kinds.text import scoring
-
-        return scoring.difference(first, second, gold, name, self, rows)
+        return scoring
 
     def baselines(self) -> "dict[str, Fill]":
         """Return the first sentence, the last sentence and the most frequent answer."""

@@ -1,6 +1,7 @@
 """Predicted texts, scored and compared."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from papertune.kinds.predictions import Predictions
 from papertune.kinds.probability_cells import read_confidences
@@ -11,7 +12,7 @@ from papertune.prompts.examples import RowReader
 from papertune.tables import Table
 
 
-def read_predictions(table: Table, name: str, column: TextColumn) -> Predictions:
+def read_predictions(table: Table, name: str, column: TextColumn, decision: Any) -> Predictions:
     """Read answers, and their confidences if the table has them.
 
     Raises:

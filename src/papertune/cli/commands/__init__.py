@@ -1,7 +1,19 @@
 """All commands. Each imports heavy modules only when it runs, so that `papertune --help` is fast."""
 
-from papertune.cli import builtin, calibrate, chat, check, compare, evaluate, init, instructions, merge, predict, train
 from papertune.cli.app import app
+from papertune.cli.commands import (
+    builtin,
+    calibrate,
+    chat,
+    check,
+    compare,
+    evaluate,
+    init,
+    instructions,
+    merge,
+    predict,
+    train,
+)
 
 __all__ = [
     "builtin",

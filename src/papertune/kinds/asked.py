@@ -1,0 +1,84 @@
+"""The interface of columns with one question."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from papertune.kinds.base import ColumnSpec
+
+if TYPE_CHECKING:
+    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.prompts import PromptEncoder
+
+
+class AskedSpec(ColumnSpec):
+    """A column with one question: how its answer is learned and decoded."""
+
+    def questions(self, name: str) -> "dict[str, AskedSpec]":
+        """Return the column itself as its only question."""
+        return {name: self}
+
+    @abstractmethod
+    def encode_answers(self, answer: str, encoder: "PromptEncoder") -> list[list[int]]:
+        """Return the token ids to learn for an answer, each with the end token; several if it has alternatives.
+
+        Parts that are too long for the column are left out.
+        """
+
+    def label_tokens(self, encoder: "PromptEncoder") -> dict[str, int] | None:
+        """Return the token of each label if the loss runs over the label set only, else None."""
+        return None
+
+    def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
+        """Return the weight of each answer in the loss, given those of the training examples; empty: all 1."""
+        return {}
+
+    def check_tokens(self, encoder: "PromptEncoder") -> None:
+        """Check that the answers have different tokens.
+
+        Raises:
+            RecipeError: If they have not.
+        """
+
+    def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:
+        """Return how many parts of an answer are not learned, since they have too many tokens.
+
+        Args:
+            answer: The answer.
+            encoded: What `encode_answers` returns for it.
+            encoder: Has encoded it.
+        """
+        return 0
+
+    def answer_facts(self, name: str, answers: Sequence[str], encoder: "PromptEncoder") -> list[str]:
+        """Return what a check reports about the answers to learn, a line each."""
+        return []
+
+    def left_out_in_words(self, name: str, count: int) -> str:
+        """Return the warning for parts of answers that are not learned."""
+        return f'column "{name}": {count:,} parts of answers have too many tokens; not learned.'
+
+    @abstractmethod
+    def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the maximum tokens of an answer in prediction."""
+
+    def max_answer_bytes(self, max_answer_tokens: int) -> int:
+        """Return an upper bound of an answer's tokens in training, without a tokenizer."""
+        return max_answer_tokens
+
+    @property
+    def has_answer_tree(self) -> bool:
+        """Whether several answers of one row go through the model together."""
+        return False
+
+    def example_group(self, answer: str) -> str:
+        """Return the group from which few-shot examples are taken in turns: the label, or "" for free answers."""
+        return ""
+
+    def one_answer(self, answer: str) -> str:
+        """Return a single answer of an answer to learn: all of it, or the first of several."""
+        return answer
+
+    @abstractmethod
+    def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
+        """Return a decoder, which answers the question for a batch of prompts."""
