@@ -7,7 +7,7 @@ import pytest
 
 import papertune
 from papertune import ModelError, PapertuneWarning, RunError, TableError
-from papertune.kinds import LabelColumn
+from papertune.kinds import LabelColumn, LabelsColumn, RankedKeywordsColumn
 from papertune.models import cpu_features
 
 
@@ -115,6 +115,28 @@ def test_a_part_that_fails_keeps_its_earlier_result(run, rows, listener, monkeyp
     assert found(again)[0] == before[0]
     assert found(again)[1] != before[1]
     assert again.manifest.lacks_calibration
+
+
+@pytest.mark.parametrize("failing", [LabelColumn, LabelsColumn, RankedKeywordsColumn])
+def test_a_failure_of_one_kind_keeps_only_its_earlier_result(run, rows, failing, monkeypatch):
+    def fail(*_):
+        raise ModelError("too large for float16")
+
+    before, kept = found(run), run.manifest.fitted_settings
+    monkeypatch.setattr(failing, "calibrate", fail)
+    papertune.calibrate(run.directory.path, rows(60, 600))
+    again = papertune.load_run(run.directory.path)
+    same = [new == old for new, old in zip(found(again), before, strict=True)]
+    assert same == [failing is each for each in (LabelColumn, LabelsColumn, RankedKeywordsColumn)]
+    assert again.manifest.fitted_settings == kept
+
+
+@pytest.mark.parametrize("dev", [[], [[]]])
+def test_a_calibration_without_rows_is_refused(run, dev):
+    before = found(run)
+    with pytest.raises(TableError, match=r"no dev rows|no rows"):
+        papertune.calibrate(run.directory.path, dev)
+    assert found(papertune.load_run(run.directory.path)) == before
 
 
 def test_rows_that_the_run_was_trained_on_are_refused(run, rows):

@@ -11,7 +11,7 @@ from papertune.calibration.int8 import compare_int8
 from papertune.calibration.rows import find_candidates, predict_values
 from papertune.errors import ModelError
 from papertune.events import SILENT, Listener
-from papertune.kinds.base import CalibrationOutcome, ColumnSpec
+from papertune.kinds.base import CalibrationOutcome
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.models import choose_device, cpu_features
 from papertune.run import Run
@@ -43,7 +43,7 @@ def calibrate_run(
     Returns:
         Whether all parts succeeded. If not, the run still counts as one that lacks its calibration.
     """
-    before = run.manifest
+    before, columns_before = run.manifest, run.recipe.columns
     run.recipe = run.recipe.with_settings(before.fitted_settings)
     run.manifest = replace(before, int8=None, calibration={}, rankings={}, fitted_settings={}, calibrated_in=None)
     parts = _Parts(listener, again)
@@ -52,26 +52,29 @@ def calibrate_run(
         listener.message(f"comparing int8 with float32 on {rows:,} dev rows; the run can be used already")
         with parts.optional("int8 will not be used"):
             run.manifest = replace(run.manifest, int8=compare_int8(run, selection, listener))
+        if parts.failed:
+            run.manifest = replace(run.manifest, int8=before.int8)
     for stage, names in _stages(run).items():
         columns = {name: run.recipe.columns[name] for name in names}
         on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
         tables = selection if on_selection else calibration
         consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
-        if not tables:
+        outcomes = {
+            name: CalibrationOutcome([], before.record(name, column), columns_before[name])
+            for name, column in columns.items()
+        }
+        if tables:
+            listener.message(f"{stage} on {sum(map(len, tables)):,} dev rows")
+            with parts.optional(consequence):
+                on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
+                predicted = (find_candidates if on_candidates else predict_values)(run, tables, names, listener)
+                outcomes = {name: column.calibrate(name, predicted[name]) for name, column in columns.items()}
+        else:
             listener.message(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
-            continue
-        listener.message(f"{stage} on {sum(map(len, tables)):,} dev rows")
-        with parts.optional(consequence):
-            on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
-            predicted = (find_candidates if on_candidates else predict_values)(run, tables, names, listener)
-            for name, column in columns.items():
-                outcome = column.calibrate(name, predicted[name])
-                for message in outcome.messages:
-                    listener.message(message)
-                _keep(run, name, outcome)
-        if consequence in parts.failed:
-            for name, column in columns.items():
-                _keep_record(run, name, column, before.record(name, column))
+        for name, outcome in outcomes.items():
+            for message in outcome.messages:
+                listener.message(message)
+            _keep(run, name, outcome)
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
@@ -92,15 +95,11 @@ def _keep(run: Run, name: str, outcome: CalibrationOutcome) -> None:
     column = run.recipe.columns[name]
     if outcome.column is not None:
         old, new = column.model_dump(mode="json"), outcome.column.model_dump(mode="json")
-        replaced = {key: value for key, value in old.items() if new[key] != value}
-        run.manifest = replace(run.manifest, fitted_settings={**run.manifest.fitted_settings, name: replaced})
-        run.recipe = run.recipe.with_settings({name: {key: new[key] for key in replaced}})
-    _keep_record(run, name, column, outcome.record)
-
-
-def _keep_record(run: Run, name: str, column: ColumnSpec, record: Any) -> None:
-    if record is not None:
-        records: dict[str, Any] = {**getattr(run.manifest, column.record_field), name: record}
+        if replaced := {key: value for key, value in old.items() if new[key] != value}:
+            run.manifest = replace(run.manifest, fitted_settings={**run.manifest.fitted_settings, name: replaced})
+            run.recipe = run.recipe.with_settings({name: {key: new[key] for key in replaced}})
+    if outcome.record is not None:
+        records: dict[str, Any] = {**getattr(run.manifest, column.record_field), name: outcome.record}
         run.manifest = _with_field(run.manifest, column.record_field, records)
 
 

@@ -41,11 +41,13 @@ def calibrate(
 
     Raises:
         RunError: If the run is not complete.
-        TableError: If a table does not fit the run, or the run was trained on it.
+        TableError: If there are no rows, a table does not fit the run, or the run was trained on it.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
     many = isinstance(dev, list | tuple) and not (dev and isinstance(dev[0], dict))
     tables = [each if isinstance(each, Table) else read_table(each) for each in (dev if many else [dev])]
+    if not any(map(len, tables)):
+        raise TableError("there are no dev rows. Give at least one table with rows.")
     problems: list[str] = []
     for table in tables:
         findings = check_table(table, opened.recipe, "train")
