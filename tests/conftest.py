@@ -16,6 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import copy
 import gc
 import ipaddress
+import itertools
 import random
 import socket
 import sys
@@ -91,6 +92,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have slow tests, so that at the end no process is left alone with one of them."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def generates_ids() -> Callable[[list[int]], Any]:
+    """Make a forward hook for an output layer: the model generates these ids after any prompt, again and again."""
+
+    def make(ids: list[int]) -> Any:
+        import torch
+
+        asked = itertools.count()
+
+        def hook(_module: Any, _inputs: Any, output: Any) -> Any:
+            logits = torch.zeros_like(output)
+            logits[:, ids[next(asked) % len(ids)]] = 1
+            return logits
+
+        return hook
+
+    return make
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -227,19 +227,6 @@ def test_rows_with_different_beginnings(tiny_model, tiny_tokenizer, monkeypatch)
     assert_same(got, answers(tiny_model, tiny_tokenizer, recipe, rows))
 
 
-class Writes:
-    """Makes a model write these ids behind any prompt."""
-
-    def __init__(self, ids):
-        self.ids, self.asked = ids, 0
-
-    def __call__(self, _module, _inputs, output):
-        logits = torch.zeros_like(output)
-        logits[:, self.ids[self.asked % len(self.ids)]] = 1
-        self.asked += 1
-        return logits
-
-
 @pytest.mark.parametrize(
     ("text", "limit", "expected"),
     [
@@ -252,12 +239,12 @@ class Writes:
     ],
 )
 def test_a_list_cut_off_at_the_token_limit_loses_its_last_keyword(
-    own_tiny_model, tiny_tokenizer, monkeypatch, text, limit, expected
+    own_tiny_model, tiny_tokenizer, generates_ids, monkeypatch, text, limit, expected
 ):
     monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)  # a pass of the beginning would use up an id
     ids = [tiny_tokenizer.convert_tokens_to_ids(char) for char in text.replace(" ", "Ġ")]
     columns = {"Keywords": COLUMNS["Keywords"] | {"max_new_tokens": limit}}
-    own_tiny_model.lm_head.register_forward_hook(Writes([*ids, tiny_tokenizer.eos_token_id]))
+    own_tiny_model.lm_head.register_forward_hook(generates_ids([*ids, tiny_tokenizer.eos_token_id]))
     got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
     assert got == {"Keywords": [expected]}
 
@@ -289,12 +276,12 @@ def test_a_phrase_whose_probability_is_not_a_number_is_an_error(tiny_model, tiny
         answers(tiny_model, tiny_tokenizer, recipe, [{"text": "the heart of patients"}])
 
 
-def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, monkeypatch):
+def test_every_end_token_of_the_model_ends_an_answer(own_tiny_model, tiny_tokenizer, generates_ids, monkeypatch):
     monkeypatch.setattr(predictor, "_MIN_BEGINNING", 1000)
     other_end = tiny_tokenizer.convert_tokens_to_ids("z")
     own_tiny_model.generation_config.eos_token_id = [tiny_tokenizer.eos_token_id, other_end]
     ids = [*tiny_tokenizer.encode("heart"), other_end, *tiny_tokenizer.encode("lung")]
-    own_tiny_model.lm_head.register_forward_hook(Writes(ids))
+    own_tiny_model.lm_head.register_forward_hook(generates_ids(ids))
     columns = {"Keywords": COLUMNS["Keywords"]}
     got = answers(own_tiny_model, tiny_tokenizer, make_recipe(columns=columns), [{"text": "x"}])
     assert got == {"Keywords": ["heart"]}

@@ -6,25 +6,12 @@ from papertune.pipelines.chat import Conversation
 from papertune.recipe import PtuningV2Method, load_recipe
 
 
-class Generate:
-    """A hook with which a model generates some ids after any prompt, again and again."""
-
-    def __init__(self, ids):
-        self.ids, self.asked = ids, 0
-
-    def __call__(self, _module, _inputs, output):
-        logits = torch.zeros_like(output)
-        logits[:, self.ids[self.asked % len(self.ids)]] = 1
-        self.asked += 1
-        return logits
-
-
 @pytest.fixture
-def saying(own_tiny_model, tiny_tokenizer):
+def saying(own_tiny_model, tiny_tokenizer, generates_ids):
     """Return a function that makes a conversation with a model that generates some ids."""
 
     def make(ids, **options):
-        own_tiny_model.lm_head.register_forward_hook(Generate([*ids, tiny_tokenizer.eos_token_id]))
+        own_tiny_model.lm_head.register_forward_hook(generates_ids([*ids, tiny_tokenizer.eos_token_id]))
         return Conversation(own_tiny_model, tiny_tokenizer, **options)
 
     return make

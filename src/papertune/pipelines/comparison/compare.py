@@ -189,7 +189,7 @@ def _without_base_model(work: _Work, name: str) -> _Column:
     found = _Column({}, [], {}, {})
     baselines, packages = column.baselines(), column.other_tools()
     for title, fill in {**baselines, **packages}.items():
-        facts = _facts(work, recipe, learnt=trained_on, packages=package_versions())
+        facts = _facts(work, recipe, trained_on=trained_on, packages=package_versions())
         try:
             found.outputs[title] = work.kept.get(
                 f"{name}: {title}",
