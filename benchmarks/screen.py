@@ -53,7 +53,7 @@ def main() -> None:
             fit(
                 model,
                 examples.rows,
-                examples.label_tokens,
+                examples.tries,
                 recipe.training,
                 Path(folder) / "training",
                 compute_dtype=choose_dtype("auto", "cpu"),

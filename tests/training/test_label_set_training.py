@@ -38,28 +38,34 @@ def slow_loss(model, tokenizer, chosen, examples):
     for example in examples:
         prompt = encoder.encode(example.prompt).ids
         if column.loss == "labels":
-            words = [tokenizer.encode(answer)[0] for answer in column.answers]
-            logits = model(torch.tensor([prompt])).logits[0, -1].double()
-            logprobs = logits[torch.tensor(words)].log_softmax(-1)
-            nll = -logprobs[column.answers.index(example.answer)]
+            is_single = all(len(tokenizer.encode(answer)) == 1 for answer in column.answers)
+            logprobs = [_logprobs(model, tokenizer, prompt, answer, ends=not is_single) for answer in column.answers]
+            scores = torch.stack([each.sum() for each in logprobs])
+            nll = -scores.log_softmax(-1)[column.answers.index(example.answer)]
         else:
-            answer = [*tokenizer.encode(example.answer), tokenizer.eos_token_id]
-            logprobs = model(torch.tensor([prompt + answer])).logits[0].double().log_softmax(-1)
-            nll = -torch.stack([logprobs[len(prompt) - 1 + n, token] for n, token in enumerate(answer)]).mean()
+            nll = -_logprobs(model, tokenizer, prompt, example.answer, ends=True).mean()
         weights = column.weights or {}
         label = example.column.removeprefix("topics: ")
         total += nll * (weights.get(label, 1.0) if example.answer == column.answers[0] else 1.0) / len(column.labels)
     return total / len(TABLE)
 
 
+def _logprobs(model, tokenizer, prompt, text, *, ends):
+    answer = [*tokenizer.encode(text), *([tokenizer.eos_token_id] if ends else [])]
+    logprobs = model(torch.tensor([prompt + answer])).logits[0].double().log_softmax(-1)
+    return torch.stack([logprobs[len(prompt) - 1 + n, token] for n, token in enumerate(answer)])
+
+
+@pytest.mark.parametrize("answers", [["1", "0"], ["the heart", "the paper"]])
 @pytest.mark.parametrize("loss", ["labels", "answer"])
 @pytest.mark.parametrize("weights", [None, {"heart": 2, "graphs": 0, "b": 0.5}])
-def test_labels_in_one_pass_have_the_loss_of_each_label_alone(tiny_model, tiny_tokenizer, monkeypatch, loss, weights):
-    chosen = recipe(loss=loss, weights=weights)
+def test_labels_in_one_pass_have_the_loss_of_each_label_alone(
+    tiny_model, tiny_tokenizer, monkeypatch, answers, loss, weights
+):
+    chosen = recipe(loss=loss, weights=weights, answers=answers)
     examples, together = encoded(tiny_tokenizer, chosen)
-    tokens = [[tiny_tokenizer.encode(answer)[0] for answer in ("1", "0")]]
-    assert together.label_tokens == (tokens if loss == "labels" else []), "all labels share the two answers"
-    monkeypatch.setattr("test_loss.LABEL_TOKENS", tokens)
+    assert len(together.tries) == (1 if loss == "labels" else 0), "all labels share the two answers"
+    monkeypatch.setattr("test_loss.TRIES", together.tries)
     batch = collate(together.rows, pad_id=0)
     assert batch["examples"] == pytest.approx(len(TABLE))
     with torch.no_grad():

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.errors import RecipeError
 from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.models import AttentionMasks, answer_positions
@@ -22,18 +23,25 @@ from papertune.training import (
     tree_inputs,
 )
 
-LABEL_TOKENS = [[20, 30], [40, 50, 60]]
+END = 2
+# One-token labels, a label that begins others, a shared beginning, and labels that share nothing.
+LABELS = [[[20], [30]], [[40], [50], [60]], [[7], [7, 8], [7, 8, 9], [5]], [[7, 11], [8, 11]]]
+TRIES = [LabelTrie.build(labels, END) for labels in LABELS]
 token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
 
 
 @st.composite
 def questions(draw):
     ids, weight = draw(st.one_of(st.just([]), token_lists)), draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
-    label_set = draw(st.sampled_from([VOCABULARY, 0, 1]))
+    label_set = draw(st.sampled_from([VOCABULARY, *range(len(LABELS))]))
     if label_set == VOCABULARY:
         return Question(draw(st.lists(token_lists, min_size=1, max_size=3)), VOCABULARY, weight, ids)
-    target = draw(st.integers(0, len(LABEL_TOKENS[label_set]) - 1))
-    return Question([[target]], label_set, weight, ids)
+    return label_question(draw(st.integers(0, len(LABELS[label_set]) - 1)), label_set, weight, ids)
+
+
+def label_question(target, label_set, weight=1.0, ids=()):
+    trie = TRIES[label_set]
+    return Question([[target]], label_set, weight, list(ids), trie=trie if trie.tokens else None)
 
 
 training_rows = st.builds(TrainingRow, token_lists, st.lists(questions(), min_size=1, max_size=3))
@@ -53,9 +61,13 @@ def slow_loss_of(model, prompt, row):
             logits = model(input_ids=ids[None]).logits[0, :-1].double()
             parts.append(F.cross_entropy(logits, ids[1:], reduction="none")[len(prompt) - 1 :])
         return row.weight * torch.cat(parts).mean()
-    logits = model(input_ids=torch.tensor([prompt])).logits[0, -1].double()
-    chosen = torch.stack([logits[token] for token in LABEL_TOKENS[row.label_set]])
-    return -row.weight * torch.log_softmax(chosen, dim=0)[row.answers[0][0]]
+    scores = []
+    labels = LABELS[row.label_set]
+    for label in labels:
+        ids = [*prompt, *label, *([] if all(len(each) == 1 for each in labels) else [END])]
+        logprobs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        scores.append(sum(logprobs[at - 1, ids[at]] for at in range(len(prompt), len(ids))))
+    return -row.weight * torch.stack(scores).log_softmax(0)[row.answers[0][0]]
 
 
 def fast_loss(model, rows):
@@ -65,8 +77,7 @@ def fast_loss(model, rows):
 def batch_loss(model, batch):
     with answer_positions(model, batch["rows"], batch["columns"]):
         logits = model(input_ids=batch["input_ids"], **tree_inputs(AttentionMasks(model), batch)).logits
-    tokens = [torch.tensor(tokens) for tokens in LABEL_TOKENS]
-    return answer_loss(logits, batch["targets"], batch["label_sets"], batch["weights"], tokens)
+    return answer_loss(logits, batch["targets"], batch["label_sets"], batch["weights"], TRIES)
 
 
 @given(st.lists(training_rows, min_size=1, max_size=5))
@@ -83,6 +94,8 @@ def test_gradients_of_a_batch_are_those_of_its_examples_one_by_one(own_tiny_mode
         TrainingRow([3, 4], [Question([[9, 2]], VOCABULARY, 2.0)]),
         TrainingRow([6, 7, 8, 9], [Question([[1]], 1)]),
         TrainingRow([5, 8], [Question([[7, 9, 2], [4, 2], [6]], ids=[8, 8]), Question([[1]], 1, ids=[3])]),
+        TrainingRow([6, 7, 8], [label_question(2, 2, weight=3.0)]),
+        TrainingRow([9, 3], [label_question(0, 3, ids=[5, 4]), label_question(1, 2, ids=[8])]),
     ]
 
     def gradients(loss):
@@ -168,6 +181,25 @@ def test_collate_two_questions_as_a_tree():
     assert seen == ["x", "xx", "xxx", "xxxx", "xx  x", "xx  xx", "xx  xxx", "xx  x  x"]
 
 
+def test_collate_labels_of_several_tokens_as_a_trie():
+    rows = [TrainingRow([1, 2], [label_question(1, 2, 4.0, [3]), label_question(0, 0, ids=[6])])]
+    batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=0).items()}
+    assert batch["input_ids"] == [[1, 2, 3, 7, 8, 9, 5, 6]]
+    assert batch["position_ids"] == [[0, 1, 2, 3, 4, 5, 3, 2]]
+    assert batch["columns"] == [2, 3, 4, 5, 6, 7]
+    assert (batch["targets"], batch["label_sets"]) == ([1] * 5 + [0], [2] * 5 + [0])
+    assert batch["weights"] == pytest.approx([4 / 5] * 5 + [1])
+    seen = ["".join(" x"[bit] for bit in row).rstrip() for row in batch["visible"][0]]
+    assert seen == ["x", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx", "xxx   x", "xx     x"]
+
+
+def test_the_loss_over_labels_of_one_token_is_that_of_their_logits():
+    logits = torch.randn(3, 400)
+    targets, sets, weights = torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int64), torch.tensor([1.0, 2.0, 0.5])
+    expected = (F.cross_entropy(logits[:, [20, 30]], targets, reduction="none") * weights).sum()
+    assert torch.equal(answer_loss(logits, targets, sets, weights, TRIES), expected)
+
+
 def test_rows_with_one_answer_need_no_mask():
     rows = [TrainingRow([1, 2], [Question([[3, 4, 9]], ids=[5])]), TrainingRow([1], [Question([[9], [3, 9]])])]
     assert "visible" not in collate(rows, pad_id=0)
@@ -208,17 +240,18 @@ def test_examples_become_rows(encoder):
     examples = [Example(row, column, prompts[row], answer) for row, (column, answer) in enumerate(answers)]
     encoded = encode_examples(examples, COLUMNS, encoder)
     ids = [encoder.encode(prompt).ids for prompt in prompts]
-    one, zero = (encoder.encode_text(text)[0] for text in "10")
-    assert encoded.label_tokens == [[one, zero]], "only labels of one token have a label set"
-    assert encoded.rows[:3] == [
+    tries = [LabelTrie.build(encoder.label_ids(labels), encoder.end_id) for labels in (("1", "0"), ("1", "12"))]
+    assert encoded.tries == tries
+    assert encoded.rows[:4] == [
         TrainingRow(ids[0], [Question([[0]], 0, 1.5)]),  # 3 rows / (2 labels x 1 row)
         TrainingRow(ids[1], [Question([[1]], 0, 0.75)]),
         TrainingRow(ids[2], [Question([[1]], 0, 0.75)]),
+        TrainingRow(ids[3], [Question([[1]], 1, 7, trie=tries[1])]),
     ]
-    texts = [["12"], ["3"], ["heart; paper"], ["heart", "paper"]]
-    for row, prompt, texts_of_row, weight in zip(encoded.rows[3:], ids[3:], texts, [7, 1, 1, 1], strict=True):
+    texts = [["3"], ["heart; paper"], ["heart", "paper"]]
+    for row, prompt, texts_of_row in zip(encoded.rows[4:], ids[4:], texts, strict=True):
         answers = [[*encoder.encode_text(text), encoder.end_id] for text in texts_of_row]
-        assert row == TrainingRow(prompt, [Question(answers, VOCABULARY, weight)])
+        assert row == TrainingRow(prompt, [Question(answers, VOCABULARY)])
     assert encoded.truncated == 0
 
 

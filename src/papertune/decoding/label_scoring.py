@@ -72,6 +72,24 @@ class LabelTrie:
         """Return which nodes each node sees: itself and its ancestors; bool, shape (nodes, nodes)."""
         return ancestors(self.parents)
 
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return the scores of the labels; their softmax over the label set is the probability of each.
+
+        The log-probability of a label, or, where every label is one token, its logit. Differentiable.
+
+        Args:
+            logits: Logits at the prompt's last token and the inner nodes, shape (batch, 1 + nodes, vocab).
+
+        Returns:
+            float32, shape (batch, labels).
+        """
+        steps = [(label, 1 + node, token) for label, path in enumerate(self.paths) for node, token in path]
+        label_of, place, token_of = torch.tensor(steps, device=logits.device).T
+        chosen = logits[:, place, token_of].float()  # (batch, steps)
+        if self.tokens:
+            chosen = chosen - logits.float().logsumexp(dim=-1)[:, place]
+        return chosen.new_zeros(len(chosen), len(self.paths)).index_add(1, label_of, chosen)
+
     def label_probabilities(self, root_logits: Tensor, node_logits: Tensor | None) -> Tensor:
         """Turn logits into probabilities over the labels.
 

@@ -25,8 +25,9 @@ class AskedSpec(ColumnSpec):
         Parts that are too long for the column are left out.
         """
 
-    def label_tokens(self, encoder: "PromptEncoder") -> dict[str, int] | None:
-        """Return the token of each label if the loss runs over the label set only, else None."""
+    @property
+    def loss_labels(self) -> Sequence[str] | None:
+        """The labels if the loss runs over the label set only, else None."""
         return None
 
     def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:

@@ -139,7 +139,7 @@ def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: A
     column = recipe.questions[example.column]
     if not example.answer:
         answer = ""
-    elif column.label_tokens(encoder) is not None:
+    elif column.loss_labels is not None:
         answer = example.answer
     else:
         answer = " | ".join(tokenizer.decode(ids) for ids in column.encode_answers(example.answer, encoder))

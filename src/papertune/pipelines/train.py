@@ -253,7 +253,7 @@ def _train(
         result = fit(
             learner.model,
             learner.encoded.rows,
-            learner.encoded.label_tokens,
+            learner.encoded.tries,
             job.recipe.training,
             directory.checkpoints,
             compute_dtype=learner.dtype,

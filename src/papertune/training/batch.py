@@ -11,6 +11,13 @@ If the loss runs over a label set, the prompt alone is enough, and the target is
     ids        p0  p1  p2
     targets             1                  among the logits of the label tokens
 
+Labels of several tokens stand behind the prompt as the trie with which prediction scores them; a token sees the prompt
+and its own ancestors. The index of the label is the target of all these positions together:
+
+    ids        p0  p1  p2 │ a0  a1  b0
+    targets             1    1   1   1       one question, four positions
+    positions   0   1   2    3   4   3
+
 Several questions about one document share its forward pass as a tree, and so do several possible answers to a question.
 A question sees the document, an answer sees the document and its question; they see nothing else.
 
@@ -22,12 +29,14 @@ A question sees the document, an answer sees the document and its question; they
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.models import AttentionMasks
 from papertune.prompts import pad_right, sorted_token_batches
 
@@ -45,6 +54,7 @@ class Question:
         weight: Weight of the example in the loss.
         ids: Token ids of the question after the shared beginning.
         share: Fraction of an example; the questions of a labels column together are one example.
+        trie: The trie of its label set if a label has several tokens, else None.
     """
 
     answers: list[list[int]]
@@ -52,16 +62,22 @@ class Question:
     weight: float = 1.0
     ids: list[int] = field(default_factory=list)
     share: float = 1.0
+    trie: LabelTrie | None = None
 
     @property
     def tokens(self) -> int:
         """Number of tokens that it adds to its row; the last token of an answer is only a target."""
-        return len(self.ids) + sum(len(answer) - 1 for answer in self.answers)
+        return len(self.ids) + sum(map(len, self.behind))
+
+    @property
+    def behind(self) -> list[Sequence[int]]:
+        """Token ids behind the question: the inner nodes of the trie, or each answer without its last token."""
+        return [answer[:-1] for answer in self.answers] if self.trie is None else [self.trie.tokens]
 
     @property
     def targets(self) -> int:
         """Number of positions whose logits are needed."""
-        return sum(map(len, self.answers))
+        return sum(map(len, self.answers)) if self.trie is None else 1 + len(self.trie.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +101,8 @@ class TrainingRow:
         ids = list(self.shared)
         for question in self.questions:
             ids += question.ids
-            for answer in question.answers:
-                ids += answer[:-1]
+            for behind in question.behind:
+                ids += behind
         return ids
 
 
@@ -99,12 +115,19 @@ class _Span:
         end: Index after its last token.
         position: Position id of its first token.
         hidden: Ranges of earlier tokens of the row that it does not see.
+        trie: The trie whose inner nodes it consists of, else None.
     """
 
     start: int
     end: int
     position: int
     hidden: tuple[tuple[int, int], ...]
+    trie: LabelTrie | None = None
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it does not just continue the tokens before it."""
+        return bool(self.hidden) or self.trie is not None
 
 
 def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
@@ -115,7 +138,7 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
         lengths: Tokens of each row without padding, int64, shape (batch,).
         rows, columns: Where logits are needed, int64, shape (positions,).
         targets, label_sets: As in `Question`, int64, shape (positions,).
-        weights: Weight times share of the example, divided by the length of its answers, float32, shape (positions,).
+        weights: Weight times share of the example, divided by its positions, float32, shape (positions,).
         examples: Number of examples, float32, shape ().
 
         If any row is a tree, also:
@@ -134,7 +157,9 @@ def collate(rows: Sequence[TrainingRow], pad_id: int) -> dict[str, Tensor]:
         "examples": torch.tensor(sum(q.share for row in rows for q in row.questions), dtype=torch.float32),
     }
     spans = [list(_spans(row)) for row in rows]
-    return batch | _tree(spans, batch["input_ids"].shape[1]) if any(s.hidden for each in spans for s in each) else batch
+    return (
+        batch | _tree(spans, batch["input_ids"].shape[1]) if any(s.is_branch for each in spans for s in each) else batch
+    )
 
 
 def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, Tensor]]:
@@ -195,6 +220,12 @@ def _targets(row: TrainingRow) -> Iterator[tuple[int, int, Question]]:
     for question in row.questions:
         asked = at + len(question.ids) - 1 if question.ids else len(row.shared) - 1
         at += len(question.ids)
+        if question.trie is not None:
+            (target,) = question.answers[0]
+            end = at + len(question.trie.tokens)
+            yield from ((column, target, question) for column in (asked, *range(at, end)))
+            at = end
+            continue
         for answer in question.answers:
             for column, target in zip([asked, *range(at, at + len(answer) - 1)], answer, strict=True):
                 yield column, target, question
@@ -210,11 +241,16 @@ def _spans(row: TrainingRow) -> Iterator[_Span]:
         if question.ids:
             yield _Span(start, at, shared, before)
         asked, position = at, shared + len(question.ids)
-        for answer in question.answers:
+        for behind in question.behind:
             hidden = (*before, (asked, at)) if at > asked else before
-            start, at = at, at + len(answer) - 1
+            start, at = at, at + len(behind)
             if at > start:
-                yield _Span(start, at, position, hidden)
+                yield _Span(start, at, position, hidden, question.trie)
+
+
+@lru_cache(maxsize=64)
+def _ancestors(trie: LabelTrie) -> Tensor:
+    return trie.ancestors()
 
 
 def _tree(rows: Sequence[Sequence[_Span]], seq: int) -> dict[str, Tensor]:
@@ -222,8 +258,12 @@ def _tree(rows: Sequence[Sequence[_Span]], seq: int) -> dict[str, Tensor]:
     visible = torch.ones(seq, seq, dtype=torch.bool).tril().repeat(len(rows), 1, 1)
     for number, spans in enumerate(rows):
         for span in spans:
-            end = span.position + span.end - span.start
-            position_ids[number, span.start : span.end] = torch.arange(span.position, end)
+            own = slice(span.start, span.end)
+            if span.trie is None:
+                position_ids[number, own] = torch.arange(span.position, span.position + span.end - span.start)
+            else:
+                position_ids[number, own] = span.position - 1 + torch.tensor(span.trie.depths)
+                visible[number, own, own] = _ancestors(span.trie)
             for start, end in span.hidden:
-                visible[number, span.start : span.end, start:end] = False
+                visible[number, own, start:end] = False
     return {"position_ids": position_ids, "visible": visible}

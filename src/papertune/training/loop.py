@@ -17,6 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from transformers import ProgressCallback as BarCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.errors import RecipeError
 from papertune.events import SILENT, Listener
 from papertune.methods import PrefixModel, adapters_in_compute_dtype
@@ -69,7 +70,7 @@ class FitResult:
 def fit(
     model: Any,
     rows: Sequence[TrainingRow],
-    label_tokens: Sequence[Sequence[int]],
+    tries: Sequence[LabelTrie],
     spec: TrainingSpec,
     folder: Path,
     *,
@@ -87,7 +88,7 @@ def fit(
     Args:
         model: A model with trainable parameters, on its device; on the CPU if the processes will divide it.
         rows: The encoded rows.
-        label_tokens: The token ids of the labels of each label set.
+        tries: The trie of each label set.
         spec: How to train.
         folder: Folder of the checkpoints.
         compute_dtype: Number format of products; trainable parameters stay float32.
@@ -117,7 +118,7 @@ def fit(
         model,
         _arguments(spec, folder, device, compute_dtype),
         rows=rows,
-        label_tokens=label_tokens,
+        tries=tries,
         dev_score=dev_score,
         processes=processes,
         callbacks=callbacks,
@@ -159,7 +160,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         args: TrainingArguments,
         *,
         rows: Sequence[TrainingRow],
-        label_tokens: Sequence[Sequence[int]],
+        tries: Sequence[LabelTrie],
         dev_score: DevScore | None,
         processes: Processes,
         callbacks: list[Any],
@@ -169,7 +170,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(BarCallback)
         # compute_loss divides by the examples of the optimizer step. Older versions use the second name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
-        self._label_tokens = [torch.tensor(tokens, device=args.device) for tokens in label_tokens]
+        self._tries = tries
         self._lengths = list(map(len, rows))
         self._dev_score = dev_score
         self._processes = processes
@@ -287,7 +288,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         with answer_positions(model, inputs["rows"], inputs["columns"]):
             tree = tree_inputs(self._masks, inputs, self._virtual)
             logits = model(input_ids=inputs["input_ids"], use_cache=False, **tree).logits
-        loss = answer_loss(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_tokens)
+        loss = answer_loss(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._tries)
         examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
         # DDP averages the gradients of the processes, but the loss is already divided by the examples of all.
         share: Tensor = loss * self.accelerator.num_processes / examples

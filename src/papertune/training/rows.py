@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from papertune.decoding.label_scoring import LabelTrie
 from papertune.errors import RecipeError
 from papertune.kinds import AskedSpec
 from papertune.prompts import PromptEncoder, shared_prefix
@@ -21,13 +22,13 @@ class EncodedExamples:
 
     Attributes:
         rows: The rows, in the order of the examples; with the document first, examples of one table row share a row.
-        label_tokens: The label sets that a loss runs over, each as the token ids of its labels.
+        tries: The label sets that a loss runs over.
         truncated: Number of truncated documents.
         left_out: Number of parts of answers that were too long, by column; columns without any are missing.
     """
 
     rows: list[TrainingRow]
-    label_tokens: list[list[int]]
+    tries: list[LabelTrie]
     truncated: int
     left_out: dict[str, int]
 
@@ -49,19 +50,19 @@ def encode_examples(
     gold: dict[str, list[str]] = {name: [] for name in columns}
     for example in examples:
         gold[example.column].append(example.answer)
-    label_tokens: list[list[int]] = []
+    tries: list[LabelTrie] = []
     label_sets: dict[str, int] = {}
     label_indices: dict[str, dict[str, int]] = {}
     weights: dict[str, dict[str, float]] = {}
     for name, column in columns.items():
         column.check_tokens(encoder)
         weights[name] = column.answer_weights(gold[name])
-        if (token_of_label := column.label_tokens(encoder)) is not None:
-            tokens = list(token_of_label.values())
-            label_indices[name] = {label: index for index, label in enumerate(token_of_label)}
-            if tokens not in label_tokens:  # the labels of a labels column all have the same yes and no
-                label_tokens.append(tokens)
-            label_sets[name] = label_tokens.index(tokens)
+        if (labels := column.loss_labels) is not None:
+            label_indices[name] = {label: index for index, label in enumerate(labels)}
+            built = LabelTrie.build(encoder.label_ids(labels), encoder.end_id)
+            if built not in tries:  # the labels of a labels column all have the same yes and no
+                tries.append(built)
+            label_sets[name] = tries.index(built)
     rows: list[TrainingRow] = []
     truncated = 0
     left_out: Counter[str] = Counter()
@@ -73,20 +74,22 @@ def encode_examples(
             prompt = encoder.encode(example.prompt)
             truncated += prompt.truncated
             label_set = label_sets.get(name, VOCABULARY)
+            trie: LabelTrie | None = None
             if label_set == VOCABULARY:
                 answers = column.encode_answers(example.answer, encoder)
                 left_out[name] += column.count_left_out(example.answer, answers, encoder)
             else:
                 answers = [[label_indices[name][example.answer]]]
+                trie = tries[label_set] if tries[label_set].tokens else None
             if answers:
                 learned.add(name)
                 weight = weights[name].get(example.answer, 1.0)
-                asked.append((prompt.ids, Question(answers, label_set, weight, share=example.share)))
+                asked.append((prompt.ids, Question(answers, label_set, weight, share=example.share, trie=trie)))
         rows += _rows(asked)
     for name, column in columns.items():
         if left_out[name] and name not in learned:
             raise RecipeError(f"{column.left_out_in_words(name, left_out[name])} No answer is left; raise the limit.")
-    return EncodedExamples(rows, label_tokens, truncated, dict(+left_out))
+    return EncodedExamples(rows, tries, truncated, dict(+left_out))
 
 
 def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:

@@ -56,7 +56,7 @@ class LabelColumn(AskedSpec):
     Attributes:
         question: The question about the document.
         labels: The allowed labels, as text; the first is the positive class of two.
-        loss: "labels": cross-entropy over the label set, where each label is one token of its own, else as "answer".
+        loss: "labels": cross-entropy over the label set, of the scores that prediction compares.
             "answer": cross-entropy over the whole vocabulary at each answer token.
         weights: How much a row of each label counts in the loss; "balanced": rows / (labels x rows of that label), as
             scikit-learn has it.
@@ -189,12 +189,10 @@ class LabelColumn(AskedSpec):
         """Return the whole label: half of one would be another label."""
         return [[*encoder.encode_text(answer), encoder.end_id]]
 
-    def label_tokens(self, encoder: "PromptEncoder") -> dict[str, int] | None:
-        """Return the token of each label, if the recipe wants that loss and each label is one token."""
-        ids = encoder.label_ids(self.labels)
-        if self.loss == "labels" and all(len(tokens) == 1 for tokens in ids):
-            return {label: tokens[0] for label, tokens in zip(self.labels, ids, strict=True)}
-        return None
+    @property
+    def loss_labels(self) -> Sequence[str] | None:
+        """The labels, if the recipe wants the loss over the label set."""
+        return self.labels if self.loss == "labels" else None
 
     def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
         """Return the weight of each label in the loss."""
@@ -212,7 +210,13 @@ class LabelColumn(AskedSpec):
 
     def max_answer_bytes(self, max_answer_tokens: int) -> int:
         """Return an upper bound: a token is at least a byte; one more for a blank before the label, one for the end."""
-        return max(len(label.encode()) for label in self.labels) + 2
+        lengths = [len(label.encode()) + 1 for label in self.labels]
+        return (sum if self.has_answer_tree else max)(lengths) + 1
+
+    @property
+    def has_answer_tree(self) -> bool:
+        """Whether the labels go through the model as a trie; those of one byte are single tokens."""
+        return self.loss == "labels" and any(len(label.encode()) > 1 for label in self.labels)
 
     def example_group(self, answer: str) -> str:
         """Return the label, so that few-shot examples come from all labels in turns."""
