@@ -42,7 +42,7 @@ def main() -> None:
     table = read_table(arguments.table)
     rest, judge = table.split(arguments.judge / len(table), 1, stratify=arguments.only)
     _, train = rest.split(arguments.rows / len(rest), 2, stratify=arguments.only)
-    for settings in arguments.tries or [""]:
+    for settings in arguments.label_sets or [""]:
         recipe = load_recipe(arguments.recipe, settings.split()).only((arguments.only,))
         begun = time.monotonic()
         model, tokenizer = load_model(recipe.model)
@@ -53,7 +53,7 @@ def main() -> None:
             fit(
                 model,
                 examples.rows,
-                examples.tries,
+                examples.label_sets,
                 recipe.training,
                 Path(folder) / "training",
                 compute_dtype=choose_dtype("auto", "cpu"),

@@ -49,7 +49,7 @@ class Training(Work):
         result = fit(
             self._model,
             self._rows.rows,
-            self._rows.tries,
+            self._rows.label_sets,
             self._recipe.training,
             folder / "training",
             compute_dtype=self._dtype,

@@ -180,7 +180,7 @@ def slow_steps() -> None:
     """Delay each forward pass of a training."""
     from papertune.training import loop
 
-    loop.answer_loss = _slowly(loop.answer_loss)
+    loop.answer_losses = _slowly(loop.answer_losses)
 
 
 def _slowly(function: Callable[..., Any]) -> Callable[..., Any]:

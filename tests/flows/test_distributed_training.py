@@ -124,7 +124,7 @@ def test_a_signal_to_one_process_stops_both_and_resuming_trains_the_same_paramet
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_that_dies_stops_the_other(sample, undisturbed, tmp_path, index):
     run = tmp_path / "run"
-    dying = partial(die_at, "papertune.training.loop", "answer_loss", 9)
+    dying = partial(die_at, "papertune.training.loop", "answer_losses", 9)
     launch = Launch(command(sample, run), of_one={index: [dying]})
     codes = launch.end()
     assert codes[index] == -signal.SIGKILL

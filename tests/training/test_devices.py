@@ -37,7 +37,7 @@ def trainer_on(made_current, make_model, monkeypatch, tmp_path):
         arguments = loop._arguments(SPEC, tmp_path, torch.device(device), torch.float32)
         model = build_trainable(make_model(), LoraMethod(rank=2), seed=0)
         return loop._AnswerTrainer(
-            model, arguments, rows=ROWS, tries=[], dev_score=None, processes=Processes(), callbacks=[]
+            model, arguments, rows=ROWS, label_sets=[], dev_score=None, processes=Processes(), callbacks=[]
         )
 
     return make, moved_to

@@ -27,7 +27,9 @@ def recipe(**changes):
 
 def encoded(tokenizer, chosen, table=TABLE):
     examples = list(training_examples(read_table(table), chosen))
-    return examples, encode_examples(examples, chosen.questions, PromptEncoder(tokenizer, chosen.encoding))
+    return examples, encode_examples(
+        examples, chosen.questions, PromptEncoder(tokenizer, chosen.encoding), chosen.owners
+    )
 
 
 def slow_loss(model, tokenizer, chosen, examples):
@@ -64,8 +66,9 @@ def test_labels_in_one_pass_have_the_loss_of_each_label_alone(
 ):
     chosen = recipe(loss=loss, weights=weights, answers=answers)
     examples, together = encoded(tiny_tokenizer, chosen)
-    assert len(together.tries) == (1 if loss == "labels" else 0), "all labels share the two answers"
-    monkeypatch.setattr("test_loss.TRIES", together.tries)
+    columns = [label_set.column for label_set in together.label_sets]
+    assert columns == (["topics"] if loss == "labels" else []), "all labels share the two answers"
+    monkeypatch.setattr("test_loss.LABEL_SETS", together.label_sets)
     batch = collate(together.rows, pad_id=0)
     assert batch["examples"] == pytest.approx(len(TABLE))
     with torch.no_grad():

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_loss import LABEL_TOKENS, slow_loss
+from test_loss import LABEL_SETS, LABELS, label_question, slow_loss
 
 from papertune.methods import build_trainable, checkpoint_activations
 from papertune.prompts import shuffled_length_batches
@@ -32,8 +32,8 @@ def make_rows(count):
         if index % 2:
             rows.append(TrainingRow(prompt, [Question([answer], VOCABULARY, 1.0 + index % 3)]))
         else:
-            label_set = index // 2 % 2
-            rows.append(TrainingRow(prompt, [Question([[index % len(LABEL_TOKENS[label_set])]], label_set)]))
+            label_set = index // 2 % len(LABELS)
+            rows.append(TrainingRow(prompt, [label_question(index % len(LABELS[label_set]), label_set)]))
     return rows
 
 
@@ -51,7 +51,7 @@ class Training:
         self.prepare(self.model)
         options = {"compute_dtype": torch.float32, "metrics_file": self.metrics_file} | options
         spec = TrainingSpec(**({"micro_batch_size": 2, "warmup_steps": 2, "logging_steps": 1} | (spec or {})))
-        return fit(self.model, make_rows(rows), LABEL_TOKENS, spec, self.checkpoints, **options)
+        return fit(self.model, make_rows(rows), LABEL_SETS, spec, self.checkpoints, **options)
 
     def prepare(self, model):
         """Change a model before its training."""
@@ -208,7 +208,7 @@ def test_answers_that_share_a_prompt_train_like_answers_with_their_own_prompts(t
         fit(
             model,
             rows,
-            LABEL_TOKENS,
+            LABEL_SETS,
             spec,
             train.folder / name,
             compute_dtype=torch.float32,

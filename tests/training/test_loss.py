@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,17 +18,18 @@ from papertune.training import (
     VOCABULARY,
     Question,
     TrainingRow,
-    answer_loss,
+    answer_losses,
     collate,
     encode_examples,
     split_batch,
     tree_inputs,
 )
+from papertune.training.label_sets import LabelSet
 
 END = 2
 # One-token labels, a label that begins others, a shared beginning, and labels that share nothing.
 LABELS = [[[20], [30]], [[40], [50], [60]], [[7], [7, 8], [7, 8, 9], [5]], [[7, 11], [8, 11]]]
-TRIES = [LabelTrie.build(labels, END) for labels in LABELS]
+LABEL_SETS = [LabelSet("label", LabelTrie.build(labels, END)) for labels in LABELS]
 token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
 
 
@@ -40,7 +43,7 @@ def questions(draw):
 
 
 def label_question(target, label_set, weight=1.0, ids=()):
-    trie = TRIES[label_set]
+    trie = LABEL_SETS[label_set].trie
     return Question([[target]], label_set, weight, list(ids), trie=trie if trie.tokens else None)
 
 
@@ -77,7 +80,7 @@ def fast_loss(model, rows):
 def batch_loss(model, batch):
     with answer_positions(model, batch["rows"], batch["columns"]):
         logits = model(input_ids=batch["input_ids"], **tree_inputs(AttentionMasks(model), batch)).logits
-    return answer_loss(logits, batch["targets"], batch["label_sets"], batch["weights"], TRIES)
+    return answer_losses(logits, batch["targets"], batch["label_sets"], batch["weights"], LABEL_SETS).sum()
 
 
 @given(st.lists(training_rows, min_size=1, max_size=5))
@@ -197,7 +200,7 @@ def test_the_loss_over_labels_of_one_token_is_that_of_their_logits():
     logits = torch.randn(3, 400)
     targets, sets, weights = torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int64), torch.tensor([1.0, 2.0, 0.5])
     expected = (F.cross_entropy(logits[:, [20, 30]], targets, reduction="none") * weights).sum()
-    assert torch.equal(answer_loss(logits, targets, sets, weights, TRIES), expected)
+    assert torch.equal(answer_losses(logits, targets, sets, weights, LABEL_SETS)[0], expected)
 
 
 def test_rows_with_one_answer_need_no_mask():
@@ -208,7 +211,7 @@ def test_rows_with_one_answer_need_no_mask():
 def test_low_precision_logits_are_summed_in_float32():
     logits = torch.randn(4, 50).bfloat16()
     targets, weights = torch.tensor([1, 2, 3, 4]), torch.full((4,), 0.25)
-    loss = answer_loss(logits, targets, torch.full((4,), VOCABULARY), weights, [])
+    (loss,) = answer_losses(logits, targets, torch.full((4,), VOCABULARY), weights, [])
     torch.testing.assert_close(loss, F.cross_entropy(logits.float(), targets), rtol=0, atol=1e-6)
 
 
@@ -241,7 +244,11 @@ def test_examples_become_rows(encoder):
     encoded = encode_examples(examples, COLUMNS, encoder)
     ids = [encoder.encode(prompt).ids for prompt in prompts]
     tries = [LabelTrie.build(encoder.label_ids(labels), encoder.end_id) for labels in (("1", "0"), ("1", "12"))]
-    assert encoded.tries == tries
+    # The weights of 1 and 0 are 1.5 once and 0.75 twice; all of the weights of code are those of 12.
+    assert encoded.label_sets == [
+        LabelSet("label", tries[0], pytest.approx(math.log(2))),
+        LabelSet("code", tries[1], 0.0),
+    ]
     assert encoded.rows[:4] == [
         TrainingRow(ids[0], [Question([[0]], 0, 1.5)]),  # 3 rows / (2 labels x 1 row)
         TrainingRow(ids[1], [Question([[1]], 0, 0.75)]),

@@ -27,7 +27,7 @@ from papertune.methods import (
     load_adapter,
 )
 from papertune.models import choose_dtype, load_model
-from papertune.pipelines.optimizer_steps import too_few_steps
+from papertune.pipelines.optimizer_steps import MIN_STEPS, too_few_steps
 from papertune.pipelines.training_job import TrainingJob, prepare_job
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, training_examples
@@ -206,7 +206,7 @@ def _build(job: TrainingJob, processes: Processes) -> tuple[_Learner, int]:
     examples = [
         example for table in job.tables for example in training_examples(table, chosen, learn_history=learn_history)
     ]
-    encoded = encode_examples(examples, chosen.questions, encoder)
+    encoded = encode_examples(examples, chosen.questions, encoder, chosen.owners)
     if encoded.truncated:
         rounds = any(example.prompt.history and example.prompt.drops_history for example in examples)
         warnings.warn(
@@ -253,7 +253,7 @@ def _train(
         result = fit(
             learner.model,
             learner.encoded.rows,
-            learner.encoded.tries,
+            learner.encoded.label_sets,
             job.recipe.training,
             directory.checkpoints,
             compute_dtype=learner.dtype,
@@ -269,6 +269,9 @@ def _train(
                 "written. Add --resume to the same command to continue.",
                 result.stop_signal,
             )
+        if processes.is_first and result.steps >= MIN_STEPS:
+            for text in result.unlearned:
+                warnings.warn(text, PapertuneWarning, stacklevel=3)
         manifest = Manifest(
             base_name=job.recipe.model,
             base_checksum=job.base.checksum,

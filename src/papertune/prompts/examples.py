@@ -102,7 +102,7 @@ class RowReader:
         # The question for entries whose instruction is not the question of a column.
         entry_question = next((name for name, asks in self._own.items() if asks == "instruction"), None)
         self._entry_question = entry_question if self._instructions else None
-        self._owners = {question: name for name in recipe.columns for question in recipe.questions_of(name)}
+        self._owners = recipe.owners
         self._table = table
         self._resolved: dict[str, Mapping[str, str]] = {}
 

@@ -181,6 +181,11 @@ class Recipe(Part):
         """The questions about a row, by name, in the order of the columns."""
         return {question: asked for name in self.columns for question, asked in self.questions_of(name).items()}
 
+    @property
+    def owners(self) -> dict[str, str]:
+        """The column of each question."""
+        return {question: name for name in self.columns for question in self.questions_of(name)}
+
     def with_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> "Recipe":
         """Return this recipe with other settings of some of its columns.
 

@@ -2,7 +2,7 @@
 
 from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.loop import DevScore, FitResult, fit
-from papertune.training.loss import answer_loss
+from papertune.training.loss import answer_losses
 from papertune.training.processes import Processes, ProcessLost, is_first_process, joined_processes
 from papertune.training.rows import MAX_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.trackers import check_trackers
@@ -17,7 +17,7 @@ __all__ = [
     "Processes",
     "Question",
     "TrainingRow",
-    "answer_loss",
+    "answer_losses",
     "check_trackers",
     "collate",
     "encode_examples",

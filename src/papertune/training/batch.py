@@ -40,7 +40,7 @@ from papertune.decoding.label_scoring import LabelTrie
 from papertune.models import AttentionMasks
 from papertune.prompts import pad_right, sorted_token_batches
 
-# In `label_set`: the loss runs over the whole vocabulary.
+# In `label_set`: the loss runs over the whole vocabulary. As an index it is the place behind all label sets.
 VOCABULARY = -1
 
 

@@ -17,7 +17,6 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from transformers import ProgressCallback as BarCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from papertune.decoding.label_scoring import LabelTrie
 from papertune.errors import RecipeError
 from papertune.events import SILENT, Listener
 from papertune.methods import PrefixModel, adapters_in_compute_dtype
@@ -36,7 +35,8 @@ from papertune.training.callbacks import (
     patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
-from papertune.training.loss import answer_loss
+from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
+from papertune.training.loss import answer_losses
 from papertune.training.processes import Processes
 from papertune.training.shares import SharedBatchSampler, StepTokens
 
@@ -56,6 +56,7 @@ class FitResult:
         best_step: The step that the dev score chose, whose weights the model has now; None without a dev score.
         best_score: Its dev score.
         stop_signal: The signal that stopped the training early, or None.
+        unlearned: A warning for each label column that the model has not learned.
         sharded_to: The checkpoint with the weights, if the model in memory is divided among the processes and must not
             be used any more; else None.
     """
@@ -64,13 +65,14 @@ class FitResult:
     best_step: int | None
     best_score: float | None
     stop_signal: int | None
+    unlearned: Sequence[str] = ()
     sharded_to: Path | None = None
 
 
 def fit(
     model: Any,
     rows: Sequence[TrainingRow],
-    tries: Sequence[LabelTrie],
+    label_sets: Sequence[LabelSet],
     spec: TrainingSpec,
     folder: Path,
     *,
@@ -88,7 +90,7 @@ def fit(
     Args:
         model: A model with trainable parameters, on its device; on the CPU if the processes will divide it.
         rows: The encoded rows.
-        tries: The trie of each label set.
+        label_sets: The label sets that the loss runs over.
         spec: How to train.
         folder: Folder of the checkpoints.
         compute_dtype: Number format of products; trainable parameters stay float32.
@@ -118,7 +120,7 @@ def fit(
         model,
         _arguments(spec, folder, device, compute_dtype),
         rows=rows,
-        tries=tries,
+        label_sets=label_sets,
         dev_score=dev_score,
         processes=processes,
         callbacks=callbacks,
@@ -160,7 +162,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         args: TrainingArguments,
         *,
         rows: Sequence[TrainingRow],
-        tries: Sequence[LabelTrie],
+        label_sets: Sequence[LabelSet],
         dev_score: DevScore | None,
         processes: Processes,
         callbacks: list[Any],
@@ -170,7 +172,8 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(BarCallback)
         # compute_loss divides by the examples of the optimizer step. Older versions use the second name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
-        self._tries = tries
+        self._label_sets = label_sets
+        self._label_losses = LabelLosses(label_sets)  # since the last log entry
         self._lengths = list(map(len, rows))
         self._dev_score = dev_score
         self._processes = processes
@@ -224,6 +227,7 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             best_step=best_step,
             best_score=best_score,
             stop_signal=stop_signal,
+            unlearned=above_chance(self._label_sets, self.state.log_history, self.args.learning_rate),
             sharded_to=chosen if self.is_sharded else None,
         )
 
@@ -288,11 +292,18 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         with answer_positions(model, inputs["rows"], inputs["columns"]):
             tree = tree_inputs(self._masks, inputs, self._virtual)
             logits = model(input_ids=inputs["input_ids"], use_cache=False, **tree).logits
-        loss = answer_loss(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._tries)
+        losses = answer_losses(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_sets)
+        self._label_losses.add(losses.detach(), inputs["label_sets"], inputs["weights"])
         examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
         # DDP averages the gradients of the processes, but the loss is already divided by the examples of all.
-        share: Tensor = loss * self.accelerator.num_processes / examples
+        share: Tensor = losses.sum() * self.accelerator.num_processes / examples
         return share
+
+    def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
+        """Log; the loss of each label column, a weighted mean, beside the loss of all columns."""
+        if "loss" in logs:
+            logs = logs | self._label_losses.pop(lambda sums: self.accelerator.reduce(sums, "sum"))
+        super().log(logs, *arguments, **options)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the dev rows."""

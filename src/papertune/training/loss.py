@@ -13,34 +13,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from papertune.decoding.label_scoring import LabelTrie
 from papertune.training.batch import VOCABULARY
+from papertune.training.label_sets import LabelSet
 
 
-def answer_loss(
-    logits: Tensor, targets: Tensor, label_sets: Tensor, weights: Tensor, tries: Sequence[LabelTrie]
+def answer_losses(
+    logits: Tensor, targets: Tensor, label_sets: Tensor, weights: Tensor, known: Sequence[LabelSet]
 ) -> Tensor:
-    """Return the sum of the weighted cross-entropy, computed in float32.
+    """Return the sums of the weighted cross-entropy, computed in float32.
 
     Args:
         logits: Float of any precision, shape (positions, vocab).
         targets: Token ids, or indices in label sets, int64, shape (positions,).
-        label_sets: Index into `tries`, or `VOCABULARY`, int64, shape (positions,). The positions of a question follow
+        label_sets: Index into `known`, or `VOCABULARY`, int64, shape (positions,). The positions of a question follow
             each other: the one before the label, and those of the inner nodes of the trie.
         weights: float32, shape (positions,); the weight of a question is their sum over its positions.
-        tries: The trie of each label set.
+        known: The label sets.
 
     Returns:
-        The loss in nats, float32, shape ().
+        The loss of each label set and, last, of the answers over the whole vocabulary, in nats, float32, shape
+        (label sets + 1,). The loss of the batch is their sum.
     """
-    total = logits.new_zeros((), dtype=torch.float32)
+    losses = [logits.new_zeros((), dtype=torch.float32)] * (len(known) + 1)
     for label_set in torch.unique(label_sets).tolist():
         chosen = label_sets == label_set
         scores, gold, weight = logits[chosen], targets[chosen], weights[chosen]
         if label_set != VOCABULARY:
-            width = 1 + len(tries[label_set].tokens)
-            scores = tries[label_set].scores(scores.reshape(-1, width, scores.shape[-1]))
+            trie = known[label_set].trie
+            width = 1 + len(trie.tokens)
+            scores = trie.scores(scores.reshape(-1, width, scores.shape[-1]))
             gold, weight = gold[::width], weight.reshape(-1, width).sum(1)
         nll = F.cross_entropy(scores.float(), gold, reduction="none")
-        total = total + (nll * weight).sum()
-    return total
+        losses[label_set] = (nll * weight).sum()
+    return torch.stack(losses)

@@ -10,6 +10,7 @@ from papertune.kinds import AskedSpec
 from papertune.prompts import PromptEncoder, shared_prefix
 from papertune.prompts.examples import Example, examples_by_document
 from papertune.training.batch import VOCABULARY, Question, TrainingRow
+from papertune.training.label_sets import LabelSet, chance_loss
 
 # Maximum tokens of questions and answers after one document. The attention mask of a row grows with the square of its
 # tokens: with hundreds of labels it would take gigabytes, so the document is then repeated.
@@ -22,19 +23,22 @@ class EncodedExamples:
 
     Attributes:
         rows: The rows, in the order of the examples; with the document first, examples of one table row share a row.
-        tries: The label sets that a loss runs over.
+        label_sets: The label sets that a loss runs over.
         truncated: Number of truncated documents.
         left_out: Number of parts of answers that were too long, by column; columns without any are missing.
     """
 
     rows: list[TrainingRow]
-    tries: list[LabelTrie]
+    label_sets: list[LabelSet]
     truncated: int
     left_out: dict[str, int]
 
 
 def encode_examples(
-    examples: Sequence[Example], columns: Mapping[str, AskedSpec], encoder: PromptEncoder
+    examples: Sequence[Example],
+    columns: Mapping[str, AskedSpec],
+    encoder: PromptEncoder,
+    owners: Mapping[str, str] | None = None,
 ) -> EncodedExamples:
     """Encode examples for training.
 
@@ -42,6 +46,7 @@ def encode_examples(
         examples: The examples.
         columns: The recipe's questions.
         encoder: Encodes prompts and answers.
+        owners: The recipe's column of each question; None: the question itself.
 
     Raises:
         RecipeError: If labels have the same tokens in this model, or a question or all keywords of a column are too
@@ -50,19 +55,11 @@ def encode_examples(
     gold: dict[str, list[str]] = {name: [] for name in columns}
     for example in examples:
         gold[example.column].append(example.answer)
-    tries: list[LabelTrie] = []
-    label_sets: dict[str, int] = {}
-    label_indices: dict[str, dict[str, int]] = {}
     weights: dict[str, dict[str, float]] = {}
     for name, column in columns.items():
         column.check_tokens(encoder)
         weights[name] = column.answer_weights(gold[name])
-        if (labels := column.loss_labels) is not None:
-            label_indices[name] = {label: index for index, label in enumerate(labels)}
-            built = LabelTrie.build(encoder.label_ids(labels), encoder.end_id)
-            if built not in tries:  # the labels of a labels column all have the same yes and no
-                tries.append(built)
-            label_sets[name] = tries.index(built)
+    label_sets, set_of_question = _label_sets(examples, columns, encoder, owners or {}, weights)
     rows: list[TrainingRow] = []
     truncated = 0
     left_out: Counter[str] = Counter()
@@ -73,14 +70,15 @@ def encode_examples(
             name, column = example.column, columns[example.column]
             prompt = encoder.encode(example.prompt)
             truncated += prompt.truncated
-            label_set = label_sets.get(name, VOCABULARY)
+            label_set = set_of_question.get(name, VOCABULARY)
             trie: LabelTrie | None = None
             if label_set == VOCABULARY:
                 answers = column.encode_answers(example.answer, encoder)
                 left_out[name] += column.count_left_out(example.answer, answers, encoder)
             else:
-                answers = [[label_indices[name][example.answer]]]
-                trie = tries[label_set] if tries[label_set].tokens else None
+                answers = [[(column.loss_labels or ()).index(example.answer)]]
+                whole = label_sets[label_set].trie
+                trie = whole if whole.tokens else None
             if answers:
                 learned.add(name)
                 weight = weights[name].get(example.answer, 1.0)
@@ -89,7 +87,32 @@ def encode_examples(
     for name, column in columns.items():
         if left_out[name] and name not in learned:
             raise RecipeError(f"{column.left_out_in_words(name, left_out[name])} No answer is left; raise the limit.")
-    return EncodedExamples(rows, tries, truncated, dict(+left_out))
+    return EncodedExamples(rows, label_sets, truncated, dict(+left_out))
+
+
+def _label_sets(
+    examples: Sequence[Example],
+    columns: Mapping[str, AskedSpec],
+    encoder: PromptEncoder,
+    owners: Mapping[str, str],
+    weights: Mapping[str, Mapping[str, float]],
+) -> tuple[list[LabelSet], dict[str, int]]:
+    """Return the label sets, and the index of the label set of each question that has one."""
+    sums: dict[str, dict[str, float]] = {name: {} for name in columns}
+    for example in examples:
+        of_answer, weight = sums[example.column], weights[example.column].get(example.answer, 1.0)
+        of_answer[example.answer] = of_answer.get(example.answer, 0.0) + weight * example.share
+    questions: dict[tuple[str, LabelTrie], list[str]] = {}
+    for name, column in columns.items():
+        if column.loss_labels is not None:
+            trie = LabelTrie.build(encoder.label_ids(column.loss_labels), encoder.end_id)
+            questions.setdefault((owners.get(name, name), trie), []).append(name)
+    found: list[LabelSet] = []
+    set_of_question: dict[str, int] = {}
+    for (owner, trie), names in questions.items():
+        set_of_question |= dict.fromkeys(names, len(found))
+        found.append(LabelSet(owner, trie, chance_loss([list(sums[name].values()) for name in names])))
+    return found, set_of_question
 
 
 def _rows(asked: Sequence[tuple[list[int], Question]]) -> list[TrainingRow]:
