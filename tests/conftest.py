@@ -17,6 +17,7 @@ import copy
 import gc
 import ipaddress
 import itertools
+import json
 import random
 import socket
 import sys
@@ -203,6 +204,14 @@ def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny sentence encoder: a BERT of two layers, mean pooling, 16 tokens a text."""
+    folder = tmp_path_factory.mktemp("models") / "encoder"
+    make_tiny_encoder(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def _tiny(tiny_folder: Path) -> tuple[Any, Any]:
     from papertune.models import load_model
 
@@ -280,3 +289,37 @@ def make_tiny_model(tokenizer: Any, *, layers: int = 2, seed: int = 0, width: in
         tie_word_embeddings=False,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def make_tiny_encoder(folder: Path) -> None:
+    """Write a sentence encoder with random weights in the layout of sentence-transformers."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = sorted({word for sentence in SENTENCES for word in sentence.lower().split() if word.isalpha()})
+    vocabulary = [*special, *letters, *(f"##{letter}" for letter in letters), *words]
+    folder.mkdir()
+    BertTokenizerFast(vocab={token: number for number, token in enumerate(dict.fromkeys(vocabulary))}).save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=128,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    BertModel(config).save_pretrained(folder)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16, "do_lower_case": false}')
+    modules = [
+        {"type": f"sentence_transformers.models.{name}", "path": path}
+        for name, path in (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')

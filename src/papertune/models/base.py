@@ -6,7 +6,6 @@ its weights; `load_model` returns the model and its tokenizer.
 
 import hashlib
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -27,6 +26,7 @@ from papertune.models.quantization.base_bits import (
     keep_weights_in_place,
     quantization_config,
 )
+from papertune.models.quiet import quiet_transformers
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -97,7 +97,6 @@ def load_model(
         MissingExtraError: If quantized weights need a package that is not installed.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
 
     base = name if isinstance(name, Base) else find_base(str(name))
     tokenizer_location = tokenizer or base.location
@@ -105,27 +104,22 @@ def load_model(
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
-    transformers_logging.disable_progress_bar()
-    logger = logging.getLogger("transformers")  # its remarks about a folder's files do not help the user
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     try:
-        loaded_tokenizer = AutoTokenizer.from_pretrained(tokenizer_location, trust_remote_code=trust_remote_code)
-        part = "the model "
-        model, found = AutoModelForCausalLM.from_pretrained(
-            base.location,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            device_map={"": place},
-            ignore_mismatched_sizes=True,  # checked below, with a better message
-            output_loading_info=True,
-            **quantization,
-        )
+        with quiet_transformers():
+            loaded_tokenizer = AutoTokenizer.from_pretrained(tokenizer_location, trust_remote_code=trust_remote_code)
+            part = "the model "
+            model, found = AutoModelForCausalLM.from_pretrained(
+                base.location,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                device_map={"": place},
+                ignore_mismatched_sizes=True,  # checked below, with a better message
+                output_loading_info=True,
+                **quantization,
+            )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise ModelError(_load_failure(base, part, error)) from error
-    finally:
-        logger.setLevel(level)
     _check_loaded_weights(base, found)
     keep_weights_in_place(model)
     check_unpacking(model)
