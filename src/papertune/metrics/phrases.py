@@ -6,6 +6,7 @@ digits.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 # Han with its extensions and compatibility forms, kana, bopomofo, and Hangul (after NFKC: whole syllables).
@@ -76,3 +77,9 @@ def stem(word: str) -> str:
         return word
     # A new stemmer for each new word: it stores its current word and so is not thread-safe.
     return str(snowballstemmer.stemmer("porter").stemWord(word))
+
+
+def is_mostly_cjk(documents: Iterable[str]) -> bool:
+    """Whether more than half of the letters and digits are Chinese, Japanese or Korean."""
+    texts = [keep_letters_and_digits(fold(document)).replace(" ", "") for document in documents]
+    return 2 * sum(len(CJK_CHARACTER.findall(text)) for text in texts) > sum(len(text) for text in texts)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.keywords.candidates import CJK_LENGTHS, stop_words
-from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, stem
+from papertune.metrics.phrases import CJK_CHARACTER, fold, is_mostly_cjk, keep_letters_and_digits, stem
 
 # Maximum words of a keyword; in Chinese, Japanese and Korean text `CJK_LENGTHS` limits its characters.
 MAX_WORDS = 3
@@ -175,7 +175,7 @@ def fit_tfidf(documents: Sequence[str]) -> tuple[Any, Any] | None:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     units: dict[str, Any] = {"ngram_range": (1, 2)}
-    if _is_mostly_cjk(documents):
+    if is_mostly_cjk(documents):
         units = {"ngram_range": (1, 3), "analyzer": "char"}
     for min_df in (2, 1):
         vectorizer = TfidfVectorizer(min_df=min_df, sublinear_tf=True, **units)
@@ -184,12 +184,6 @@ def fit_tfidf(documents: Sequence[str]) -> tuple[Any, Any] | None:
         except ValueError:  # scikit-learn raises it for an empty vocabulary
             continue
     return None
-
-
-def _is_mostly_cjk(documents: Sequence[str]) -> bool:
-    """Check whether more than half of the letters and digits are Chinese, Japanese or Korean."""
-    texts = [keep_letters_and_digits(fold(document)).replace(" ", "") for document in documents]
-    return 2 * sum(len(CJK_CHARACTER.findall(text)) for text in texts) > sum(len(text) for text in texts)
 
 
 @dataclass

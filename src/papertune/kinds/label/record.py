@@ -1,7 +1,7 @@
-"""The calibration of a label column in run.json."""
+"""The calibration of a label column in run.json, and the join of its sources."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,33 @@ class Calibration:
     threshold: float | None = None
     abstain_below: float | None = None
     set_threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Join:
+    """How the sources of a label question are joined, see `papertune.sources.weights`.
+
+    Attributes:
+        weights: The weight of each source, "model" among them if it is one; 0: it is not used.
+        offsets: What is added to each label's log-probability, in the order of the recipe.
+        evidence: The rows that the weight of the model rests on; "held-out rows": training rows, each predicted by
+            classifiers that were not fitted on it; no model was asked.
+        rows: Their number.
+        losses: The log-loss on these rows of each source alone, of "joined", and of "without model", in nats.
+    """
+
+    weights: dict[str, float]
+    offsets: list[float]
+    evidence: Literal["dev rows", "first epoch", "held-out rows"]
+    rows: int
+    losses: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether prediction needs the model."""
+        return self.weights.get("model", 0.0) > 0
+
+    @property
+    def used(self) -> list[str]:
+        """The sources with a weight above 0, except the model."""
+        return [name for name, weight in self.weights.items() if weight > 0 and name != "model"]
