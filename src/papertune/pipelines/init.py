@@ -10,7 +10,13 @@ from papertune.errors import TableError
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
-from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
+from papertune.pipelines.optimizer_steps import (
+    LAST_LAYERS,
+    SMALL_TABLE,
+    label_settings_for,
+    optimizer_steps,
+    settings_for,
+)
 from papertune.recipe import EncodingSpec, TrainingSpec
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
@@ -73,18 +79,28 @@ def recipe_for(
     ):
         for name in names:
             lines += ["", *write(table, name)]
-    lines += [
+    answer_tokens = max((_answer_tokens(table, name) for name in text), default=0)
+    rows = _rows_to_learn(table, [*label, *keywords, *text], [*labels, *number])
+    lines += _learning_lines(rows, answer_tokens, only_labels=not any((keywords, text, number)))
+    return "\n".join([*lines, ""])
+
+
+def _learning_lines(rows: int, answer_tokens: int, *, only_labels: bool) -> list[str]:
+    """Return the lines for the method, the lengths and the training."""
+    # A label is chosen, other answers are written: only these need all layers.
+    is_small = only_labels and rows < SMALL_TABLE
+    last = f"layers = {LAST_LAYERS}              # only the last ones; on a CPU the others run once for all epochs"
+    return [
         "",
         "[method]",
         'kind = "lora"            # lora, ptuning_v2, full or freeze',
         "rank = 8",
-        *_encoding_lines(max((_answer_tokens(table, name) for name in text), default=0)),
+        *([last] if is_small else []),
+        *_encoding_lines(answer_tokens),
         "",
         "[training]",
-        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text], [*labels, *number])),
-        "",
+        *(_few_label_lines(rows) if is_small else _training_lines(rows)),
     ]
-    return "\n".join(lines)
 
 
 def _head_lines(table: Table, learned: Collection[str]) -> list[str]:
@@ -184,6 +200,18 @@ def _training_lines(rows: int) -> list[str]:
     ]
 
 
+def _few_label_lines(rows: int) -> list[str]:
+    batch, epochs = label_settings_for(rows)
+    steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
+    return [
+        f"# {rows:,} rows are few: they are learned {epochs} times, in {steps:,} optimizer steps. For a table of",
+        f"# {SMALL_TABLE:,} rows or more take all layers and 1 epoch.",
+        *([] if batch == TrainingSpec().micro_batch_size else [f"micro_batch_size = {batch}"]),
+        f"epochs = {epochs}",
+        "learning_rate = 1e-3",
+    ]
+
+
 def _label_lines(table: Table, name: str) -> list[str]:
     counts = _labels(table, name)
     if not 2 <= len(counts) <= MAX_LABELS:
@@ -193,14 +221,11 @@ def _label_lines(table: Table, name: str) -> list[str]:
         )
     shown = ", ".join(_quote(value) for value in counts)
     balance = ", ".join(f"{value} in {count:,} rows" for value, count in counts.most_common(5))
-    rarest, most = min(counts.values()), max(counts.values())
-    weights = ['weights = "balanced"     # the rare labels count more'] if most > 4 * rarest else []
     return [
         f"[columns.{_key(name)}]",
         'kind = "label"',
         f"question = {_quote(f'What is the {name} of this paper? Answer with one of: ' + ', '.join(counts) + '.')}",
         f"labels = [{shown}]   # {balance}",
-        *weights,
         "# abstain_for_accuracy = 0.98   # abstain below the confidence for it; needs --dev or --dev-fraction",
     ]
 

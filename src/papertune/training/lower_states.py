@@ -20,7 +20,8 @@ from papertune.methods.layers import decoder_layers
 from papertune.models import AttentionMasks
 from papertune.training.batch import TrainingRow, collate, tree_inputs
 
-# Memory for the states; those of further rows are computed each time. 2 GiB hold 6,000 papers of 300 tokens with 576 numbers each.
+# Memory for the states; those of further rows are computed each time. 2 GiB hold 6,000 papers of 300 tokens with 576
+# numbers each.
 MAX_BYTES = 2 * 2**30
 
 
