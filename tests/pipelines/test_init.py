@@ -156,8 +156,20 @@ def test_a_small_table_of_labels_is_learned_several_times_in_the_last_layers(tmp
     assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
 
 
-def test_rare_labels_have_no_weights(tmp_path):
-    assert written(papers(label=["1", *["0"] * 19]), tmp_path).columns["label"].weights is None
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (["excluded"] * 19 + ["included"], "included"),
+        (["out"] * 19 + ["in"], "in"),  # the rarer one
+        (["1"] * 19 + ["0"], "1"),
+        (["Yes"] * 19 + ["No"], "Yes"),
+        (["a"] * 3 + ["b"] * 2 + ["c"], "a"),
+    ],
+)
+def test_the_label_that_is_looked_for_is_the_first_of_two(tmp_path, cells, first):
+    column = written(papers(label=cells), tmp_path).columns["label"]
+    assert column.labels[0] == first
+    assert column.weights is None
 
 
 def test_too_many_labels_are_refused():

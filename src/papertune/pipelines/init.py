@@ -31,6 +31,7 @@ _MAX_ANSWER_TOKENS = 512
 _ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
 _TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
 _LABEL_NAMES = ("label", "labels", "class", "category", "included", "include", "target", "类别", "标签")
+_POSITIVE = ("1", "yes", "true", "include", "included", "relevant", "positive", "是")
 _LABELS_NAMES = ("topics", "topic", "categories", "tags", "subjects", "主题", "学科")
 _KEYWORD_NAMES = ("keywords", "keyword", "keyphrases", "author keywords", "关键词", "关键字")
 
@@ -219,7 +220,7 @@ def _label_lines(table: Table, name: str) -> list[str]:
             f'{table.source}, column "{name}": {len(counts)} different cells; a label column has 2 to {MAX_LABELS}. '
             "Choose another column."
         )
-    shown = ", ".join(_quote(value) for value in counts)
+    shown = ", ".join(_quote(value) for value in _first_of_two_first(counts))
     balance = ", ".join(f"{value} in {count:,} rows" for value, count in counts.most_common(5))
     return [
         f"[columns.{_key(name)}]",
@@ -228,6 +229,13 @@ def _label_lines(table: Table, name: str) -> list[str]:
         f"labels = [{shown}]   # {balance}",
         "# abstain_for_accuracy = 0.98   # abstain below the confidence for it; needs --dev or --dev-fraction",
     ]
+
+
+def _first_of_two_first(counts: Counter[str]) -> list[str]:
+    """Return the labels, the most frequent first; of two the one that is looked for: by its word, or the rarer one."""
+    if len(counts) != 2:
+        return list(counts)
+    return sorted(counts, key=lambda label: (label.casefold() not in _POSITIVE, counts[label]))
 
 
 def _label_set_lines(table: Table, name: str) -> list[str]:
