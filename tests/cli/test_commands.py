@@ -192,7 +192,17 @@ class TestInit:
         done = papertune("check", "fields.csv", *settings)
         assert done.code == 0, done.err
         assert "fields: maths 4, art 4, (none of them) 2" in done.out
-        done = papertune("train", "fields.csv", *settings, "--set", "training.max_steps=1", "-o", "fields")
+        done = papertune(
+            "train",
+            "fields.csv",
+            *settings,
+            "--set",
+            "training.max_steps=1",
+            "--set",
+            "method.layers=1",
+            "-o",
+            "fields",
+        )
         assert done.code == 0, done.err
         done = papertune("predict", "fields", "fields.csv", "-o", "filled.csv", "--probabilities")
         assert done.code == 0, done.err
@@ -232,7 +242,7 @@ class TestInit:
         (here / "rare.csv").write_text("\n".join([header, *rare]) + "\n", "utf-8")
         assert papertune("init", "rare.csv", "-o", "rare.toml").code == 0
         recipe = load_recipe("rare.toml")
-        assert recipe.columns["Included"].weights == "balanced"
+        assert recipe.columns["Included"].weights is None
         assert recipe.table.document == "Title: {Title}\nAbstract: {Abstract}"
         done = papertune("check", "rare.csv", "-r", "rare.toml", "--only", "Included", "--set", f"model={tiny_folder}")
         assert done.code == 0, done.err

@@ -27,6 +27,14 @@ def test_scores_worked_out_by_hand():
     assert scores.average_precision == pytest.approx((1 + 1 + 3 / 5) / 3)  # the third "1" is found last of five
     assert scores.average_precision_interval.low < scores.average_precision < scores.average_precision_interval.high
     assert scores.wss_at_95 == pytest.approx(1 - 5 / 5 - 0.05)
+    assert scores.main == (scores.macro_f1 + scores.average_precision) / 2
+    assert scores.dev_measures()["average_precision"] == scores.average_precision
+
+
+def test_the_main_score_without_a_ranking_is_macro_f1():
+    scores = score_labels(["a", "b", "c"], ["a", "b", "b"], ["a", "b", "c"], np.eye(3))
+    assert scores.main == scores.macro_f1
+    assert "average_precision" not in scores.dev_measures()
 
 
 def test_columns_of_probabilities_follow_the_label_set_and_are_not_sorted():

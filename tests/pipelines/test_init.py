@@ -122,19 +122,54 @@ def test_the_title_can_be_learned_from_the_abstract(tmp_path):
 
 def test_a_small_table_gets_small_batches_and_epochs(tmp_path):
     def training(rows):
-        return written(papers(label=["1", "0"] * (rows // 2)), tmp_path).training
+        return written(papers(Keywords=["heart; lung"] * rows), tmp_path).training
 
     assert (training(80).micro_batch_size, training(80).epochs) == (2, 3)
     assert (training(500).micro_batch_size, training(500).epochs) == (4, 1)
     assert (training(900).micro_batch_size, training(900).epochs) == (8, 1)
-    text = recipe_for(papers(label=["1", "0"] * 40))
+    text = recipe_for(papers(Keywords=["heart; lung"] * 80))
     assert "# 80 rows are few: batches are small, so that there are 120 optimizer steps. For a larger table\n" in text
     assert "\n# take batches of 8 and 1 epoch.\nmicro_batch_size = 2\nepochs = 3\n" in text
-    assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
+    assert "micro_batch_size" not in recipe_for(papers(Keywords=["heart; lung"] * 800))
     # Papers without keywords are not learned; papers without any of several labels are.
     keywords = papers(Keywords=["heart; lung"] * 80 + [" "] * 900)
     assert "# 80 rows are few" in recipe_for(keywords)
-    assert "rows are few" not in recipe_for(papers(topics=["heart; lung"] * 80 + [""] * 900), labels=["topics"])
+    topics = papers(topics=["heart; lung"] * 80 + [""] * 920)
+    assert "rows are few" not in recipe_for(topics, labels=["topics"])
+
+
+def test_a_small_table_of_labels_is_learned_several_times_in_the_last_layers(tmp_path):
+    def settings(rows, **columns):
+        recipe = written(papers(label=["1", "0"] * (rows // 2), **columns), tmp_path)
+        return recipe.method.layers, recipe.training.micro_batch_size, recipe.training.epochs
+
+    assert settings(20) == (10, 2, 10)
+    assert settings(100) == (10, 4, 8)
+    assert settings(300) == (10, 8, 5)
+    assert settings(998) == (10, 8, 2)
+    assert settings(1000) == (None, 8, 1)
+    assert settings(900, Keywords=["heart; lung"] * 900) == (None, 8, 1)
+    text = recipe_for(papers(label=["1", "0"] * 50))
+    assert "layers = 10              # only the last ones; on a CPU the others run once for all epochs\n" in text
+    assert "# 100 rows are few: they are learned 8 times, in 200 optimizer steps. For a table of\n" in text
+    assert "\n# 1,000 rows or more take all layers and 1 epoch.\nmicro_batch_size = 4\nepochs = 8\n" in text
+    assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (["excluded"] * 19 + ["included"], "included"),
+        (["out"] * 19 + ["in"], "in"),  # the rarer one
+        (["1"] * 19 + ["0"], "1"),
+        (["Yes"] * 19 + ["No"], "Yes"),
+        (["a"] * 3 + ["b"] * 2 + ["c"], "a"),
+    ],
+)
+def test_the_label_that_is_looked_for_is_the_first_of_two(tmp_path, cells, first):
+    column = written(papers(label=cells), tmp_path).columns["label"]
+    assert column.labels[0] == first
+    assert column.weights is None
 
 
 def test_too_many_labels_are_refused():

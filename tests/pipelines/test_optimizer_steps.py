@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.pipelines.optimizer_steps import ENOUGH_STEPS, MIN_STEPS, optimizer_steps, settings_for, too_few_steps
+from papertune.pipelines.optimizer_steps import (
+    ENOUGH_STEPS,
+    MIN_STEPS,
+    SMALL_TABLE,
+    label_settings_for,
+    optimizer_steps,
+    settings_for,
+    too_few_steps,
+)
 from papertune.recipe import TrainingSpec, load_recipe
 from papertune.training.shares import SharedBatchSampler
 
@@ -33,6 +41,19 @@ def test_a_table_gets_enough_steps_if_it_can(rows):
     batch, epochs = settings_for(rows)
     steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
     assert steps >= ENOUGH_STEPS or (batch, epochs) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"), [(1, (2, 10)), (50, (2, 8)), (100, (4, 8)), (200, (8, 8)), (300, (8, 5)), (999, (8, 2))]
+)
+def test_small_tables_of_labels_get_more_epochs(rows, settings):
+    assert label_settings_for(rows) == settings
+
+
+@given(rows=st.integers(40, SMALL_TABLE - 1))
+def test_a_small_table_of_labels_gets_about_two_hundred_steps(rows):
+    batch, epochs = label_settings_for(rows)
+    assert 160 <= optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows) <= 250
 
 
 def test_few_steps_are_reported_with_settings_for_more():

@@ -174,14 +174,16 @@ class TestDev:
             assert torch.equal(tensor, checkpoint[name])
 
     def test_the_dev_score_is_that_of_the_finished_run(self, train, papers):
-        from sklearn.metrics import f1_score
+        from sklearn.metrics import average_precision_score, f1_score
 
         dev = papers(12, 60)
         run = train(papers(8), dev=dev, only=["label"], overrides=self.SPEC)
-        predicted = run.predict(dev, precision="fp32")["label"].to_list()
-        assert f1_score([row["label"] for row in dev], predicted, average="macro") == pytest.approx(
-            run.manifest.dev_score
-        )
+        predicted = run.predict(dev, precision="fp32", probabilities=True)
+        gold = [row["label"] for row in dev]
+        macro_f1 = f1_score(gold, predicted["label"].to_list(), average="macro")
+        probabilities = [float(cell) for cell in predicted["label_probability_1"]]
+        ranked = average_precision_score(gold, probabilities, pos_label="1")
+        assert run.manifest.dev_score == pytest.approx((macro_f1 + ranked) / 2)
 
     def test_a_fraction_of_the_rows_becomes_dev_rows(self, train, papers):
         run = train(papers(20), dev_fraction=0.25, only=["label"])
@@ -193,7 +195,8 @@ class TestDev:
     def test_the_dev_score_is_the_mean_over_columns(self, train, papers):
         run = train(papers(8), dev=papers(4, 60))
         (line,) = [e for e in map(json.loads, run.directory.metrics.read_text().splitlines()) if "score" in e]
-        assert line["score"] == pytest.approx((line["eval_label_macro_f1"] + line["eval_Keywords_f1_at_5"]) / 2)
+        label = (line["eval_label_macro_f1"] + line["eval_label_average_precision"]) / 2
+        assert line["score"] == pytest.approx((label + line["eval_Keywords_f1_at_5"]) / 2)
 
     def test_dev_rows_without_gold_cells_are_refused(self, train, papers, tmp_path):
         dev = [{**row, "Keywords": ""} for row in papers(4, 60)]
@@ -274,6 +277,21 @@ class TestMethods:
         frugal = train(papers(6), "frugal", only=["label"], overrides=["training.gradient_checkpointing=true"])
         for name, tensor in weights(plain).items():
             torch.testing.assert_close(weights(frugal)[name], tensor, atol=1e-6, rtol=1e-4)
+
+
+class TestChance:
+    def test_a_column_that_is_not_learned_is_reported(self, train, papers):
+        stand = ["training.learning_rate=1e-12", "training.max_steps=50"]
+        with pytest.warns(PapertuneWarning, match='column "label": the loss since step 31 is .* no better than chance'):
+            run = train(papers(8), only=["label"], overrides=stand)
+        lines = [json.loads(line) for line in run.directory.metrics.read_text().splitlines()]
+        assert all(line["loss_label"] == pytest.approx(line["loss"]) for line in lines)
+
+    def test_a_column_that_is_learned_is_not_reported(self, train, papers):
+        train(papers(8), only=["label"], overrides=["training.learning_rate=0.01", "training.max_steps=50"])
+
+    def test_a_few_steps_are_not_judged(self, train, papers):
+        train(papers(8), only=["label"], overrides=["training.learning_rate=1e-12", "training.max_steps=49"])
 
 
 class TestLabelWeights:

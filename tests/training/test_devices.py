@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from papertune.methods import build_trainable
 from papertune.recipe import LoraMethod, TrainingSpec
 from papertune.training import Processes, Question, TrainingRow, loop
+from papertune.training.arguments import training_arguments
 
 ROWS = [TrainingRow([3, 4, 5 + index], [Question([[6]])]) for index in range(12)]
 SPEC = TrainingSpec(micro_batch_size=3)
@@ -34,7 +35,7 @@ def trainer_on(made_current, make_model, monkeypatch, tmp_path):
     monkeypatch.setattr(loop._AnswerTrainer, "_move_model_to_device", lambda *call: moved_to.append(call[2]))
 
     def make(device):
-        arguments = loop._arguments(SPEC, tmp_path, torch.device(device), torch.float32)
+        arguments = training_arguments(SPEC, tmp_path, torch.device(device), torch.float32)
         model = build_trainable(make_model(), LoraMethod(rank=2), seed=0)
         return loop._AnswerTrainer(
             model, arguments, rows=ROWS, label_sets=[], dev_score=None, processes=Processes(), callbacks=[]
@@ -68,7 +69,7 @@ def test_one_of_several_processes_keeps_its_gpu(made_current, monkeypatch):
     own = torch.device("cuda:1")
     state = SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, device=own, num_processes=2)
     monkeypatch.setattr("transformers.training_args.PartialState", lambda **_: state)
-    arguments = loop._arguments(SPEC, Path("run"), torch.device("cuda:0"), torch.float32)
+    arguments = training_arguments(SPEC, Path("run"), torch.device("cuda:0"), torch.float32)
     assert (arguments.device, state.device, arguments.n_gpu) == (own, own, 1)
     assert arguments.train_batch_size == SPEC.micro_batch_size
     assert made_current == []

@@ -38,8 +38,9 @@ class DevScore:
     def __call__(self, model: Any) -> dict[str, float]:
         """Return the measures of each column, and as "score" the mean of their main scores.
 
-        The main scores are macro F1 of a label column, micro F1 of a labels column, F1@5 of keywords, ROUGE-L of free
-        text, and the share of numbers within the tolerance.
+        The main scores are macro F1 of a label column, with two labels the mean of macro F1 and average precision,
+        micro F1 of a labels column, F1@5 of keywords, ROUGE-L of free text, and the share of numbers within the
+        tolerance.
         """
         predictor = Predictor(model, self._tokenizer, self._recipe)
         device = next(model.parameters()).device.type

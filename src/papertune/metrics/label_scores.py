@@ -79,8 +79,8 @@ class LabelScores(Scores):
 
     @property
     def main(self) -> float:
-        """Macro F1."""
-        return self.macro_f1
+        """Macro F1; of two labels its mean with average precision, which sees how a rare label is ranked."""
+        return self.macro_f1 if self.average_precision is None else (self.macro_f1 + self.average_precision) / 2
 
     def measures(self) -> list[Measure]:
         """Return the scores that tables show; accuracy first."""
@@ -125,8 +125,11 @@ class LabelScores(Scores):
         )
 
     def dev_measures(self) -> dict[str, float]:
-        """Return accuracy, macro F1 and log-loss."""
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "log_loss": self.log_loss or 0.0}
+        """Return accuracy, macro F1 and log-loss, and average precision of the first of two labels."""
+        measures = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "log_loss": self.log_loss or 0.0}
+        if self.average_precision is not None:
+            measures["average_precision"] = self.average_precision
+        return measures
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain dicts, lists, strings and numbers, ready for JSON."""

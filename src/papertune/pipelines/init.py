@@ -10,7 +10,13 @@ from papertune.errors import TableError
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
-from papertune.pipelines.optimizer_steps import optimizer_steps, settings_for
+from papertune.pipelines.optimizer_steps import (
+    LAST_LAYERS,
+    SMALL_TABLE,
+    label_settings_for,
+    optimizer_steps,
+    settings_for,
+)
 from papertune.recipe import EncodingSpec, TrainingSpec
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
@@ -25,6 +31,7 @@ _MAX_ANSWER_TOKENS = 512
 _ID_NAMES = ("uuid", "id", "pmid", "doi", "key", "accession")
 _TEXT_NAMES = ("title", "abstract", "summary", "text", "标题", "题目", "摘要")
 _LABEL_NAMES = ("label", "labels", "class", "category", "included", "include", "target", "类别", "标签")
+_POSITIVE = ("1", "yes", "true", "include", "included", "relevant", "positive", "是")
 _LABELS_NAMES = ("topics", "topic", "categories", "tags", "subjects", "主题", "学科")
 _KEYWORD_NAMES = ("keywords", "keyword", "keyphrases", "author keywords", "关键词", "关键字")
 
@@ -73,18 +80,28 @@ def recipe_for(
     ):
         for name in names:
             lines += ["", *write(table, name)]
-    lines += [
+    answer_tokens = max((_answer_tokens(table, name) for name in text), default=0)
+    rows = _rows_to_learn(table, [*label, *keywords, *text], [*labels, *number])
+    lines += _learning_lines(rows, answer_tokens, only_labels=not any((keywords, text, number)))
+    return "\n".join([*lines, ""])
+
+
+def _learning_lines(rows: int, answer_tokens: int, *, only_labels: bool) -> list[str]:
+    """Return the lines for the method, the lengths and the training."""
+    # A label is chosen, other answers are written: only these need all layers.
+    is_small = only_labels and rows < SMALL_TABLE
+    last = f"layers = {LAST_LAYERS}              # only the last ones; on a CPU the others run once for all epochs"
+    return [
         "",
         "[method]",
         'kind = "lora"            # lora, ptuning_v2, full or freeze',
         "rank = 8",
-        *_encoding_lines(max((_answer_tokens(table, name) for name in text), default=0)),
+        *([last] if is_small else []),
+        *_encoding_lines(answer_tokens),
         "",
         "[training]",
-        *_training_lines(_rows_to_learn(table, [*label, *keywords, *text], [*labels, *number])),
-        "",
+        *(_few_label_lines(rows) if is_small else _training_lines(rows)),
     ]
-    return "\n".join(lines)
 
 
 def _head_lines(table: Table, learned: Collection[str]) -> list[str]:
@@ -184,6 +201,18 @@ def _training_lines(rows: int) -> list[str]:
     ]
 
 
+def _few_label_lines(rows: int) -> list[str]:
+    batch, epochs = label_settings_for(rows)
+    steps = optimizer_steps(TrainingSpec(micro_batch_size=batch, epochs=epochs), rows)
+    return [
+        f"# {rows:,} rows are few: they are learned {epochs} times, in {steps:,} optimizer steps. For a table of",
+        f"# {SMALL_TABLE:,} rows or more take all layers and 1 epoch.",
+        *([] if batch == TrainingSpec().micro_batch_size else [f"micro_batch_size = {batch}"]),
+        f"epochs = {epochs}",
+        "learning_rate = 1e-3",
+    ]
+
+
 def _label_lines(table: Table, name: str) -> list[str]:
     counts = _labels(table, name)
     if not 2 <= len(counts) <= MAX_LABELS:
@@ -191,18 +220,22 @@ def _label_lines(table: Table, name: str) -> list[str]:
             f'{table.source}, column "{name}": {len(counts)} different cells; a label column has 2 to {MAX_LABELS}. '
             "Choose another column."
         )
-    shown = ", ".join(_quote(value) for value in counts)
+    shown = ", ".join(_quote(value) for value in _first_of_two_first(counts))
     balance = ", ".join(f"{value} in {count:,} rows" for value, count in counts.most_common(5))
-    rarest, most = min(counts.values()), max(counts.values())
-    weights = ['weights = "balanced"     # the rare labels count more'] if most > 4 * rarest else []
     return [
         f"[columns.{_key(name)}]",
         'kind = "label"',
         f"question = {_quote(f'What is the {name} of this paper? Answer with one of: ' + ', '.join(counts) + '.')}",
         f"labels = [{shown}]   # {balance}",
-        *weights,
         "# abstain_for_accuracy = 0.98   # abstain below the confidence for it; needs --dev or --dev-fraction",
     ]
+
+
+def _first_of_two_first(counts: Counter[str]) -> list[str]:
+    """Return the labels, the most frequent first; of two the one that is looked for: by its word, or the rarer one."""
+    if len(counts) != 2:
+        return list(counts)
+    return sorted(counts, key=lambda label: (label.casefold() not in _POSITIVE, counts[label]))
 
 
 def _label_set_lines(table: Table, name: str) -> list[str]:

@@ -10,6 +10,12 @@ MIN_STEPS = 50
 ENOUGH_STEPS = 100
 _BATCHES = (8, 4, 2)
 _MAX_EPOCHS = 5
+# A table with fewer rows and only label columns is learned in the last layers, several times: that takes little longer
+# than once in all layers (docs/lab/log.md, "training that learns").
+SMALL_TABLE = 1000
+LAST_LAYERS = 10
+_LABEL_STEPS = 200
+_MAX_LABEL_EPOCHS = 10
 
 
 def optimizer_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> int:
@@ -40,6 +46,17 @@ def settings_for(rows: int, processes: int = 1) -> tuple[int, int]:
     """
     batch = next((size for size in _BATCHES if rows >= size * ENOUGH_STEPS * processes), _BATCHES[-1])
     return batch, _epochs(rows, batch * processes)
+
+
+def label_settings_for(rows: int) -> tuple[int, int]:
+    """Choose the batch size and the epochs of a table with less than `SMALL_TABLE` rows and only label columns.
+
+    Returns:
+        `training.micro_batch_size` and `training.epochs`.
+    """
+    batch = next((size for size in _BATCHES if rows >= 25 * size), _BATCHES[-1])
+    steps = math.ceil(max(rows, 1) / batch)
+    return batch, max(2, min(_MAX_LABEL_EPOCHS, round(_LABEL_STEPS / steps)))
 
 
 def _epochs(rows: int, rows_per_step: int) -> int:

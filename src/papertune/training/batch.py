@@ -166,7 +166,7 @@ def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, 
     """Split a batch into parts whose losses and gradients add up to those of the batch.
 
     Args:
-        batch: From `collate`.
+        batch: From `collate`; it may also have "numbers", of the rows, shape (batch,).
         max_tokens: Maximum of padded tokens in a part; a longer row is a part of its own.
 
     Returns:
@@ -190,6 +190,8 @@ def split_batch(batch: Mapping[str, Tensor], max_tokens: int) -> list[dict[str, 
             **{name: batch[name][needed] for name in ("columns", "targets", "label_sets", "weights")},
             "examples": batch["examples"],
         }
+        if "numbers" in batch:
+            values["numbers"] = batch["numbers"][members]
         if "visible" in batch:
             values["position_ids"] = batch["position_ids"][members, :width]
             values["visible"] = batch["visible"][members, :width, :width]

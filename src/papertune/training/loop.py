@@ -1,15 +1,14 @@
 """Training: transformers' Trainer with the loss over answers and with batches of similar lengths."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import DistributedType
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,6 +22,7 @@ from papertune.methods import PrefixModel, adapters_in_compute_dtype
 from papertune.methods.merged_products import merged_products
 from papertune.models import AttentionMasks, answer_positions
 from papertune.recipe import TrainingSpec
+from papertune.training.arguments import training_arguments
 from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.callbacks import (
     SCORE,
@@ -37,6 +37,7 @@ from papertune.training.callbacks import (
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
 from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
 from papertune.training.loss import answer_losses
+from papertune.training.lower_states import LowerStates
 from papertune.training.processes import Processes
 from papertune.training.shares import SharedBatchSampler, StepTokens
 
@@ -118,7 +119,7 @@ def fit(
         callbacks += [MetricsCallback(metrics_file), progress]
     trainer = _AnswerTrainer(
         model,
-        _arguments(spec, folder, device, compute_dtype),
+        training_arguments(spec, folder, device, compute_dtype),
         rows=rows,
         label_sets=label_sets,
         dev_score=dev_score,
@@ -167,7 +168,9 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         processes: Processes,
         callbacks: list[Any],
     ) -> None:
-        super().__init__(model, args, train_dataset=rows, data_collator=self._collate, callbacks=callbacks)
+        super().__init__(
+            model, args, train_dataset=list(enumerate(rows)), data_collator=self._collate, callbacks=callbacks
+        )
         self.remove_callback(PrinterCallback)
         self.remove_callback(BarCallback)
         # compute_loss divides by the examples of the optimizer step. Older versions use the second name.
@@ -179,6 +182,9 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         self._processes = processes
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)
+        # A GPU's passes are short, and those of single rows a waste of it.
+        keeps_states = args.device.type == "cpu" and not self.is_sharded and self._repeats_rows()
+        self._lower_states = LowerStates.of(model, rows) if keeps_states else None
         with processes.shared_errors():
             if self.is_sharded:
                 self._check_sharded_method()
@@ -187,6 +193,11 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
     def is_sharded(self) -> bool:
         """Whether the weights are divided among the processes, so that each pass needs all of them."""
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _repeats_rows(self) -> bool:
+        """Whether the training has more than one epoch."""
+        epoch = math.ceil(len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps)
+        return bool(self.args.max_steps > epoch if self.args.max_steps > 0 else self.args.num_train_epochs > 1)
 
     def _check_sharded_method(self) -> None:
         if isinstance(self.model, PrefixModel):
@@ -253,13 +264,13 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
         )
 
-    def _collate(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
-        # Padding is never seen by other tokens and never a target, so any id works.
-        if rows:
-            return collate(rows, pad_id=0)
+    def _collate(self, rows: Sequence[tuple[int, TrainingRow]]) -> dict[str, Tensor]:
         # No rows are left for this process, but the others wait for its gradients: use a row with a weight of zero.
-        batch = collate([min(self.train_dataset, key=len)], pad_id=0)
-        return batch | {name: torch.zeros_like(batch[name]) for name in ("weights", "examples")}
+        chosen = rows or [min(self.train_dataset, key=lambda numbered: len(numbered[1]))]
+        # Padding is never seen by other tokens and never a target, so any id works.
+        batch = collate([row for _, row in chosen], pad_id=0)
+        batch["numbers"] = torch.tensor([number for number, _ in chosen])
+        return batch if rows else batch | {name: torch.zeros_like(batch[name]) for name in ("weights", "examples")}
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
         examples = torch.stack([batch["examples"] for batch in batch_samples]).sum().to(device)
@@ -289,7 +300,12 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: Tensor | None = None,
     ) -> Tensor:
         """Return this batch's share of the mean loss over the examples of the optimizer step."""
-        with answer_positions(model, inputs["rows"], inputs["columns"]):
+        kept = self._lower_states
+        width = inputs["input_ids"].shape[1]
+        with (
+            nullcontext() if kept is None else kept.given(inputs["numbers"], width),
+            answer_positions(model, inputs["rows"], inputs["columns"]),
+        ):
             tree = tree_inputs(self._masks, inputs, self._virtual)
             logits = model(input_ids=inputs["input_ids"], use_cache=False, **tree).logits
         losses = answer_losses(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_sets)
@@ -336,67 +352,3 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             self.model.load_encoder(Path(resume_from_checkpoint))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-
-class _Arguments(TrainingArguments):  # type: ignore[misc]
-    """Arguments that make a single process train only on the device of its model.
-
-    By default the Trainer takes the first GPU, and with several GPUs it trains a copy of the model on each of them with
-    larger batches. Several processes are the better way to do that; these have a device each.
-
-    Args:
-        device: The model's device.
-        settings: Settings of TrainingArguments.
-    """
-
-    def __init__(self, device: torch.device, **settings: Any) -> None:
-        self._model_device = device  # TrainingArguments already reads it in its __init__
-        super().__init__(**settings)
-
-    @cached_property
-    def _setup_devices(self) -> torch.device:
-        device: torch.device = super()._setup_devices
-        if self.distributed_state.distributed_type != DistributedType.NO:
-            return device
-        self._n_gpu = 1
-        self.distributed_state.device = self._model_device  # accelerate moves the model there
-        if self._model_device.type == "cuda":
-            torch.cuda.set_device(self._model_device)  # for kernels that use the current device
-        return self._model_device
-
-
-def _arguments(spec: TrainingSpec, folder: Path, device: torch.device, dtype: torch.dtype) -> TrainingArguments:
-    on_cpu = device.type == "cpu"
-    return _Arguments(
-        device,
-        output_dir=str(folder),
-        num_train_epochs=spec.epochs,
-        max_steps=spec.max_steps or -1,
-        per_device_train_batch_size=spec.micro_batch_size,
-        gradient_accumulation_steps=spec.accumulation,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type=_SCHEDULES[spec.schedule],
-        warmup_steps=spec.warmup_steps,
-        weight_decay=spec.weight_decay,
-        max_grad_norm=spec.max_grad_norm,
-        seed=spec.seed,
-        bf16=dtype == torch.bfloat16,
-        fp16=dtype == torch.float16,
-        logging_steps=spec.logging_steps,
-        logging_first_step=True,
-        eval_strategy="no",  # FlowCallback asks for dev scores
-        metric_for_best_model=SCORE,
-        greater_is_better=True,
-        save_strategy="steps" if spec.save_steps else "epoch",
-        save_steps=spec.save_steps or 1,
-        report_to=list(spec.report_to) or "none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        ddp_find_unused_parameters=False,  # each pass uses all trainable parameters
-        ddp_broadcast_buffers=False,  # they never change
-    )
-
-
-_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
