@@ -9,10 +9,14 @@ from typing import Any
 
 from papertune.errors import RunError
 from papertune.events import SILENT, Listener
+from papertune.inference.batches import BatchPredictor
+from papertune.inference.joined import JoinedPredictor, columns_asking_model
+from papertune.inference.journal import NO_MODEL
 from papertune.inference.predict import Predicted
 from papertune.inference.predict_table import Columns, FileOptions, predict_file, predict_table
 from papertune.inference.predictor import Predictor
 from papertune.kinds import ColumnSpec
+from papertune.kinds.label.record import Join
 from papertune.models import (
     KNOWN_MODELS,
     Base,
@@ -25,6 +29,8 @@ from papertune.models import (
 )
 from papertune.recipe import Recipe
 from papertune.run_directory import RESTORE, Manifest, RunDirectory
+from papertune.sources.label_sources import LabelSources
+from papertune.sources.source import Surroundings
 
 
 def load_run(path: str | Path, *, device: str | None = None, base: str | Path | None = None) -> "Run":
@@ -139,8 +145,32 @@ class Run:
         options = FileOptions(columns, probabilities, sort_by, precision, overwrite, workers)
         return predict_file(self, table, Path(output), options, listener)
 
-    def settled_precision(self, precision: PredictionPrecision = "auto") -> str:
+    @property
+    def joins(self) -> dict[str, Join]:
+        """How the sources of each question are joined; a question that only the model answers is missing."""
+        return self.manifest.joins
+
+    @cached_property
+    def label_sources(self) -> LabelSources:
+        """The sources beside the model.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        surroundings = Surroundings(self.recipe, lambda: self.load_base("auto"), self.device)
+        return LabelSources(self.directory.sources, surroundings)
+
+    def asks_model(self, columns: Recipe | None = None) -> bool:
+        """Whether prediction needs the model, for all columns or for those of a recipe."""
+        return bool(columns_asking_model(self.recipe if columns is None else columns, self.joins))
+
+    def settled_precision(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> str:
         """Return the name of the precision that `predictor` will have, without loading the weights."""
+        if not self.asks_model(columns):
+            return NO_MODEL
+        return self._model_precision(precision)
+
+    def _model_precision(self, precision: PredictionPrecision) -> str:
         chosen = self._with_int8(precision)
         if chosen == "int8":
             from papertune.models import check_int8, int8_name
@@ -160,12 +190,24 @@ class Run:
         """Load the run's tokenizer without the model."""
         return load_tokenizer(replace(self.base, location=str(self.directory.tokenizer)))
 
-    def predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
-        """Load the trained model and return what answers batches with it.
+    def predictor(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> BatchPredictor:
+        """Return what answers batches of rows; the model is loaded if it is needed.
+
+        Args:
+            precision: Number format of the weights.
+            columns: The recipe with the columns to answer; None: all.
+        """
+        if not self.joins:
+            return self.model_predictor(precision)
+        model = self.model_predictor(precision) if self.asks_model(columns) else None
+        return JoinedPredictor(self.recipe, self.joins, self.label_sources, model)
+
+    def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
+        """Load the trained model and return what answers batches with it alone.
 
         A run keeps one model: the one in memory is released before that of another precision is loaded.
         """
-        name = self.settled_precision(precision)
+        name = self._model_precision(precision)
         if self._predictor is None or self._predictor[0] != name:
             if self._predictor is not None:
                 self._predictor = None

@@ -5,7 +5,9 @@ RUN/
   recipe.toml      the recipe with all defaults
   adapter/         the adapter in peft's format, or
   model/           the whole model, if some or all of its own parameters were trained
-  tokenizer/       the tokenizer's files
+                   neither, if no model is trained
+  tokenizer/       the tokenizer's files, if a model is trained
+  sources/         what answers label columns beside the model
   metrics.jsonl    losses and dev scores by step
   versions.json    versions of Python and of the libraries
   README.md        a description, and the command to use the run
@@ -28,12 +30,12 @@ from papertune.errors import OutputError, RunError
 from papertune.files import check_place, is_temporary, write_atomically
 from papertune.kinds import ColumnSpec
 from papertune.kinds.keywords.record import Ranking
-from papertune.kinds.label.record import Calibration
+from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`. A run of an earlier format
-# opens, and has none.
-FORMAT = 4
+# opens, and has none. 5: with `joins`.
+FORMAT = 5
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -45,6 +47,7 @@ _LIBRARIES = (
     "polars",
     "tokenizers",
     "bitsandbytes",
+    "scikit-learn",
 )
 
 
@@ -98,6 +101,7 @@ class Manifest:
         int8: How int8 changes predictions on dev rows, if that was measured.
         calibration: The calibration of each label column; empty without a calibration set.
         rankings: The fitted ranking of each column of ranked keywords.
+        joins: How the sources of each label question are joined, by question.
         fitted_settings: By column the settings of the recipe that calibration has replaced, as they were.
         calibrated_in: The precision of the model for calibration; None: the run is not calibrated, or not completely.
     """
@@ -114,6 +118,7 @@ class Manifest:
     int8: Int8Check | None = None
     calibration: dict[str, Calibration] = field(default_factory=dict)
     rankings: dict[str, Ranking] = field(default_factory=dict)
+    joins: dict[str, Join] = field(default_factory=dict)
     fitted_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibrated_in: str | None = None
     format: int = FORMAT
@@ -169,6 +174,7 @@ class RunDirectory:
         self.adapter = path / "adapter"
         self.model = path / "model"
         self.tokenizer = path / "tokenizer"
+        self.sources = path / "sources"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "training"
         self.manifest_file = path / "run.json"
@@ -180,6 +186,11 @@ class RunDirectory:
     def is_complete(self) -> bool:
         """Whether the training is finished."""
         return self.manifest_file.is_file()
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model was trained."""
+        return self.adapter.is_dir() or self.model.is_dir()
 
     @property
     def is_begun(self) -> bool:
@@ -280,33 +291,45 @@ class RunDirectory:
             int8 = values.pop("int8", None)
             calibration = {name: Calibration(**found) for name, found in dict(values.pop("calibration", {})).items()}
             rankings = {name: Ranking(**found) for name, found in dict(values.pop("rankings", {})).items()}
+            joins = {name: Join(**found) for name, found in dict(values.pop("joins", {})).items()}
             manifest = Manifest(
                 tables=tables,
                 int8=Int8Check(**int8) if int8 else None,
                 calibration=calibration,
                 rankings=rankings,
+                joins=joins,
                 **values,
             )
         except KeyError as error:
             raise RunError(f"{self.manifest_file} is damaged: {error} is missing. {RESTORE}") from None
         except (TypeError, ValueError) as error:
             raise RunError(f"{self.manifest_file} is damaged: {error}. {RESTORE}") from None
-        missing = [path.name for path in (self._recipe, self.tokenizer) if not path.exists()]
-        if not self.adapter.is_dir() and not self.model.is_dir():
-            missing.append("adapter or model")
-        if missing:
+        recipe = load_recipe(self._recipe) if self._recipe.exists() else None
+        missing = [] if recipe else [self._recipe.name]
+        if recipe is None or asks_for_model(recipe):
+            missing += [] if self.tokenizer.exists() else [self.tokenizer.name]
+            missing += [] if self.has_model else ["adapter or model"]
+        if manifest.joins and not self.sources.is_dir():
+            missing.append(self.sources.name)
+        if missing or recipe is None:
             raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
-        return load_recipe(self._recipe), manifest
+        return recipe, manifest
 
     def weights_checksum(self) -> str:
-        """Return the SHA-256 of the recipe and the trained weights."""
+        """Return the SHA-256 of the recipe, the trained weights and the sources."""
         total = hashlib.sha256(self._recipe.read_bytes())
         folder = self.adapter if self.adapter.is_dir() else self.model
-        for file in sorted(folder.iterdir()):
+        for file in [*sorted(folder.glob("*")), *sorted(self.sources.rglob("*"))]:
             if file.is_file():
                 with file.open("rb") as stream:
                     total.update(hashlib.file_digest(stream, "sha256").digest())
         return total.hexdigest()
+
+
+def asks_for_model(recipe: Recipe) -> bool:
+    """Whether a recipe trains a model: a question names no sources, or the model among them."""
+    chosen = [column.chosen_sources for column in recipe.questions.values()]
+    return recipe.method.trains and any(sources is None or "model" in sources for sources in chosen)
 
 
 def library_versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Calibration of a run: precision, probabilities, thresholds and the ranking of keywords, fitted on dev rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,14 +8,24 @@ from typing import Any
 import torch
 
 from papertune.calibration.int8 import compare_int8
+from papertune.calibration.joining import (
+    Evidence,
+    TrainingEvidence,
+    gather_evidence,
+    join_sources,
+    training_rows_as_evidence,
+)
 from papertune.calibration.rows import find_candidates, predict_values
 from papertune.errors import ModelError
 from papertune.events import SILENT, Listener
-from papertune.kinds.base import CalibrationOutcome
+from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.label.fit import MIN_ROWS
+from papertune.kinds.label.record import Join
 from papertune.models import choose_device, cpu_features
 from papertune.run import Run
 from papertune.run_directory import FORMAT, Manifest
+from papertune.sources.in_words import join_in_words
+from papertune.sources.label_sources import LabelSources
 from papertune.tables import Table
 
 
@@ -24,6 +34,7 @@ def calibrate_run(
     selection: Sequence[Table],
     calibration: Sequence[Table],
     *,
+    training: TrainingEvidence | None = None,
     listener: Listener = SILENT,
     again: str = "give the same command again",
 ) -> bool:
@@ -37,6 +48,7 @@ def calibrate_run(
         run: A run whose files are written.
         selection: Dev rows that chose the checkpoint; int8 is compared on them.
         calibration: The other dev rows; empty if they would be too few.
+        training: What the sources beside the model say about the training rows, held out; None: not known.
         listener: Gets messages, and progress after each batch.
         again: How to repeat a part for which memory ran out, for the message.
 
@@ -45,29 +57,35 @@ def calibrate_run(
     """
     before, columns_before = run.manifest, run.recipe.columns
     run.recipe = run.recipe.with_settings(before.fitted_settings)
-    run.manifest = replace(before, int8=None, calibration={}, rankings={}, fitted_settings={}, calibrated_in=None)
+    run.manifest = replace(
+        before, int8=None, calibration={}, rankings={}, joins={}, fitted_settings={}, calibrated_in=None
+    )
     parts = _Parts(listener, again)
-    if _may_use_int8(run):
+    if selection and run.directory.has_model and _may_use_int8(run):
         rows = sum(map(len, selection))
         listener.message(f"comparing int8 with float32 on {rows:,} dev rows; the run can be used already")
         with parts.optional("int8 will not be used"):
             run.manifest = replace(run.manifest, int8=compare_int8(run, selection, listener))
         if parts.failed:
             run.manifest = replace(run.manifest, int8=before.int8)
+    evidence = _join(run, [*selection, *calibration], training, parts, before.joins)
     for stage, names in _stages(run).items():
         columns = {name: run.recipe.columns[name] for name in names}
         on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
         tables = selection if on_selection else calibration
+        if not tables and evidence is not None and not any(run.asks_model(run.recipe.only((each,))) for each in names):
+            tables = evidence.tables
         consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
         outcomes = {
             name: CalibrationOutcome([], before.record(name, column), columns_before[name])
             for name, column in columns.items()
         }
         if tables:
-            listener.message(f"{stage} on {sum(map(len, tables)):,} dev rows")
+            kind = "dev" if tables is selection or tables is calibration else "training"
+            listener.message(f"{stage} on {sum(map(len, tables)):,} {kind} rows")
             with parts.optional(consequence):
                 on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
-                predicted = (find_candidates if on_candidates else predict_values)(run, tables, names, listener)
+                predicted = _predicted(run, names, tables, evidence, on_candidates, listener)
                 outcomes = {name: column.calibrate(name, predicted[name]) for name, column in columns.items()}
         else:
             listener.message(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
@@ -79,6 +97,53 @@ def calibrate_run(
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
     return not parts.failed
+
+
+def _join(
+    run: Run,
+    tables: Sequence[Table],
+    training: TrainingEvidence | None,
+    parts: "_Parts",
+    before: Mapping[str, Join],
+) -> Evidence | None:
+    """Join the sources of a run, and report how.
+
+    Returns:
+        What the sources say about the dev rows, or about the training rows if there are no dev rows; None if only the
+        model answers.
+    """
+    if not LabelSources.is_saved(run.directory.sources):
+        return None
+    found: list[Evidence] = []
+    run.manifest = replace(run.manifest, joins=dict(before) or run.label_sources.plain_joins)
+    with parts.optional("the sources of label columns are not weighed again"):
+        found.append(gather_evidence(run, tables, training, parts.listener))
+        run.manifest = replace(run.manifest, joins=join_sources(run, found[0]))
+        for question, join in run.joins.items():
+            parts.listener.message(join_in_words(question, join))
+    if not tables and training is not None:
+        return training_rows_as_evidence(training)
+    return found[0] if found else None
+
+
+def _predicted(
+    run: Run,
+    names: Sequence[str],
+    tables: Sequence[Table],
+    evidence: Evidence | None,
+    on_candidates: bool,
+    listener: Listener,
+) -> dict[str, list[PredictedTable]]:
+    """Return what calibration is fitted on: joined values, the model's values, or candidates."""
+    joined = [] if evidence is None else [name for name in names if {*run.recipe.questions_of(name)} <= {*run.joins}]
+    others = [name for name in names if name not in joined]
+    found: dict[str, list[PredictedTable]] = {}
+    if others:
+        found = (find_candidates if on_candidates else predict_values)(run, tables, others, listener)
+    for name in joined:
+        assert evidence is not None
+        found[name] = evidence.predicted(run, name, tables)
+    return found
 
 
 def _stages(run: Run) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ def predict_values(
     listener: Listener = SILENT,
     precision: PredictionPrecision = "auto",
 ) -> dict[str, list[PredictedTable]]:
-    """Predict columns of tables.
+    """Predict columns of tables with the model.
 
     Args:
         run: The run.
@@ -31,7 +31,7 @@ def predict_values(
         For each column the values of each table.
     """
     recipe = run.recipe.only(tuple(names))
-    predictor = run.predictor(precision)
+    predictor = run.model_predictor(precision)
     found: dict[str, list[PredictedTable]] = {name: [] for name in names}
     for table in tables:
         reader, rows = RowReader(table, recipe), range(len(table))
@@ -56,7 +56,7 @@ def find_candidates(
         For each column the candidates of each table.
     """
     recipe = run.recipe.only(tuple(names))
-    predictor = run.predictor()
+    predictor = run.model_predictor()
     found: dict[str, list[PredictedTable]] = {name: [] for name in names}
     for table in tables:
         reader = RowReader(table, recipe)

@@ -30,6 +30,9 @@ from papertune.run_directory import library_versions
 if TYPE_CHECKING:
     from papertune.run import Run
 
+# The precision of a prediction that asks no model.
+NO_MODEL = "no model"
+
 _HEADER = b'{"fingerprint": '
 
 
@@ -38,8 +41,15 @@ def prediction_facts(run: "Run", precision_name: str) -> dict[str, str | None]:
     libraries = ["papertune", "torch", "transformers", "tokenizers"]
     if run.recipe.base_bits is not None:
         libraries.append("bitsandbytes")
+    if run.joins:
+        libraries.append("scikit-learn")
     versions = library_versions()
-    weights = {"the run": run.directory.weights_checksum(), "the base model": run.base.checksum}
+    weights: dict[str, str | None] = {"the run": run.directory.weights_checksum()}
+    if precision_name != NO_MODEL:
+        weights["the base model"] = run.base.checksum
+    if run.joins:
+        joins = {name: asdict(join) for name, join in run.joins.items()}
+        weights["the weights of sources"] = json.dumps(joins)
     if any(column.record_field == "rankings" for column in run.recipe.columns.values()):
         # Journals written before keywords had a confidence cannot be read.
         weights["what is kept of ranked keywords"] = "texts and confidences"

@@ -13,6 +13,8 @@ from papertune.prompts.examples import Prompt, RowReader
 
 # Shorter prompts count as this many tokens when the rows of a batch are limited.
 MIN_PROMPT_TOKENS = 128
+# Rows of a batch that no model reads: finished in a second, also by a sentence encoder.
+DOCUMENT_ROWS = 32
 # Rows whose prompts are encoded together: enough for all cores, and small beside a batch.
 _ENCODE_ROWS = 64
 
@@ -56,6 +58,13 @@ def encode_rows(encoder: PromptEncoder, reader: RowReader, rows: Sequence[int]) 
     asked = [{name: reader.prompt(row, name) for name in reader.asked(row)} for row in rows]
     encoded = iter(encoder.encode_many([prompt for row in asked for prompt in row.values()]))
     return [{name: (prompt, next(encoded)) for name, prompt in row.items()} for row in asked]
+
+
+def document_plan(rows: Sequence[int]) -> Plan:
+    """Put rows into batches of equal size, in table order, where no model reads them."""
+    starts = np.append(np.arange(0, len(rows), DOCUMENT_ROWS), len(rows)).astype(np.int64)
+    batches = Batches(np.asarray(rows, dtype=np.int64), starts)
+    return Plan(batches, np.diff(starts), [])
 
 
 def make_plan(

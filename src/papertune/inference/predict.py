@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from papertune.decoding.overflow import no_numbers
 from papertune.events import SILENT, Listener, Progress
+from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan, RowPrompts
-from papertune.inference.predictor import Predictor
 from papertune.kinds.values import BatchValues, ColumnValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -42,7 +42,12 @@ class Predicted:
 
 
 def predict_rows(
-    predictor: Predictor, reader: RowReader, plan: Plan, *, journal: Journal | None = None, listener: Listener = SILENT
+    predictor: BatchPredictor,
+    reader: RowReader,
+    plan: Plan,
+    *,
+    journal: Journal | None = None,
+    listener: Listener = SILENT,
 ) -> Predicted:
     """Run a plan, batch by batch.
 
@@ -70,7 +75,7 @@ def predict_rows(
 
 
 def _encode_batches(
-    predictor: Predictor, reader: RowReader, batches: Iterable[Sequence[int]]
+    predictor: BatchPredictor, reader: RowReader, batches: Iterable[Sequence[int]]
 ) -> Generator[list[RowPrompts], None, None]:
     """Yield the prompts of batches; with `encodes_ahead` a thread encodes a batch while the one before is answered.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.events import Listener
+from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal, fingerprint, prediction_facts
 from papertune.inference.outputs import (
     asks_own_questions,
@@ -19,9 +20,8 @@ from papertune.inference.outputs import (
     output_forms,
     predicting,
 )
-from papertune.inference.plan import Plan, make_plan
+from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, predict_rows
-from papertune.inference.predictor import Predictor
 from papertune.kinds.label.output import most_probable_rows
 from papertune.kinds.values import ColumnValues
 from papertune.models import PredictionPrecision
@@ -62,7 +62,7 @@ def predict_table(
     asked = predicting(run.recipe, chosen)
     _warn_of_gaps(run, asked)
     reader = RowReader(read, asked)
-    predictor = run.predictor(precision)
+    predictor = run.predictor(precision, asked)
     plan = _plan(run, predictor, read, reader)
     values = predict_rows(predictor, reader, plan).values
     output = build_output(read, run.recipe, values, chosen, run.decisions)
@@ -85,14 +85,14 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
     if path.suffix.lower() == ".xlsx":  # its limits are checked before the work
         check_fits_xlsx(build_output(read, run.recipe, {}, chosen, run.decisions), str(path))
     with ExitStack() as stack:
-        found: Predictor | Workforce
+        found: BatchPredictor | Workforce
         if options.workers == 1:
-            found = predictor = run.predictor(options.precision)
+            found = predictor = run.predictor(options.precision, asked)
             run_plan: Callable[..., Predicted] = partial(predict_rows, predictor, reader)
         else:
             from papertune.inference.workforce import workforce
 
-            found = force = stack.enter_context(workforce(run, options.workers, options.precision))
+            found = force = stack.enter_context(workforce(run, asked, options.workers, options.precision))
             run_plan = partial(force.predict_rows, read, asked)
             listener.message(force.about)
         plan = _plan(run, found, read, reader)
@@ -139,8 +139,8 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
     check_output(path, overwrite=overwrite or has_journal)
 
 
-def _plan(run: "Run", found: "Predictor | Workforce", table: Table, reader: RowReader) -> Plan:
-    plan = make_plan(found.encoder, reader, range(len(table)), found.max_batch_tokens)
+def _plan(run: "Run", found: "BatchPredictor | Workforce", table: Table, reader: RowReader) -> Plan:
+    plan = found.plan(reader, range(len(table)))
     if plan.truncated:
         has_rounds = "history" in table.columns and asks_own_questions(table, run.recipe)
         what = (
@@ -148,7 +148,7 @@ def _plan(run: "Run", found: "Predictor | Workforce", table: Table, reader: RowR
         )
         count = "1 document has" if len(plan.truncated) == 1 else f"{len(plan.truncated):,} documents have"
         warnings.warn(
-            f"{table.where(min(plan.truncated))}: {count} more than {found.encoder.max_prompt_tokens} tokens; "
+            f"{table.where(min(plan.truncated))}: {count} more than {run.recipe.encoding.max_prompt_tokens} tokens; "
             f"{what} (this is the first).",
             PapertuneWarning,
             stacklevel=_CALLER,

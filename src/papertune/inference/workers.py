@@ -23,10 +23,10 @@ import torch
 from papertune import errors
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.events import SILENT, Listener
+from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, collect_rows
-from papertune.inference.predictor import Predictor
 from papertune.inference.ray_session import connect_ray, quiet_ray
 from papertune.kinds.values import BatchValues
 from papertune.prompts import Batches
@@ -38,7 +38,7 @@ from papertune.templates import template_columns
 Result = TypeVar("Result")
 
 # Returns the predictor of a worker, and facts that must be the same in all processes.
-Opening = Callable[[], tuple[Predictor, Mapping[str, str | None]]]
+Opening = Callable[[], tuple[BatchPredictor, Mapping[str, str | None]]]
 
 # Ray needs some milliseconds and kilobytes for each part, so the parts of a large table have several batches.
 _MAX_PARTS = 4000

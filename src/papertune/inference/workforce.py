@@ -1,18 +1,20 @@
 """Prediction with a run in several processes, for `predict_file`; this process loads no model."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from papertune.events import SILENT, Listener
+from papertune.inference.batches import BatchPredictor
+from papertune.inference.joined import columns_asking_model
 from papertune.inference.journal import Journal, prediction_facts
-from papertune.inference.plan import Plan, batch_tokens
+from papertune.inference.plan import Plan, batch_tokens, document_plan, make_plan
 from papertune.inference.predict import Predicted
-from papertune.inference.predictor import Predictor
 from papertune.inference.workers import Workers
 from papertune.models import PredictionPrecision
 from papertune.prompts import PromptEncoder
+from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def workforce(run: "Run", count: int, precision: PredictionPrecision) -> Iterator["Workforce"]:
+def workforce(run: "Run", asked: Recipe, count: int, precision: PredictionPrecision) -> Iterator["Workforce"]:
     """Start the workers of a run; they end with the context.
 
     Args:
         run: The run. Each machine must have it under the same path.
+        asked: The recipe with only the columns to predict.
         count: Number of workers.
         precision: Number format of the weights.
 
@@ -35,16 +38,15 @@ def workforce(run: "Run", count: int, precision: PredictionPrecision) -> Iterato
     """
     reopen = run.reopening()
     with Workers(count, device=run.device) as workers:
-        precision_name = workers.call(partial(_worker_precision, reopen, precision))
-        yield Workforce(run, workers, precision_name, partial(_worker_predictor, reopen, precision))
+        precision_name = workers.call(partial(_worker_precision, reopen, precision, asked))
+        yield Workforce(run, asked, workers, precision_name, partial(_worker_predictor, reopen, precision, asked))
 
 
 class Workforce:
     """Predicts the rows of tables in other processes.
 
     Attributes:
-        encoder: Encoder of prompts, the same as in the workers.
-        max_batch_tokens: Maximum of padded prompt tokens in a batch.
+        max_batch_tokens: Maximum of padded prompt tokens in a batch; 0 where no model is asked.
         precision_name: Number format of the workers' weights.
         about: Short description of the workers.
     """
@@ -52,18 +54,26 @@ class Workforce:
     def __init__(
         self,
         run: "Run",
+        asked: Recipe,
         workers: Workers,
         precision_name: str,
-        opening: Callable[[str], tuple[Predictor, Mapping[str, str | None]]],
+        opening: Callable[[str], tuple[BatchPredictor, Mapping[str, str | None]]],
     ) -> None:
-        self.encoder = PromptEncoder(run.load_tokenizer(), run.recipe.encoding, chat=run.recipe.chat)
-        self.max_batch_tokens = batch_tokens(workers.device)
+        self._asking_model = columns_asking_model(asked, run.joins)
+        self.max_batch_tokens = batch_tokens(workers.device) if self._asking_model else 0
         self.precision_name = precision_name
         threads = "1 thread" if workers.threads == 1 else f"{workers.threads} threads"
         self.about = f"{workers.count} workers on {workers.device}, {threads} each"
         self._run = run
         self._workers = workers
         self._opening = partial(opening, workers.device)
+
+    def plan(self, reader: RowReader, rows: Sequence[int]) -> Plan:
+        """Put rows into batches, as the workers' predictors would."""
+        if not self._asking_model:
+            return document_plan(rows)
+        encoder = PromptEncoder(self._run.load_tokenizer(), self._run.recipe.encoding, chat=self._run.recipe.chat)
+        return make_plan(encoder, reader.only(self._asking_model), rows, self.max_batch_tokens)
 
     def predict_rows(
         self, table: Table, asked: Recipe, plan: Plan, *, journal: Journal, listener: Listener = SILENT
@@ -75,13 +85,15 @@ class Workforce:
         )
 
 
-def _worker_precision(reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str) -> str:
-    return reopen(device).settled_precision(precision)
+def _worker_precision(
+    reopen: Callable[[str], "Run"], precision: PredictionPrecision, asked: Recipe, device: str
+) -> str:
+    return reopen(device).settled_precision(precision, asked)
 
 
 def _worker_predictor(
-    reopen: Callable[[str], "Run"], precision: PredictionPrecision, device: str
-) -> tuple[Predictor, Mapping[str, str | None]]:
+    reopen: Callable[[str], "Run"], precision: PredictionPrecision, asked: Recipe, device: str
+) -> tuple[BatchPredictor, Mapping[str, str | None]]:
     run = reopen(device)
-    predictor = run.predictor(precision)
+    predictor = run.predictor(precision, asked)
     return predictor, prediction_facts(run, predictor.precision_name)

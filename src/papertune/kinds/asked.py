@@ -26,6 +26,16 @@ class AskedSpec(ColumnSpec):
         """
 
     @property
+    def joined_labels(self) -> tuple[str, ...]:
+        """The labels, if several sources can answer the question; () for kinds whose answers are generated."""
+        return ()
+
+    @property
+    def chosen_sources(self) -> tuple[str, ...] | None:
+        """The sources that the recipe names; None: all that are there. Only the model generates answers."""
+        return ("model",)
+
+    @property
     def loss_labels(self) -> Sequence[str] | None:
         """The labels if the loss runs over the label set only, else None."""
         return None

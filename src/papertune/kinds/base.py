@@ -9,9 +9,9 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,8 +35,23 @@ if TYPE_CHECKING:
 _OWN_QUESTION = re.compile(r"\{([^{}]*[^{}\s][^{}]*)\}")
 
 Text = Annotated[StrictStr, Field(min_length=1)]
+# What can answer a label question: `papertune.sources` has all but the model.
+SourceName = Literal["words", "model", "probe", "encoder"]
 # Strict, so that `true` is not read as 1.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
+
+
+def check_sources(sources: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the sources of a recipe's column, if they are valid.
+
+    Raises:
+        ValueError: If there are none, or one is named twice.
+    """
+    if sources is not None and not sources:
+        raise ValueError('names no source; write for example ["words", "model"], or leave it out')
+    if sources is not None and len(set(sources)) < len(sources):
+        raise ValueError("names a source twice")
+    return sources
 
 
 class Part(BaseModel):
@@ -88,6 +103,9 @@ class CalibrationOutcome:
     messages: list[str]
     record: Any = None
     column: "ColumnSpec | None" = None
+
+
+Sources = Annotated[tuple[SourceName, ...] | None, AfterValidator(check_sources)]
 
 
 class ColumnSpec(Part):

@@ -22,12 +22,14 @@ class TrainingMethod(Part, ABC):
 
     Attributes:
         kind: The method's name in a recipe.
+        trains: Whether any parameters of the model are trained.
         saves_adapter: Whether a run keeps an adapter for its base model; otherwise it keeps a whole model.
         has_memory_row: Whether the table of training memory shows the method's defaults beside other methods.
     """
 
     kind: str
 
+    trains: ClassVar[bool] = True
     saves_adapter: ClassVar[bool]
     has_memory_row: ClassVar[bool] = True
 

@@ -9,13 +9,14 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from papertune.calibration.calibrate import calibrate_run
+from papertune.calibration.joining import TrainingEvidence
 from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
 from papertune.evaluation.dev_score import DevScore
 from papertune.events import SILENT, Listener
@@ -29,6 +30,7 @@ from papertune.methods import (
 from papertune.models import choose_dtype, load_model
 from papertune.pipelines.optimizer_steps import MIN_STEPS, too_few_steps
 from papertune.pipelines.training_job import TrainingJob, prepare_job
+from papertune.pipelines.training_sources import fit_training_sources
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, training_examples
 from papertune.recipe import Recipe
@@ -57,6 +59,7 @@ class _Learner:
         examples: The examples that they come from.
         dtype: Number format of the products.
         trainable: Number of trainable parameters.
+        recipe: The recipe with the columns that the model learns.
     """
 
     model: Any
@@ -65,6 +68,7 @@ class _Learner:
     examples: list[Example]
     dtype: torch.dtype
     trainable: int
+    recipe: Recipe
 
 
 def train(
@@ -119,16 +123,24 @@ def train(
         if processes.first_value(lambda: directory.is_complete):
             with processes.shared_errors():
                 if processes.is_first:
-                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, listener)
+                    run = load_run(directory.path, device=device, base=base)
+                    _calibrate_finished(run, job, fit_training_sources(job, directory, device, listener), listener)
             return load_run(directory.path, device=device, base=base)
-        learner = _load(job, processes, listener)
+        learner = None if job.trained_recipe is None else _load(job, job.trained_recipe, processes, listener)
+        evidence: TrainingEvidence | None = None
         with ExitStack() as held:
             with processes.shared_errors():
                 if processes.is_first:
                     held.enter_context(directory.claimed(job.plan, resume=resume))
+                    with disk_full_as_output_error(directory.path):
+                        evidence = fit_training_sources(job, directory, device, listener)
             with processes.shared_errors():
                 _check_shared(directory, processes)
-            manifest, sharded = _train(job, learner, directory, processes, resume=resume, listener=listener)
+            sharded = False
+            if learner is None:
+                manifest = _manifest(job)
+            else:
+                manifest, sharded = _train(job, learner, directory, processes, resume=resume, listener=listener)
             del learner  # not needed beside the weights that predict
             gc.collect()
             if torch.cuda.is_available():
@@ -140,26 +152,38 @@ def train(
                     # A model that was sharded over GPUs need not fit on one.
                     place = None if base is None else Path(base)
                     run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    _finish(run, job, listener)
+                    _finish(run, job, evidence, listener)
     return load_run(directory.path, device=device, base=base)
 
 
-def _finish(run: Run, job: TrainingJob, listener: Listener) -> None:
-    """Complete a trained run, and calibrate it if there are dev rows."""
+def _finish(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
+    """Complete a trained run; join its sources, and calibrate it if there are dev rows."""
     # Complete before calibration: a float32 model takes twice the memory of the training, and the system may kill the
     # process.
     run.directory.finish(run.manifest, run.recipe)
-    if job.selection_set:
-        calibrate_run(run, job.selection_set, job.calibration_set, listener=listener, again=_AGAIN)
+    if job.selection_set or evidence is not None:
+        calibrate_run(run, job.selection_set, job.calibration_set, training=evidence, listener=listener, again=_AGAIN)
 
 
-def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
+def _calibrate_finished(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
     """Calibrate a trained run, if that has not been done."""
-    if not (job.selection_set and run.manifest.lacks_calibration):
+    if not ((job.selection_set or evidence is not None) and run.manifest.lacks_calibration):
         listener.message(f"{run.directory.path} is finished already")
         return
     listener.message(f"{run.directory.path} is trained already")
-    calibrate_run(run, job.selection_set, job.calibration_set, listener=listener, again=_AGAIN)
+    calibrate_run(run, job.selection_set, job.calibration_set, training=evidence, listener=listener, again=_AGAIN)
+
+
+def _manifest(job: TrainingJob) -> Manifest:
+    """Return the manifest of a run without a model."""
+    examples = [example for table in job.tables for example in training_examples(table, job.recipe)]
+    return Manifest(
+        base_name=job.recipe.model,
+        base_checksum=job.base.checksum,
+        tables=job.notes,
+        label_counts=_count_labels(examples, job.recipe),
+        examples=len(examples),
+    )
 
 
 def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
@@ -174,11 +198,11 @@ def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Proc
         directory.check_free(plan, resume=resume)
 
 
-def _load(job: TrainingJob, processes: Processes, listener: Listener) -> _Learner:
+def _load(job: TrainingJob, recipe: Recipe, processes: Processes, listener: Listener) -> _Learner:
     """Load what is trained, and report it."""
     listener.message(f"loading {job.recipe.model}")
     with processes.shared_errors():
-        learner, total = _build(job, processes)
+        learner, total = _build(job, recipe, processes)
     each = "" if processes.count == 1 else f" in each of {processes.count} processes"
     listener.message(
         f"training {learner.trainable:,} of {total:,} parameters on {len(learner.examples):,} examples, "
@@ -189,13 +213,12 @@ def _load(job: TrainingJob, processes: Processes, listener: Listener) -> _Learne
     return learner
 
 
-def _build(job: TrainingJob, processes: Processes) -> tuple[_Learner, int]:
+def _build(job: TrainingJob, chosen: Recipe, processes: Processes) -> tuple[_Learner, int]:
     """Load the model, encode the examples, and make the model trainable.
 
     Returns:
         What is trained, and the number of all parameters.
     """
-    chosen = job.recipe
     compute_dtype = choose_dtype(chosen.training.precision, processes.device)
     precision = _precision(chosen.method.base_dtype(compute_dtype))
     model, tokenizer = load_model(
@@ -221,7 +244,7 @@ def _build(job: TrainingJob, processes: Processes) -> tuple[_Learner, int]:
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
     trainable, total = count_parameters(model)
-    return _Learner(model, tokenizer, encoded, examples, compute_dtype, trainable), total
+    return _Learner(model, tokenizer, encoded, examples, compute_dtype, trainable, chosen), total
 
 
 def _check_shared(directory: RunDirectory, processes: Processes) -> None:
@@ -249,7 +272,7 @@ def _train(
     """
     with disk_full_as_output_error(directory.path):
         started = time.monotonic()
-        dev_score = DevScore(job.selection_set, job.recipe, learner.tokenizer, learner.dtype, listener)
+        dev_score = DevScore(job.selection_set, learner.recipe, learner.tokenizer, learner.dtype, listener)
         result = fit(
             learner.model,
             learner.encoded.rows,
@@ -272,12 +295,8 @@ def _train(
         if processes.is_first and result.steps >= MIN_STEPS:
             for text in result.unlearned:
                 warnings.warn(text, PapertuneWarning, stacklevel=3)
-        manifest = Manifest(
-            base_name=job.recipe.model,
-            base_checksum=job.base.checksum,
-            tables=job.notes,
-            label_counts=_count_labels(learner.examples, job.recipe),
-            examples=len(learner.examples),
+        manifest = replace(
+            _manifest(job),
             steps=result.steps,
             seconds=round(time.monotonic() - started, 1),
             trained_weights=learner.trainable,

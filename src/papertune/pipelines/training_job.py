@@ -14,6 +14,7 @@ from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import training_examples
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
+from papertune.sources.wanted import MODEL, wanted_sources
 from papertune.tables import Table, read_table
 
 
@@ -26,6 +27,9 @@ class TrainingJob:
         tables: The training rows.
         selection_set: Dev rows whose score chooses the checkpoint.
         calibration_set: The other dev rows.
+        sources: The sources of each question.
+        source_tables: The rows that sources beside the model are fitted on: the training rows, and the dev rows if
+            these were split off.
         notes: What the manifest records of `tables`.
         base: The base model.
         start: An adapter folder to start from; None: a new adapter.
@@ -36,10 +40,22 @@ class TrainingJob:
     tables: list[Table]
     selection_set: list[Table]
     calibration_set: list[Table]
+    sources: dict[str, tuple[str, ...]]
+    source_tables: list[Table]
     notes: list[TableNote]
     base: Base
     start: Path | None
     plan: TrainingPlan
+
+    @property
+    def trained_recipe(self) -> Recipe | None:
+        """The recipe with the columns that a model learns; None if there are none."""
+        names = [
+            name
+            for name in self.recipe.columns
+            if any(MODEL in self.sources[question] for question in self.recipe.questions_of(name))
+        ]
+        return self.recipe.only(tuple(names)) if names else None
 
 
 def prepare_job(
@@ -58,7 +74,7 @@ def prepare_job(
         tables: As in `train`, like all the others.
         recipe: A recipe, its file or built-in name, or a mapping.
         dev: The dev table.
-        dev_fraction: Instead of `dev`: a share of the rows.
+        dev_fraction: Instead of `dev`: a share of the rows; 0: that of the recipe.
         only: Just these columns.
         overrides: Settings.
         base: Where the base model is now.
@@ -72,13 +88,16 @@ def prepare_job(
     chosen = _inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
+    sources = wanted_sources(chosen)
+    dev_fraction = dev_fraction or (chosen.training.dev_fraction if dev is None else 0.0)
     training_tables, dev_tables = _read(tables, dev, dev_fraction, chosen)
     selection_set, calibration_set = split_dev_rows(dev_tables, chosen)
     _check_scored(selection_set, chosen)
     warn_of_shortage(calibration_set, chosen)
     answered = _count_answered([*selection_set, *calibration_set], chosen)
     for name, column in chosen.columns.items():
-        if column.required_calibration and not answered[name]:
+        has_other_sources = any(set(sources[question]) - {MODEL} for question in chosen.questions_of(name))
+        if column.required_calibration and not answered[name] and (selection_set or not has_other_sources):
             lack = "none of them has an answer" if selection_set else "there are none"
             raise RecipeError(
                 f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
@@ -94,7 +113,10 @@ def prepare_job(
         processes=processes,
     )
     start = _start(chosen, found)
-    return TrainingJob(chosen, training_tables, selection_set, calibration_set, notes, found, start, plan)
+    source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
+    return TrainingJob(
+        chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start, plan
+    )
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:

@@ -107,6 +107,15 @@ class RowReader:
         self._resolved: dict[str, Mapping[str, str]] = {}
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe whose questions are read."""
+        return self._recipe
+
+    def only(self, columns: tuple[str, ...]) -> "RowReader":
+        """Return a reader of the same table for some of the recipe's columns."""
+        return self if columns == tuple(self._recipe.columns) else RowReader(self._table, self._recipe.only(columns))
+
+    @property
     def is_instructions(self) -> bool:
         """Whether the table is an instruction file, whose rows ask one question each."""
         return self._instructions

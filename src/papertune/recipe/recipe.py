@@ -60,6 +60,7 @@ class TrainingSpec(Part):
         warmup_steps: Optimizer steps during which the rate rises from 0.
         weight_decay: AdamW's decay.
         max_grad_norm: Gradients are scaled down to this norm.
+        dev_fraction: Share of the training rows that become dev rows, if none are given.
         seed: For the row order, new parameters and dropout.
         precision: "auto": bfloat16 if the hardware multiplies it fast, float16 on older GPUs, else float32.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
@@ -84,6 +85,7 @@ class TrainingSpec(Part):
     warmup_steps: Annotated[int, Field(ge=0)] = 10
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    dev_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
@@ -102,6 +104,8 @@ class Recipe(Part):
 
     Attributes:
         model: A known name, a folder, a .gguf file or a hub id.
+        encoder: A sentence encoder for the source "encoder": "all-minilm-l6-v2" or a folder; None: the installed one,
+            if there is one.
         layout: Whether the document or the question stands first in the prompt.
         chat: Whether prompts use the model's chat template, if it has one.
         table: How a row becomes a document.
@@ -112,6 +116,7 @@ class Recipe(Part):
     """
 
     model: Text = "smollm2-135m"
+    encoder: Text | None = None
     layout: Layout = "document-first"
     chat: bool = True
     table: TableSpec

@@ -7,7 +7,7 @@ column is never worse than its words alone, except by what chance does.
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from papertune.kinds.label.record import Join
 from papertune.sources.weights import Weights, fit_weights, join, log_losses
 
+Name = TypeVar("Name")
 LogProbabilities = NDArray[np.float64]
 
 
-def choose_sources(
-    held_out: Mapping[str, LogProbabilities], gold: NDArray[np.int64], costs: Mapping[str, int]
-) -> Join:
+def choose_sources(held_out: Mapping[str, LogProbabilities], gold: NDArray[np.int64], costs: Mapping[str, int]) -> Join:
     """Join sources that were cross-fitted on training rows.
 
     Args:
@@ -40,12 +39,10 @@ def choose_sources(
     weights, loss = fitted[chosen]
     of_sources = dict.fromkeys(held_out, 0.0) | dict(zip(chosen, weights.of_sources, strict=True))
     alone = {name: float(losses[name,].mean()) for name in held_out}
-    return Join(
-        of_sources, list(weights.offsets), "held-out rows", len(gold), alone | {"joined": float(loss.mean())}
-    )
+    return Join(of_sources, list(weights.offsets), "held-out rows", len(gold), alone | {"joined": float(loss.mean())})
 
 
-def first_as_good[Name](losses: Mapping[Name, NDArray[np.float64]]) -> Name:
+def first_as_good(losses: Mapping[Name, NDArray[np.float64]]) -> Name:
     """Return the first name whose mean loss is at most one standard error above the lowest.
 
     Args:

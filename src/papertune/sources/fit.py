@@ -73,7 +73,7 @@ def fit_sources(
         sources[name], features = kind.fit(data.documents, surroundings, listener)
         classifiers[name] = {}
         for question in questions:
-            rows, labels = asked[question], len(recipe.questions[question].labels)
+            rows, labels = asked[question], len(recipe.questions[question].joined_labels)
             found = cross_validate(features[rows.documents], rows.gold, labels, kind.strengths)
             classifiers[name][question], held_out[question].log_probabilities[name], _ = found
     costs = {name: source.cost for name, source in sources.items()}

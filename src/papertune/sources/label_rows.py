@@ -49,7 +49,7 @@ def label_rows(tables: Sequence[Table], recipe: Recipe, questions: Sequence[str]
         recipe: The recipe.
         questions: Names of label questions.
     """
-    labels = {name: {label: number for number, label in enumerate(recipe.questions[name].labels)} for name in questions}
+    labels = {name: recipe.questions[name].joined_labels for name in questions}
     documents: list[str] = []
     found: dict[str, list[tuple[int, int, int, int]]] = {name: [] for name in questions}
     for number, table in enumerate(tables):
@@ -61,7 +61,7 @@ def label_rows(tables: Sequence[Table], recipe: Recipe, questions: Sequence[str]
                 documents.append(example.prompt.document)
                 last = example.row
             place = len(documents) - 1
-            found[example.column].append((number, example.row, place, labels[example.column][example.answer]))
+            found[example.column].append((number, example.row, place, labels[example.column].index(example.answer)))
     return LabelRows(documents, {name: _columns(rows) for name, rows in found.items()})
 
 

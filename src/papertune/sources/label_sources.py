@@ -81,7 +81,7 @@ class LabelSources:
                 for key, array in vars(classifiers[name][question]).items():
                     arrays[f"{number}.{key}"] = array
             with atomic_writer(folder / name / _CLASSIFIERS) as stream:
-                np.savez_compressed(stream, **arrays)
+                np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         index = {"sources": list(sources), "questions": {name: asdict(join) for name, join in joins.items()}}
         write_atomically(folder / _INDEX, json.dumps(index, ensure_ascii=False, indent=2))
 

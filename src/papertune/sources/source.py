@@ -1,13 +1,12 @@
 """What a source of label probabilities is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from papertune.events import SILENT, Listener
-from papertune.models import Base
 from papertune.recipe import Recipe
 
 
@@ -17,13 +16,13 @@ class Surroundings:
 
     Attributes:
         recipe: The recipe.
-        base: The base model.
+        load_base: Loads the base model and its tokenizer.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
         scratch: A folder for what a resumed training should not do again; None: nothing is kept.
     """
 
     recipe: Recipe
-    base: Base
+    load_base: Callable[[], tuple[Any, Any]]
     device: str | None = None
     scratch: Path | None = None
 

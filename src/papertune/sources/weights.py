@@ -43,7 +43,9 @@ class Weights:
 
 
 def join(
-    sources: Sequence[NDArray[np.float64]], weights: Sequence[float], offsets: Sequence[float]
+    sources: Sequence[NDArray[np.float64]],
+    weights: Sequence[float] | NDArray[np.float64],
+    offsets: Sequence[float] | NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the joined log-probabilities, float64, shape (rows, labels)."""
     scores = np.zeros_like(sources[0]) + np.asarray(offsets)

@@ -13,6 +13,7 @@ from papertune.kinds.base import (
     Part,
     PredictedTable,
     Probability,
+    Sources,
     Text,
 )
 from papertune.kinds.label.cells import balanced_weights, check_label_set, read_label, wrong_label
@@ -69,6 +70,8 @@ class LabelColumn(AskedSpec):
             other rows.
         coverage: Adds a column with a set of labels for each row; the share of the sets that should contain the gold
             label.
+        sources: What answers: "words" (tf-idf), "model", "probe" (states of the base model), "encoder" (a sentence
+            encoder), joined by their weights; None: all that are there.
     """
 
     is_ranked_by_first_label: ClassVar[bool] = True
@@ -85,6 +88,7 @@ class LabelColumn(AskedSpec):
     abstain_below: Probability = 0.0
     abstain_for_accuracy: Probability | None = None
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
+    sources: Sources = None
 
     @model_validator(mode="after")
     def _check(self) -> "LabelColumn":
@@ -193,6 +197,16 @@ class LabelColumn(AskedSpec):
     def loss_labels(self) -> Sequence[str] | None:
         """The labels, if the recipe wants the loss over the label set."""
         return self.labels if self.loss == "labels" else None
+
+    @property
+    def joined_labels(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.labels
+
+    @property
+    def chosen_sources(self) -> tuple[str, ...] | None:
+        """The setting `sources`."""
+        return self.sources
 
     def answer_weights(self, answers: Iterable[str]) -> dict[str, float]:
         """Return the weight of each label in the loss."""

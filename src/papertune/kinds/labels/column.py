@@ -13,6 +13,7 @@ from papertune.kinds.base import (
     OutputColumn,
     PredictedTable,
     Probability,
+    Sources,
     Text,
 )
 from papertune.kinds.findings import GoldCheck, shorten
@@ -53,6 +54,7 @@ class LabelsColumn(ColumnSpec):
         loss: As in `LabelColumn`, of the two answers.
         weights: For each label the weight of its yes in the loss, while its no has 1; "balanced": its yes and its no
             count the same in total.
+        sources: As in `LabelColumn`; each label has weights of its own.
     """
 
     empty_is_gold: ClassVar[bool] = True
@@ -67,6 +69,7 @@ class LabelsColumn(ColumnSpec):
     thresholds: Literal["f1"] | Probability | dict[str, Probability] = 0.5
     loss: Literal["labels", "answer"] = "labels"
     weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
+    sources: Sources = None
 
     @model_validator(mode="after")
     def _check(self) -> "LabelsColumn":
@@ -99,6 +102,7 @@ class LabelsColumn(ColumnSpec):
             question=render_template(self.question, {"label": label}),
             labels=(yes, no),
             loss=self.loss,
+            sources=self.sources,
             weights={yes: self.weights[label], no: 1.0} if isinstance(self.weights, dict) else self.weights,
         )
 

@@ -21,9 +21,9 @@ from papertune.evaluation.predictions import predictions_of_values
 from papertune.evaluation.systems.outputs import SystemOutput
 from papertune.events import Listener
 from papertune.files import write_atomically
+from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal
 from papertune.inference.predict import predict_rows
-from papertune.inference.predictor import Predictor
 from papertune.kinds.predictions import Predictions
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -109,7 +109,7 @@ class KeptOutputs:
 
 
 def answer_rows(
-    predictor: Predictor,
+    predictor: BatchPredictor,
     reader: RowReader,
     rows: int,
     recipe: Recipe,

@@ -1,0 +1,139 @@
+"""Answers label questions by several sources together, and the other questions by the model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papertune.inference.journal import NO_MODEL
+from papertune.inference.plan import Plan, RowPrompts, document_plan
+from papertune.inference.predictor import Predictor
+from papertune.kinds.decoder import Value
+from papertune.kinds.label.record import Join
+from papertune.kinds.values import BatchValues
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.sources.classifier import MIN_PROBABILITY, log_softmax
+from papertune.sources.label_sources import LabelSources
+from papertune.sources.weights import join
+
+
+def columns_asking_model(recipe: Recipe, joins: Mapping[str, Join]) -> tuple[str, ...]:
+    """Return the columns of a recipe that need the model for at least one question."""
+    return tuple(
+        column
+        for column in recipe.columns
+        if any(name not in joins or joins[name].asks_model for name in recipe.questions_of(column))
+    )
+
+
+class JoinedPredictor:
+    """Answers batches like `Predictor`; see `BatchPredictor`.
+
+    Args:
+        recipe: The columns.
+        joins: The join of each question that has one.
+        sources: The fitted sources.
+        model: Answers what needs the model; None if nothing does.
+    """
+
+    def __init__(
+        self, recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, model: Predictor | None
+    ) -> None:
+        self.recipe = recipe
+        self._joins = joins
+        self._sources = sources
+        self._model = model
+        self._asking_model = columns_asking_model(recipe, joins)
+        self.max_batch_tokens = 0 if model is None else model.max_batch_tokens
+        self.precision_name = NO_MODEL if model is None else model.precision_name
+        self.encodes_ahead = model is not None and model.encodes_ahead
+
+    def use_decisions(self, decisions: Mapping[str, Any]) -> None:
+        """Use these decisions from now on, after calibration has changed."""
+        if self._model is not None:
+            self._model.use_decisions(decisions)
+
+    def plan(self, reader: RowReader, rows: Sequence[int]) -> Plan:
+        """Put rows into batches: as the model needs them, or of equal size without a model."""
+        asking = self._asking(reader)
+        return document_plan(rows) if self._model is None or not asking else self._model.plan(reader.only(asking), rows)
+
+    def encode(self, reader: RowReader, rows: Sequence[int]) -> list[RowPrompts]:
+        """Encode the prompts that the model needs for one batch of rows."""
+        asking = self._asking(reader)
+        return [] if self._model is None or not asking else self._model.encode(reader.only(asking), rows)
+
+    def answer(
+        self, reader: RowReader, rows: Sequence[int], encoded: Sequence[RowPrompts] | None = None
+    ) -> BatchValues:
+        """Answer all questions for one batch of rows; see `Predictor.answer`."""
+        values: BatchValues = {name: [None] * len(rows) for name in self.recipe.questions}
+        asking = self._asking(reader)
+        if self._model is not None and asking:
+            values |= self._model.answer(reader.only(asking), rows, encoded or None)
+        places = _places(reader, rows, self._joins)
+        documents = _Documents(reader, rows)
+        wanted = {name: self._joins[name].used for name, members in places.items() if members}
+        found = self._sources.log_probabilities(documents.texts_of(places), wanted)
+        for name in wanted:
+            members = places[name]
+            texts = [documents.number(place, name) for place in members]
+            by_source = {source: scores[texts] for source, scores in found[name].items()}
+            if self._joins[name].asks_model:
+                by_source["model"] = model_log_probabilities([values[name][place] for place in members])
+            for place, row in zip(members, joined(self._joins[name], by_source), strict=True):
+                values[name][place] = row.tolist()
+        return values
+
+    def _asking(self, reader: RowReader) -> tuple[str, ...]:
+        return tuple(name for name in self._asking_model if name in reader.recipe.columns)
+
+
+class _Documents:
+    """The different documents of a batch, each once."""
+
+    def __init__(self, reader: RowReader, rows: Sequence[int]) -> None:
+        self._reader = reader
+        self._rows = rows
+        self._numbers: dict[str, int] = {}
+        self._of_place: dict[tuple[int, str], int] = {}
+
+    def texts_of(self, places: Mapping[str, Iterable[int]]) -> list[str]:
+        for name, members in places.items():
+            for place in members:
+                text = self._reader.prompt(self._rows[place], name).document
+                self._of_place[place, name] = self._numbers.setdefault(text, len(self._numbers))
+        return list(self._numbers)
+
+    def number(self, place: int, name: str) -> int:
+        return self._of_place[place, name]
+
+
+def _places(reader: RowReader, rows: Sequence[int], joins: Mapping[str, Join]) -> dict[str, list[int]]:
+    """Return the places in a batch of the rows that ask each joined question."""
+    found: dict[str, list[int]] = {name: [] for name in reader.recipe.questions if name in joins}
+    for place, row in enumerate(rows):
+        for name in reader.asked(row):
+            if name in found:
+                found[name].append(place)
+    return found
+
+
+def model_log_probabilities(values: Sequence[Value | None]) -> NDArray[np.float64]:
+    """Return the model's label probabilities of some rows as log-probabilities, float64, shape (rows, labels)."""
+    probabilities = np.array(values, dtype=np.float64)
+    return log_softmax(np.log(np.maximum(probabilities, MIN_PROBABILITY)))
+
+
+def joined(found: Join, by_source: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the joined probabilities, float64, shape (rows, labels).
+
+    Args:
+        found: The join.
+        by_source: The log-probabilities of the sources that it uses; more do no harm.
+    """
+    names = [*found.used, *(["model"] if found.asks_model else [])]
+    weights = [found.weights[name] for name in names]
+    return np.exp(join([by_source[name] for name in names], weights, found.offsets))
