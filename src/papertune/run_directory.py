@@ -30,6 +30,7 @@ from papertune.errors import OutputError, RunError
 from papertune.files import check_place, is_temporary, write_atomically
 from papertune.kinds import ColumnSpec
 from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
@@ -348,11 +349,18 @@ def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
     tables = (
         "\n".join(f"- {table.source}, {table.rows:,} rows" for table in manifest.tables) or "- none (adopted adapter)"
     )
+    answers = "".join(f"- {join_in_words(name, join)}.\n" for name, join in manifest.joins.items())
+    joined = f"\nWhat answers the label columns:\n\n{answers}" if answers else ""
+    trained = (
+        f"trained by papertune from `{manifest.base_name}` ({recipe.method.kind}, {manifest.trained_weights:,} "
+        f"trainable parameters, {manifest.steps:,} steps)"
+        if manifest.steps or not manifest.joins
+        else "fitted by papertune without training a model"
+    )
     score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"
     return f"""# {name}
 
-A model that fills in {columns} in a table of papers, trained by papertune from `{manifest.base_name}` \
-({recipe.method.kind}, {manifest.trained_weights:,} trainable parameters, {manifest.steps:,} steps).
+A run that fills in {columns} in a table of papers, {trained}.
 
 Use it:
 
@@ -361,7 +369,7 @@ Use it:
 Trained on:
 
 {tables}
-{score}
+{score}{joined}
 `recipe.toml` has all settings, `metrics.jsonl` the losses, `versions.json` the libraries. The folder `training/` is
 only needed to resume a training; it may be deleted.
 """

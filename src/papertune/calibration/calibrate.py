@@ -20,11 +20,11 @@ from papertune.errors import ModelError
 from papertune.events import SILENT, Listener
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.label.fit import MIN_ROWS
+from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Join
 from papertune.models import choose_device, cpu_features
 from papertune.run import Run
 from papertune.run_directory import FORMAT, Manifest
-from papertune.sources.in_words import join_in_words
 from papertune.sources.label_sources import LabelSources
 from papertune.tables import Table
 

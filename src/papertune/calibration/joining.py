@@ -12,13 +12,12 @@ from papertune.calibration.rows import predict_values
 from papertune.events import SILENT, Listener
 from papertune.inference.joined import joined, model_log_probabilities
 from papertune.kinds.base import PredictedTable
-from papertune.kinds.label.record import Join
+from papertune.kinds.label.record import MODEL, Join
 from papertune.prompts.examples import RowReader
 from papertune.run import Run
 from papertune.sources.choice import add_model
 from papertune.sources.fit import HeldOut
 from papertune.sources.label_rows import LabelRows, QuestionRows, label_rows
-from papertune.sources.wanted import MODEL
 from papertune.tables import Table
 from papertune.training.label_sets import chance_loss, loss_at_end
 

@@ -1,6 +1,7 @@
 """Answers label questions by several sources together, and the other questions by the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,23 @@ def columns_asking_model(recipe: Recipe, joins: Mapping[str, Join]) -> tuple[str
         for column in recipe.columns
         if any(name not in joins or joins[name].asks_model for name in recipe.questions_of(column))
     )
+
+
+def alone(recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, source: str) -> "JoinedPredictor":
+    """Return what answers label columns with one source other than the model.
+
+    Args:
+        recipe: The columns, all of whose questions have the source.
+        joins: The joins of the run.
+        sources: Its sources.
+        source: The source.
+    """
+    single = {
+        name: replace(join, weights={source: 1.0}, offsets=[0.0] * len(join.offsets))
+        for name, join in joins.items()
+        if source in join.weights
+    }
+    return JoinedPredictor(recipe, single, sources, None)
 
 
 class JoinedPredictor:

@@ -15,8 +15,10 @@ from papertune.kinds.predictions import Predictions
 from papertune.models import PredictionPrecision
 from papertune.pipelines.comparison.report_parts import (
     ScoredTables,
+    answered_by,
     check_gold,
     check_report_place,
+    name_of_run,
     report_on_run,
     training_costs,
     unscored,
@@ -121,9 +123,9 @@ def _compare_with_baselines(
         listener.message(f"training the baselines of {name}")
         documents = [reader.document(row) for row in range(len(gold))]
         simple = {title: fill(known, documents) for title, fill in column.baselines().items()}
-    outputs = {f"fine-tuned {run.manifest.base_name}": output, **simple}
+    outputs = {name_of_run(run): output, **simple}
     systems = compare_outputs(outputs, simple, reader, recipe, name, len(gold))
-    facts = unscored(reader, recipe, name, len(gold))
+    facts = {**answered_by(run, name), **unscored(reader, recipe, name, len(gold))}
     return ColumnReport(name, column.kind, column.question_in_words, systems, facts=facts)
 
 

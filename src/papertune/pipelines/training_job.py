@@ -8,13 +8,14 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds.label.fit import MIN_ROWS
+from papertune.kinds.label.record import MODEL
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import training_examples
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
-from papertune.sources.wanted import MODEL, wanted_sources
+from papertune.sources.wanted import wanted_sources
 from papertune.tables import Table, read_table
 
 

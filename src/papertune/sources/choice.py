@@ -34,7 +34,7 @@ def choose_sources(held_out: Mapping[str, LogProbabilities], gold: NDArray[np.in
             weights = fit_weights(sources, gold)
             fitted[names] = weights, log_losses(weights.joined(sources), gold)
     losses = {names: loss for names, (_, loss) in fitted.items()}
-    by_cost = sorted(losses, key=lambda names: (sum(costs[name] for name in names), len(names), losses[names].mean()))
+    by_cost = sorted(losses, key=lambda names: (sum(costs[name] for name in names), losses[names].mean()))
     chosen = first_as_good({names: losses[names] for names in by_cost})
     weights, loss = fitted[chosen]
     of_sources = dict.fromkeys(held_out, 0.0) | dict(zip(chosen, weights.of_sources, strict=True))

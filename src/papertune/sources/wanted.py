@@ -1,10 +1,9 @@
 """Which sources answer which question."""
 
 from papertune.errors import MissingExtraError, RecipeError
+from papertune.kinds.label.record import MODEL
 from papertune.models.sentence_encoder import ENCODER_INSTALL, find_encoder
 from papertune.recipe import Recipe
-
-MODEL = "model"
 
 
 def wanted_sources(recipe: Recipe) -> dict[str, tuple[str, ...]]:

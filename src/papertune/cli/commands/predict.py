@@ -57,4 +57,5 @@ def predict(
             workers=workers,
             listener=listener,
         )
-    typer.echo(f"{output}: {predicted.rows:,} rows ({predicted.rows_begun:,} went through the model)")
+    passed = "went through the model" if opened.asks_model() else "were computed without a model"
+    typer.echo(f"{output}: {predicted.rows:,} rows ({predicted.rows_begun:,} {passed})")

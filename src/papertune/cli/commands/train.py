@@ -68,7 +68,8 @@ def train(
     if is_first_process():
         manifest = run.manifest
         score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
-        typer.echo(f"{output}: {manifest.steps:,} steps in {duration(manifest.seconds)}{score}")
+        steps = f"{manifest.steps:,} steps in {duration(manifest.seconds)}{score}"
+        typer.echo(f"{output}: {steps if run.directory.has_model else 'ready for papertune predict'}")
 
 
 @app.command()

@@ -135,7 +135,7 @@ def in_words(column: LabelColumn, found: Calibration) -> str:
         parts.append(f"{wanted} not reached" if reached is None else f"{wanted} from {reached:.3f}")
     if found.set_threshold is not None:
         parts.append(f"labels from {found.set_threshold:.3g} in sets")
-    return "; ".join([*parts, f"on {found.rows:,} dev rows"])
+    return "; ".join([*parts, f"on {found.rows:,} rows"])
 
 
 def _threshold(column: LabelColumn, calibrated: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> float | None:

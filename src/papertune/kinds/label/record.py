@@ -24,6 +24,10 @@ class Calibration:
     set_threshold: float | None = None
 
 
+# The name of the fine-tuned model among the sources.
+MODEL = "model"
+
+
 @dataclass(frozen=True)
 class Join:
     """How the sources of a label question are joined, see `papertune.sources.weights`.
@@ -46,9 +50,9 @@ class Join:
     @property
     def asks_model(self) -> bool:
         """Whether prediction needs the model."""
-        return self.weights.get("model", 0.0) > 0
+        return self.weights.get(MODEL, 0.0) > 0
 
     @property
     def used(self) -> list[str]:
         """The sources with a weight above 0, except the model."""
-        return [name for name, weight in self.weights.items() if weight > 0 and name != "model"]
+        return [name for name, weight in self.weights.items() if weight > 0 and name != MODEL]

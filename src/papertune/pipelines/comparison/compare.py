@@ -36,11 +36,14 @@ from papertune.pipelines.comparison.prepare import (
 )
 from papertune.pipelines.comparison.report_parts import (
     ScoredTables,
+    answered_by,
     check_report_place,
+    name_of_run,
     report_on_run,
     training_costs,
     unscored,
 )
+from papertune.pipelines.comparison.sources_alone import sources_alone
 from papertune.pipelines.comparison.training_rows import find_training_rows
 from papertune.pipelines.train import train as train_run
 from papertune.prompts.examples import RowReader
@@ -150,14 +153,16 @@ def compare(
     columns = {name: _without_base_model(work, name) for name in comparison.recipe.columns}
     if opened is None:
         opened = _train(work, comparison.train, folder / "run")
-    name_of_run = f"fine-tuned {opened.manifest.base_name}"
+    title = name_of_run(opened)
     tuned = _fine_tuned(work, opened)
+    single = _alone(work, opened)
     prompted = _prompted(work, columns)
     for name, column in columns.items():
-        column.outputs = {name_of_run: tuned[name], **prompted[name], **column.outputs}
-    _add_curve(work, steps, opened, name_of_run, columns)
+        column.outputs = {title: tuned[name], **single.get(name, {}), **prompted[name], **column.outputs}
+        column.facts |= answered_by(opened, name)
+    _add_curve(work, steps, opened, title, columns)
     tables = ScoredTables(comparison.test, whole, comparison.recipe, comparison.test.source, used_dev)
-    result = _report(work, opened, name_of_run, columns, tables)
+    result = _report(work, opened, title, columns, tables)
     write_report(result, folder)
     return result
 
@@ -268,7 +273,15 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
     return outputs
 
 
-def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, columns: Mapping[str, _Column]) -> None:
+def _alone(work: _Work, run: Run) -> dict[str, dict[str, SystemOutput]]:
+    """Predict the joined columns with each source alone."""
+    comparison = work.comparison
+    run = run.reopening()(choose_device(run.device))  # its weights are released at the end
+    recipe = run.recipe.only(tuple(comparison.recipe.columns))
+    return sources_alone(run, comparison.documents, recipe, work.kept, work.listener)
+
+
+def _add_curve(work: _Work, steps: Sequence[int], run: Run, title_of_run: str, columns: Mapping[str, _Column]) -> None:
     """Train on nested subsets, and add the outputs of the runs and of the strongest baseline."""
     comparison = work.comparison
     todo = [rows for rows in steps if rows < len(comparison.train)]
@@ -285,7 +298,7 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, name_of_run: str, co
             part, smaller = comparison.train, run
         tuned = _fine_tuned(work, smaller)
         for name, column in columns.items():
-            outputs = {name_of_run: tuned[name]}
+            outputs = {title_of_run: tuned[name]}
             known = training_rows(part, comparison.recipe, name)
             baselines = comparison.recipe.columns[name].baselines()
             for title, fill in list(baselines.items())[:1] if known.documents else []:
@@ -313,11 +326,11 @@ def _with_curve(
     return replace(about, learning_curve=points)
 
 
-def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Column], tables: ScoredTables) -> Report:
+def _report(work: _Work, run: Run, title_of_run: str, columns: Mapping[str, _Column], tables: ScoredTables) -> Report:
     """Score all outputs, and search for leaks and likely label errors."""
     recipe, test = tables.recipe, tables.gold
     gold = RowReader(test, recipe)
-    predictions = {name: column.outputs[name_of_run].predictions for name, column in columns.items()}
+    predictions = {name: column.outputs[title_of_run].predictions for name, column in columns.items()}
     reports: list[ColumnReport] = []
     for name, column in columns.items():
         spec = recipe.columns[name]
@@ -329,7 +342,7 @@ def _report(work: _Work, run: Run, name_of_run: str, columns: Mapping[str, _Colu
         own, record = run.recipe.columns[name], run.manifest.record(name, spec)
         about = own.report_details(about, predictions[name], gold, run.decisions[name], record)
         reports.append(_with_curve(about, column.curve, work))
-    title = f"{name_of_run} and others on {Path(test.source).name}"
+    title = f"{title_of_run} and others on {Path(test.source).name}"
     return report_on_run(run, title, reports, predictions, tables)
 
 

@@ -9,6 +9,7 @@ from papertune.errors import OutputError, TableError
 from papertune.evaluation.checks.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, sample_rows
 from papertune.files import check_place
+from papertune.kinds.label.join_words import answered_by_each
 from papertune.kinds.predictions import Predictions
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
@@ -58,6 +59,20 @@ def unscored(gold: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str,
     known = [column.read_answer(cell) is not None for cell in cells if cell is not None]
     empty = known.count(False)
     return {"not scored": f"{empty:,} of {len(known):,} rows, whose cell is empty"} if empty else {}
+
+
+def answered_by(run: Run, name: str) -> dict[str, str]:
+    """Return which sources answer a column, as a fact of a report; empty if only the model does."""
+    column = run.recipe.columns[name]
+    of_label = column.question_of_label(name)
+    questions = {question: of_label.get(question, "") for question in run.recipe.questions_of(name)}
+    text = answered_by_each(run.joins, questions)
+    return {"answered by": text} if text else {}
+
+
+def name_of_run(run: Run) -> str:
+    """Return what a report calls a run."""
+    return "joined sources" if run.joins else f"fine-tuned {run.manifest.base_name}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Joins in words, for the terminal, the report and the README of a run."""
 
-from papertune.kinds.label.record import Join
-from papertune.sources.wanted import MODEL
+from collections.abc import Mapping
+
+from papertune.kinds.label.record import MODEL, Join
 
 # What a source is called in a sentence.
 NAMES = {"words": "words", "probe": "the probe", "encoder": "the sentence encoder", MODEL: "the fine-tuned model"}
@@ -14,6 +15,19 @@ def answered_by(join: Join) -> str:
         return f"{NAMES[used[0][0]]} alone"
     parts = [f"{NAMES[name]} (weight {weight:.2f})" for name, weight in used]
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if parts else "the shares of the labels"
+
+
+def answered_by_each(joins: Mapping[str, Join], questions: Mapping[str, str]) -> str:
+    """Return which sources answer the questions of a column; "" if only the model does.
+
+    Args:
+        joins: The joins of a run, by question.
+        questions: The column's questions, with the label that each asks about, or "".
+    """
+    texts = {label: answered_by(joins[name]) for name, label in questions.items() if name in joins}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{label}: {text}" for label, text in texts.items())
 
 
 def join_in_words(question: str, join: Join) -> str:
