@@ -260,7 +260,7 @@ class Run:
             self.base,
             precision=precision,
             device=self.device,
-            tokenizer=self.directory.tokenizer,
+            tokenizer=self.directory.tokenizer if self.directory.tokenizer.exists() else None,
             base_bits=self.recipe.base_bits,
         )
 

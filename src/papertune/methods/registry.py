@@ -10,6 +10,7 @@ from papertune.methods.freeze import FreezeMethod
 from papertune.methods.full import FullMethod
 from papertune.methods.lora import LoraMethod
 from papertune.methods.method import AdapterMethod, TrainingMethod
+from papertune.methods.probe import ProbeMethod
 from papertune.methods.ptuning_v2 import PtuningV2Method
 
 METHODS: tuple[type[TrainingMethod], ...] = (
@@ -17,6 +18,7 @@ METHODS: tuple[type[TrainingMethod], ...] = (
     PtuningV2Method,
     FullMethod,
     FreezeMethod,
+    ProbeMethod,
 )
 
 # What `method` of a recipe can be: the class is chosen by `kind`.

@@ -79,9 +79,10 @@ def add_model(
     """
     names = list(plain.weights)
     without = join([sources[name] for name in names], list(plain.weights.values()), plain.offsets)
-    pair, single = fit_weights([without, model], gold), fit_weights([model], gold)
+    pair, single, plain_again = (fit_weights(each, gold) for each in ([without, model], [model], [without]))
     joined = {
-        "without model": without,
+        # Fitted to these rows like the others, or the model would be given credit for that.
+        "without model": plain_again.joined([without]),
         "model": single.joined([model]),
         "joined": pair.joined([without, model]),
     }

@@ -19,7 +19,7 @@ from papertune.files import atomic_writer, write_atomically
 from papertune.kinds.label.record import Join
 from papertune.sources.classifier import LinearClassifier
 from papertune.sources.registry import sources_by_name
-from papertune.sources.source import Source, Surroundings
+from papertune.sources.source import DAMAGED, Source, Surroundings
 
 _INDEX = "sources.json"
 _CLASSIFIERS = "classifiers.npz"
@@ -48,7 +48,7 @@ class LabelSources:
             index = json.loads((folder / _INDEX).read_text("utf-8"))
             self.plain_joins = {name: Join(**join) for name, join in index["questions"].items()}
             self._names: list[str] = [str(name) for name in index["sources"]]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise RunError(f"{folder / _INDEX} cannot be read: {error}. Copy the run again, or train again.") from error
         self._numbers = {name: number for number, name in enumerate(self.plain_joins)}
         self._loaded: dict[str, tuple[Source, dict[str, LinearClassifier]]] = {}
@@ -119,7 +119,7 @@ class LabelSources:
                         )
                         for question, number in self._numbers.items()
                     }
-            except (OSError, ValueError, KeyError) as error:
+            except DAMAGED as error:
                 raise RunError(
                     f"{folder / _CLASSIFIERS} cannot be read: {error}. Copy the run again, or train again."
                 ) from error

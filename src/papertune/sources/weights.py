@@ -78,6 +78,7 @@ def fit_weights(sources: Sequence[NDArray[np.float64]], gold: NDArray[np.int64])
 
     count, (rows, labels) = len(sources), sources[0].shape
     stacked = np.stack(sources)  # (sources, rows, labels)
+    penalty = _WEIGHT_PENALTY * count  # so that a source given twice changes nothing
     start = np.concatenate([np.full(count, 1 / count), np.zeros(labels)])
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -86,8 +87,8 @@ def fit_weights(sources: Sequence[NDArray[np.float64]], gold: NDArray[np.int64])
         wrong = np.exp(joined)
         wrong[np.arange(rows), gold] -= 1
         far = weights - 1 / count
-        total = log_losses(joined, gold).sum() + _WEIGHT_PENALTY * far @ far + _OFFSET_PENALTY * offsets @ offsets
-        by_weight = np.einsum("rl,srl->s", wrong, stacked) + 2 * _WEIGHT_PENALTY * far
+        total = log_losses(joined, gold).sum() + penalty * far @ far + _OFFSET_PENALTY * offsets @ offsets
+        by_weight = np.einsum("rl,srl->s", wrong, stacked) + 2 * penalty * far
         by_offset = wrong.sum(axis=0) + 2 * _OFFSET_PENALTY * offsets
         return total / rows, np.concatenate([by_weight, by_offset]) / rows
 

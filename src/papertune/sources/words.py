@@ -17,7 +17,7 @@ from papertune.errors import RunError
 from papertune.events import SILENT, Listener
 from papertune.files import atomic_writer, write_atomically
 from papertune.metrics.phrases import is_mostly_cjk
-from papertune.sources.source import Source, Surroundings
+from papertune.sources.source import DAMAGED, Source, Surroundings
 
 # The most frequent terms of a vectorizer; more would make a run large and change nothing.
 _MAX_TERMS = 100_000
@@ -92,7 +92,7 @@ class Words(Source):
                         for number, part in enumerate(parts)
                     ]
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise RunError(f"{folder} cannot be read: {error}. Copy the run again, or train again.") from error
 
 

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from papertune.kinds.label.record import Join
+from papertune.sources.choice import add_model, choose_sources, first_as_good, standard_error
+from papertune.sources.classifier import log_softmax
+
+COSTS = {"words": 0, "encoder": 1}
+
+
+def make_source(rng, gold, labels, strength):
+    scores = rng.normal(size=(len(gold), labels))
+    scores[np.arange(len(gold)), gold] += strength
+    return log_softmax(scores)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+def test_a_dear_source_that_adds_nothing_is_left_out(rng):
+    gold = rng.integers(2, size=300)
+    held_out = {"words": make_source(rng, gold, 2, 2.0), "encoder": make_source(rng, gold, 2, 0.1)}
+    join = choose_sources(held_out, gold, COSTS)
+    assert join.weights["encoder"] == 0
+    assert join.weights["words"] > 0
+    assert join.used == ["words"]
+
+
+def test_a_dear_source_that_knows_more_is_joined_with_the_cheap_one(rng):
+    gold = rng.integers(3, size=400)
+    held_out = {"words": make_source(rng, gold, 3, 1.5), "encoder": make_source(rng, gold, 3, 1.5)}
+    join = choose_sources(held_out, gold, COSTS)
+    assert min(join.weights.values()) > 0.3
+    assert join.losses["joined"] < min(join.losses["words"], join.losses["encoder"])
+    assert join.rows == 400
+
+
+def test_a_cheap_source_is_never_dropped_for_a_dear_one_that_is_as_good(rng):
+    gold = rng.integers(2, size=12)
+    source = make_source(rng, gold, 2, 1.0)
+    assert choose_sources({"words": source, "encoder": source}, gold, COSTS).used == ["words"]
+
+
+def test_the_first_within_one_standard_error_is_chosen():
+    losses = {"a": np.array([1.0, 2.0, 3.0]), "b": np.array([0.0, 2.0, 3.0])}
+    assert first_as_good(losses) == "a"  # 1/3 worse, and so is the standard error
+    assert first_as_good({"a": np.array([1.0, 2.1, 3.0]), "b": np.array([0.0, 1.0, 2.0])}) == "b"
+    assert standard_error(np.array([1.0])) == float("inf")
+
+
+class TestModel:
+    plain = Join({"words": 1.0}, [0.0, 0.0], "held-out rows", 500, {"words": 0.5, "joined": 0.5})
+
+    def test_a_model_that_knows_more_gets_the_weight(self, rng):
+        gold = rng.integers(2, size=200)
+        words, model = make_source(rng, gold, 2, 1.0), make_source(rng, gold, 2, 4.0)
+        join = add_model(self.plain, {"words": words}, model, gold, "dev rows")
+        assert join.asks_model
+        assert join.weights["model"] > join.weights["words"]
+        assert join.losses["joined"] < join.losses["without model"]
+        assert (join.evidence, join.rows) == ("dev rows", 200)
+
+    def test_a_model_that_knows_nothing_is_not_asked(self, rng):
+        gold = rng.integers(2, size=200)
+        words, model = make_source(rng, gold, 2, 3.0), make_source(rng, gold, 2, 0.0)
+        join = add_model(self.plain, {"words": words}, model, gold, "dev rows")
+        assert join.weights == {"words": 1.0, "model": 0.0}
+        assert not join.asks_model
+        assert join.offsets == [0.0, 0.0]
+
+    def test_the_weights_give_the_join_that_was_measured(self, rng):
+        from papertune.sources.weights import join as joined
+        from papertune.sources.weights import mean_log_loss
+
+        gold = rng.integers(2, size=300)
+        plain = Join({"words": 0.7}, [0.4, -0.4], "held-out rows", 300, {})
+        words, model = make_source(rng, gold, 2, 1.5), make_source(rng, gold, 2, 1.5)
+        found = add_model(plain, {"words": words}, model, gold, "dev rows")
+        again = joined([words, model], [found.weights["words"], found.weights["model"]], found.offsets)
+        assert mean_log_loss(again, gold) == pytest.approx(found.losses["joined"], abs=1e-9)
