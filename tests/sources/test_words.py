@@ -70,5 +70,5 @@ def test_damaged_files_are_an_error(tmp_path):
     words, _ = Words.fit(DOCUMENTS, None)
     words.save(tmp_path)
     (tmp_path / "terms.json").write_text(json.dumps([{"settings": {}}]))
-    with pytest.raises(RunError, match="cannot be read: .* Copy the run again, or train again"):
+    with pytest.raises(RunError, match=r"cannot be read: .* Copy the run again, or train again"):
         Words.load(tmp_path, None)

@@ -68,7 +68,8 @@ def calibrate_run(
             run.manifest = replace(run.manifest, int8=compare_int8(run, selection, listener))
         if parts.failed:
             run.manifest = replace(run.manifest, int8=before.int8)
-    evidence = _join(run, [*selection, *calibration], training, parts, before.joins)
+    dev = [*selection, *(table for table in calibration if not any(table is each for each in selection))]
+    evidence = _join(run, dev, training, parts, before.joins)
     for stage, names in _stages(run).items():
         columns = {name: run.recipe.columns[name] for name in names}
         on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
