@@ -46,7 +46,12 @@ def both_columns(tiny_folder: Path) -> dict[str, Any]:
         "model": str(tiny_folder),
         "table": {"id": "uuid", "document": "title: {title}\nabstract: {abstract}"},
         "columns": {
-            "label": {"kind": "label", "question": "Is it medical? Answer 1 or 0.", "labels": ["1", "0"]},
+            "label": {
+                "kind": "label",
+                "sources": ["model"],
+                "question": "Is it medical? Answer 1 or 0.",
+                "labels": ["1", "0"],
+            },
             "Keywords": {"kind": "keywords", "question": "List the keywords.", "max_new_tokens": 12},
         },
         "method": {"rank": 4},

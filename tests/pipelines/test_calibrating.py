@@ -19,6 +19,7 @@ def recipe_for_all(both_columns):
         "label": {**recipe["columns"]["label"], "threshold": "f1", "coverage": 0.8},
         "topics": {
             "kind": "labels",
+            "sources": ["model"],
             "question": "About {label}? 1 or 0.",
             "labels": ["heart", "graph"],
             "answers": ["1", "0"],

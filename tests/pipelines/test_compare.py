@@ -407,7 +407,13 @@ class TestErrors:
         assert list(comparison.recipe.columns) == ["label"]
 
     def test_thresholds_without_dev_rows_are_refused(self, train_rows, test_rows, papers, recipe, tmp_path):
-        topics = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"], "thresholds": "f1"}
+        topics = {
+            "kind": "labels",
+            "sources": ["model"],
+            "question": "About {label}?",
+            "labels": ["heart", "brain"],
+            "thresholds": "f1",
+        }
         recipe["columns"]["topics"] = topics
         rows = [
             [{**row, "topics": ("heart", "brain")[n % 2]} for n, row in enumerate(rows)]
@@ -442,7 +448,12 @@ class TestErrors:
         assert not (tmp_path / "report").exists()
 
     def test_an_instruction_file_with_a_labels_column_is_refused(self, test_rows, recipe, tmp_path):
-        recipe["columns"]["topics"] = {"kind": "labels", "question": "About {label}?", "labels": ["heart", "brain"]}
+        recipe["columns"]["topics"] = {
+            "kind": "labels",
+            "sources": ["model"],
+            "question": "About {label}?",
+            "labels": ["heart", "brain"],
+        }
         rows = [{**row, "topics": "heart"} for row in test_rows]
         entries = [
             {"instruction": f"About {label}?", "input": "t", "output": "yes"}
@@ -541,7 +552,7 @@ class TestErrors:
         check_curve_point(run, without)
 
     def test_a_run_without_the_column_is_refused(self, run, train_rows, test_rows, recipe, tmp_path):
-        recipe["columns"]["topic"] = {"kind": "label", "question": "Topic?", "labels": ["1", "0"]}
+        recipe["columns"]["topic"] = {"kind": "label", "sources": ["model"], "question": "Topic?", "labels": ["1", "0"]}
         rows = [[{**row, "topic": row["label"]} for row in rows] for rows in (train_rows, test_rows)]
         with pytest.raises(RunError, match=r'has no column "topic"\. It has: label, Keywords\. Name these'):
             compare(*rows, recipe, tmp_path / "report", run=run)

@@ -22,7 +22,7 @@ def dev_table(rows, labels="ab", start=0):
 
 
 def label_recipe(training=(), **keys):
-    column = {"kind": "label", "question": "Which?", "labels": ["a", "b"], **keys}
+    column = {"kind": "label", "sources": ["model"], "question": "Which?", "labels": ["a", "b"], **keys}
     values = {"table": {"id": "id", "document": "{title}"}, "columns": {"label": column}, "training": dict(training)}
     return load_recipe(values)
 
@@ -77,7 +77,7 @@ def test_without_a_column_to_calibrate_there_is_no_calibration_set():
 
 def test_with_too_few_gold_cells_there_is_no_calibration_set():
     columns = {
-        "label": {"kind": "label", "question": "Which?", "labels": ["a", "b"]},
+        "label": {"kind": "label", "sources": ["model"], "question": "Which?", "labels": ["a", "b"]},
         "words": {"kind": "keywords", "question": "Name them."},
     }
     recipe = load_recipe({"table": {"id": "id", "document": "{title}"}, "columns": columns})
@@ -94,7 +94,13 @@ def test_with_too_few_gold_cells_there_is_no_calibration_set():
 
 @pytest.mark.filterwarnings('ignore:dev.csv has no column "label"')
 def test_thresholds_need_dev_rows_with_gold_cells(tiny_folder):
-    topics = {"kind": "labels", "question": "About {label}?", "labels": ["a", "b"], "thresholds": "f1"}
+    topics = {
+        "kind": "labels",
+        "sources": ["model"],
+        "question": "About {label}?",
+        "labels": ["a", "b"],
+        "thresholds": "f1",
+    }
     words = {"kind": "keywords", "question": "Name them."}
     columns = {"label": topics, "words": words}
     recipe = {"model": str(tiny_folder), "table": {"id": "id", "document": "{title}"}, "columns": columns}

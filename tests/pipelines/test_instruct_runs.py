@@ -196,7 +196,7 @@ def test_a_table_with_a_question_in_each_row(tiny_folder, tmp_path):
     recipe = {
         "model": str(tiny_folder),
         "table": {"document": "{text}"},
-        "columns": {"answer": {"kind": "label", "question": "{question}", "labels": ["1", "0"]}},
+        "columns": {"answer": {"kind": "label", "sources": ["model"], "question": "{question}", "labels": ["1", "0"]}},
         "training": {"precision": "fp32", "max_steps": 1},
     }
     rows = [{"text": f"the heart {n}", "question": QUESTIONS[n % 3], "answer": str(n % 2)} for n in range(6)]

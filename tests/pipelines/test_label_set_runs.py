@@ -32,7 +32,14 @@ def with_topics(papers):
 
 
 def make_recipe(tiny_folder, **topics):
-    topics = {"kind": "labels", "question": "About {label}? 1 or 0.", "labels": LABELS, "answers": ["1", "0"], **topics}
+    topics = {
+        "kind": "labels",
+        "sources": ["model"],
+        "question": "About {label}? 1 or 0.",
+        "labels": LABELS,
+        "answers": ["1", "0"],
+        **topics,
+    }
     return {
         "model": str(tiny_folder),
         "table": {"id": "uuid", "document": "{abstract}"},

@@ -74,7 +74,7 @@ def test_few_steps_are_reported_with_settings_for_more():
 
 RECIPE = {
     "table": {"document": "{title}"},
-    "columns": {"label": {"kind": "label", "question": "?", "labels": ["1", "0"]}},
+    "columns": {"label": {"kind": "label", "sources": ["model"], "question": "?", "labels": ["1", "0"]}},
 }
 
 

@@ -13,7 +13,7 @@ RECIPE = load_recipe(
     {
         "table": {"document": "{text}"},
         "columns": {
-            "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
+            "label": {"kind": "label", "sources": ["model"], "question": "Medical?", "labels": ["1", "0"]},
             "Keywords": {"kind": "keywords", "question": "Keywords?", "output_separator": " | "},
         },
     }
