@@ -183,7 +183,8 @@ class Asking:
         self.column, self._recipe = column, recipe
         self._engine = Engine(model)
         self._encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
-        self._trie = LabelTrie.build(self._encoder.label_ids(column.labels), self._encoder.end_id)
+        build = LabelTrie.build if column.loss_labels is None else LabelTrie.of_choices
+        self._trie = build(self._encoder.label_ids(column.labels), self._encoder.end_id)
 
     def target(self, clean: str) -> str:
         """Return the label that a text asks for: the first one that is not predicted without the text."""

@@ -34,8 +34,8 @@ from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
-# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`. A run of an earlier format
-# opens, and has none. 5: with `joins`.
+# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels are
+# scored by the decisions among them. A run of an earlier format opens, and has none.
 FORMAT = 5
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
@@ -314,7 +314,7 @@ class RunDirectory:
             missing.append(self.sources.name)
         if missing or recipe is None:
             raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
-        return recipe, manifest
+        return _as_trained(recipe, manifest.format), manifest
 
     def weights_checksum(self) -> str:
         """Return the SHA-256 of the recipe, the trained weights and the sources."""
@@ -342,6 +342,18 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def _as_trained(recipe: Recipe, version: int) -> Recipe:
+    """Return the recipe of a run with what its settings meant in its format.
+
+    Before format 5 labels of several tokens were learned as answers and scored whole also with `loss = "labels"`. For
+    labels of one token both are the same in prediction.
+    """
+    if version >= 5:
+        return recipe
+    columns = recipe.columns.items()
+    return recipe.with_settings({name: {"loss": "answer"} for name, each in columns if hasattr(each, "loss")})
 
 
 def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:

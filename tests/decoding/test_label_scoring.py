@@ -27,9 +27,9 @@ def slow_probabilities(model, prompt, labels):
     return torch.softmax(torch.stack(scores), dim=0)
 
 
-def fast_probabilities(model, rows, labels):
+def fast_probabilities(model, rows, labels, trie=None):
     engine = Engine(model)
-    trie = LabelTrie.build(labels, END)
+    trie = trie or LabelTrie.build(labels, END)
     state = engine.prefill(rows)
     nodes = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths) if trie.tokens else None
     return trie.label_probabilities(state.last_logits, nodes)
@@ -44,6 +44,52 @@ def test_the_trie_equals_label_by_label_scoring(tiny_model, rows, labels):
     for row, got in zip(rows, probabilities, strict=True):
         torch.testing.assert_close(got, slow_probabilities(tiny_model, row, labels), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(rows), dtype=torch.float64))
+
+
+def slow_choices(model, prompt, labels):
+    """Multiply the shares of each label's tokens among those that labels have there, in a pass for each label."""
+    whole = [(*label, END) for label in labels]
+    products = []
+    for ids in whole:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([[*prompt, *ids]]), use_cache=False).logits[0].double()
+        product = 1.0
+        for at, token in enumerate(ids):
+            possible = sorted({other[at] for other in whole if other[:at] == ids[:at]})
+            product *= logits[len(prompt) - 1 + at, possible].softmax(-1)[possible.index(token)]
+        products.append(product)
+    return torch.stack(products)
+
+
+@given(prompts, label_sets)
+@example([[5, 6, 7]], [(4,), (4, 5), (4, 5, 3), (5,)])
+@example([[5, 6, 7]], [(4, 5), (4, 3)])
+@example([[5, 6, 7]], [(4, 5), (3, 5)])
+def test_choices_equal_decoding_that_can_write_only_labels(tiny_model, rows, labels):
+    trie = LabelTrie.of_choices(labels, END)
+    assert all(parent < node for node, parent in enumerate(trie.parents))
+    probabilities = fast_probabilities(tiny_model, rows, labels, trie)
+    for row, got in zip(rows, probabilities, strict=True):
+        torch.testing.assert_close(got, slow_choices(tiny_model, row, labels), rtol=1e-4, atol=1e-4)
+
+
+def test_only_choices_need_a_pass():
+    trie = LabelTrie.of_choices([(11,), (11, 12), (10, 13), (10, 13, 14, 15)], END)
+    assert trie.tokens == (11, 10, 13)
+    assert (trie.parents, trie.depths) == ((-1, -1, 1), (1, 1, 2))
+    assert trie.paths == (
+        ((-1, 11), (0, END)),
+        ((-1, 11), (0, 12)),
+        ((-1, 10), (2, END)),
+        ((-1, 10), (2, 14)),
+    )
+    assert LabelTrie.of_choices([(11, 7), (10, 7, 8)], END).tokens == (), "the first tokens differ"
+
+
+def test_choices_among_labels_of_one_token_are_their_softmax():
+    logits = torch.randn(3, 20)
+    one, other = LabelTrie.of_choices([(11,), (10,)], END), LabelTrie.build([(11,), (10,)], END)
+    torch.testing.assert_close(one.label_probabilities(logits, None), other.label_probabilities(logits, None))
 
 
 def test_labels_of_a_real_tokenizer(tiny_model, tiny_tokenizer):

@@ -23,9 +23,10 @@ def test_batch_shape_of_recipes():
     alone = load_recipe(both, ["layout=question-first"])
     assert batch_shape(alone) == BatchShape(8, 100 + 19, 20, is_tree=True)
     assert not batch_shape(both.only(("label",))).is_tree
-    words = load_recipe(tutorial, ['columns.label.labels=["yes", "no"]', "columns.label.loss=labels"])
-    # The position before the label, and a byte, a blank and the end token for each byte of the trie.
-    assert batch_shape(words) == BatchShape(rows=4, seq=512 + 7, answer_tokens=8, is_tree=True)
+    words = load_recipe(tutorial, ['columns.label.labels=["yes", "yet"]', "columns.label.loss=labels"])
+    # The position before the label, and of each label its bytes and a blank.
+    assert batch_shape(words) == BatchShape(rows=4, seq=512 + 8, answer_tokens=9, is_tree=True)
+    assert not batch_shape(load_recipe(words, ['columns.label.labels=["yes", "no"]'])).is_tree
 
 
 @pytest.fixture

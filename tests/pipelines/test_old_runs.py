@@ -42,6 +42,13 @@ def test_an_old_run_keeps_its_calibration(run):
     assert not run.manifest.lacks_calibration
 
 
+def test_an_old_run_scores_whole_labels(run):
+    assert run.recipe.columns["label"].loss == run.recipe.columns["topics"].loss == "answer"
+    for name in ("label", "topics: heart"):
+        column = run.recipe.questions[name]
+        assert column.loss_labels is None
+
+
 def test_an_old_run_keeps_its_choice_of_int8(run, monkeypatch):
     assert run.manifest.int8.changed == 1
     monkeypatch.setenv("PAPERTUNE_CPU", "int8")

@@ -312,7 +312,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"format": 5}', "newer papertune"),
+            ('{"format": 6}', "newer papertune"),
             ("{", "is damaged"),
             ("[]", "is damaged"),
             ("null", "is damaged"),

@@ -40,22 +40,19 @@ def slow_loss(model, tokenizer, chosen, examples):
     for example in examples:
         prompt = encoder.encode(example.prompt).ids
         if column.loss == "labels":
-            is_single = all(len(tokenizer.encode(answer)) == 1 for answer in column.answers)
-            logprobs = [_logprobs(model, tokenizer, prompt, answer, ends=not is_single) for answer in column.answers]
-            scores = torch.stack([each.sum() for each in logprobs])
-            nll = -scores.log_softmax(-1)[column.answers.index(example.answer)]
+            gold = column.answers.index(example.answer)
+            yes, no = (tokenizer.encode(answer) for answer in column.answers)
+            at = next(at for at in range(len(yes)) if yes[at] != no[at])  # where the answers part
+            logits = model(torch.tensor([[*prompt, *yes[:at]]])).logits[0, -1].double()
+            nll = -logits[[yes[at], no[at]]].log_softmax(-1)[gold]
         else:
-            nll = -_logprobs(model, tokenizer, prompt, example.answer, ends=True).mean()
+            answer = [*tokenizer.encode(example.answer), tokenizer.eos_token_id]
+            logprobs = model(torch.tensor([prompt + answer])).logits[0].double().log_softmax(-1)
+            nll = -torch.stack([logprobs[len(prompt) - 1 + n, token] for n, token in enumerate(answer)]).mean()
         weights = column.weights or {}
         label = example.column.removeprefix("topics: ")
         total += nll * (weights.get(label, 1.0) if example.answer == column.answers[0] else 1.0) / len(column.labels)
     return total / len(TABLE)
-
-
-def _logprobs(model, tokenizer, prompt, text, *, ends):
-    answer = [*tokenizer.encode(text), *([tokenizer.eos_token_id] if ends else [])]
-    logprobs = model(torch.tensor([prompt + answer])).logits[0].double().log_softmax(-1)
-    return torch.stack([logprobs[len(prompt) - 1 + n, token] for n, token in enumerate(answer)])
 
 
 @pytest.mark.parametrize("answers", [["1", "0"], ["the heart", "the paper"]])

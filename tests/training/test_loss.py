@@ -27,9 +27,9 @@ from papertune.training import (
 from papertune.training.label_sets import LabelSet
 
 END = 2
-# One-token labels, a label that begins others, a shared beginning, and labels that share nothing.
+# One-token labels, labels that begin others, and labels that are told apart by their first tokens.
 LABELS = [[[20], [30]], [[40], [50], [60]], [[7], [7, 8], [7, 8, 9], [5]], [[7, 11], [8, 11]]]
-LABEL_SETS = [LabelSet("label", LabelTrie.build(labels, END)) for labels in LABELS]
+LABEL_SETS = [LabelSet("label", LabelTrie.of_choices(labels, END)) for labels in LABELS]
 token_lists = st.lists(st.integers(3, 399), min_size=1, max_size=6)
 
 
@@ -64,13 +64,14 @@ def slow_loss_of(model, prompt, row):
             logits = model(input_ids=ids[None]).logits[0, :-1].double()
             parts.append(F.cross_entropy(logits, ids[1:], reduction="none")[len(prompt) - 1 :])
         return row.weight * torch.cat(parts).mean()
-    scores = []
-    labels = LABELS[row.label_set]
-    for label in labels:
-        ids = [*prompt, *label, *([] if all(len(each) == 1 for each in labels) else [END])]
-        logprobs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
-        scores.append(sum(logprobs[at - 1, ids[at]] for at in range(len(prompt), len(ids))))
-    return -row.weight * torch.stack(scores).log_softmax(0)[row.answers[0][0]]
+    whole = [[*label, END] for label in LABELS[row.label_set]]
+    label = whole[row.answers[0][0]]
+    logits = model(input_ids=torch.tensor([prompt + label])).logits[0].double()
+    nll = 0.0
+    for at, token in enumerate(label):
+        possible = sorted({other[at] for other in whole if other[:at] == label[:at]})
+        nll -= logits[len(prompt) - 1 + at, possible].log_softmax(0)[possible.index(token)]
+    return row.weight * nll
 
 
 def fast_loss(model, rows):
@@ -187,20 +188,30 @@ def test_collate_two_questions_as_a_tree():
 def test_collate_labels_of_several_tokens_as_a_trie():
     rows = [TrainingRow([1, 2], [label_question(1, 2, 4.0, [3]), label_question(0, 0, ids=[6])])]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=0).items()}
-    assert batch["input_ids"] == [[1, 2, 3, 7, 8, 9, 5, 6]]
-    assert batch["position_ids"] == [[0, 1, 2, 3, 4, 5, 3, 2]]
-    assert batch["columns"] == [2, 3, 4, 5, 6, 7]
-    assert (batch["targets"], batch["label_sets"]) == ([1] * 5 + [0], [2] * 5 + [0])
-    assert batch["weights"] == pytest.approx([4 / 5] * 5 + [1])
+    assert batch["input_ids"] == [[1, 2, 3, 7, 8, 6]]
+    assert batch["position_ids"] == [[0, 1, 2, 3, 4, 2]]
+    assert batch["columns"] == [2, 3, 4, 5]
+    assert (batch["targets"], batch["label_sets"]) == ([1] * 3 + [0], [2] * 3 + [0])
+    assert batch["weights"] == pytest.approx([4 / 3] * 3 + [1])
     seen = ["".join(" x"[bit] for bit in row).rstrip() for row in batch["visible"][0]]
-    assert seen == ["x", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx", "xxx   x", "xx     x"]
+    assert seen == ["x", "xx", "xxx", "xxxx", "xxxxx", "xx   x"]
+
+
+def test_collate_labels_that_part_twice_as_branches():
+    trie = LabelTrie.of_choices([[7], [7, 8], [5, 9], [5]], END)
+    batch = {
+        n: tensor.tolist() for n, tensor in collate([TrainingRow([1], [Question([[2]], 0, trie=trie)])], 0).items()
+    }
+    assert batch["input_ids"] == [[1, 7, 5]]
+    assert batch["position_ids"] == [[0, 1, 1]]
+    assert batch["visible"] == [[[True, False, False], [True, True, False], [True, False, True]]]
 
 
 def test_the_loss_over_labels_of_one_token_is_that_of_their_logits():
     logits = torch.randn(3, 400)
     targets, sets, weights = torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int64), torch.tensor([1.0, 2.0, 0.5])
     expected = (F.cross_entropy(logits[:, [20, 30]], targets, reduction="none") * weights).sum()
-    assert torch.equal(answer_losses(logits, targets, sets, weights, LABEL_SETS)[0], expected)
+    torch.testing.assert_close(answer_losses(logits, targets, sets, weights, LABEL_SETS)[0], expected)
 
 
 def test_rows_with_one_answer_need_no_mask():
@@ -243,7 +254,7 @@ def test_examples_become_rows(encoder):
     examples = [Example(row, column, prompts[row], answer) for row, (column, answer) in enumerate(answers)]
     encoded = encode_examples(examples, COLUMNS, encoder)
     ids = [encoder.encode(prompt).ids for prompt in prompts]
-    tries = [LabelTrie.build(encoder.label_ids(labels), encoder.end_id) for labels in (("1", "0"), ("1", "12"))]
+    tries = [LabelTrie.of_choices(encoder.label_ids(labels), encoder.end_id) for labels in (("1", "0"), ("1", "12"))]
     # The weights of 1 and 0 are 1.5 once and 0.75 twice; all of the weights of code are those of 12.
     assert encoded.label_sets == [
         LabelSet("label", tries[0], pytest.approx(math.log(2))),

@@ -11,9 +11,14 @@ through the model in one pass after the cached prompt; each sees the prompt and 
     trie            root ─ '1' ─ end       '1'  ✓   ✓
                          │     └ '2' ─ end '0'  ✓        ✓
                          └ '0' ─ end       '2'  ✓   ✓         ✓
+
+With `choices` only the decisions among labels are scored: at each node where labels part, the probability of a token is
+its share among the tokens that continue a label, as in decoding that can write nothing but labels. A token that no
+other label can have there is certain, and needs no pass: "included" and "excluded" are told apart at the prompt's last
+token. The probabilities add up to 1 without a softmax over the labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,12 +36,14 @@ class LabelTrie:
         parents: Parent of each inner node; -1: the root.
         depths: Tokens from the root, at least 1.
         paths: Steps of each label: (node whose logits are read, -1 for the root; token id that is read there).
+        choices: Whether a step's probability is that among the tokens of all steps at its node, not among all tokens.
     """
 
     tokens: tuple[int, ...]
     parents: tuple[int, ...]
     depths: tuple[int, ...]
     paths: tuple[tuple[tuple[int, int], ...], ...]
+    choices: bool = False
 
     @classmethod
     def build(cls, label_ids: Sequence[Sequence[int]], end_id: int) -> "LabelTrie":
@@ -68,6 +75,34 @@ class LabelTrie:
             return cls((), (), (), tuple(paths))
         return cls(tuple(tokens), tuple(parents), tuple(depths), tuple(paths))
 
+    @classmethod
+    def of_choices(cls, label_ids: Sequence[Sequence[int]], end_id: int) -> "LabelTrie":
+        """Build the trie of the decisions among some labels.
+
+        Args:
+            label_ids: As in `build`.
+            end_id: As in `build`.
+        """
+        whole = [(*ids, end_id) for ids in label_ids]
+        following: dict[tuple[int, ...], set[int]] = {}
+        for ids in whole:
+            for at, token in enumerate(ids):
+                following.setdefault(ids[:at], set()).add(token)
+        parting = [prefix for prefix, tokens in following.items() if len(tokens) > 1]
+        # In the order in which labels reach them, so parents come first.
+        nodes = [prefix for prefix in following if prefix and any(p[: len(prefix)] == prefix for p in parting)]
+        number = {(): -1} | {prefix: index for index, prefix in enumerate(nodes)}
+        return cls(
+            tokens=tuple(prefix[-1] for prefix in nodes),
+            parents=tuple(number[prefix[:-1]] for prefix in nodes),
+            depths=tuple(map(len, nodes)),
+            paths=tuple(
+                tuple((number[ids[:at]], token) for at, token in enumerate(ids) if len(following[ids[:at]]) > 1)
+                for ids in whole
+            ),
+            choices=True,
+        )
+
     def ancestors(self) -> Tensor:
         """Return which nodes each node sees: itself and its ancestors; bool, shape (nodes, nodes)."""
         return ancestors(self.parents)
@@ -83,12 +118,29 @@ class LabelTrie:
         Returns:
             float32, shape (batch, labels).
         """
-        steps = [(label, 1 + node, token) for label, path in enumerate(self.paths) for node, token in path]
-        label_of, place, token_of = torch.tensor(steps, device=logits.device).T
-        chosen = logits[:, place, token_of].float()  # (batch, steps)
-        if self.tokens:
-            chosen = chosen - logits.float().logsumexp(dim=-1)[:, place]
-        return chosen.new_zeros(len(chosen), len(self.paths)).index_add(1, label_of, chosen)
+        return self._sums({node: logits[:, 1 + node] for node in range(-1, len(self.tokens))}, torch.float32)
+
+    def _sums(self, logits: Mapping[int, Tensor], dtype: torch.dtype) -> Tensor:
+        """Return the sum over the steps of each label, shape (batch, labels).
+
+        Args:
+            logits: Logits at the root (-1) and at each node, shape (batch, vocab).
+            dtype: Precision of the sums.
+        """
+        sums = logits[-1].new_zeros(len(logits[-1]), len(self.paths), dtype=dtype)
+        for node, at in logits.items():
+            steps = [(label, token) for label, path in enumerate(self.paths) for place, token in path if place == node]
+            if not steps:
+                continue
+            label_of, token_of = torch.tensor(steps, device=at.device).T
+            chosen = at[:, token_of].to(dtype)
+            if self.choices:
+                own = at[:, sorted({token for _, token in steps})].to(dtype)
+                chosen = chosen - own.logsumexp(dim=-1, keepdim=True)
+            elif self.tokens:
+                chosen = chosen - at.to(dtype).logsumexp(dim=-1, keepdim=True)
+            sums = sums.index_add(1, label_of, chosen)
+        return sums
 
     def label_probabilities(self, root_logits: Tensor, node_logits: Tensor | None) -> Tensor:
         """Turn logits into probabilities over the labels.
@@ -100,12 +152,10 @@ class LabelTrie:
         Returns:
             float64, shape (batch, labels); each row sums to 1.
         """
-        logprobs = {-1: torch.log_softmax(root_logits.double(), dim=-1)}
+        logits = {-1: root_logits}
         if node_logits is not None:
-            for node in range(len(self.tokens)):
-                logprobs[node] = torch.log_softmax(node_logits[:, node].double(), dim=-1)
-        scores = [sum(logprobs[node][:, token] for node, token in path) for path in self.paths]
-        return torch.softmax(torch.stack(scores, dim=-1), dim=-1)  # type: ignore[arg-type]
+            logits |= {node: node_logits[:, node] for node in range(len(self.tokens))}
+        return torch.softmax(self._sums(logits, torch.float64), dim=-1)
 
 
 def ancestors(parents: Sequence[int]) -> Tensor:

@@ -11,8 +11,9 @@ If the loss runs over a label set, the prompt alone is enough, and the target is
     ids        p0  p1  p2
     targets             1                  among the logits of the label tokens
 
-Labels of several tokens stand behind the prompt as the trie with which prediction scores them; a token sees the prompt
-and its own ancestors. The index of the label is the target of all these positions together:
+If labels part behind their first token, the tokens before the last parting stand behind the prompt as the trie with
+which prediction scores the labels; a token sees the prompt and its own ancestors. The index of the label is the target
+of all these positions together:
 
     ids        p0  p1  p2 │ a0  a1  b0
     targets             1    1   1   1       one question, four positions

@@ -3,8 +3,8 @@
 Each example counts the same, however long its answer is: the loss is the mean over examples of the mean over the tokens
 of their answers. The yes-or-no questions of a labels column together are one example, so all columns count the same.
 
-Where the loss runs over a label set, it is the cross-entropy over the scores that prediction compares: the
-log-probabilities of the labels' tokens and the end token, read along a trie.
+Where the loss runs over a label set, it is the negative logarithm of the gold label's probability in prediction: the
+product of the decisions among the labels, read along a trie.
 """
 
 from collections.abc import Sequence

@@ -105,7 +105,7 @@ def _label_sets(
     questions: dict[tuple[str, LabelTrie], list[str]] = {}
     for name, column in columns.items():
         if column.loss_labels is not None:
-            trie = LabelTrie.build(encoder.label_ids(column.loss_labels), encoder.end_id)
+            trie = LabelTrie.of_choices(encoder.label_ids(column.loss_labels), encoder.end_id)
             questions.setdefault((owners.get(name, name), trie), []).append(name)
     found: list[LabelSet] = []
     set_of_question: dict[str, int] = {}

@@ -57,7 +57,7 @@ class LabelColumn(AskedSpec):
     Attributes:
         question: The question about the document.
         labels: The allowed labels, as text; the first is the positive class of two.
-        loss: "labels": cross-entropy over the label set, of the scores that prediction compares.
+        loss: "labels": cross-entropy over the label set; probabilities are those of the decisions among labels.
             "answer": cross-entropy over the whole vocabulary at each answer token.
         weights: How much a row of each label counts in the loss; "balanced": rows / (labels x rows of that label), as
             scikit-learn has it.
@@ -229,8 +229,8 @@ class LabelColumn(AskedSpec):
 
     @property
     def has_answer_tree(self) -> bool:
-        """Whether the labels go through the model as a trie; those of one byte are single tokens."""
-        return self.loss == "labels" and any(len(label.encode()) > 1 for label in self.labels)
+        """Whether the labels may go through the model as a trie; not if they differ in their first bytes."""
+        return self.loss == "labels" and len({label.encode()[0] for label in self.labels}) < len(self.labels)
 
     def example_group(self, answer: str) -> str:
         """Return the label, so that few-shot examples come from all labels in turns."""

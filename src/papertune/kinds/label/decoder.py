@@ -19,7 +19,8 @@ class LabelDecoder(Decoder):
     trie: LabelTrie
 
     def __init__(self, column: LabelColumn, tools: DecodingTools) -> None:
-        self.trie = LabelTrie.build(tools.encoder.label_ids(column.labels), tools.encoder.end_id)
+        build = LabelTrie.build if column.loss_labels is None else LabelTrie.of_choices
+        self.trie = build(tools.encoder.label_ids(column.labels), tools.encoder.end_id)
 
     def answer(self, engine: Engine, state: PromptState, documents: Sequence[str], tokens: int) -> Sequence[Value]:
         """Return the probability of each label, in the recipe's order, for each row."""
