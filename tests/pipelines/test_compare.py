@@ -90,7 +90,7 @@ class TestSystems:
         def names(name):
             return [each.name.split("/")[0].strip() for each in column(report, name).systems]
 
-        baselines = ["TF-IDF + logistic regression", "majority"]
+        baselines = ["TF-IDF + logistic regression", "ELAS u4", "majority"]
         assert names("label") == ["fine-tuned", "few-shot", "zero-shot", *baselines]
         pytest.importorskip("yake")
         assert names("Keywords") == ["fine-tuned", "few-shot", "zero-shot", "TF-IDF n-grams", "YAKE"]

@@ -4,17 +4,20 @@ import time
 from collections.abc import Sequence
 
 from papertune.evaluation.systems.baselines import TfidfLogistic, majority
+from papertune.evaluation.systems.elas_u4 import ElasU4
 from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.predictions import Predictions
 
 
 def baselines(column: LabelColumn) -> dict[str, Fill]:
-    """Return the baselines by the names that reports show, the strongest first."""
-    return {
-        "TF-IDF + logistic regression": lambda learned, documents: _logistic(column, learned, documents),
-        "majority": most_frequent,
+    """Return the baselines by the names that reports show, the strongest first; ELAS u4 needs two labels."""
+    systems: dict[str, Fill] = {
+        "TF-IDF + logistic regression": lambda learned, documents: _logistic(column, learned, documents)
     }
+    if len(column.labels) == 2:
+        systems["ELAS u4"] = lambda learned, documents: _elas_u4(column, learned, documents)
+    return {**systems, "majority": most_frequent}
 
 
 def most_frequent(learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
@@ -31,3 +34,16 @@ def _logistic(column: LabelColumn, learned: TrainingRows, documents: Sequence[st
     cells, probabilities = model.predict(documents)
     rate = rows_per_s(len(documents), trained)
     return SystemOutput(Predictions(cells, probabilities.tolist()), rate, trained - started, model.parameters)
+
+
+def _elas_u4(column: LabelColumn, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:
+    """Rank documents by the first label, which is what is looked for, and label them by probability."""
+    started = time.monotonic()
+    relevant, other = column.labels
+    # Training and ranking are one step: each looks at all documents.
+    model = ElasU4(learned.documents, [answer == relevant for answer in learned.answers], documents)
+    seconds = time.monotonic() - started
+    probabilities = [[float(p), float(1 - p)] for p in model.probabilities]
+    cells = [relevant if p >= 0.5 else other for p in model.probabilities]
+    note = "ranks as ASReview does; labels by probability"
+    return SystemOutput(Predictions(cells, probabilities), None, seconds, model.parameters, note)
