@@ -56,9 +56,7 @@ print(json.dumps({
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "tables", nargs="+", metavar="TABLE", help="files TABLE_train.csv and TABLE_dev.csv"
-    )
+    parser.add_argument("tables", nargs="+", metavar="TABLE", help="files TABLE_train.csv and TABLE_dev.csv")
     parser.add_argument("--asreview", required=True, metavar="PYTHON", help="a Python with asreview installed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="draw the rows to begin with")
     arguments = parser.parse_args()
