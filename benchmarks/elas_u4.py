@@ -121,7 +121,9 @@ def _asreview(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "given.json"
         path.write_text(json.dumps(given), "utf-8")
-        printed = subprocess.run([python, "-c", ASREVIEW, path], check=True, capture_output=True, text=True).stdout
+        command = [Path(python).absolute(), "-c", ASREVIEW, path]
+        # In the folder: ASReview leaves a cache file where it runs.
+        printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
     found: dict[str, list[int]] = json.loads(printed.splitlines()[-1])
     return found
 
