@@ -35,8 +35,9 @@ Intervals are 95 percent intervals over the scored papers: Wilson's for accuracy
 They do not include the variation of a score between trainings; each fine-tuned model is one run with seed 0.
 Differences are paired: to the best baseline, paper by paper. So an interval of a difference can exclude 0 although
 those of the two scores overlap. If it contains 0, or if p is 0.05 or more, the difference may be chance. For average
-precision there is no p. Baselines are TF-IDF, the majority and YAKE. rows/s and training time were measured on the
-machine that is named, which did other work at the same time; alone it is faster.
+precision there is no p. Baselines are TF-IDF, ELAS u4, the majority and YAKE. `make dev` installs all systems; with pip
+it is `papertune[compare,yake]`. rows/s and training time were measured on the machine that is named, which did other
+work at the same time; alone it is faster.
 """
 
 

@@ -116,8 +116,11 @@ def generates_ids() -> Callable[[list[int]], Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Block the network and give the tests a cache folder of their own."""
+    """Block the network and slow packages, and give the tests a cache folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
+        # They take half a minute to import, and SetFit minutes to train: only their own tests use them.
+        for name in ("keybert", "setfit"):
+            patch.setitem(sys.modules, name, None)
         patch.setenv("PAPERTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
@@ -317,9 +320,13 @@ def make_tiny_encoder(folder: Path) -> None:
     BertModel(config).save_pretrained(folder)
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16, "do_lower_case": false}')
     modules = [
-        {"type": f"sentence_transformers.models.{name}", "path": path}
-        for name, path in (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+        {"idx": number, "name": str(number), "type": f"sentence_transformers.models.{name}", "path": path}
+        for number, (name, path) in enumerate(
+            (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+        )
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    (folder / "1_Pooling" / "config.json").write_text(
+        '{"word_embedding_dimension": 32, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}'
+    )

@@ -34,8 +34,8 @@ from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
-# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels are
-# scored by the decisions among them. A run of an earlier format opens, and has none.
+# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
+# are scored by the decisions among them. A run of an earlier format opens, and has none.
 FORMAT = 5
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (

@@ -111,7 +111,7 @@ def test_the_page_shows_each_system_with_its_cost(page, folder):
         assert f"**{column['verdict']}**" in text
         assert f"Scored: 8 of 24 rows of `{name}_dev.csv`. The run: trained on 12 of 96 rows" in text
     assert ", with 10 others as dev rows; " in section(page, "papers").replace("\n", " ")
-    assert "- SetFit: not measured: not installed: pip install setfit." in section(page, "papers")
+    assert "- SetFit: not measured: not installed: pip install 'papertune[compare]'." in section(page, "papers")
     assert "- few-shot" in section(page, "papers")
     for name in ("papers", "keywords", "screening_nudging"):
         (sentence,) = [line for line in section(page, name).splitlines() if "word for word" in line]

@@ -45,6 +45,13 @@ def test_vectors_equal_those_of_pooling_written_out_by_hand(encoder, encoder_fol
         np.testing.assert_allclose(vector, [number / length for number in mean], atol=2e-6)
 
 
+@pytest.mark.slow
+def test_vectors_equal_those_of_sentence_transformers(encoder, encoder_folder):
+    package = pytest.importorskip("sentence_transformers")
+    other = package.SentenceTransformer(str(encoder_folder), device="cpu")
+    np.testing.assert_allclose(encoder.embed(TEXTS), other.encode(TEXTS, show_progress_bar=False), atol=2e-6)
+
+
 def test_cls_pooling_takes_the_state_of_the_first_token(broken):
     (broken / "1_Pooling" / "config.json").write_text(
         '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}'

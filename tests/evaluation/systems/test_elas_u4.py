@@ -105,9 +105,11 @@ def test_the_sigmoid_rises_and_no_sigmoid_on_a_grid_has_a_lower_loss(rows):
             total -= target * math.log(p) + (1 - target) * math.log(1 - p)
         return total / len(rows)
 
-    assert 0.0099 < slope < 10.001
-    grid = [loss(s, o) for s in (0.01, 0.1, 0.5, 1, 2, 5, 10) for o in np.linspace(-5, 5, 21)]
-    assert loss(slope, offset) <= min(grid) + 1e-4
+    center, spread = scores.mean(), scores.std() or 1
+    assert 0.0099 < slope * spread < 10.001
+    # The grid is of slopes per standard deviation, and of logits at the mean.
+    grid = [(s / spread, at - s / spread * center) for s in (0.01, 0.1, 0.5, 1, 2, 5, 10) for at in range(-5, 6)]
+    assert loss(slope, offset) <= min(loss(*point) for point in grid) + 1e-4
 
 
 def test_a_label_column_with_two_labels_has_it_as_a_baseline_that_looks_for_the_first():

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 # What the relevant papers weigh together, where the others weigh 1.
 RATIO = 9.8
 FOLDS = 5
-# Within these slopes, float64 still tells apart the probabilities of different decision values.
+# Limits of the sigmoid's slope, per standard deviation of the decision values. A slope above 0 keeps the ranking; below
+# the upper limit, float64 still tells the probabilities of different decision values apart.
 _SLOPES = (0.01, 10.0)
 
 
@@ -100,20 +101,23 @@ def fit_sigmoid(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> tup
         relevant: Bool, shape (rows,).
 
     Returns:
-        Slope, from 0.01 to 10, and offset.
+        Slope, above 0, and offset.
     """
     from scipy.optimize import minimize
 
     positive, negative = int(relevant.sum()), int((~relevant).sum())
     targets = np.where(relevant, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    center, spread = scores.mean(), scores.std() or 1.0
+    standardized = (scores - center) / spread
 
     def loss(parameters: NDArray[np.float64]) -> float:
-        logits = math.exp(parameters[0]) * scores + parameters[1]
+        logits = math.exp(parameters[0]) * standardized + parameters[1]
         return float(np.mean(np.logaddexp(0, logits) - targets * logits))
 
     start = np.array([0.0, math.log((positive + 1) / (negative + 1))])
     found = minimize(loss, start, method="L-BFGS-B", bounds=[(math.log(_SLOPES[0]), math.log(_SLOPES[1])), (-50, 50)])
-    return math.exp(found.x[0]), float(found.x[1])
+    slope = math.exp(found.x[0]) / spread
+    return slope, float(found.x[1] - slope * center)
 
 
 def _held_out_scores(features: Any, relevant: NDArray[np.bool_]) -> NDArray[np.float64]:

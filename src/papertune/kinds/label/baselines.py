@@ -40,10 +40,10 @@ def _elas_u4(column: LabelColumn, learned: TrainingRows, documents: Sequence[str
     """Rank documents by the first label, which is what is looked for, and label them by probability."""
     started = time.monotonic()
     relevant, other = column.labels
-    # Training and ranking are one step: each looks at all documents.
     model = ElasU4(learned.documents, [answer == relevant for answer in learned.answers], documents)
     seconds = time.monotonic() - started
+    rate = rows_per_s(len(documents), started)  # with the training: both look at all documents
     probabilities = [[float(p), float(1 - p)] for p in model.probabilities]
     cells = [relevant if p >= 0.5 else other for p in model.probabilities]
     note = "ranks as ASReview does; labels by probability"
-    return SystemOutput(Predictions(cells, probabilities), None, seconds, model.parameters, note)
+    return SystemOutput(Predictions(cells, probabilities), rate, seconds, model.parameters, note)
