@@ -56,13 +56,7 @@ print(json.dumps({
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-<<<<<<< HEAD
-    parser.add_argument(
-        "tables", nargs="+", metavar="TABLE", help="files TABLE_train.csv and TABLE_dev.csv"
-    )
-=======
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="files TABLE_train.csv and TABLE_dev.csv")
->>>>>>> 7eddb16559f9190f8509d658e4f877b6cd586c5a
     parser.add_argument("--asreview", required=True, metavar="PYTHON", help="a Python with asreview installed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="draw the rows to begin with")
     arguments = parser.parse_args()
@@ -127,13 +121,9 @@ def _asreview(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "given.json"
         path.write_text(json.dumps(given), "utf-8")
-<<<<<<< HEAD
-        printed = subprocess.run([python, "-c", ASREVIEW, path], check=True, capture_output=True, text=True).stdout
-=======
         command = [Path(python).absolute(), "-c", ASREVIEW, path]
         # In the folder: ASReview leaves a cache file where it runs.
         printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
->>>>>>> 7eddb16559f9190f8509d658e4f877b6cd586c5a
     found: dict[str, list[int]] = json.loads(printed.splitlines()[-1])
     return found
 

@@ -174,8 +174,11 @@ class TestAbstaining:
 class TestSeveralColumnsAtOnce:
     def test_each_column_is_predicted_as_if_it_were_alone(self, recipe, papers, tmp_path):
         recipe["columns"]["field"] = {
-            "kind": "label", "sources": ["model"], "question": "Which field is it?", "labels": ["heart trial", "graph", "network"],
-        }  # fmt: skip
+            "kind": "label",
+            "sources": ["model"],
+            "question": "Which field is it?",
+            "labels": ["heart trial", "graph", "network"],
+        }
         rows = [{**row, "field": ["graph", "heart trial", "network"][n % 3]} for n, row in enumerate(papers(12))]
         run = papertune.train(rows, recipe, tmp_path / "run")
         new = [without(row, "label", "Keywords", "field") for row in papers(6, 40)]
