@@ -25,6 +25,8 @@ from papertune.tables import Table
 MAX_LABELS = 50
 # Labels occur in at least this number of rows on average; keywords do not.
 _MIN_ROWS_PER_LABEL = 3
+# From this number of rows on, this share of them: about a hundred, of which a weight can be fitted.
+_DEV_FRACTIONS = ((1000, 0.1), (300, 0.15))
 # Most tokens are longer, also in Chinese, whose characters have three bytes.
 _BYTES_PER_TOKEN = 3
 _MAX_ANSWER_TOKENS = 512
@@ -83,7 +85,16 @@ def recipe_for(
     answer_tokens = max((_answer_tokens(table, name) for name in text), default=0)
     rows = _rows_to_learn(table, [*label, *keywords, *text], [*labels, *number])
     lines += _learning_lines(rows, answer_tokens, only_labels=not any((keywords, text, number)))
+    lines += _dev_lines(rows) if label or labels else []
     return "\n".join([*lines, ""])
+
+
+def _dev_lines(rows: int) -> list[str]:
+    """Return the line for dev rows, by which the model is weighed against the other sources of a label column."""
+    fraction = next((share for fewest, share in _DEV_FRACTIONS if rows >= fewest), None)
+    if fraction is None:
+        return []
+    return [f"dev_fraction = {fraction}      # these rows weigh the model against words, and are not learned by it"]
 
 
 def _learning_lines(rows: int, answer_tokens: int, *, only_labels: bool) -> list[str]:
