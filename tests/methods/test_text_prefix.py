@@ -74,7 +74,10 @@ def test_what_is_learned_is_in_units_of_the_text_layer_by_layer(method):
     before = prefix_of(model)
     encoder = model.prompt_encoder["default"]
     with torch.no_grad():
-        (encoder.transform[-1].bias if method.projection else encoder.embedding.weight).fill_(0.5)
+        if method.projection:
+            encoder.transform[-1].bias.fill_(0.5 * 32**0.5)  # divided by the root of the hidden size
+        else:
+            encoder.embedding.weight.fill_(0.5)
     after = prefix_of(model)
     for start, end in ((before.keys, after.keys), (before.values, after.values)):
         for layer in range(2):

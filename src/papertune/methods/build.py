@@ -11,7 +11,9 @@ from papertune.methods.method import TrainingMethod
 from papertune.methods.prefix import PrefixModel
 
 
-def build_trainable(model: Any, method: TrainingMethod, *, seed: int, start: Path | None = None, text: Sequence[int] = ()) -> Any:
+def build_trainable(
+    model: Any, method: TrainingMethod, *, seed: int, start: Path | None = None, text: Sequence[int] = ()
+) -> Any:
     """Make a model trainable.
 
     Trainable parameters are float32 whatever the model's dtype: steps of a small learning rate vanish in 8 bits of

@@ -1,6 +1,7 @@
 """A prefix that begins as real text: as the keys and values that the base model itself computes for it."""
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Any
 
 import torch
@@ -27,12 +28,15 @@ class TextPrefixEncoder(PrefixEncoder):  # type: ignore[misc]
 
     def __init__(self, config: PrefixTuningConfig, start: Tensor) -> None:
         super().__init__(config)
-        last = self.transform[-1] if hasattr(self, "transform") else self.embedding
+        last = self.transform[-1] if config.prefix_projection else self.embedding
         for parameter in last.parameters():
             torch.nn.init.zeros_(parameter)
         # The size of a layer's keys or values; a saved encoder has it too, since a resumed training needs the same.
-        parts = start.unflatten(1, (config.num_layers * 2, -1))  # (virtual, layers * 2, heads * head_dim)
+        parts = start.view(len(start), config.num_layers * 2, -1)  # (virtual, layers * 2, heads * head_dim)
         size = parts.square().mean(dim=(0, 2), keepdim=True).sqrt()
+        if config.prefix_projection:
+            # Each step changes all weights of the last layer by the rate, and a sum of so many is that much larger.
+            size = size / sqrt(last.in_features)
         self.register_buffer("start", start)
         self.register_buffer("unit", size.expand_as(parts[:1]).flatten(1).contiguous())
 
