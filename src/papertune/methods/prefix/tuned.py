@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,9 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         config = self.active_peft_config
         encoder = self.prompt_encoder[self.active_adapter]
         tokens = torch.arange(config.num_virtual_tokens, device=encoder.embedding.weight.device)
-        # Not in autocast's dtype: the saved adapter is computed in float32 as well.
-        with torch.autocast(tokens.device.type, enabled=False):
+        # Not in autocast's dtype: the saved adapter is computed in float32 as well. "meta" has no autocast.
+        kind = tokens.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             numbers = encoder(tokens)  # (virtual, layers * 2 * heads * head_dim)
         shape = (config.num_virtual_tokens, config.num_layers * 2, config.num_attention_heads, -1)
         both = numbers.view(shape).permute(1, 2, 0, 3)  # (layers * 2, heads, virtual, head_dim)
