@@ -14,7 +14,7 @@ from papertune import ModelError, RecipeError, RunError, TrainingStopped
 from papertune.methods import PrefixModel
 
 METHOD = {"kind": "ptuning_v2", "prefix_length": 6, "dropout": 0.2}
-TRAINING = {"learning_rate": 0.05, "micro_batch_size": 1, "accumulation": 2, "epochs": 2, "logging_steps": 1}
+TRAINING = {"learning_rate": 0.005, "micro_batch_size": 1, "accumulation": 2, "epochs": 2, "logging_steps": 1}
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "projected"])

@@ -1,7 +1,6 @@
 """A prefix that begins as real text: as the keys and values that the base model itself computes for it."""
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Any
 
 import torch
@@ -11,12 +10,17 @@ from torch import Tensor
 from transformers import DynamicCache
 
 
+# A change of 1 in what is learned changes keys and values by this many times their mean size. Then gradients are about as
+# large as those of LoRA, so that `max_grad_norm` treats both alike, and LoRA's learning rate fits (docs/lab/log.md).
+CHANGE_IN_SIZES = 20
+
+
 class TextPrefixEncoder(PrefixEncoder):  # type: ignore[misc]
     """peft's prompt encoder, whose result is added to the numbers of a text.
 
     Before training the encoder adds zero, with a projection too: its last layer begins at zero. What it learns is in
-    units of the text's own numbers, since keys of some models are a hundred times as large as values, and those of
-    one layer ten times as large as those of another; one learning rate then fits all.
+    units of the text's own numbers, since keys can be thirty times as large as values, and values of one layer thirty
+    times as large as those of another; one learning rate then fits all.
 
     Args:
         config: peft's configuration with all numbers filled in.
@@ -33,10 +37,10 @@ class TextPrefixEncoder(PrefixEncoder):  # type: ignore[misc]
             torch.nn.init.zeros_(parameter)
         # The size of a layer's keys or values; a saved encoder has it too, since a resumed training needs the same.
         parts = start.view(len(start), config.num_layers * 2, -1)  # (virtual, layers * 2, heads * head_dim)
-        size = parts.square().mean(dim=(0, 2), keepdim=True).sqrt()
+        size = CHANGE_IN_SIZES * parts.square().mean(dim=(0, 2), keepdim=True).sqrt()
         if config.prefix_projection:
-            # Each step changes all weights of the last layer by the rate, and a sum of so many is that much larger.
-            size = size / sqrt(last.in_features)
+            # A step changes all weights of the last layer by the rate, so its sums change by that many times as much.
+            size = size / last.in_features
         self.register_buffer("start", start)
         self.register_buffer("unit", size.expand_as(parts[:1]).flatten(1).contiguous())
 
