@@ -19,7 +19,7 @@ def nudge(model):
     torch.manual_seed(3)
     with torch.no_grad():
         for parameter in trainable_of(model).values():
-            parameter.add_(torch.randn_like(parameter), alpha=0.02)
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
     return model
 
 
@@ -75,9 +75,9 @@ def test_what_is_learned_is_in_units_of_the_text_layer_by_layer(method):
     encoder = model.prompt_encoder["default"]
     with torch.no_grad():
         if method.projection:
-            encoder.transform[-1].bias.fill_(0.5 * 32 / 20)  # divided by the hidden size
+            encoder.transform[-1].bias.fill_(0.5 * 32 / 50)  # divided by the hidden size
         else:
-            encoder.embedding.weight.fill_(0.5 / 20)
+            encoder.embedding.weight.fill_(0.5 / 50)
     after = prefix_of(model)
     for start, end in ((before.keys, after.keys), (before.values, after.values)):
         for layer in range(2):

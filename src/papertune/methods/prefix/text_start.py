@@ -9,10 +9,10 @@ from peft.tuners.prefix_tuning import PrefixEncoder
 from torch import Tensor
 from transformers import DynamicCache
 
-
-# A change of 1 in what is learned changes keys and values by this many times their mean size. Then gradients are about as
-# large as those of LoRA, so that `max_grad_norm` treats both alike, and LoRA's learning rate fits (docs/lab/log.md).
-CHANGE_IN_SIZES = 20
+# A change of 1 in what is learned changes keys and values by this many times their mean size. Gradients are then above
+# `max_grad_norm` from the first step to the last, as LoRA's are, and its learning rate fits. Were they clipped in the
+# first steps only, or not at all, Adam would divide all later ones by these (docs/lab/log.md).
+CHANGE_IN_SIZES = 50
 
 
 class TextPrefixEncoder(PrefixEncoder):  # type: ignore[misc]
