@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 # A change of 1 in what is learned changes keys and values by this many times their mean size. Gradients are then above
-# `max_grad_norm` from the first step to the last, as LoRA's are, and its learning rate fits. Were they clipped in the
+# `max_grad_norm` in most steps, first and last, as LoRA's are, and its learning rate fits. Were they clipped in the
 # first steps only, or not at all, Adam would divide all later ones by these (docs/lab/log.md).
 CHANGE_IN_SIZES = 50
 
