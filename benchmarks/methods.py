@@ -21,7 +21,8 @@ from data import data_file  # isort: skip - beside this file
 
 SETTINGS = {
     "lora": ["method.kind=lora", "training.learning_rate=1e-3"],
-    "ptuning_v2": ["method={ kind = 'ptuning_v2' }", "training.learning_rate=2e-2"],
+    "ptuning_v2": ["method={ kind = 'ptuning_v2' }", "training.learning_rate=1e-3"],
+    "ptuning_v2-random": ["method={ kind = 'ptuning_v2', init = 'random' }", "training.learning_rate=2e-2"],
     "ptuning_v2-projection": ["method={ kind = 'ptuning_v2', projection = true }", "training.learning_rate=1e-3"],
 }
 

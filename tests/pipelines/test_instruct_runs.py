@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import DynamicCache
 
 import papertune
 from papertune.pipelines.instructions import write_instructions
@@ -82,6 +83,21 @@ def answered(run, folder, entries, suffix="json", **options):
 def test_conversations_train_the_same_run_as_entries(run, settings, tmp_path):
     path = saved(tmp_path, "sharegpt.json", CONVERSATIONS)
     assert_same_weights(run, papertune.train(path, "instruct", tmp_path / "run", overrides=settings))
+
+
+def test_a_prefix_begins_as_the_first_prompt_where_each_entry_has_its_own_question(settings, tmp_path):
+    # The rate of the first step is 0.
+    prefix = ["method={ kind = 'ptuning_v2', prefix_length = 9 }", "training.max_steps=1", "training.warmup_steps=5"]
+    path = saved(tmp_path, "alpaca.json", ENTRIES[2:])
+    tuned = papertune.train(path, "instruct", tmp_path / "run", overrides=[*settings, *prefix])
+    model, tokenizer = tuned.load("fp32")
+    chat = [{"role": "user", "content": text} for text in ENTRIES[2]["history"][0][:1]]
+    ids = tokenizer.apply_chat_template(chat, return_dict=False)[:9]
+    cache = DynamicCache()
+    with torch.no_grad():
+        model.get_base_model()(torch.tensor([ids]), past_key_values=cache, use_cache=True)
+    for layer, keys in zip(cache.layers, model.prefix().keys, strict=True):
+        torch.testing.assert_close(keys, layer.keys[0], rtol=0, atol=1e-4)
 
 
 def test_all_answers_of_a_conversation_are_learned_as_if_each_were_an_entry(settings, tmp_path):

@@ -7,13 +7,14 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import DynamicCache
 
 import papertune
 from papertune import ModelError, RecipeError, RunError, TrainingStopped
 from papertune.methods import PrefixModel
 
 METHOD = {"kind": "ptuning_v2", "prefix_length": 6, "dropout": 0.2}
-TRAINING = {"learning_rate": 0.05, "micro_batch_size": 1, "accumulation": 2, "epochs": 2, "logging_steps": 1}
+TRAINING = {"learning_rate": 0.005, "micro_batch_size": 1, "accumulation": 2, "epochs": 2, "logging_steps": 1}
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "projected"])
@@ -52,6 +53,39 @@ def test_a_prefix_run_predicts_the_same_when_opened_again(prefix_run, papers):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_a_prefix_begins_as_the_keys_and_values_of_the_questions(prefix_recipe, papers, tmp_path):
+    # The rate of the first step is 0.
+    settings = ["training.max_steps=1", "training.warmup_steps=5", "method.prefix_length=90", "training.precision=fp32"]
+    run = papertune.train(papers(4), prefix_recipe, tmp_path / "run", overrides=settings)
+    model, tokenizer = run.load("fp32")
+    ids = []
+    for column in run.recipe.columns.values():
+        chat = [{"role": "user", "content": f"\n\n{column.question}"}]
+        ids += tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+    cache = DynamicCache()
+    with torch.no_grad():
+        for token in [*ids, *ids, *ids][:90]:
+            model.get_base_model()(torch.tensor([[token]]), past_key_values=cache, use_cache=True)
+    prefix = model.prefix()
+    for layer, keys, values in zip(cache.layers, prefix.keys, prefix.values, strict=True):
+        torch.testing.assert_close(keys, layer.keys[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(values, layer.values[0], rtol=0, atol=1e-4)
+
+
+def test_a_random_prefix_begins_otherwise(prefix_recipe, papers, tmp_path):
+    settings = ["training.max_steps=1", "training.warmup_steps=5", "method.init=random"]
+    for number in (1, 2):
+        overrides = [*settings, f"training.seed={number}"]
+        papertune.train(papers(4), prefix_recipe, tmp_path / f"{number}", only=["label"], overrides=overrides)
+    one, other = (weights(tmp_path / number / "adapter")["prompt_embeddings"] for number in ("1", "2"))
+    assert not torch.equal(one, other)
+
+
+def test_an_unknown_init_is_an_error(prefix_recipe, papers, tmp_path):
+    with pytest.raises(RecipeError, match=r"method\.init is 'words'; allowed: 'text' or 'random'\.$"):
+        papertune.train(papers(4), prefix_recipe, tmp_path / "run", overrides=["method.init=words"])
+
+
 def test_the_training_loss_falls(prefix_run):
     losses = [json.loads(line).get("loss") for line in prefix_run.directory.metrics.read_text("utf-8").splitlines()]
     losses = [loss for loss in losses if loss is not None]
@@ -66,7 +100,7 @@ def test_the_run_directory_holds_the_prefix_and_its_description(prefix_run, meth
     readme = (prefix_run.directory.path / "README.md").read_text("utf-8")
     assert f"(ptuning_v2, {prefix_run.manifest.trained_weights:,} trainable parameters, 14 steps)" in readme
     assert prefix_run.manifest.trained_weights == (6 * 64 if not method["projection"] else 6 * 16 + 17 * 32 + 33 * 64)
-    assert prefix_run.recipe.method.model_dump() == method
+    assert prefix_run.recipe.method.model_dump() == {**method, "init": "text"}
     assert papertune.load_run(prefix_run.directory.path).recipe == prefix_run.recipe
 
 

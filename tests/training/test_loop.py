@@ -43,11 +43,12 @@ class Training:
     def __init__(self, make_model, folder):
         self.make_model = make_model
         self.folder = folder
+        self.text = []  # what a prefix begins as
 
     def __call__(self, name="run", rows=10, method=DROPOUT, spec=None, **options):
         self.checkpoints = self.folder / name
         self.metrics_file = self.folder / f"{name}.jsonl"
-        self.model = build_trainable(self.make_model(), method, seed=0)
+        self.model = build_trainable(self.make_model(), method, seed=0, text=self.text)
         self.prepare(self.model)
         options = {"compute_dtype": torch.float32, "metrics_file": self.metrics_file} | options
         spec = TrainingSpec(**({"micro_batch_size": 2, "warmup_steps": 2, "logging_steps": 1} | (spec or {})))

@@ -21,10 +21,11 @@ def train(make_model, tmp_path):
     return Training(make_model, tmp_path)
 
 
-def test_fit_does_the_steps_of_a_plain_loop(train, make_model, projection):
-    method = PROJECTED if projection else PLAIN
+@pytest.mark.parametrize("text", [[], [5, 9, 7]], ids=["random", "text"])
+def test_fit_does_the_steps_of_a_plain_loop(train, make_model, projection, text):
+    method, train.text = PROJECTED if projection else PLAIN, text
     train(rows=11, method=method, spec={"accumulation": 2, "epochs": 2, "learning_rate": 3e-3})
-    model = build_trainable(make_model(), method, seed=0)
+    model = build_trainable(make_model(), method, seed=0, text=text)
     losses = slow_fit(model, make_rows(11), batch=2, accumulation=2, epochs=2, rate=3e-3, warmup=2)
     assert [entry["loss"] for entry in train.metrics()] == pytest.approx(losses, rel=0, abs=1e-4)
     expected = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
@@ -45,9 +46,10 @@ def test_gradient_checkpointing_changes_no_loss(train, projection):
     assert_same_weights(weights[1], weights[0], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("text", [[], [5, 9, 7]], ids=["random", "text"])
 @pytest.mark.parametrize("last", [1, 3, 5, 6])  # within an epoch or at its end
-def test_a_resumed_training_ends_like_an_uninterrupted_one(train, tmp_path, projection, last):
-    method = DROPPED[projection]
+def test_a_resumed_training_ends_like_an_uninterrupted_one(train, tmp_path, projection, last, text):
+    method, train.text = DROPPED[projection], text
     train("whole", rows=11, method=method, spec=RESUMED)
     whole, metrics, weights = train.checkpoints, train.metrics(), train.trained()
     shutil.copytree(whole, tmp_path / "again")

@@ -107,7 +107,10 @@ def test_gradient_checkpointing_keeps_one_layer_and_the_inputs_of_all():
     assert (plain.weights, plain.gradients) == (frugal.weights, frugal.gradients)
 
 
-@pytest.mark.parametrize("method", [LORA, LoraMethod(rank=4, base_bits=8), PtuningV2Method(kind="ptuning_v2")])
+PREFIXES = [PtuningV2Method(kind="ptuning_v2", projection=projection) for projection in (False, True)]
+
+
+@pytest.mark.parametrize("method", [LORA, LoraMethod(rank=4, base_bits=8), *PREFIXES])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_activations_grow_with_the_rows(method, checkpointing):
     shapes = [BatchShape(rows, 64, 2) for rows in (4, 8, 12)]

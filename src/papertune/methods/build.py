@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from papertune.methods.method import TrainingMethod
 from papertune.methods.prefix import PrefixModel
 
 
-def build_trainable(model: Any, method: TrainingMethod, *, seed: int, start: Path | None = None) -> Any:
+def build_trainable(
+    model: Any, method: TrainingMethod, *, seed: int, start: Path | None = None, text: Sequence[int] = ()
+) -> Any:
     """Make a model trainable.
 
     Trainable parameters are float32 whatever the model's dtype: steps of a small learning rate vanish in 8 bits of
@@ -21,6 +24,7 @@ def build_trainable(model: Any, method: TrainingMethod, *, seed: int, start: Pat
         method: Which parameters are trained.
         seed: Of the new parameters.
         start: The folder of an adapter that is trained further; None: the parameters are new.
+        text: Token ids of the text that new parameters may begin as; empty: they begin with random numbers.
 
     Returns:
         The model, or a peft model around it.
@@ -33,7 +37,11 @@ def build_trainable(model: Any, method: TrainingMethod, *, seed: int, start: Pat
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by names that transformers is renaming
-        model = method.build(model) if start is None else load_adapter(model, start, trainable=True)
+        if start is None:
+            model = method.build(model)
+            method.begin_as_text(model, text)
+        else:
+            model = load_adapter(model, start, trainable=True)
     if method.saves_adapter:
         # peft would write a model card, a form with open questions, which took longer than a small adapter.
         model.create_or_update_model_card = _write_nothing

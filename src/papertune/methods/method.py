@@ -5,7 +5,7 @@ Recipes import the methods, so torch and peft are imported inside functions.
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
@@ -59,6 +59,14 @@ class TrainingMethod(Part, ABC):
 
         Raises:
             ModelError: If the method does not fit the model.
+        """
+
+    def begin_as_text(self, model: Any, ids: Sequence[int]) -> None:
+        """Let new parameters begin as a text, in a method that can.
+
+        Args:
+            model: What `build` has returned.
+            ids: Token ids of the text.
         """
 
     @abstractmethod

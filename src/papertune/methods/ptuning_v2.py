@@ -1,6 +1,6 @@
 """P-Tuning v2: a trained prefix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,12 +15,14 @@ class PtuningV2Method(AdapterMethod):
 
     Attributes:
         prefix_length: Number of virtual tokens.
+        init: Whether training begins with the keys and values of the recipe's questions, or with random numbers.
         projection: In training two linear layers with a tanh between compute the prefix; a run keeps their result.
         dropout: Dropout on the prefix while training.
     """
 
     kind: Literal["ptuning_v2"]
     prefix_length: Annotated[int, Field(ge=1)] = 64
+    init: Literal["text", "random"] = "text"
     projection: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -32,6 +34,11 @@ class PtuningV2Method(AdapterMethod):
         from papertune.methods.prefix.tuned import build_prefix
 
         return build_prefix(model, self.prefix_length, projection=self.projection, dropout=self.dropout)
+
+    def begin_as_text(self, model: Any, ids: Sequence[int]) -> None:
+        """Let the prefix begin as the keys and values of a text, unless `init` is "random" or there is no text."""
+        if self.init == "text" and ids:
+            model.begin_as_text(ids)
 
     @classmethod
     def load(cls, model: Any, folder: Path, config: Mapping[str, Any], *, trainable: bool) -> Any:

@@ -32,7 +32,7 @@ from papertune.pipelines.optimizer_steps import MIN_STEPS, too_few_steps
 from papertune.pipelines.training_job import TrainingJob, prepare_job
 from papertune.pipelines.training_sources import fit_training_sources
 from papertune.prompts import PromptEncoder
-from papertune.prompts.examples import Example, training_examples
+from papertune.prompts.examples import Example, make_prompt, training_examples
 from papertune.recipe import Recipe
 from papertune.run import Run, load_run
 from papertune.run_directory import Manifest, RunDirectory, TrainingPlan
@@ -240,11 +240,26 @@ def _build(job: TrainingJob, chosen: Recipe, processes: Processes) -> tuple[_Lea
         )
     for name, count in encoded.left_out.items():
         warnings.warn(chosen.questions[name].left_out_in_words(name, count), PapertuneWarning, stacklevel=4)
-    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start)
+    text = _question_ids(examples, chosen, encoder)
+    model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start, text=text)
     if chosen.training.gradient_checkpointing:
         checkpoint_activations(model)
     trainable, total = count_parameters(model)
     return _Learner(model, tokenizer, encoded, examples, compute_dtype, trainable, chosen), total
+
+
+def _question_ids(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[int]:
+    """Return the token ids of the questions, each as a prompt without a document.
+
+    Where each row has a question of its own, its first prompt stands for them.
+    """
+    ids: list[int] = []
+    for name, column in recipe.questions.items():
+        prompts = [make_prompt(recipe.layout, "", column.question)]
+        if column.question_column is not None:
+            prompts = [example.prompt for example in examples if example.column == name][:1]
+        ids += [token for prompt in prompts for token in encoder.encode(prompt).ids]
+    return ids
 
 
 def _check_shared(directory: RunDirectory, processes: Processes) -> None:

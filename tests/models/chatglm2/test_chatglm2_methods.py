@@ -130,6 +130,19 @@ def test_prefix(make_chatglm2, config, shape):
         assert second < first
 
 
+@pytest.mark.parametrize("config", [{}, {"multi_query_attention": False, "kv_channels": 12, "hidden_size": 20}])
+@pytest.mark.parametrize("projection", [False, True], ids=["plain", "projected"])
+def test_an_untrained_text_prefix_answers_like_the_text_before_the_prompt(make_chatglm2, config, projection):
+    method = PtuningV2Method(kind="ptuning_v2", prefix_length=5, projection=projection)
+    text = [7, 50, 9, 7, 50]
+    expected = make_chatglm2(**config)(input_ids=torch.cat([torch.tensor([text, text]), IDS], dim=1)).logits[:, 5:]
+    tuned = build_trainable(make_chatglm2(**config), method, seed=0, text=text[:3])
+    torch.testing.assert_close(tuned.eval()(input_ids=IDS).logits, expected, **TOLERANCE)
+    assert tuned.prefix().first_position == 0
+    first, second = step(tuned)
+    assert second < first
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -168,6 +168,18 @@ class TestOfficialCheckpoints:
         again = load_official_prefix(own_golden_model, tmp_path / "written")
         assert torch.equal(prefix_of(again).keys, prefix_of(tuned).keys)
 
+    @pytest.mark.parametrize("projection", [False, True], ids=["plain", "projected"])
+    def test_a_prefix_that_begins_as_text_is_written_as_it_is_after_training(self, make_chatglm2, projection, tmp_path):
+        method = PtuningV2Method(kind="ptuning_v2", prefix_length=5, projection=projection)
+        tuned = build_trainable(make_chatglm2(), method, seed=0, text=[7, 50, 9])
+        with torch.no_grad():
+            for parameter in tuned.prompt_encoder.parameters():
+                parameter.add_(0.1)
+        save_official_prefix(tuned, tmp_path)
+        again = load_official_prefix(make_chatglm2(), tmp_path)
+        ids = torch.arange(3, 27).reshape(2, 12)
+        torch.testing.assert_close(again.eval()(input_ids=ids).logits, tuned.eval()(input_ids=ids).logits, **LOGITS)
+
     def test_half_precision(self, tmp_path):
         """Training in float16 writes such checkpoints; the projection is computed in float32."""
         halved = {key: tensor.half() for key, tensor in load_file(FILES["e1"]).items()}

@@ -1,7 +1,8 @@
 """A model with a trained prefix, in peft's PREFIX_TUNING."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from papertune.errors import ModelError, RunError
 from papertune.methods.prefix.cache import KeyValueShape, key_value_shape, prefix_cache
 from papertune.methods.prefix.model import Prefix, PrefixModel
+from papertune.methods.prefix.text_start import TextPrefixEncoder, text_prefix
 
 # In the folder of a checkpoint.
 ENCODER_FILE = "prefix_encoder.safetensors"
@@ -119,6 +121,16 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         length: int = self.active_peft_config.num_virtual_tokens
         return length
 
+    def begin_as_text(self, ids: Sequence[int]) -> None:
+        """Let the prefix begin as the base model's own keys and values of a text.
+
+        Args:
+            ids: Token ids of the text, repeated or cut to the length of the prefix; at least one.
+        """
+        base, config = self.get_base_model(), self.active_peft_config
+        start = text_prefix(base, ids, self.prefix_length, self._first_position)
+        self.prompt_encoder[self.active_adapter] = TextPrefixEncoder(config, start).to(start.device)
+
     def prefix(self) -> Prefix:
         """Return a copy of the prefix as it is now, without dropout."""
         with torch.no_grad():
@@ -159,11 +171,11 @@ class PrefixTuned(PrefixModel, PeftModelForCausalLM):  # type: ignore[misc]
         """Return keys and values, float32, shape (layers, heads, virtual, head_dim) each."""
         config = self.active_peft_config
         encoder = self.prompt_encoder[self.active_adapter]
-        numbers = encoder.embedding.weight  # (virtual, layers * 2 * heads * head_dim)
-        if hasattr(encoder, "transform"):
-            # Not in autocast's dtype: the saved adapter is computed in float32 as well.
-            with torch.autocast(numbers.device.type, enabled=False):
-                numbers = encoder.transform(numbers)
+        tokens = torch.arange(config.num_virtual_tokens, device=encoder.embedding.weight.device)
+        # Not in autocast's dtype: the saved adapter is computed in float32 as well. "meta" has no autocast.
+        kind = tokens.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            numbers = encoder(tokens)  # (virtual, layers * 2 * heads * head_dim)
         shape = (config.num_virtual_tokens, config.num_layers * 2, config.num_attention_heads, -1)
         both = numbers.view(shape).permute(1, 2, 0, 3)  # (layers * 2, heads, virtual, head_dim)
         return both[0::2], both[1::2]
