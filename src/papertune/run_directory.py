@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
@@ -169,12 +170,17 @@ class RunDirectory:
         self.adapter = path / "adapter"
         self.model = path / "model"
         self.tokenizer = path / "tokenizer"
+        self.sources = path / "sources"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "training"
         self.manifest_file = path / "run.json"
         self._recipe = path / "recipe.toml"
         self._plan = path / "training" / "plan.json"
         self._lock = path / "training" / "lock"
+
+    def source_folder(self, column: str) -> Path:
+        """Return the folder for what a column has learned without the model."""
+        return self.sources / quote(column, safe=" ").replace(".", "%2E")
 
     @property
     def is_complete(self) -> bool:
@@ -299,10 +305,10 @@ class RunDirectory:
         return load_recipe(self._recipe), manifest
 
     def weights_checksum(self) -> str:
-        """Return the SHA-256 of the recipe and the trained weights."""
+        """Return the SHA-256 of the recipe, the trained weights, and what was learned without the model."""
         total = hashlib.sha256(self._recipe.read_bytes())
         folder = self.adapter if self.adapter.is_dir() else self.model
-        for file in sorted(folder.iterdir()):
+        for file in [*sorted(folder.iterdir()), *sorted(self.sources.rglob("*"))]:
             if file.is_file():
                 with file.open("rb") as stream:
                     total.update(hashlib.file_digest(stream, "sha256").digest())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits
 
+
 def majority(train_labels: Sequence[str], rows: int) -> list[str]:
     """Predict the most frequent training label for every row.
 

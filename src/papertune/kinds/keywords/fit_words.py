@@ -1,16 +1,21 @@
 """Fits the source "words" of a keyword column on the training rows, and decides between its two orders."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.keywords.candidates import find_candidates
+from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.counts import Counts
 from papertune.kinds.keywords.tfidf import ngrams
 from papertune.kinds.keywords.word_features import WORD_FEATURES, document_counts, word_features
 from papertune.kinds.keywords.words import Words, WordsRecord
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.tables import Table
 
 # Rows on which weights are fitted, at most; counts are of all rows.
 _MAX_ROWS = 2000
@@ -63,6 +68,38 @@ def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed:
     evidence = {"tfidf": float(scores[0].mean()), "learned": float(scores[1].mean())}
     record = WordsRecord(chosen, len(documents), evidence, error, named, intercept, rates)
     return Words(counts.without_rare(), record)
+
+
+def fit_source(name: str, recipe: Recipe, tables: Sequence[Table], folder: Path) -> list[str]:
+    """Fit the source on the rows of training tables that have keywords, write it, and describe it."""
+    documents: list[str] = []
+    keywords: list[list[str]] = []
+    for table in tables:
+        reader = RowReader(table, recipe)
+        for row in range(len(table)):
+            own = split_keywords(reader.given(row, name) or "")
+            if unique_keywords(own):
+                documents.append(reader.input(row))
+                keywords.append(own)
+    if not documents:
+        return []
+    words = fit_words(documents, keywords, recipe.training.seed)
+    words.save(folder)
+    return [f"{name}: {words_in_words(words.record)}"]
+
+
+def words_in_words(record: WordsRecord) -> str:
+    """Describe the source, such as "phrases are ranked by their words, learned from 600 rows: F1@5 0.228, ..."."""
+    if record.f1_at_5 is None or record.standard_error is None:
+        return f"phrases are ranked by tf-idf: {record.rows:,} training rows are too few to learn from"
+    learned, tfidf = record.f1_at_5["learned"], record.f1_at_5["tfidf"]
+    numbers = f"cross-validated F1@5 {learned:.3f}, by tf-idf {tfidf:.3f}"
+    if record.order == "learned":
+        return f"phrases are ranked by their words, as learned from {record.rows:,} training rows: {numbers}"
+    return (
+        f"phrases are ranked by tf-idf: the ranking that was learned from {record.rows:,} training rows is not better "
+        f"by more than the standard error of {record.standard_error:.3f} ({numbers})"
+    )
 
 
 def _fit(

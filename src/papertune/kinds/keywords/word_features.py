@@ -226,7 +226,7 @@ def _tfidf(candidates: Sequence[Candidate], rareness: Sequence[float]) -> NDArra
         each.occurrences * max(rare, 0.01) * math.sqrt(len(each.units)) * (1 + 2 * (1 - each.place / last))
         for each, rare in zip(candidates, rareness, strict=True)
     ]
-    return np.log(np.array(scores))
+    return np.log(np.array(scores, dtype=np.float64))
 
 
 def _most(units: Sequence[str]) -> str:
