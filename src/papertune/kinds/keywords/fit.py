@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
-from papertune.kinds.keywords.ranking import FEATURES, JOINED_FEATURES, FoundKeyword, KeywordChoice, features
+from papertune.kinds.keywords.ranking import (
+    FEATURES,
+    JOINED_FEATURES,
+    FoundKeyword,
+    KeywordChoice,
+    features,
+    joined_features,
+)
 from papertune.kinds.keywords.record import Ranking
 from papertune.kinds.keywords.words import Words
 from papertune.kinds.label.fit import row_shortage
@@ -55,8 +62,8 @@ def fit_ranking(
         return Ranking(len(gold), min_confidence=_min_confidence_by_words(column, by_words, gold))
     if ranking_shortage(found, gold):
         return Ranking(len(gold))
-    names = FEATURES if by_words is None else JOINED_FEATURES
-    tables = [features(keywords)[:, : len(names)] for keywords in found]
+    names, table_of = (FEATURES, features) if by_words is None else (JOINED_FEATURES, joined_features)
+    tables = [table_of(keywords) for keywords in found]
     right = [_is_gold(*pair) for pair in zip(found, gold, strict=True)]
     evidence: dict[str, float] = {}
     if by_words is not None:

@@ -116,7 +116,7 @@ class RankedKeywordsColumn(KeywordsSpec):
     def uncalibrated(self, name: str) -> str:
         """Return the message for keywords without a fitted ranking."""
         if self.uses_words:
-            return "keywords are ranked by the words of the training rows alone"
+            return "no ranking of keywords with the model is fitted"
         return "keywords are ranked by their probability alone"
 
     def decision(self, name: str, record: "Ranking | None") -> "KeywordChoice":

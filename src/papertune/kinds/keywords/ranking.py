@@ -111,7 +111,8 @@ class KeywordChoice:
         """
         if self.weights is None or not found:
             return [(keyword.text, keyword.confidence) for keyword in found]
-        scores = features(found)[:, : len(self.weights)] @ self.weights + self.intercept
+        table = features(found) if len(self.weights) == len(FEATURES) else joined_features(found)
+        scores = table @ self.weights + self.intercept
         confidences = 1 / (1 + np.exp(-scores))
         return [(found[index].text, float(confidences[index])) for index in np.argsort(-scores, kind="stable")]
 
@@ -135,12 +136,12 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
         found: Keywords of one paper.
 
     Returns:
-        Float64, shape (keywords, features); the features are `JOINED_FEATURES`.
+        Float64, shape (keywords, features); the features are `FEATURES`.
     """
     # A Chinese form has no blanks, so a longer one may contain it anywhere.
     cjk = [CJK_CHARACTER.search(keyword.form) is not None for keyword in found]
     padded = [k.form if is_cjk else f" {k.form} " for k, is_cjk in zip(found, cjk, strict=True)]
-    table = np.zeros((len(found), len(JOINED_FEATURES)))
+    table = np.zeros((len(found), len(FEATURES)))
     for keyword, own, is_cjk, row in zip(found, padded, cjk, table, strict=True):
         longer = sum(own in form for form in padded) - 1
         phrase = keyword.phrase
@@ -155,10 +156,14 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
             words == 2,
             words == 3,
             math.log1p(longer),
-            keyword.word_log_odds,
-            math.log1p(keyword.times_keyword),
         )
     return table
+
+
+def joined_features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
+    """Return the features of a ranking by words and the model together, those of `JOINED_FEATURES`."""
+    words = [(keyword.word_log_odds, math.log1p(keyword.times_keyword)) for keyword in found]
+    return np.concatenate([features(found), np.array(words).reshape(-1, 2)], axis=1)
 
 
 def distinct(found: Iterable[FoundKeyword]) -> list[FoundKeyword]:
