@@ -168,6 +168,8 @@ def _is_gold(found: Sequence[FoundKeyword], gold: Sequence[str]) -> NDArray[np.b
 def ranking_in_words(found: Ranking) -> str:
     """Describe a ranking, such as "the ranking of keywords is fitted on 100 dev rows; minimum confidence 0.214"."""
     cut = "" if found.min_confidence is None else f"; minimum confidence {found.min_confidence:.3f}"
+    if found.evidence is None and found.weights is None and found.min_confidence is not None:
+        return f"the minimum confidence {found.min_confidence:.3f} is fitted on {found.rows:,} dev rows"
     if found.evidence is None:
         return f"the ranking of keywords is fitted on {found.rows:,} dev rows{cut}"
     words, joined, error = (found.evidence[key] for key in ("words", "joined", "standard_error"))
