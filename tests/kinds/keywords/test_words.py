@@ -91,6 +91,11 @@ def test_word_features_by_hand():
     assert row["first_word_rate"] == row["lowest_word_rate"] == pytest.approx(math.log(3.1 / 4))
     assert row["sum_word_rate"] == pytest.approx(2 * math.log(3.1 / 4))
     assert found["film"]["log_occurrences"] == pytest.approx(math.log(2))
+    assert row["most_word_occurrences"] == pytest.approx(math.log(2))
+    assert [row["fewest_word_occurrences"], row["share_of_rarest_word"]] == [0, 0]
+    assert row["share_of_most_frequent_word"] == pytest.approx(-math.log(2))
+    assert [row["words_in_first_line"], row["last_word_in_first_line"], row["has_several_spellings"]] == [1, 1, 0]
+    assert row["log_first_place_of_words"] == pytest.approx(math.log(3))
     assert found["film"]["in_first_line"] == 1
     assert found["film"]["ends_at_boundary"] == 0.5
     assert found["film fast"]["first_word_rate"] == pytest.approx(

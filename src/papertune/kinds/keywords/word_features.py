@@ -49,6 +49,15 @@ WORD_FEATURES = (
     "has_function_word",
     "has_capital_inside",
     "has_digit",
+    "has_several_spellings",
+    "mean_word_occurrences",
+    "fewest_word_occurrences",
+    "most_word_occurrences",
+    "share_of_rarest_word",
+    "share_of_most_frequent_word",
+    "words_in_first_line",
+    "last_word_in_first_line",
+    "log_first_place_of_words",
     "rareness",
     "is_new",
     "rarest_word",
@@ -150,6 +159,7 @@ def _shape_features(candidates: Sequence[Candidate]) -> list[tuple[float, ...]]:
     together = "\n".join(padded)
     last = max(each.place for each in candidates) + 1
     functions = stop_words()
+    singles = {each.form: each for each in candidates if len(each.units) == 1}
     rows: list[tuple[float, ...]] = []
     for each, own, is_cjk in zip(candidates, padded, cjk, strict=True):
         size = len(each.units)
@@ -178,9 +188,32 @@ def _shape_features(candidates: Sequence[Candidate]) -> list[tuple[float, ...]]:
                 any(unit in functions for unit in each.units),
                 any(map(str.isupper, text[1:])),
                 any(map(str.isdigit, text)),
+                len(each.spellings) > 1,
+                *_occurrences_of_words(each, [singles.get(word, each) for word in words_of(each.form)]),
             )
         )
     return rows
+
+
+def _occurrences_of_words(candidate: Candidate, words: Sequence[Candidate]) -> tuple[float, ...]:
+    """Return the features of where and how often the words of a candidate occur in the document.
+
+    Args:
+        candidate: The candidate.
+        words: Each of its words as a candidate of its own; the candidate itself for a word that is none.
+    """
+    logs = [math.log(each.occurrences) for each in words]
+    own = math.log(candidate.occurrences)
+    return (
+        sum(logs) / len(logs),
+        min(logs),
+        max(logs),
+        own - min(logs),
+        own - max(logs),
+        sum(each.in_first_line for each in words) / len(words),
+        words[-1].in_first_line,
+        math.log1p(min(each.place for each in words)),
+    )
 
 
 def _frequency_features(
