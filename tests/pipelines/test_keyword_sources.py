@@ -79,6 +79,9 @@ def test_a_run_without_the_files_of_the_words_predicts_with_the_model(run, ranke
     rows = papers(6, 100)
     assert bare.predict(rows)["Keywords"].to_list() == other.predict(rows)["Keywords"].to_list()
     assert prediction_facts(bare, "float32")["the run"] != prediction_facts(run, "float32")["the run"]
+    column = bare.recipe.columns["Keywords"].model_copy(update={"sources": ("words",)})
+    bare.recipe = bare.recipe.model_copy(update={"columns": {"Keywords": column}})
+    assert bare.predict(rows)["Keywords"].to_list() == other.predict(rows)["Keywords"].to_list()
 
 
 def test_dev_rows_decide_whether_the_model_joins_the_words(run, papers, listener, tmp_path):

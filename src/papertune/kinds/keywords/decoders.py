@@ -74,7 +74,9 @@ class RankedDecoder(Decoder):
 
     @property
     def needs_model(self) -> bool:
-        """Whether the model takes part: not if the words alone rank."""
+        """Whether the model takes part: not if the words alone rank; without these it must."""
+        if self.decision.words is None:
+            return True
         return "model" in self._column.sources and (self.is_calibrating or not self.decision.is_by_words)
 
     @property

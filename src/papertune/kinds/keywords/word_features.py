@@ -58,12 +58,12 @@ WORD_FEATURES = (
     "words_in_first_line",
     "last_word_in_first_line",
     "log_first_place_of_words",
+    "log_tfidf",
+    "log_tfidf_rank",
     "rareness",
     "is_new",
     "rarest_word",
     "most_frequent_word",
-    "log_tfidf",
-    "log_tfidf_rank",
     "log_times_keyword",
     "keyword_rate",
     "mean_word_rate",
@@ -143,13 +143,8 @@ def word_features(candidates: Sequence[Candidate], counts: Counts, own: Counts |
     scores = _tfidf(candidates, [row[0] for row in frequencies])
     ranks = np.empty(len(scores))
     ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-    middle = len(_FREQUENCIES_BEFORE_TFIDF)
-    table = np.array(frequencies)
     tfidf = np.stack([scores - scores.max(), np.log1p(ranks)], axis=1)
-    return np.concatenate([np.array(shapes), table[:, :middle], tfidf, table[:, middle:]], axis=1)
-
-
-_FREQUENCIES_BEFORE_TFIDF = ("rareness", "is_new", "rarest_word", "most_frequent_word")
+    return np.concatenate([np.array(shapes), tfidf, np.array(frequencies)], axis=1)
 
 
 def _shape_features(candidates: Sequence[Candidate]) -> list[tuple[float, ...]]:
