@@ -76,13 +76,17 @@ class Run:
         """How each column is predicted, by name, with what calibration has found.
 
         Raises:
-            RunError: If the calibration in run.json is damaged.
+            RunError: If the calibration in run.json, or a file of a source, is damaged.
         """
         columns: Mapping[str, ColumnSpec] = self.recipe.columns
         try:
-            return {name: each.decision(name, self.manifest.record(name, each)) for name, each in columns.items()}
+            found = {name: each.decision(name, self.manifest.record(name, each)) for name, each in columns.items()}
         except ValueError as error:
             raise RunError(f"{self.directory.manifest_file} is damaged: {error}. {RESTORE}") from None
+        try:
+            return {n: each.with_sources(found[n], self.directory.source_folder(n)) for n, each in columns.items()}
+        except ValueError as error:
+            raise RunError(f"{error}. {RESTORE}") from None
 
     def predict(
         self,

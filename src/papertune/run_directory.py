@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
@@ -182,6 +183,10 @@ class RunDirectory:
         self._recipe = path / "recipe.toml"
         self._plan = path / "training" / "plan.json"
         self._lock = path / "training" / "lock"
+
+    def source_folder(self, column: str) -> Path:
+        """Return the folder for what a column has learned without the model."""
+        return self.sources / quote(column, safe=" ").replace(".", "%2E")
 
     @property
     def is_complete(self) -> bool:

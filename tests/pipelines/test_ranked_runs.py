@@ -27,6 +27,7 @@ def ranked(both_columns):
             "beams": 4,
             "max_keyword_tokens": 12,
             "min_confidence": "f1",
+            "sources": ["model"],
         }
     }
     recipe["training"] |= {"micro_batch_size": 8}

@@ -296,7 +296,12 @@ class TestPredictFile:
 def test_a_model_whose_numbers_overflow_is_reported(recipe, papers, tmp_path, kind):
     name = "label" if kind == "label" else "Keywords"
     if kind == "ranked_keywords":
-        recipe["columns"]["Keywords"] = {"kind": kind, "question": "Name a keyword.", "beams": 5}
+        recipe["columns"]["Keywords"] = {
+            "kind": kind,
+            "question": "Name a keyword.",
+            "beams": 5,
+            "sources": ["model"],
+        }
     run = papertune.train(papers(4), recipe, tmp_path / "run", only=[name])
     weights = tmp_path / "run" / "adapter" / "adapter_model.safetensors"
     save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)

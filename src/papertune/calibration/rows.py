@@ -74,5 +74,6 @@ def find_candidates(
                 candidates[name].update(zip(batch, cells[name], strict=True))
             pace.finish(number)
         for name in names:
-            found[name].append(PredictedTable([candidates[name][row] for row in rows], reader, rows))
+            values = [candidates[name][row] for row in rows]
+            found[name].append(PredictedTable(values, reader, rows, run.decisions[name]))
     return found

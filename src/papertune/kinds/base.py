@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
     from papertune.evaluation.checks.label_errors import LabelErrors
@@ -83,11 +85,13 @@ class PredictedTable:
         values: The values in table order; or, for a kind that is calibrated on candidates, those of each of `rows`.
         reader: Reads the gold cells.
         rows: The rows.
+        decision: How the run predicted the column; None where a kind does not need it.
     """
 
     values: Any
     reader: "RowReader"
     rows: Sequence[int]
+    decision: Any = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,27 @@ class ColumnSpec(Part):
             counts: Training examples by question name and answer.
         """
         return {}
+
+    # Sources that need no model
+
+    def fit_sources(self, name: str, recipe: "Recipe", tables: "Sequence[Table]", folder: "Path") -> list[str]:
+        """Learn from training rows what needs no model; return what to report, a line each.
+
+        Args:
+            name: The column's name.
+            recipe: The recipe.
+            tables: The training rows.
+            folder: Where to write it; it need not exist.
+        """
+        return []
+
+    def with_sources(self, decision: Any, folder: "Path") -> Any:
+        """Return a decision that also uses what `fit_sources` has written, if anything.
+
+        Raises:
+            ValueError: If a file is damaged.
+        """
+        return decision
 
     # Calibration
 

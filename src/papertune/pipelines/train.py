@@ -158,6 +158,9 @@ def train(
 
 def _finish(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
     """Complete a trained run; join its sources, and calibrate it if there are dev rows."""
+    for name, column in job.recipe.columns.items():
+        for message in column.fit_sources(name, job.recipe, job.tables, run.directory.source_folder(name)):
+            listener.message(message)
     # Complete before calibration: a float32 model takes twice the memory of the training, and the system may kill the
     # process.
     run.directory.finish(run.manifest, run.recipe)

@@ -1,11 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from papertune.evaluation.systems.baselines import majority, tfidf_keywords, tfidf_logistic
-from papertune.metrics.keyword_scores import SearchableDocument
-from papertune.metrics.phrases import normalise_keyword
+from papertune.evaluation.systems.baselines import majority, tfidf_logistic
 
 MEDICAL = [f"patients with tumour {n} were treated in a clinical trial" for n in range(6)]
 PHYSICS = [f"a quantum lattice {n} shows an energy gap of electrons" for n in range(5)]
@@ -60,34 +56,3 @@ def test_invalid_training_labels_are_refused():
         tfidf_logistic([], [], ["x"], ["a"])
     with pytest.raises(ValueError, match="'c' is not in the label set"):
         tfidf_logistic(["x"], ["c"], [], ["a", "b"])
-
-
-def test_keywords_are_rare_frequent_early_and_complete():
-    train = ["the new results of the study show data"] * 9 + ["we show results for graphs"]
-    document = (
-        "X-ray scattering of thin films. We show the results of x-ray scattering; the data of 2019 (and thin film X) "
-        "are new: results, results."
-    )
-    (keywords,) = tfidf_keywords(train, [document])
-    assert keywords[:2] == ["ray scattering", "thin films"]  # no single letter at an end
-    # One form of `thin film(s)`, no part of a better keyword, no stop word, number or punctuation.
-    assert keywords[2:] == ["results", "data", "new"]
-    assert tfidf_keywords(train, [document], count=1) == [["ray scattering"]]
-    assert tfidf_keywords([], ["", "of the"]) == [[], []]
-
-
-def test_chinese_keywords_end_at_punctuation_and_function_words():
-    train = ["研究的方法", "方法与研究", "系统研究"]
-    (keywords,) = tfidf_keywords(train, ["国家主权与一国两制。本文研究国家主权,使用LoRA方法,国家主权"])
-    assert keywords[0] == "国家主权"
-    assert "一国两制" in keywords
-    assert all("与" not in keyword and "," not in keyword for keyword in keywords)
-
-
-@given(st.text(alphabet="abcXYZ12 .,;-'()_国家主权的é\n", max_size=80), st.integers(0, 7))
-def test_keywords_are_distinct_phrases_of_the_document(document, count):
-    (keywords,) = tfidf_keywords(["abc 国家"], [document], count)
-    stems = [normalise_keyword(keyword) for keyword in keywords]
-    assert len(set(stems)) == len(stems) <= count
-    searchable = SearchableDocument(document)
-    assert all(stem and searchable.contains(stem) for stem in stems)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from papertune.kinds import RankedKeywordsColumn
 from papertune.kinds.keywords.candidates import Candidate
 from papertune.kinds.keywords.fit import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
-from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
+from papertune.kinds.keywords.ranking import FEATURES, JOINED_FEATURES, FoundKeyword, KeywordChoice
 from papertune.kinds.keywords.record import Ranking
 from papertune.metrics.keyword_scores import score_keywords
 
@@ -119,3 +119,40 @@ def test_a_ranking_in_words():
     cut = Ranking(40, {}, 0.0, min_confidence=0.2137)
     assert ranking_in_words(cut) == "the ranking of keywords is fitted on 40 dev rows; minimum confidence 0.214"
     assert math.isfinite(fit_ranking(COLUMN, *make_papers(30)).intercept)
+
+
+def shuffled(count, seed=0):
+    """Return papers as `make_papers` does, and their keywords in an order that says nothing."""
+    random = np.random.default_rng(seed)
+    found, gold = make_papers(count, seed)
+    return found, gold, [[(keyword.text, 0.5) for keyword in random.permutation(row)[:3]] for row in found]
+
+
+def test_the_model_joins_words_that_know_less():
+    ranking = fit_ranking(COLUMN, *shuffled(100))
+    assert set(ranking.weights) == set(JOINED_FEATURES)
+    assert ranking.weights["in_document"] > 1
+    evidence = ranking.evidence
+    assert evidence["joined"] - evidence["words"] > evidence["standard_error"]
+    assert ranking_in_words(ranking) == (
+        f"words and the model rank keywords together, fitted on 100 dev rows: F1@5 {evidence['joined']:.3f} together, "
+        f"{evidence['words']:.3f} by the words alone"
+    )
+
+
+def test_words_that_know_everything_rank_alone():
+    found, gold = make_papers(100)
+    by_words = [[(word, 0.9) for word in own] + [("wrong", 0.1)] for own in gold]
+    column = COLUMN.model_copy(update={"min_confidence": "f1", "count": 9})
+    ranking = fit_ranking(column, found, gold, by_words)
+    assert (ranking.weights, ranking.min_confidence) == (None, 0.9)
+    assert ranking.evidence["words"] > ranking.evidence["joined"]
+    assert ranking_in_words(ranking) == (
+        "keywords are ranked by the words of the training rows alone: on 100 dev rows the model adds less than the "
+        f"standard error of {ranking.evidence['standard_error']:.3f} (F1@5 {ranking.evidence['joined']:.3f} together, "
+        f"{ranking.evidence['words']:.3f} by the words alone); minimum confidence 0.900"
+    )
+
+
+def test_too_few_dev_rows_leave_the_ranking_to_the_words():
+    assert fit_ranking(COLUMN, *shuffled(29)) == Ranking(29)

@@ -45,12 +45,20 @@ class Candidate:
         place: Number of words before its first occurrence.
         occurrences: Number of occurrences in any spelling.
         spellings: Its spellings in the document, in the order of their first occurrence.
+        units: The words or Chinese characters of its first occurrence, in lower case.
+        before: The unit before each occurrence; "" where a clause begins.
+        after: The unit after each occurrence; "" where a clause ends.
+        in_first_line: Whether it occurs in the first line, which is often the title.
     """
 
     form: str
     place: int
     occurrences: int = 0
     spellings: dict[str, None] = field(default_factory=dict)
+    units: tuple[str, ...] = ()
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    in_first_line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,8 @@ def find_candidates(document: str) -> list[Candidate]:
     """
     found: dict[str, Candidate] = {}
     before = 0
-    for clause in BREAK.split(document):
+    first_line = len(document.partition("\n")[0])
+    for clause, is_in_first_line in _clauses(document, first_line):
         units = _units(clause)
         for start, end in _spans(units):
             text = " ".join(clause[units[start].start : units[end - 1].end].split())
@@ -86,10 +95,24 @@ def find_candidates(document: str) -> list[Candidate]:
                 continue
             if form not in found:
                 found[form] = Candidate(form, before + start)
-            found[form].occurrences += 1
-            found[form].spellings.setdefault(text)
+                found[form].units = tuple(unit.text for unit in units[start:end])
+            candidate = found[form]
+            candidate.occurrences += 1
+            candidate.spellings.setdefault(text)
+            candidate.before.append(units[start - 1].text if start else "")
+            candidate.after.append(units[end].text if end < len(units) else "")
+            candidate.in_first_line |= is_in_first_line
         before += len(units)
     return list(found.values())
+
+
+def _clauses(document: str, first_line: int) -> Iterator[tuple[str, bool]]:
+    """Yield the clauses of a document, and whether each begins within the first characters."""
+    start = 0
+    for match in BREAK.finditer(document):
+        yield document[start : match.start()], start < first_line
+        start = match.end()
+    yield document[start:], start < first_line
 
 
 def _units(clause: str) -> list[_Unit]:

@@ -1,6 +1,7 @@
 """The column of ranked keywords: its settings and methods."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -11,6 +12,8 @@ from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, spli
 from papertune.kinds.keywords.column import KeywordsSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
     from papertune.kinds.decoder import Decoder, DecodingTools
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from papertune.kinds.keywords.record import Ranking
     from papertune.kinds.values import ColumnValues
     from papertune.prompts import PromptEncoder
+    from papertune.recipe import Recipe
+    from papertune.tables import Table
 
 
 class RankedKeywordsColumn(KeywordsSpec):
@@ -31,6 +36,7 @@ class RankedKeywordsColumn(KeywordsSpec):
         question: The question about the document; it asks for one keyword.
         count: Maximum number of written keywords.
         candidates: Where keywords come from: "generated" by beam search, the phrases of the "document", or "both".
+        sources: What ranks them: "words", what the training rows say about the words of a phrase; "model"; or both.
         min_confidence: Minimum confidence of written keywords; "f1": the one with the highest F1 on the calibration
             set.
         beams: Number of unfinished keywords that the search keeps, at least `count`. Some results differ in their
@@ -46,6 +52,7 @@ class RankedKeywordsColumn(KeywordsSpec):
     kind: Literal["ranked_keywords"]
     count: Annotated[int, Field(ge=1)] = 5
     candidates: Literal["generated", "document", "both"] = "both"
+    sources: Annotated[tuple[Literal["words", "model"], ...], Field(min_length=1)] = ("words", "model")
     min_confidence: Literal["f1"] | Probability = 0.0
     beams: Annotated[int, Field(ge=1)] = 16
     max_keyword_tokens: Annotated[int, Field(ge=2)] = 16
@@ -55,7 +62,34 @@ class RankedKeywordsColumn(KeywordsSpec):
     def _check(self) -> "RankedKeywordsColumn":
         if self.candidates != "document" and self.beams < self.count:
             raise ValueError(f"beams is {self.beams}, but {self.count} keywords are to be found; raise it")
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError('sources names one twice; the sources are "words" and "model"')
+        if self.sources == ("words",) and self.candidates == "generated":
+            raise ValueError(
+                'sources is ["words"], which ranks phrases of the document, but candidates is "generated"; remove one'
+            )
         return self
+
+    @property
+    def uses_words(self) -> bool:
+        """Whether phrases of the document are ranked by what the training rows say about their words."""
+        return "words" in self.sources and self.candidates != "generated"
+
+    def fit_sources(self, name: str, recipe: "Recipe", tables: "Sequence[Table]", folder: "Path") -> list[str]:
+        """Learn from the training rows which phrases are keywords."""
+        if not self.uses_words:
+            return []
+        from papertune.kinds.keywords.fit_words import fit_source
+
+        return fit_source(name, recipe, tables, folder)
+
+    def with_sources(self, decision: "KeywordChoice", folder: "Path") -> "KeywordChoice":
+        """Return the decision with the source "words", if the run has it."""
+        if not self.uses_words:
+            return decision
+        from papertune.kinds.keywords.words import load_words
+
+        return replace(decision, words=load_words(folder))
 
     @property
     def fitted_keys(self) -> list[str]:
@@ -64,8 +98,8 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     @property
     def wants_calibration_set(self) -> bool:
-        """Whether the column needs a calibration set: always, for the ranking."""
-        return True
+        """Whether the column needs a calibration set: for the ranking by the model, or a minimum confidence."""
+        return "model" in self.sources or bool(self.fitted_keys)
 
     def calibration_shortage(self, answers: Sequence[str]) -> tuple[list[str], str]:
         """Return which settings cannot be fitted on this number of rows, and why."""
@@ -81,6 +115,8 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def uncalibrated(self, name: str) -> str:
         """Return the message for keywords without a fitted ranking."""
+        if self.uses_words:
+            return "no ranking of keywords with the model is fitted"
         return "keywords are ranked by their probability alone"
 
     def decision(self, name: str, record: "Ranking | None") -> "KeywordChoice":

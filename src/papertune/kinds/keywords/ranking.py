@@ -15,6 +15,7 @@ from papertune.metrics.phrases import CJK_CHARACTER
 
 if TYPE_CHECKING:
     from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+    from papertune.kinds.keywords.words import Words
 
 # The features of a ranking, in the order of `features`.
 FEATURES = (
@@ -28,6 +29,8 @@ FEATURES = (
     "three_words",
     "longer_keywords",
 )
+# The features of a ranking by words and the model together.
+JOINED_FEATURES = (*FEATURES, "word_log_odds", "log_times_keyword")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class FoundKeyword:
         tokens: Number of these tokens.
         generated: Whether beam search has found it.
         phrase: The candidate phrase of the document with this form; None if there is none.
+        word_log_odds: Log-odds that it is a keyword, by its words; 0 if it does not occur in the document.
+        times_keyword: Number of training rows with this keyword; 0 if it occurs in the document.
     """
 
     text: str
@@ -49,6 +54,8 @@ class FoundKeyword:
     tokens: int
     generated: bool
     phrase: Candidate | None = None
+    word_log_odds: float = 0.0
+    times_keyword: int = 0
 
     @property
     def confidence(self) -> float:
@@ -62,15 +69,22 @@ class KeywordChoice:
 
     Attributes:
         weights: Coefficients of a logistic regression of the probability that a keyword is a gold keyword, float64,
-            shape (features,); None: keywords are ranked by log-probability, and the confidence is the geometric mean of
-            the token probabilities.
+            shape (features,), for `FEATURES` or `JOINED_FEATURES`; None: `words` ranks, or without it keywords are
+            ranked by log-probability, and the confidence is the geometric mean of the token probabilities.
         intercept: Intercept of the regression.
         min_confidence: Minimum confidence of written keywords.
+        words: What the training rows say about words; None: the run has learned nothing of the kind.
     """
 
     weights: NDArray[np.float64] | None = None
     intercept: float = 0.0
     min_confidence: float = 0.0
+    words: "Words | None" = None
+
+    @property
+    def is_by_words(self) -> bool:
+        """Whether the words alone rank, without the model."""
+        return self.weights is None and self.words is not None
 
     @classmethod
     def of(cls, name: str, column: "RankedKeywordsColumn", record: Ranking | None) -> "KeywordChoice":
@@ -82,9 +96,10 @@ class KeywordChoice:
         found = record or Ranking(rows=0)
         weights = None
         if found.weights is not None:
-            if set(found.weights) != set(FEATURES):
+            names = next((each for each in (FEATURES, JOINED_FEATURES) if set(each) == set(found.weights)), None)
+            if names is None:
                 raise ValueError(f"the ranking of {name} has the features {', '.join(sorted(found.weights))}")
-            weights = np.array([found.weights[feature] for feature in FEATURES])
+            weights = np.array([found.weights[feature] for feature in names])
         wanted = column.min_confidence
         return cls(weights, found.intercept, wanted if isinstance(wanted, float) else found.min_confidence or 0.0)
 
@@ -96,13 +111,18 @@ class KeywordChoice:
         """
         if self.weights is None or not found:
             return [(keyword.text, keyword.confidence) for keyword in found]
-        scores = features(found) @ self.weights + self.intercept
+        table = features(found) if len(self.weights) == len(FEATURES) else joined_features(found)
+        scores = table @ self.weights + self.intercept
         confidences = 1 / (1 + np.exp(-scores))
         return [(found[index].text, float(confidences[index])) for index in np.argsort(-scores, kind="stable")]
 
     def choose(self, found: Sequence[FoundKeyword], count: int) -> list[tuple[str, float]]:
         """Return at most `count` keywords with the minimum confidence, with their confidences."""
-        return [(text, each) for text, each in self.rank(found) if each >= self.min_confidence][:count]
+        return self.cut_off(self.rank(found), count)
+
+    def cut_off(self, ranked: Sequence[tuple[str, float]], count: int) -> list[tuple[str, float]]:
+        """Return at most `count` of ranked keywords, those with the minimum confidence."""
+        return [(text, each) for text, each in ranked if each >= self.min_confidence][:count]
 
 
 def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
@@ -138,6 +158,12 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
             math.log1p(longer),
         )
     return table
+
+
+def joined_features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
+    """Return the features of a ranking by words and the model together, those of `JOINED_FEATURES`."""
+    words = [(keyword.word_log_odds, math.log1p(keyword.times_keyword)) for keyword in found]
+    return np.concatenate([features(found), np.array(words).reshape(-1, 2)], axis=1)
 
 
 def distinct(found: Iterable[FoundKeyword]) -> list[FoundKeyword]:

@@ -10,12 +10,16 @@ class Ranking:
     Attributes:
         rows: Number of rows of the calibration set. With too few, nothing else is fitted.
         weights: Coefficients, by feature, of a logistic regression of the probability that a keyword is a gold keyword;
-            None: keywords are ranked by the probability of the model.
+            None: keywords are ranked by the words of the training rows, or without these by the probability of the
+            model.
         intercept: Intercept of the regression.
         min_confidence: Minimum probability of written keywords, if the recipe asks for one.
+        evidence: F1@5 on the calibration set: "words", and cross-fitted "joined" with the model, and the
+            "standard_error" of the difference; None if only one source was there.
     """
 
     rows: int
     weights: dict[str, float] | None = None
     intercept: float = 0.0
     min_confidence: float | None = None
+    evidence: dict[str, float] | None = None

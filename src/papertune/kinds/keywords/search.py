@@ -1,6 +1,7 @@
 """Candidate keywords of a batch of papers, from beam search and document phrases, with log-probabilities."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,7 @@ from papertune.kinds.keywords.candidates import Candidate, find_candidates
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.keywords.ranking import FoundKeyword, distinct
+from papertune.kinds.keywords.words import Words
 from papertune.metrics.phrases import normalise_keyword
 from papertune.prompts import PromptEncoder
 from papertune.templates import parse_template
@@ -49,7 +51,12 @@ class KeywordSearch:
         return phrases | {normalise_keyword(piece) for piece in pieces}
 
     def __call__(
-        self, engine: Engine, state: PromptState, documents: Sequence[str], part_nodes: int = 2048
+        self,
+        engine: Engine,
+        state: PromptState,
+        documents: Sequence[str],
+        part_nodes: int = 2048,
+        words: Words | None = None,
     ) -> list[list[FoundKeyword]]:
         """Find keywords.
 
@@ -58,14 +65,13 @@ class KeywordSearch:
             state: The prompts; consumed.
             documents: The texts whose phrases are candidates, such as the truncated documents of the prompts.
             part_nodes: Tokens of phrases that go through the model together on a GPU.
+            words: Adds to each keyword what the training rows say about its words.
 
         Returns:
             For each paper keywords that differ in more than case, punctuation and endings, the most probable first.
         """
-        phrases = [
-            {each.form: each for each in find_candidates(document) if each.form not in self._ignored}
-            for document in documents
-        ]
+        candidates = [find_candidates(document) for document in documents]
+        phrases = [{each.form: each for each in row if each.form not in self._ignored} for row in candidates]
         found: list[list[FoundKeyword]] = [[] for _ in documents]
         if self._column.candidates != "generated":
             found = self._score(engine, state, [list(row.values()) for row in phrases], part_nodes)
@@ -75,7 +81,10 @@ class KeywordSearch:
                     FoundKeyword(text, form, log_probability, tokens, generated=True, phrase=row.get(form))
                     for text, form, log_probability, tokens in generated
                 )
-        return [distinct(keywords) for keywords in found]
+        rows = [distinct(keywords) for keywords in found]
+        if words is None:
+            return rows
+        return [_with_words(*row, words) for row in zip(rows, candidates, strict=True)]
 
     def _score(
         self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]], part_nodes: int
@@ -121,3 +130,15 @@ class KeywordSearch:
             ]
             for row, row_texts in zip(beams, texts, strict=True)
         ]
+
+
+def _with_words(found: Sequence[FoundKeyword], candidates: Sequence[Candidate], words: Words) -> list[FoundKeyword]:
+    """Add to the keywords of a document what the training rows say about their words."""
+    odds = words.log_odds(candidates)
+    times = words.times_keyword([keyword.form for keyword in found])
+    return [
+        replace(keyword, word_log_odds=odds[keyword.form])
+        if keyword.form in odds
+        else replace(keyword, times_keyword=count)
+        for keyword, count in zip(found, times, strict=True)
+    ]

@@ -1,0 +1,170 @@
+import copy
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+import papertune
+from papertune import PapertuneWarning, RecipeError, RunError
+from papertune.decoding.engine import Engine
+from papertune.inference.journal import prediction_facts
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.ranking import JOINED_FEATURES
+from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.tfidf import TfidfKeywords
+from papertune.kinds.keywords.words import load_words
+from papertune.metrics.phrases import normalise_keyword
+
+
+@pytest.fixture(scope="module")
+def ranked(both_columns):
+    recipe = copy.deepcopy(both_columns)
+    column = {"kind": "ranked_keywords", "question": "Keyword?", "count": 4, "beams": 4, "max_keyword_tokens": 12}
+    recipe["columns"] = {"Keywords": column}
+    recipe["training"] |= {"micro_batch_size": 8}
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def run(ranked, papers, training_listener, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "words"
+    return papertune.train(papers(24), ranked, folder, listener=training_listener)
+
+
+def document(row):
+    return f"title: {row['title']}\nabstract: {row['abstract']}"
+
+
+def without_model(monkeypatch):
+    """Make a pass of the model an error."""
+
+    def fail(*_):
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(Engine, "prefill", fail)
+
+
+def test_without_dev_rows_the_words_rank_and_the_model_is_not_asked(run, papers, training_listener, monkeypatch):
+    without_model(monkeypatch)
+    rows = papers(8, 100)
+    words = load_words(run.directory.source_folder("Keywords"))
+    assert words.record.rows == 24
+    filled = papertune.load_run(run.directory.path).predict(rows, probabilities=True)
+    for row, cell, confidence in zip(rows, filled["Keywords"], filled["Keywords_confidence"], strict=True):
+        expected = words.rank(document(row), 4)
+        assert split_keywords(cell) == [text for text, _ in expected]
+        assert confidence == "; ".join(f"{each:.6f}" for _, each in expected)
+    (message,) = [message for message in training_listener.messages if message.startswith("Keywords: ")]
+    assert message.startswith("Keywords: phrases are ranked by t")
+
+
+def test_few_training_rows_are_no_worse_than_the_baseline(ranked, papers, listener, tmp_path):
+    rows = papers(8)
+    few = papertune.train(rows, ranked, tmp_path / "run", listener=listener)
+    others = papers(5, 100)
+    expected = TfidfKeywords([document(row) for row in rows]).predict([document(row) for row in others], count=4)
+    assert [split_keywords(cell) for cell in few.predict(others)["Keywords"]] == expected
+    assert "Keywords: phrases are ranked by tf-idf: 8 training rows are too few to learn from" in listener.messages
+
+
+def test_a_run_without_the_files_of_the_words_predicts_with_the_model(run, ranked, papers, tmp_path):
+    folder = shutil.copytree(run.directory.path, tmp_path / "run")
+    shutil.rmtree(folder / "sources")
+    bare = papertune.load_run(folder)
+    modelled = copy.deepcopy(ranked)
+    modelled["columns"]["Keywords"]["sources"] = ["model"]
+    other = papertune.train(papers(24), modelled, tmp_path / "model")
+    assert not other.directory.sources.exists()
+    rows = papers(6, 100)
+    assert bare.predict(rows)["Keywords"].to_list() == other.predict(rows)["Keywords"].to_list()
+    assert prediction_facts(bare, "float32")["the run"] != prediction_facts(run, "float32")["the run"]
+    column = bare.recipe.columns["Keywords"].model_copy(update={"sources": ("words",)})
+    bare.recipe = bare.recipe.model_copy(update={"columns": {"Keywords": column}})
+    assert bare.predict(rows)["Keywords"].to_list() == other.predict(rows)["Keywords"].to_list()
+
+
+def test_dev_rows_decide_whether_the_model_joins_the_words(run, papers, listener, tmp_path):
+    folder = shutil.copytree(run.directory.path, tmp_path / "run")
+    calibrated = papertune.calibrate(folder, papers(40, 300), listener=listener)
+    found = calibrated.manifest.rankings["Keywords"]
+    assert found.rows == 40
+    assert set(found.evidence) == {"words", "joined", "standard_error"}
+    joined = found.evidence["joined"] - found.evidence["words"] > found.evidence["standard_error"]
+    assert (found.weights is not None) == joined
+    (message,) = [message for message in listener.messages if message.startswith("Keywords: ")]
+    assert f"{found.evidence['joined']:.3f} together, {found.evidence['words']:.3f} by the words alone" in message
+    assert len(calibrated.predict(papers(4, 100))) == 4
+
+
+def test_a_joined_ranking_uses_the_log_odds_of_the_words(run, papers):
+    weights = {name: float(name == "word_log_odds") for name in JOINED_FEATURES}
+    joined = papertune.load_run(run.directory.path)
+    column = joined.recipe.columns["Keywords"].model_copy(update={"candidates": "document"})
+    joined.recipe = joined.recipe.model_copy(update={"columns": {"Keywords": column}})
+    joined.manifest = replace(joined.manifest, rankings={"Keywords": Ranking(40, weights)})
+    words = load_words(run.directory.source_folder("Keywords"))
+    learned = replace(words, record=replace(words.record, order="learned"))
+    rows = papers(6, 100)
+    for row, cell in zip(rows, joined.predict(rows)["Keywords"], strict=True):
+        own = {"titl", "abstract"}
+        expected = [form for text, _ in learned.rank(document(row), 8) if (form := normalise_keyword(text)) not in own]
+        assert [normalise_keyword(keyword) for keyword in split_keywords(cell)] == expected[:4]
+
+
+def test_words_alone_with_a_learned_minimum_confidence(ranked, papers, listener, tmp_path, monkeypatch):
+    recipe = copy.deepcopy(ranked)
+    recipe["columns"]["Keywords"] |= {"sources": ["words"], "min_confidence": "f1"}
+    with pytest.warns(PapertuneWarning, match="min_confidence will not be fitted"):
+        trained = papertune.train(papers(24), recipe, tmp_path / "run")
+    without_model(monkeypatch)
+    calibrated = papertune.calibrate(trained, papers(40, 300), listener=listener)
+    found = calibrated.manifest.rankings["Keywords"]
+    assert (found.rows, found.weights, found.evidence) == (40, None, None)
+    message = f"Keywords: the minimum confidence {found.min_confidence:.3f} is fitted on 40 dev rows"
+    assert message in listener.messages
+    cells = calibrated.predict(papers(6, 100), probabilities=True)["Keywords_confidence"]
+    confidences = [float(number) for cell in cells for number in cell.split("; ") if number]
+    assert all(number >= found.min_confidence - 1e-6 for number in confidences)
+
+
+def test_the_same_words_are_learned_again(run, ranked, papers, tmp_path):
+    again = papertune.train(papers(24), ranked, tmp_path / "again")
+    for name in ("words.json", "words.npz"):
+        files = [each.directory.source_folder("Keywords") / name for each in (run, again)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_damaged_words_are_an_error(run, tmp_path):
+    folder = shutil.copytree(run.directory.path, tmp_path / "run")
+    file = folder / "sources" / "Keywords" / "words.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {"weights": {"luck": 1.0}}))
+    with pytest.raises(RunError) as caught:
+        papertune.load_run(folder)
+    assert str(caught.value) == (f"the ranking in {file} has other features: luck. Train again, or restore the file.")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"sources": ["words", "words"]}, 'sources names one twice; the sources are "words" and "model"'),
+        (
+            {"sources": ["words"], "candidates": "generated"},
+            'sources is ["words"], which ranks phrases of the document, but candidates is "generated"; remove one',
+        ),
+    ],
+)
+def test_sources_that_make_no_sense_are_errors(ranked, settings, expected):
+    recipe = copy.deepcopy(ranked)
+    recipe["columns"]["Keywords"] |= settings
+    with pytest.raises(RecipeError) as caught:
+        papertune.train([{"uuid": "1"}], recipe, "run")
+    assert expected in str(caught.value)
+
+
+def test_the_folder_of_a_column_with_signs_in_its_name(run):
+    folder = run.directory.sources
+    assert run.directory.source_folder("a/b") == folder / "a%2Fb"
+    assert run.directory.source_folder("..") == folder / "%2E%2E"
+    assert run.directory.source_folder("关键词") != run.directory.source_folder("关键")
