@@ -42,7 +42,6 @@ class LinearClassifier:
             float64, shape (rows, labels); at least log(`MIN_PROBABILITY`) before normalization.
         """
         found = np.full((features.shape[0], len(self.is_known)), np.log(MIN_PROBABILITY))
-        # Row by row in float64: the result does not depend on which rows share a call.
         scores = np.asarray(features.astype(np.float64) @ self.coefficients[self.is_known].astype(np.float64).T)
         known = log_softmax(scores + self.intercepts[self.is_known])
         found[:, self.is_known] = np.maximum(known, np.log(MIN_PROBABILITY))
@@ -120,7 +119,7 @@ def folds(gold: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.i
     """Return the rows to fit on and the rows to predict, for each fold; stratified, the same ones each time."""
     from sklearn.model_selection import StratifiedKFold
 
-    count = min(FOLDS, len(gold))
+    count = min(FOLDS, int(np.bincount(gold).max()))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         return list(StratifiedKFold(count, shuffle=True, random_state=_SEED).split(np.zeros(len(gold)), gold))
