@@ -236,13 +236,14 @@ class Run:
         A LoRA adapter is merged, except into a quantized base; a prefix is kept as an adapter.
 
         Raises:
-            RunError: If the base model is not the one the run was trained on.
+            RunError: If the base model is not the one the run was trained on, or no model was trained.
             ModelError: If it cannot be loaded.
             MissingExtraError: If quantized weights need a package that is not installed.
         """
         from papertune.methods import load_for_prediction
         from papertune.models import check_int8, to_int8, use_grouped_attention
 
+        self.directory.check_has_model(self.recipe)
         if precision == "int8":
             check_int8(choose_device(self.device), self.recipe.base_bits)
         bare, tokenizer = self.load_base("fp32" if precision == "int8" else precision)

@@ -198,6 +198,12 @@ class RunDirectory:
         """Whether a model was trained."""
         return self.adapter.is_dir() or self.model.is_dir()
 
+    def check_has_model(self, recipe: Recipe) -> None:
+        """Raise a RunError if no model was trained."""
+        if not self.has_model:
+            columns = ", ".join(f'"{name}"' for name in recipe.columns)
+            raise RunError(f"{self.path} has no trained model: words or other sources answer {columns}.")
+
     @property
     def is_begun(self) -> bool:
         """Whether a training has begun here."""

@@ -23,10 +23,12 @@ class TestEndToEnd:
         assert done.out == "mine.toml written. Read it, then: papertune check papers.csv -r mine.toml\n"
         recipe = load_recipe("mine.toml")
         assert list(recipe.columns) == ["label", "Keywords"]
-        assert recipe.columns["label"].labels == ("0", "1")
+        assert recipe.columns["label"].labels == ("1", "0")
         assert (recipe.table.id, recipe.table.document) == ("uuid", "title: {title}\nabstract: {abstract}")
 
         model = ["--set", f"model={tiny_folder}", "--set", "training.logging_steps=1"]
+        # An adopted adapter has no other sources.
+        model += [part for name in ("label", "Keywords") for part in ("--set", f'columns.{name}.sources=["model"]')]
         done = papertune("check", "papers.csv", "-r", "mine.toml", *model)
         assert done.code == 0, done.err
         assert "papers.csv: 12 rows, columns uuid, title, author, abstract, Keywords, label" in done.out

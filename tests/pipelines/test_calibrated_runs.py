@@ -83,7 +83,7 @@ class TestTraining:
         calibrating = messages.index("calibrating on 40 dev rows")
         temperature = fitted.manifest.calibration["label"].calibrator["temperature"]
         assert messages[calibrating + 1].startswith(f'label: temperature {temperature:.2f}; "1" from ')
-        assert messages[calibrating + 1].endswith("; on 40 dev rows")
+        assert messages[calibrating + 1].endswith("; on 40 rows")
 
     def test_too_few_rows_are_reported(self, asking, papers, listener, tmp_path):
         with pytest.warns(PapertuneWarning, match="threshold and abstain_for_accuracy and coverage will not be fitted"):
@@ -250,7 +250,7 @@ class TestEvaluation:
         assert (column.positive, column.work_saved.recall) == ("1", 0.95)
         assert column.precision_recall.recall[-1] == 1
         assert column.risk_coverage.coverage[-1] == 1
-        assert column.facts["fitted"].endswith("on 40 dev rows")
+        assert column.facts["fitted"].endswith("on 40 rows")
 
     @pytest.mark.filterwarnings("ignore:.*abstain_for_accuracy")
     def test_abstaining_changes_no_score(self, fitted, papers, new_papers, filled, tmp_path, monkeypatch):

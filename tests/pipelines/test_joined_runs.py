@@ -76,6 +76,10 @@ class TestWords:
         filled = papertune.load_run(directory.path).predict(new)
         assert filled["label"].to_list() == [row["label"] for row in new]
 
+    def test_there_is_no_model_to_merge(self, words_run, tmp_path):
+        with pytest.raises(papertune.RunError, match='has no trained model: words or other sources answer "label"'):
+            words_run.merge(tmp_path / "merged")
+
     def test_the_run_says_what_answers(self, words_run):
         join = words_run.joins["label"]
         assert join.used == ["words"]
@@ -121,6 +125,12 @@ class TestWords:
 
 
 class TestModelAndWords:
+    def test_a_merged_model_is_only_the_model(self, joined_run, tmp_path):
+        with pytest.warns(
+            papertune.PapertuneWarning, match="the merged model answers as the fine-tuned model alone does"
+        ):
+            joined_run.merge(tmp_path / "merged")
+
     def test_a_model_that_adds_nothing_is_trained_but_not_loaded(self, joined_run, new):
         join = joined_run.joins["label"]
         assert joined_run.directory.adapter.is_dir()

@@ -84,8 +84,8 @@ def test_all_mistakes_are_reported_together():
         f"columns.Keywords.kind is 'keyword'; allowed: {KINDS}.",
         "training.epochs is 0: input should be greater than 0.",
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
-        "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, seed, precision, "
-        "gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, patience, "
+        "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, dev_fraction, seed, "
+        "precision, gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, patience, "
         "learn_history, report_to.",
     ]
 
@@ -119,7 +119,7 @@ def test_all_mistakes_are_reported_together():
             [
                 'columns.label.knd is not a known key. Did you mean "kind"? '
                 "Known here: kind, question, labels, loss, weights, calibration, threshold, "
-                "abstain_below, abstain_for_accuracy, coverage."
+                "abstain_below, abstain_for_accuracy, coverage, sources."
             ],
         ),
         # A key with the name of its column's kind is reported with its own path.
@@ -128,7 +128,7 @@ def test_all_mistakes_are_reported_together():
             [
                 'columns.label.label is not a known key. Did you mean "labels"? '
                 "Known here: kind, question, labels, loss, weights, calibration, threshold, "
-                "abstain_below, abstain_for_accuracy, coverage."
+                "abstain_below, abstain_for_accuracy, coverage, sources."
             ],
         ),
         # A column may have the name of a key.
@@ -137,7 +137,7 @@ def test_all_mistakes_are_reported_together():
             [
                 'columns.threshold.weigths is not a known key. Did you mean "weights"? '
                 "Known here: kind, question, labels, loss, weights, calibration, threshold, "
-                "abstain_below, abstain_for_accuracy, coverage."
+                "abstain_below, abstain_for_accuracy, coverage, sources."
             ],
         ),
         (
@@ -230,7 +230,7 @@ def test_all_mistakes_are_reported_together():
             'columns.x={kind="ranked_keywords", question="q", count=20}',
             ["columns.x: beams is 16, but 20 keywords are to be found; raise it."],
         ),
-        ("method.kind=qlora", ["method.kind is 'qlora'; allowed: 'lora', 'ptuning_v2', 'full', 'freeze'."]),
+        ("method.kind=qlora", ["method.kind is 'qlora'; allowed: 'lora', 'ptuning_v2', 'full', 'freeze', 'probe'."]),
         ("method.targets=q_proj", ["method.targets is 'q_proj'; allowed: 'all-linear', or a list in [ ]."]),
         ('method.targets=["a", 3]', ['method.targets.1 is 3; it must be text: put it in quotes ("3").']),
         ("method=lora", ["method is 'lora'; it must be keys with values."]),

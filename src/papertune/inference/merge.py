@@ -25,7 +25,15 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
         RunError: If the run cannot be merged, such as one with a prefix.
     """
     run.recipe.method.check_mergeable(run.directory.path)
+    run.directory.check_has_model(run.recipe)
     check_new_folder(folder)
+    if run.joins:
+        warnings.warn(
+            f"{run.directory.path} joins its model with other sources ({', '.join(run.joins)}); the merged model answers "
+            "as the fine-tuned model alone does.",
+            PapertuneWarning,
+            stacklevel=3,  # the caller of `Run.merge`
+        )
     model, tokenizer = _merged(run, precision)
     try:
         model.save_pretrained(folder)

@@ -47,8 +47,8 @@ def test_baselines_report_their_cost():
     documents = TEST.column("text")
     known = training_rows(TRAIN, RECIPE, "label")
     outputs = {name: fill(known, documents) for name, fill in RECIPE.columns["label"].baselines().items()}
-    assert list(outputs) == ["TF-IDF + logistic regression", "majority"]
-    tfidf, majority = outputs.values()
+    assert list(outputs) == ["TF-IDF + logistic regression", "ELAS u4", "majority"]
+    tfidf, _, majority = outputs.values()
     assert tfidf.predictions.cells[:3] == ["1", "0", "1"]
     assert majority.predictions == Predictions(["1"] * 4)
     shared = ["energy", "lattice", "of", "patients", "the", "the lattice", "tumour"]  # terms of two training documents

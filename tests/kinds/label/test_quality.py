@@ -54,7 +54,7 @@ def test_scores_before_and_after_calibration(report_of):
     assert report.risk_coverage == risk_coverage(calibrated, GOLD_IDS)
     assert report.facts == {
         "seen": "before",
-        "fitted": "temperature 2.00; labels from 0.3 in sets; on 90 dev rows",
+        "fitted": "temperature 2.00; labels from 0.3 in sets; on 90 rows",
     }
     assert report.label_sets is None  # the recipe does not ask for them
     assert report_of(replace(DECISION, abstain_below=0.0)).abstention is None

@@ -8,11 +8,13 @@ from typing import Any
 
 from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.systems.few_shot import FewShotReader, NearestExamples, with_prompt_tokens
-from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, rows_with_answers
+from papertune.evaluation.systems.other_tools import package_versions
+from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, rows_with_answers, training_rows
 from papertune.events import Listener
 from papertune.inference.predictor import Predictor
 from papertune.models import choose_device, choose_dtype, find_base, load_model, use_grouped_attention
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
+from papertune.pipelines.comparison.source_systems import source_system
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -70,6 +72,29 @@ class BaseModelSystems:
             return SystemOutput(answers[name], rate, 0.0, 0)
 
         return self._kept.get(f"{name}: zero-shot", self._facts(recipe, self._documents), make)
+
+    def source(self, source: str, name: str, train: Table) -> SystemOutput:
+        """Predict a label column by what a source makes of the documents; see `source_system`.
+
+        Raises:
+            NotMeasured: If that is not possible.
+        """
+        recipe = self._recipe.only((name,))
+        known = training_rows(train, recipe, name)
+        reader = RowReader(self._documents, recipe)
+        documents = [reader.document(row) for row in range(len(self._documents))]
+
+        def make(_place: Place) -> SystemOutput:
+            labels = recipe.questions[name].joined_labels
+            return source_system(source, recipe, labels, known, documents, lambda: self._loaded)
+
+        facts = {
+            **self._facts(recipe, self._documents),
+            "source": source,
+            "rows": train.checksum(),
+            **package_versions(),
+        }
+        return self._kept.get(f"{name}: {source}", facts, make)
 
     def few_shot(self, name: str, train: Table) -> SystemOutput:
         """Predict with training examples before each question; their number is chosen on training rows too.

@@ -43,6 +43,7 @@ from papertune.pipelines.comparison.report_parts import (
     training_costs,
     unscored,
 )
+from papertune.pipelines.comparison.source_systems import SYSTEMS, title_of
 from papertune.pipelines.comparison.sources_alone import sources_alone
 from papertune.pipelines.comparison.training_rows import find_training_rows
 from papertune.pipelines.train import train as train_run
@@ -222,6 +223,13 @@ def _prompted(work: _Work, columns: Mapping[str, _Column]) -> dict[str, dict[str
         except NotMeasured as reason:
             column.facts[f"few-shot {model}"] = f"not measured: {reason}"
         found[f"zero-shot {model}"] = systems.zero_shot(name)
+        asked = comparison.recipe.questions.get(name)
+        for source in SYSTEMS if asked is not None and asked.joined_labels else ():
+            title = title_of(source, comparison.recipe)
+            try:
+                found[title] = systems.source(source, name, comparison.train)
+            except NotMeasured as reason:
+                column.facts[title] = f"not measured: {reason}"
         prompted[name] = found
     return prompted
 
