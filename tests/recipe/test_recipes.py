@@ -85,8 +85,8 @@ def test_all_mistakes_are_reported_together():
         "training.epochs is 0: input should be greater than 0.",
         'training.sed is not a known key. Did you mean "seed"? Known here: epochs, max_steps, micro_batch_size, '
         "accumulation, learning_rate, schedule, warmup_steps, weight_decay, max_grad_norm, dev_fraction, seed, "
-        "precision, gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, patience, "
-        "learn_history, report_to.",
+        "precision, gradient_checkpointing, logging_steps, save_steps, keep_checkpoints, dev_rows, calibration_rows, "
+        "patience, learn_history, report_to.",
     ]
 
 

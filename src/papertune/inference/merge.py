@@ -29,8 +29,8 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
     check_new_folder(folder)
     if run.joins:
         warnings.warn(
-            f"{run.directory.path} joins its model with other sources ({', '.join(run.joins)}); the merged model answers "
-            "as the fine-tuned model alone does.",
+            f"{run.directory.path} joins its model with other sources ({', '.join(run.joins)}); the merged model "
+            "answers as the fine-tuned model alone does.",
             PapertuneWarning,
             stacklevel=3,  # the caller of `Run.merge`
         )
