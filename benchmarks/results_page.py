@@ -157,7 +157,7 @@ def _overview(measured: Mapping[str, tuple[Plain, Plain]]) -> str:
         cells = [f"{each['name']}: {_scored(each['scores'], main.key)}" for each in (run, best)]
         difference = _difference(run[_paired(column)])
         lines.append([f"[{name}](#{_anchor(section.title)})", main.name, *cells, difference])
-    return _table(["table", "score", "fine-tuned", "best baseline", "difference"], lines)
+    return _table(["table", "score", "run", "best baseline", "difference"], lines)
 
 
 def _section(name: str, report: Plain, setting: Plain) -> str:

@@ -138,7 +138,7 @@ def test_screening_is_judged_by_ranking(page, folder):
     assert "Average precision" in column["verdict"]
     assert f"**{column['verdict']}**" in text.replace("\n", " ")
     overview = next(line for line in page.splitlines() if line.startswith("| [screening_nudging]("))
-    assert "| average precision | fine-tuned " in overview
+    assert "| average precision | joined sources: " in overview
     assert "| TF-IDF + logistic regression: " in overview
     assert overview.endswith(f"| {difference} |")
 

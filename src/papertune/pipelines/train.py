@@ -315,6 +315,7 @@ def _train(
                 warnings.warn(text, PapertuneWarning, stacklevel=3)
         manifest = replace(
             _manifest(job),
+            examples=len(learner.examples),
             steps=result.steps,
             seconds=round(time.monotonic() - started, 1),
             trained_weights=learner.trainable,

@@ -107,6 +107,12 @@ class LabelSources:
                     found[question][name] = classifiers[question].log_probabilities(features)
         return found
 
+    def parameters(self, name: str, questions: Collection[str]) -> int:
+        """Return the number of coefficients of a source for some questions."""
+        _, classifiers = self._load(name)
+        chosen = [each for question, each in classifiers.items() if question in questions]
+        return sum(each.coefficients.size + each.intercepts.size for each in chosen)
+
     def _load(self, name: str) -> tuple[Source, dict[str, LinearClassifier]]:
         if name not in self._loaded:
             folder = self._folder / name

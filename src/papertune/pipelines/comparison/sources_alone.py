@@ -7,6 +7,7 @@ from papertune.inference.joined import alone
 from papertune.inference.journal import NO_MODEL, prediction_facts
 from papertune.kinds.label.record import MODEL
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
+from papertune.pipelines.comparison.report_parts import training_costs
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.run import Run
@@ -52,7 +53,10 @@ def sources_alone(
                 else:
                     predictor = alone(asked, run.joins, run.label_sources, source)
                 values, rate = answer_rows(predictor, reader.only((name,)), len(documents), asked, place, listener)
-                return SystemOutput(values[name], rate, None, None)
+                if source == MODEL:
+                    return SystemOutput(values[name], rate, *training_costs(run))
+                parameters = run.label_sources.parameters(source, recipe.questions_of(name))
+                return SystemOutput(values[name], rate, None, parameters)
 
             precision = run.settled_precision() if source == MODEL and run.asks_model() else NO_MODEL
             facts = {"source": source, "documents": documents.checksum(), **prediction_facts(run, precision)}
