@@ -30,7 +30,7 @@ TOPICS = {
     "topics": {
         "kind": "labels",
         "question": "About {label}?",
-        "labels": [f"topic number {number}" for number in range(12)],
+        "labels": [f"topic number {number}" for number in range(16)],
     }
 }
 

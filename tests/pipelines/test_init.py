@@ -144,15 +144,15 @@ def test_a_small_table_of_labels_is_learned_several_times_in_the_last_layers(tmp
         return recipe.method.layers, recipe.training.micro_batch_size, recipe.training.epochs
 
     assert settings(20) == (10, 2, 10)
-    assert settings(100) == (10, 4, 8)
-    assert settings(300) == (10, 8, 5)
+    assert settings(100) == (10, 4, 10)
+    assert settings(300) == (10, 8, 8)
     assert settings(998) == (10, 8, 2)
     assert settings(1000) == (None, 8, 1)
     assert settings(900, Keywords=["heart; lung"] * 900) == (None, 8, 1)
     text = recipe_for(papers(label=["1", "0"] * 50))
     assert "layers = 10              # only the last ones; on a CPU the others run once for all epochs\n" in text
-    assert "# 100 rows are few: they are learned 8 times, in 200 optimizer steps. For a table of\n" in text
-    assert "\n# 1,000 rows or more take all layers and 1 epoch.\nmicro_batch_size = 4\nepochs = 8\n" in text
+    assert "# 100 rows are few: they are learned 10 times, in 250 optimizer steps. For a table of\n" in text
+    assert "\n# 1,000 rows or more take all layers and 1 epoch.\nmicro_batch_size = 4\nepochs = 10\n" in text
     assert "micro_batch_size" not in recipe_for(papers(label=["1", "0"] * 400))
 
 

@@ -14,7 +14,7 @@ _MAX_EPOCHS = 5
 # than once in all layers (docs/lab/log.md, "training that learns").
 SMALL_TABLE = 1000
 LAST_LAYERS = 10
-_LABEL_STEPS = 200
+_LABEL_STEPS = 300
 _MAX_LABEL_EPOCHS = 10
 
 
