@@ -107,12 +107,23 @@ def cross_validate(
             held_out[test] = fit_classifier(features[train], gold[train], labels, strength).log_probabilities(
                 features[test]
             )
-        loss = mean_log_loss(fit_weights([held_out], gold).joined([held_out]), gold)
+        judged = has_company(gold)
+        fitted = fit_weights([held_out[judged]], gold[judged])
+        loss = mean_log_loss(fitted.joined([held_out[judged]]), gold[judged])
         if best is None or loss < best[0]:
             best = loss, strength, held_out
     assert best is not None
     _, chosen, found = best
     return fit_classifier(features, gold, labels, chosen), found, chosen
+
+
+def has_company(gold: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the rows whose label another row has too, bool, shape (rows,).
+
+    The only row of a label is held out from classifiers that do not know the label, whatever they have learned.
+    """
+    company: NDArray[np.bool_] = np.bincount(gold)[gold] > 1
+    return company
 
 
 def folds(gold: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:

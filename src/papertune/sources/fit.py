@@ -13,7 +13,7 @@ from papertune.files import atomic_writer
 from papertune.kinds.label.record import Join
 from papertune.recipe import Recipe
 from papertune.sources.choice import choose_sources
-from papertune.sources.classifier import LinearClassifier, cross_validate
+from papertune.sources.classifier import LinearClassifier, cross_validate, has_company
 from papertune.sources.label_rows import QuestionRows, label_rows
 from papertune.sources.label_sources import LabelSources
 from papertune.sources.registry import sources_by_name
@@ -77,14 +77,18 @@ def fit_sources(
             found = cross_validate(features[rows.documents], rows.gold, labels, kind.strengths)
             classifiers[name][question], held_out[question].log_probabilities[name], _ = found
     costs = {name: source.cost for name, source in sources.items()}
-    joins: dict[str, Join] = {
-        question: choose_sources(found.log_probabilities, found.rows.gold, costs)
-        for question, found in held_out.items()
-    }
+    joins: dict[str, Join] = {question: _choose(found, costs) for question, found in held_out.items()}
     if surroundings.scratch is not None:
         _keep(held_out, surroundings.scratch)
     LabelSources.save(folder, sources, classifiers, joins)
     return held_out
+
+
+def _choose(found: HeldOut, costs: Mapping[str, int]) -> Join:
+    """Join sources on the rows that can be judged."""
+    gold = found.rows.gold
+    judged = has_company(gold)
+    return choose_sources({name: each[judged] for name, each in found.log_probabilities.items()}, gold[judged], costs)
 
 
 def can_be_fitted(gold: NDArray[np.int64]) -> bool:

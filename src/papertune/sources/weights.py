@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # As if this many rows spoke for the mean of the sources, and for offsets of 0.
-_WEIGHT_PENALTY = 5.0
-_OFFSET_PENALTY = 0.5
+_WEIGHT_PENALTY = 1.0
+_OFFSET_PENALTY = 0.2
 
 
 @dataclass(frozen=True)
