@@ -41,8 +41,10 @@ def answer_losses(
         if label_set != VOCABULARY:
             trie = known[label_set].trie
             width = 1 + len(trie.tokens)
-            scores = trie.scores(scores.reshape(-1, width, scores.shape[-1]))
-            gold, weight = gold[::width], weight.reshape(-1, width).sum(1)
-        nll = F.cross_entropy(scores.float(), gold, reduction="none")
+            logprobs = trie.scores(scores.reshape(-1, width, scores.shape[-1]))
+            nll = -logprobs.gather(1, gold[::width, None])[:, 0]
+            weight = weight.reshape(-1, width).sum(1)
+        else:
+            nll = F.cross_entropy(scores.float(), gold, reduction="none")
         losses[label_set] = (nll * weight).sum()
     return torch.stack(losses)
