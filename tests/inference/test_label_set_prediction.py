@@ -17,7 +17,13 @@ from papertune.recipe import load_recipe
 from papertune.tables import read_table
 
 DOCUMENTS = ["the heart of patients", "", "graphs " * 30, "漢字 <|im_end|>", "the", "neural networks " * 9, "the heart"]
-TOPICS = {"kind": "labels", "question": "About {label}?", "labels": ["the heart", "graphs", "漢字", "x"]}
+# With this loss whole answers are scored, which takes passes behind the prompts.
+TOPICS = {
+    "kind": "labels",
+    "question": "About {label}?",
+    "labels": ["the heart", "graphs", "漢字", "x"],
+    "loss": "answer",
+}
 TOLERANCE = 1e-3  # of log-odds in float32, of which the tiny model's are up to 10
 
 

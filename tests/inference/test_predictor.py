@@ -26,7 +26,7 @@ from papertune.tables import read_table
 
 COLUMNS = {
     "label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]},
-    "code": {"kind": "label", "question": "Which code?", "labels": ["1", "12", "120", "2"]},
+    "code": {"kind": "label", "question": "Which code?", "labels": ["1", "12", "120", "2"], "loss": "answer"},
     "Keywords": {"kind": "keywords", "question": "Keywords?", "max_new_tokens": 12},
     "ranked": {"kind": "ranked_keywords", "question": "Keyword?", "count": 3, "beams": 5, "max_keyword_tokens": 4},
 }

@@ -91,7 +91,7 @@ class TestSystems:
             return [each.name.split("/")[0].strip() for each in column(report, name).systems]
 
         baselines = ["TF-IDF + logistic regression", "ELAS u4", "majority"]
-        assert names("label") == ["fine-tuned", "few-shot", "zero-shot", *baselines]
+        assert names("label") == ["fine-tuned", "few-shot", "zero-shot", "linear probe of", *baselines]
         pytest.importorskip("yake")
         assert names("Keywords") == ["fine-tuned", "few-shot", "zero-shot", "TF-IDF n-grams", "YAKE"]
         missing = "not measured: not installed: pip install 'papertune[compare]'"

@@ -528,7 +528,7 @@ def test_a_bfloat16_model_has_float32_parameters(train, make_model, method):
     assert result.steps == 48
     assert {tensor.dtype for tensor in train.trained().values()} == {torch.float32}
     losses = [entry["loss"] for entry in train.metrics() if "loss" in entry]
-    assert sum(losses[-12:]) < 0.5 * sum(losses[:12])
+    assert sum(losses[-12:]) < 0.6 * sum(losses[:12])
     assert len(outputs) == 4
     assert outputs[0].isfinite().all()
 
