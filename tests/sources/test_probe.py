@@ -35,7 +35,9 @@ def test_states_are_the_means_over_each_document(surroundings):
     for document in DOCUMENTS:
         ids = torch.tensor([encoder.encode(Prompt("", document, "")).ids])
         states = model(input_ids=ids, output_hidden_states=True).hidden_states
-        expected.append(torch.cat([states[layer + 1][0].mean(dim=0) for layer in probe.layers]).detach().numpy())
+        read = [states[layer + 1][0].detach().numpy() for layer in probe.layers]
+        sizes = [np.sqrt((each**2).mean(axis=1, keepdims=True)) for each in read]
+        expected.append(np.concatenate([(each / size).mean(axis=0) for each, size in zip(read, sizes, strict=True)]))
     expected = np.stack(expected)
     standard = (expected - expected.mean(axis=0)) / (expected.std(axis=0) + 1e-6)
     assert np.allclose(features, standard, atol=2e-3)

@@ -2,7 +2,9 @@
 
 The states of some layers, averaged over the tokens of the document, are the features of a logistic regression; no
 weight of the model is trained (Alain and Bengio 2016, arXiv:1610.01644; with few labels Buckmann and Hill 2024,
-arXiv:2408.03414). The document passes only the layers up to the last one that is read.
+arXiv:2408.03414). The state of each token is divided by its root mean square first, as the model's own last norm does;
+otherwise a few tokens with huge states, such as the first one, would decide. The document passes only the layers up to
+the last one that is read.
 """
 
 import json
@@ -109,9 +111,15 @@ class Probe(Source):
                 with suppress(_Enough):
                     model(input_ids=batch, use_cache=False)
                 for number, place in enumerate(part):
-                    means = [each[number, : len(ids[place])].float().mean(dim=0) for each in states]
+                    means = [_mean(each[number, : len(ids[place])]) for each in states]
                     found[place] = torch.cat(means).cpu().numpy()
         return found
+
+
+def _mean(states: Any) -> Any:
+    """Return the mean over tokens of states with a root mean square of 1; shape (hidden size,)."""
+    states = states.float()
+    return (states / (states.pow(2).mean(dim=-1, keepdim=True).sqrt() + 1e-6)).mean(dim=0)
 
 
 class _Enough(Exception):
