@@ -47,7 +47,8 @@ def test_weights_are_those_of_a_search_without_gradients(rng):
         return total + 2 * module._WEIGHT_PENALTY * far @ far + module._OFFSET_PENALTY * values[2:] @ values[2:]
 
     bounds = [(0, None)] * 2 + [(None, None)] * 3
-    expected = minimize(loss, [0.5, 0.5, 0, 0, 0], method="Nelder-Mead", bounds=bounds, options={"maxiter": 50_000, "maxfev": 50_000, "xatol": 1e-6, "fatol": 1e-9})
+    options = {"maxiter": 50_000, "maxfev": 50_000, "xatol": 1e-6, "fatol": 1e-9}
+    expected = minimize(loss, [0.5, 0.5, 0, 0, 0], method="Nelder-Mead", bounds=bounds, options=options)
     found = fit_weights(sources, gold)
     assert found.of_sources == pytest.approx(expected.x[:2], abs=0.02)
     assert loss(np.array([*found.of_sources, *found.offsets])) <= expected.fun + 1e-4
