@@ -188,6 +188,24 @@ class TestModelAndWords:
         assert join.weights["model"] == 1
         assert 0 < join.weights["words"] < 1
 
+    def test_a_kill_before_the_sources_are_weighed_leaves_a_run_that_predicts(
+        self, tiny_folder, rows, new, tmp_path, monkeypatch
+    ):
+        def kill(*_arguments, **_options):
+            raise KeyboardInterrupt
+
+        for sources, asks_model in ((["words"], False), (["words", "model"], True)):
+            folder = tmp_path / str(asks_model)
+            with monkeypatch.context() as patch:
+                patch.setattr("papertune.pipelines.train.calibrate_run", kill)
+                with pytest.raises(KeyboardInterrupt):
+                    papertune.train(rows, make_recipe(tiny_folder, sources=sources), folder)
+            assert papertune.load_run(folder).asks_model() is asks_model
+            assert len(papertune.load_run(folder).predict(new)) == len(new)
+            run = papertune.train(rows, make_recipe(tiny_folder, sources=sources), folder, resume=True)
+            assert "words" in run.joins["label"].weights
+            assert run.manifest.calibrated_in is not None
+
     def test_a_killed_training_resumes_with_the_same_sources(self, tiny_folder, rows, tmp_path, make_listener):
         recipe = make_recipe(tiny_folder, sources=["words", "model"])
 
@@ -218,6 +236,17 @@ def values_of(predictor, run, rows):
 
     reader = RowReader(read_table(rows), run.recipe)
     return predict_rows(predictor, reader, predictor.plan(reader, range(len(rows)))).values["label"].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns about its own defaults
+def test_several_workers_write_the_same_bytes(joined_run, papers, tmp_path):
+    pytest.importorskip("ray")
+    table = with_words(papers(70, 300))
+    for name, run in (("words", joined_run), ("half", give_the_model_a_weight(joined_run, tmp_path / "run"))):
+        for workers in (1, 2):
+            run.predict_file(table, tmp_path / f"{name}-{workers}.csv", probabilities=True, workers=workers)
+        assert (tmp_path / f"{name}-1.csv").read_bytes() == (tmp_path / f"{name}-2.csv").read_bytes()
 
 
 class TestEncoder:
@@ -269,6 +298,17 @@ class TestSeveralLabels:
         filled = run.predict(new, probabilities=True)
         right = sum(cell == row["topics"] for cell, row in zip(filled["topics"], new, strict=True))
         assert right > 25
+
+    def test_a_label_that_no_row_has_is_a_no(self, tiny_folder, rows, new, tmp_path):
+        labels = ["heart", "never"]
+        recipe = make_recipe(tiny_folder)
+        recipe["columns"] = {
+            "topics": {"kind": "labels", "question": "About {label}?", "labels": labels, "sources": ["words"]}
+        }
+        known = [{**row, "topics": "heart" if row["label"] == "1" else ""} for row in rows]
+        with pytest.warns(papertune.PapertuneWarning, match="no row has the label 'never'"):
+            run = papertune.train(known, recipe, tmp_path / "run")
+        assert run.predict(new)["topics"].to_list() == ["heart" if row["label"] == "1" else "" for row in new]
 
     def test_columns_of_other_kinds_still_ask_the_model(self, tiny_folder, rows, new, tmp_path):
         recipe = make_recipe(tiny_folder, sources=["words"])

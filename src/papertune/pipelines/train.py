@@ -123,8 +123,7 @@ def train(
         if processes.first_value(lambda: directory.is_complete):
             with processes.shared_errors():
                 if processes.is_first:
-                    run = load_run(directory.path, device=device, base=base)
-                    _calibrate_finished(run, job, fit_training_sources(job, directory, device, listener), listener)
+                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, listener)
             return load_run(directory.path, device=device, base=base)
         learner = None if job.trained_recipe is None else _load(job, job.trained_recipe, processes, listener)
         evidence: TrainingEvidence | None = None
@@ -158,6 +157,8 @@ def train(
 
 def _finish(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
     """Complete a trained run; join its sources, and calibrate it if there are dev rows."""
+    if not run.directory.has_model:
+        run.manifest = replace(run.manifest, joins=run.label_sources.plain_joins)
     for name, column in job.recipe.columns.items():
         for message in column.fit_sources(name, job.recipe, job.tables, run.directory.source_folder(name)):
             listener.message(message)
@@ -168,9 +169,13 @@ def _finish(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, liste
         calibrate_run(run, job.selection_set, job.calibration_set, training=evidence, listener=listener, again=_AGAIN)
 
 
-def _calibrate_finished(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
+def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
     """Calibrate a trained run, if that has not been done."""
-    if not ((job.selection_set or evidence is not None) and run.manifest.lacks_calibration):
+    if not run.manifest.lacks_calibration:
+        listener.message(f"{run.directory.path} is finished already")
+        return
+    evidence = fit_training_sources(job, run.directory, run.device, listener)
+    if not job.selection_set and evidence is None:
         listener.message(f"{run.directory.path} is finished already")
         return
     listener.message(f"{run.directory.path} is trained already")

@@ -56,10 +56,16 @@ def fit_sources(
         listener: Gets messages and progress.
 
     Returns:
-        The held-out predictions, by question; a question with fewer than `MIN_ROWS` rows or with one label is left out.
+        The held-out predictions, by question; a question with fewer than `MIN_ROWS` rows, or a label column with one
+        label, is left out.
     """
     data = label_rows(tables, recipe, list(wanted))
-    asked = {name: rows for name, rows in data.questions.items() if can_be_fitted(rows.gold)}
+    # A label of a labels column that no row has is always a no; a label column needs two labels.
+    asked = {
+        name: rows
+        for name, rows in data.questions.items()
+        if can_be_fitted(rows.gold, fewest_labels=2 if name in recipe.columns else 1)
+    }
     if not asked:
         return {}
     sources: dict[str, Source] = {}
@@ -91,10 +97,10 @@ def _choose(found: HeldOut, costs: Mapping[str, int]) -> Join:
     return choose_sources({name: each[judged] for name, each in found.log_probabilities.items()}, gold[judged], costs)
 
 
-def can_be_fitted(gold: NDArray[np.int64]) -> bool:
-    """Whether there are enough rows, of two labels, one of which can be in two folds."""
+def can_be_fitted(gold: NDArray[np.int64], fewest_labels: int = 2) -> bool:
+    """Whether there are enough rows and labels, and a label that can be in two folds."""
     counts = Counter(gold.tolist())
-    return len(gold) >= MIN_ROWS and len(counts) > 1 and max(counts.values()) > 1
+    return len(gold) >= MIN_ROWS and len(counts) >= fewest_labels and max(counts.values()) > 1
 
 
 def _file(scratch: Path) -> Path:
