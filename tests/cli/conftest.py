@@ -86,6 +86,7 @@ def write_project(folder: Path, model: Path) -> None:
         document = "title: {{title}}\\nabstract: {{abstract}}"
         [columns.label]
         kind = "label"
+        sources = ["model"]
         question = "Is it medical? Answer 1 or 0."
         labels = ["1", "0"]
         [columns.Keywords]

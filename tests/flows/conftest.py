@@ -39,6 +39,7 @@ class Sample:
             document = "title: {{title}}\\nabstract: {{abstract}}"
             [columns.label]
             kind = "label"
+            sources = ["model"]
             question = "Is it medical? Answer 1 or 0."
             labels = ["1", "0"]
             [columns.Keywords]

@@ -17,6 +17,7 @@ from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds.predictions import Predictions
 from papertune.models import load_model, use_grouped_attention
+from papertune.models.sentence_encoder import find_encoder
 from papertune.pipelines.comparison import base_model as base_systems
 from papertune.pipelines.comparison.base_model import BaseModelSystems, without_answers
 from papertune.pipelines.comparison.kept import FORMAT, KeptOutputs
@@ -91,7 +92,8 @@ class TestSystems:
             return [each.name.split("/")[0].strip() for each in column(report, name).systems]
 
         baselines = ["TF-IDF + logistic regression", "ELAS u4", "majority"]
-        assert names("label") == ["fine-tuned", "few-shot", "zero-shot", "linear probe of", *baselines]
+        encoder = ["sentence encoder + logistic regression"] if find_encoder() else []
+        assert names("label") == ["fine-tuned", "few-shot", "zero-shot", *encoder, "linear probe of", *baselines]
         pytest.importorskip("yake")
         assert names("Keywords") == ["fine-tuned", "few-shot", "zero-shot", "TF-IDF n-grams", "YAKE"]
         missing = "not measured: not installed: pip install 'papertune[compare]'"

@@ -82,6 +82,12 @@ def test_a_source_that_is_too_sure_is_calibrated(rng):
     assert fit_weights([log_softmax(4 * honest)], gold).of_sources[0] == pytest.approx(plain / 4, rel=0.1)
 
 
+def test_not_all_weights_are_0(rng):
+    gold = np.array([0, 1] * 20)
+    wrong = [make_source(rng, 1 - gold, 2, 3.0) for _ in range(2)]
+    assert fit_weights(wrong, gold).of_sources == (module._SMALLEST, 0.0)
+
+
 def test_with_few_rows_weights_stay_near_the_mean(rng):
     gold = rng.integers(2, size=4)
     found = fit_weights([make_source(rng, gold, 2, 8.0), make_source(rng, gold, 2, 8.0)], gold)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 # As if this many rows spoke for the mean of the sources, and for offsets of 0.
 _WEIGHT_PENALTY = 1.0
 _OFFSET_PENALTY = 0.2
+_SMALLEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -94,4 +95,7 @@ def fit_weights(sources: Sequence[NDArray[np.float64]], gold: NDArray[np.int64])
 
     bounds = [(0, None)] * count + [(None, None)] * labels
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return Weights(tuple(map(float, found[:count])), tuple(map(float, found[count:])))
+    weights = found[:count]
+    if not weights.any():
+        weights[0] = _SMALLEST  # rows that no source can tell apart are still ranked by the first
+    return Weights(tuple(map(float, weights)), tuple(map(float, found[count:])))

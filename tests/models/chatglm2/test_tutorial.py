@@ -60,7 +60,10 @@ class Project:
         return command.printed
 
     def train(self, recipe, name, *settings, more=(), patches=()):
-        options = [option for setting in (f"model={self.model}", *SHORT, *settings) for option in ("--set", setting)]
+        # The tiny model learns next to nothing, so words alone would answer.
+        alone = ['columns.label.sources=["model"]'] if recipe == "xfg-label" else []
+        chosen = (f"model={self.model}", *SHORT, *alone, *settings)
+        options = [option for setting in chosen for option in ("--set", setting)]
         return self.command(
             "train", self / "papers.csv", "-r", recipe, "-o", self / name, *options, *more, patches=patches
         )
