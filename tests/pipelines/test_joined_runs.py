@@ -179,16 +179,19 @@ class TestModelAndWords:
         run = papertune.train(rows, make_recipe(tiny_folder, sources=["words", "model"]), tmp_path / "run")
         join = run.joins["label"]
         assert join.evidence == "first epoch"
-        assert join.losses["model"] > join.losses["without model"]
+        assert join.losses["model"] > 1.25 * join.losses["without model"]
         assert join.weights["model"] == 0
         metrics = tmp_path / "run" / "metrics.jsonl"
-        entries = [json.loads(line) | {"loss_label": 0.001} for line in metrics.read_text().splitlines()]
-        metrics.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
         from papertune.calibration.joining import gather_evidence, join_sources
 
-        join = join_sources(run, gather_evidence(run, [], None))["label"]
-        assert join.weights["model"] == 1
-        assert 0 < join.weights["words"] < 1
+        others = join.losses["without model"]
+        for share, weight in ((1.0, 0.5), (0.5, 0.8), (1.2, 1 / 2.44), (1.3, 0.0)):
+            entries = [json.loads(line) | {"loss_label": share * others} for line in metrics.read_text().splitlines()]
+            metrics.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+            found = join_sources(run, gather_evidence(run, [], None))["label"]
+            assert found.weights["model"] == pytest.approx(weight)
+            plain = run.label_sources.plain_joins["label"].weights["words"]
+            assert found.weights["words"] == pytest.approx((1 - weight) * plain)
 
     def test_a_kill_before_the_sources_are_weighed_leaves_a_run_that_predicts(
         self, tiny_folder, rows, new, tmp_path, monkeypatch

@@ -23,9 +23,8 @@ from papertune.training.label_sets import chance_loss, loss_at_end
 
 # With fewer dev rows the model has no evidence of its own.
 MIN_EVIDENCE = 20
-# The weight of the other sources beside a model that has won by the losses of its training; of 0.1 to 1, those up to
-# 0.3 lowered the log-loss of papers (docs/lab/log.md).
-_WEIGHT_BESIDE_MODEL = 0.25
+# A model whose loss in its first epoch was this many times that of the other sources is not joined with them.
+_CLEARLY_WORSE = 1.25
 
 
 @dataclass(frozen=True)
@@ -179,9 +178,10 @@ def training_rows_as_evidence(training: TrainingEvidence) -> Evidence:
 def join_sources(run: Run, evidence: Evidence) -> dict[str, Join]:
     """Return the join of each question that has sources beside the model.
 
-    Where there are too few dev rows, the model takes part if the loss of its first epoch, in which it reads each row
-    for the first time, was lower at the end than the held-out loss of the other sources ("prequential" evidence, Dawid
-    1984, doi:10.2307/2981683); its weight is then a fixed one.
+    Where there are too few dev rows, the weights come from losses alone: that of the model at the end of its first
+    epoch, in which it reads each row before it learns it ("prequential" evidence, Dawid 1984, doi:10.2307/2981683), and
+    the held-out loss of the other sources. Weights are inverse to the squares of the losses, and 0 for a model that was
+    clearly worse.
     """
     joins: dict[str, Join] = {}
     for question, plain in run.label_sources.plain_joins.items():
@@ -206,11 +206,9 @@ def _by_first_epoch(run: Run, question: str, plain: Join) -> Join:
     found = loss_at_end(_first_epoch(run), column)
     model = float("inf") if found is None else found[0] * _without_class_weights(run, column, of_column[0].rows)
     losses = {**plain.losses, "without model": others} | ({} if found is None else {MODEL: model})
-    if model < others:
-        weights = {name: _WEIGHT_BESIDE_MODEL * weight for name, weight in plain.weights.items()} | {MODEL: 1.0}
-        offsets = [_WEIGHT_BESIDE_MODEL * offset for offset in plain.offsets]
-    else:
-        weights, offsets = {**plain.weights, MODEL: 0.0}, plain.offsets
+    of_model = 0.0 if model > _CLEARLY_WORSE * others else others**2 / (others**2 + model**2)
+    weights = {name: (1 - of_model) * weight for name, weight in plain.weights.items()} | {MODEL: of_model}
+    offsets = [(1 - of_model) * offset for offset in plain.offsets]
     return Join(weights, offsets, "first epoch", plain.rows, losses)
 
 
