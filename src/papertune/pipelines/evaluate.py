@@ -123,7 +123,7 @@ def _compare_with_baselines(
         listener.message(f"training the baselines of {name}")
         documents = [reader.document(row) for row in range(len(gold))]
         simple = {title: fill(known, documents) for title, fill in column.baselines().items()}
-    outputs = {name_of_run(run): output, **simple}
+    outputs = {name_of_run(run, name): output, **simple}
     systems = compare_outputs(outputs, simple, reader, recipe, name, len(gold))
     facts = {**answered_by(run, name), **unscored(reader, recipe, name, len(gold))}
     return ColumnReport(name, column.kind, column.question_in_words, systems, facts=facts)

@@ -49,8 +49,8 @@ def why_not_model(join: Join) -> str:
         return "The fine-tuned model adds nothing there, so prediction does not load it"
     if MODEL in join.losses:
         return (
-            "There are too few dev rows to weigh the fine-tuned model; in its first epoch it was clearly worse than the "
-            "other sources, so prediction does not load it. With --dev or --dev-fraction it can show what it has "
+            "There are too few dev rows to weigh the fine-tuned model; in its first epoch it was clearly worse than "
+            "the other sources, so prediction does not load it. With --dev or --dev-fraction it can show what it has "
             "learned since"
         )
     return "There are no dev rows to weigh the fine-tuned model by. Give some with papertune calibrate"

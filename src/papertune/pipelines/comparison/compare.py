@@ -154,16 +154,20 @@ def compare(
     columns = {name: _without_base_model(work, name) for name in comparison.recipe.columns}
     if opened is None:
         opened = _train(work, comparison.train, folder / "run")
-    title = name_of_run(opened)
     tuned = _fine_tuned(work, opened)
     single = _alone(work, opened)
     prompted = _prompted(work, columns)
     for name, column in columns.items():
-        column.outputs = {title: tuned[name], **single.get(name, {}), **prompted[name], **column.outputs}
+        column.outputs = {
+            name_of_run(opened, name): tuned[name],
+            **single.get(name, {}),
+            **prompted[name],
+            **column.outputs,
+        }
         column.facts |= answered_by(opened, name)
-    _add_curve(work, steps, opened, title, columns)
+    _add_curve(work, steps, opened, columns)
     tables = ScoredTables(comparison.test, whole, comparison.recipe, comparison.test.source, used_dev)
-    result = _report(work, opened, title, columns, tables)
+    result = _report(work, opened, columns, tables)
     write_report(result, folder)
     return result
 
@@ -289,7 +293,7 @@ def _alone(work: _Work, run: Run) -> dict[str, dict[str, SystemOutput]]:
     return sources_alone(run, comparison.documents, recipe, work.kept, work.listener)
 
 
-def _add_curve(work: _Work, steps: Sequence[int], run: Run, title_of_run: str, columns: Mapping[str, _Column]) -> None:
+def _add_curve(work: _Work, steps: Sequence[int], run: Run, columns: Mapping[str, _Column]) -> None:
     """Train on nested subsets, and add the outputs of the runs and of the strongest baseline."""
     comparison = work.comparison
     todo = [rows for rows in steps if rows < len(comparison.train)]
@@ -306,7 +310,7 @@ def _add_curve(work: _Work, steps: Sequence[int], run: Run, title_of_run: str, c
             part, smaller = comparison.train, run
         tuned = _fine_tuned(work, smaller)
         for name, column in columns.items():
-            outputs = {title_of_run: tuned[name]}
+            outputs = {name_of_run(run, name): tuned[name]}
             known = training_rows(part, comparison.recipe, name)
             baselines = comparison.recipe.columns[name].baselines()
             for title, fill in list(baselines.items())[:1] if known.documents else []:
@@ -334,11 +338,11 @@ def _with_curve(
     return replace(about, learning_curve=points)
 
 
-def _report(work: _Work, run: Run, title_of_run: str, columns: Mapping[str, _Column], tables: ScoredTables) -> Report:
+def _report(work: _Work, run: Run, columns: Mapping[str, _Column], tables: ScoredTables) -> Report:
     """Score all outputs, and search for leaks and likely label errors."""
     recipe, test = tables.recipe, tables.gold
     gold = RowReader(test, recipe)
-    predictions = {name: column.outputs[title_of_run].predictions for name, column in columns.items()}
+    predictions = {name: column.outputs[name_of_run(run, name)].predictions for name, column in columns.items()}
     reports: list[ColumnReport] = []
     for name, column in columns.items():
         spec = recipe.columns[name]
@@ -350,7 +354,7 @@ def _report(work: _Work, run: Run, title_of_run: str, columns: Mapping[str, _Col
         own, record = run.recipe.columns[name], run.manifest.record(name, spec)
         about = own.report_details(about, predictions[name], gold, run.decisions[name], record)
         reports.append(_with_curve(about, column.curve, work))
-    title = f"{title_of_run} and others on {Path(test.source).name}"
+    title = f"fine-tuned {run.manifest.base_name} and others on {Path(test.source).name}"
     return report_on_run(run, title, reports, predictions, tables)
 
 

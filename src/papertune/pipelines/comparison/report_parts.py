@@ -70,9 +70,10 @@ def answered_by(run: Run, name: str) -> dict[str, str]:
     return {"answered by": text} if text else {}
 
 
-def name_of_run(run: Run) -> str:
-    """Return what a report calls a run."""
-    return "joined sources" if run.joins else f"fine-tuned {run.manifest.base_name}"
+def name_of_run(run: Run, column: str) -> str:
+    """Return what a report calls a run among the systems for a column."""
+    is_joined = any(question in run.joins for question in run.recipe.questions_of(column))
+    return "joined sources" if is_joined else f"fine-tuned {run.manifest.base_name}"
 
 
 @dataclass(frozen=True)
