@@ -24,4 +24,7 @@ def calibrate(
     with TerminalListener("dev rows", quiet=quiet) as listener:
         done = run_calibration(run, dev, device=device, base=base, listener=listener)
     precision = done.manifest.calibrated_in
-    typer.echo(f"{run}: calibrated in {precision}" if precision else f"{run}: not all of it could be calibrated")
+    if precision is None:
+        typer.echo(f"{run}: not all of it could be calibrated")
+    else:
+        typer.echo(f"{run}: calibrated in {precision}" if done.asks_model() else f"{run}: calibrated")
