@@ -8,6 +8,7 @@ from test_prefix import DROPPED, IDS, LONG, ORDINARY, PLAIN, PROJECTED, TOLERANC
 
 from papertune.methods import LoraMethod, build_trainable, checkpoint_activations, load_adapter, prefix_of
 from papertune.methods.prefix.text_start import TextPrefixEncoder
+from papertune.methods.ptuning_v2 import PtuningV2Method
 
 TEXT = [7, 50, 9]
 FIVE = [7, 50, 9, 7, 50]  # what fits into a prefix of five
@@ -138,3 +139,11 @@ def test_checkpointing_changes_neither_loss_nor_gradient(method):
     torch.testing.assert_close(loss_again, loss, rtol=0, atol=0)
     for gradient, again in zip(gradients, gradients_again, strict=True):
         torch.testing.assert_close(again, gradient, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("init", "rate", "is_advised"), [("text", 1e-3, False), ("text", 2e-2, True), ("random", 2e-2, False)]
+)
+def test_a_rate_for_random_prefixes_is_reported(init, rate, is_advised):
+    advice = PtuningV2Method(kind="ptuning_v2", init=init).rate_advice(rate)
+    assert ("suits a prefix of random numbers. This one begins as text" in advice) is is_advised

@@ -80,6 +80,10 @@ class TrainingMethod(Part, ABC):
             dtype: Of the weights of a whole model; adapters are saved in float32.
         """
 
+    def rate_advice(self, learning_rate: float) -> str:
+        """Return a message if a learning rate is far from what the method needs; "" if it is not."""
+        return ""
+
     def inherited_settings(self, config: Mapping[str, Any], run: Path) -> dict[str, Any]:
         """Return the settings that come from the adapter of `start_run`.
 

@@ -9,6 +9,9 @@ from pydantic import Field
 from papertune.errors import RunError
 from papertune.methods.method import AdapterMethod, read_adapter_weights
 
+# Random prefixes were trained with 2e-2.
+_RATE_OF_RANDOM_PREFIX = 1e-2
+
 
 class PtuningV2Method(AdapterMethod):
     """A trained prefix (Liu et al. 2021, arXiv:2110.07602): keys and values before the first token in every layer.
@@ -39,6 +42,15 @@ class PtuningV2Method(AdapterMethod):
         """Let the prefix begin as the keys and values of a text, unless `init` is "random" or there is no text."""
         if self.init == "text" and ids:
             model.begin_as_text(ids)
+
+    def rate_advice(self, learning_rate: float) -> str:
+        """Return a message for a rate that suits a random prefix, where this one begins as text."""
+        if self.init == "random" or learning_rate < _RATE_OF_RANDOM_PREFIX:
+            return ""
+        return (
+            f"training.learning_rate is {learning_rate:g}, which suits a prefix of random numbers. This one begins as "
+            'text (method.init = "text") and learns best at about 1e-3.'
+        )
 
     @classmethod
     def load(cls, model: Any, folder: Path, config: Mapping[str, Any], *, trainable: bool) -> Any:

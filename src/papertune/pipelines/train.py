@@ -218,6 +218,8 @@ def _load(job: TrainingJob, recipe: Recipe, processes: Processes, listener: List
     )
     if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
         listener.message(few)
+    if advice := recipe.method.rate_advice(recipe.training.learning_rate):
+        listener.message(advice)
     return learner
 
 
