@@ -43,6 +43,13 @@ def test_a_cheap_source_is_never_dropped_for_a_dear_one_that_is_as_good(rng):
     assert choose_sources({"words": source, "encoder": source}, gold, COSTS).used == ["words"]
 
 
+def test_a_source_that_costs_nothing_stays_in_the_join(rng):
+    gold = rng.integers(2, size=60)
+    held_out = {"words": make_source(rng, gold, 2, 0.5), "encoder": make_source(rng, gold, 2, 3.0)}
+    assert choose_sources(held_out, gold, COSTS).used == ["words", "encoder"]
+    assert set(choose_sources(held_out, gold, COSTS).losses) == {"words", "encoder", "joined"}
+
+
 def test_the_first_within_one_standard_error_is_chosen():
     losses = {"a": np.array([1.0, 2.0, 3.0]), "b": np.array([0.0, 2.0, 3.0])}
     assert first_as_good(losses) == "a"  # 1/3 worse, and so is the standard error

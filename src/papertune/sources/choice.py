@@ -28,8 +28,11 @@ def choose_sources(held_out: Mapping[str, LogProbabilities], gold: NDArray[np.in
         costs: The cost of each source, see `Source.cost`.
     """
     fitted: dict[tuple[str, ...], tuple[Weights, NDArray[np.float64]]] = {}
+    free = {name for name in held_out if not costs[name]}  # always in the join: few rows may not show their worth
     for size in range(1, len(held_out) + 1):
         for names in combinations(held_out, size):
+            if not free <= {*names}:
+                continue
             sources = [held_out[name] for name in names]
             weights = fit_weights(sources, gold)
             fitted[names] = weights, log_losses(weights.joined(sources), gold)
@@ -38,8 +41,13 @@ def choose_sources(held_out: Mapping[str, LogProbabilities], gold: NDArray[np.in
     chosen = first_as_good({names: losses[names] for names in by_cost})
     weights, loss = fitted[chosen]
     of_sources = dict.fromkeys(held_out, 0.0) | dict(zip(chosen, weights.of_sources, strict=True))
-    alone = {name: float(losses[name,].mean()) for name in held_out}
+    alone = {name: float(_alone(held_out[name], gold).mean()) for name in held_out}
     return Join(of_sources, list(weights.offsets), "held-out rows", len(gold), alone | {"joined": float(loss.mean())})
+
+
+def _alone(source: LogProbabilities, gold: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-loss of each row by one source, its scale and the labels' shares corrected."""
+    return log_losses(fit_weights([source], gold).joined([source]), gold)
 
 
 def first_as_good(losses: Mapping[Name, NDArray[np.float64]]) -> Name:
@@ -97,10 +105,7 @@ def add_model(
     elif chosen == "model":
         of_plain, of_model, offsets = 0.0, single.of_sources[0], np.asarray(single.offsets)
     weights = {name: of_plain * weight for name, weight in plain.weights.items()} | {"model": of_model}
-    alone = {
-        name: float(log_losses(fit_weights([sources[name]], gold).joined([sources[name]]), gold).mean())
-        for name in names
-    }
+    alone = {name: float(_alone(sources[name], gold).mean()) for name in names}
     measured = {name: float(loss.mean()) for name, loss in losses.items() if name != "joined"}
     final = float(losses[chosen].mean())
     return Join(weights, offsets.tolist(), evidence, len(gold), {**alone, **measured, "joined": final})
