@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from papertune.kinds.keywords.by_words.fit import fit_words
+from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.fit_words import fit_words
-from papertune.kinds.keywords.tfidf import TfidfKeywords
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
 from papertune.metrics.paired import mean_difference
 from papertune.tables import Table, read_table

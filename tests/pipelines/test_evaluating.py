@@ -7,8 +7,8 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 from papertune import OutputError, TableError, evaluate
 from papertune.evaluation.report import summary
 from papertune.evaluation.systems.baselines import tfidf_logistic
+from papertune.kinds.keywords.by_words.tfidf import tfidf_keywords
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.tfidf import tfidf_keywords
 from papertune.metrics.keyword_scores import score_keywords
 
 

@@ -1,6 +1,7 @@
 """Label columns answered by several sources, from training to report, on the tiny model."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -355,6 +356,33 @@ class TestProbe:
             RecipeError, match=r'columns.Keywords: method.kind = "probe" trains no model, and only label'
         ):
             papertune.train(rows, recipe, tmp_path / "run")
+
+
+class TestDecisions:
+    def test_all_settings_of_a_label_column_work_on_joined_probabilities(self, tiny_folder, rows, dev, new, tmp_path):
+        settings = {"weights": "balanced", "threshold": "f1", "abstain_for_accuracy": 0.99, "coverage": 0.9}
+        recipe = make_recipe(tiny_folder, sources=["words", "model"], **settings)
+        uneven = [row for row in rows if row["label"] == "0"] + [row for row in rows if row["label"] == "1"][:12]
+        run = papertune.train(uneven, recipe, tmp_path / "run", dev=dev)
+        record = run.manifest.calibration["label"]
+        assert None not in (record.calibrator, record.threshold, record.abstain_below, record.set_threshold)
+        filled = run.predict(new, probabilities=True)
+        first = filled["label_probability_1"].cast(pl.Float64)
+        for cell, labels, probability in zip(filled["label"], filled["label_set"], first, strict=True):
+            chosen = "1" if probability >= record.threshold else "0"
+            confidence = probability if chosen == "1" else 1 - probability
+            assert cell == ("" if confidence < record.abstain_below - 1e-6 else chosen)
+            assert labels in ("1", "0", "1; 0", "0; 1")
+
+    def test_class_weights_are_taken_out_of_the_loss_of_the_first_epoch(self, tiny_folder, rows, tmp_path):
+        from papertune.calibration.joining import _without_class_weights
+
+        uneven = [row for row in rows if row["label"] == "0"] + [row for row in rows if row["label"] == "1"][:10]
+        recipe = make_recipe(tiny_folder, sources=["words", "model"], weights="balanced")
+        run = papertune.train(uneven, recipe, tmp_path / "run")
+        # Balanced weights make chance log 2; without them it is the entropy of 10 and 30 rows.
+        entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+        assert _without_class_weights(run, "label", 40) == pytest.approx(entropy / math.log(2))
 
 
 class TestMistakes:

@@ -3,15 +3,8 @@ import pytest
 
 from papertune.kinds.label.record import Join
 from papertune.sources.choice import add_model, choose_sources, first_as_good, standard_error
-from papertune.sources.classifier import log_softmax
 
 COSTS = {"words": 0, "encoder": 1}
-
-
-def make_source(rng, gold, labels, strength):
-    scores = rng.normal(size=(len(gold), labels))
-    scores[np.arange(len(gold)), gold] += strength
-    return log_softmax(scores)
 
 
 @pytest.fixture
@@ -19,7 +12,7 @@ def rng():
     return np.random.default_rng(1)
 
 
-def test_a_dear_source_that_adds_nothing_is_left_out(rng):
+def test_a_dear_source_that_adds_nothing_is_left_out(rng, make_source):
     gold = rng.integers(2, size=300)
     held_out = {"words": make_source(rng, gold, 2, 2.0), "encoder": make_source(rng, gold, 2, 0.1)}
     join = choose_sources(held_out, gold, COSTS)
@@ -28,7 +21,7 @@ def test_a_dear_source_that_adds_nothing_is_left_out(rng):
     assert join.used == ["words"]
 
 
-def test_a_dear_source_that_knows_more_is_joined_with_the_cheap_one(rng):
+def test_a_dear_source_that_knows_more_is_joined_with_the_cheap_one(rng, make_source):
     gold = rng.integers(3, size=400)
     held_out = {"words": make_source(rng, gold, 3, 1.5), "encoder": make_source(rng, gold, 3, 1.5)}
     join = choose_sources(held_out, gold, COSTS)
@@ -37,13 +30,13 @@ def test_a_dear_source_that_knows_more_is_joined_with_the_cheap_one(rng):
     assert join.rows == 400
 
 
-def test_a_cheap_source_is_never_dropped_for_a_dear_one_that_is_as_good(rng):
+def test_a_cheap_source_is_never_dropped_for_a_dear_one_that_is_as_good(rng, make_source):
     gold = rng.integers(2, size=12)
     source = make_source(rng, gold, 2, 1.0)
     assert choose_sources({"words": source, "encoder": source}, gold, COSTS).used == ["words"]
 
 
-def test_a_source_that_costs_nothing_stays_in_the_join(rng):
+def test_a_source_that_costs_nothing_stays_in_the_join(rng, make_source):
     gold = rng.integers(2, size=60)
     held_out = {"words": make_source(rng, gold, 2, 0.5), "encoder": make_source(rng, gold, 2, 3.0)}
     assert choose_sources(held_out, gold, COSTS).used == ["words", "encoder"]
@@ -60,7 +53,7 @@ def test_the_first_within_one_standard_error_is_chosen():
 class TestModel:
     plain = Join({"words": 1.0}, [0.0, 0.0], "held-out rows", 500, {"words": 0.5, "joined": 0.5})
 
-    def test_a_model_that_knows_more_gets_the_weight(self, rng):
+    def test_a_model_that_knows_more_gets_the_weight(self, rng, make_source):
         gold = rng.integers(2, size=200)
         words, model = make_source(rng, gold, 2, 1.0), make_source(rng, gold, 2, 4.0)
         join = add_model(self.plain, {"words": words}, model, gold, "dev rows")
@@ -69,7 +62,7 @@ class TestModel:
         assert join.losses["joined"] < join.losses["without model"]
         assert (join.evidence, join.rows) == ("dev rows", 200)
 
-    def test_a_model_that_knows_nothing_is_not_asked(self, rng):
+    def test_a_model_that_knows_nothing_is_not_asked(self, rng, make_source):
         gold = rng.integers(2, size=200)
         words, model = make_source(rng, gold, 2, 3.0), make_source(rng, gold, 2, 0.0)
         join = add_model(self.plain, {"words": words}, model, gold, "dev rows")
@@ -77,7 +70,7 @@ class TestModel:
         assert not join.asks_model
         assert join.offsets == [0.0, 0.0]
 
-    def test_the_weights_give_the_join_that_was_measured(self, rng):
+    def test_the_weights_give_the_join_that_was_measured(self, rng, make_source):
         from papertune.sources.weights import join as joined
         from papertune.sources.weights import mean_log_loss
 

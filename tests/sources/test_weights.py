@@ -7,13 +7,6 @@ from papertune.sources.classifier import log_softmax
 from papertune.sources.weights import fit_weights, join, mean_log_loss
 
 
-def make_source(rng, gold, labels, strength):
-    """Log-probabilities that favour the gold label by `strength` on average."""
-    scores = rng.normal(size=(len(gold), labels))
-    scores[np.arange(len(gold)), gold] += strength
-    return log_softmax(scores)
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
@@ -37,7 +30,7 @@ def test_a_single_source_with_weight_1_is_unchanged(rng):
     assert np.allclose(join([source], [1.0], [0, 0, 0]), source)
 
 
-def test_weights_are_those_of_a_search_without_gradients(rng):
+def test_weights_are_those_of_a_search_without_gradients(rng, make_source):
     gold = rng.integers(3, size=80)
     sources = [make_source(rng, gold, 3, strength) for strength in (2.0, 1.0)]
 
@@ -54,7 +47,7 @@ def test_weights_are_those_of_a_search_without_gradients(rng):
     assert loss(np.array([*found.of_sources, *found.offsets])) <= expected.fun + 1e-4
 
 
-def test_the_gradient_is_right(rng, monkeypatch):
+def test_the_gradient_is_right(rng, monkeypatch, make_source):
     gold = rng.integers(3, size=40)
     sources = [make_source(rng, gold, 3, 1.0) for _ in range(2)]
     kept = {}
@@ -69,26 +62,26 @@ def test_the_gradient_is_right(rng, monkeypatch):
     assert kept["error"] < 1e-5
 
 
-def test_a_source_of_noise_gets_hardly_any_weight(rng):
+def test_a_source_of_noise_gets_hardly_any_weight(rng, make_source):
     gold = rng.integers(2, size=2000)
     good, noise = make_source(rng, gold, 2, 2.0), make_source(rng, gold, 2, 0.0)
     assert fit_weights([good, noise], gold).of_sources[1] < 0.05
 
 
-def test_a_source_that_is_too_sure_is_calibrated(rng):
+def test_a_source_that_is_too_sure_is_calibrated(rng, make_source):
     gold = rng.integers(2, size=2000)
     honest = make_source(rng, gold, 2, 2.0)
     plain = fit_weights([honest], gold).of_sources[0]
     assert fit_weights([log_softmax(4 * honest)], gold).of_sources[0] == pytest.approx(plain / 4, rel=0.1)
 
 
-def test_not_all_weights_are_0(rng):
+def test_not_all_weights_are_0(rng, make_source):
     gold = np.array([0, 1] * 20)
     wrong = [make_source(rng, 1 - gold, 2, 3.0) for _ in range(2)]
     assert fit_weights(wrong, gold).of_sources == (module._SMALLEST, 0.0)
 
 
-def test_with_few_rows_weights_stay_near_the_mean(rng):
+def test_with_few_rows_weights_stay_near_the_mean(rng, make_source):
     gold = rng.integers(2, size=4)
     found = fit_weights([make_source(rng, gold, 2, 8.0), make_source(rng, gold, 2, 8.0)], gold)
     assert max(found.of_sources) < 1.2

@@ -1,6 +1,6 @@
 """Answers label questions by several sources together, and the other questions by the model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from papertune.inference.journal import NO_MODEL
 from papertune.inference.plan import Plan, RowPrompts, document_plan
 from papertune.inference.predictor import Predictor
 from papertune.kinds.decoder import Value
-from papertune.kinds.label.record import Join
+from papertune.kinds.label.record import MODEL, Join
 from papertune.kinds.values import BatchValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -92,15 +92,18 @@ class JoinedPredictor:
         if self._model is not None and asking:
             values |= self._model.answer(reader.only(asking), rows, encoded or None)
         places = _places(reader, rows, self._joins)
-        documents = _Documents(reader, rows)
-        wanted = {name: self._joins[name].used for name, members in places.items() if members}
-        found = self._sources.log_probabilities(documents.texts_of(places), wanted)
-        for name in wanted:
-            members = places[name]
-            texts = [documents.number(place, name) for place in members]
-            by_source = {source: scores[texts] for source, scores in found[name].items()}
+        numbers: dict[str, int] = {}  # of the different documents of the batch
+        texts = {
+            name: [
+                numbers.setdefault(reader.prompt(rows[place], name).document, len(numbers)) for place in places[name]
+            ]
+            for name in places
+        }
+        found = self._sources.log_probabilities(list(numbers), {name: self._joins[name].used for name in places})
+        for name, members in places.items():
+            by_source = {source: scores[texts[name]] for source, scores in found[name].items()}
             if self._joins[name].asks_model:
-                by_source["model"] = model_log_probabilities([values[name][place] for place in members])
+                by_source[MODEL] = model_log_probabilities([values[name][place] for place in members])
             for place, row in zip(members, joined(self._joins[name], by_source), strict=True):
                 values[name][place] = row.tolist()
         return values
@@ -109,34 +112,14 @@ class JoinedPredictor:
         return tuple(name for name in self._asking_model if name in reader.recipe.columns)
 
 
-class _Documents:
-    """The different documents of a batch, each once."""
-
-    def __init__(self, reader: RowReader, rows: Sequence[int]) -> None:
-        self._reader = reader
-        self._rows = rows
-        self._numbers: dict[str, int] = {}
-        self._of_place: dict[tuple[int, str], int] = {}
-
-    def texts_of(self, places: Mapping[str, Iterable[int]]) -> list[str]:
-        for name, members in places.items():
-            for place in members:
-                text = self._reader.prompt(self._rows[place], name).document
-                self._of_place[place, name] = self._numbers.setdefault(text, len(self._numbers))
-        return list(self._numbers)
-
-    def number(self, place: int, name: str) -> int:
-        return self._of_place[place, name]
-
-
 def _places(reader: RowReader, rows: Sequence[int], joins: Mapping[str, Join]) -> dict[str, list[int]]:
-    """Return the places in a batch of the rows that ask each joined question."""
+    """Return the places in a batch of the rows that ask each joined question; a question that none asks is missing."""
     found: dict[str, list[int]] = {name: [] for name in reader.recipe.questions if name in joins}
     for place, row in enumerate(rows):
         for name in reader.asked(row):
             if name in found:
                 found[name].append(place)
-    return found
+    return {name: members for name, members in found.items() if members}
 
 
 def model_log_probabilities(values: Sequence[Value | None]) -> NDArray[np.float64]:
@@ -152,6 +135,6 @@ def joined(found: Join, by_source: Mapping[str, NDArray[np.float64]]) -> NDArray
         found: The join.
         by_source: The log-probabilities of the sources that it uses; more do no harm.
     """
-    names = [*found.used, *(["model"] if found.asks_model else [])]
+    names = [*found.used, *([MODEL] if found.asks_model else [])]
     weights = [found.weights[name] for name in names]
     return np.exp(join([by_source[name] for name in names], weights, found.offsets))

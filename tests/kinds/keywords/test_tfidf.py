@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.kinds.keywords.tfidf import tfidf_keywords
+from papertune.kinds.keywords.by_words.tfidf import tfidf_keywords
 from papertune.metrics.keyword_scores import SearchableDocument
 from papertune.metrics.phrases import normalise_keyword
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papertune.kinds.keywords.by_words.counts import LAST, NGRAM, PHRASE, WORD, Counts
+from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_counts, word_features
+from papertune.kinds.keywords.by_words.fit import fit_words, words_in_words
+from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords, ngrams
+from papertune.kinds.keywords.by_words.words import WordsRecord, load_words
 from papertune.kinds.keywords.candidates import find_candidates
-from papertune.kinds.keywords.counts import LAST, NGRAM, PHRASE, WORD, Counts
-from papertune.kinds.keywords.fit_words import fit_words, words_in_words
-from papertune.kinds.keywords.tfidf import TfidfKeywords, ngrams
-from papertune.kinds.keywords.word_features import WORD_FEATURES, document_counts, word_features
-from papertune.kinds.keywords.words import WordsRecord, load_words
 from papertune.metrics.keyword_scores import unique_keywords
 
 TOPICS = ("graph learning", "solar cells", "protein folding", "market design", "speech synthesis", "glacier melt")

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 
 from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
+from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.cells import join_keywords
 from papertune.kinds.keywords.column import KeywordsSpec
-from papertune.kinds.keywords.tfidf import TfidfKeywords
 from papertune.kinds.predictions import Predictions
 
 

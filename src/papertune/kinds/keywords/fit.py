@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
+from papertune.kinds.keywords.by_words.words import Words
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.keywords.ranking import (
@@ -17,7 +18,6 @@ from papertune.kinds.keywords.ranking import (
     joined_features,
 )
 from papertune.kinds.keywords.record import Ranking
-from papertune.kinds.keywords.words import Words
 from papertune.kinds.label.fit import row_shortage
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
 from papertune.metrics.phrases import normalise_keyword

@@ -79,7 +79,7 @@ class RankedKeywordsColumn(KeywordsSpec):
         """Learn from the training rows which phrases are keywords."""
         if not self.uses_words:
             return []
-        from papertune.kinds.keywords.fit_words import fit_source
+        from papertune.kinds.keywords.by_words.fit import fit_source
 
         return fit_source(name, recipe, tables, folder)
 
@@ -87,7 +87,7 @@ class RankedKeywordsColumn(KeywordsSpec):
         """Return the decision with the source "words", if the run has it."""
         if not self.uses_words:
             return decision
-        from papertune.kinds.keywords.words import load_words
+        from papertune.kinds.keywords.by_words.words import load_words
 
         return replace(decision, words=load_words(folder))
 

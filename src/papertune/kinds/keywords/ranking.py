@@ -14,8 +14,8 @@ from papertune.kinds.keywords.record import Ranking
 from papertune.metrics.phrases import CJK_CHARACTER
 
 if TYPE_CHECKING:
+    from papertune.kinds.keywords.by_words.words import Words
     from papertune.kinds.keywords.ranked import RankedKeywordsColumn
-    from papertune.kinds.keywords.words import Words
 
 # The features of a ranking, in the order of `features`.
 FEATURES = (

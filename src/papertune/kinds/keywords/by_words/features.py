@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.keywords.candidates import Candidate, stop_words
-from papertune.kinds.keywords.counts import (
+from papertune.kinds.keywords.by_words.counts import (
     AFTER,
     BEFORE,
     END,
@@ -26,6 +25,7 @@ from papertune.kinds.keywords.counts import (
     Counts,
     count_once,
 )
+from papertune.kinds.keywords.candidates import Candidate, stop_words
 from papertune.metrics.phrases import CJK_CHARACTER, normalise_keyword
 
 # The features, in the order of `word_features`.

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.files import write_atomically
+from papertune.kinds.keywords.by_words.counts import NGRAM, PHRASE, Counts
+from papertune.kinds.keywords.by_words.features import WORD_FEATURES, word_features
+from papertune.kinds.keywords.by_words.tfidf import best_ngrams, ngrams
 from papertune.kinds.keywords.candidates import Candidate, find_candidates
-from papertune.kinds.keywords.counts import NGRAM, PHRASE, Counts
-from papertune.kinds.keywords.tfidf import best_ngrams, ngrams
-from papertune.kinds.keywords.word_features import WORD_FEATURES, word_features
 
 # The files of the source, in the folder of its column.
 _COUNTS, _RANKING = "words.npz", "words.json"

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.kinds.keywords.by_words.counts import Counts
+from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_counts, word_features
+from papertune.kinds.keywords.by_words.tfidf import ngrams
+from papertune.kinds.keywords.by_words.words import Words, WordsRecord
 from papertune.kinds.keywords.candidates import find_candidates
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.counts import Counts
-from papertune.kinds.keywords.tfidf import ngrams
-from papertune.kinds.keywords.word_features import WORD_FEATURES, document_counts, word_features
-from papertune.kinds.keywords.words import Words, WordsRecord
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
