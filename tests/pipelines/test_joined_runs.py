@@ -11,6 +11,7 @@ import pytest
 
 import papertune
 from papertune import MissingExtraError, RecipeError, TableError
+from papertune.kinds.label.join_words import join_in_words
 from papertune.pipelines.calibrate import calibrate
 from papertune.pipelines.comparison.compare import compare
 from papertune.pipelines.evaluate import evaluate
@@ -191,6 +192,8 @@ class TestModelAndWords:
             metrics.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
             found = join_sources(run, gather_evidence(run, [], None))["label"]
             assert found.weights["model"] == pytest.approx(weight)
+            assert ("joined" in found.losses) is (weight == 0)
+            assert "label: answered by" in join_in_words("label", found)
             plain = run.label_sources.plain_joins["label"].weights["words"]
             assert found.weights["words"] == pytest.approx((1 - weight) * plain)
 

@@ -209,6 +209,8 @@ def _by_first_epoch(run: Run, question: str, plain: Join) -> Join:
     of_model = 0.0 if model > _CLEARLY_WORSE * others else others**2 / (others**2 + model**2)
     weights = {name: (1 - of_model) * weight for name, weight in plain.weights.items()} | {MODEL: of_model}
     offsets = [(1 - of_model) * offset for offset in plain.offsets]
+    if of_model:
+        del losses["joined"]  # of the sources without the model; with it there are no rows to measure it on
     return Join(weights, offsets, "first epoch", plain.rows, losses)
 
 

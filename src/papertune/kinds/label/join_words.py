@@ -35,9 +35,10 @@ def join_in_words(question: str, join: Join) -> str:
     rows = f"{join.rows:,} {_EVIDENCE[join.evidence]}"
     losses = {NAMES[name]: loss for name, loss in join.losses.items() if name in NAMES}
     beside = "; ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-    text = f"{question}: answered by {answered_by(join)}; log-loss {join.losses['joined']:.3f} on {rows}"
+    measured = f"log-loss {join.losses['joined']:.3f} on {rows}" if "joined" in join.losses else f"by {rows}"
+    text = f"{question}: answered by {answered_by(join)}; {measured}"
     if len(losses) > 1:
-        text += f" (alone: {beside})"
+        text += f" (log-loss alone: {beside})"
     if MODEL in join.weights and not join.asks_model:
         text += f". {why_not_model(join)}"
     return text
