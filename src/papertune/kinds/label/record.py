@@ -38,8 +38,8 @@ class Join:
         evidence: The rows that the weight of the model rests on; "held-out rows": training rows, each predicted by
             classifiers that were not fitted on it; no model was asked.
         rows: Their number.
-        losses: The log-loss on these rows of each source alone, of "joined" if it was measured, and of "without model"; in
-            nats.
+        losses: The log-loss on these rows of each source alone, of "joined" if it was measured, and of "without model",
+            in nats.
     """
 
     weights: dict[str, float]
