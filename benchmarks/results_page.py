@@ -309,6 +309,7 @@ def _facts(column: Plain, report: Plain) -> list[str]:
             f"{what} {after[key]:.3f}" + ("" if before is None else f" ({before[key]:.3f} before)")
             for what, key in (("expected calibration error", "ece"), ("log-loss", "log_loss"), ("Brier score", "brier"))
         ]
+        changes[0] += f" (right probabilities would have {after['ece_by_chance']:.3f} on these rows)"
         facts.append(f"Probabilities of the run: {', '.join(changes)}; {column['facts']['fitted']}.")
     if (sets := column["label_sets"]) is not None:
         facts.append(

@@ -119,6 +119,19 @@ def test_scores_equal_a_plain_loop(data, rows, labels, bins):
     assert scores.log_loss == pytest.approx(metrics.log_loss(gold_ids, probabilities, labels=range(labels)))
 
 
+def test_calibration_error_by_chance_is_that_of_gold_labels_drawn_from_the_probabilities():
+    confidence = np.linspace(0.55, 0.95, 8)
+    probabilities = np.column_stack([confidence, 1 - confidence])
+    # One row a bin: its error is 1 - p with probability p, and p otherwise.
+    alone = score_calibration(probabilities, np.zeros(8, np.int64), bins=8).ece_by_chance
+    assert alone == pytest.approx((2 * confidence * (1 - confidence)).mean(), rel=0.05)
+    probabilities, gold_ids = drawn_rows(1000, 3, 1.0)
+    scores = score_calibration(probabilities, gold_ids)
+    assert scores.ece_by_chance == pytest.approx(scores.ece, rel=0.5)
+    few = score_calibration(probabilities[:50], gold_ids[:50])
+    assert few.ece_by_chance > 3 * scores.ece_by_chance
+
+
 def test_bins_have_equal_size_and_do_not_depend_on_row_order():
     probabilities, gold_ids = drawn_rows(1000, 3, 2.0)
     scores = score_calibration(probabilities, gold_ids)

@@ -14,6 +14,8 @@ from papertune.metrics.intervals import share_interval
 
 # The temperature is searched between 1/100 and 100.
 _MAX_LOG_TEMPERATURE = float(np.log(100))
+# The mean of so many draws has a standard error of about a fortieth of their spread.
+_DRAWS = 400
 
 
 def fit_temperature(probabilities: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> Temperature:
@@ -100,6 +102,8 @@ class CalibrationScores:
         brier: Mean over rows of the sum over labels of (probability - 1 if gold else 0)^2, from 0 to 2 (Brier 1950).
             With two labels this is twice the squared error of one label, which is often reported instead.
         ece: Expected calibration error: mean over rows of |accuracy - confidence| of their bin.
+        ece_by_chance: The mean of it if every probability were right: gold labels are drawn from the probabilities.
+            It is above 0 because bins have few rows (Bröcker and Smith 2007, doi 10.1175/WAF993.1).
         bins: The bins, lowest confidence first.
     """
 
@@ -107,6 +111,7 @@ class CalibrationScores:
     log_loss: float
     brier: float
     ece: float
+    ece_by_chance: float
     bins: tuple[ReliabilityBin, ...]
 
 
@@ -134,8 +139,8 @@ def score_calibration(
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == gold_ids
     rank = np.searchsorted(np.sort(confidence), confidence)  # rows with a lower confidence, shape (rows,)
-    bin_ids = rank * bins // rows
-    found = [_bin(confidence[members], right[members]) for members in (bin_ids == each for each in np.unique(bin_ids))]
+    bin_ids = np.unique(rank * bins // rows, return_inverse=True)[1]
+    found = [_bin(confidence[bin_ids == each], right[bin_ids == each]) for each in range(bin_ids.max() + 1)]
     gold = np.eye(probabilities.shape[1])[gold_ids]
     gold_probabilities = probabilities[np.arange(rows), gold_ids]
     return CalibrationScores(
@@ -143,6 +148,7 @@ def score_calibration(
         log_loss=float(-np.log(np.maximum(gold_probabilities, MIN_PROBABILITY)).mean()),
         brier=float(((probabilities - gold) ** 2).sum(axis=1).mean()),
         ece=sum(each.rows * abs(each.accuracy - each.confidence) for each in found) / rows,
+        ece_by_chance=_ece_by_chance(confidence, bin_ids),
         bins=tuple(found),
     )
 
@@ -166,6 +172,16 @@ def check_scored_rows(probabilities: NDArray[np.float64], gold_ids: NDArray[np.i
         raise ValueError("probabilities must be between 0 and 1")
     if not (np.all(gold_ids >= 0) and np.all(gold_ids < probabilities.shape[1])):
         raise ValueError(f"gold labels must be columns of the probabilities, 0 to {probabilities.shape[1] - 1}")
+
+
+def _ece_by_chance(confidence: NDArray[np.float64], bin_ids: NDArray[np.int64]) -> float:
+    """Return the mean calibration error over draws in which a row is right with the probability of its confidence."""
+    random = np.random.default_rng(0)
+    errors = []
+    for _ in range(_DRAWS):
+        surprise = (random.random(len(confidence)) < confidence) - confidence
+        errors.append(np.abs(np.bincount(bin_ids, weights=surprise)).sum() / len(confidence))
+    return float(np.mean(errors))
 
 
 def _bin(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> ReliabilityBin:

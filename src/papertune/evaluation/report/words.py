@@ -102,6 +102,8 @@ def confidence_facts(column: ColumnReport) -> dict[str, str]:
             ("Brier score", after.brier, before and before.brier),
         ):
             facts[name] = f"{value:.3f}" + ("" if earlier is None else f" ({earlier:.3f} before calibration)")
+        expected = f"; right probabilities would have {after.ece_by_chance:.3f} on {after.rows:,} rows"
+        facts["Expected calibration error"] += expected
     if column.risk_coverage is not None:
         facts["Area under the risk-coverage curve"] = f"{column.risk_coverage.area:.4f}"
     if column.abstention is not None:
