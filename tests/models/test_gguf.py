@@ -7,15 +7,18 @@ import threading
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from papertune.errors import ModelError
 from papertune.models import cache, cache_folder, find_base, load_model
+from papertune.models.gguf_tokenizers import mend_splitting
+from papertune.models.known import KNOWN_MODELS
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec
 
 
-def write_gguf(path, model, tokenizer):
+def write_gguf(path, model, tokenizer, splitting="smollm"):
     """Write a Llama and its byte-level tokenizer as a .gguf file without a chat template."""
     import gguf
 
@@ -32,7 +35,8 @@ def write_gguf(path, model, tokenizer):
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    if splitting is not None:
+        writer.add_tokenizer_pre(splitting)
     tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
     writer.add_token_list(tokens)
     writer.add_token_types([3 if index in tokenizer.added_tokens_decoder else 1 for index in range(len(tokens))])
@@ -67,7 +71,44 @@ def test_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_path,
     # The second call converts nothing; the checksum is that of the file.
     monkeypatch.setattr(cache, "_convert", lambda *_: pytest.fail("converted again"))
     base = find_base(str(file))
-    assert base.location == str(tmp_path / "cache" / f"tiny-{base.checksum[:12]}")
+    assert base.location == str(tmp_path / "cache" / f"tiny-{base.checksum[:12]}-2")
+
+
+# SmolLM2 isolates each digit first (its published tokenizer.json); GPT-2 does not, and joins a blank and a number.
+PARTS = {"smollm": ["a", "ĠĠ", "1", "2", "Ċ", "3"], "gpt-2": ["a", "Ġ", "Ġ12", "Ċ", "3"]}
+
+
+@pytest.mark.parametrize("name", ["smollm", "starcoder", "gpt-2", "llama-bpe", None, "a-new-one"])
+def test_text_is_split_as_the_file_says(name, tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "tiny.gguf"
+    write_gguf(file, tiny_model, tiny_tokenizer, name)
+    if name == "a-new-one":
+        with pytest.raises(ModelError) as caught:
+            find_base(str(file))
+        assert str(caught.value) == (
+            f'{file}: its tokenizer splits text as "a-new-one" does, which is unknown here, so the model would read '
+            "wrong tokens. Give the model as a folder with its tokenizer.json."
+        )
+        return
+    splitter = load_model(str(file), precision="fp32", device="cpu")[1].backend_tokenizer.pre_tokenizer
+    parts = [part for part, _ in splitter.pre_tokenize_str("a  12\n3")]
+    if name == "llama-bpe":
+        assert parts == ["a", "Ġ", "Ġ", "12", "Ċ", "3"]
+    else:
+        assert parts == PARTS["smollm" if name in ("smollm", "starcoder") else "gpt-2"]
+
+
+@pytest.mark.slow
+def test_embedded_model_reads_single_digits():
+    known = KNOWN_MODELS["smollm2-135m"]
+    file = cache.packaged_gguf(known.package, known.gguf_name)
+    if file is None:
+        pytest.skip("the package with the model is not installed")
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    mend_splitting(tokenizer, file)
+    assert tokenizer.tokenize("a  12") == ["a", "ĠĠ", "1", "2"]
+    assert tokenizer.tokenize("x\n\n12") == ["x", "ĊĊ", "1", "2"]
 
 
 def test_file_that_is_not_a_gguf(tmp_path, monkeypatch):
@@ -122,7 +163,7 @@ def test_two_parallel_processes_convert_once(tmp_path):
     for process in processes:
         process.stdout.close()
         assert process.wait(timeout=60) == 0
-    folder = tmp_path / "x-0123456789ab"
+    folder = tmp_path / "x-0123456789ab-2"
     assert sorted(line for each in lines for line in each) == sorted(["converting", str(folder), str(folder)])
     assert (folder / "config.json").is_file()
 
@@ -130,7 +171,7 @@ def test_two_parallel_processes_convert_once(tmp_path):
 def test_killed_conversion_is_repeated(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path))
     file = tmp_path / "x.gguf"
-    leftover = tmp_path / "x-0123456789ab.partial"
+    leftover = tmp_path / "x-0123456789ab-2.partial"
     leftover.mkdir()
     (leftover / "half").touch()
     file.write_bytes(b"not a gguf, but the leftover is removed first")

@@ -15,6 +15,8 @@ from pathlib import Path
 from papertune.errors import ModelError
 
 GGUF_DTYPE = "bfloat16"
+# Raised when the conversion changes, so that folders from before are not used: 2 splits digits as the file says.
+_CONVERSION = 2
 
 
 def cache_folder() -> Path:
@@ -46,7 +48,7 @@ def converted_gguf(gguf: Path, checksum: str) -> Path:
     """
     from filelock import FileLock
 
-    folder = cache_folder() / f"{gguf.stem}-{checksum[:12]}"
+    folder = cache_folder() / f"{gguf.stem}-{checksum[:12]}-{_CONVERSION}"
     if folder.is_dir():
         return folder
     try:
@@ -66,6 +68,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
+    from papertune.models.gguf_tokenizers import mend_splitting
+
     logging.disable_progress_bar()
     unfinished = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -80,6 +84,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # OSError: the caller would report a full disk
         raise ModelError(f"{gguf}: transformers cannot read this .gguf file: {error}") from error
+    mend_splitting(tokenizer, gguf)
     model.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
     unfinished.rename(folder)

@@ -531,7 +531,8 @@ def test_summary_shows_the_quality_of_probabilities_and_warnings():
     lines = summary(report).splitlines()
     assert lines[6:] == [
         "  The run abstains in 50.0% of the rows; their most probable label is scored here.",
-        "  Expected calibration error: 0.152 (0.310 before calibration); right probabilities would have 0.188 on 6 rows",
+        "  Expected calibration error: 0.152 (0.310 before calibration); "
+        "right probabilities would have 0.188 on 6 rows",
         "  Log loss: 0.514 (0.688 before calibration)",
         "  Brier score: 0.372 (0.446 before calibration)",
         "  Area under the risk-coverage curve: 0.1306",
