@@ -19,6 +19,8 @@ import papertune
 from papertune import OutputError
 from papertune.training.checkpoints import complete_checkpoints
 
+pytestmark = pytest.mark.once
+
 STEPS = 24  # 4 epochs of 24 rows in 2 x 2 a step
 
 

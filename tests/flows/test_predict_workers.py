@@ -8,6 +8,7 @@ import pytest
 from processes import Command, die_at, lines, small_batches, workers_die_once
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.once
 
 
 def without_ray():

@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 
 import papertune
 
+pytestmark = pytest.mark.once
+
 
 def shard_weights(state_dict="FULL_STATE_DICT"):
     """Set the variables of `accelerate launch --use_fsdp --fsdp_version 2`; present the CPU as an accelerator."""

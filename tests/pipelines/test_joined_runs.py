@@ -247,6 +247,7 @@ def values_of(predictor, run, rows):
     return predict_rows(predictor, reader, predictor.plan(reader, range(len(rows)))).values["label"].tolist()
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_several_workers_write_the_same_bytes(joined_run, papers, tmp_path):
     """Ray runs in a process of its own, since it changes the handlers of signals."""
