@@ -241,7 +241,13 @@ def test_all_mistakes_are_reported_together():
             'columns.x={kind="keywords", question=" Medical? "}',
             ["columns.x.question: label has the same question; the model cannot tell them apart."],
         ),
-        ("table.document={a", ['table.document: has a lone "{" at character 1; write "{{" for a brace.']),
+        (
+            "table.document={a",
+            [
+                'table.document: has a lone "{" at character 1; write "{{" for a brace; a column name with braces '
+                'stands in quotes: {"Title {EN}"}.'
+            ],
+        ),
         ("training.epochs", ['--set training.epochs: write KEY=VALUE, for example "training.epochs=3".']),
         ("training..epochs=3", ['--set training..epochs=3: write KEY=VALUE, for example "training.epochs=3".']),
         ("layout.x=3", ['--set layout.x=3: "layout" is a value, not a part of the recipe.']),

@@ -17,7 +17,7 @@ from papertune.kinds.base import (
     Text,
 )
 from papertune.kinds.findings import GoldCheck, shorten
-from papertune.kinds.label.cells import check_label_set, read_label, wrong_label
+from papertune.kinds.label.cells import TIDYING, check_label_set, read_label, wrong_label
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.labels.cells import join_labels, read_labels, split_labels
 from papertune.templates import parse_template, render_template
@@ -158,6 +158,7 @@ class LabelsColumn(ColumnSpec):
             return
         counts: Counter[str] = Counter()
         repeated: list[int] = []
+        repaired: list[int] = []
         for row, cell in check.cells():
             parts = split_labels(cell, self)
             wrong = [part for part in dict.fromkeys(parts) if part not in self.labels]
@@ -167,7 +168,10 @@ class LabelsColumn(ColumnSpec):
             counts.update([part for part in dict.fromkeys(parts) if part not in wrong] or ([] if wrong else [""]))
             if len(parts) != len({*parts}):
                 repeated.append(row)
+            if any(part not in cell for part in parts):
+                repaired.append(row)
         check.warn("{} naming a label twice; it counts once", repeated)
+        check.warn(f"{{}} read as labels after {TIDYING}", repaired)
         if len(check.table) and counts[""] == len(check.table):
             check.findings.problems.append(
                 f'{check.table.source}, column "{check.name}": every cell is empty, which means that no row has any of '
