@@ -37,7 +37,9 @@ def parts_or_error(template: str) -> list[tuple[str, bool]] | str:
 def test_any_text_is_a_template_or_a_known_error(template):
     parts = parts_or_error(template)
     if isinstance(parts, str):
-        assert re.match(r'has (a lone "[{}]" at character \d+; |\{\} without a column name$|\{".*\}, whose backsl)', parts)
+        assert re.match(
+            r'has (a lone "[{}]" at character \d+; |\{\} without a column name$|\{".*\}, whose backsl)', parts
+        )
     else:
         # Written again, the parts are the same template, except for blanks around names.
         assert parts_or_error(write(parts)) == parts

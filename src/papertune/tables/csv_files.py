@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from papertune.errors import TableError
 from papertune.tables.cells import CHUNK_CHARACTERS, CHUNK_ROWS, stack, text_frame
 from papertune.tables.problems import Problems, check_names
+from papertune.tables.remarks import is_remark
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,7 +51,8 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "pl.Dat
         TableError: If the header is missing or invalid, or rows are ragged or wrongly quoted. It lists all ragged rows.
     """
     if delimiter is None:
-        delimiter = _delimiter(file.readline())
+        first = file.readline()
+        delimiter = _delimiter(file.readline() if is_remark([first.lstrip('\ufeff"')]) else first)
         file.seek(0)
     problems = Problems(
         f"{source}: rows do not have the fields of the header",
@@ -63,7 +65,7 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "pl.Dat
     try:
         for line, row in _rows(file, delimiter):
             if not names:
-                names = _header(row, source)
+                names = [] if is_remark(row) else _header(row, source)
                 continue
             number += 1
             if len(row) != len(names):

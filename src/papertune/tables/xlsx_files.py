@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
 from papertune.tables.problems import check_names
+from papertune.tables.remarks import is_remark
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,7 +64,9 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
             stacklevel=2,
         )
     cells = cells.fill_null("")
-    header = next(row for row in range(cells.height) if any(cells.row(row)))
+    filled_rows = (row for row in range(cells.height) if any(cells.row(row)))
+    if (header := next((row for row in filled_rows if not is_remark(cells.row(row))), None)) is None:
+        raise TableError(f"{source} has no header below its first line. Export the table again.")
     names = [name.strip("\ufeff") for name in cells.row(header)]
     check_names(names, source)
     body = cells[header + 1 :]

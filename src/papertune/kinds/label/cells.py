@@ -105,7 +105,7 @@ def check_label_set(labels: Sequence[str], key: str = "labels") -> None:
 def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     """Return the problem of a cell of the column `name` that is not a label."""
     if not tidy_label(cell):
-        return f"the cell is empty. Fill it in, take the row out, or list \"\" in columns.{name}.unlabelled."
+        return f'the cell is empty. Fill it in, take the row out, or list "" in columns.{name}.unlabelled.'
     hint = did_you_mean(cell, labels)
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"

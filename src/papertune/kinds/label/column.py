@@ -103,7 +103,9 @@ class LabelColumn(AskedSpec):
     def _check(self) -> "LabelColumn":
         check_label_set(self.labels)
         if both := [marker for marker in self.unlabelled if read_label(marker, self.labels) is not None]:
-            raise ValueError(f"unlabelled has {both[0]!r}, which is read as one of the labels; leave it out of one of them")
+            raise ValueError(
+                f"unlabelled has {both[0]!r}, which is read as one of the labels; leave it out of one of them"
+            )
         if isinstance(self.weights, dict) and set(self.weights) != set(self.labels):
             raise ValueError(f"weights must name each of the labels once: {', '.join(self.labels)}")
         if len(self.labels) != 2:
