@@ -453,7 +453,7 @@ EXPORTS = [
         ("title", "abstract"),
         "record_id",
         {"label": "asreview_label"},
-        ('{path}, column "asreview_label": -1 in 1 of 7 rows mean that the row is not labelled; such rows are not ',),
+        ('{path}, column "asreview_label": read as not labelled: 1 with -1. Such rows are not ',),
     ),
     Export(
         "ASReview, RIS",

@@ -197,7 +197,7 @@ class LabelColumn(AskedSpec):
         if check.is_there:
             check.warn(f"{{}} read as a label after {TIDYING}", repaired)
             check.warn("{} empty; not scored", empty)
-            check.warn_of_empty(f"listed in columns.{check.name}.unlabelled", unlabelled)
+            check.warn_of_empty("listed as unlabelled in the recipe", unlabelled)
             check.count_labels(self.labels, counts)
 
     def count_answers(self, name: str, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:

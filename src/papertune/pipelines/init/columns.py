@@ -55,10 +55,12 @@ def label_notes(table: Table, names: Sequence[str]) -> list[str]:
                 "If they are different labels, write them all into the recipe's labels."
             )
         if counts.unlabelled:
-            cells = ", ".join(f"{marker or 'empty'} in {n:,}" for marker, n in counts.unlabelled.items())
+            blank = counts.unlabelled[""]
+            empty = f"{blank:,} empty cell{'s' if blank > 1 else ''}" if blank else ""
+            markers = [f"{rows:,} with {marker}" for marker, rows in counts.unlabelled.items() if marker]
             notes.append(
-                f'{table.source}, column "{name}": {cells} of {len(table):,} rows mean that the row is not labelled; '
-                "such rows are not learned. If that is wrong, correct unlabelled in the recipe."
+                f'{table.source}, column "{name}": read as not labelled: {", ".join(filter(None, [empty, *markers]))}. '
+                "Such rows are not learned. If that is wrong, correct unlabelled in the recipe."
             )
     return notes
 

@@ -36,9 +36,9 @@ def count_labels(table: Table, name: str) -> LabelCounts:
     Cells such as NA and ? are no labels if there are two others, nor is -1 beside 0 and 1.
     """
     counted = _count(table.frame[name])
-    markers = {text for text in counted.rows if loose_label(text) in UNLABELLED}
-    if counted.rows.keys() - markers == {"0", "1", "-1"}:
-        markers.add("-1")
+    markers = [text for text in counted.rows if loose_label(text) in UNLABELLED]
+    if counted.rows.keys() - {*markers} == {"0", "1", "-1"}:
+        markers.append("-1")
     if len(counted.rows) - len(markers) < 2:
         markers.clear()
     unlabelled = counted.unlabelled + Counter({text: counted.rows[text] for text in markers})

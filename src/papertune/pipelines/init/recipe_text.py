@@ -65,8 +65,6 @@ def recipe_for(
     if not any(columns.values()):
         columns["label"], columns["labels"], columns["keywords"] = guess_columns(table)
     learned = [name for names in columns.values() for name in names]
-    for note in label_notes(table, columns["label"]):
-        warnings.warn(note, PapertuneWarning, stacklevel=2)
     tokens = max((answer_tokens(table, name) for name in columns["text"]), default=0)
     rows = _rows_to_learn(table, columns)
     only_labels = not any((columns["keywords"], columns["text"], columns["number"]))
@@ -78,6 +76,8 @@ def recipe_for(
     ]
     recipe = "\n".join([*lines, ""])
     load_recipe(tomllib.loads(recipe))
+    for note in label_notes(table, columns["label"]):
+        warnings.warn(note, PapertuneWarning, stacklevel=2)
     return recipe
 
 
