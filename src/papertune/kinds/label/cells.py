@@ -20,19 +20,8 @@ TIDYING = "tidying (blanks, invisible characters, case, or 1.0 for 1)"
 
 # What tables and programs write for "not labelled", in lower case; "-1" only beside 0 and 1 (ASReview).
 UNLABELLED = (
-    "?",
-    "#n/a",
-    "n/a",
-    "na",
-    "nan",
-    "null",
-    "unlabelled",
-    "unlabeled",
-    "not labelled",
-    "not labeled",
-    "unscreened",
-    "not screened",
-    "undecided",
+    *("?", "-", "–", "—", "#n/a", "n/a", "n.a.", "na", "nan", "null", "unlabelled", "unlabeled", "not labelled"),
+    *("not labeled", "unscreened", "not screened", "undecided", "tbd", "未标注", "待定"),
 )
 
 

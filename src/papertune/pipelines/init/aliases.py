@@ -12,8 +12,8 @@ from collections.abc import Sequence
 # In each tuple the better column stands first.
 TITLE = (
     *("title", "primary title", "article title", "document title", "paper title", "display name", "titles"),
-    *("TI", "T1", "dc:title", "题名", "标题", "题目", "篇名", "文献标题", "论文题目", "中文题名", "英文题名"),
-    *("Titel", "titre", "título", "titolo", "название", "заглавие", "タイトル", "題名", "論文名", "제목"),
+    *("TI", "T1", "dc:title", "题名", "标题", "题目", "篇名", "中文题名", "英文题名", "題名", "標題", "題目"),
+    *("Titel", "titre", "título", "titolo", "название", "заглавие", "タイトル", "論文名", "제목", "논문명"),
 )
 ABSTRACT = (
     *("abstract", "abstract note", "notes abstract", "abstract text", "abstracts", "AB", "N2"),
@@ -28,35 +28,48 @@ ID = (
     *("uuid", "id", "record id", "paperId", "key", "item key", "PMID", "pubmed id", "UT (Unique WOS ID)", "UT", "EID"),
     *("accession number", "accession", "AN", "UI", "publication id", "lens id", "covidence #", "StoreId"),
     *("Embase Accession ID", "PUI", "corpus id", "arxiv id", "openalex id", "work id", "article id", "reference id"),
+    *("refid", "item id", "study id", "pid"),
     *("doi", "编号", "序号", "#", "no"),
 )
 KEYWORDS = (
     *("author keywords", "keywords", "keyword", "keyphrases", "DE", "OT", "KW", "identifier keywords", "manual tags"),
-    *("关键词", "关键字", "中文关键词", "Schlagwörter", "Schlüsselwörter", "mots clés", "palabras clave"),
+    *(
+        "关键词",
+        "关键字",
+        "中文关键词",
+        "關鍵詞",
+        "關鍵字",
+        "Schlagwörter",
+        "Schlüsselwörter",
+        "mots clés",
+        "palabras clave",
+    ),
     *("palavras-chave", "parole chiave", "ключевые слова", "キーワード", "키워드"),
 )
 LABEL = (
     *("label", "labels", "class", "category", "included", "include", "label included", "asreview label"),
-    *("rayyan inclusion", "decision", "final decision", "screening decision", "inclusion", "relevant", "target"),
+    *("rayyan inclusion", "decision", "final decision", "screening decision", "inclusion", "relevant", "relevance"),
+    *("target", "verdict"),
     *("类别", "标签", "是否纳入"),
 )
 LABELS = ("topics", "topic", "categories", "tags", "subjects", "fields of study", "主题", "学科")
 
 # A header with such a word, as the last resort.
-_TITLE_WORDS = {"title", "titles"}
-_ABSTRACT_WORDS = {"abstract", "abstracts", "摘要"}
+_TITLE_WORDS = ("title", "titles", "题名", "标题", "题目", "篇名")
+_ABSTRACT_WORDS = ("abstract", "abstracts", "summary", "摘要", "文摘")
 # But the titles of something else than the paper, and facts about an abstract.
-_NOT_A_TITLE = {
+_NOT_A_TITLE = (
     *("source", "publication", "journal", "book", "series", "short", "secondary", "tertiary", "alternate", "original"),
     *("alternative", "conference", "proceedings", "container", "host", "parent", "anthology", "issue", "running"),
-    *("abbreviated", "translated", "vernacular", "non", "section", "job", "meeting", "event", "standard"),
-}
-_NOT_AN_ABSTRACT = {
+    *("abbreviated", "translated", "vernacular", "non", "section", "job", "meeting", "event", "standard", "author"),
+    *("venue", "publisher", "url", "link", "id", "language", "length", "期刊", "会议", "来源", "丛书", "刊"),
+)
+_NOT_AN_ABSTRACT = (
     *("url", "link", "id", "language", "length", "available", "has", "inverted", "type", "number", "count", "source"),
-    *("graphical", "original", "non", "copyright", "conference", "meeting"),
-}
+    *("graphical", "original", "non", "copyright", "conference", "meeting", "来源", "语种"),
+)
 # What may give a label away or says nothing about the content; never part of a guessed document.
-_NOT_CONTENT = {
+_NOT_CONTENT = (
     *("author", "authors", "affiliation", "affiliations", "address", "addresses", "institution", "institutions"),
     *("journal", "source", "publisher", "publication", "venue", "series", "conference", "citation", "citations"),
     *("note", "notes", "comment", "comments", "decision", "reason", "reasons", "exclusion", "inclusion", "reviewer"),
@@ -64,7 +77,7 @@ _NOT_CONTENT = {
     *("url", "urls", "link", "links", "doi", "pdf", "file", "attachments", "funding", "funder", "acknowledgements"),
     *("rights", "copyright", "license", "keywords", "keyword", "inverted", "versions", "orcid", "email", "history"),
     *("作者", "单位", "机构", "来源", "刊名", "期刊", "备注", "基金", "关键词", "出版", "网址", "链接", "参考文献"),
-}
+)
 
 _CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>")
@@ -110,17 +123,20 @@ def rank(header: str, names: Sequence[str]) -> int | None:
 
 def is_title(header: str) -> bool:
     """Whether a header that is no known name has the word for a title of the paper."""
-    return bool(words(header) & _TITLE_WORDS) and not words(header) & (_NOT_A_TITLE | _NOT_CONTENT)
+    return _has_word(header, _TITLE_WORDS) and not _has_word(header, _NOT_A_TITLE)
 
 
 def is_abstract(header: str) -> bool:
     """Whether a header that is no known name has the word for an abstract."""
-    has_word = bool(words(header) & _ABSTRACT_WORDS) or "摘要" in header
-    return has_word and not words(header) & _NOT_AN_ABSTRACT
+    return _has_word(header, _ABSTRACT_WORDS) and not _has_word(header, _NOT_AN_ABSTRACT)
 
 
 def is_content(header: str) -> bool:
     """Whether a column may be part of a document: not persons, places of publication, notes or decisions."""
-    return not words(header) & _NOT_CONTENT and not any(
-        word in header for word in _NOT_CONTENT if re.search(f"[{_CJK}]", word)
-    )
+    return not _has_word(header, _NOT_CONTENT)
+
+
+def _has_word(header: str, some: Sequence[str]) -> bool:
+    """Whether a header has one of some words; Chinese ones may be part of a longer word."""
+    own = words(header)
+    return any(word in own or (not word.isascii() and word in header) for word in some)

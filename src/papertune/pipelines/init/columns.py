@@ -19,7 +19,7 @@ _BYTES_PER_TOKEN = 3
 _MAX_ANSWER_TOKENS = 512
 # Labels that are longer together are not repeated in the question: it takes tokens from the document.
 _MAX_ASKED_CHARS = 300
-_POSITIVE = ("1", "yes", "true", "include", "included", "relevant", "positive", "是", "纳入")
+_POSITIVE = ("1", "yes", "y", "true", "include", "included", "relevant", "positive", "是", "纳入")
 
 
 def column_lines(table: Table, columns: Mapping[str, Sequence[str]]) -> list[str]:
