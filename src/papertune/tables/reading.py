@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from papertune.errors import TableError, quoted
 from papertune.suggest import did_you_mean
-from papertune.tables import conversations, csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
-from papertune.tables.encodings import open_text
+from papertune.tables import conversations, dataset_info, frames
+from papertune.tables.formats import csv_files, json_files, reference_files, xlsx_files
+from papertune.tables.formats.encodings import open_text
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
