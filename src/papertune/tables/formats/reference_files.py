@@ -1,15 +1,16 @@
-"""Reads exports of reference managers (RIS) and of PubMed (MEDLINE, .nbib) through rispy.
+"""Reads exports of reference managers and databases: RIS, PubMed (.nbib), Web of Science, EndNote and RefWorks.
 
-Both formats are lists of records of tagged lines. The tags that every table of papers needs become columns with the
+All of them are lists of records of tagged lines. The tags that every table of papers needs become columns with the
 tutorial's names; other columns have rispy's name of their tag or, if rispy does not know it, the tag itself.
 """
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from papertune.errors import TableError
 from papertune.tables.cells import RowsToFrame
+from papertune.tables.formats.tagged_records import Dialect, Record, UnclearRecordsError, parse_records
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,14 +47,67 @@ PUBMED_COLUMNS = {
     "issn": ["IS"],
     "author_address": ["AD"],
 }
-# The line that starts a record; it also shows the format.
-RIS_START = re.compile(r"TY  -")
-PUBMED_START = re.compile(r"PMID *- *\d")
-PUBMED_TAG = re.compile(r"([A-Z]{2,4}) *- ?(.*)")
+# Web of Science's plain text. Its columns ID (Keywords Plus) and DE (author keywords) are no ids.
+WOS_COLUMNS = {
+    "id": ["UT"],
+    "title": ["TI"],
+    "author": ["AF", "AU"],
+    "abstract": ["AB"],
+    "Keywords": ["DE"],
+    "keywords_plus": ["ID"],
+    "year": ["PY"],
+    "journal": ["SO", "JI", "J9"],
+    "doi": ["DI"],
+    "type": ["DT", "PT"],
+}
+# EndNote's "Refer/BibIX" export, .enw.
+ENDNOTE_COLUMNS = {
+    "id": ["M"],
+    "title": ["T"],
+    "author": ["A"],
+    "abstract": ["X"],
+    "Keywords": ["K"],
+    "year": ["D"],
+    "journal": ["J", "B"],
+    "doi": ["R"],
+    "type": ["0"],
+    "volume": ["V"],
+    "number": ["N"],
+    "pages": ["P"],
+    "issn": ["@"],
+    "urls": ["U"],
+    "language": ["G"],
+    "author_address": ["+"],
+}
+REFWORKS_COLUMNS = {
+    "id": ["ID", "AN", "SR"],
+    "title": ["T1"],
+    "author": ["A1"],
+    "abstract": ["AB"],
+    "Keywords": ["K1"],
+    "year": ["YR"],
+    "journal": ["JF", "JO"],
+    "doi": ["DO"],
+    "type": ["RT"],
+}
+
+
+class _Format(NamedTuple):
+    """A kind of export.
+
+    Attributes:
+        mark: A line that only such an export has.
+        dialect: Returns how the records are written, from the match of `mark`.
+        row: Makes a row of a record.
+    """
+
+    mark: re.Pattern[str]
+    dialect: Callable[[re.Match[str]], Dialect]
+    row: Callable[[Record], dict[str, str]]
 
 
 def read_references(file: TextIO, source: str) -> "pl.DataFrame":
-    """Read records in RIS or PubMed format, whichever the file has.
+    """Read the records of an export, in whichever format the file has.
 
     Args:
         file: The text.
@@ -63,84 +117,84 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
         One row per record, all columns as text; lists are joined with "; ". Text outside the records is skipped.
 
     Raises:
-        TableError: If there is no record.
+        TableError: If there is no record, or it is not clear where one ends.
     """
-    is_pubmed = None
-    for line in file:
-        if RIS_START.match(line) or PUBMED_START.match(line):
-            is_pubmed = line.startswith("PMID")
-            break
-    if is_pubmed is None:
-        raise TableError(
-            f'{source}: there is no record; one starts with a line "TY  - ..." (RIS) or "PMID- ..." (PubMed). '
-            "Export the references again in one of these formats."
-        )
-    file.seek(0)
+    found = find_format(file)
+    if found is None:
+        raise TableError(f"{source}: {_no_record(file)}")
+    form, dialect = found
     rows = RowsToFrame()
-    for record in _records(file, is_pubmed):
-        rows.add(_pubmed_row(record) if is_pubmed else _ris_row(record))
+    try:
+        for record in parse_records(file, dialect):
+            rows.add(form.row(record))
+    except UnclearRecordsError as error:
+        raise TableError(
+            f"{source}, line {error.line}: tags stand before {dialect.start}, and not every record ends in "
+            f"{dialect.end}, so it is not clear which record they belong to. End each record with {dialect.end}."
+        ) from None
     return rows.frame()
 
 
-def _records(file: TextIO, is_pubmed: bool) -> list[dict[str, list[str]]]:
-    """Return each record as its tags with all their values, in file order."""
-    from rispy import RisParser
+def find_format(file: TextIO) -> tuple[_Format, Dialect] | None:
+    """Find out which kind of export a file is, from its first line that only one kind has.
 
-    class EveryValue(RisParser):  # type: ignore[misc, unused-ignore]
-        """Keeps all values of all tags: rispy's own parser drops or mixes up repeated tags."""
-
-        START_TAG = "PMID" if is_pubmed else "TY"
-
-        def parse_line(self, line: str) -> tuple[str | None, str]:
-            if not is_pubmed:
-                tag: str | None
-                tag, content = super().parse_line(line)
-                return tag, content
-            match = PUBMED_TAG.match(line)
-            return (match[1], match[2].strip()) if match else (None, line.strip())
-
-        def _iter_till_start(self, lines: Iterator[str]) -> dict[str, Any]:
-            start: dict[str, Any] = super()._iter_till_start(lines)
-            return {self.START_TAG: list(start.values())}
-
-        def _add_tag(
-            self, record: dict[str, Any], tag: str | None, content: str, extend_multiline: bool = False
-        ) -> None:
-            if tag is None:
-                return  # text before the first tag of a record
-            if not extend_multiline:
-                record.setdefault(tag, []).append(content)
-            elif content and tag in record:
-                # In keywords and notes of RIS a further line is a further value; elsewhere it continues the text.
-                if tag in self.list_tags and not is_pubmed:
-                    record[tag].append(content)
-                else:
-                    record[tag][-1] += " " + content
-
-    parser = EveryValue(mapping={"TY": "TY", "PMID": "PMID"})
-    records: list[dict[str, list[str]]] = parser.parse_lines(_closed(file, parser.START_TAG))
-    return records
-
-
-def _closed(file: TextIO, start: str) -> Iterator[str]:
-    """End every record with a line ER: PubMed has none, and rispy drops or merges RIS records without one."""
-    is_open = False
-    starts = RIS_START if start == "TY" else PUBMED_START
+    Args:
+        file: The text, at its start before and afterwards.
+    """
     for line in file:
-        text = line.rstrip("\r\n")
-        if starts.match(text):
-            if is_open:
-                yield "ER  - "
-            is_open = True
-        elif start == "TY" and text.startswith("ER  -"):
-            if not is_open:
-                continue
-            is_open = False
-        elif not is_open and text.startswith(start):
-            continue  # a line between two records that rispy would read as a start
-        yield text
-    if is_open:
-        yield "ER  - "
+        for form in _FORMATS:
+            if match := form.mark.match(line):
+                file.seek(0)
+                return form, form.dialect(match)
+    file.seek(0)
+    return None
+
+
+def _no_record(file: TextIO) -> str:
+    """Explain why a file has no record."""
+    start = file.read(4096).lstrip()
+    for pattern, what in _NOT_READ.items():
+        if re.match(pattern, start):
+            return f"this is {what}, which is not read. Export the references again as RIS or CSV."
+    return (
+        'there is no record; one starts with a line "TY  - ..." (RIS), "PMID- ..." (PubMed), "PT ..." (Web of '
+        'Science), "%0 ..." (EndNote) or "RT ..." (RefWorks). Export the references again in one of these formats.'
+    )
+
+
+# The beginning of a file -> what it is.
+_NOT_READ = {
+    r"@\w+\s*[{(]": "BibTeX",
+    r"\{Reference Type\}:": "NoteExpress",
+    r"(?i)<!doctype html|<html|<table": "an HTML page",
+    r"<": "XML",
+}
+
+
+def _ris_dialect(match: re.Match[str]) -> Dialect:
+    from rispy.config import LIST_TYPE_TAGS
+
+    # Almost all programs write two blanks, and then a text line such as "IL - 6" is no tag.
+    line = re.compile(rf"([A-Z][A-Z0-9]){match[1]}-(.*)")
+    return Dialect(line, start="TY", end="ER", lists=LIST_TYPE_TAGS)
+
+
+def _pubmed_dialect(_: re.Match[str]) -> Dialect:
+    return Dialect(re.compile(r"([A-Z]{2,4}) *- ?(.*)"), start="PMID")
+
+
+def _wos_dialect(_: re.Match[str]) -> Dialect:
+    lists = ("AU", "AF", "BA", "BF", "CA", "GP", "BE", "CR", "C1", "C3", "FU")
+    line = re.compile(r"([A-Z][A-Z0-9])(?: (.*))?$")
+    return Dialect(line, start="PT", end="ER", outside=("FN", "VR", "EF"), lists=lists)
+
+
+def _endnote_dialect(_: re.Match[str]) -> Dialect:
+    return Dialect(re.compile(r"%(\S)(?: (.*))?$"), start="0", lists=("A", "E", "K", "U"))
+
+
+def _refworks_dialect(_: re.Match[str]) -> Dialect:
+    return Dialect(re.compile(r"([A-Z][A-Z0-9])(?: (.*))?$"), start="RT")
 
 
 def _ris_row(record: dict[str, list[str]]) -> dict[str, str]:
@@ -156,6 +210,20 @@ def _pubmed_row(record: dict[str, list[str]]) -> dict[str, str]:
     doi = next((value.removesuffix("[doi]").strip() for value in identifiers if value.endswith("[doi]")), "")
     row = _row(record, PUBMED_COLUMNS, {})
     return _with_plain_year({**row, "doi": doi} if doi else row)
+
+
+def _wos_row(record: Record) -> dict[str, str]:
+    from rispy.config import WOK_TAG_KEY_MAPPING
+
+    return _row(record, WOS_COLUMNS, WOK_TAG_KEY_MAPPING)
+
+
+def _endnote_row(record: Record) -> dict[str, str]:
+    return _with_plain_year(_row(record, ENDNOTE_COLUMNS, {tag: f"%{tag}" for tag in record}))
+
+
+def _refworks_row(record: Record) -> dict[str, str]:
+    return _with_plain_year(_row(record, REFWORKS_COLUMNS, {}))
 
 
 def _row(record: dict[str, list[str]], columns: dict[str, list[str]], names: dict[str, str]) -> dict[str, str]:
@@ -180,3 +248,12 @@ def _with_plain_year(row: dict[str, str]) -> dict[str, str]:
         row["year"] = year[0]
         row.setdefault("date", date)
     return row
+
+
+_FORMATS = (
+    _Format(re.compile(r"TY( {1,2})-"), _ris_dialect, _ris_row),
+    _Format(re.compile(r"PMID *- *\d"), _pubmed_dialect, _pubmed_row),
+    _Format(re.compile(r"PT [A-Z]$"), _wos_dialect, _wos_row),
+    _Format(re.compile(r"%0 [A-Z]"), _endnote_dialect, _endnote_row),
+    _Format(re.compile(r"RT [A-Z]"), _refworks_dialect, _refworks_row),
+)
