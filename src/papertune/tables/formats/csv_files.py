@@ -12,6 +12,7 @@ from papertune.tables.cells import CHUNK_CHARACTERS, CHUNK_ROWS, is_blank, stack
 from papertune.tables.formats.delimiters import declared_delimiter, guess_delimiter, name_of
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.problems import Places, Problems, check_filled_names
+from papertune.tables.remarks import is_remark
 
 if TYPE_CHECKING:
     import polars as pl
@@ -123,6 +124,8 @@ class _Reading:
         """Read rows, the first of which is the header, each with its line."""
         for line, row in rows:
             if not self.names:
+                if is_remark(row):
+                    continue
                 self.header_line = line
                 self.names = _header(row, f"{self.source}, the header (line {line})")
                 check_filled_names(self.names, self.source)
