@@ -126,7 +126,9 @@ def test_one_column_of_keywords_is_guessed():
 
 def test_a_column_is_named_once():
     table = papers(title="t", abstract="a", finding="f")
-    with pytest.raises(TableError, match=r'The column "finding" is named twice\. A column is learned once'):
+    with pytest.raises(
+        TableError, match=r'The column "finding" is named twice\. Name it once: to learn it, or to read it'
+    ):
         recipe_for(table, label=["label"], text=["finding"], document=["finding"])
 
 

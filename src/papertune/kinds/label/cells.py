@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from papertune.kinds.findings import shorten
+from papertune.errors import quoted
 from papertune.suggest import did_you_mean
 
 # Characters that no reader sees: soft hyphen, zero-width characters, direction marks, byte order mark.
@@ -101,4 +101,4 @@ def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     is_marker = loose_label(cell) in (*UNLABELLED, "-1")
     where = f"list it in columns.{name}.unlabelled" if is_marker else f"add the label to columns.{name}.labels"
     remedy = f"Correct the cell, or {where}."
-    return f'"{shorten(cell)}" is not {known} ({shown}).{hint} {remedy}'
+    return f"{quoted(cell)} is not {known} ({shown}).{hint} {remedy}"

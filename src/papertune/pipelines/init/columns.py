@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
@@ -48,19 +48,20 @@ def label_notes(table: Table, names: Sequence[str]) -> list[str]:
     notes: list[str] = []
     for name in names:
         counts = count_labels(table, name)
+        place = f"{table.source}, column {quoted(name)}"
         for label, others in counts.spellings.items():
             verb = "is" if len(others) == 1 else "are"
             notes.append(
-                f'{table.source}, column "{name}": {in_a_line(others)} {verb} read as the label {in_a_line([label])}. '
-                "If they are different labels, write them all into the recipe's labels."
+                f"{place}: {in_a_line(others)} {verb} read as the label {in_a_line([label])}. If they are different "
+                "labels, write them all into the recipe's labels."
             )
         if counts.unlabelled:
             blank = counts.unlabelled[""]
             empty = f"{blank:,} empty cell{'s' if blank > 1 else ''}" if blank else ""
             markers = [f"{rows:,} with {marker}" for marker, rows in counts.unlabelled.items() if marker]
             notes.append(
-                f'{table.source}, column "{name}": read as not labelled: {", ".join(filter(None, [empty, *markers]))}. '
-                "Such rows are not learned. If that is wrong, correct unlabelled in the recipe."
+                f"{place}: read as not labelled: {', '.join(filter(None, [empty, *markers]))}. Such rows are not learned. "
+                "If that is wrong, correct unlabelled in the recipe."
             )
     return notes
 
@@ -75,7 +76,7 @@ def _label_lines(table: Table, name: str, is_one_of_several: bool) -> list[str]:
     counts = count_labels(table, name)
     if not 2 <= len(counts.rows) <= MAX_LABELS:
         raise TableError(
-            f'{table.source}, column "{name}": {len(counts.rows)} different cells; a label column has 2 to '
+            f"{table.source}, column {quoted(name)}: {len(counts.rows)} different cells; a label column has 2 to "
             f"{MAX_LABELS}. Choose another column."
         )
     asked = ", ".join(counts.rows)
@@ -111,7 +112,7 @@ def _label_set_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
     counts = count_parts(table, name)
     if not 1 <= len(counts.rows) <= MAX_LABELS:
         raise TableError(
-            f'{table.source}, column "{name}": {len(counts.rows)} different labels; a labels column has 1 to '
+            f"{table.source}, column {quoted(name)}: {len(counts.rows)} different labels; a labels column has 1 to "
             f"{MAX_LABELS}. Choose another column, or --keywords."
         )
     empty = sum(1 for cell in table.frame[name] if not cell.strip())
@@ -163,7 +164,9 @@ def _number_lines(table: Table, name: str, is_one_of_several: bool) -> list[str]
     )
     numbers = whole if len(whole) >= len(any_number) else any_number
     if not numbers:
-        raise TableError(f'{table.source}, column "{name}": no cell holds a number. Choose another column, or --text.')
+        raise TableError(
+            f"{table.source}, column {quoted(name)}: no cell holds a number. Choose another column, or --text."
+        )
     unread = len(cells) - len(numbers)
     remark = f"; {unread:,} not read, see papertune check" if unread else ""
     minimum = "minimum = 0" if min(numbers) >= 0 else f"# minimum = {min(numbers):f}"

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Sequence
 
-from papertune.errors import PapertuneWarning, TableError, quoted
+from papertune.errors import PapertuneWarning, TableError, listed, quoted
 from papertune.pipelines.init import aliases
 from papertune.pipelines.init.label_cells import MAX_LABELS, count_labels, looks_like_several
 from papertune.suggest import did_you_mean
@@ -32,7 +32,7 @@ def find_column(table: Table, name: str, names: Sequence[str]) -> str:
     known = best_column(table, names, ()) if aliases.rank(name, names) is not None else None
     suggestion = f" Did you mean {quoted(known)}?" if known else did_you_mean(name, table.columns)
     hint = suggestion or f" It has: {in_a_line(table.columns)}."
-    raise TableError(f'{table.source} has no column "{name}".{hint}')
+    raise TableError(f"{table.source} has no column {quoted(name)}.{hint}")
 
 
 def id_column(table: Table, learned: Collection[str]) -> str | None:
@@ -122,9 +122,9 @@ def best_column(
 
 
 def in_a_line(names: Sequence[str]) -> str:
-    """Return names as one line of a message, each at most 60 characters long."""
+    """Return names as one line, each at most 60 characters long."""
     shown = (" ".join(name.split()) for name in names)
-    return ", ".join(name if len(name) <= 60 else name[:57] + "..." for name in shown)
+    return listed(name if len(name) <= 60 else name[:57] + "..." for name in shown)
 
 
 def _long_columns(table: Table, learned: Collection[str]) -> list[str]:

@@ -4,7 +4,7 @@ import tomllib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
-from papertune.errors import PapertuneWarning, TableError
+from papertune.errors import PapertuneWarning, TableError, quoted
 from papertune.kinds.label.cells import read_label
 from papertune.pipelines.init import aliases
 from papertune.pipelines.init.columns import answer_tokens, column_lines, label_notes
@@ -94,7 +94,7 @@ def _find_columns(
     shown = [find_column(table, each, (*aliases.TITLE, *aliases.ABSTRACT)) for each in document]
     every = [*(name for names in columns.values() for name in names), *shown]
     if twice := [name for name in every if every.count(name) > 1]:
-        raise TableError(f'The column "{twice[0]}" is named twice. A column is learned once, and not read as well.')
+        raise TableError(f"The column {quoted(twice[0])} is named twice. Name it once: to learn it, or to read it.")
     return columns, shown
 
 

@@ -3,8 +3,8 @@
 import json
 import re
 
-# Comments may not have these; a comment stays in one line.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+from papertune.errors import visible
+
 _MAX_COMMENT_CHARS = 400
 
 
@@ -19,6 +19,6 @@ def key(name: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return text for a comment: in one line, with control characters as escapes, cut off after 400 characters."""
-    line = _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    """Return text for a comment: in one line, with invisible characters as escapes, cut off after 400 characters."""
+    line = visible(text)
     return line if len(line) <= _MAX_COMMENT_CHARS else line[: _MAX_COMMENT_CHARS - 3] + "..."
