@@ -59,9 +59,10 @@ def label_notes(table: Table, names: Sequence[str]) -> list[str]:
             blank = counts.unlabelled[""]
             empty = f"{blank:,} empty cell{'s' if blank > 1 else ''}" if blank else ""
             markers = [f"{rows:,} with {marker}" for marker, rows in counts.unlabelled.items() if marker]
+            cells = ", ".join(filter(None, [empty, *markers]))
             notes.append(
-                f"{place}: read as not labelled: {', '.join(filter(None, [empty, *markers]))}. Such rows are not learned. "
-                "If that is wrong, correct unlabelled in the recipe."
+                f"{place}: read as not labelled: {cells}. Such rows are not learned. If that is wrong, correct "
+                "unlabelled in the recipe."
             )
     return notes
 
