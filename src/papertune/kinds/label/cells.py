@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from papertune.kinds.findings import shorten
 from papertune.suggest import did_you_mean
+from papertune.tables.lists import ListError, read_list
 
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 
@@ -14,7 +15,7 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
     """Return the label that a cell means, or None.
 
     A cell means a label if it is that label, the label with blanks around it, or, for a whole number that a
-    spreadsheet has turned into a float, the label with ".0" behind it.
+    spreadsheet has turned into a float, the label with ".0" behind it; or a list with just this item.
     """
     if cell in labels:
         return cell
@@ -23,7 +24,24 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
         return trimmed
     if (match := _WHOLE_FLOAT.fullmatch(trimmed)) and match[1] in labels:
         return match[1]
-    return None
+    items = _items(trimmed) if trimmed else None
+    return _read_item(items[0], labels) if items is not None and len(items) == 1 else None
+
+
+def is_empty_cell(cell: str) -> bool:
+    """Whether a cell is blank or an empty list."""
+    return not cell.strip() or _items(cell) == []
+
+
+def _read_item(item: str, labels: Sequence[str]) -> str | None:
+    return None if _items(item) is not None else read_label(item, labels)
+
+
+def _items(cell: str) -> list[str] | None:
+    try:
+        return read_list(cell, numbers=True)
+    except ListError:
+        return None
 
 
 def balanced_weights(gold: Iterable[str], labels: Sequence[str]) -> dict[str, float]:
@@ -53,8 +71,17 @@ def check_label_set(labels: Sequence[str], key: str = "labels") -> None:
 
 def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     """Return the problem of a cell of the column `name` that is not a label."""
-    if not cell.strip():
+    if is_empty_cell(cell):
         return "the cell is empty. Fill it in, or take the row out."
+    try:
+        items = read_list(cell, numbers=True) or ()
+    except ListError as error:
+        return f'"{shorten(cell)}" {error}.'
+    if len(items) > 1:
+        return (
+            f'"{shorten(cell)}" is a list of {len(items)} labels, and the column has one in each cell. Leave one, or '
+            f'set columns.{name}.kind to "labels".'
+        )
     hint = did_you_mean(cell, labels)
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"

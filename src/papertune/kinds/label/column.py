@@ -16,7 +16,7 @@ from papertune.kinds.base import (
     Sources,
     Text,
 )
-from papertune.kinds.label.cells import balanced_weights, check_label_set, read_label, wrong_label
+from papertune.kinds.label.cells import balanced_weights, check_label_set, is_empty_cell, read_label, wrong_label
 
 if TYPE_CHECKING:
     import polars as pl
@@ -170,7 +170,7 @@ class LabelColumn(AskedSpec):
         empty: list[int] = []
         for row, cell in check.cells():
             label = read_label(cell, self.labels)
-            if check.purpose == "score" and not cell.strip():
+            if check.purpose == "score" and is_empty_cell(cell):
                 empty.append(row)
             elif label is None:
                 check.problem(row, wrong_label(cell, self.labels, check.name))

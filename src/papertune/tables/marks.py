@@ -1,0 +1,91 @@
+"""Marks that sources leave in texts: HTML and JATS tags, entities, Excel's `_x000D_`, asterisks of index terms.
+
+Each function leaves a text without such marks unchanged, formulas such as `p<0.05 and x>3` included.
+"""
+
+import html
+import re
+from html.entities import html5
+
+# What `without_markup` may change. Fast enough for whole columns: most cells have none of them.
+MARKUP = r"&#?\w+;|_x000[9AaDd]_|<[/!]?[A-Za-z]"
+_MARKUP = re.compile(MARKUP)
+
+_ENTITY = re.compile(r"&(#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
+# "_x000D_" with the line break that follows it is one line break.
+_XLSX_ESCAPE = re.compile(r"_x000([9AaDd])_\n?")
+
+# Stands for a line break that a tag makes, until those around it are known; no table has this character.
+_BREAK = "\x00"
+_ATTRIBUTES = r"""(?:\s+[A-Za-z_:][\w:.-]*\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>=]+))*\s*/?"""
+# Tags that stand between paragraphs, so a line break takes their place.
+_BLOCKS = (
+    "br|div|sec|title|li|ul|ol|list|list-item|table|tr|td|th|h[1-6]|abstract|abstracttext|section|label|hr|"
+    "disp-formula|jats:(?:p|sec|title|list|list-item|label|disp-formula)"
+)
+_INLINE = (
+    "span|em|strong|sub|sup|inf|italic|bold|small|font|sc|underline|monospace|strike|named-content|styled-content|"
+    "inline-formula|inline-graphic|tex-math|alternatives|ext-link|uri|xref|abbr|cite|math|mi|mo|mn|mrow|msub|msup|"
+    r"mtext|mfrac|tt|code|center|big|(?:jats|mml|xhtml|ce|m|xlink|sb):[a-z][\w-]*"
+)
+# `a<b>c` is a formula: what is opened with one letter is a tag only if it is closed again.
+_LETTER_PAIR = re.compile(rf"<([aibpuqs])({_ATTRIBUTES})>(.*?)</\1\s*>", re.IGNORECASE | re.DOTALL)
+_BLOCK_TAG = re.compile(
+    rf"<(?:{_BLOCKS}){_ATTRIBUTES}>|</(?:{_BLOCKS}|p)\s*>|<!--.*?-->|<!\[CDATA\[|\]\]>", re.IGNORECASE | re.DOTALL
+)
+_INLINE_TAG = re.compile(rf"<(?:{_INLINE}){_ATTRIBUTES}>|</(?:{_INLINE}|[aibuqs])\s*>", re.IGNORECASE)
+
+
+def without_markup(text: str) -> str:
+    """Return a text without tags and entities of HTML and JATS, and without Excel's escaped line breaks."""
+    if not _MARKUP.search(text):
+        return text
+    text = _XLSX_ESCAPE.sub(lambda match: "\t" if match[1] == "9" else "\n", text)
+    return without_tags(without_entities(text))
+
+
+def without_entities(text: str) -> str:
+    """Return a text with characters in place of entities; `&amp;lt;`, as Crossref has it, is `<`."""
+    for _ in range(2):
+        if "&" in text:
+            text = _ENTITY.sub(_character, text)
+    return text
+
+
+def without_tags(text: str) -> str:
+    """Return a text without the tags of HTML and JATS; where one separates paragraphs, there is a blank."""
+    if "<" not in text:
+        return text
+    plain = text
+    while "</" in plain and plain != (
+        outer := _LETTER_PAIR.sub(_content, plain)
+    ):  # `<p><i>x</i></p>`: from outside to inside
+        plain = outer
+    plain = _BLOCK_TAG.sub(_BREAK, plain)
+    has_breaks = _BREAK in plain
+    plain = _INLINE_TAG.sub("", plain)
+    return re.sub(rf"[\s{_BREAK}]*{_BREAK}[\s{_BREAK}]*", "\n", plain).strip() if has_breaks else plain
+
+
+def without_asterisks(keyword: str) -> str:
+    """Return an index term without the asterisk of major topics, as PubMed and Embase write it.
+
+    The asterisk stands before a heading or a subheading (`*Asthma`, `Asthma/*drug therapy`), or behind a keyword. Behind
+    a word of capitals it is part of a name, such as A* or RRT*.
+    """
+    if "*" not in keyword:
+        return keyword
+    plain = re.sub(r"^[\s*]+|(?<=/)\s*\*+\s*", "", keyword)
+    return plain if re.search(r"(?:^|\s)[A-Z]+\*$", plain) else plain.rstrip("* ")
+
+
+def _character(match: re.Match[str]) -> str:
+    name = match[1]
+    if name.startswith("#"):
+        found = html.unescape(match[0])
+        return found if found.isprintable() or found in "\n\t\u3000" else " "
+    return html5.get(f"{name};", match[0]).replace("\u00a0", " ")
+
+
+def _content(match: re.Match[str]) -> str:
+    return f"{_BREAK}{match[3]}{_BREAK}" if match[1] in "pP" else match[3]
