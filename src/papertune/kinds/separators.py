@@ -1,6 +1,7 @@
 """What separates the items of list cells.
 
-In every column semicolons, line breaks and commas do; other signs do where the column shows it. The decision is made once, over all training rows, and becomes `input_separator` of the column in the run's recipe.
+In every column semicolons, line breaks and commas do; other signs do where the column shows it. The decision is made
+once, over all training rows, and becomes `input_separator` of the column in the run's recipe.
 """
 
 import re

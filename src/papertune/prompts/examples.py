@@ -87,8 +87,9 @@ class RowReader:
     """Reads documents, questions and gold cells by row.
 
     A table has the columns that the recipe names, or it is an instruction file, with the document as `input`, the
-    question as `instruction` and the answer as `output`, read as they are. Each question of a labels column is about one label. A column
-    may also take its question from a column of the table.
+    question as `instruction` and the answer as `output`. The cells of a table are put into its documents without the
+    marks of their sources; the text of an instruction file is read as it is. Each question of a labels column is about
+    one label. A column may also take its question from a column of the table.
     """
 
     def __init__(self, table: Table, recipe: Recipe) -> None:

@@ -1,6 +1,8 @@
 """Lists in cells, as JSON, Python, numpy, databases and R write them.
 
-These are `["a", "b"]`; `['a', 'b']`, `('a', 'b')`; `['a' 'b']`; `{"a",b}`; `c("a", "b")`; and `"a", "b"`. A cell is text, so a list from JSON, Parquet or a data frame is its JSON text there (`cells.text_of`), and a cell that a
+These are `["a", "b"]`; `['a', 'b']`, `('a', 'b')`; `['a' 'b']`; `{"a",b}`; `c("a", "b")`; and `"a", "b"`.
+
+A cell is text, so a list from JSON, Parquet or a data frame is its JSON text there (`cells.text_of`), and a cell that a
 program has written as such a text means the same list.
 """
 

@@ -70,8 +70,8 @@ def without_tags(text: str) -> str:
 def without_asterisks(keyword: str) -> str:
     """Return an index term without the asterisk of major topics, as PubMed and Embase write it.
 
-    The asterisk stands before a heading or a subheading (`*Asthma`, `Asthma/*drug therapy`), or behind a keyword. Behind
-    a word of capitals it is part of a name, such as A* or RRT*.
+    The asterisk stands before a heading or a subheading (`*Asthma`, `Asthma/*drug therapy`), or behind a keyword.
+    Behind a word of capitals it is part of a name, such as A* or RRT*.
     """
     if "*" not in keyword:
         return keyword

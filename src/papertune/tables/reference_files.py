@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 BETWEEN = "; "  # several authors in one cell
-# Each value of these is one keyword: keywords, index terms, other terms, names and substances as subjects.
-KEYWORD_TAGS = ("KW", "MH", "OT", "RN", "PS", "SH", "DE")
+# Each value of these is one keyword.
+KEYWORD_TAGS = ("KW", "MH", "OT")
 
 # Column -> its tags: the first tag that is present fills it, the others become columns of their own.
 RIS_COLUMNS = {
@@ -63,7 +63,8 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
         source: What messages call the file.
 
     Returns:
-        One row per record, all columns as text; lists are joined with "; ", keywords with commas or semicolons are a list in JSON. Text outside the records is skipped.
+        One row per record, all columns as text. Lists are joined with "; "; keywords that could not be told apart then
+        are a list in JSON. Text outside the records is skipped.
 
     Raises:
         TableError: If there is no record.
