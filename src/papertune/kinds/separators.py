@@ -6,7 +6,7 @@ once, over all training rows, and becomes `input_separator` of the column in the
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from papertune.tables.lists import CLEAR_SIGNS, STRONG_SIGNS, UNCLEAR_SIGNS, WEAK_SIGNS, ListError, read_list
@@ -47,6 +47,34 @@ def text_items(cell: str, separator: str | None = None) -> list[str]:
         own = separator_pattern(separator)
         return (own if own.search(text) else _STRONG).split(text)
     return (_STRONG if _STRONG.search(text) else _WEAK).split(text)
+
+
+def single_item(cell: str) -> str:
+    """Return the item of a list that has just one; "" for an empty list; any other cell unchanged."""
+    items = _list_items(cell)
+    return cell if items is None or len(items) > 1 else "".join(items)
+
+
+def column_items(cells: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the items of each cell of a column for which no label set is known.
+
+    Text is split at the sign that the column clearly shows, else at semicolons and line breaks, or at commas if no cell
+    has one of these.
+    """
+    separator = clear_separator(cells)
+    split = _STRONG if any(map(_STRONG.search, _texts(cells))) else _WEAK
+    for cell in cells:
+        items = _list_items(cell)
+        if items is None:
+            items = text_items(cell, separator) if separator else split.split(without_markup(cell))
+        yield items
+
+
+def _list_items(cell: str) -> list[str] | None:
+    try:
+        return read_list(cell, numbers=True)
+    except ListError:
+        return None
 
 
 @lru_cache
@@ -130,7 +158,8 @@ def unclear_signs(cells: Iterable[tuple[int, str]], items_of: Callable[[str], Se
     if most == 1 and len(commas) >= _MIN_CELLS:  # such as one tag with a whole list in each record
         counts[","] += len(commas)
         rows = sorted([*rows, *commas])
-    return ", ".join(sign_in_words(sign) for sign, _ in counts.most_common()), rows
+    *others, last = [sign_in_words(sign) for sign, _ in counts.most_common()] or [""]
+    return f"{', '.join(others)} or {last}" if others else last, rows
 
 
 def sign_in_words(sign: str) -> str:

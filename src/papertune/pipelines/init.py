@@ -1,15 +1,15 @@
 """A first recipe for a table."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from papertune.errors import TableError
-from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.cells import read_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
+from papertune.kinds.separators import clear_separator, column_items, single_item
 from papertune.pipelines.optimizer_steps import (
     LAST_LAYERS,
     SMALL_TABLE,
@@ -268,7 +268,8 @@ def _label_set_lines(table: Table, name: str) -> list[str]:
 
 
 def _keyword_lines(table: Table, name: str) -> list[str]:
-    counts = [count for cell in table.frame[name] if (count := len(split_keywords(cell)))]
+    separator = clear_separator(table.frame[name])
+    counts = [count for cell in table.frame[name] if (count := len(read_keywords(cell, separator)))]
     mean = sum(counts) / max(1, len(counts))  # of the rows with keywords; the others are not learned
     count = max(1, round(mean))
     return [
@@ -277,6 +278,7 @@ def _keyword_lines(table: Table, name: str) -> list[str]:
         'question = "Name one keyword of this paper."',
         f"count = {count}                # maximum of written keywords; the table has {mean:.1f} a row",
         *([f"beams = {2 * count}"] if count > 8 else []),
+        *([f"input_separator = {_quote(separator)}   # most cells have it"] if separator else []),
     ]
 
 
@@ -308,16 +310,13 @@ def _encoding_lines(answer_tokens: int) -> list[str]:
 
 
 def _labels(table: Table, name: str) -> Counter[str]:
-    counts = Counter(cell.strip() for cell in table.frame[name] if cell.strip())
+    counts = Counter(label for cell in table.frame[name] if (label := single_item(cell).strip()))
     return Counter(dict(counts.most_common()))
 
 
 def _parts(table: Table, name: str) -> Counter[str]:
-    """Count the labels of cells with several, split at semicolons, or at commas if no cell has a semicolon."""
-    cells = [cell for cell in table.frame[name] if cell.strip()]
-    strong = re.compile(r"[;；\n]")
-    separators = strong if any(map(strong.search, cells)) else re.compile("[,，、]")
-    parts = Counter(part for cell in cells for part in {each.strip() for each in separators.split(cell)} if part)
+    """Count the labels of cells with several."""
+    parts = Counter(part for items in column_items(table.frame[name]) for part in {*map(str.strip, items)} if part)
     return Counter(dict(sorted(parts.items(), key=lambda item: (-item[1], item[0]))))
 
 

@@ -69,7 +69,7 @@ class KeywordsSpec(AskedSpec):
             signs, rows = unclear_signs(whole, self.read_gold)
             check.warn(
                 f"{{}} read as a single keyword with {signs} in it; if that separates keywords, set "
-                f"columns.{check.name}.input_separator",
+                f"columns.{check.name}.input_separator to it",
                 rows,
             )
 
