@@ -8,6 +8,7 @@ program has written as such a text means the same list.
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 
 # At these a cell without brackets is split. With a strong sign in a cell, a weak one is part of an item.
@@ -21,7 +22,7 @@ _STRONG = re.compile(f"[{re.escape(STRONG_SIGNS)}]")
 _ANY_SIGN = re.compile(f"[{re.escape(STRONG_SIGNS + WEAK_SIGNS + CLEAR_SIGNS + UNCLEAR_SIGNS)}]")
 
 _CLOSING = {"[": "]", "{": "}", "(": ")"}
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 # An item: quoted, or bare as databases write it; what is between two items.
 _ITEM = re.compile(rf"\s*(?:({_QUOTED})|([^'\"\[\]{{}},]*[^'\"\[\]{{}},\s]))", re.DOTALL)
 _BETWEEN = re.compile(r"\s*(,)?\s*")
@@ -32,7 +33,7 @@ _NESTED = re.compile(r"\{\s*\{.*\}\s*,\s*\{.*\}\s*\}", re.DOTALL)
 _BARE_ITEMS = re.compile(r"\[[^\[\]]*[,;，；、][^\[\]]*\]")
 _BARE_VALUE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|null|none|nan|na|true|false|<na>", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_PYTHON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_PYTHON_ESCAPE = re.compile(r"\\(?:U([0-9a-fA-F]{8})|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _REMEDY = 'Write it as ["a", "b"], or the items with semicolons between them'
 
@@ -236,5 +237,5 @@ def _unescaped(quoted: str) -> str:
 
 
 def _escaped_character(match: re.Match[str]) -> str:
-    code = match[1] or match[2]
-    return chr(int(code, 16)) if code else _ESCAPED.get(match[3], match[3])
+    code = match[1] or match[2] or match[3]
+    return _ESCAPED.get(match[4], match[4]) if code is None else chr(min(int(code, 16), sys.maxunicode))

@@ -8,7 +8,7 @@ import re
 from html.entities import html5
 
 # What `without_markup` may change. Fast enough for whole columns: most cells have none of them.
-MARKUP = r"&#?\w+;|_x000[9AaDd]_|<[/!]?[A-Za-z]"
+MARKUP = r"&#?\w+;|_x000[9AaDd]_|<[/!]?[A-Za-z]|<!-|<!\["
 _MARKUP = re.compile(MARKUP)
 
 _ENTITY = re.compile(r"&(#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
