@@ -55,7 +55,7 @@ class _Step(NamedTuple):
 
     Attributes:
         candidates: A pattern of polars for the cells that may have it.
-        what: What a warning says of the cells that have it.
+        what: What a warning says of the cells that have it; "" for none.
         clean: Returns a cell without it.
     """
 
@@ -66,8 +66,8 @@ class _Step(NamedTuple):
 
 _STEPS = (
     _Step(
-        r"(?s)^\s*(?:\[|\{|c?\()\s*['\"].*[\]})]\s*$",
-        "{} a list; its items are read with semicolons between them",
+        r"(?s)^\s*(?:(?:\[|\{|c?\()\s*['\"].*[\]})]|\[\s*\]|\{\s*\})\s*$",
+        "",
         shown_list,
     ),
     _Step(MARKUP, "{} cleaned of tags, entities such as &amp; or _x000D_", without_markup),
@@ -78,7 +78,7 @@ _STEPS = (
     ),
     _Step(
         rf"(?s)^.{{1,{_MAX_PLACEHOLDER}}}$",
-        '{} a placeholder, such as "[No abstract available]"; read as empty',
+        '{} read as empty: a placeholder, such as "[No abstract available]"',
         lambda cell: "" if _PLACEHOLDER.fullmatch(cell) else cell,
     ),
 )
@@ -93,7 +93,7 @@ def clean_cells(cells: "pl.Series") -> "pl.Series":
 
 def marks_found(cells: "pl.Series") -> list[tuple[str, list[int]]]:
     """Return what is cleaned: sentences in which {} stands for "3 cells are", each with its rows."""
-    return [(what, rows) for _, what, rows in _cleaned(cells) if rows]
+    return [(what, rows) for _, what, rows in _cleaned(cells) if what and rows]
 
 
 def _cleaned(cells: "pl.Series") -> "Iterator[tuple[pl.Series, str, list[int]]]":
