@@ -11,6 +11,7 @@ import papertune
 from papertune.errors import PapertuneWarning, TableError
 from papertune.kinds import KeywordsColumn, LabelsColumn
 from papertune.pipelines.check import check_tables
+from papertune.pipelines.comparison.prepare import Comparison, open_run
 from papertune.pipelines.init import recipe_for
 from papertune.pipelines.instructions import write_instructions
 from papertune.prompts.check_table import check_table
@@ -124,6 +125,37 @@ def test_an_old_run_reads_documents_as_they_are(tmp_path):
     run = papertune.load_run(shutil.copytree(old / "run", tmp_path / "run"), base=old / "base", device="cpu")
     assert not run.recipe.table.clean
     assert all(getattr(column, "input_separator", None) is None for column in run.recipe.columns.values())
+
+
+def test_a_comparison_with_an_old_run_says_how_documents_are_read(tmp_path):
+    old = Path(__file__).parents[1] / "data" / "run_format_3"
+    folder = shutil.copytree(old / "run", tmp_path / "run")
+    table, other = (read_table([{"uuid": "x", "title": word, "abstract": word, "author": ""}]) for word in ("a", "b"))
+    recipe = load_recipe(folder / "recipe.toml")
+    with pytest.raises(papertune.errors.RunError) as caught:
+        open_run(folder, Comparison(recipe, table, None, other, other), "cpu", old / "base")
+    assert str(caught.value) == (
+        f"{folder} reads documents as they are, unlike the recipe, so its prompts differ from those of the base model. "
+        "Add --set table.clean=false."
+    )
+
+
+def test_an_input_separator_that_no_cell_has_is_told():
+    recipe = load_recipe(KEYWORDS, ["columns.Keywords.input_separator=#"])
+    assert check_table(read_table(BARS), recipe).warnings == [
+        'list of rows, column "Keywords": no cell has "#", which is columns.Keywords.input_separator.'
+    ]
+
+
+def test_placeholders_are_no_keywords():
+    cells = ["n/a", "No keywords", "[No author keywords available]", "-", "sodium, NA"]
+    rows = [{"title": "x", "Keywords": cell} for cell in cells]
+    assert [load_recipe(KEYWORDS).columns["Keywords"].read_answer(cell) for cell in cells] == [None] * 4 + [
+        "sodium; NA"
+    ]
+    assert check_table(read_table(rows), load_recipe(KEYWORDS)).warnings[-1] == (
+        'list of rows, row 1, column "Keywords": 4 cells are without keywords; not learned (this is the first).'
+    )
 
 
 RIS = """TY  - JOUR

@@ -8,28 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from papertune.tables.lists import shown_list
-from papertune.tables.marks import MARKUP, without_markup
+from papertune.tables.marks import MARKUP, MAX_PLACEHOLDER, is_placeholder, without_markup
 
 if TYPE_CHECKING:
     import polars as pl
-
-# What databases, reference managers and programs write in place of a missing abstract or title. "None" is not among
-# them: it may be what a column says.
-_WHAT = r"(?:article|record|document|content|publication|item|database)"
-_PLACEHOLDERS = (
-    rf"(?:there is |this {_WHAT} has )?no (?:abstract|summary|title)(?: (?:is |was |text )?"
-    rf"(?:available|provided|supplied|found|given|present))?(?: (?:for|in) this {_WHAT})?",
-    r"(?:an? |the )?(?:abstract|summary|title)(?: is| was)? (?:(?:not|un) ?(?:available|provided|supplied|found|given)"
-    rf"|missing)(?: (?:for|in) this {_WHAT})?",
-    rf"this {_WHAT} (?:does not have|has no|doesn't have) an? abstract",
-    r"not available|first page of the article|#?n/?a|nan|null|<na>",
-    r"(?:暂|暫)?[无無](?:摘要)?|摘要缺失|没有摘要|抄録なし|要旨なし|초록 없음",
-    r"keine? (?:abstract|zusammenfassung)(?: verfügbar| vorhanden)?|(?:pas de résumé|résumé non)(?: disponible)?",
-    r"resumen no disponible|sin resumen|resumo não disponível|sem resumo|riassunto non disponibile|нет аннотации",
-    r"[-–—.?*\[\]{}]+",
-)
-_PLACEHOLDER = re.compile(rf"[\s\[(<*\"']*(?:{'|'.join(_PLACEHOLDERS)})[\s\])>.!*\"']*", re.IGNORECASE)
-_MAX_PLACEHOLDER = 100
 
 # "Abstract" before one of these is a heading; before other words it may be a part of the sentence or title.
 _FIRST_WORDS = (
@@ -77,9 +59,9 @@ _STEPS = (
         lambda cell: _HEADING.sub("", cell, count=1) if _HEADING.match(cell) else cell,
     ),
     _Step(
-        rf"(?s)^.{{1,{_MAX_PLACEHOLDER}}}$",
+        rf"(?s)^.{{1,{MAX_PLACEHOLDER}}}$",
         '{} read as empty: a placeholder, such as "[No abstract available]"',
-        lambda cell: "" if _PLACEHOLDER.fullmatch(cell) else cell,
+        lambda cell: "" if is_placeholder(cell) else cell,
     ),
 )
 

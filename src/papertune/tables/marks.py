@@ -1,4 +1,4 @@
-"""Marks that sources leave in texts: HTML and JATS tags, entities, Excel's `_x000D_`, asterisks of index terms.
+"""Marks that sources leave in texts: tags, entities, Excel's `_x000D_`, asterisks of index terms, placeholders.
 
 Each function leaves a text without such marks unchanged, formulas such as `p<0.05 and x>3` included.
 """
@@ -34,6 +34,30 @@ _BLOCK_TAG = re.compile(
     rf"<(?:{_BLOCKS}){_ATTRIBUTES}>|</(?:{_BLOCKS}|p)\s*>|<!--.*?-->|<!\[CDATA\[|\]\]>", re.IGNORECASE | re.DOTALL
 )
 _INLINE_TAG = re.compile(rf"<(?:{_INLINE}){_ATTRIBUTES}>|</(?:{_INLINE}|[aibuqs])\s*>", re.IGNORECASE)
+
+
+# What databases, reference managers and programs write in place of a missing abstract or title. "None" is not among
+# them: it may be what a column says.
+_WHAT = r"(?:article|record|document|content|publication|item|database)"
+_PLACEHOLDERS = (
+    rf"(?:there is |this {_WHAT} has )?no (?:abstract|summary|title|(?:author )?keywords?)(?: (?:is |was |are |text )?"
+    rf"(?:available|provided|supplied|found|given|present))?(?: (?:for|in) this {_WHAT})?",
+    r"(?:an? |the )?(?:abstract|summary|title|keywords)(?: is| was| are)? (?:missing|(?:not|un) ?"
+    rf"(?:available|provided|supplied|found|given))(?: (?:for|in) this {_WHAT})?",
+    rf"this {_WHAT} (?:does not have|has no|doesn't have) an? abstract",
+    r"not available|first page of the article|#?n/?a|nan|null|<na>",
+    r"(?:暂|暫)?[无無](?:摘要)?|摘要缺失|没有摘要|抄録なし|要旨なし|초록 없음",
+    r"keine? (?:abstract|zusammenfassung)(?: verfügbar| vorhanden)?|(?:pas de résumé|résumé non)(?: disponible)?",
+    r"resumen no disponible|sin resumen|resumo não disponível|sem resumo|riassunto non disponibile|нет аннотации",
+    r"[-–—.?*\[\]{}]+",
+)
+_PLACEHOLDER = re.compile(rf"[\s\[(<*\"']*(?:{'|'.join(_PLACEHOLDERS)})[\s\])>.!*\"']*", re.IGNORECASE)
+MAX_PLACEHOLDER = 100  # characters
+
+
+def is_placeholder(cell: str) -> bool:
+    """Whether a cell only says that there is nothing, such as `[No abstract available]` or `n/a`."""
+    return len(cell) <= MAX_PLACEHOLDER and _PLACEHOLDER.fullmatch(cell) is not None
 
 
 def without_markup(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from papertune.kinds.separators import separator_pattern, text_items
 from papertune.tables.lists import ListError, read_list
-from papertune.tables.marks import without_asterisks, without_markup
+from papertune.tables.marks import is_placeholder, without_asterisks, without_markup
 
 # Between keywords in texts for which no recipe has a separator.
 SEPARATOR = "; "
@@ -26,7 +26,7 @@ def read_keywords(cell: str, separator: str | None = None) -> list[str]:
         separator: The column's `input_separator`; it splits the items of a list, too.
     """
     try:
-        items = read_list(cell)
+        items = [] if is_placeholder(cell) else read_list(cell)
     except ListError:
         items = None
     if items is None:

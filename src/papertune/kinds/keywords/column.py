@@ -16,8 +16,8 @@ from papertune.kinds.keywords.cells import (
     read_keywords,
     split_keywords,
 )
-from papertune.kinds.separators import clear_separator, unclear_signs
-from papertune.tables.lists import ListError, read_list
+from papertune.kinds.separators import clear_separator, separator_pattern, sign_in_words, unclear_signs
+from papertune.tables.lists import STRONG_SIGNS, WEAK_SIGNS, ListError, read_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,7 +65,19 @@ class KeywordsSpec(AskedSpec):
             if not self.read_gold(cell):
                 empty.append(row)
         check.warn_of_empty("without keywords", empty)
-        if self.input_separator is None:
+        own = self.input_separator
+        is_usual = own is not None and own.strip() in {*STRONG_SIGNS, *WEAK_SIGNS}
+        if (
+            own is not None
+            and not is_usual
+            and whole
+            and not any(separator_pattern(own).search(cell) for _, cell in whole)
+        ):
+            check.findings.warnings.append(
+                f'{check.table.source}, column "{check.shown}": no cell has {sign_in_words(own)}, which is '
+                f"columns.{check.name}.input_separator."
+            )
+        if own is None:
             signs, rows = unclear_signs(whole, self.read_gold)
             check.warn(
                 f"{{}} read as a single keyword with {signs} in it; if that separates keywords, set "

@@ -132,6 +132,12 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
         for name in recipe.columns
         if _prompted_settings(opened.recipe.columns[name]) != _prompted_settings(recipe.columns[name])
     ]
+    if "table" in different and opened.recipe.table.clean != recipe.table.clean:
+        how, value = ("cleaned", "true") if opened.recipe.table.clean else ("as they are", "false")
+        raise RunError(
+            f"{path} reads documents {how}, unlike the recipe, so its prompts differ from those of the base model. Add "
+            f"--set table.clean={value}."
+        )
     if different:
         raise RunError(
             f"{path} was trained with another {' and another '.join(different)} than the recipe has, so its prompts "
