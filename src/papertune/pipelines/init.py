@@ -316,7 +316,7 @@ def _labels(table: Table, name: str) -> Counter[str]:
 
 def _parts(table: Table, name: str) -> Counter[str]:
     """Count the labels of cells with several."""
-    parts = Counter(part for items in column_items(table.frame[name]) for part in {*map(str.strip, items)} if part)
+    parts = Counter(part for items in column_items(table.column(name)) for part in {*map(str.strip, items)} if part)
     return Counter(dict(sorted(parts.items(), key=lambda item: (-item[1], item[0]))))
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
-from papertune.prompts.documents import clean_cells, marks_found
+from papertune.prompts.documents import clean_column, marks_found
 from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
@@ -152,7 +152,7 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
         if recipe.table.clean and not is_entries:
             for what, rows in marks_found(cells):
                 count_in_warning(findings, table, name, what, iter(rows))
-            cells = clean_cells(cells)
+            cells = clean_column(table, name)
         cleaned[name] = cells
         empty = (r for r, cell in enumerate(cells) if not cell.strip() and not reader.asks_own_question(r))
         count_in_warning(findings, table, name, "{} empty", empty)

@@ -6,12 +6,15 @@ Each cell is cleaned by itself, so that a row has the same prompt in training, p
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from papertune.tables.lists import shown_list
 from papertune.tables.marks import MARKUP, MAX_PLACEHOLDER, is_placeholder, without_markup
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from papertune.tables import Table
 
 # "Abstract" before one of these is a heading; before other words it may be a part of the sentence or title.
 _FIRST_WORDS = (
@@ -64,6 +67,18 @@ _STEPS = (
         lambda cell: "" if is_placeholder(cell) else cell,
     ),
 )
+
+
+# The cleaned columns of tables that are in use: a table is read several times, and one pass is enough.
+_CLEANED: "WeakKeyDictionary[Table, dict[str, pl.Series]]" = WeakKeyDictionary()
+
+
+def clean_column(table: "Table", name: str) -> "pl.Series":
+    """Return the cells of a document column of a table without the marks of their sources."""
+    columns = _CLEANED.setdefault(table, {})
+    if name not in columns:
+        columns[name] = clean_cells(table.frame[name])
+    return columns[name]
 
 
 def clean_cells(cells: "pl.Series") -> "pl.Series":

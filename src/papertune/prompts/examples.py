@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from papertune.prompts.documents import clean_cells
+from papertune.prompts.documents import clean_column
 from papertune.recipe import Layout, Recipe
 from papertune.tables import Table
 from papertune.templates import render_template, template_columns
@@ -98,7 +98,7 @@ class RowReader:
         names = ["input"] if self._instructions else template_columns(recipe.table.document)
         is_cleaned = recipe.table.clean and not self._instructions
         self._cells = {
-            name: clean_cells(table.frame[name]) if is_cleaned else table.frame[name]
+            name: clean_column(table, name) if is_cleaned else table.frame[name]
             for name in names
             if name in table.columns
         }

@@ -31,7 +31,7 @@ _INLINE = (
 # `a<b>c` is a formula: what is opened with one letter is a tag only if it is closed again.
 _LETTER_PAIR = re.compile(rf"<([aibpuqs])({_ATTRIBUTES})>(.*?)</\1\s*>", re.IGNORECASE | re.DOTALL)
 _BLOCK_TAG = re.compile(
-    rf"<(?:{_BLOCKS}){_ATTRIBUTES}>|</(?:{_BLOCKS}|p)\s*>|<!--.*?-->|<!\[CDATA\[|\]\]>", re.IGNORECASE | re.DOTALL
+    rf"<(?:{_BLOCKS}){_ATTRIBUTES}>|</(?:{_BLOCKS}|p)\s*>|<!--.*?-->|<!\[CDATA\[", re.IGNORECASE | re.DOTALL
 )
 _INLINE_TAG = re.compile(rf"<(?:{_INLINE}){_ATTRIBUTES}>|</(?:{_INLINE}|[aibuqs])\s*>", re.IGNORECASE)
 
@@ -86,9 +86,10 @@ def without_tags(text: str) -> str:
     ):  # `<p><i>x</i></p>`: from outside to inside
         plain = outer
     plain = _BLOCK_TAG.sub(_BREAK, plain)
-    has_breaks = _BREAK in plain
+    if "<![CDATA[" in text:
+        plain = plain.replace("]]>", _BREAK)
     plain = _INLINE_TAG.sub("", plain)
-    return re.sub(rf"[\s{_BREAK}]*{_BREAK}[\s{_BREAK}]*", "\n", plain).strip() if has_breaks else plain
+    return "\n".join(filter(None, map(str.strip, plain.split(_BREAK)))) if _BREAK in plain else plain
 
 
 def without_asterisks(keyword: str) -> str:
