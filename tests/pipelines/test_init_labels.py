@@ -35,6 +35,7 @@ def offered(cells, name="included"):
         (["1", "-1", "-1"], ["1", "-1"], []),  # -1 and 1 are two classes
         (["2", "1", "0", "-1"], ["2", "1", "0", "-1"], []),  # grades
         (["a", "b", "", " \u200b", "NA", "na", "?"], ["a", "b"], ["", "NA", "?"]),
+        (['["a"]', "['b']", "[]", "a"], ["a", "b"], [""]),
         (["NA", "EU"], ["EU", "NA"], []),  # without it there would be one label
         (["1\u200b", "0", "\ufeff1", "0\xa0"], ["1", "0"], []),
         (["exclude\n(wrong  drug)", "include", "include"], ["include", "exclude (wrong drug)"], []),

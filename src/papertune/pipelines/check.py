@@ -16,6 +16,7 @@ from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
 from papertune.tables import read_table
 
@@ -66,6 +67,10 @@ def check_tables(
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     read = [read_table(table) for table in tables]
+    if purpose == "train":
+        chosen, messages = with_clear_separators(chosen, read)
+        for message in messages:
+            warnings.warn(message, PapertuneWarning, stacklevel=2)
     problems: list[str] = []
     lines: list[str] = []
     for table in read:

@@ -34,10 +34,12 @@ class TableSpec(Part):
     Attributes:
         id: The column that names a row; None: rows are identified by their number.
         document: A template with column names in braces, see `papertune.templates`; no other text is ever truncated.
+        clean: Whether cells are put into it without the marks of their sources (`prompts/documents.py`).
     """
 
     id: Text | None = None
     document: Annotated[StrictStr, AfterValidator(_check_template)]
+    clean: bool = True
 
 
 class EncodingSpec(Part):

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from papertune.errors import quoted
 from papertune.suggest import did_you_mean
+from papertune.tables.lists import ListError, read_list
 
 # Characters that no reader sees: soft hyphen, zero-width characters, direction marks, byte order mark.
 _INVISIBLE = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
@@ -42,6 +43,7 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
 
     A cell means the label that it is. Otherwise it means the label that is the same after tidying (`tidy_label`), or
     else the one that differs only in case, width or invisible characters; but none if two labels are the same then.
+    A list with just one item means what the item means.
     """
     if cell in labels:
         return cell
@@ -49,7 +51,27 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
         return trimmed
     tidied, loose = _readings(tuple(labels))
     found = tidied.get(tidy_label(cell))
-    return loose.get(loose_label(cell)) if found is None else found
+    found = loose.get(loose_label(cell)) if found is None else found
+    items = _items(trimmed) if found is None and trimmed else None
+    if items is None or len(items) > 1:
+        return found
+    return _read_item("".join(items), labels)
+
+
+def is_empty_cell(cell: str) -> bool:
+    """Whether a cell is blank or an empty list."""
+    return not tidy_label(cell) or _items(cell) == []
+
+
+def _read_item(item: str, labels: Sequence[str]) -> str | None:
+    return None if _items(item) is not None else read_label(item, labels)
+
+
+def _items(cell: str) -> list[str] | None:
+    try:
+        return read_list(cell, numbers=True)
+    except ListError:
+        return None
 
 
 @lru_cache(maxsize=64)
@@ -93,8 +115,17 @@ def check_label_set(labels: Sequence[str], key: str = "labels") -> None:
 
 def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     """Return the problem of a cell of the column `name` that is not a label."""
-    if not tidy_label(cell):
+    if is_empty_cell(cell):
         return f'the cell is empty. Fill it in, take the row out, or list "" in columns.{name}.unlabelled.'
+    try:
+        items = read_list(cell, numbers=True) or ()
+    except ListError as error:
+        return f"{quoted(cell)} {error}."
+    if len(items) > 1:
+        return (
+            f"{quoted(cell)} is a list of {len(items)} labels, and the column has one in each cell. Leave one, or "
+            f'set columns.{name}.kind to "labels".'
+        )
     hint = did_you_mean(cell, labels)
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"

@@ -20,8 +20,8 @@ from papertune.kinds.label.cells import (
     TIDYING,
     balanced_weights,
     check_label_set,
+    is_empty_cell,
     read_label,
-    tidy_label,
     wrong_label,
 )
 
@@ -190,7 +190,7 @@ class LabelColumn(AskedSpec):
                     repaired.append(row)
             elif read_label(cell, self.unlabelled) is not None:
                 unlabelled.append(row)
-            elif check.purpose == "score" and not tidy_label(cell):
+            elif check.purpose == "score" and is_empty_cell(cell):
                 empty.append(row)
             else:
                 check.problem(row, wrong_label(cell, self.labels, check.name))

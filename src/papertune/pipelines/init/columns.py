@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from papertune.errors import TableError, quoted
-from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.cells import read_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
+from papertune.kinds.separators import clear_separator
 from papertune.pipelines.init.guess import in_a_line
 from papertune.pipelines.init.label_cells import MAX_LABELS, LabelCounts, count_labels, count_parts
 from papertune.pipelines.init.toml_text import comment, key, quote
@@ -129,7 +130,8 @@ def _label_set_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
 
 
 def _keyword_lines(table: Table, name: str, is_one_of_several: bool) -> list[str]:
-    counts = [count for cell in table.frame[name] if (count := len(split_keywords(cell)))]
+    separator = clear_separator(table.frame[name])
+    counts = [count for cell in table.frame[name] if (count := len(read_keywords(cell, separator)))]
     mean = sum(counts) / max(1, len(counts))  # of the rows with keywords; the others are not learned
     count = max(1, round(mean))
     asked = f"one of the {in_a_line([name])}" if is_one_of_several else "one keyword"
@@ -138,6 +140,7 @@ def _keyword_lines(table: Table, name: str, is_one_of_several: bool) -> list[str
         f"question = {quote(f'Name {asked} of this paper.')}",
         f"count = {count}                # maximum of written keywords; the table has {mean:.1f} a row",
         *([f"beams = {2 * count}"] if count > 8 else []),
+        *([f"input_separator = {quote(separator)}   # most cells have it"] if separator else []),
     ]
 
 

@@ -1,11 +1,11 @@
 """The labels in the cells of a column, tidied as a training reads them."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from papertune.kinds.label.cells import UNLABELLED, loose_label, tidy_label
+from papertune.kinds.separators import column_items, single_item
 from papertune.tables import Table
 
 # A column with more different cells, or parts of cells, is not a label column.
@@ -35,7 +35,7 @@ def count_labels(table: Table, name: str) -> LabelCounts:
 
     Cells such as NA and ? are no labels if there are two others, nor is -1 beside 0 and 1.
     """
-    counted = _count(table.frame[name])
+    counted = _count(map(single_item, table.frame[name]))
     markers = [text for text in counted.rows if loose_label(text) in UNLABELLED]
     if counted.rows.keys() - {*markers} == {"0", "1", "-1"}:
         markers.append("-1")
@@ -47,11 +47,8 @@ def count_labels(table: Table, name: str) -> LabelCounts:
 
 
 def count_parts(table: Table, name: str) -> LabelCounts:
-    """Count the labels of cells with several, split at semicolons, or at commas if no cell has a semicolon."""
-    cells = [cell for cell in table.frame[name] if cell.strip()]
-    strong = re.compile(r"[;；\n]")
-    separators = strong if any(map(strong.search, cells)) else re.compile("[,，、]")
-    parts = ({loose_label(part): part for part in separators.split(cell)} for cell in cells)
+    """Count the labels of cells with several."""
+    parts = ({loose_label(part): part for part in items} for items in column_items(table.column(name)))
     counted = _count(part for of_cell in parts for form, part in of_cell.items() if form)
     rows = Counter(dict(sorted(counted.rows.items(), key=lambda item: (-item[1], item[0]))))
     return LabelCounts(rows, counted.spellings, Counter())
