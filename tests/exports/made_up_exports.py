@@ -145,20 +145,57 @@ EXPORTS = [
         "UT (Unique WOS ID)",
         _LABEL,
     ),
+    *(
+        Export(
+            f"Web of Science, tab-delimited, {kind}",
+            "savedrecs.txt",
+            change(
+                as_csv(
+                    {
+                        **{"PT": "J", "AU": "Roe, S; Poe, K", "AF": "Roe, Sam; Poe, Kim", "TI": "{title}"},
+                        **{
+                            "SO": "J LAKES",
+                            "LA": "English",
+                            "DT": "Article",
+                            "DE": "{keywords}",
+                            "ID": "WATER; SUMMER",
+                        },
+                        **{"AB": "{abstract}", "C1": "Univ Lake", "PY": "2020", "DI": "10.9999/{n}"},
+                        **{"UT": "WOS:00000{n}", **ZERO_OR_ONE},
+                    },
+                    delimiter="\t",
+                )
+            ),
+            ("TI", "AB"),
+            "UT",
+            _LABEL,
+            ("{path}: the delimiter is a tab", *said),
+        )
+        for kind, change, said in (
+            ("UTF-8", lambda content: content, ()),
+            (
+                "UTF-16 with trailing tabs",
+                lambda content: content.replace(b"\r\n", b"\t\r\n").decode().encode("utf-16"),
+                ("{path}: 1 column has neither a name nor a cell and is left out",),
+            ),
+        )
+    ),
     Export(
-        "Web of Science, two-letter tags",
-        "savedrecs.tsv",
-        as_csv(
-            {
-                **{"PT": "J", "AU": "Roe, S; Poe, K", "AF": "Roe, Sam; Poe, Kim", "TI": "{title}", "SO": "J LAKES"},
-                **{"LA": "English", "DT": "Article", "DE": "{keywords}", "ID": "WATER; SUMMER", "AB": "{abstract}"},
-                **{"C1": "Univ Lake", "PY": "2020", "DI": "10.9999/{n}", "UT": "WOS:00000{n}", **ZERO_OR_ONE},
-            },
-            delimiter="\t",
-        ),
-        ("TI", "AB"),
-        "UT",
-        _LABEL,
+        "Web of Science, plain text",
+        "savedrecs (1).txt",
+        b"\xef\xbb\xbfFN Clarivate Analytics Web of Science\nVR 1.0\n"
+        + as_tags(
+            [
+                *("PT J", "AU Roe, S", "AF Roe, Sam", "TI {title}", "SO JOURNAL OF LAKES", "LA English", "DT Article"),
+                *("DE {keywords}", "ID WATER; SUMMER", "AB {abstract}", "PY 2020", "DI 10.9999/{n}", "UT WOS:00000{n}"),
+            ],
+            between=" ",
+            last="ER\n\n",
+        )
+        + b"EF\n",
+        ("title", "abstract"),
+        "id",
+        _KEYWORDS,
     ),
     Export(
         "Scopus",
@@ -420,6 +457,21 @@ EXPORTS = [
         _LABEL,
     ),
     Export(
+        "CNKI, EndNote",
+        "CNKI.txt",
+        as_tags(
+            [
+                *("%0 Journal Article", "%A 李四", "%+ 湖泊大学", "%T {zh_title}", "%J 湖泊学报", "%D 2020", "%V 12"),
+                *("%K 湖泊;藻类", "%X {zh_abstract}", "%P 10-19", "%@ 1000-000{n}", "%L 11-0000/{n}", "%W CNKI"),
+            ],
+            between=" ",
+            last="\n\n",
+        ),
+        ("title", "abstract"),
+        None,
+        _KEYWORDS,
+    ),
+    Export(
         "Wanfang",
         "Wanfang.xlsx",
         as_xlsx(
@@ -536,6 +588,21 @@ EXPORTS = [
                 *("DA Jan", "DB Lakes", "ID 9{n}", *_KEYWORD_LINES, "LA English", "N1 Export Date: 1 January 2020"),
                 *("ST A census", "T2 Journal of Lakes", "TI {title}", *_RIS_OF_OTHERS),
             ]
+        ),
+        ("title", "abstract"),
+        "id",
+        _KEYWORDS,
+    ),
+    Export(
+        "EndNote, Refer/BibIX",
+        "My EndNote Library.enw",
+        as_tags(
+            [
+                *("%0 Journal Article", "%A Roe, Sam", "%T {title}", "%J Journal of Lakes", "%D 2020", "%M 140{n}"),
+                *("%K lake ecology", "%X {abstract}", "%R 10.9999/{n}"),
+            ],
+            between=" ",
+            last="\n\n",
         ),
         ("title", "abstract"),
         "id",
