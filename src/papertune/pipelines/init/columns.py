@@ -125,6 +125,7 @@ def _label_set_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
         'kind = "labels"          # none, one or several of the labels; an empty cell means none',
         f"question = {quote(about + ' {label}? Answer yes or no.')}",
         f"labels = [{', '.join(map(quote, counts.rows))}]   # {comment(_balance(counts))}, none in {empty:,} rows",
+        *_separator_lines(table, name),
         '# thresholds = "f1"      # with --dev or --dev-fraction: the best for each label, not 0.5',
     ]
 
@@ -140,8 +141,14 @@ def _keyword_lines(table: Table, name: str, is_one_of_several: bool) -> list[str
         f"question = {quote(f'Name {asked} of this paper.')}",
         f"count = {count}                # maximum of written keywords; the table has {mean:.1f} a row",
         *([f"beams = {2 * count}"] if count > 8 else []),
-        *([f"input_separator = {quote(separator)}   # most cells have it"] if separator else []),
+        *_separator_lines(table, name),
     ]
+
+
+def _separator_lines(table: Table, name: str) -> list[str]:
+    """Return the line for the sign that clearly separates the items of a column's cells, other than semicolons."""
+    separator = clear_separator(table.frame[name])
+    return [f"input_separator = {quote(separator)}   # most cells have it"] if separator else []
 
 
 def _free_text_lines(table: Table, name: str, is_one_of_several: bool) -> list[str]:
