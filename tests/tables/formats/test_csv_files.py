@@ -55,6 +55,8 @@ def test_values_are_not_converted(tmp_path):
         ("a;b,c;d\n1;2,3;4\n", {"a;b": ["1;2"], "c;d": ["3;4"]}),
         ("sep=;\nid;title, or so\n1;a, b\n", {"id": ["1"], "title, or so": ["a, b"]}),
         ('"sep=\t"\r\nid\tlabel\r\n1\ta\r\n', {"id": ["1"], "label": ["a"]}),
+        ("sep=\\t\nid\tlabel\n1\ta\n", {"id": ["1"], "label": ["a"]}),
+        (",\n ,\nid,label\n1,a\n", {"id": ["1"], "label": ["a"]}),
         ("SEP=|\nid|label\n1|a;b\n", {"id": ["1"], "label": ["a;b"]}),
         ("\ufeffsep=;,,\nid;label\n1;a\n", {"id": ["1"], "label": ["a"]}),
         ("Keywords\na; b\nc; d\n", {"Keywords": ["a; b", "c; d"]}),

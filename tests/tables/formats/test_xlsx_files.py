@@ -1,5 +1,6 @@
 """Sheets of Excel files: hidden ones, errors, and formulas that nobody has computed."""
 
+import datetime
 import io
 import zipfile
 
@@ -69,6 +70,19 @@ def test_errors_and_formulas_without_a_value_are_reported(tmp_path, told, rows):
         "papers.xlsx: 1 cell has a formula without a stored value, read as empty (first: B3). Open the file in Excel "
         "and save it to compute them.",
     ]
+
+
+def test_dates_among_other_cells_have_no_midnight(tmp_path):
+    path = tmp_path / "papers.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        date = book.add_format({"num_format": "yyyy-mm-dd"})
+        sheet.write_column(1, 2, ["read on", "", "n.d.", "2024-01-05 00:00:00", "", 45000])
+        sheet.write_datetime(2, 2, datetime.datetime(2024, 1, 1), date)
+        sheet.write_datetime(5, 2, datetime.datetime(2024, 1, 1, 13, 30), date)
+        sheet.write_column(1, 3, ["title", *"abcde"])
+    expected = ["2024-01-01", "n.d.", "2024-01-05 00:00:00", "2024-01-01 13:30:00", "45000"]
+    assert read_table(path).column("read on") == expected
 
 
 def test_a_file_whose_parts_have_unusual_names_is_read(tmp_path):

@@ -122,7 +122,7 @@ class _Reading:
         """Read rows, the first of which is the header, each with its line."""
         for line, row in rows:
             if not self.names:
-                if is_remark(row):
+                if is_remark(row) or (len(row) > 1 and all(map(is_blank, row))):
                     continue
                 self.header_line = line
                 self.names = _header(row, f"{self.source}, the header (line {line})")

@@ -12,7 +12,7 @@ from papertune.tables.remarks import is_remark
 NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 
 # Excel writes and obeys a first line such as "sep=;".
-_SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?[,;\t]*\r?\n?', re.IGNORECASE)
+_SEP_LINE = re.compile(r'"?sep=(\\t|[^"\x00-\x08\x0a-\x1f])"?[,;\t]*\r?\n?', re.IGNORECASE)
 _SAMPLE_CHARS = 1 << 16
 _SAMPLE_ROWS = 5
 
@@ -28,7 +28,7 @@ def declared_delimiter(file: TextIO) -> str | None:
     if match is None:
         file.seek(0)
         return None
-    return match[1]
+    return "\t" if match[1] == r"\t" else match[1]
 
 
 def guess_delimiter(file: TextIO, expected: str) -> str:
@@ -80,6 +80,6 @@ def _widths(sample: str, delimiter: str) -> list[int]:
     widths: list[int] = []
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True)
     with suppress(csv.Error):  # a wrong delimiter, or the sample ends within a quoted cell
-        rows = (row for row in reader if row and not is_remark(row))
+        rows = (row for row in reader if any(map(str.strip, row)) and not is_remark(row))
         widths.extend(len(row) for row in islice(rows, _SAMPLE_ROWS))
     return widths
