@@ -47,6 +47,21 @@ def test_the_first_visible_sheet_is_read(tmp_path, told):
     assert str(caught.value) == f"{path}: the only sheets with cells are hidden (codes). Unhide the table's."
 
 
+def test_numbers_that_excel_rounds_are_reported(tmp_path, told):
+    path = tmp_path / "papers.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_column(0, 0, ["id", 12345678901234567, 1e20, 123456789012345, 0.12345678901234567])
+        sheet.write_string(1, 1, "12345678901234567")
+        sheet.write(0, 1, "12345678901234567")
+    table, warned = told(path)
+    assert table.column("id")[2] == "123456789012345"
+    assert warned == [
+        "papers.xlsx: 2 cells have a number with more than 15 digits, which Excel rounds (first: A2). Store ids as "
+        "text."
+    ]
+
+
 @pytest.mark.parametrize("rows", [3, 4000])
 def test_errors_and_formulas_without_a_value_are_reported(tmp_path, told, rows):
     path = tmp_path / "papers.xlsx"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
+from papertune.tables.cells import is_blank
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.formats.xlsx_marks import scan_sheet
 from papertune.tables.remarks import is_remark
@@ -29,7 +30,8 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
     """Read the first visible sheet that is not empty.
 
     Numbers become the text that Excel shows for them without formatting (1, not 1.0), dates become ISO text. Cells with
-    an error such as #N/A, and formulas without a stored value, become empty, with a warning.
+    an error such as #N/A, and formulas without a stored value, become empty, with a warning; another one is about
+    numbers that Excel has rounded.
 
     Args:
         path: The file.
@@ -51,16 +53,14 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
     except fastexcel.FastExcelError as error:
         reason = str(error).partition("\n")[0]
         raise TableError(f"{source} is not a valid xlsx file ({reason}). Save it again from Excel.") from None
-    filled = (row for row in range(cells.height) if any(cells.row(row)))
+    filled = (row for row in range(cells.height) if not all(map(is_blank, cells.row(row))))
     if (header := next((row for row in filled if not is_remark(cells.row(row))), None)) is None:
-        raise TableError(f"{source} has no header below its first line. Export the table again.")
+        raise TableError(f"{source} has no header: every cell is blank, or a remark. Export the table again.")
     names = [name.strip("\ufeff") for name in cells.row(header)]
     body = cells[header + 1 :]
     for count, first, what, remedy in scan_sheet(path, sheet):
         has = "1 cell has" if count == 1 else f"{count:,} cells have"
-        warnings.warn(
-            f"{source}: {has} {what}, read as empty (first: {first}). {remedy}", PapertuneWarning, stacklevel=2
-        )
+        warnings.warn(f"{source}: {has} {what} (first: {first}). {remedy}", PapertuneWarning, stacklevel=2)
     numbers = range(header + 2, header + 2 + body.height)
     return table_of_grid(Grid(names, body, source, COUNTED, numbers, COUNTED.format(header + 1)))
 
