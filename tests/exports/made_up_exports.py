@@ -169,7 +169,7 @@ EXPORTS = [
             ("TI", "AB"),
             "UT",
             _LABEL,
-            ("{path}: the delimiter is a tab", *said),
+            said,
         )
         for kind, change, said in (
             ("UTF-8", lambda content: content, ()),

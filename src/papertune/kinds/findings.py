@@ -141,3 +141,8 @@ def count_in_warning(findings: Findings, table: Table, column: str, what: str, r
         cells = "1 cell is" if count == 1 else f"{count:,} cells are"
         counted = what.replace("{}", cells, 1)  # not format(): a name in the sentence may have braces
         findings.warnings.append(f"{table.where(first, column)}: {counted} (this is the first).")
+
+
+def shorten(text: str) -> str:
+    """Return at most 60 characters of a cell, for a message."""
+    return text if len(text) <= 60 else text[:57] + "..."

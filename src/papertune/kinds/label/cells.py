@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from papertune.errors import quoted
+from papertune.errors import listed, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables.lists import ListError, read_list
 
@@ -127,7 +127,7 @@ def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
             f'set columns.{name}.kind to "labels".'
         )
     hint = did_you_mean(cell, labels)
-    shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+    shown = listed(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
     is_marker = loose_label(cell) in (*UNLABELLED, "-1")
     where = f"list it in columns.{name}.unlabelled" if is_marker else f"add the label to columns.{name}.labels"
