@@ -256,7 +256,7 @@ def _label_set_lines(table: Table, name: str) -> list[str]:
             f'{table.source}, column "{name}": {len(counts)} different labels; a labels column has 1 to {MAX_LABELS}. '
             "Choose another column, or --keywords."
         )
-    empty = sum(1 for cell in table.frame[name] if not cell.strip())
+    empty = sum(1 for cell in table.frame[name] if not single_item(cell).strip())
     balance = [f"{value} in {count:,} rows" for value, count in counts.most_common(5)]
     return [
         f"[columns.{_key(name)}]",

@@ -17,6 +17,7 @@ from papertune.kinds.base import (
     Text,
 )
 from papertune.kinds.label.cells import balanced_weights, check_label_set, is_empty_cell, read_label, wrong_label
+from papertune.kinds.separators import single_item
 
 if TYPE_CHECKING:
     import polars as pl
@@ -176,7 +177,7 @@ class LabelColumn(AskedSpec):
                 check.problem(row, wrong_label(cell, self.labels, check.name))
             else:
                 counts[label] += 1
-                if cell != label:
+                if single_item(cell) != label:
                     repaired.append(row)
         if check.is_there:
             check.warn("{} read as a label after tidying (blanks, or 1.0 for 1)", repaired)
