@@ -23,6 +23,7 @@ from papertune.tables.lists import ListError, cell_of, read_list, repeated_tag_c
         ('{cs.CV,"machine learning, deep"}', ["cs.CV", "machine learning, deep"]),
         ('c("a", "b")', ["a", "b"]),
         ('"a, b", "c"', ["a, b", "c"]),
+        ('"a, b"', ["a, b"]),
         (' ["a",] ', ["a"]),
         ("[]", []),
         ("{}", []),

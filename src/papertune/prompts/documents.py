@@ -35,6 +35,10 @@ _HEADING = re.compile(
 )
 
 
+# A list with quotes around its items, or without any: `{Deep Learning}` is how BibTeX keeps capitals.
+_BRACKETED = r"(?s)^\s*(?:(?:\[|\{|c?\()\s*['\"].*[\]})]|\[\s*\]|\{\s*\})\s*$"
+
+
 class _Step(NamedTuple):
     """A kind of mark.
 
@@ -50,11 +54,7 @@ class _Step(NamedTuple):
 
 
 _STEPS = (
-    _Step(
-        r"(?s)^\s*(?:(?:\[|\{|c?\()\s*['\"].*[\]})]|\[\s*\]|\{\s*\})\s*$",
-        "",
-        shown_list,
-    ),
+    _Step(_BRACKETED, "", lambda cell: shown_list(cell) if re.match(_BRACKETED, cell) else cell),
     _Step(MARKUP, "{} cleaned of tags, entities such as &amp; or _x000D_", without_markup),
     _Step(
         rf"^\s*[\[【(〔]?\s*(?i:{_NAMES})",

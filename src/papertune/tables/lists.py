@@ -28,7 +28,7 @@ _ITEM = re.compile(rf"\s*(?:({_QUOTED})|([^'\"\[\]{{}},]*[^'\"\[\]{{}},\s]))", r
 _BETWEEN = re.compile(r"\s*(,)?\s*")
 _BEGINS_WITH_QUOTE = re.compile(r"""[\[{]\s*(?:[\[{(]\s*)*['"]""")
 _ENDS_AS_LIST = re.compile(r"""['"].*['"]\s*[\]}]""", re.DOTALL)
-_QUOTED_ITEMS = re.compile(rf"{_QUOTED}(?:\s*[,;]\s*{_QUOTED})+", re.DOTALL)
+_QUOTED_ITEMS = re.compile(rf"\"(?:[^\"\\]|\\.)*\"|{_QUOTED}(?:\s*[,;]\s*{_QUOTED})+", re.DOTALL)
 _NESTED = re.compile(r"\{\s*\{.*\}\s*,\s*\{.*\}\s*\}", re.DOTALL)
 _BARE_ITEMS = re.compile(r"\[[^\[\]]*[,;，；、][^\[\]]*\]")
 _BARE_VALUE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|null|none|nan|na|true|false|<na>", re.IGNORECASE)
@@ -160,7 +160,7 @@ def _check_characters(place: int, text: str) -> None:
 
 
 def _quoted_items(text: str) -> list[str] | None:
-    """Return the items of `"a", "b"` without brackets; None for other text that begins with a quote."""
+    """Return the items of `"a", "b"` or `"a"` without brackets; None for other text that begins with a quote."""
     if _QUOTED_ITEMS.fullmatch(text):
         return [_unescaped(quoted) for quoted in re.findall(_QUOTED, text, re.DOTALL)]
     if _ENDS_AS_LIST.fullmatch(text):

@@ -51,7 +51,7 @@ _PLACEHOLDERS = (
     r"resumen no disponible|sin resumen|resumo não disponível|sem resumo|riassunto non disponibile|нет аннотации",
     r"[-–—.?*\[\]{}]+",
 )
-_PLACEHOLDER = re.compile(rf"[\s\[(<*\"']*(?:{'|'.join(_PLACEHOLDERS)})[\s\])>.!*\"']*", re.IGNORECASE)
+_PLACEHOLDER = re.compile(rf"[\s\[(*]*(?:{'|'.join(_PLACEHOLDERS)})[\s\]).!*]*", re.IGNORECASE)
 MAX_PLACEHOLDER = 100  # characters
 
 

@@ -26,11 +26,11 @@ def read_keywords(cell: str, separator: str | None = None) -> list[str]:
         separator: The column's `input_separator`; it splits the items of a list, too.
     """
     try:
-        items = [] if is_placeholder(cell) else read_list(cell)
+        items = read_list(cell)
     except ListError:
         items = None
     if items is None:
-        parts = text_items(cell, separator)
+        parts = [] if is_placeholder(cell) else text_items(cell, separator)
     else:
         parts = [without_markup(item) for item in items]
         if separator is not None:
@@ -78,12 +78,18 @@ def read_keyword_cell(cell: str, separator: str) -> list[str]:
 
 def keyword_cell(keywords: Sequence[str], separator: str) -> str:
     """Write keywords as a cell of an output table, from which `read_keyword_cell` reads the same keywords."""
-    return _written(keywords, separator, lambda text: _unified(text, separator))
+
+    def is_clear(text: str) -> bool:
+        unified = _unified(text, separator)
+        # As a gold cell it has as many keywords; one that a model has written may be tidied, such as `*Asthma`.
+        return split_keywords(unified) == list(keywords) and len(read_keywords(unified)) == len(keywords)
+
+    return _first_clear(keywords, separator, is_clear)
 
 
 def keywords_as_text(keywords: Sequence[str], separator: str = SEPARATOR) -> str:
     """Write keywords as an answer, from which `split_keywords` and `read_keywords` read the same keywords."""
-    return _written(keywords, separator, lambda text: text)
+    return _first_clear(keywords, separator, lambda text: split_keywords(text) == read_keywords(text) == list(keywords))
 
 
 def _unified(cell: str, separator: str) -> str:
@@ -91,15 +97,11 @@ def _unified(cell: str, separator: str) -> str:
     return cell if is_list else cell.replace(separator, SEPARATOR)
 
 
-def _written(keywords: Sequence[str], separator: str, unify: Callable[[str], str]) -> str:
+def _first_clear(keywords: Sequence[str], separator: str, is_clear: Callable[[str], bool]) -> str:
     """Write keywords with a separator if they can be read again, else as a list in JSON.
 
     Behind a single keyword with a comma there is a semicolon, which says that the comma does not separate.
     """
     text = separator.join(keywords)
-    for written in (text, f"{text};"):
-        unified = unify(written)
-        # `read_keywords` may tidy what a model has generated, such as an asterisk.
-        if split_keywords(unified) == list(keywords) and len(read_keywords(unified)) == len(keywords):
-            return written
-    return json.dumps(keywords, ensure_ascii=False)
+    clear = (each for each in (text, f"{text};") if is_clear(each))
+    return next(clear, json.dumps(keywords, ensure_ascii=False))

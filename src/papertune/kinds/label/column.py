@@ -24,6 +24,7 @@ from papertune.kinds.label.cells import (
     read_label,
     wrong_label,
 )
+from papertune.kinds.separators import single_item
 
 if TYPE_CHECKING:
     import polars as pl
@@ -186,7 +187,7 @@ class LabelColumn(AskedSpec):
             label = read_label(cell, self.labels)
             if label is not None:
                 counts[label] += 1
-                if cell != label:
+                if single_item(cell) != label:
                     repaired.append(row)
             elif read_label(cell, self.unlabelled) is not None:
                 unlabelled.append(row)

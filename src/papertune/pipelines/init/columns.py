@@ -8,7 +8,7 @@ from papertune.errors import TableError, quoted
 from papertune.kinds.keywords.cells import read_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
-from papertune.kinds.separators import clear_separator
+from papertune.kinds.separators import clear_separator, single_item
 from papertune.pipelines.init.guess import in_a_line
 from papertune.pipelines.init.label_cells import MAX_LABELS, LabelCounts, count_labels, count_parts
 from papertune.pipelines.init.toml_text import comment, key, quote
@@ -117,7 +117,7 @@ def _label_set_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
             f"{table.source}, column {quoted(name)}: {len(counts.rows)} different labels; a labels column has 1 to "
             f"{MAX_LABELS}. Choose another column, or --keywords."
         )
-    empty = sum(1 for cell in table.frame[name] if not cell.strip())
+    empty = sum(1 for cell in table.frame[name] if not single_item(cell).strip())
     about = (
         f"Does the {escaped(in_a_line([name]))} of this paper include" if is_one_of_several else "Is this paper about"
     )
