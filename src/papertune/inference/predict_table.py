@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from papertune.errors import OutputError, PapertuneWarning, TableError
+from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
 from papertune.events import Listener
 from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal, fingerprint, prediction_facts
@@ -23,12 +23,14 @@ from papertune.inference.outputs import (
 from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, predict_rows
 from papertune.kinds.label.output import most_probable_rows
+from papertune.kinds.output_names import ROW
 from papertune.kinds.values import ColumnValues
 from papertune.models import PredictionPrecision
 from papertune.prompts.check_table import check_table
-from papertune.prompts.examples import RowReader
+from papertune.prompts.examples import RowReader, prompt_columns
+from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe
-from papertune.tables import Table, check_output, read_table, write_table
+from papertune.tables import Table, check_output, write_table
 from papertune.tables.xlsx_files import check_fits_xlsx
 
 if TYPE_CHECKING:
@@ -80,6 +82,8 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
     sorting = [] if options.sort_by is None else [_sort_column(options.sort_by, run.recipe)]
     asked = predicting(run.recipe, [*chosen, *sorting])
     _warn_of_gaps(run, asked)
+    if sorting:
+        _warn_of_unnamed_rows(path, read, chosen, run.recipe)
     reader = RowReader(read, asked)
     _check_place(path, overwrite=options.overwrite)
     if path.suffix.lower() == ".xlsx":  # its limits are checked before the work
@@ -114,7 +118,7 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
 
 
 def _open(run: "Run", table: Any) -> Table:
-    read = table if isinstance(table, Table) else read_table(table)
+    read = open_table(table, run.recipe)
     findings = check_table(read, run.recipe, "predict")
     for warning in findings.warnings:
         warnings.warn(warning, PapertuneWarning, stacklevel=_CALLER)
@@ -128,6 +132,18 @@ def _sort_column(name: str, recipe: Recipe) -> str:
         there = f"there are: {', '.join(names)}" if names else "it has none"
         raise TableError(f'--sort-by: "{name}" is not a label column of the run; {there}.')
     return name
+
+
+def _warn_of_unnamed_rows(path: Path, table: Table, chosen: Sequence[str], recipe: Recipe) -> None:
+    """Warn if nothing in a sorted output says which row of the table each row is."""
+    names = {ROW, recipe.table.id}
+    if names.isdisjoint(chosen) and not {*prompt_columns(table, recipe)} <= {*chosen}:
+        warnings.warn(
+            f"{path} is sorted, and nothing in it says which row of {table.source} each row is. Add "
+            f"{quoted(recipe.table.id or ROW)} to --columns.",
+            PapertuneWarning,
+            stacklevel=_CALLER,
+        )
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:

@@ -16,8 +16,8 @@ from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
+from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe, load_recipe
-from papertune.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def check_tables(
         RecipeError, TableError, ModelError: With all problems of the tables at once.
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
-    read = [read_table(table) for table in tables]
+    read = [open_table(table, chosen) for table in tables]
     problems: list[str] = []
     lines: list[str] = []
     for table in read:

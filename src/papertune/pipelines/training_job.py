@@ -13,10 +13,11 @@ from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import training_examples
+from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
 from papertune.sources.wanted import wanted_sources
-from papertune.tables import Table, read_table
+from papertune.tables import Table
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
 def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table]]:
     """Read and check the training and dev tables; warnings name the caller of `train`."""
     many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
-    train_tables = [t if isinstance(t, Table) else read_table(t) for t in (tables if many else [tables])]
-    dev_tables = [] if dev is None else [dev if isinstance(dev, Table) else read_table(dev)]
+    train_tables = [open_table(table, recipe) for table in (tables if many else [tables])]
+    dev_tables = [] if dev is None else [open_table(dev, recipe)]
     problems: list[str] = []
     for table in [*train_tables, *dev_tables]:
         findings = check_table(table, recipe, "train")

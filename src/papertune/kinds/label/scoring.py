@@ -47,10 +47,13 @@ def read_predictions(table: Table, name: str, column: LabelColumn, decision: Dec
     Raises:
         TableError: If a cell is not a label or a probability.
     """
+    labels: list[str] = []
     for row, cell in enumerate(table.frame[name]):
-        if cell and cell not in column.labels:
+        label = read_label(cell, column.labels) if cell.strip() else ""
+        if label is None:
             raise TableError(f'{table.where(row, name)}: "{cell}" is not one of the labels {", ".join(column.labels)}.')
-    read = Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=True))
+        labels.append(label)
+    read = Predictions(labels, read_probabilities(table, name, column.labels, add_up=True))
     if read.probabilities is None:
         return read
     cells = list(read.cells)
