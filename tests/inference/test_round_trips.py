@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papertune.errors import PapertuneWarning
@@ -80,7 +80,8 @@ def filled_tables(draw: Any) -> Filled:
     recipe = draw(recipes())
     count = draw(st.integers(1, 5))
     rows = st.lists(TEXT, min_size=count, max_size=count)
-    columns = {"title": draw(rows), "abstract": draw(rows), "other": draw(rows)}
+    columns = {"title": draw(rows), "abstract": draw(rows)}
+    columns[draw(st.sampled_from(["other", "row"]))] = draw(st.lists(IDS, min_size=count, max_size=count, unique=True))
     if recipe.table.id:
         columns["key"] = draw(st.lists(IDS, min_size=count, max_size=count, unique=True))
     for name in recipe.columns:
@@ -135,6 +136,7 @@ OUTPUTS = {
 }
 
 
+@settings(max_examples=30)
 @given(**OUTPUTS)
 def test_evaluate_reads_the_answers_of_each_row(tmp_path_factory, filled, suffix, columns, probabilities, is_sorted):
     path = written(filled, tmp_path_factory.getbasetemp(), suffix, columns, probabilities, is_sorted=is_sorted)
@@ -162,6 +164,7 @@ def opened(path: Path, recipe: Recipe) -> Table:
         return open_table(path, recipe)
 
 
+@settings(max_examples=30)
 @given(**OUTPUTS)
 def test_a_file_that_is_filled_in_again_keeps_the_cells_of_the_table(
     tmp_path_factory, filled, suffix, columns, probabilities, is_sorted
@@ -180,6 +183,7 @@ def test_a_file_that_is_filled_in_again_keeps_the_cells_of_the_table(
     assert {*titles} == {*read_table(first).columns} | {f"{name}_given" for name in filled.recipe.columns}
 
 
+@settings(max_examples=30)
 @given(**OUTPUTS)
 def test_a_filled_file_teaches_what_its_table_teaches(
     tmp_path_factory, filled, suffix, columns, probabilities, is_sorted
@@ -192,6 +196,7 @@ def test_a_filled_file_teaches_what_its_table_teaches(
         assert sorted(learned) == sorted(examples)
 
 
+@settings(max_examples=30)
 @given(**OUTPUTS)
 def test_answers_are_learned_as_they_were_written(tmp_path_factory, filled, suffix, columns, probabilities, is_sorted):
     unlabelled = Table(filled.table.frame.drop(filled.recipe.columns, strict=False), "papers")

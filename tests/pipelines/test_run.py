@@ -112,9 +112,10 @@ class TestColumns:
 
     def test_a_table_may_hold_an_earlier_prediction(self, run, papers):
         first = run.predict(papers(4), columns="all", probabilities=True)
-        again = run.predict(first, columns="all", probabilities=True)
-        assert again["label_given"].to_list() == first["label"].to_list()
-        assert len(again) == 4
+        with pytest.warns(PapertuneWarning, match="data frame was filled in before"):
+            again = run.predict(first, columns="all", probabilities=True)
+        assert again.to_dicts() == first.to_dicts()
+        assert again["label_given"].to_list() == [row["label"] for row in papers(4)]
 
     def test_rows_are_numbered_where_the_recipe_has_no_id(self, recipe, papers, tmp_path):
         del recipe["table"]["id"]
@@ -408,7 +409,8 @@ class TestMerging:
 
 
 def test_a_written_table_can_be_predicted_again(run, papers, tmp_path):
-    write_table(run.predict(papers(3), columns="all"), tmp_path / "first.csv")
+    rows = [without(row, "label", "Keywords") for row in papers(3)]
+    write_table(run.predict(rows, columns="all"), tmp_path / "first.csv")
     assert run.predict(tmp_path / "first.csv").columns[:3] == ["uuid", "label", "Keywords"]
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from papertune.errors import PapertuneWarning, TableError, quoted
+from papertune.events import SILENT, Listener
 from papertune.kinds.output_names import ROW, given_column
 from papertune.prompts.examples import prompt_columns
 from papertune.recipe import Recipe
@@ -21,13 +22,14 @@ _ROW_NUMBER = re.compile(r"\s*0*([1-9]\d*)(?:\.0+)?\s*", re.ASCII)
 _PREDICT_AGAIN = "Give the file that `papertune predict` has written for this table."
 
 
-def match_rows(predicted: Table, gold: Table, recipe: Recipe) -> Table:
+def match_rows(predicted: Table, gold: Table, recipe: Recipe, listener: Listener = SILENT) -> Table:
     """Return a predicted table in the order of the table that it was predicted for.
 
     Args:
         predicted: What `predict` has written. Rows that the other table lacks are left out.
         gold: The table with the gold columns.
         recipe: The run's recipe.
+        listener: Gets a message about rows that are left out.
 
     Raises:
         TableError: If a row of the table has no prediction, or rows cannot be told apart.
@@ -42,11 +44,7 @@ def match_rows(predicted: Table, gold: Table, recipe: Recipe) -> Table:
         return predicted
     if more := sorted({*range(len(predicted))} - {*rows}):
         count = "1 row is" if len(more) == 1 else f"{len(more):,} rows are"
-        warnings.warn(
-            f"{predicted.where(more[0])}: {count} not in {gold.source} and not scored (this is the first).",
-            PapertuneWarning,
-            stacklevel=3,
-        )
+        listener.message(f"{predicted.where(more[0])}: {count} not in {gold.source} and not scored (this is the first)")
     return predicted.take(rows)
 
 
@@ -55,7 +53,7 @@ def _matching_rows(predicted: Table, gold: Table, recipe: Recipe) -> list[int] |
     key = recipe.table.id
     if key is not None and key in predicted.columns and key in gold.columns:
         return _rows_with_keys(predicted, gold, key, "id")
-    if ROW in predicted.columns and ROW in gold.columns and _identifies(predicted, ROW) and _identifies(gold, ROW):
+    if ROW in predicted.columns and ROW in gold.columns and predicted.identifies(ROW) and gold.identifies(ROW):
         return _rows_with_keys(predicted, gold, ROW, "number")
     if ROW in predicted.columns and ROW not in gold.columns:
         return _numbered_rows(predicted, gold)
@@ -77,11 +75,6 @@ def rows_by_key(table: Table, key: str) -> dict[str, int]:
             )
         rows[value] = row
     return rows
-
-
-def _identifies(table: Table, key: str) -> bool:
-    cells = table.frame[key]
-    return not cells.is_duplicated().any() and not (cells.str.strip_chars() == "").any()
 
 
 def _rows_with_keys(predicted: Table, gold: Table, key: str, what: str) -> list[int]:

@@ -136,7 +136,7 @@ def _sort_column(name: str, recipe: Recipe) -> str:
 
 def _warn_of_unnamed_rows(path: Path, table: Table, chosen: Sequence[str], recipe: Recipe) -> None:
     """Warn if nothing in a sorted output says which row of the table each row is."""
-    names = {ROW, recipe.table.id}
+    names = {recipe.table.id} | ({ROW} if ROW not in table.columns or table.identifies(ROW) else set())
     if names.isdisjoint(chosen) and not {*prompt_columns(table, recipe)} <= {*chosen}:
         warnings.warn(
             f"{path} is sorted, and nothing in it says which row of {table.source} each row is. Add "

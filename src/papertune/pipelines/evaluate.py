@@ -88,7 +88,7 @@ def evaluate(
     if predictions is None:
         by_column, rate = _predict(run, gold, precision, listener)
     else:
-        matched = match_rows(read_table(predictions), gold, recipe)
+        matched = match_rows(read_table(predictions), gold, recipe, listener)
         by_column = predictions_of_table(matched, recipe, run.decisions)
     columns: list[ColumnReport] = []
     for name, predicted in by_column.items():
