@@ -34,6 +34,7 @@ from papertune.kinds.keywords.record import Ranking
 from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
+from papertune.recipe.changes import training_changes
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
 # are scored by the decisions among them. A run of an earlier format opens, and has none.
@@ -227,10 +228,11 @@ class RunDirectory:
                 begun = TrainingPlan(**json.loads(self._plan.read_text("utf-8")))
             except (TypeError, ValueError) as error:
                 raise OutputError(f"{self._plan} is damaged: {error}. Choose another folder to train in.") from None
-            if different := plan.differences(begun):
+            if changes := training_changes(asdict(begun), asdict(plan)):
                 raise OutputError(
-                    f"{self.path}: the training begun here differs in its {' and '.join(different)}. "
-                    "Resume it with the same files and settings, or choose another folder."
+                    f"{self.path}: this is not the training that was begun here ({'; '.join(changes)}). Resume it with "
+                    "the same files and settings, or train in another folder; method.start_from begins with what a "
+                    "finished run has learned."
                 )
             return
         # A training that was killed before it wrote its plan leaves just an empty folder for checkpoints.

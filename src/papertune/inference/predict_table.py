@@ -102,8 +102,17 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
         plan = _plan(run, found, read, reader)
         # The number of processes and threads is not among the options: it changes neither the batches nor the output.
         beside = [chosen, list(asked.columns), options.probabilities, found.max_batch_tokens]
-        identity = fingerprint(prediction_facts(run, found.precision_name), read.checksum(), beside)
-        journal = stack.enter_context(Journal(path, identity, len(plan.batches)))
+        facts = prediction_facts(run, found.precision_name)
+        checksum = read.checksum()
+        named = {
+            **facts,
+            "the cells of the table": checksum,
+            "the columns to predict": ", ".join(asked.columns),
+            "the columns to write": ", ".join(chosen),
+            "--probabilities": options.probabilities,
+            "the tokens of a batch": found.max_batch_tokens,
+        }
+        journal = stack.enter_context(Journal(path, fingerprint(facts, checksum, beside), len(plan.batches), named))
         if kept := int(plan.batches.sizes[journal.finished].sum()):
             listener.message(f"resuming: {kept:,} of {len(read):,} rows are finished")
         predicted = run_plan(plan, journal=journal, listener=listener)

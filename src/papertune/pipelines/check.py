@@ -10,11 +10,12 @@ from typing import Any
 from papertune.errors import PapertuneWarning, TableError
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Purpose
-from papertune.models import find_base, load_tokenizer
+from papertune.models import find_base, load_config, load_tokenizer
 from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
+from papertune.prompts.context import check_context
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
 from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe, load_recipe
@@ -81,8 +82,10 @@ def check_tables(
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
-    tokenizer = load_tokenizer(find_base(chosen.model, base))
+    found = find_base(chosen.model, base)
+    tokenizer = load_tokenizer(found)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
+    check_context(chosen, encoder, load_config(found))
     for column in chosen.questions.values():
         column.check_tokens(encoder)
     shown: list[ShownExample] = []

@@ -10,8 +10,10 @@ from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.kinds.label.record import MODEL
 from papertune.methods import check_adapter
-from papertune.models import Base, check_quantization, find_base
+from papertune.models import Base, check_quantization, find_base, load_config, load_tokenizer
+from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
+from papertune.prompts.context import check_context
 from papertune.prompts.examples import training_examples
 from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe, dump_recipe, load_recipe
@@ -116,9 +118,13 @@ def prepare_job(
     )
     start = _start(chosen, found)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
-    return TrainingJob(
+    job = TrainingJob(
         chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start, plan
     )
+    if job.trained_recipe is not None:
+        encoder = PromptEncoder(load_tokenizer(found), chosen.encoding, chat=chosen.chat)
+        check_context(job.trained_recipe, encoder, load_config(found))
+    return job
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
