@@ -18,7 +18,7 @@ PLAN = {"recipe": recipe(), "tables": ["a"], "dev": [], "base": "w", "processes"
     [
         (
             {"training": {"epochs": 4, "seed": 1}},
-            ["training.epochs: 1.0 before, now 4.0", "training.seed: 0 before, now 1"],
+            ["training.epochs: 1 before, now 4", "training.seed: 0 before, now 1"],
         ),
         ({"training": {"max_steps": 9}}, ["training.max_steps: not set before, now 9"]),
         ({"method": {"rank": 16}}, ["method.rank: 8 before, now 16"]),
@@ -30,9 +30,8 @@ PLAN = {"recipe": recipe(), "tables": ["a"], "dev": [], "base": "w", "processes"
             {"columns": {"label": {**LABEL, "labels": ["yes", "no"], "weights": {"yes": 2.0, "no": 1.0}}}},
             [
                 'columns.label.labels: ["1", "0"] before, now ["yes", "no"]',
-                "columns.label.weights: not set before, now not set",
-                "columns.label.weights.yes: not set before, now 2.0",
-                "columns.label.weights.no: not set before, now 1.0",
+                "columns.label.weights.yes: not set before, now 2",
+                "columns.label.weights.no: not set before, now 1",
             ],
         ),
     ],
