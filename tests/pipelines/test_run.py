@@ -246,9 +246,20 @@ class TestPredictFile:
         assert papertune.read_table(output).column("label") == filled["label"].to_list()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv"]
 
-    @pytest.mark.parametrize("kind", ["run", "table", "columns", "probabilities"])
+    @pytest.mark.parametrize(
+        ("kind", "what"),
+        [
+            ("run", "the run changed"),
+            ("table", "the cells of the table changed"),
+            (
+                "columns",
+                "the columns to write: uuid, label, Keywords before, now uuid, title, author, abstract, label, Keywords",
+            ),
+            ("probabilities", "the columns to write changed; --probabilities: False before, now True"),
+        ],
+    )
     def test_a_journal_of_another_prediction_is_refused_and_kept(
-        self, run, new_papers, recipe, papers, make_listener, tmp_path, kind
+        self, run, new_papers, recipe, papers, make_listener, tmp_path, kind, what
     ):
         output = tmp_path / "out.csv"
 
@@ -269,8 +280,12 @@ class TestPredictFile:
                 options = {"columns": "all"}
             case "probabilities":
                 options = {"probabilities": True}
-        with pytest.raises(OutputError, match="keeps the rows of another prediction"):
+        with pytest.raises(OutputError) as caught:
             run.predict_file(rows, output, **options)
+        assert str(caught.value) == (
+            f"{journal} keeps the rows of another prediction ({what}). Finish that one with its own command, choose "
+            "another output, or delete this file to discard its rows."
+        )
         assert journal.read_bytes() == kept
         assert not output.exists()
 

@@ -350,10 +350,10 @@ class TestResuming:
     @pytest.mark.parametrize(
         ("what", "change"),
         [
-            ("recipe", {"overrides": (*SPEC, "training.seed=1")}),
-            ("tables", {"tables": 15}),
-            ("dev table", {"dev": 3}),
-            ("base model", {"base": "other"}),
+            ("training.seed: 0 before, now 1", {"overrides": (*SPEC, "training.seed=1")}),
+            ("training tables: other rows than before", {"tables": 15}),
+            ("dev tables: 0 before, now 1", {"dev": 3}),
+            ("model: other weights than before", {"base": "other"}),
         ],
     )
     def test_another_training_is_not_resumed(

@@ -59,5 +59,5 @@ def _settings(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
 def _shown(value: object) -> str:
     if value is None:
         return "not set"
-    text = json.dumps(value, ensure_ascii=False)
+    text = f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
