@@ -253,7 +253,8 @@ class TestPredictFile:
             ("table", "the cells of the table changed"),
             (
                 "columns",
-                "the columns to write: uuid, label, Keywords before, now uuid, title, author, abstract, label, Keywords",
+                "the columns to write: uuid, label, Keywords before, now uuid, title, author, abstract, label, "
+                "Keywords",
             ),
             ("probabilities", "the columns to write changed; --probabilities: False before, now True"),
         ],
