@@ -77,7 +77,7 @@ def check_tables(
             balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
             lines.append(f"  {name}: {', '.join(balance)}")
         lines += [f"  {fact}" for fact in findings.facts]
-        leaks = leak_warnings(table, chosen) if purpose == "train" and not findings.problems else []
+        leaks = leak_warnings(table, chosen, purpose) if not findings.problems else []
         for warning in (*findings.warnings, *leaks):
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
