@@ -323,8 +323,8 @@ class TestOwnQuestions:
         others = [{**row, "instruction": f"Who {n}?"} for n, row in enumerate(same)]
         assert findings(others).problems == [
             f"{place}'Who 0?' is not a question of the recipe (Medical? | Keywords?) (30 entries, this is the first). "
-            "Nor are 29 other texts: write the question of a column there, or use the recipe instruct (-r instruct), which "
-            "reads any instruction."
+            "Nor are 29 other texts: write the question of a column there, or use the recipe instruct (-r instruct), "
+            "which reads any instruction."
         ]
         talk = [{**row, "instruction": "Medical?", "history": "x"} for row in same]
         assert findings(talk).problems == [

@@ -33,7 +33,6 @@ def check_context(recipe: Recipe, encoder: PromptEncoder, config: Any) -> None:
     room = context - answer - recipe.method.prefix_tokens
     if recipe.encoding.max_prompt_tokens <= room:
         return
-    prefix = f", the prefix {recipe.method.prefix_tokens:,}" if recipe.method.prefix_tokens else ""
     remedy = (
         f"Set encoding.max_prompt_tokens to {room} or less, or choose a model with a longer context."
         if room >= MIN_PROMPT_TOKENS
@@ -41,8 +40,8 @@ def check_context(recipe: Recipe, encoder: PromptEncoder, config: Any) -> None:
         "with a longer context."
     )
     raise RecipeError(
-        f"encoding.max_prompt_tokens is {recipe.encoding.max_prompt_tokens:,}, and an answer of {name} takes up to "
-        f"{answer:,} tokens more{prefix}, but {recipe.model} reads {context:,} tokens at most. {remedy}"
+        f"encoding.max_prompt_tokens is {recipe.encoding.max_prompt_tokens:,}, and {name} takes up to {answer:,} tokens "
+        f"more{_prefix(recipe.method.prefix_tokens)}, but {recipe.model} reads {context:,} tokens at most. {remedy}"
     )
 
 
@@ -65,19 +64,21 @@ def encoder_within_context(
     context = context_tokens(config)
     if context is None:
         return encoder
-    name, answer = _longest_answer(recipe, lambda each: answer_tokens or each.max_answer_tokens(encoder))
+    name, answer = _longest_answer(recipe, lambda each: each.max_answer_tokens(encoder))
+    if answer_tokens is not None:
+        name, answer = "an answer", answer_tokens
     room = context - answer - prefix_tokens
     if encoder.max_prompt_tokens <= room:
         return encoder
     if room < MIN_PROMPT_TOKENS:
         raise ModelError(
-            f"{recipe.model} reads {context:,} tokens at most, and an answer of {name} takes up to {answer:,}, so "
+            f"{recipe.model} reads {context:,} tokens at most, and {name} takes up to {answer:,}, so "
             "there is no room for a prompt. Choose shorter answers (max_new_tokens) or another model."
         )
     warnings.warn(
-        f"encoding.max_prompt_tokens of the run is {encoder.max_prompt_tokens:,}, and an answer of {name} takes up to "
-        f"{answer:,} tokens more, but {recipe.model} reads {context:,} tokens at most: longer prompts are truncated to "
-        f"{room:,} tokens.",
+        f"encoding.max_prompt_tokens of the run is {encoder.max_prompt_tokens:,}, and {name} takes up to {answer:,} "
+        f"tokens more{_prefix(prefix_tokens)}, but {recipe.model} reads {context:,} tokens at most: longer prompts are "
+        f"truncated to {room:,} tokens.",
         PapertuneWarning,
         stacklevel=3,
     )
@@ -85,8 +86,12 @@ def encoder_within_context(
     return PromptEncoder(tokenizer, spec, chat=recipe.chat)
 
 
+def _prefix(tokens: int) -> str:
+    return f", the prefix {tokens:,}" if tokens else ""
+
+
 def _longest_answer(recipe: Recipe, tokens: Callable[[Any], int]) -> tuple[str, int]:
-    """Return the question with the longest answers, for a message, and their maximum tokens."""
+    """Return which question has the longest answers, in words, and their maximum tokens."""
     lengths = {name: tokens(column) for name, column in recipe.questions.items()}
     longest = max(lengths, key=lengths.__getitem__)
-    return f'"{longest}"', lengths[longest]
+    return f'an answer of "{longest}"', lengths[longest]

@@ -160,9 +160,8 @@ def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> I
     """
     own = any(column.question_column for column in recipe.questions.values())
     if own or not table.is_instructions:  # there each paper stands once for each question
-        matches = match_earlier_rows(_texts(table, recipe))
-        if own:  # several questions about one document are no copies
-            matches = [match for match in matches if match.exact]
+        # Several questions about one document are no copies; to search for near ones takes scikit-learn.
+        matches = match_earlier_rows(_texts(table, recipe), near=purpose == "train" and not own)
         if matches:
             first = matches[0]
             count = "1 row repeats" if len(matches) == 1 else f"{len(matches):,} rows repeat"
