@@ -40,8 +40,9 @@ def check_context(recipe: Recipe, encoder: PromptEncoder, config: Any) -> None:
         "with a longer context."
     )
     raise RecipeError(
-        f"encoding.max_prompt_tokens is {recipe.encoding.max_prompt_tokens:,}, and {name} takes up to {answer:,} tokens "
-        f"more{_prefix(recipe.method.prefix_tokens)}, but {recipe.model} reads {context:,} tokens at most. {remedy}"
+        f"encoding.max_prompt_tokens is {recipe.encoding.max_prompt_tokens:,}, and {name} takes up to {answer:,} "
+        f"tokens more{_prefix(recipe.method.prefix_tokens)}, but {recipe.model} reads {context:,} tokens at most. "
+        f"{remedy}"
     )
 
 
