@@ -71,7 +71,8 @@ def rows_by_key(table: Table, key: str) -> dict[str, int]:
     for row, value in enumerate(table.frame[key]):
         if value in rows:
             raise TableError(
-                f'{table.where(row, key)}: the id "{value}" is already at {table.where(rows[value])}. Make ids unique.'
+                f"{table.where(row, key)}: the id {quoted(value)} is already at {table.where(rows[value])}. Make ids "
+                "unique."
             )
         rows[value] = row
     return rows

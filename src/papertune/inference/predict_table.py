@@ -31,7 +31,7 @@ from papertune.prompts.examples import RowReader, prompt_columns
 from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe
 from papertune.tables import Table, check_output, write_table
-from papertune.tables.xlsx_files import check_fits_xlsx
+from papertune.tables.formats.xlsx_files import check_fits_xlsx
 
 if TYPE_CHECKING:
     from papertune.inference.workforce import Workforce

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 from papertune.evaluation.matching import match_rows, rows_by_key
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
@@ -160,8 +160,8 @@ def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
     missing = [row for row, value in enumerate(documents.frame[key]) if value not in where]
     if missing:
         raise TableError(
-            f'{documents.where(missing[0], key)}: the id "{documents.frame[key][missing[0]]}" is not in {truth.source} '
-            f"({len(missing):,} rows have none there)."
+            f"{documents.where(missing[0], key)}: the id {quoted(documents.frame[key][missing[0]])} is not in "
+            f"{truth.source} ({len(missing):,} rows have none there)."
         )
     ordered = truth.take([where[value] for value in documents.frame[key]])
     names = [name for name in recipe.columns if name in truth.columns]

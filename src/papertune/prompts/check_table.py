@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from papertune.errors import quoted
+from papertune.errors import listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.kinds.output_names import ROW, given_column
 from papertune.prompts.examples import RowReader, prompt_columns, reads_entries
@@ -54,20 +54,20 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         needed[recipe.table.id] = "table.id"
     for name, key in needed.items():
         if name not in table.columns:
-            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
-            findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
+            hint = did_you_mean(name, table.columns) or f" It has: {listed(table.columns)}."
+            findings.problems.append(f"{table.source} has no column {quoted(name)}, which {key} names.{hint}")
     if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
             findings.problems.append(
                 f"{table.source} has none of the columns to {'learn' if purpose == 'train' else 'score'} "
-                f"({', '.join(missing)}). It has: {', '.join(table.columns)}. Name the recipe's [columns] as the table "
+                f"({listed(missing)}). It has: {listed(table.columns)}. Name the recipe's [columns] as the table "
                 "does."
             )
         else:
             how = "learned from this table" if purpose == "train" else "scored"
             findings.warnings += [
-                f'{table.source} has no column "{name}"; it is not {how}.{did_you_mean(name, table.columns)}'
+                f"{table.source} has no column {quoted(name)}; it is not {how}.{did_you_mean(name, table.columns)}"
                 for name in missing
             ]
 
@@ -170,11 +170,11 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     first: dict[str, int] = {}  # repeated ids only, since all ids of a large table take much memory
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
-            findings.problems.append(f"{table.where(row, recipe.table.id)} is empty. Give the row an id.")
+            findings.problem(table, row, recipe.table.id, "the cell is empty. Give the row an id.")
         elif value in first:
             findings.problems.append(
-                f'{table.where(row, recipe.table.id)}: the id "{value}" is already at {table.where(first[value])}. '
-                "Make ids unique, or leave table.id out of the recipe."
+                f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
+                f"{table.where(first[value])}. Make ids unique, or leave table.id out of the recipe."
             )
         elif repeated:
             first[value] = row

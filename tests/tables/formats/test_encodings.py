@@ -67,7 +67,7 @@ def test_damaged_utf_8_is_not_read_as_chinese(tmp_path):
 
 
 def test_places_are_correct_after_the_first_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr("papertune.tables.encodings.CHUNK_BYTES", 5)
+    monkeypatch.setattr("papertune.tables.formats.encodings.CHUNK_BYTES", 5)
     content = "a,b\n" + "é,ü\n" * 40
     for cut in (3, 4):  # the bad byte ends a chunk or starts one, with half a character pending
         encoded = content.encode() + b"x" * cut + "é".encode()[:1] + b"\n"
@@ -81,7 +81,7 @@ def test_places_are_correct_after_the_first_chunk(tmp_path, monkeypatch):
     [
         (
             b"PK\x03\x04rest",
-            "is a zip archive, as Excel's .xlsx is, not text. Unpack or export it, or correct the suffix",
+            "is a zip archive, as Excel's .xlsx is, not text. Unpack it, save it as .xlsx or .csv, or correct the",
         ),
         (b"\x1f\x8brest", "is compressed with gzip, not text"),
         (b"PAR1\x15rest", "is a Parquet file, not text"),
