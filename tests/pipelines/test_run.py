@@ -433,3 +433,16 @@ def test_a_written_table_can_be_predicted_again(run, papers, tmp_path):
 @pytest.mark.parametrize("precision", ["auto", "fp32", "int8"])
 def test_the_precision_is_known_before_the_weights_are_loaded(run, precision):
     assert run.settled_precision(precision) == run.predictor(precision).precision_name
+
+
+def test_prompts_that_fit_into_a_short_context_are_predicted_as_before(run, papers, tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "short")
+    config = json.loads((tmp_path / "short" / "config.json").read_text())
+    (tmp_path / "short" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 200}))
+    short = papertune.load_run(run.directory.path, base=tmp_path / "short")
+    with pytest.warns(PapertuneWarning, match='"Keywords" takes up to 12 tokens more, .* truncated to 188 tokens'):
+        got = short.predict(papers(3), probabilities=True, precision="fp32")
+    assert got.equals(run.predict(papers(3), probabilities=True, precision="fp32"))
+    long = [{**papers(1)[0], "abstract": "heart " * 300}]
+    with pytest.warns(PapertuneWarning, match="1 document has more than 188 tokens; only the beginning is read"):
+        short.predict(long, precision="fp32")

@@ -173,7 +173,7 @@ def _plan(run: "Run", found: "BatchPredictor | Workforce", table: Table, reader:
         )
         count = "1 document has" if len(plan.truncated) == 1 else f"{len(plan.truncated):,} documents have"
         warnings.warn(
-            f"{table.where(min(plan.truncated))}: {count} more than {run.recipe.encoding.max_prompt_tokens} tokens; "
+            f"{table.where(min(plan.truncated))}: {count} more than {plan.max_prompt_tokens} tokens; "
             f"{what} (this is the first).",
             PapertuneWarning,
             stacklevel=_CALLER,

@@ -19,6 +19,7 @@ from papertune.prompts.context import check_context
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
 from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe, load_recipe
+from papertune.run_directory import asks_for_model
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def check_tables(
     found = find_base(chosen.model, base)
     tokenizer = load_tokenizer(found)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    check_context(chosen, encoder, load_config(found))
+    if asks_for_model(chosen):
+        check_context(chosen, encoder, load_config(found))
     for column in chosen.questions.values():
         column.check_tokens(encoder)
     shown: list[ShownExample] = []
