@@ -37,8 +37,8 @@ from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.recipe.changes import training_changes
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
-# are scored by the decisions among them. A run of an earlier format opens, and has none.
-FORMAT = 5
+# are scored by the decisions among them; 6: documents are cleaned. A run of an earlier format opens, and has none.
+FORMAT = 6
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -360,9 +360,11 @@ def library_versions() -> dict[str, str]:
 def _as_trained(recipe: Recipe, version: int) -> Recipe:
     """Return the recipe of a run with what its settings meant in its format.
 
-    Before format 5 labels of several tokens were learned as answers and scored whole also with `loss = "labels"`. For
-    labels of one token both are the same in prediction.
+    Before format 6 documents were not cleaned. Before format 5 labels of several tokens were learned as answers and
+    scored whole also with `loss = "labels"`. For labels of one token both are the same in prediction.
     """
+    if version < 6:
+        recipe = recipe.model_copy(update={"table": recipe.table.model_copy(update={"clean": False})})
     if version >= 5:
         return recipe
     columns = recipe.columns.items()

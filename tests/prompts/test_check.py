@@ -87,13 +87,24 @@ def test_a_good_table_has_no_problems_and_counted_labels():
         ),
         (
             with_cells(label=(None, " ")),
-            ['list of rows, row 2, column "label": the cell is empty. Fill it in, or take the row out.'],
+            [
+                'list of rows, row 2, column "label": the cell is empty. Fill it in, take the row out, or list "" in '
+                "columns.label.unlabelled."
+            ],
         ),
         (
             with_cells(label=(None, "01")),
             [
                 'list of rows, row 2, column "label": "01" is not one of the 2 labels (1, 0). Did you mean "1"? '
                 "Correct the cell, or add the label to columns.label.labels."
+            ],
+        ),
+        (
+            with_cells(label=(None, "NA", "-1")),
+            [
+                f'list of rows, row {row}, column "label": "{marker}" is not one of the 2 labels (1, 0).{hint} '
+                "Correct the cell, or list it in columns.label.unlabelled."
+                for row, marker, hint in ((2, "NA", ""), (3, "-1", ' Did you mean "1"?'))
             ],
         ),
         (
@@ -132,7 +143,7 @@ def test_problems_are_reported_with_their_place_and_a_remedy(rows, problems):
             with_cells(label=("1.0", " 0", "0")),
             [
                 'list of rows, row 1, column "label": 2 cells are read as a label after tidying '
-                "(blanks, or 1.0 for 1) (this is the first)."
+                "(blanks, invisible characters, case, or 1.0 for 1) (this is the first)."
             ],
         ),
         (
@@ -181,12 +192,12 @@ def test_of_many_problems_only_the_first_are_listed():
 
 
 def test_the_same_fault_in_many_rows_is_one_problem():
-    rows = [{**GOOD[0], "uuid": str(row), "label": "x" if row % 2 else "1\u200b"} for row in range(60)]
+    rows = [{**GOOD[0], "uuid": str(row), "label": "x" if row % 2 else "1\u200b1"} for row in range(60)]
     rows[20]["uuid"] = rows[40]["uuid"] = " "
     remedy = "Correct the cell, or add the label to columns.label.labels."
     assert findings(rows).problems == [
         'list of rows, row 21, column "uuid": the cell is empty. Give the row an id. (and 1 more: 41)',
-        'list of rows, row 1, column "label": "1\\u200b" is not one of the 2 labels (1, 0). Did you mean "1"? '
+        'list of rows, row 1, column "label": "1\\u200b1" is not one of the 2 labels (1, 0). '
         f"{remedy} (and 29 more: 3, 5, 7, 9, ...)",
         f'list of rows, row 2, column "label": "x" is not one of the 2 labels (1, 0). {remedy} '
         "(and 29 more: 4, 6, 8, 10, ...)",
@@ -219,8 +230,8 @@ def test_an_instruction_table_is_checked_by_question():
     found = findings(INSTRUCTIONS)
     assert found.problems == []
     assert found.warnings == [
-        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, or 1.0 for 1) '
-        "(this is the first).",
+        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, invisible characters, '
+        "case, or 1.0 for 1) (this is the first).",
     ]
     assert found.label_counts == {"label": {"1": 1, "0": 1}}
 

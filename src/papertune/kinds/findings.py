@@ -139,7 +139,8 @@ def count_in_warning(findings: Findings, table: Table, column: str, what: str, r
     if first is not None:
         count = 1 + sum(1 for _ in rows)
         cells = "1 cell is" if count == 1 else f"{count:,} cells are"
-        findings.warnings.append(f"{table.where(first, column)}: {what.format(cells)} (this is the first).")
+        counted = what.replace("{}", cells, 1)  # not format(): a name in the sentence may have braces
+        findings.warnings.append(f"{table.where(first, column)}: {counted} (this is the first).")
 
 
 def shorten(text: str) -> str:

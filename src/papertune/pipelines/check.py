@@ -18,6 +18,7 @@ from papertune.prompts.check_table import check_table
 from papertune.prompts.context import check_context
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
 from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
 from papertune.run_directory import asks_for_model
 
@@ -68,6 +69,10 @@ def check_tables(
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     read = [open_table(table, chosen) for table in tables]
+    if purpose == "train":
+        chosen, messages = with_clear_separators(chosen, read)
+        for message in messages:
+            warnings.warn(message, PapertuneWarning, stacklevel=2)
     problems: list[str] = []
     lines: list[str] = []
     for table in read:

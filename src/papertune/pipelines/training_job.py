@@ -16,6 +16,7 @@ from papertune.prompts.check_table import check_table
 from papertune.prompts.context import check_context
 from papertune.prompts.examples import training_examples
 from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
 from papertune.sources.wanted import wanted_sources
@@ -94,7 +95,7 @@ def prepare_job(
     check_quantization(chosen.base_bits)
     sources = wanted_sources(chosen)
     dev_fraction = dev_fraction or (chosen.training.dev_fraction if dev is None else 0.0)
-    training_tables, dev_tables = _read(tables, dev, dev_fraction, chosen)
+    training_tables, dev_tables, chosen = _read(tables, dev, dev_fraction, chosen)
     selection_set, calibration_set = split_dev_rows(dev_tables, chosen)
     _check_scored(selection_set, chosen)
     warn_of_shortage(calibration_set, chosen)
@@ -139,11 +140,18 @@ def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
     return recipe.only(tuple(only)) if only else recipe
 
 
-def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table]]:
-    """Read and check the training and dev tables; warnings name the caller of `train`."""
+def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table], Recipe]:
+    """Read and check the training and dev tables; warnings name the caller of `train`.
+
+    Returns:
+        The training and dev tables, and the recipe with the separators that the training tables show.
+    """
     many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
     train_tables = [open_table(table, recipe) for table in (tables if many else [tables])]
     dev_tables = [] if dev is None else [open_table(dev, recipe)]
+    recipe, messages = with_clear_separators(recipe, train_tables)
+    for message in messages:
+        warnings.warn(message, PapertuneWarning, stacklevel=4)
     problems: list[str] = []
     for table in [*train_tables, *dev_tables]:
         findings = check_table(table, recipe, "train")
@@ -161,7 +169,7 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
     if dev_fraction and not dev_tables:
         parts = [t.split(dev_fraction, recipe.training.seed, first_label(t, recipe)) for t in train_tables]
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
-    return train_tables, dev_tables
+    return train_tables, dev_tables, recipe
 
 
 def split_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table], list[Table]]:

@@ -1,15 +1,20 @@
 """Check whether a table fits a recipe, and report all problems together."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from papertune.errors import listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.kinds.output_names import ROW, given_column
+from papertune.prompts.documents import clean_column, marks_found
 from papertune.prompts.examples import RowReader, prompt_columns, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
 from papertune.templates import template_columns
+
+if TYPE_CHECKING:
+    from polars import Series
 
 # Longer than any abstract: a whole paper, or several rows in one cell.
 LONG_DOCUMENT_CHARS = 50_000
@@ -184,8 +189,14 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
     is_entries = reads_entries(table, recipe)
     reader = RowReader(table, recipe)
     names = ["input"] if is_entries else template_columns(recipe.table.document)
+    cleaned: dict[str, Series] = {}
     for name in (name for name in names if name in table.columns):
         cells = table.frame[name]
+        if recipe.table.clean and not is_entries:
+            for what, rows in marks_found(cells):
+                count_in_warning(findings, table, name, what, iter(rows))
+            cells = clean_column(table, name)
+        cleaned[name] = cells
         # An entry that asks nothing is a problem already.
         blank = (r for r, cell in enumerate(cells) if not cell.strip() and reader.asked(r))
         empty = (r for r in blank if not reader.asks_own_question(r))
@@ -196,7 +207,7 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
     # An instruction file, or a table with questions, repeats a document for each question.
     has_questions = is_entries or any(column.question_column for column in recipe.questions.values())
     if names[0] in table.columns and not has_questions:
-        repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")
+        repeated = cleaned[names[0]].is_duplicated() & (cleaned[names[0]] != "")
         count_in_warning(
             findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d)
         )

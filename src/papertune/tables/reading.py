@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from papertune.errors import TableError, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables import conversations, dataset_info, frames
+from papertune.tables.decisions import with_decisions
 from papertune.tables.formats import csv_files, json_files, reference_files, xlsx_files
 from papertune.tables.formats.delimiters import has_fields
 from papertune.tables.formats.encodings import XLSX_SIGNATURE, open_text
@@ -71,7 +72,7 @@ def read_table(source: TableSource) -> Table:
             f"a table cannot be made from the type {type(source).__name__}. Pass a path, a data frame of polars or "
             f"pandas, or a list of dicts.{hint}"
         )
-    table = _checked(table)
+    table = with_decisions(_checked(table))
     tags = conversations.find_tags(table)
     return table if tags is None else conversations.read_conversations(table, tags)
 

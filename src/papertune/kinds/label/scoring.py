@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from papertune.errors import TableError, listed, quoted
 from papertune.evaluation.checks.review import Judged, ReviewRow, row_name
 from papertune.evaluation.report.data import SampleCell
-from papertune.kinds.label.cells import read_label
+from papertune.kinds.label.cells import read_label, tidy_label
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.output import label_cells
@@ -49,12 +49,12 @@ def read_predictions(table: Table, name: str, column: LabelColumn, decision: Dec
     """
     labels: list[str] = []
     for row, cell in enumerate(table.frame[name]):
-        label = read_label(cell, column.labels) if cell.strip() else ""
-        if label is None:
+        label = read_label(cell, column.labels)
+        if label is None and tidy_label(cell):
             raise TableError(
                 f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}."
             )
-        labels.append(label)
+        labels.append(label or "")
     read = Predictions(labels, read_probabilities(table, name, column.labels, add_up=True))
     if read.probabilities is None:
         return read

@@ -16,6 +16,7 @@ from papertune.pipelines.training_job import choose_columns_to_learn, prepare_jo
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
 from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
 from papertune.tables import Table
@@ -69,6 +70,9 @@ def prepare_comparison(
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     training, scored = open_table(train, chosen), open_table(test, chosen)
     dev_table = None if dev is None else open_table(dev, chosen)
+    chosen, messages = with_clear_separators(chosen, [training])
+    for message in messages:
+        warnings.warn(message, PapertuneWarning, stacklevel=3)
     _check_different(training, scored, dev_table)
     found = check_table(scored, chosen, "score")
     used = [training] if dev_table is None else [training, dev_table]
@@ -129,6 +133,12 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
         for name in recipe.columns
         if _prompted_settings(opened.recipe.columns[name]) != _prompted_settings(recipe.columns[name])
     ]
+    if "table" in different and opened.recipe.table.clean != recipe.table.clean:
+        how, value = ("cleaned", "true") if opened.recipe.table.clean else ("as they are", "false")
+        raise RunError(
+            f"{path} reads documents {how}, unlike the recipe, so its prompts differ from those of the base model. Add "
+            f"--set table.clean={value}."
+        )
     if different:
         raise RunError(
             f"{path} was trained with another {' and another '.join(different)} than the recipe has, so its prompts "

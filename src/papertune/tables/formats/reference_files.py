@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from papertune.errors import TableError
 from papertune.tables.cells import RowsToFrame
 from papertune.tables.formats.tagged_records import Dialect, Record, UnclearRecordsError, parse_records
+from papertune.tables.lists import repeated_tag_cell
 
 if TYPE_CHECKING:
     import polars as pl
 
-BETWEEN = "; "  # several authors or keywords in one cell
+BETWEEN = "; "  # several authors in one cell
+# Each value of these is one keyword: in RIS, PubMed (two), EndNote and RefWorks.
+KEYWORD_TAGS = ("KW", "MH", "OT", "K", "K1")
 
 # Column -> its tags: the first tag that is present fills it, the others become columns of their own.
 RIS_COLUMNS = {
@@ -114,7 +117,8 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
         source: What messages call the file.
 
     Returns:
-        One row per record, all columns as text; lists are joined with "; ". Text outside the records is skipped.
+        One row per record, all columns as text; lists are joined with "; ", but keywords that could not be told apart
+            then are a list in JSON. Text outside the records is skipped.
 
     Raises:
         TableError: If there is no record, or it is not clear where one ends.
@@ -231,14 +235,19 @@ def _row(record: dict[str, list[str]], columns: dict[str, list[str]], names: dic
     used = set()
     for column, tags in columns.items():
         if tag := next((tag for tag in tags if any(record.get(tag, []))), None):
-            row[column] = BETWEEN.join(filter(None, record[tag]))
+            row[column] = _cell(tag, record[tag])
             used.add(tag)
     for tag, values in record.items():
         if tag not in used:
             name = names.get(tag, tag)
             # Some of rispy's names may be in use already.
-            row.setdefault(name if name not in row else tag, BETWEEN.join(filter(None, values)))
+            row.setdefault(name if name not in row else tag, _cell(tag, values))
     return row
+
+
+def _cell(tag: str, values: list[str]) -> str:
+    """Write the values of a tag as a cell; those of keywords can be told apart again, whatever commas they have."""
+    return repeated_tag_cell(values) if tag in KEYWORD_TAGS else BETWEEN.join(filter(None, values))
 
 
 def _with_plain_year(row: dict[str, str]) -> dict[str, str]:
