@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from papertune.errors import RecipeError
@@ -27,6 +27,14 @@ def training_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     if before["processes"] != now["processes"]:
         found.append(f"number of processes: {before['processes']} before, now {now['processes']}")
     return found
+
+
+def not_this_training(changes: Sequence[str]) -> str:
+    """Return the message about a training that cannot be resumed, without its folder."""
+    return (
+        f"this is not the training that was begun here ({'; '.join(changes)}). Resume it with the same files and "
+        "settings, or train in another folder; method.start_from begins with what a finished run has learned."
+    )
 
 
 def changed_settings(before: str, now: str) -> list[str]:
