@@ -337,8 +337,36 @@ class TestOwnQuestions:
             "question that is just a column's name in braces is."
         )
 
+    def test_thirty_entries_with_the_same_fault_are_one_problem(self):
+        same = [{"instruction": "Who?", "input": f"paper {n}", "output": "1"} for n in range(30)]
+        place = 'list of rows, row 1, column "instruction": '
+        assert findings(same).problems == [
+            f"{place}'Who?' is not a question of the recipe (Medical? | Keywords?) (30 entries, this is the first). "
+            "Set the question of its column to this text."
+        ]
+        others = [{**row, "instruction": f"Who {n}?"} for n, row in enumerate(same)]
+        assert findings(others).problems == [
+            f"{place}'Who 0?' is not a question of the recipe (Medical? | Keywords?) (30 entries, this is the first). "
+            "Nor are 29 other texts: write the question of a column there, or use the recipe instruct (-r instruct), "
+            "which reads any instruction."
+        ]
+        talk = [{**row, "instruction": "Medical?", "history": "x"} for row in same]
+        assert findings(talk).problems == [
+            'list of rows, row 1, column "history": not a list of [question, answer] pairs (30 entries, this is the '
+            "first). Correct or empty the cell."
+        ]
+
+    def test_keys_of_entries_that_are_not_used_are_counted(self):
+        entry = {"instruction": "Medical?", "input": "x", "output": "1", "id": 7, "label_given": "0"}
+        rows = [{**entry, "tools": "[]", "image": ""}, {**entry, "input": "y", "note": "n"}]
+        assert findings(rows).warnings[0] == (
+            'list of rows: not used of its entries: "tools" (1 of 2 entries), "note" (1 of 2 entries).'
+        )
+        assert findings(rows, "predict").warnings == []
+
     def test_instructions_that_hold_the_document(self):
-        rows = [{"instruction": f"Medical? paper {n}", "output": "1"} for n in range(30)]
+        rows = [{"instruction": f"Medical? paper {n}", "input": "", "output": "1"} for n in range(30)]
+        assert findings(rows).warnings == []
         assert findings(rows).problems == [
             'list of rows, row 1, column "instruction": 30 entries have no input, and instructions that are not a '
             "question of the recipe (this is the first). If the document is in the instruction, move it to input; "

@@ -1,11 +1,13 @@
 """Check whether a table fits a recipe, and report all problems together."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from papertune.errors import listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
+from papertune.kinds.output_names import ROW, given_column
 from papertune.prompts.documents import clean_column, marks_found
-from papertune.prompts.examples import RowReader, reads_entries
+from papertune.prompts.examples import RowReader, prompt_columns, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # Longer than any abstract: a whole paper, or several rows in one cell.
 LONG_DOCUMENT_CHARS = 50_000
+# Instructions that are no question of the recipe are named one by one, up to this number.
+MAX_TEXTS_SHOWN = 3
 
 
 def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Findings:
@@ -78,25 +82,41 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
         nothing = "nothing to learn" if purpose == "train" else "nothing to score"
         findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.")
     reader = RowReader(table, recipe)
+    if purpose == "train":
+        _warn_of_unused_keys(table, recipe, findings)
     _check_asked(table, recipe, reader, findings)
+    silent: list[int] = []
+    wrong_history: list[int] = []
     for row in range(len(table)):
         if not reader.document(row).strip() and reader.asks_own_question(row):
-            findings.problems.append(
-                f"{table.where(row, 'instruction')}: the entry has neither an instruction nor an input. Fill in or "
-                "remove the entry."
-            )
+            silent.append(row)
         try:
             reader.history(row)
         except ValueError:
-            findings.problems.append(
-                f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
-            )
+            wrong_history.append(row)
+    if silent:
+        findings.problems.append(
+            f"{table.where(silent[0], 'instruction')}: the entry has neither an instruction nor an input"
+            f"{_counted(silent)}. Fill in or remove the entry."
+        )
+    if wrong_history:
+        findings.problems.append(
+            f"{table.where(wrong_history[0], 'history')}: not a list of [question, answer] pairs"
+            f"{_counted(wrong_history)}. Correct or empty the cell."
+        )
+
+
+def _counted(rows: Sequence[int]) -> str:
+    """Return how many entries share the problem of the first."""
+    return "" if len(rows) == 1 else f" ({len(rows):,} entries, this is the first)"
 
 
 def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Findings) -> None:
     """Check that the instructions are questions of the recipe."""
     unknown = [row for row in range(len(table)) if not reader.asked(row)]
-    texts = {table.frame["instruction"][row] for row in unknown}
+    texts: dict[str, list[int]] = {}
+    for row in unknown:
+        texts.setdefault(table.frame["instruction"][row], []).append(row)
     if len(texts) > 1 and not any(reader.document(row).strip() for row in unknown):
         findings.problems.append(
             f"{table.where(unknown[0], 'instruction')}: {len(unknown):,} entries have no input, and instructions that "
@@ -105,12 +125,34 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
         )
         return
     questions = " | ".join(column.question for column in recipe.questions.values())
-    for row in unknown:
-        asked = table.frame["instruction"][row]
-        findings.problems.append(
-            f"{table.where(row, 'instruction')}: {shorten(asked)!r} is not a question of the recipe ({questions}). "
-            "Set the question of its column to this text."
+    remedy = "Set the question of its column to this text."
+    if len(texts) > MAX_TEXTS_SHOWN:
+        remedy = (
+            f"Nor are {len(texts) - 1:,} other texts: write the question of a column there, or use the recipe instruct "
+            "(-r instruct), which reads any instruction."
         )
+        texts = {table.frame["instruction"][unknown[0]]: unknown}
+    for asked, rows in texts.items():
+        findings.problems.append(
+            f"{table.where(rows[0], 'instruction')}: {shorten(asked)!r} is not a question of the recipe "
+            f"({questions}){_counted(rows)}. {remedy}"
+        )
+
+
+def _warn_of_unused_keys(table: Table, recipe: Recipe, findings: Findings) -> None:
+    """Warn of keys of an instruction file that are not learned from, as far as people wrote them."""
+    known = {"output", "id", ROW, recipe.table.id, *table.derived, *prompt_columns(table, recipe)}
+    known |= {*recipe.columns, *map(given_column, recipe.columns)}
+    known |= {each.title for name, column in recipe.columns.items() for each in column.output_columns(name)}
+    counts = []
+    for name in table.columns:
+        cells = table.frame[name]
+        # What instruction and history were derived from is read.
+        is_conversation = bool(table.derived) and cells.str.starts_with("[").all()
+        if name not in known and not is_conversation and (count := int((cells != "").sum())):
+            counts.append(f"{quoted(name)} ({count:,} of {len(table):,} entries)")
+    if counts:
+        findings.warnings.append(f"{table.source}: not used of its entries: {', '.join(counts)}.")
 
 
 def _check_questions(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -155,7 +197,9 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
                 count_in_warning(findings, table, name, what, iter(rows))
             cells = clean_column(table, name)
         cleaned[name] = cells
-        empty = (r for r, cell in enumerate(cells) if not cell.strip() and not reader.asks_own_question(r))
+        # An entry that asks nothing is a problem already.
+        blank = (r for r, cell in enumerate(cells) if not cell.strip() and reader.asked(r))
+        empty = (r for r in blank if not reader.asks_own_question(r))
         count_in_warning(findings, table, name, "{} empty", empty)
         long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
         lengths = cells.str.len_chars()

@@ -11,6 +11,9 @@ from papertune.templates import render_template, template_columns
 
 Turn = tuple[str, str]
 
+# The columns of an instruction file that a prompt is made from.
+_ENTRY = ("instruction", "input", "history", "system")
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -81,6 +84,13 @@ def reads_entries(table: Table, recipe: Recipe) -> bool:
     """
     own = any(column.question_column == "instruction" for column in recipe.questions.values())
     return table.is_instructions or (own and "instruction" in table.columns)
+
+
+def prompt_columns(table: Table, recipe: Recipe) -> list[str]:
+    """Return the columns of a table whose text is in the prompts."""
+    names = list(_ENTRY) if reads_entries(table, recipe) else template_columns(recipe.table.document)
+    names += [each.question_column for each in recipe.questions.values() if each.question_column]
+    return [name for name in dict.fromkeys(names) if name in table.columns]
 
 
 class RowReader:

@@ -155,7 +155,10 @@ def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
         raise _not_a_table(path, source)
     with path.open("rb") as file, open_text(file, source, newline="") as opened:
         text = opened.read()
-    register = dataset_info.parse_register(text) if re.match(r"\s*\{", text) else None
+    # Any other object is one row by mistake; its message says so.
+    may_be_register = entry is not None or path.name == "dataset_info.json" or '"file_name"' in text
+    is_object = re.match(r"\s*\{", text) is not None
+    register = dataset_info.parse_register(text, str(path)) if is_object and may_be_register else None
     if register is not None:
         return dataset_info.read_entry(register, path, entry, _read_path)
     if entry is not None:

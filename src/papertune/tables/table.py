@@ -78,6 +78,11 @@ class Table:
             )
         return self.frame[name].to_list()
 
+    def identifies(self, name: str) -> bool:
+        """Whether a column has a cell of its own in each row."""
+        cells = self.frame[name].str.strip_chars()
+        return not cells.is_duplicated().any() and not (cells == "").any()
+
     def where(self, row: int, column: str | None = None) -> str:
         """Return where a row or a cell is, counted as a reader of the source would.
 

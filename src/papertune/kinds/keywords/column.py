@@ -195,6 +195,10 @@ class KeywordsColumn(KeywordsSpec):
         """Return the limit of a predicted list."""
         return self.max_new_tokens
 
+    def max_learned_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the limit of an answer in training."""
+        return encoder.max_answer_tokens
+
     # Predicting
 
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":
