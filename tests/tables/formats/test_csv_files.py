@@ -300,6 +300,8 @@ def test_tab_delimited_exports_of_web_of_science_are_read(tmp_path, name, encodi
 def test_text_files_are_told_apart_by_their_content(tmp_path):
     with pytest.warns(PapertuneWarning, match="the delimiter is a comma, judged by"):
         assert read(tmp_path, "id,title\n1,a\n2,b\n", "t.txt").column("title") == ["a", "b"]
+    text = 'id\ttitle\n1\t"a\nRT PCR"\n2\tb\n'
+    assert read(tmp_path, text, "t.txt").column("title") == ["a\nRT PCR", "b"]
     assert read(tmp_path, "TY  - JOUR\nTI  - a, b\nAB  - c, d\nER  - \n", "t.txt").column("title") == ["a, b"]
     assert refusal(tmp_path, "Dear all, see below.\nAll the best\n", "t.txt").startswith("t.txt: there is no record;")
     assert refusal(tmp_path, b"\xd0\xcf\x11\xe0rest", "t.xls") == (
