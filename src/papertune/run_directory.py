@@ -34,10 +34,11 @@ from papertune.kinds.keywords.record import Ranking
 from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
+from papertune.recipe.changes import not_this_training, training_changes
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
-# are scored by the decisions among them. A run of an earlier format opens, and has none.
-FORMAT = 5
+# are scored by the decisions among them; 6: documents are cleaned. A run of an earlier format opens, and has none.
+FORMAT = 6
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -227,11 +228,8 @@ class RunDirectory:
                 begun = TrainingPlan(**json.loads(self._plan.read_text("utf-8")))
             except (TypeError, ValueError) as error:
                 raise OutputError(f"{self._plan} is damaged: {error}. Choose another folder to train in.") from None
-            if different := plan.differences(begun):
-                raise OutputError(
-                    f"{self.path}: the training begun here differs in its {' and '.join(different)}. "
-                    "Resume it with the same files and settings, or choose another folder."
-                )
+            if changes := training_changes(asdict(begun), asdict(plan)):
+                raise OutputError(f"{self.path}: {not_this_training(changes)}")
             return
         # A training that was killed before it wrote its plan leaves just an empty folder for checkpoints.
         inside = [child for folder in (self.path, self.checkpoints) if folder.is_dir() for child in folder.iterdir()]
@@ -358,9 +356,11 @@ def library_versions() -> dict[str, str]:
 def _as_trained(recipe: Recipe, version: int) -> Recipe:
     """Return the recipe of a run with what its settings meant in its format.
 
-    Before format 5 labels of several tokens were learned as answers and scored whole also with `loss = "labels"`. For
-    labels of one token both are the same in prediction.
+    Before format 6 documents were not cleaned. Before format 5 labels of several tokens were learned as answers and
+    scored whole also with `loss = "labels"`. For labels of one token both are the same in prediction.
     """
+    if version < 6:
+        recipe = recipe.model_copy(update={"table": recipe.table.model_copy(update={"clean": False})})
     if version >= 5:
         return recipe
     columns = recipe.columns.items()

@@ -101,7 +101,7 @@ class TestInvalidTables:
 
     def test_at_most_20_problems_are_listed(self, refused, here):
         lines = lines_of(here)
-        many = [f"q{n},t,a,b,k,maybe" for n in range(40)]
+        many = [f"q{n},t,a,b,k,maybe{n}" for n in range(40)]
         save(here, [lines[0], *many])
         message = refused(*COMMANDS["train"])
         assert "(40 problems)" in message
@@ -299,9 +299,11 @@ class TestInvalidRuns:
             patch.setattr(module, "fit", stop)
             assert papertune(*command).code == 130
         assert "holds an unfinished training. Add --resume" in refused(*command)
-        assert "differs in its recipe" in refused(*command, "--resume", "--set", "training.seed=3")
+        assert "begun here (training.seed: 0 before, now 3). Resume it" in refused(
+            *command, "--resume", "--set", "training.seed=3"
+        )
         save(here, lines_of(here)[:-1], "papers.csv")
-        assert "differs in its tables" in refused(*command, "--resume")
+        assert "begun here (training tables: other rows than before). Resume it" in refused(*command, "--resume")
 
     def test_train_into_a_finished_run(self, papertune, here, refused):
         command = ["train", "papers.csv", "-r", "recipe.toml", "-o", "out", "--only", "label", "-q"]

@@ -109,8 +109,9 @@ def test_a_signal_to_one_process_stops_both_and_resuming_trains_the_same_paramet
     with pytest.raises(OutputError) as refused:
         papertune.train(sample.train, sample.recipe, run, overrides=["training.accumulation=1"], resume=True)
     assert str(refused.value) == (
-        f"{run}: the training begun here differs in its number of processes (2, not 1). Resume it with the same "
-        "files and settings, or choose another folder."
+        f"{run}: this is not the training that was begun here (number of processes: 2 before, now 1). Resume it with "
+        "the same files and settings, or train in another folder; method.start_from begins with what a finished run "
+        "has learned."
     )
 
     second = Launch(command(sample, run, "--resume"))

@@ -49,7 +49,7 @@ def bytes_beyond_the_table(rows, folder):
     gc.collect()
     tracemalloc.start()
     try:
-        plan = make_plan(SimpleNamespace(encode_many=characters), reader, range(rows), 4096)
+        plan = make_plan(SimpleNamespace(encode_many=characters, max_prompt_tokens=4096), reader, range(rows), 4096)
         with Journal(folder / f"{rows}.csv", "print", len(plan.batches)) as journal:
             predicted = collect_rows(answering, RECIPE, plan, journal=journal, listener=SILENT)
             names = ["row", "label", "label_probability_1", "Keywords"]
@@ -91,7 +91,7 @@ def test_the_time_left_is_estimated_from_tokens(listener, monkeypatch, before):
 
 def test_probabilities_that_are_not_numbers_are_not_kept(tmp_path):
     reader = RowReader(Table(pl.DataFrame({"title": ["x"]}), "list of rows"), RECIPE)
-    plan = make_plan(SimpleNamespace(encode_many=characters), reader, range(1), 4096)
+    plan = make_plan(SimpleNamespace(encode_many=characters, max_prompt_tokens=4096), reader, range(1), 4096)
     values = {"label": [[float("nan"), 0.5]], "Keywords": ["a"]}
     with Journal(tmp_path / "out.csv", "print", 1) as journal:
         with pytest.raises(ModelError, match='probabilities for "label" are not numbers'):

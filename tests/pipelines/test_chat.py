@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from papertune.errors import ModelError, PapertuneWarning
 from papertune.methods import build_trainable
 from papertune.pipelines.chat import Conversation
 from papertune.recipe import PtuningV2Method, load_recipe
@@ -134,3 +135,23 @@ def test_a_model_with_a_prefix_answers(own_tiny_model, tiny_tokenizer):
             best = model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)
         ids = torch.cat([ids, best], dim=1)
     assert answer == tiny_tokenizer.decode(ids[0, -8:], skip_special_tokens=True) != bare
+
+
+def test_an_answer_that_leaves_no_room_in_the_context_is_refused(tiny_model, tiny_tokenizer):
+    with pytest.raises(ModelError) as caught:
+        Conversation(tiny_model, tiny_tokenizer, max_new_tokens=4081)
+    assert str(caught.value) == (
+        "--max-new-tokens is 4,081, but the model reads 4,096 tokens at most, prompt and answer together. Set it to "
+        "4,080 or less."
+    )
+
+
+def test_prompts_of_a_run_leave_room_for_the_answer(tiny_model, tiny_tokenizer):
+    columns = {"label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}}
+    recipe = load_recipe({"model": "tiny", "table": {"document": "{title}"}, "columns": columns})
+    with pytest.warns(PapertuneWarning) as caught:
+        Conversation(tiny_model, tiny_tokenizer, max_new_tokens=4000, recipe=recipe)
+    assert [str(each.message) for each in caught] == [
+        "encoding.max_prompt_tokens of the run is 1,024, and an answer takes up to 4,000 tokens more, but tiny reads "
+        "4,096 tokens at most: longer prompts are truncated to 96 tokens."
+    ]

@@ -87,7 +87,7 @@ def test_a_prediction_is_not_resumed_in_another_precision(run, papers, make_list
 
     with pytest.raises(KeyboardInterrupt):
         run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8", listener=make_listener(on_rows=stop))
-    with pytest.raises(OutputError, match="keeps the rows of another prediction"):
+    with pytest.raises(OutputError, match=r"another prediction \(the precision: int8.* before, now float32\)"):
         run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="fp32")
     run.predict_file(papers(40, 100), tmp_path / "out.csv", precision="int8")
 

@@ -112,9 +112,10 @@ class TestColumns:
 
     def test_a_table_may_hold_an_earlier_prediction(self, run, papers):
         first = run.predict(papers(4), columns="all", probabilities=True)
-        again = run.predict(first, columns="all", probabilities=True)
-        assert again["label_given"].to_list() == first["label"].to_list()
-        assert len(again) == 4
+        with pytest.warns(PapertuneWarning, match="data frame was filled in before"):
+            again = run.predict(first, columns="all", probabilities=True)
+        assert again.to_dicts() == first.to_dicts()
+        assert again["label_given"].to_list() == [row["label"] for row in papers(4)]
 
     def test_rows_are_numbered_where_the_recipe_has_no_id(self, recipe, papers, tmp_path):
         del recipe["table"]["id"]
@@ -245,9 +246,21 @@ class TestPredictFile:
         assert papertune.read_table(output).column("label") == filled["label"].to_list()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv"]
 
-    @pytest.mark.parametrize("kind", ["run", "table", "columns", "probabilities"])
+    @pytest.mark.parametrize(
+        ("kind", "what"),
+        [
+            ("run", "the run changed"),
+            ("table", "the cells of the table changed"),
+            (
+                "columns",
+                "the columns to write: uuid, label, Keywords before, now uuid, title, author, abstract, label, "
+                "Keywords",
+            ),
+            ("probabilities", "the columns to write changed; --probabilities: False before, now True"),
+        ],
+    )
     def test_a_journal_of_another_prediction_is_refused_and_kept(
-        self, run, new_papers, recipe, papers, make_listener, tmp_path, kind
+        self, run, new_papers, recipe, papers, make_listener, tmp_path, kind, what
     ):
         output = tmp_path / "out.csv"
 
@@ -268,8 +281,12 @@ class TestPredictFile:
                 options = {"columns": "all"}
             case "probabilities":
                 options = {"probabilities": True}
-        with pytest.raises(OutputError, match="keeps the rows of another prediction"):
+        with pytest.raises(OutputError) as caught:
             run.predict_file(rows, output, **options)
+        assert str(caught.value) == (
+            f"{journal} keeps the rows of another prediction ({what}). Finish that one with its own command, choose "
+            "another output, or delete this file to discard its rows."
+        )
         assert journal.read_bytes() == kept
         assert not output.exists()
 
@@ -320,7 +337,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"format": 6}', "newer papertune"),
+            ('{"format": 7}', "newer papertune"),
             ("{", "is damaged"),
             ("[]", "is damaged"),
             ("null", "is damaged"),
@@ -408,10 +425,24 @@ class TestMerging:
 
 
 def test_a_written_table_can_be_predicted_again(run, papers, tmp_path):
-    write_table(run.predict(papers(3), columns="all"), tmp_path / "first.csv")
+    rows = [without(row, "label", "Keywords") for row in papers(3)]
+    write_table(run.predict(rows, columns="all"), tmp_path / "first.csv")
     assert run.predict(tmp_path / "first.csv").columns[:3] == ["uuid", "label", "Keywords"]
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32", "int8"])
 def test_the_precision_is_known_before_the_weights_are_loaded(run, precision):
     assert run.settled_precision(precision) == run.predictor(precision).precision_name
+
+
+def test_prompts_that_fit_into_a_short_context_are_predicted_as_before(run, papers, tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "short")
+    config = json.loads((tmp_path / "short" / "config.json").read_text())
+    (tmp_path / "short" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 200}))
+    short = papertune.load_run(run.directory.path, base=tmp_path / "short")
+    with pytest.warns(PapertuneWarning, match='"Keywords" takes up to 12 tokens more, .* truncated to 188 tokens'):
+        got = short.predict(papers(3), probabilities=True, precision="fp32")
+    assert got.equals(run.predict(papers(3), probabilities=True, precision="fp32"))
+    long = [{**papers(1)[0], "abstract": "heart " * 300}]
+    with pytest.warns(PapertuneWarning, match="1 document has more than 188 tokens; only the beginning is read"):
+        short.predict(long, precision="fp32")

@@ -149,7 +149,7 @@ class TestErrorsLeaveNothingBehind:
         before = run.directory.weights_checksum()
         again = train(papers(4), only=["label"], resume=True)
         assert again.directory.weights_checksum() == before
-        with pytest.raises(OutputError, match="differs in its recipe"):
+        with pytest.raises(OutputError, match=r"begun here \(training\.seed: 0 before, now 7\)\. Resume it"):
             train(papers(4), only=["label"], resume=True, overrides=["training.seed=7"])
 
 
@@ -350,10 +350,10 @@ class TestResuming:
     @pytest.mark.parametrize(
         ("what", "change"),
         [
-            ("recipe", {"overrides": (*SPEC, "training.seed=1")}),
-            ("tables", {"tables": 15}),
-            ("dev table", {"dev": 3}),
-            ("base model", {"base": "other"}),
+            ("training.seed: 0 before, now 1", {"overrides": (*SPEC, "training.seed=1")}),
+            ("training tables: other rows than before", {"tables": 15}),
+            ("dev tables: 0 before, now 1", {"dev": 3}),
+            ("model: other weights than before", {"base": "other"}),
         ],
     )
     def test_another_training_is_not_resumed(
@@ -372,7 +372,7 @@ class TestResuming:
         if "dev" in change:
             change = {"dev": papers(change["dev"], 60)}
         options = {"tables": 14, "overrides": SPEC, **change}
-        with pytest.raises(OutputError, match=f"differs in its {what}"):
+        with pytest.raises(OutputError, match=rf"begun here \({what}\)\. Resume it with"):
             train(papers(options.pop("tables")), resume=True, **options)
         assert left_over(tmp_path / "run") == before
 

@@ -87,7 +87,10 @@ def test_a_good_table_has_no_problems_and_counted_labels():
         ),
         (
             with_cells(label=(None, " ")),
-            ['list of rows, row 2, column "label": the cell is empty. Fill it in, or take the row out.'],
+            [
+                'list of rows, row 2, column "label": the cell is empty. Fill it in, take the row out, or list "" in '
+                "columns.label.unlabelled."
+            ],
         ),
         (
             with_cells(label=(None, "01")),
@@ -97,13 +100,21 @@ def test_a_good_table_has_no_problems_and_counted_labels():
             ],
         ),
         (
+            with_cells(label=(None, "NA", "-1")),
+            [
+                f'list of rows, row {row}, column "label": "{marker}" is not one of the 2 labels (1, 0).{hint} '
+                "Correct the cell, or list it in columns.label.unlabelled."
+                for row, marker, hint in ((2, "NA", ""), (3, "-1", ' Did you mean "1"?'))
+            ],
+        ),
+        (
             with_cells(uuid=(None, None, "a")),
             [
                 'list of rows, row 3, column "uuid": the id "a" is already at list of rows, row 1. '
                 "Make ids unique, or leave table.id out of the recipe."
             ],
         ),
-        (with_cells(uuid=(None, " ")), ['list of rows, row 2, column "uuid" is empty. Give the row an id.']),
+        (with_cells(uuid=(None, " ")), ['list of rows, row 2, column "uuid": the cell is empty. Give the row an id.']),
     ],
 )
 def test_problems_are_reported_with_their_place_and_a_remedy(rows, problems):
@@ -132,7 +143,7 @@ def test_problems_are_reported_with_their_place_and_a_remedy(rows, problems):
             with_cells(label=("1.0", " 0", "0")),
             [
                 'list of rows, row 1, column "label": 2 cells are read as a label after tidying '
-                "(blanks, or 1.0 for 1) (this is the first)."
+                "(blanks, invisible characters, case, or 1.0 for 1) (this is the first)."
             ],
         ),
         (
@@ -175,9 +186,22 @@ def test_several_problems_make_one_error():
 
 
 def test_of_many_problems_only_the_first_are_listed():
-    rows = [{**GOOD[0], "uuid": str(row), "label": "x"} for row in range(30)]
+    rows = [{**GOOD[0], "uuid": str(row), "label": f"x{row}"} for row in range(30)]
     with pytest.raises(TableError, match=r"\(30 problems\):(.|\n)*\n  - and 10 more$"):
         findings(rows).raise_problems(read_table(rows))
+
+
+def test_the_same_fault_in_many_rows_is_one_problem():
+    rows = [{**GOOD[0], "uuid": str(row), "label": "x" if row % 2 else "1\u200b1"} for row in range(60)]
+    rows[20]["uuid"] = rows[40]["uuid"] = " "
+    remedy = "Correct the cell, or add the label to columns.label.labels."
+    assert findings(rows).problems == [
+        'list of rows, row 21, column "uuid": the cell is empty. Give the row an id. (and 1 more: 41)',
+        'list of rows, row 1, column "label": "1\\u200b1" is not one of the 2 labels (1, 0). '
+        f"{remedy} (and 29 more: 3, 5, 7, 9, ...)",
+        f'list of rows, row 2, column "label": "x" is not one of the 2 labels (1, 0). {remedy} '
+        "(and 29 more: 4, 6, 8, 10, ...)",
+    ]
 
 
 def test_a_table_to_predict_needs_no_labels():
@@ -187,6 +211,14 @@ def test_a_table_to_predict_needs_no_labels():
     assert findings(with_cells(label=("x", "")), purpose="predict").problems == []
     assert findings(without("title", "label"), purpose="predict").problems == [
         'list of rows has no column "title", which table.document names. It has: uuid, abstract, Keywords.'
+    ]
+
+
+def test_repeated_ids_are_one_problem():
+    rows = [{**GOOD[0], "uuid": f"id {row % 10}"} for row in range(30)]
+    assert findings(rows).problems == [
+        'list of rows, row 11, column "uuid": the id "id 0" is already at list of rows, row 1 (and 19 more: 12, 13, '
+        "14, 15, ...). Make ids unique, or leave table.id out of the recipe."
     ]
 
 
@@ -206,8 +238,8 @@ def test_an_instruction_table_is_checked_by_question():
     found = findings(INSTRUCTIONS)
     assert found.problems == []
     assert found.warnings == [
-        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, or 1.0 for 1) '
-        "(this is the first).",
+        'list of rows, row 3, column "output": 1 cell is read as a label after tidying (blanks, invisible characters, '
+        "case, or 1.0 for 1) (this is the first).",
     ]
     assert found.label_counts == {"label": {"1": 1, "0": 1}}
 
@@ -313,8 +345,36 @@ class TestOwnQuestions:
             "question that is just a column's name in braces is."
         )
 
+    def test_thirty_entries_with_the_same_fault_are_one_problem(self):
+        same = [{"instruction": "Who?", "input": f"paper {n}", "output": "1"} for n in range(30)]
+        place = 'list of rows, row 1, column "instruction": '
+        assert findings(same).problems == [
+            f"{place}'Who?' is not a question of the recipe (Medical? | Keywords?) (30 entries, this is the first). "
+            "Set the question of its column to this text."
+        ]
+        others = [{**row, "instruction": f"Who {n}?"} for n, row in enumerate(same)]
+        assert findings(others).problems == [
+            f"{place}'Who 0?' is not a question of the recipe (Medical? | Keywords?) (30 entries, this is the first). "
+            "Nor are 29 other texts: write the question of a column there, or use the recipe instruct (-r instruct), "
+            "which reads any instruction."
+        ]
+        talk = [{**row, "instruction": "Medical?", "history": "x"} for row in same]
+        assert findings(talk).problems == [
+            'list of rows, row 1, column "history": not a list of [question, answer] pairs (30 entries, this is the '
+            "first). Correct or empty the cell."
+        ]
+
+    def test_keys_of_entries_that_are_not_used_are_counted(self):
+        entry = {"instruction": "Medical?", "input": "x", "output": "1", "id": 7, "label_given": "0"}
+        rows = [{**entry, "tools": "[]", "image": ""}, {**entry, "input": "y", "note": "n"}]
+        assert findings(rows).warnings[0] == (
+            'list of rows: not used of its entries: "tools" (1 of 2 entries), "note" (1 of 2 entries).'
+        )
+        assert findings(rows, "predict").warnings == []
+
     def test_instructions_that_hold_the_document(self):
-        rows = [{"instruction": f"Medical? paper {n}", "output": "1"} for n in range(30)]
+        rows = [{"instruction": f"Medical? paper {n}", "input": "", "output": "1"} for n in range(30)]
+        assert findings(rows).warnings == []
         assert findings(rows).problems == [
             'list of rows, row 1, column "instruction": 30 entries have no input, and instructions that are not a '
             "question of the recipe (this is the first). If the document is in the instruction, move it to input; "

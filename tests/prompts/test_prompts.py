@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from papertune.errors import ModelError, RecipeError
 from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
-from papertune.kinds.keywords.cells import join_keywords
 from papertune.prompts import PromptEncoder
 from papertune.prompts.encoder import EncodedPrompt
 from papertune.prompts.examples import Prompt
@@ -280,7 +279,7 @@ def test_keyword_list_is_cut_between_keywords(tiny_tokenizer):
         fitting = [
             text
             for count in range(1, 5)
-            if len(tiny_tokenizer.encode(text := join_keywords(keywords[:count], "; "))) + 1 <= limit
+            if len(tiny_tokenizer.encode(text := "; ".join(keywords[:count]))) + 1 <= limit
         ]
         # Only a first keyword that is too long alone is cut within the keyword.
         assert kept == (fitting[-1] if fitting else tiny_tokenizer.decode(whole[: limit - 1]))

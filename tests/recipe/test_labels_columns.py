@@ -91,7 +91,8 @@ def test_thresholds_can_be_dumped_and_loaded(thresholds):
             "threshold=0.5",
             [
                 '.threshold is not a known key. Did you mean "thresholds"? '
-                "Known here: kind, question, labels, answers, separator, thresholds, loss, weights, sources."
+                "Known here: kind, question, labels, answers, separator, input_separator, thresholds, loss, weights, "
+                "sources."
             ],
         ),
     ],

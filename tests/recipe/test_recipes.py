@@ -118,7 +118,7 @@ def test_all_mistakes_are_reported_together():
             "columns.label.knd=1",
             [
                 'columns.label.knd is not a known key. Did you mean "kind"? '
-                "Known here: kind, question, labels, loss, weights, calibration, threshold, "
+                "Known here: kind, question, labels, unlabelled, loss, weights, calibration, threshold, "
                 "abstain_below, abstain_for_accuracy, coverage, sources."
             ],
         ),
@@ -127,7 +127,7 @@ def test_all_mistakes_are_reported_together():
             "columns.label.label=1",
             [
                 'columns.label.label is not a known key. Did you mean "labels"? '
-                "Known here: kind, question, labels, loss, weights, calibration, threshold, "
+                "Known here: kind, question, labels, unlabelled, loss, weights, calibration, threshold, "
                 "abstain_below, abstain_for_accuracy, coverage, sources."
             ],
         ),
@@ -136,7 +136,7 @@ def test_all_mistakes_are_reported_together():
             'columns.threshold={kind="label", question="q", labels=["a", "b"], weigths="balanced"}',
             [
                 'columns.threshold.weigths is not a known key. Did you mean "weights"? '
-                "Known here: kind, question, labels, loss, weights, calibration, threshold, "
+                "Known here: kind, question, labels, unlabelled, loss, weights, calibration, threshold, "
                 "abstain_below, abstain_for_accuracy, coverage, sources."
             ],
         ),
@@ -241,7 +241,13 @@ def test_all_mistakes_are_reported_together():
             'columns.x={kind="keywords", question=" Medical? "}',
             ["columns.x.question: label has the same question; the model cannot tell them apart."],
         ),
-        ("table.document={a", ['table.document: has a lone "{" at character 1; write "{{" for a brace.']),
+        (
+            "table.document={a",
+            [
+                'table.document: has a lone "{" at character 1; write "{{" for a brace; a column name with braces '
+                'stands in quotes: {"Title {EN}"}.'
+            ],
+        ),
         ("training.epochs", ['--set training.epochs: write KEY=VALUE, for example "training.epochs=3".']),
         ("training..epochs=3", ['--set training..epochs=3: write KEY=VALUE, for example "training.epochs=3".']),
         ("layout.x=3", ['--set layout.x=3: "layout" is a value, not a part of the recipe.']),

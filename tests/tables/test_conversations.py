@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.errors import TableError
+from papertune.errors import PapertuneWarning, TableError
 from papertune.tables import read_table, write_table
 
 A, B, C, D = "What is it?", "A heart.", "And this?\n", "A graph."
@@ -207,3 +207,26 @@ def test_forms_of_many_rows_go_with_their_rows(tmp_path):
     table = read_table(saved(tmp_path, entries)).take(range(9999, -1, -1))
     write_table(table.frame, tmp_path / "again.json", forms=table.forms)
     assert json.loads((tmp_path / "again.json").read_text("utf-8")) == entries[::-1]
+
+
+def test_keys_of_messages_that_are_not_read_are_counted():
+    asked = {"role": "user", "content": "Hello", "name": "Ann"}
+    said = {"role": "assistant", "content": "Hi", "weight": 0, "name": "Bot"}
+    rows = [{"messages": [{"role": "user", "content": "x"}]}, {"messages": [asked, said]}]
+    with pytest.warns(PapertuneWarning) as caught:
+        read_table(rows)
+    assert [str(each.message) for each in caught] == [
+        'list of rows, row 2: "name" of 2 messages, "weight" of 1 message are not used (this is the first).'
+    ]
+
+
+def test_a_second_system_message_beside_the_conversation_is_counted():
+    talk = [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hello"}]
+    rows = [{"conversations": talk, "system": text} for text in ("Be brief.", "", "Be long.")]
+    with pytest.warns(PapertuneWarning) as caught:
+        table = read_table(rows)
+    assert table.column("system") == ["Be brief."] * 3
+    assert [str(each.message) for each in caught] == [
+        "list of rows, row 3: 1 entry has a system message in the conversation and another one beside it, which is not "
+        "used (this is the first)."
+    ]

@@ -42,7 +42,11 @@ def test_columns_of_an_entry_are_renamed_to_ours(register):
 def test_a_single_entry_needs_no_name_and_its_columns_have_defaults(register, tmp_path):
     path = register(only={"file_name": "plain.jsonl"})
     (tmp_path / "plain.jsonl").write_text('{"output": "1", "instruction": "q", "note": "n"}\n')
-    assert read_table(path).frame.to_dicts() == [{"instruction": "q", "output": "1"}]
+    with pytest.warns(PapertuneWarning) as caught:
+        assert read_table(path).frame.to_dicts() == [{"instruction": "q", "output": "1"}]
+    assert [str(each.message).replace(f"{tmp_path}/", "") for each in caught] == [
+        'dataset_info.json, entry "only": its columns leave out "note" of plain.jsonl, so this is not read.'
+    ]
     (tmp_path / "plain.jsonl").write_text('{"output": "1", "instruction": "q", "input": ""}\n')
     assert read_table(path).columns == ["instruction", "input", "output"]
 
@@ -53,6 +57,37 @@ def test_a_changed_checksum_is_a_warning(register):
         PapertuneWarning, match='entry "xfg": the SHA-1 of xfg.json is .*, and the entry says 00. The file'
     ):
         assert len(read_table(path)) == 1
+
+
+def test_keys_of_an_entry_that_are_not_used_are_named(register, tmp_path):
+    path = register(xfg={"file_name": "xfg.json", "colums": COLUMNS, "num_samples": 3, "columns": COLUMNS})
+    with pytest.warns(PapertuneWarning) as caught:
+        assert len(read_table(path)) == 1
+    assert [str(each.message).replace(f"{tmp_path}/", "") for each in caught] == [
+        'dataset_info.json, entry "xfg": papertune does not use "colums", "num_samples" of it. Did you mean "columns"?'
+    ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"columns": {}}, "xfg.json", []],
+)
+def test_an_entry_beside_one_that_names_no_data_is_read(register, bad):
+    path = register(bad=bad, good={"file_name": "xfg.json", "columns": COLUMNS})
+    assert len(read_table(f"{path}:good")) == 1
+    assert refusal(f"{path}:bad", path) == (
+        'dataset_info.json, entry "bad": it names no data. Give it a file_name, or remove it.'
+    )
+
+
+@pytest.mark.parametrize("entry", ["", ":xfg"])
+def test_a_register_that_is_not_json_is_reported_with_line_and_column(tmp_path, entry):
+    path = tmp_path / "dataset_info.json"
+    path.write_text('{\n  "xfg": {"file_name": "xfg.json"}\n  "other": {"file_name": "x.json"}\n}\n')
+    assert refusal(f"{path}{entry}", str(path)) == (
+        "dataset_info.json, line 3, column 3: this is not JSON (Expecting ',' delimiter). Correct it there or in the "
+        "line before."
+    )
 
 
 def test_invalid_entries_are_refused(register):

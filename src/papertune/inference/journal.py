@@ -2,9 +2,9 @@
 
 It is the file OUTPUT.journal beside the output, JSON lines:
 
-    {"fingerprint": ..., "batches": 25}          what is predicted, with which run
-    {"begin": 0, "rows": 8}                      a batch is given to the model
-    {"batch": 0, "values": {column: [...]}}      it is finished; flushed to disk before the next one begins
+    {"fingerprint": ..., "batches": 25, "facts": {...}}     what is predicted, with which run
+    {"begin": 0, "rows": 8}                                 a batch is given to the model
+    {"batch": 0, "values": {column: [...]}}                 it is finished; flushed to disk before the next one begins
 
 An incomplete last line is dropped. The values are the model's, in full precision, so a resumed prediction writes the
 same bytes. A lock excludes a second writer.
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # The precision of a prediction that asks no model.
 NO_MODEL = "no model"
 
+# Longer facts are checksums or lists of numbers.
+_MAX_SHOWN = 60
+
 _HEADER = b'{"fingerprint": '
 
 
@@ -59,6 +62,16 @@ def prediction_facts(run: "Run", precision_name: str) -> dict[str, str | None]:
     return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}
 
 
+def changed_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two predictions, with both values where people can read them."""
+    changed = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    values = {key: [str(each.get(key)) for each in (before, now)] for key in changed}
+    return [
+        f"{key}: {one} before, now {other}" if max(len(one), len(other)) <= _MAX_SHOWN else f"{key} changed"
+        for key, (one, other) in values.items()
+    ]
+
+
 def fingerprint(facts: Mapping[str, str | None], table: str, options: Sequence[Any]) -> str:
     """Return a hash that identifies a prediction.
 
@@ -77,19 +90,21 @@ class Journal:
         output: The output file of the prediction.
         fingerprint: Identifies the prediction, see `fingerprint`.
         batches: Number of batches.
+        facts: What the fingerprint was made from, for the message about another prediction.
 
     Attributes:
         path: The file of the journal.
         rows_begun: Number of rows of all batches that were given to the model.
     """
 
-    def __init__(self, output: Path, fingerprint: str, batches: int) -> None:
+    def __init__(self, output: Path, fingerprint: str, batches: int, facts: Mapping[str, Any] | None = None) -> None:
         self.path = output.with_name(f"{output.name}.journal")
         # Place of the values of each batch in the file; -1: not finished. Values are read from there when needed.
         self._places: NDArray[np.int64] = np.full(batches, -1, dtype=np.int64)
         self.rows_begun = 0
         self._fingerprint = fingerprint
         self._batches = batches
+        self._facts = dict(facts or {})
         self._lock = FileLock(output.with_name(f"{output.name}.lock"))
         self._output = output
         self._stream: IO[bytes] | None = None
@@ -116,7 +131,8 @@ class Journal:
             self._stream.seek(length)
             self._stream.truncate()
             if not length:
-                self._append({"fingerprint": self._fingerprint, "batches": self._batches}, durable=True)
+                header = {"fingerprint": self._fingerprint, "batches": self._batches, "facts": self._facts}
+                self._append(header, durable=True)
         except OSError as error:
             self._abandon()
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}.") from error
@@ -199,9 +215,13 @@ class Journal:
                     break
                 if number == 0:
                     if entry.get("fingerprint") != self._fingerprint:
+                        # A journal of an earlier papertune has no facts.
+                        known = entry.get("facts")
+                        changed = changed_facts(known, self._facts) if known else []
+                        what = "; ".join(changed) or "another run, table or option"
                         raise OutputError(
-                            f"{self.path} keeps the rows of another prediction (another run, table or option). Finish "
-                            "that one with its own command, or delete this file to discard its rows."
+                            f"{self.path} keeps the rows of another prediction ({what}). Finish that one with its own "
+                            "command, choose another output, or delete this file to discard its rows."
                         )
                 elif "begin" in entry:
                     self.rows_begun += entry["rows"]

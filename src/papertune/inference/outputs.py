@@ -30,7 +30,7 @@ def choose_columns(
         TableError: If a name is in neither the table nor the run.
     """
     is_entries = asks_own_questions(table, recipe)
-    given = {given_column(name): name for name in recipe.columns if name in table.columns}
+    given = {given_column(name): name for name in own_columns(table, recipe)}
     if is_entries:  # an empty output is usual in a file of questions
         given = {title: name for title, name in given.items() if (table.frame[name] != "").any()}
     filled = [name for column in recipe.columns for name in _filled(column, recipe, probabilities=probabilities)]
@@ -38,10 +38,11 @@ def choose_columns(
     if columns is None and not is_entries:
         return [identity or ROW, *filled, *given]
     if columns is None or columns == "all":
-        # A column of an earlier prediction gives way to what is filled in now under its name.
-        old = {*recipe.columns, *filled, *given, *table.derived}
+        # Columns of an earlier prediction give way, also where they are not filled in now: they belong to its answers.
+        old = {title for name in recipe.columns for title in _filled(name, recipe, probabilities=True)}
+        old |= {*given, *table.derived}
         if is_entries:
-            old = old - {*filled} | {*map(given_column, recipe.columns)}
+            old -= {*filled}
         kept = [name for name in table.columns if name not in old]
         return list(dict.fromkeys([*kept, *filled, *given]))
     if isinstance(columns, str):
@@ -58,6 +59,12 @@ def choose_columns(
     optional = {each.title for each in beside if each.is_optional}
     extra = [name for name in filled if name in optional and name not in columns]
     return [*dict.fromkeys(columns), *extra]
+
+
+def own_columns(table: Table, recipe: Recipe) -> list[str]:
+    """Return the recipe's columns for which a table has cells of its own; the one of entries is their output."""
+    names = ["output"] if reads_entries(table, recipe) else table.columns
+    return [name for name in recipe.columns if name in names and name in table.columns]
 
 
 def asks_own_questions(table: Table, recipe: Recipe) -> bool:
@@ -109,8 +116,8 @@ def build_output(
             series |= {
                 title: pl.repeat("", len(table), eager=True).alias(title) for title in filled if title in columns
             }
-        if name in table.columns:
-            series[given_column(name)] = table.frame[name].alias(given_column(name))
+    for name in own_columns(table, recipe):
+        series[given_column(name)] = table.frame[name].alias(given_column(name))
     if ROW not in table.columns:
         series[ROW] = pl.int_range(1, len(table) + 1, eager=True).cast(pl.String).alias(ROW)
     return pl.DataFrame([series[name] if name in series else table.frame[name] for name in columns])
@@ -125,8 +132,8 @@ def output_forms(table: Table, recipe: Recipe, columns: Sequence[str]) -> dict[s
         return {}
     filled = {name for column in recipe.columns for name in _filled(column, recipe, probabilities=True)}
     forms = {name: table.forms[name] for name in columns if name in table.forms and name not in filled}
-    for name in recipe.columns:
-        if (title := given_column(name)) in columns and name in table.columns:
+    for name in own_columns(table, recipe):
+        if (title := given_column(name)) in columns:
             known = table.forms.get(name, bytes(len(table)))
             empty = table.frame[name] == ""
             forms[title] = bytes(JSON_MISSING if no else form for no, form in zip(empty, known, strict=True))

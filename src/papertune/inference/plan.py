@@ -30,11 +30,13 @@ class Plan:
         batches: Row indices, batch by batch, longest rows first.
         tokens: Prompt tokens of each batch, int64, shape (batches,).
         truncated: Rows whose document is too long for the prompt, in the order of the planned rows.
+        max_prompt_tokens: The limit at which prompts are truncated; 0: no model reads them.
     """
 
     batches: Batches
     tokens: NDArray[np.int64]
     truncated: Sequence[int]
+    max_prompt_tokens: int = 0
 
 
 def batch_tokens(device: str) -> int:
@@ -95,4 +97,5 @@ def make_plan(
                 truncated.append(row)
     batches = sorted_token_batches(lengths, max_batch_tokens, max_rows=max_batch_tokens // MIN_PROMPT_TOKENS)
     tokens = np.add.reduceat(lengths[batches.rows], batches.starts[:-1])
-    return Plan(Batches(np.asarray(rows, dtype=np.int64)[batches.rows], batches.starts), tokens, truncated)
+    planned = Batches(np.asarray(rows, dtype=np.int64)[batches.rows], batches.starts)
+    return Plan(planned, tokens, truncated, encoder.max_prompt_tokens)

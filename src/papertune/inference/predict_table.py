@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from papertune.errors import OutputError, PapertuneWarning, TableError
+from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
 from papertune.events import Listener
 from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal, fingerprint, prediction_facts
@@ -23,13 +23,15 @@ from papertune.inference.outputs import (
 from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, predict_rows
 from papertune.kinds.label.output import most_probable_rows
+from papertune.kinds.output_names import ROW
 from papertune.kinds.values import ColumnValues
 from papertune.models import PredictionPrecision
 from papertune.prompts.check_table import check_table
-from papertune.prompts.examples import RowReader
+from papertune.prompts.examples import RowReader, prompt_columns
+from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe
-from papertune.tables import Table, check_output, read_table, write_table
-from papertune.tables.xlsx_files import check_fits_xlsx
+from papertune.tables import Table, check_output, write_table
+from papertune.tables.formats.xlsx_files import check_fits_xlsx
 
 if TYPE_CHECKING:
     from papertune.inference.workforce import Workforce
@@ -80,6 +82,8 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
     sorting = [] if options.sort_by is None else [_sort_column(options.sort_by, run.recipe)]
     asked = predicting(run.recipe, [*chosen, *sorting])
     _warn_of_gaps(run, asked)
+    if sorting:
+        _warn_of_unnamed_rows(path, read, chosen, run.recipe)
     reader = RowReader(read, asked)
     _check_place(path, overwrite=options.overwrite)
     if path.suffix.lower() == ".xlsx":  # its limits are checked before the work
@@ -98,8 +102,17 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
         plan = _plan(run, found, read, reader)
         # The number of processes and threads is not among the options: it changes neither the batches nor the output.
         beside = [chosen, list(asked.columns), options.probabilities, found.max_batch_tokens]
-        identity = fingerprint(prediction_facts(run, found.precision_name), read.checksum(), beside)
-        journal = stack.enter_context(Journal(path, identity, len(plan.batches)))
+        facts = prediction_facts(run, found.precision_name)
+        checksum = read.checksum()
+        named = {
+            **facts,
+            "the cells of the table": checksum,
+            "the columns to predict": ", ".join(asked.columns),
+            "the columns to write": ", ".join(chosen),
+            "--probabilities": options.probabilities,
+            "the tokens of a batch": found.max_batch_tokens,
+        }
+        journal = stack.enter_context(Journal(path, fingerprint(facts, checksum, beside), len(plan.batches), named))
         if kept := int(plan.batches.sizes[journal.finished].sum()):
             listener.message(f"resuming: {kept:,} of {len(read):,} rows are finished")
         predicted = run_plan(plan, journal=journal, listener=listener)
@@ -114,7 +127,7 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
 
 
 def _open(run: "Run", table: Any) -> Table:
-    read = table if isinstance(table, Table) else read_table(table)
+    read = open_table(table, run.recipe)
     findings = check_table(read, run.recipe, "predict")
     for warning in findings.warnings:
         warnings.warn(warning, PapertuneWarning, stacklevel=_CALLER)
@@ -128,6 +141,18 @@ def _sort_column(name: str, recipe: Recipe) -> str:
         there = f"there are: {', '.join(names)}" if names else "it has none"
         raise TableError(f'--sort-by: "{name}" is not a label column of the run; {there}.')
     return name
+
+
+def _warn_of_unnamed_rows(path: Path, table: Table, chosen: Sequence[str], recipe: Recipe) -> None:
+    """Warn if nothing in a sorted output says which row of the table each row is."""
+    names = {recipe.table.id} | ({ROW} if ROW not in table.columns or table.identifies(ROW) else set())
+    if names.isdisjoint(chosen) and not {*prompt_columns(table, recipe)} <= {*chosen}:
+        warnings.warn(
+            f"{path} is sorted, and nothing in it says which row of {table.source} each row is. Add "
+            f"{quoted(recipe.table.id or ROW)} to --columns.",
+            PapertuneWarning,
+            stacklevel=_CALLER,
+        )
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:
@@ -148,7 +173,7 @@ def _plan(run: "Run", found: "BatchPredictor | Workforce", table: Table, reader:
         )
         count = "1 document has" if len(plan.truncated) == 1 else f"{len(plan.truncated):,} documents have"
         warnings.warn(
-            f"{table.where(min(plan.truncated))}: {count} more than {run.recipe.encoding.max_prompt_tokens} tokens; "
+            f"{table.where(min(plan.truncated))}: {count} more than {plan.max_prompt_tokens} tokens; "
             f"{what} (this is the first).",
             PapertuneWarning,
             stacklevel=_CALLER,

@@ -14,7 +14,8 @@ from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
 from papertune.inference.plan import MIN_PROMPT_TOKENS, Plan, RowPrompts, batch_tokens, encode_rows, make_plan
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.models import precision_name
-from papertune.prompts import PromptEncoder, shared_prefix, sorted_token_batches
+from papertune.prompts import shared_prefix, sorted_token_batches
+from papertune.prompts.context import encoder_within_context
 from papertune.prompts.examples import Prompt, RowReader, make_prompt
 from papertune.recipe import Recipe
 from papertune.templates import render_template, template_columns
@@ -53,7 +54,7 @@ class Predictor:
     ) -> None:
         self.recipe = recipe
         self._questions = recipe.questions
-        self.encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+        self.encoder = encoder_within_context(tokenizer, recipe, model.config, getattr(model, "prefix_length", 0))
         self._engine = Engine(model)
         self.max_batch_tokens = max_batch_tokens or batch_tokens(self._engine.device.type)
         self._pass_tokens = tokens_on_gpu(self._engine.model)

@@ -12,8 +12,8 @@ from papertune.inference.journal import Journal, prediction_facts
 from papertune.inference.plan import Plan, batch_tokens, document_plan, make_plan
 from papertune.inference.predict import Predicted
 from papertune.inference.workers import Workers
-from papertune.models import PredictionPrecision
-from papertune.prompts import PromptEncoder
+from papertune.models import PredictionPrecision, load_config
+from papertune.prompts.context import encoder_within_context
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
@@ -72,7 +72,9 @@ class Workforce:
         """Put rows into batches, as the workers' predictors would."""
         if not self._asking_model:
             return document_plan(rows)
-        encoder = PromptEncoder(self._run.load_tokenizer(), self._run.recipe.encoding, chat=self._run.recipe.chat)
+        recipe = self._run.recipe
+        config = load_config(self._run.base)
+        encoder = encoder_within_context(self._run.load_tokenizer(), recipe, config, recipe.method.prefix_tokens)
         return make_plan(encoder, reader.only(self._asking_model), rows, self.max_batch_tokens)
 
     def predict_rows(

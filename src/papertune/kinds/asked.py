@@ -73,6 +73,10 @@ class AskedSpec(ColumnSpec):
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the maximum tokens of an answer in prediction."""
 
+    def max_learned_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the maximum tokens of an answer in training."""
+        return self.max_answer_tokens(encoder)
+
     def max_answer_bytes(self, max_answer_tokens: int) -> int:
         """Return an upper bound of an answer's tokens in training, without a tokenizer."""
         return max_answer_tokens

@@ -176,6 +176,10 @@ class ColumnSpec(Part):
         """Return the gold answer of one of the column's questions, given the column's cell."""
         return cell
 
+    def clear_separator(self, cells: Iterable[str]) -> str | None:
+        """Return the setting `input_separator` that the cells of a column clearly show; None: none, or it is set."""
+        return None
+
     def resolve_cells(self, cells: Iterable[str]) -> Mapping[str, str]:
         """Return replacements for cells that can only be read with all cells of the column in view."""
         return {}

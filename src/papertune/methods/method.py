@@ -33,6 +33,11 @@ class TrainingMethod(Part, ABC):
     saves_adapter: ClassVar[bool]
     has_memory_row: ClassVar[bool] = True
 
+    @property
+    def prefix_tokens(self) -> int:
+        """How many virtual tokens stand before each prompt."""
+        return 0
+
     @classmethod
     def kind_name(cls) -> str:
         """Return the one value that `kind` can have."""

@@ -32,6 +32,11 @@ class PtuningV2Method(AdapterMethod):
     peft_type: ClassVar[str] = "PREFIX_TUNING"
     adapter_name: ClassVar[str] = "P-Tuning v2 prefix"
 
+    @property
+    def prefix_tokens(self) -> int:
+        """The length of the prefix."""
+        return self.prefix_length
+
     def build(self, model: Any) -> Any:
         """Put a new prefix before a base model."""
         from papertune.methods.prefix.tuned import build_prefix

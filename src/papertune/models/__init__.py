@@ -9,11 +9,13 @@ from papertune.models.base import (
     choose_device,
     choose_dtype,
     find_base,
+    load_config,
     load_model,
     load_tokenizer,
 )
 from papertune.models.cache import cache_folder
 from papertune.models.configurations import find_config
+from papertune.models.context import context_tokens
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.quantization.base_bits import BaseBits, check_quantization, dequantized, is_quantized
@@ -39,12 +41,14 @@ __all__ = [
     "check_quantization",
     "choose_device",
     "choose_dtype",
+    "context_tokens",
     "cpu_features",
     "dequantized",
     "find_base",
     "find_config",
     "int8_name",
     "is_quantized",
+    "load_config",
     "load_model",
     "load_tokenizer",
     "output_layer",

@@ -150,6 +150,21 @@ def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
         raise ModelError(_load_failure(base, "the tokenizer ", error)) from error
 
 
+def load_config(base: Base) -> Any:
+    """Load the configuration of a base model, without its weights.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    register_own_models(base.location)
+    try:
+        return AutoConfig.from_pretrained(base.location)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(_load_failure(base, "the configuration ", error)) from error
+
+
 def choose_device(device: str | None) -> str:
     """Return the requested device, or else a GPU if there is one, or else the CPU.
 

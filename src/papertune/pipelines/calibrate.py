@@ -9,9 +9,9 @@ from papertune.errors import PapertuneWarning, RunError, TableError
 from papertune.events import SILENT, Listener
 from papertune.pipelines.training_job import warn_of_shortage
 from papertune.prompts.check_table import check_table
+from papertune.prompts.given_cells import open_table
 from papertune.run import Run, load_run
 from papertune.run_directory import RunDirectory
-from papertune.tables import Table, read_table
 
 
 def calibrate(
@@ -45,7 +45,7 @@ def calibrate(
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
     many = isinstance(dev, list | tuple) and not (dev and isinstance(dev[0], dict))
-    tables = [each if isinstance(each, Table) else read_table(each) for each in (dev if many else [dev])]
+    tables = [open_table(each, opened.recipe) for each in (dev if many else [dev])]
     if not any(map(len, tables)):
         raise TableError("there are no dev rows. Give at least one table with rows.")
     problems: list[str] = []

@@ -5,7 +5,10 @@ from typing import Any
 
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import answer_ends, greedy_tokens
+from papertune.errors import ModelError
+from papertune.models import context_tokens
 from papertune.prompts import PromptEncoder
+from papertune.prompts.context import MIN_PROMPT_TOKENS, encoder_within_context
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec, Recipe
 
@@ -25,6 +28,9 @@ class Conversation:
         max_new_tokens: Maximum length of an answer, in tokens.
         recipe: The recipe of a run, for prompts like in its training; None: prompts may fill the context of the model.
         system: The system message; "" for none.
+
+    Raises:
+        ModelError: If the context of the model has no room for a prompt before the longest answer.
     """
 
     def __init__(
@@ -32,11 +38,13 @@ class Conversation:
     ) -> None:
         self.messages: list[dict[str, str]] = []
         self._system = system
-        context = int(getattr(model.config, "max_position_embeddings", None) or DEFAULT_CONTEXT)
-        whole = EncodingSpec(max_prompt_tokens=max(context - max_new_tokens, 16))
-        self._encoder = PromptEncoder(
-            tokenizer, recipe.encoding if recipe else whole, chat=recipe.chat if recipe else True
-        )
+        if recipe is None:
+            self._encoder = PromptEncoder(tokenizer, _whole_context(model, max_new_tokens))
+        else:
+            prefix = getattr(model, "prefix_length", 0)
+            self._encoder = encoder_within_context(
+                tokenizer, recipe, model.config, prefix, answer_tokens=max_new_tokens
+            )
         self._engine = Engine(model)
         self._tokenizer = tokenizer
         self._end_ids = answer_ends(model, tokenizer.eos_token_id)
@@ -79,3 +87,18 @@ class Conversation:
         *before, question = [message["content"] for message in self.messages]
         history = tuple(zip(before[::2], before[1::2], strict=True))
         return self._encoder.encode(Prompt("", question, "", history, self._system, drops_history=True)).ids
+
+
+def _whole_context(model: Any, max_new_tokens: int) -> EncodingSpec:
+    """Return lengths that fill the context of a model.
+
+    Raises:
+        ModelError: If the longest answer leaves no room for a prompt.
+    """
+    context = context_tokens(model.config) or DEFAULT_CONTEXT
+    if context - max_new_tokens < MIN_PROMPT_TOKENS:
+        raise ModelError(
+            f"--max-new-tokens is {max_new_tokens:,}, but the model reads {context:,} tokens at most, prompt and "
+            f"answer together. Set it to {context - MIN_PROMPT_TOKENS:,} or less."
+        )
+    return EncodingSpec(max_prompt_tokens=context - max_new_tokens)

@@ -7,17 +7,20 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from papertune.errors import PapertuneWarning, TableError
+from papertune.errors import PapertuneWarning, TableError, listed
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Purpose
-from papertune.models import find_base, load_tokenizer
+from papertune.models import find_base, load_config, load_tokenizer
 from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
+from papertune.prompts.context import check_context
 from papertune.prompts.examples import Example, RowReader, examples_by_document, training_examples
+from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
-from papertune.tables import read_table
+from papertune.run_directory import asks_for_model
 
 
 @dataclass(frozen=True)
@@ -65,24 +68,31 @@ def check_tables(
         RecipeError, TableError, ModelError: With all problems of the tables at once.
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
-    read = [read_table(table) for table in tables]
+    read = [open_table(table, chosen) for table in tables]
+    if purpose == "train":
+        chosen, messages = with_clear_separators(chosen, read)
+        for message in messages:
+            warnings.warn(message, PapertuneWarning, stacklevel=2)
     problems: list[str] = []
     lines: list[str] = []
     for table in read:
         findings = check_table(table, chosen, purpose)
         problems += findings.problems
-        lines.append(f"{table.source}: {len(table):,} rows, columns {', '.join(table.columns)}")
+        lines.append(f"{table.source}: {len(table):,} rows, columns {listed(table.columns)}")
         for name, counts in findings.label_counts.items():
             balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
             lines.append(f"  {name}: {', '.join(balance)}")
         lines += [f"  {fact}" for fact in findings.facts]
-        leaks = leak_warnings(table, chosen) if purpose == "train" and not findings.problems else []
+        leaks = leak_warnings(table, chosen, purpose) if not findings.problems else []
         for warning in (*findings.warnings, *leaks):
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
-    tokenizer = load_tokenizer(find_base(chosen.model, base))
+    found = find_base(chosen.model, base)
+    tokenizer = load_tokenizer(found)
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
+    if asks_for_model(chosen):
+        check_context(chosen, encoder, load_config(found))
     for column in chosen.questions.values():
         column.check_tokens(encoder)
     shown: list[ShownExample] = []

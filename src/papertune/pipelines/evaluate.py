@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
+from papertune.evaluation.matching import match_rows, rows_by_key
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.outputs import SystemOutput, compare_outputs, rows_per_s, training_rows
@@ -26,6 +27,7 @@ from papertune.pipelines.comparison.report_parts import (
 from papertune.pipelines.comparison.training_rows import find_training_rows
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
+from papertune.prompts.given_cells import open_table
 from papertune.recipe import Recipe
 from papertune.run import Run
 from papertune.tables import Table, read_table
@@ -72,12 +74,12 @@ def evaluate(
     """
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
-    documents = read_table(table)
     recipe = run.recipe
-    gold = documents if truth is None else _join(documents, read_table(truth), recipe)
+    documents = open_table(table, recipe)
+    gold = documents if truth is None else _join(documents, open_table(truth, recipe), recipe)
     _check_documents(documents, recipe)
     check_gold(gold, recipe)
-    whole = None if baselines is None else read_table(baselines)
+    whole = None if baselines is None else open_table(baselines, recipe)
     train = None  # for the baselines; a copy of a dev row is a leak too, since dev rows chose the checkpoint
     if whole is not None:
         check_table(whole, recipe, "train").raise_problems(whole)
@@ -86,7 +88,8 @@ def evaluate(
     if predictions is None:
         by_column, rate = _predict(run, gold, precision, listener)
     else:
-        by_column = predictions_of_table(_align(read_table(predictions), gold, recipe), recipe, run.decisions)
+        matched = match_rows(read_table(predictions), gold, recipe, listener)
+        by_column = predictions_of_table(matched, recipe, run.decisions)
     columns: list[ColumnReport] = []
     for name, predicted in by_column.items():
         output = SystemOutput(predicted, rate, *training_costs(run))
@@ -153,39 +156,14 @@ def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
     key = recipe.table.id
     if key is None or key not in documents.columns or key not in truth.columns:
         raise TableError(f'{truth.source} can only be matched by an id column, and "{key}" is not in both tables.')
-    where = _rows_by_id(truth, key)
+    where = rows_by_key(truth, key)
     missing = [row for row, value in enumerate(documents.frame[key]) if value not in where]
     if missing:
         raise TableError(
-            f'{documents.where(missing[0], key)}: the id "{documents.frame[key][missing[0]]}" is not in {truth.source} '
-            f"({len(missing):,} rows have none there)."
+            f"{documents.where(missing[0], key)}: the id {quoted(documents.frame[key][missing[0]])} is not in "
+            f"{truth.source} ({len(missing):,} rows have none there)."
         )
     ordered = truth.take([where[value] for value in documents.frame[key]])
     names = [name for name in recipe.columns if name in truth.columns]
     # It keeps the name and row numbers of the gold table, whose cells are checked next.
     return replace(ordered, frame=documents.frame.with_columns([ordered.frame[name] for name in names]))
-
-
-def _rows_by_id(table: Table, key: str) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    for row, value in enumerate(table.frame[key]):
-        if value in rows:
-            raise TableError(
-                f'{table.where(row, key)}: the id "{value}" is already at {table.where(rows[value])}. Make ids unique.'
-            )
-        rows[value] = row
-    return rows
-
-
-def _align(predicted: Table, gold: Table, recipe: Recipe) -> Table:
-    """Return a predicted table in the order of the table with the gold columns."""
-    key = recipe.table.id
-    if key is not None and key in predicted.columns and key in gold.columns:
-        where = _rows_by_id(predicted, key)
-        missing = [row for row, value in enumerate(gold.frame[key]) if value not in where]
-        if missing:
-            raise TableError(f'{predicted.source} has no row with the id "{gold.frame[key][missing[0]]}".')
-        return predicted.take([where[value] for value in gold.frame[key]])
-    if len(predicted) != len(gold):
-        raise TableError(f"{predicted.source} has {len(predicted):,} rows, but {gold.source} has {len(gold):,}.")
-    return predicted

@@ -11,8 +11,9 @@ from papertune.files import check_new_file, write_atomically
 from papertune.pipelines.training_job import choose_columns_to_learn
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader, training_examples
+from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
-from papertune.tables import read_table
 
 
 def write_instructions(
@@ -39,10 +40,11 @@ def write_instructions(
     if not overwrite:
         check_new_file(path, "Add --overwrite to replace it, or choose another name.")
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
-    read = read_table(table)
+    read = open_table(table, chosen)
+    chosen, messages = with_clear_separators(chosen, [read])
     findings = check_table(read, chosen, "train")
     findings.raise_problems(read)
-    for warning in findings.warnings:
+    for warning in (*messages, *findings.warnings):
         warnings.warn(warning, PapertuneWarning, stacklevel=2)
     reader = RowReader(read, chosen)
     entries: list[dict[str, Any]] = []

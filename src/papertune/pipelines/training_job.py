@@ -10,13 +10,17 @@ from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.kinds.label.record import MODEL
 from papertune.methods import check_adapter
-from papertune.models import Base, check_quantization, find_base
+from papertune.models import Base, check_quantization, find_base, load_config, load_tokenizer
+from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
+from papertune.prompts.context import check_context
 from papertune.prompts.examples import training_examples
+from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
 from papertune.sources.wanted import wanted_sources
-from papertune.tables import Table, read_table
+from papertune.tables import Table
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def prepare_job(
     check_quantization(chosen.base_bits)
     sources = wanted_sources(chosen)
     dev_fraction = dev_fraction or (chosen.training.dev_fraction if dev is None else 0.0)
-    training_tables, dev_tables = _read(tables, dev, dev_fraction, chosen)
+    training_tables, dev_tables, chosen = _read(tables, dev, dev_fraction, chosen)
     selection_set, calibration_set = split_dev_rows(dev_tables, chosen)
     _check_scored(selection_set, chosen)
     warn_of_shortage(calibration_set, chosen)
@@ -115,9 +119,13 @@ def prepare_job(
     )
     start = _start(chosen, found)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
-    return TrainingJob(
+    job = TrainingJob(
         chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start, plan
     )
+    if job.trained_recipe is not None:
+        encoder = PromptEncoder(load_tokenizer(found), chosen.encoding, chat=chosen.chat)
+        check_context(job.trained_recipe, encoder, load_config(found))
+    return job
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
@@ -132,11 +140,18 @@ def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
     return recipe.only(tuple(only)) if only else recipe
 
 
-def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table]]:
-    """Read and check the training and dev tables; warnings name the caller of `train`."""
+def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table], Recipe]:
+    """Read and check the training and dev tables; warnings name the caller of `train`.
+
+    Returns:
+        The training and dev tables, and the recipe with the separators that the training tables show.
+    """
     many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
-    train_tables = [t if isinstance(t, Table) else read_table(t) for t in (tables if many else [tables])]
-    dev_tables = [] if dev is None else [dev if isinstance(dev, Table) else read_table(dev)]
+    train_tables = [open_table(table, recipe) for table in (tables if many else [tables])]
+    dev_tables = [] if dev is None else [open_table(dev, recipe)]
+    recipe, messages = with_clear_separators(recipe, train_tables)
+    for message in messages:
+        warnings.warn(message, PapertuneWarning, stacklevel=4)
     problems: list[str] = []
     for table in [*train_tables, *dev_tables]:
         findings = check_table(table, recipe, "train")
@@ -154,7 +169,7 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
     if dev_fraction and not dev_tables:
         parts = [t.split(dev_fraction, recipe.training.seed, first_label(t, recipe)) for t in train_tables]
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
-    return train_tables, dev_tables
+    return train_tables, dev_tables, recipe
 
 
 def split_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table], list[Table]]:

@@ -1,14 +1,26 @@
 """Check whether a table fits a recipe, and report all problems together."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from papertune.errors import listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
-from papertune.prompts.examples import RowReader, reads_entries
+from papertune.kinds.output_names import ROW, given_column
+from papertune.prompts.documents import clean_column, marks_found
+from papertune.prompts.examples import RowReader, prompt_columns, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
+from papertune.tables.problems import Places
 from papertune.templates import template_columns
+
+if TYPE_CHECKING:
+    from polars import Series
 
 # Longer than any abstract: a whole paper, or several rows in one cell.
 LONG_DOCUMENT_CHARS = 50_000
+# Instructions that are no question of the recipe are named one by one, up to this number.
+MAX_TEXTS_SHOWN = 3
 
 
 def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Findings:
@@ -48,20 +60,20 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         needed[recipe.table.id] = "table.id"
     for name, key in needed.items():
         if name not in table.columns:
-            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
-            findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
+            hint = did_you_mean(name, table.columns) or f" It has: {listed(table.columns)}."
+            findings.problems.append(f"{table.source} has no column {quoted(name)}, which {key} names.{hint}")
     if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
             findings.problems.append(
                 f"{table.source} has none of the columns to {'learn' if purpose == 'train' else 'score'} "
-                f"({', '.join(missing)}). It has: {', '.join(table.columns)}. Name the recipe's [columns] as the table "
+                f"({listed(missing)}). It has: {listed(table.columns)}. Name the recipe's [columns] as the table "
                 "does."
             )
         else:
             how = "learned from this table" if purpose == "train" else "scored"
             findings.warnings += [
-                f'{table.source} has no column "{name}"; it is not {how}.{did_you_mean(name, table.columns)}'
+                f"{table.source} has no column {quoted(name)}; it is not {how}.{did_you_mean(name, table.columns)}"
                 for name in missing
             ]
 
@@ -71,25 +83,41 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
         nothing = "nothing to learn" if purpose == "train" else "nothing to score"
         findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.")
     reader = RowReader(table, recipe)
+    if purpose == "train":
+        _warn_of_unused_keys(table, recipe, findings)
     _check_asked(table, recipe, reader, findings)
+    silent: list[int] = []
+    wrong_history: list[int] = []
     for row in range(len(table)):
         if not reader.document(row).strip() and reader.asks_own_question(row):
-            findings.problems.append(
-                f"{table.where(row, 'instruction')}: the entry has neither an instruction nor an input. Fill in or "
-                "remove the entry."
-            )
+            silent.append(row)
         try:
             reader.history(row)
         except ValueError:
-            findings.problems.append(
-                f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
-            )
+            wrong_history.append(row)
+    if silent:
+        findings.problems.append(
+            f"{table.where(silent[0], 'instruction')}: the entry has neither an instruction nor an input"
+            f"{_counted(silent)}. Fill in or remove the entry."
+        )
+    if wrong_history:
+        findings.problems.append(
+            f"{table.where(wrong_history[0], 'history')}: not a list of [question, answer] pairs"
+            f"{_counted(wrong_history)}. Correct or empty the cell."
+        )
+
+
+def _counted(rows: Sequence[int]) -> str:
+    """Return how many entries share the problem of the first."""
+    return "" if len(rows) == 1 else f" ({len(rows):,} entries, this is the first)"
 
 
 def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Findings) -> None:
     """Check that the instructions are questions of the recipe."""
     unknown = [row for row in range(len(table)) if not reader.asked(row)]
-    texts = {table.frame["instruction"][row] for row in unknown}
+    texts: dict[str, list[int]] = {}
+    for row in unknown:
+        texts.setdefault(table.frame["instruction"][row], []).append(row)
     if len(texts) > 1 and not any(reader.document(row).strip() for row in unknown):
         findings.problems.append(
             f"{table.where(unknown[0], 'instruction')}: {len(unknown):,} entries have no input, and instructions that "
@@ -98,12 +126,34 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
         )
         return
     questions = " | ".join(column.question for column in recipe.questions.values())
-    for row in unknown:
-        asked = table.frame["instruction"][row]
-        findings.problems.append(
-            f"{table.where(row, 'instruction')}: {shorten(asked)!r} is not a question of the recipe ({questions}). "
-            "Set the question of its column to this text."
+    remedy = "Set the question of its column to this text."
+    if len(texts) > MAX_TEXTS_SHOWN:
+        remedy = (
+            f"Nor are {len(texts) - 1:,} other texts: write the question of a column there, or use the recipe instruct "
+            "(-r instruct), which reads any instruction."
         )
+        texts = {table.frame["instruction"][unknown[0]]: unknown}
+    for asked, rows in texts.items():
+        findings.problems.append(
+            f"{table.where(rows[0], 'instruction')}: {shorten(asked)!r} is not a question of the recipe "
+            f"({questions}){_counted(rows)}. {remedy}"
+        )
+
+
+def _warn_of_unused_keys(table: Table, recipe: Recipe, findings: Findings) -> None:
+    """Warn of keys of an instruction file that are not learned from, as far as people wrote them."""
+    known = {"output", "id", ROW, recipe.table.id, *table.derived, *prompt_columns(table, recipe)}
+    known |= {*recipe.columns, *map(given_column, recipe.columns)}
+    known |= {each.title for name, column in recipe.columns.items() for each in column.output_columns(name)}
+    counts = []
+    for name in table.columns:
+        cells = table.frame[name]
+        # What instruction and history were derived from is read.
+        is_conversation = bool(table.derived) and cells.str.starts_with("[").all()
+        if name not in known and not is_conversation and (count := int((cells != "").sum())):
+            counts.append(f"{quoted(name)} ({count:,} of {len(table):,} entries)")
+    if counts:
+        findings.warnings.append(f"{table.source}: not used of its entries: {', '.join(counts)}.")
 
 
 def _check_questions(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -124,25 +174,38 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
         return
     cells = table.frame[recipe.table.id]
     first: dict[str, int] = {}  # repeated ids only, since all ids of a large table take much memory
+    again = Places()
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
-            findings.problems.append(f"{table.where(row, recipe.table.id)} is empty. Give the row an id.")
+            findings.problem(table, row, recipe.table.id, "the cell is empty. Give the row an id.")
         elif value in first:
-            findings.problems.append(
-                f'{table.where(row, recipe.table.id)}: the id "{value}" is already at {table.where(first[value])}. '
-                "Make ids unique, or leave table.id out of the recipe."
-            )
+            again.add(f"{table.number(row):,}")
+            if again.count == 1:
+                position = len(findings.problems)
+                what = f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
+                findings.problems.append(what + table.where(first[value]))
         elif repeated:
             first[value] = row
+    if again.count:
+        remedy = "Make ids unique, or leave table.id out of the recipe."
+        findings.problems[position] += f"{again.others()}. {remedy}"
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
     is_entries = reads_entries(table, recipe)
     reader = RowReader(table, recipe)
     names = ["input"] if is_entries else template_columns(recipe.table.document)
+    cleaned: dict[str, Series] = {}
     for name in (name for name in names if name in table.columns):
         cells = table.frame[name]
-        empty = (r for r, cell in enumerate(cells) if not cell.strip() and not reader.asks_own_question(r))
+        if recipe.table.clean and not is_entries:
+            for what, rows in marks_found(cells):
+                count_in_warning(findings, table, name, what, iter(rows))
+            cells = clean_column(table, name)
+        cleaned[name] = cells
+        # An entry that asks nothing is a problem already.
+        blank = (r for r, cell in enumerate(cells) if not cell.strip() and reader.asked(r))
+        empty = (r for r in blank if not reader.asks_own_question(r))
         count_in_warning(findings, table, name, "{} empty", empty)
         long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
         lengths = cells.str.len_chars()
@@ -150,7 +213,7 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
     # An instruction file, or a table with questions, repeats a document for each question.
     has_questions = is_entries or any(column.question_column for column in recipe.questions.values())
     if names[0] in table.columns and not has_questions:
-        repeated = table.frame[names[0]].is_duplicated() & (table.frame[names[0]] != "")
+        repeated = cleaned[names[0]].is_duplicated() & (cleaned[names[0]] != "")
         count_in_warning(
             findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d)
         )

@@ -4,11 +4,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from papertune.prompts.documents import clean_column
 from papertune.recipe import Layout, Recipe
 from papertune.tables import Table
 from papertune.templates import render_template, template_columns
 
 Turn = tuple[str, str]
+
+# The columns of an instruction file that a prompt is made from.
+_ENTRY = ("instruction", "input", "history", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +86,32 @@ def reads_entries(table: Table, recipe: Recipe) -> bool:
     return table.is_instructions or (own and "instruction" in table.columns)
 
 
+def prompt_columns(table: Table, recipe: Recipe) -> list[str]:
+    """Return the columns of a table whose text is in the prompts."""
+    names = list(_ENTRY) if reads_entries(table, recipe) else template_columns(recipe.table.document)
+    names += [each.question_column for each in recipe.questions.values() if each.question_column]
+    return [name for name in dict.fromkeys(names) if name in table.columns]
+
+
 class RowReader:
     """Reads documents, questions and gold cells by row.
 
     A table has the columns that the recipe names, or it is an instruction file, with the document as `input`, the
-    question as `instruction` and the answer as `output`. Each question of a labels column is about one label. A column
-    may also take its question from a column of the table.
+    question as `instruction` and the answer as `output`. The cells of a table are put into its documents without the
+    marks of their sources; the text of an instruction file is read as it is. Each question of a labels column is about
+    one label. A column may also take its question from a column of the table.
     """
 
     def __init__(self, table: Table, recipe: Recipe) -> None:
         self._recipe = recipe
         self._instructions = reads_entries(table, recipe)
         names = ["input"] if self._instructions else template_columns(recipe.table.document)
-        self._cells = {name: table.frame[name] for name in names if name in table.columns}
+        is_cleaned = recipe.table.clean and not self._instructions
+        self._cells = {
+            name: clean_column(table, name) if is_cleaned else table.frame[name]
+            for name in names
+            if name in table.columns
+        }
         self._asked = recipe.questions
         self._questions = {column.question.strip(): name for name, column in self._asked.items()}
         own = {name: column.question_column for name, column in self._asked.items()}

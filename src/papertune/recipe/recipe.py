@@ -18,7 +18,12 @@ Layout = Literal["document-first", "question-first"]
 
 
 def _check_template(template: str) -> str:
-    if not any(part.is_column for part in parse_template(template)):
+    try:
+        parts = parse_template(template)
+    except ValueError as error:
+        hint = '; a column name with braces stands in quotes: {"Title {EN}"}' if "lone" in str(error) else ""
+        raise ValueError(f"{error}{hint}") from None
+    if not any(part.is_column for part in parts):
         raise ValueError('names no column; write for example "title: {title}\\nabstract: {abstract}"')
     return template
 
@@ -28,11 +33,13 @@ class TableSpec(Part):
 
     Attributes:
         id: The column that names a row; None: rows are identified by their number.
-        document: A template with column names in braces; no other text is ever truncated.
+        document: A template with column names in braces, see `papertune.templates`; no other text is ever truncated.
+        clean: Whether cells are put into it without the marks of their sources (`prompts/documents.py`).
     """
 
     id: Text | None = None
     document: Annotated[StrictStr, AfterValidator(_check_template)]
+    clean: bool = True
 
 
 class EncodingSpec(Part):

@@ -9,11 +9,12 @@ writes its answers there.
 """
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from papertune.errors import quoted
+from papertune.errors import PapertuneWarning, quoted
 from papertune.tables.cells import JSON_MISSING, JSON_TEXT, text_frame
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
@@ -84,19 +85,26 @@ def read_conversations(table: Table, tags: Tags) -> Table:
         TableError: With every conversation that is not one.
     """
     problems = Problems(
-        f"{table.source}: conversations cannot be read",
+        table.source,
+        "conversations cannot be read",
         "A conversation is a list of messages, first from the user and then in turns, with a system message before "
         "them or not. Correct or remove the entry.",
     )
     conversations = []
+    unused: dict[str, tuple[int, int]] = {}  # keys of messages: their number, and the first row
     for row, cell in enumerate(table.frame[tags.messages]):
         found: _Conversation | str = _parse(cell, tags)
         if isinstance(found, str):
-            problems.add(f"{table.where(row, tags.messages)}: {found}")
-            found = _Conversation("", [""])
+            problems.add(table.place(row, tags.messages), found)
+            found = _Conversation("", [""], [])
         conversations.append(found)
+        for key in found.unused:
+            count, first = unused.get(key, (0, row))
+            unused[key] = count + 1, first
     problems.raise_if_any()
+    _warn_of_unused_keys(unused, table)
     systems = table.column(tags.system) if tags.system in table.columns else [""] * len(table)
+    _warn_of_two_systems(conversations, systems, table)
     columns = {
         "instruction": [each.turns[-1 if len(each.turns) % 2 else -2] for each in conversations],
         "input": [""] * len(table),
@@ -117,10 +125,11 @@ def read_conversations(table: Table, tags: Tags) -> Table:
 
 @dataclass(frozen=True)
 class _Conversation:
-    """A system message and turns, first of the user, then of the assistant, and so on."""
+    """A system message, turns, first of the user, then of the assistant, and so on, and keys that are not read."""
 
     system: str
     turns: list[str]
+    unused: list[str]
 
 
 def _parse(cell: str, tags: Tags) -> _Conversation | str:
@@ -133,9 +142,11 @@ def _parse(cell: str, tags: Tags) -> _Conversation | str:
         return "this is not a list of messages"
     system = ""
     turns: list[str] = []
+    unused: list[str] = []
     for number, message in enumerate(messages, start=1):
         if not isinstance(message, dict) or not {tags.role, tags.content} <= message.keys():
             return f"message {number} is not an object with {quoted(tags.role)} and {quoted(tags.content)}"
+        unused += [key for key in message if key not in (tags.role, tags.content)]
         name, text = str(message[tags.role]), message[tags.content]
         role = tags.roles.get(name)
         if role is None:
@@ -151,7 +162,34 @@ def _parse(cell: str, tags: Tags) -> _Conversation | str:
         if role != expected:
             return f"message {number} is from the {role} ({quoted(name)}), where the {expected} has its turn"
         turns.append(text)
-    return _Conversation(system, turns) if turns else "nobody says anything"
+    return _Conversation(system, turns, unused) if turns else "nobody says anything"
+
+
+def _warn_of_unused_keys(unused: Mapping[str, tuple[int, int]], table: Table) -> None:
+    if unused:
+        counts = ", ".join(
+            f"{quoted(key)} of {count:,} message{'s' * (count > 1)}" for key, (count, _) in unused.items()
+        )
+        first = min(row for _, row in unused.values())
+        warnings.warn(
+            f"{table.where(first)}: {counts} {'is' if len(unused) == 1 else 'are'} not used (this is the first).",
+            PapertuneWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_two_systems(conversations: Sequence[_Conversation], systems: Sequence[str], table: Table) -> None:
+    """Warn of entries with a system message and another text in their system column, which is not used then."""
+    pairs = enumerate(zip(conversations, systems, strict=True))
+    rows = [row for row, (each, text) in pairs if each.system and text.strip() and each.system != text]
+    if rows:
+        what = "1 entry has" if len(rows) == 1 else f"{len(rows):,} entries have"
+        warnings.warn(
+            f"{table.where(rows[0])}: {what} a system message in the conversation and another one beside it, which is "
+            "not used (this is the first).",
+            PapertuneWarning,
+            stacklevel=4,
+        )
 
 
 def _history(turns: list[str]) -> str:

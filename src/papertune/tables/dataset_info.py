@@ -3,12 +3,12 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import PapertuneWarning, TableError, quoted
+from papertune.errors import PapertuneWarning, TableError, listed, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables.conversations import Role, Tags, read_conversations
 from papertune.tables.table import Table
@@ -28,25 +28,40 @@ TAGS = {
     "function_tag": "function_call",
 }
 ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+# The keys of an entry that are read.
+KEYS = ("file_name", "file_sha1", "formatting", "ranking", *PARTS)
 
 
-def parse_register(text: str) -> dict[str, dict[str, Any]] | None:
-    """Return the entries of a `dataset_info.json`, or None if the JSON text is something else."""
+def parse_register(text: str, path: str) -> dict[str, Any] | None:
+    """Return the entries of a `dataset_info.json`, or None if the JSON text is something else.
+
+    One entry that names its data makes a register; the others are checked when they are read.
+
+    Args:
+        text: The file.
+        path: What messages call it.
+
+    Raises:
+        TableError: If this is not JSON. The message has the line and the column.
+    """
     try:
         register = json.loads(text)
-    except (ValueError, RecursionError):
+    except RecursionError:
         return None
-    kinds = {"file_name", *ELSEWHERE}
-    if not isinstance(register, dict) or not register:
-        return None
-    if not all(isinstance(entry, dict) and kinds & entry.keys() for entry in register.values()):
-        return None
-    return register
+    except json.JSONDecodeError as error:
+        raise TableError(
+            f"{path}, line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}). Correct it there or "
+            "in the line before."
+        ) from None
+    entries = register.values() if isinstance(register, dict) else ()
+    return register if any(map(_names_data, entries)) else None
 
 
-def read_entry(
-    register: dict[str, dict[str, Any]], path: Path, name: str | None, read: Callable[[str], Table]
-) -> Table:
+def _names_data(entry: object) -> bool:
+    return isinstance(entry, dict) and not {"file_name", *ELSEWHERE}.isdisjoint(entry)
+
+
+def read_entry(register: dict[str, Any], path: Path, name: str | None, read: Callable[[str], Table]) -> Table:
     """Read the table of one entry, with the columns instruction, output and, if present, input, history and system.
 
     Args:
@@ -67,6 +82,8 @@ def read_entry(
             f"The entries are {', '.join(register)}."
         )
     entry, place = register[name], f"{path}, entry {quoted(name)}"
+    if not _names_data(entry):
+        raise TableError(f"{place}: it names no data. Give it a file_name, or remove it.")
     if elsewhere := [key for key in ELSEWHERE if key in entry]:
         raise TableError(
             f"{place}: its data is not a local file but comes from {elsewhere[0]}. Download it, and pass the "
@@ -79,6 +96,7 @@ def read_entry(
     if not isinstance(entry["file_name"], str) or not all(isinstance(entry.get(k, {}), dict) for k in PARTS):
         raise TableError(f"{place}: file_name must be text, and columns and tags are objects. Correct the entry.")
 
+    _warn_of_unused_keys([key for key in entry if key not in KEYS], place)
     file = path.parent / entry["file_name"]
     table = read(str(file))
     _check_sha1(file, entry.get("file_sha1"), place)
@@ -107,15 +125,35 @@ def _with_our_columns(table: Table, names: dict[str, Any], place: str) -> Table:
     _check_keys("columns", names, COLUMNS, place)
     columns = []
     forms = {}
+    read: list[str] = []
     for key, ours in COLUMNS.items():
         theirs = names.get(key) or ours
         if theirs in table.columns:
+            read.append(theirs)
             columns.append(table.frame[theirs].alias(ours))
             if theirs in table.forms:
                 forms[ours] = table.forms[theirs]
         elif key in REQUIRED or names.get(key):
             raise _no_column(key, theirs, table, place)
+    _warn_of_unused_columns([name for name in table.columns if name not in (*read, "id")], table, place)
     return replace(table, frame=table.frame.select(columns), forms=forms)
+
+
+def _warn_of_unused_keys(keys: Sequence[str], place: str) -> None:
+    if keys:
+        hints = "".join(did_you_mean(key, KEYS) for key in keys)
+        names = ", ".join(map(quoted, keys))
+        warnings.warn(f"{place}: papertune does not use {names} of it.{hints}", PapertuneWarning, stacklevel=5)
+
+
+def _warn_of_unused_columns(columns: Sequence[str], table: Table, place: str) -> None:
+    if columns:
+        names = ", ".join(map(quoted, columns))
+        warnings.warn(
+            f"{place}: its columns leave out {names} of {table.source}, so this is not read.",
+            PapertuneWarning,
+            stacklevel=6,
+        )
 
 
 def _tags(table: Table, entry: dict[str, Any], place: str) -> Tags:
@@ -144,5 +182,5 @@ def _check_keys(part: str, given: dict[str, Any], known: Collection[str], place:
 def _no_column(key: str, name: object, table: Table, place: str) -> TableError:
     return TableError(
         f"{place}: its {key} column {quoted(str(name))} is not in {table.source}, which has "
-        f"{', '.join(table.columns)}. Correct columns in the entry."
+        f"{listed(table.columns)}. Correct columns in the entry."
     )

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from papertune.errors import TableError, quoted
 from papertune.suggest import did_you_mean
-from papertune.tables import conversations, csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
-from papertune.tables.encodings import open_text
+from papertune.tables import conversations, dataset_info, frames
+from papertune.tables.decisions import with_decisions
+from papertune.tables.formats import csv_files, json_files, reference_files, xlsx_files
+from papertune.tables.formats.delimiters import has_fields
+from papertune.tables.formats.encodings import XLSX_SIGNATURE, open_text
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 TableSource: TypeAlias = "str | Path | Table | pl.DataFrame | pd.DataFrame | Sequence[dict[str, Any]]"
 
 STANDARD_INPUT = "standard input"
+
+# What to do with files that people have and that are not read.
+_CONVERTING = {
+    ".bib": " From BibTeX, export .ris or .csv in your reference manager.",
+    ".enl": " Export an EndNote library as .ris, or as .enw (Refer/BibIX).",
+    ".ods": " Save the sheet as .xlsx or .csv.",
+    ".xlsb": " Save the sheet as .xlsx or .csv.",
+    ".xml": " Export the references as .ris, .nbib or .csv.",
+}
 
 
 def read_table(source: TableSource) -> Table:
@@ -60,7 +72,7 @@ def read_table(source: TableSource) -> Table:
             f"a table cannot be made from the type {type(source).__name__}. Pass a path, a data frame of polars or "
             f"pandas, or a list of dicts.{hint}"
         )
-    table = _checked(table)
+    table = with_decisions(_checked(table))
     tags = conversations.find_tags(table)
     return table if tags is None else conversations.read_conversations(table, tags)
 
@@ -73,12 +85,13 @@ def _checked(table: Table) -> Table:
     if not table.columns:
         raise TableError(f"{table.source} has rows but no columns. Give each row its cells.")
     problems = Problems(
-        f"{table.source}: cells have NUL characters",
+        table.source,
+        "cells have NUL characters",
         "Remove them; they often come from a file in UTF-16 without its byte order mark, or from a damaged one.",
     )
     for name in table.columns:
         for row in table.frame[name].str.contains("\0", literal=True).arg_true().to_list():
-            problems.add(f"{table.where(row, name)}: the cell has a NUL character")
+            problems.add(table.place(row, name), "the cell has a NUL character")
     problems.raise_if_any()
     # One chunk per column: this moves no text, while choosing rows from many chunks would copy all of it.
     return replace(table, frame=table.frame.rechunk())
@@ -109,7 +122,7 @@ def _not_a_table(path: Path, source: str) -> TableError:
         return TableError(f"{source} is a folder. Name the table's file in it.{there}")
     if path.exists() and path.is_file():
         what = f"the unknown suffix {quoted(path.suffix)}" if path.suffix else "no suffix"
-        return TableError(f"{source} has {what}. The known suffixes are {known}.")
+        return TableError(f"{source} has {what}. The known suffixes are {known}.{_CONVERTING.get(path.suffix, '')}")
     if path.exists():
         return TableError(f"{source} is not an ordinary file. Copy its content into one.")
     if "://" in source:
@@ -120,9 +133,10 @@ def _not_a_table(path: Path, source: str) -> TableError:
 
 
 def _read_csv(path: Path, source: str) -> Table:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else None
+    expected = "," if path.suffix.lower() == ".csv" else "\t"
     with path.open("rb") as file, open_text(file, source, newline="") as text:
-        return Table(csv_files.read_csv(text, source, delimiter), source, csv_files.COUNTED)
+        frame, numbers = csv_files.read_csv(text, source, expected)
+    return Table(frame, source, csv_files.COUNTED, numbers)
 
 
 def _read_json_lines(file: BinaryIO, source: str) -> Table:
@@ -141,7 +155,10 @@ def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
         raise _not_a_table(path, source)
     with path.open("rb") as file, open_text(file, source, newline="") as opened:
         text = opened.read()
-    register = dataset_info.parse_register(text) if re.match(r"\s*\{", text) else None
+    # Any other object is one row by mistake; its message says so.
+    may_be_register = entry is not None or path.name == "dataset_info.json" or '"file_name"' in text
+    is_object = re.match(r"\s*\{", text) is not None
+    register = dataset_info.parse_register(text, str(path)) if is_object and may_be_register else None
     if register is not None:
         return dataset_info.read_entry(register, path, entry, _read_path)
     if entry is not None:
@@ -176,6 +193,17 @@ def _read_references(path: Path, source: str) -> Table:
         return Table(reference_files.read_references(text, source), source, "record {}")
 
 
+def _read_by_content(path: Path, source: str) -> Table:
+    """Read a file whose suffix says little: Web of Science calls its tab-delimited exports .txt or .xls."""
+    with path.open("rb") as file:
+        if file.read(4) == XLSX_SIGNATURE:
+            return _read_xlsx(path, source)
+        file.seek(0)
+        with open_text(file, source, newline=None) as text:
+            is_table = reference_files.find_format(text) is None and has_fields(text)
+    return _read_csv(path, source) if is_table else _read_references(path, source)
+
+
 READERS: dict[str, Callable[[Path, str], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
@@ -185,6 +213,9 @@ READERS: dict[str, Callable[[Path, str], Table]] = {
     ".xlsx": _read_xlsx,
     ".ris": _read_references,
     ".nbib": _read_references,
-    ".txt": _read_references,
+    ".enw": _read_references,
+    ".ciw": _read_references,
+    ".txt": _read_by_content,
+    ".xls": _read_by_content,
 }
 SUFFIXES = tuple(READERS)

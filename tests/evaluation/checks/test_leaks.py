@@ -215,3 +215,11 @@ def test_several_questions_about_one_document_are_no_copies():
     rounds = [{**asked, "history": [[f"What of {word}?", "y"]]} for word in ("winter", "drops")]
     assert list(leak_warnings(read_table(rounds), chosen)) == []
     assert len(list(leak_warnings(read_table([*rounds, rounds[1]]), chosen))) == 1
+
+
+def test_tables_to_predict_are_warned_of_repeated_documents_only():
+    papers = [{"title": title, "author": "x"} for title in ("The heart of man", "A graph", "the heart of man.")]
+    assert list(leak_warnings(read_table(papers), recipe("{title}"), "predict")) == [
+        "list of rows, row 3: the document is that of list of rows, row 1; 1 row repeats an earlier one. Each of them "
+        "is predicted, perhaps not alike: keep one of each."
+    ]

@@ -1,8 +1,17 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.kinds.keywords.cells import clean_keywords, join_keywords, keywords_as_text, split_keywords
+from papertune.kinds.keywords.cells import (
+    clean_keywords,
+    keyword_cell,
+    keywords_as_text,
+    read_keyword_cell,
+    read_keywords,
+    split_keywords,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,14 +51,54 @@ keyword_lists = st.lists(st.text(st.characters(codec="utf-8", exclude_characters
 
 @given(keyword_lists, st.sampled_from(["; ", ";", "；", ", ", "、", "\n"]))
 def test_joined_keywords_are_split_again(keywords, separator):
-    assert split_keywords(join_keywords(keywords, separator)) == keywords
+    assert split_keywords(keywords_as_text(keywords, separator)) == keywords
 
 
 @given(st.lists(st.text(st.sampled_from("ab ,，、"))).map(clean_keywords).filter(lambda kept: len(kept) > 1))
 def test_keywords_may_have_commas_between_semicolons(keywords):
-    assert split_keywords(join_keywords(keywords, "; ")) == keywords
+    assert split_keywords(keywords_as_text(keywords)) == keywords
 
 
 @given(st.lists(st.text(st.sampled_from("ab1 ,，、.-"))).map(clean_keywords))
 def test_a_single_keyword_keeps_its_comma_as_text(keywords):
     assert split_keywords(keywords_as_text(keywords)) == keywords
+
+
+@pytest.mark.parametrize(
+    ("cell", "separator", "expected"),
+    [
+        ('["graphs, sparse", "trees"]', None, ["graphs, sparse", "trees"]),
+        ("['a; b', 'c.', 'C']", None, ["a; b", "c"]),
+        ("[18F]FDG PET; tumours", None, ["[18F]FDG PET", "tumours"]),
+        ("*Asthma; Asthma/*drug therapy; Adult*", None, ["Asthma", "Asthma/drug therapy", "Adult"]),
+        ("R&amp;D; <i>E. coli</i>", None, ["R&D", "E. coli"]),
+        ("a، b؛ c", None, ["a، b", "c"]),
+        ("[]", None, []),
+        ("n/a", None, []),
+        ("a / b/c", " / ", ["a", "b/c"]),
+        ('["Asthma/therapy", "b"]', "/", ["Asthma", "therapy", "b"]),
+    ],
+)
+def test_cells_of_tables_are_read_without_the_marks_of_their_sources(cell, separator, expected):
+    assert read_keywords(cell, separator) == expected
+
+
+any_keywords = st.lists(
+    st.text(st.sampled_from("ab1 ,，、،;；؛.-/|[]{}()'\"\\&*<>i"), max_size=6)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6),
+    max_size=4,
+)
+
+
+@given(any_keywords, st.sampled_from(["; ", ", ", "；", "\n"]))
+def test_any_list_survives_as_a_cell_an_answer_and_an_output(items, separator):
+    keywords = read_keywords(json.dumps(items))
+    assert read_keywords(json.dumps(keywords)) == keywords
+    answer = keywords_as_text(keywords, separator)
+    assert split_keywords(answer) == read_keywords(answer) == keywords
+
+
+@given(any_keywords, st.sampled_from(["; ", ", ", " | ", "/", "；"]))
+def test_any_predicted_list_is_read_again(items, separator):
+    keywords = clean_keywords(items)
+    assert read_keyword_cell(keyword_cell(keywords, separator), separator) == keywords

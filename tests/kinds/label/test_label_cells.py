@@ -21,11 +21,24 @@ from papertune.kinds.label.cells import balanced_weights, read_label
         ("01", ["1", "0"], None),  # a code other than 1
         ("1", ["01", "02"], None),
         ("01.0", ["01", "1"], "01"),
-        ("Yes", ["yes", "no"], None),
+        ("Yes", ["yes", "no"], "yes"),
+        ("Yes", ["yes", "YES"], None),  # labels that differ only in case are what they are
+        ("YES", ["yes", "YES"], "YES"),
+        ("1", ["1.0", "0.0"], "1.0"),
+        ("1.00", ["1.0", "0.0"], "1.0"),
+        ("1\u200b", ["1", "0"], "1"),
+        ("\ufeff1", ["1", "0"], "1"),
+        ("1\xa0", ["1", "0"], "1"),
+        ("car\u00addiac", ["cardiac", "other"], "cardiac"),
+        ("exclude\r\n(wrong  population)", ["include", "exclude (wrong population)"], "exclude (wrong population)"),
+        ("Cafe\u0301", ["caf\u00e9", "bar"], "caf\u00e9"),
+        ("\u200b", ["1", "0"], None),
+        ("", ["\u200b", "0"], None),  # nor an empty cell a label that cannot be seen
         ("", ["1", "0"], None),
         (" ", ["1", "0"], None),
         ("cs.LG", ["cs.LG", "cs"], "cs.LG"),
-        ("１", ["1", "0"], None),  # a full-width digit is not the label
+        ("１", ["1", "0"], "1"),  # full width
+        ("１", ["1", "１"], "１"),
     ],
 )
 def test_cells_are_read_as_labels(cell, labels, expected):

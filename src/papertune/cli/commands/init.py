@@ -19,6 +19,9 @@ def init(
     keywords: Annotated[list[str], typer.Option(help="A column that holds keywords (repeatable).")] = [],  # noqa: B006
     text: Annotated[list[str], typer.Option(help="A column that holds free text (repeatable).")] = [],  # noqa: B006
     number: Annotated[list[str], typer.Option(help="A column that holds a number (repeatable).")] = [],  # noqa: B006
+    document: Annotated[
+        list[str], typer.Option(help="A column that the model reads, if not title and abstract (repeatable).")
+    ] = [],  # noqa: B006
 ) -> None:
     """Write a commented recipe for a table, with a guess of its id, text columns and label set."""
     from papertune.errors import OutputError
@@ -27,7 +30,7 @@ def init(
     from papertune.tables import read_table
 
     check_new_file(output, "Choose another name, or move it away.")
-    recipe = recipe_for(read_table(table), label, keywords, labels, text, number)
+    recipe = recipe_for(read_table(table), label, keywords, labels, text, number, document)
     try:
         write_atomically(output, recipe)
     except OSError as error:

@@ -3,13 +3,22 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from papertune.errors import quoted
 from papertune.evaluation.checks.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.checks.review import row_name
 from papertune.evaluation.checks.shortcuts import SurfaceFeature, find_surface_feature
+from papertune.kinds.findings import Purpose
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
 from papertune.templates import template_columns
+
+# The harm of repeated documents.
+_OF_REPEATS: dict[Purpose, str] = {
+    "train": "Dev or test rows split from this table may then be copies of training rows",
+    "predict": "Each of them is predicted, perhaps not alike",
+    "score": "Each of them is scored",
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +70,9 @@ class Shortcut:
             if self.in_document
             else "The model does not read this column; do not add it to table.document."
         )
-        predicted = f'label "{self.label}" of {self.label_column}' if self.label else self.label_column
+        predicted = f"label {quoted(self.label)} of {self.label_column}" if self.label else self.label_column
         return (
-            f'column "{self.column}": its {self.feature.name} alone predicts {predicted} with accuracy '
+            f"column {quoted(self.column)}: its {self.feature.name} alone predicts {predicted} with accuracy "
             f"{self.feature.accuracy:.3f}; the most frequent {'answer' if self.label else 'label'} has "
             f"{self.feature.majority:.3f}. "
             f"{self.feature.split} {advice}"
@@ -145,25 +154,23 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     return sorted(found, key=lambda shortcut: -shortcut.feature.accuracy)
 
 
-def leak_warnings(table: Table, recipe: Recipe) -> Iterator[str]:
-    """Yield a warning for each leak of a training table: repeated documents, and shortcuts in columns that are read.
+def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Iterator[str]:
+    """Yield a warning for repeated documents, and for each shortcut of a training table in a column that is read.
 
     A shortcut in another column does no harm; the report names it too.
     """
     own = any(column.question_column for column in recipe.questions.values())
     if own or not table.is_instructions:  # there each paper stands once for each question
-        matches = match_earlier_rows(_texts(table, recipe))
-        if own:  # several questions about one document are no copies
-            matches = [match for match in matches if match.exact]
+        # Several questions about one document are no copies; to search for near ones takes scikit-learn.
+        matches = match_earlier_rows(_texts(table, recipe), near=purpose == "train" and not own)
         if matches:
             first = matches[0]
             count = "1 row repeats" if len(matches) == 1 else f"{len(matches):,} rows repeat"
             yield (
                 f"{table.where(first.row)}: the document is {'' if first.exact else 'nearly '}that of "
-                f"{table.where(first.other)}; {count} an earlier one. Dev or test rows split from this table may then "
-                "be copies of training rows: keep one of each."
+                f"{table.where(first.other)}; {count} an earlier one. {_OF_REPEATS[purpose]}: keep one of each."
             )
-    for shortcut in find_shortcuts(table, recipe):
+    for shortcut in find_shortcuts(table, recipe) if purpose == "train" else ():
         if shortcut.in_document:
             yield f"{table.source}, {shortcut}"
 

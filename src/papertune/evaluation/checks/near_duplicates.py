@@ -81,11 +81,12 @@ def match_documents(texts: Sequence[str], others: Sequence[str]) -> list[Match]:
     return [matches[row] for row in sorted(matches)]
 
 
-def match_earlier_rows(texts: Sequence[str]) -> list[Match]:
+def match_earlier_rows(texts: Sequence[str], *, near: bool = True) -> list[Match]:
     """Find the most similar exact or near duplicate of each text among the earlier texts of the same table.
 
     Args:
         texts: Texts of one table. A text without letters or digits matches nothing.
+        near: Whether near duplicates count too.
 
     Returns:
         One match for each text that has a duplicate, in the order of the texts; of equally similar ones the first.
@@ -96,7 +97,7 @@ def match_earlier_rows(texts: Sequence[str]) -> list[Match]:
     for row, text in enumerate(normal):
         if text and first.setdefault(text, row) != row:
             matches[row] = Match(row, first[text], 1.0, True)
-    kept = [row for row in range(len(normal)) if row not in matches]
+    kept = [row for row in range(len(normal)) if row not in matches] if near else []
     different = [normal[row] for row in kept]
     for index, other, similarity in _most_similar(different, different, earlier_only=True):
         matches[kept[index]] = Match(kept[index], kept[other], similarity, False)

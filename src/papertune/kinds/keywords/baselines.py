@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
 from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
-from papertune.kinds.keywords.cells import join_keywords
+from papertune.kinds.keywords.cells import keyword_cell
 from papertune.kinds.keywords.column import KeywordsSpec
 from papertune.kinds.predictions import Predictions
 
@@ -17,7 +17,7 @@ def baselines(column: KeywordsSpec) -> dict[str, Fill]:
 
 def keyword_predictions(lists: Sequence[Sequence[str]], column: KeywordsSpec) -> Predictions:
     """Return keyword lists as predictions."""
-    return Predictions([join_keywords(words, column.output_separator) for words in lists])
+    return Predictions([keyword_cell(words, column.output_separator) for words in lists])
 
 
 def _ngrams(column: KeywordsSpec, learned: TrainingRows, documents: Sequence[str]) -> SystemOutput:

@@ -1,7 +1,12 @@
 """Keyword cells: from text to a clean list, and back."""
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+from papertune.kinds.separators import separator_pattern, text_items
+from papertune.tables.lists import ListError, read_list
+from papertune.tables.marks import is_placeholder, without_asterisks, without_markup
 
 # Between keywords in texts for which no recipe has a separator.
 SEPARATOR = "; "
@@ -10,12 +15,42 @@ _STRONG = re.compile(r"[;；\n]")
 _WEAK = re.compile(r"[,，、]")
 
 
+def read_keywords(cell: str, separator: str | None = None) -> list[str]:
+    """Return the keywords of a table's cell, without the marks of its source.
+
+    The items of a list are keywords whatever signs they have. Any other text is split; so is a broken list, which a
+    check of the table has reported.
+
+    Args:
+        cell: The cell.
+        separator: The column's `input_separator`; it splits the items of a list, too.
+    """
+    try:
+        items = read_list(cell)
+    except ListError:
+        items = None
+    if items is None:
+        parts = [] if is_placeholder(cell) else text_items(cell, separator)
+    else:
+        parts = [without_markup(item) for item in items]
+        if separator is not None:
+            parts = [part for item in parts for part in separator_pattern(separator).split(item)]
+    return clean_keywords(map(without_asterisks, parts))
+
+
 def split_keywords(text: str) -> list[str]:
-    """Split a cell at `;`, `；` and line breaks, or at commas if it has none of these, and clean the keywords.
+    """Split a text that papertune or a model has written.
+
+    It is split at `;`, `；` and line breaks, or at commas if it has none of these; or it is a list in JSON.
 
     Returns:
         The keywords in order, trimmed, without a full stop at the end, each once (case is ignored).
     """
+    if text.startswith('["') and text.endswith('"]'):
+        try:
+            return clean_keywords(read_list(text) or ())
+        except ListError:
+            pass
     return clean_keywords((_STRONG if _STRONG.search(text) else _WEAK).split(text))
 
 
@@ -36,13 +71,37 @@ def _is_abbreviation(keyword: str) -> bool:
     return re.search(r"(^|[\s.])\w\.\w\.$", keyword) is not None
 
 
-def join_keywords(keywords: Iterable[str], separator: str) -> str:
-    """Write keywords as one text."""
-    return separator.join(keywords)
+def read_keyword_cell(cell: str, separator: str) -> list[str]:
+    """Return the keywords of a cell that `keyword_cell` has written, which is also split at semicolons or commas."""
+    return split_keywords(_unified(cell, separator))
 
 
-def keywords_as_text(keywords: Sequence[str]) -> str:
-    """Write keywords as text from which `split_keywords` reads the same keywords; none may contain a `;`."""
-    text = join_keywords(keywords, SEPARATOR)
-    # A single keyword with a comma would be split.
-    return f"{text};" if len(keywords) == 1 and _WEAK.search(text) else text
+def keyword_cell(keywords: Sequence[str], separator: str) -> str:
+    """Write keywords as a cell of an output table, from which `read_keyword_cell` reads the same keywords."""
+
+    def is_clear(text: str) -> bool:
+        unified = _unified(text, separator)
+        # As a gold cell it has as many keywords; one that a model has written may be tidied, such as `*Asthma`.
+        return split_keywords(unified) == list(keywords) and len(read_keywords(unified)) == len(keywords)
+
+    return _first_clear(keywords, separator, is_clear)
+
+
+def keywords_as_text(keywords: Sequence[str], separator: str = SEPARATOR) -> str:
+    """Write keywords as an answer, from which `split_keywords` and `read_keywords` read the same keywords."""
+    return _first_clear(keywords, separator, lambda text: split_keywords(text) == read_keywords(text) == list(keywords))
+
+
+def _unified(cell: str, separator: str) -> str:
+    is_list = cell.startswith('["') and cell.endswith('"]')
+    return cell if is_list else cell.replace(separator, SEPARATOR)
+
+
+def _first_clear(keywords: Sequence[str], separator: str, is_clear: Callable[[str], bool]) -> str:
+    """Write keywords with a separator if they can be read again, else as a list in JSON.
+
+    Behind a single keyword with a comma there is a semicolon, which says that the comma does not separate.
+    """
+    text = separator.join(keywords)
+    clear = (each for each in (text, f"{text};") if is_clear(each))
+    return next(clear, json.dumps(keywords, ensure_ascii=False))

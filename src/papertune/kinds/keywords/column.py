@@ -1,13 +1,23 @@
 """Columns of keywords: what both kinds share, and the column of keyword lists."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from papertune.errors import quoted
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import Text
-from papertune.kinds.keywords.cells import join_keywords, split_keywords
+from papertune.kinds.keywords.cells import (
+    keyword_cell,
+    keywords_as_text,
+    read_keyword_cell,
+    read_keywords,
+    split_keywords,
+)
+from papertune.kinds.separators import clear_separator, separator_pattern, sign_in_words, unclear_signs
+from papertune.tables.lists import STRONG_SIGNS, WEAK_SIGNS, ListError, read_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,16 +39,55 @@ class KeywordsSpec(AskedSpec):
     if TYPE_CHECKING:
         # Declared by the kinds, so that their settings keep their order.
         output_separator: str
+        input_separator: str | None
 
     # Cells
 
+    def read_gold(self, cell: str | None) -> list[str]:
+        """Return the keywords of a table's cell; none where there is no cell."""
+        return [] if cell is None else read_keywords(cell, self.input_separator)
+
+    def clear_separator(self, cells: Iterable[str]) -> str | None:
+        """Return the sign that clearly separates keywords in a column, unless the recipe names one."""
+        return clear_separator(cells) if self.input_separator is None else None
+
     def check_gold(self, check: "GoldCheck") -> None:
-        """Warn of rows without keywords."""
-        check.warn_of_empty("without keywords", [row for row, cell in check.cells() if not split_keywords(cell)])
+        """Report broken lists; warn of rows without keywords, and of signs that may separate keywords."""
+        empty: list[int] = []
+        whole: list[tuple[int, str]] = []
+        for row, cell in check.cells():
+            try:
+                read_list(cell)
+            except ListError as error:
+                check.problem(row, f"{quoted(cell)} {error}.")
+                continue
+            whole.append((row, cell))
+            if not self.read_gold(cell):
+                empty.append(row)
+        check.warn_of_empty("without keywords", empty)
+        own = self.input_separator
+        is_usual = own is not None and own.strip() in {*STRONG_SIGNS, *WEAK_SIGNS}
+        if (
+            own is not None
+            and not is_usual
+            and whole
+            and not any(separator_pattern(own).search(cell) for _, cell in whole)
+        ):
+            check.findings.warnings.append(
+                f'{check.table.source}, column "{check.shown}": no cell has {sign_in_words(own)}, which is '
+                f"columns.{check.name}.input_separator."
+            )
+        if own is None:
+            signs, rows = unclear_signs(whole, self.read_gold)
+            check.warn(
+                f"{{}} read as a single keyword with {signs} in it; if that separates keywords, set "
+                f"columns.{check.name}.input_separator to it",
+                rows,
+            )
 
     def read_list(self, cell: str) -> list[str]:
         """Return the keywords of a predicted cell, split at the output separator too."""
-        return split_keywords(cell.replace(self.output_separator, ";"))
+        return read_keyword_cell(cell, self.output_separator)
 
     # Predicting
 
@@ -58,7 +107,7 @@ class KeywordsSpec(AskedSpec):
 
         texts = each_text(texts_of(values))
         separator = self.output_separator
-        return text_series("", (None if t is None else join_keywords(self.keywords_of(t), separator) for t in texts))
+        return text_series("", (None if t is None else keyword_cell(self.keywords_of(t), separator) for t in texts))
 
     # Evaluating
 
@@ -94,7 +143,7 @@ class KeywordsSpec(AskedSpec):
         """Return the predicted keywords beside the gold ones."""
         from papertune.evaluation.report import SampleList
 
-        own = split_keywords(gold.given(row, name) or "") or None
+        own = self.read_gold(gold.given(row, name)) or None
         return SampleList(name, self.kind, self.read_list(predictions.cells[row]), own)
 
 
@@ -106,12 +155,15 @@ class KeywordsColumn(KeywordsSpec):
         separator: The text between keywords in the answer to learn, with a semicolon, comma or line break, since
             predicted lists are split there.
         output_separator: The text between keywords in written cells.
+        input_separator: The text between keywords in the table's cells; None: semicolons or commas, or the sign that
+            the column clearly has.
         max_new_tokens: Maximum tokens of a predicted list.
     """
 
     kind: Literal["keywords"]
     separator: Text = "; "
     output_separator: Text = "; "
+    input_separator: Text | None = None
     max_new_tokens: Annotated[int, Field(ge=4)] = 96
 
     @model_validator(mode="after")
@@ -126,7 +178,7 @@ class KeywordsColumn(KeywordsSpec):
 
     def read_answer(self, cell: str) -> str | None:
         """Return the keywords of a cell as the text to learn; None without keywords."""
-        return join_keywords(split_keywords(cell), self.separator) or None
+        return keywords_as_text(self.read_gold(cell), self.separator) or None
 
     # Learning
 
@@ -136,12 +188,16 @@ class KeywordsColumn(KeywordsSpec):
         ids = encoder.encode_text(answer)
         while len(ids) + 1 > encoder.max_answer_tokens and len(keywords) > 1:
             keywords.pop()
-            ids = encoder.encode_text(join_keywords(keywords, self.separator))
+            ids = encoder.encode_text(keywords_as_text(keywords, self.separator))
         return [[*ids[: encoder.max_answer_tokens - 1], encoder.end_id]]
 
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the limit of a predicted list."""
         return self.max_new_tokens
+
+    def max_learned_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the limit of an answer in training."""
+        return encoder.max_answer_tokens
 
     # Predicting
 

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.keywords.by_words.words import Words
-from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.kinds.keywords.ranking import (
     FEATURES,
@@ -191,7 +190,7 @@ def calibrate(name: str, column: RankedKeywordsColumn, predicted: Sequence[Predi
     for table in predicted:
         words = table.decision.words
         for row, keywords in zip(table.rows, table.values, strict=True):
-            own = split_keywords(table.reader.given(row, name) or "")
+            own = column.read_gold(table.reader.given(row, name))
             if keywords is not None and unique_keywords(own):
                 found.append(keywords)
                 gold.append(own)

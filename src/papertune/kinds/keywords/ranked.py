@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from papertune.kinds.base import CalibrationOutcome, OutputColumn, PredictedTable, Probability, Text
-from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, split_keywords
+from papertune.kinds.keywords.cells import keywords_as_text, split_keywords
 from papertune.kinds.keywords.column import KeywordsSpec
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class RankedKeywordsColumn(KeywordsSpec):
             endings only, and are written once.
         max_keyword_tokens: Maximum tokens of a keyword, in training and in prediction.
         output_separator: The text between keywords in written cells.
+        input_separator: As in `KeywordsColumn`.
     """
 
     record_field: ClassVar[str] = "rankings"
@@ -57,6 +58,7 @@ class RankedKeywordsColumn(KeywordsSpec):
     beams: Annotated[int, Field(ge=1)] = 16
     max_keyword_tokens: Annotated[int, Field(ge=2)] = 16
     output_separator: Text = "; "
+    input_separator: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "RankedKeywordsColumn":
@@ -81,7 +83,7 @@ class RankedKeywordsColumn(KeywordsSpec):
             return []
         from papertune.kinds.keywords.by_words.fit import fit_source
 
-        return fit_source(name, recipe, tables, folder)
+        return fit_source(name, self, recipe, tables, folder)
 
     def with_sources(self, decision: "KeywordChoice", folder: "Path") -> "KeywordChoice":
         """Return the decision with the source "words", if the run has it."""
@@ -135,7 +137,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def read_answer(self, cell: str) -> str | None:
         """Return the keywords of a cell as one text; None without keywords."""
-        return keywords_as_text(split_keywords(cell)) or None
+        return keywords_as_text(self.read_gold(cell)) or None
 
     # Learning
 
@@ -200,7 +202,7 @@ class RankedKeywordsColumn(KeywordsSpec):
             yield title, text_series(title, (None if text is None else self._confidences(text) for text in texts))
 
     def _confidences(self, value: str) -> str:
-        return join_keywords((f"{confidence:.6f}" for _, confidence in _clean(value)), self.output_separator)
+        return self.output_separator.join(f"{confidence:.6f}" for _, confidence in _clean(value))
 
 
 def _clean(value: str) -> list[tuple[str, float]]:

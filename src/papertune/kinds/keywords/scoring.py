@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.column import KeywordsSpec
 from papertune.kinds.predictions import Predictions
 from papertune.metrics.keyword_scores import KeywordScores, f1_at_5_by_paper, score_keywords
@@ -21,7 +20,7 @@ def score(
     predicted: Predictions, gold: RowReader, name: str, column: KeywordsSpec, rows: Sequence[int]
 ) -> KeywordScores | None:
     """Score predictions; None if no row has keywords."""
-    known = _known(gold, name, rows)
+    known = _known(gold, name, column, rows)
     if not known:
         return None
     lists = [column.read_list(predicted.cells[index]) for index, _, _ in known]
@@ -33,7 +32,7 @@ def difference(
     first: Predictions, second: Predictions, gold: RowReader, name: str, column: KeywordsSpec, rows: Sequence[int]
 ) -> PairedDifference:
     """Compare two systems by F1@5."""
-    known = _known(gold, name, rows)
+    known = _known(gold, name, column, rows)
     true = [keywords for _, _, keywords in known]
     f1 = [
         f1_at_5_by_paper(true, [column.read_list(each.cells[index]) for index, _, _ in known])
@@ -42,8 +41,7 @@ def difference(
     return mean_difference(f1[0], f1[1])
 
 
-def _known(gold: RowReader, name: str, rows: Sequence[int]) -> list[tuple[int, int, list[str]]]:
+def _known(gold: RowReader, name: str, column: KeywordsSpec, rows: Sequence[int]) -> list[tuple[int, int, list[str]]]:
     """Return the rows with keywords: their place among the predictions, the row, and the keywords."""
-    cells = ((index, row, gold.given(row, name)) for index, row in enumerate(rows))
-    lists = ((index, row, [] if cell is None else split_keywords(cell)) for index, row, cell in cells)
+    lists = ((index, row, column.read_gold(gold.given(row, name))) for index, row in enumerate(rows))
     return [(index, row, keywords) for index, row, keywords in lists if keywords]

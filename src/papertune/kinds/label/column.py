@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictStr, model_validator
 
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
@@ -16,7 +16,15 @@ from papertune.kinds.base import (
     Sources,
     Text,
 )
-from papertune.kinds.label.cells import balanced_weights, check_label_set, read_label, wrong_label
+from papertune.kinds.label.cells import (
+    TIDYING,
+    balanced_weights,
+    check_label_set,
+    is_empty_cell,
+    read_label,
+    wrong_label,
+)
+from papertune.kinds.separators import single_item
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,6 +65,7 @@ class LabelColumn(AskedSpec):
     Attributes:
         question: The question about the document.
         labels: The allowed labels, as text; the first is the positive class of two.
+        unlabelled: Cells that mean "not labelled", such as -1; "": empty cells. Such rows are not learned or scored.
         loss: "labels": cross-entropy over the label set; probabilities are those of the decisions among labels.
             "answer": cross-entropy over the whole vocabulary at each answer token.
         weights: How much a row of each label counts in the loss; "balanced": rows / (labels x rows of that label), as
@@ -81,6 +90,7 @@ class LabelColumn(AskedSpec):
 
     kind: Literal["label"]
     labels: Annotated[tuple[Text, ...], Field(min_length=2)]
+    unlabelled: tuple[StrictStr, ...] = ()
     loss: Literal["labels", "answer"] = "labels"
     weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
@@ -93,6 +103,10 @@ class LabelColumn(AskedSpec):
     @model_validator(mode="after")
     def _check(self) -> "LabelColumn":
         check_label_set(self.labels)
+        if both := [marker for marker in self.unlabelled if read_label(marker, self.labels) is not None]:
+            raise ValueError(
+                f"unlabelled has {both[0]!r}, which is read as one of the labels; leave it out of one of them"
+            )
         if isinstance(self.weights, dict) and set(self.weights) != set(self.labels):
             raise ValueError(f"weights must name each of the labels once: {', '.join(self.labels)}")
         if len(self.labels) != 2:
@@ -164,23 +178,27 @@ class LabelColumn(AskedSpec):
         return read_label(cell, self.labels)
 
     def check_gold(self, check: "GoldCheck") -> None:
-        """Check that each cell is one of the labels."""
+        """Check that each cell is one of the labels, or means that there is none."""
         counts: Counter[str] = Counter()
         repaired: list[int] = []
         empty: list[int] = []
+        unlabelled: list[int] = []
         for row, cell in check.cells():
             label = read_label(cell, self.labels)
-            if check.purpose == "score" and not cell.strip():
-                empty.append(row)
-            elif label is None:
-                check.problem(row, wrong_label(cell, self.labels, check.name))
-            else:
+            if label is not None:
                 counts[label] += 1
-                if cell != label:
+                if single_item(cell) != label:
                     repaired.append(row)
+            elif read_label(cell, self.unlabelled) is not None:
+                unlabelled.append(row)
+            elif check.purpose == "score" and is_empty_cell(cell):
+                empty.append(row)
+            else:
+                check.problem(row, wrong_label(cell, self.labels, check.name))
         if check.is_there:
-            check.warn("{} read as a label after tidying (blanks, or 1.0 for 1)", repaired)
+            check.warn(f"{{}} read as a label after {TIDYING}", repaired)
             check.warn("{} empty; not scored", empty)
+            check.warn_of_empty("listed as unlabelled in the recipe", unlabelled)
             check.count_labels(self.labels, counts)
 
     def count_answers(self, name: str, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.errors import TableError
+from papertune.errors import TableError, listed, quoted
 from papertune.evaluation.checks.review import Judged, ReviewRow, row_name
 from papertune.evaluation.report.data import SampleCell
-from papertune.kinds.label.cells import read_label
+from papertune.kinds.label.cells import read_label, tidy_label
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.output import label_cells
@@ -47,10 +47,15 @@ def read_predictions(table: Table, name: str, column: LabelColumn, decision: Dec
     Raises:
         TableError: If a cell is not a label or a probability.
     """
+    labels: list[str] = []
     for row, cell in enumerate(table.frame[name]):
-        if cell and cell not in column.labels:
-            raise TableError(f'{table.where(row, name)}: "{cell}" is not one of the labels {", ".join(column.labels)}.')
-    read = Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=True))
+        label = read_label(cell, column.labels)
+        if label is None and tidy_label(cell):
+            raise TableError(
+                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}."
+            )
+        labels.append(label or "")
+    read = Predictions(labels, read_probabilities(table, name, column.labels, add_up=True))
     if read.probabilities is None:
         return read
     cells = list(read.cells)

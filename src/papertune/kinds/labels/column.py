@@ -1,11 +1,12 @@
 """The labels column: its settings and methods."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from papertune.errors import quoted
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
     CalibrationOutcome,
@@ -16,10 +17,11 @@ from papertune.kinds.base import (
     Sources,
     Text,
 )
-from papertune.kinds.findings import GoldCheck, shorten
-from papertune.kinds.label.cells import check_label_set, read_label, wrong_label
+from papertune.kinds.findings import GoldCheck
+from papertune.kinds.label.cells import TIDYING, check_label_set, read_label, wrong_label
 from papertune.kinds.label.column import LabelColumn
-from papertune.kinds.labels.cells import join_labels, read_labels, split_labels
+from papertune.kinds.labels.cells import clear_label_separator, join_labels, read_labels, split_labels
+from papertune.kinds.separators import separator_pattern
 from papertune.templates import parse_template, render_template
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class LabelsColumn(ColumnSpec):
         answers: The two answers, yes first.
         separator: The text between labels in written cells. Read cells are also split at semicolons and line breaks
             and, if a cell has none of these, at commas.
+        input_separator: What read cells are split at as well; None: nothing, or the sign at which all become labels.
         thresholds: Minimum probability of a label, for all labels or for each; "f1": for each label the one with the
             highest F1 on dev rows, chosen after the training.
         loss: As in `LabelColumn`, of the two answers.
@@ -66,6 +69,7 @@ class LabelsColumn(ColumnSpec):
     labels: Annotated[tuple[Text, ...], Field(min_length=1)]
     answers: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)] = ("yes", "no")
     separator: Text = "; "
+    input_separator: Text | None = None
     thresholds: Literal["f1"] | Probability | dict[str, Probability] = 0.5
     loss: Literal["labels", "answer"] = "labels"
     weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
@@ -88,6 +92,14 @@ class LabelsColumn(ColumnSpec):
             raise ValueError(
                 f"labels are split at {self.separator!r}, semicolons and line breaks, so {unclear[0]!r} could not be "
                 "read; choose another separator or another word"
+            )
+        own_input = self.input_separator
+        if own_input is not None and (
+            unclear := [label for label in self.labels if separator_pattern(own_input).search(label)]
+        ):
+            raise ValueError(
+                f"cells are split at input_separator, {own_input!r}, so {unclear[0]!r} could not be read; choose "
+                "another separator or another word"
             )
         for key, setting in (("thresholds", self.thresholds), ("weights", self.weights)):
             if isinstance(setting, dict) and set(setting) != set(self.labels):
@@ -117,6 +129,10 @@ class LabelsColumn(ColumnSpec):
         return {f"{name}: {label}": label for label in self.labels}
 
     # Cells
+
+    def clear_separator(self, cells: Iterable[str]) -> str | None:
+        """Return the sign at which cells must be split to be labels, unless the recipe names one."""
+        return clear_label_separator(cells, self) if self.input_separator is None else None
 
     def read_answer(self, cell: str) -> str | None:
         """Return the labels of a cell, "" for none; None if a part is not a label."""
@@ -158,6 +174,7 @@ class LabelsColumn(ColumnSpec):
             return
         counts: Counter[str] = Counter()
         repeated: list[int] = []
+        repaired: list[int] = []
         for row, cell in check.cells():
             parts = split_labels(cell, self)
             wrong = [part for part in dict.fromkeys(parts) if part not in self.labels]
@@ -167,11 +184,14 @@ class LabelsColumn(ColumnSpec):
             counts.update([part for part in dict.fromkeys(parts) if part not in wrong] or ([] if wrong else [""]))
             if len(parts) != len({*parts}):
                 repeated.append(row)
+            if any(part not in cell for part in parts):
+                repaired.append(row)
         check.warn("{} naming a label twice; it counts once", repeated)
+        check.warn(f"{{}} read as labels after {TIDYING}", repaired)
         if len(check.table) and counts[""] == len(check.table):
             check.findings.problems.append(
-                f'{check.table.source}, column "{check.name}": every cell is empty, which means that no row has any of '
-                "the labels. Fill the column in, or take it out of the table."
+                f"{check.table.source}, column {quoted(check.name)}: every cell is empty, which means that no row "
+                "has any of the labels. Fill the column in, or take it out of the table."
             )
         check.count_labels(self.labels, counts)
 
@@ -187,7 +207,7 @@ class LabelsColumn(ColumnSpec):
                 elif cell is not None and answer is None:
                     check.problem(
                         row,
-                        f'"{shorten(cell)}" is neither "{self.answers[0]}" nor "{self.answers[1]}". Correct the cell, '
+                        f'{quoted(cell)} is neither "{self.answers[0]}" nor "{self.answers[1]}". Correct the cell, '
                         f"or set columns.{check.name}.answers.",
                     )
         check.count_labels(self.labels, counts)

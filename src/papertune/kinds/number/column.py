@@ -124,6 +124,10 @@ class NumberColumn(AnsweredSpec):
         """Return the number; the decoder writes "" where none is stated."""
         return answer
 
+    def written(self, cell: str) -> str:
+        """Return the number with the decimal mark of the table's cells."""
+        return cell.replace(".", self.decimal_mark) if self.decimal_mark else cell
+
     def reason_for_empty(self, decision: Any) -> str:
         """Return "": an empty cell means that no number is stated."""
         return ""

@@ -24,6 +24,10 @@ class AnsweredSpec(AskedSpec):
     def cell_of(self, answer: str) -> str:
         """Return an answer as a cell; "" if nothing is stated."""
 
+    def written(self, cell: str) -> str:
+        """Return a cell as tables have it."""
+        return cell
+
     def collector(self, name: str, rows: int) -> "Collector":
         """Return a collector of texts."""
         from papertune.kinds.values import TextCollector
@@ -38,7 +42,9 @@ class AnsweredSpec(AskedSpec):
         """Return the answers."""
         from papertune.kinds.values import text_series
 
-        return text_series("", (None if answer is None else self.cell_of(answer[0]) for answer in _answers(values)))
+        return text_series(
+            "", (None if answer is None else self.written(self.cell_of(answer[0])) for answer in _answers(values))
+        )
 
     def output(
         self, name: str, values: "ColumnValues", decision: Any, titles: Sequence[str]
@@ -53,7 +59,7 @@ class AnsweredSpec(AskedSpec):
         """Return the answers and their confidences; none for a row that was not asked."""
         from papertune.kinds.predictions import Predictions
 
-        cells = self.cells(values, decision).fill_null("").to_list()
+        cells = ["" if each is None else self.cell_of(each[0]) for each in _answers(values)]
         return Predictions(cells, confidences=[None if each is None else each[1] for each in _answers(values)])
 
 

@@ -136,6 +136,10 @@ class TextColumn(AnsweredSpec):
         """Return the limit of a predicted answer."""
         return self.max_new_tokens
 
+    def max_learned_tokens(self, encoder: "PromptEncoder") -> int:
+        """Return the limit of an answer in training."""
+        return encoder.max_answer_tokens
+
     # Predicting
 
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":

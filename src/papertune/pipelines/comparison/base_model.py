@@ -12,7 +12,14 @@ from papertune.evaluation.systems.other_tools import package_versions
 from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, rows_with_answers, training_rows
 from papertune.events import Listener
 from papertune.inference.predictor import Predictor
-from papertune.models import choose_device, choose_dtype, find_base, load_model, use_grouped_attention
+from papertune.models import (
+    choose_device,
+    choose_dtype,
+    context_tokens,
+    find_base,
+    load_model,
+    use_grouped_attention,
+)
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
 from papertune.pipelines.comparison.source_systems import source_system
 from papertune.prompts import PromptEncoder
@@ -134,13 +141,13 @@ class BaseModelSystems:
         def make(place: Place) -> SystemOutput:
             model, tokenizer = self._loaded
             encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
-            max_tokens = context_tokens(model) - _answer_tokens(recipe, encoder)
+            max_tokens = _context(model) - _answer_tokens(recipe, encoder)
             examples = NearestExamples(train, recipe)
             reader = FewShotReader(documents, recipe, examples, count, tokenizer, max_tokens)
             asked = [(row, question) for row in range(len(documents)) for question in reader.asked(row)]
             counts = [reader.shown(row, question) for row, question in asked]
             if not any(counts):
-                raise NotMeasured(f"no example fits into the model's context of {context_tokens(model)} tokens")
+                raise NotMeasured(f"no example fits into the model's context of {_context(model)} tokens")
             predictor = Predictor(model, tokenizer, with_prompt_tokens(recipe, max_tokens))
             answers, rate = answer_rows(predictor, reader, len(documents), recipe, place, self._listener)
             fewer = sum(shown < count for shown in counts)
@@ -184,11 +191,6 @@ def without_answers(table: Table, recipe: Recipe) -> Table:
     return replace(table, frame=table.frame.select([name for name in dict.fromkeys(names) if name in table.columns]))
 
 
-def context_tokens(model: Any) -> int:
-    """Return a model's context in tokens."""
-    return int(getattr(model.config, "max_position_embeddings", None) or _DEFAULT_CONTEXT)
-
-
 def asked_facts(recipe: Recipe) -> dict[str, Any]:
     """Return the settings of a recipe that prompts depend on, ready for JSON."""
     return recipe.model_dump(mode="json", include={"layout", "chat", "table", "columns", "encoding"})
@@ -199,6 +201,11 @@ def libraries() -> Mapping[str, str | None]:
     """Return the versions that predictions of a model depend on."""
     versions = library_versions()
     return {name: versions.get(name) for name in ("papertune", "torch", "transformers", "tokenizers")}
+
+
+def _context(model: Any) -> int:
+    """Return a model's context in tokens."""
+    return context_tokens(model.config) or _DEFAULT_CONTEXT
 
 
 def _answer_tokens(recipe: Recipe, encoder: PromptEncoder) -> int:

@@ -15,9 +15,11 @@ from papertune.pipelines.comparison.report_parts import check_gold
 from papertune.pipelines.training_job import choose_columns_to_learn, prepare_job
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
+from papertune.prompts.given_cells import open_table
+from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
-from papertune.tables import Table, read_table
+from papertune.tables import Table
 
 # The parts of a recipe that prompts depend on, beside the columns, and those that training depends on.
 _PROMPTING = ("layout", "chat", "table", "encoding")
@@ -66,8 +68,11 @@ def prepare_comparison(
         TableError: If a table does not fit it, two are the same, or a column has no gold cell in one.
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
-    training, scored = read_table(train), read_table(test)
-    dev_table = None if dev is None else read_table(dev)
+    training, scored = open_table(train, chosen), open_table(test, chosen)
+    dev_table = None if dev is None else open_table(dev, chosen)
+    chosen, messages = with_clear_separators(chosen, [training])
+    for message in messages:
+        warnings.warn(message, PapertuneWarning, stacklevel=3)
     _check_different(training, scored, dev_table)
     found = check_table(scored, chosen, "score")
     used = [training] if dev_table is None else [training, dev_table]
@@ -128,6 +133,12 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
         for name in recipe.columns
         if _prompted_settings(opened.recipe.columns[name]) != _prompted_settings(recipe.columns[name])
     ]
+    if "table" in different and opened.recipe.table.clean != recipe.table.clean:
+        how, value = ("cleaned", "true") if opened.recipe.table.clean else ("as they are", "false")
+        raise RunError(
+            f"{path} reads documents {how}, unlike the recipe, so its prompts differ from those of the base model. Add "
+            f"--set table.clean={value}."
+        )
     if different:
         raise RunError(
             f"{path} was trained with another {' and another '.join(different)} than the recipe has, so its prompts "

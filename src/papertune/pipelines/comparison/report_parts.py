@@ -44,7 +44,7 @@ def check_gold(table: Table, recipe: Recipe) -> None:
 
 
 def unscored(gold: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str, str]:
-    """Return the number of rows that are not scored in a column because their cell is empty, as a fact of a report.
+    """Return the number of rows without a gold answer in a column, which are not scored, as a fact of a report.
 
     Args:
         gold: Reads the gold cells.
@@ -55,10 +55,10 @@ def unscored(gold: RowReader, recipe: Recipe, name: str, rows: int) -> dict[str,
     column = recipe.columns[name]
     if column.empty_is_gold:
         return {}
-    cells = (gold.given(row, name) for row in range(rows))
-    known = [column.read_answer(cell) is not None for cell in cells if cell is not None]
-    empty = known.count(False)
-    return {"not scored": f"{empty:,} of {len(known):,} rows, whose cell is empty"} if empty else {}
+    cells = [cell for row in range(rows) if (cell := gold.given(row, name)) is not None]
+    lacking = [cell for cell in cells if column.read_answer(cell) is None]
+    why = "has no gold answer" if any(cell.strip() for cell in lacking) else "is empty"
+    return {"not scored": f"{len(lacking):,} of {len(cells):,} rows, whose cell {why}"} if lacking else {}
 
 
 def answered_by(run: Run, name: str) -> dict[str, str]:

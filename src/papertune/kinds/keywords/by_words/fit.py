@@ -11,7 +11,7 @@ from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_c
 from papertune.kinds.keywords.by_words.tfidf import ngrams
 from papertune.kinds.keywords.by_words.words import Words, WordsRecord
 from papertune.kinds.keywords.candidates import find_candidates
-from papertune.kinds.keywords.cells import split_keywords
+from papertune.kinds.keywords.ranked import RankedKeywordsColumn
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -70,14 +70,16 @@ def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed:
     return Words(counts.without_rare(), record)
 
 
-def fit_source(name: str, recipe: Recipe, tables: Sequence[Table], folder: Path) -> list[str]:
+def fit_source(
+    name: str, column: RankedKeywordsColumn, recipe: Recipe, tables: Sequence[Table], folder: Path
+) -> list[str]:
     """Fit the source on the rows of training tables that have keywords, write it, and describe it."""
     documents: list[str] = []
     keywords: list[list[str]] = []
     for table in tables:
         reader = RowReader(table, recipe)
         for row in range(len(table)):
-            own = split_keywords(reader.given(row, name) or "")
+            own = column.read_gold(reader.given(row, name))
             if unique_keywords(own):
                 documents.append(reader.input(row))
                 keywords.append(own)
