@@ -9,7 +9,7 @@ from papertune.recipe import load_recipe
 
 def papers(**columns):
     count = len(next(iter(columns.values())))
-    texts = {"uuid": [f"p{n}" for n in range(count)], "title": [f"paper {n}" for n in range(count)]}
+    texts = {name: [f"{name} {n}" for n in range(count)] for name in ("uuid", "title", "abstract")}
     rows = {**texts, **columns}
     return read_table([{name: cells[n] for name, cells in rows.items()} for n in range(count)])
 
@@ -117,7 +117,7 @@ def test_the_title_can_be_learned_from_the_abstract(tmp_path):
     recipe = written(papers(abstract=["an abstract", "another"]), tmp_path, text=["title"])
     assert recipe.table.document == "abstract: {abstract}"
     with pytest.raises(TableError, match="no column looks like text"):
-        recipe_for(papers(label=["1", "0"]), text=["title"])
+        recipe_for(papers(label=["1", "0"]), text=["title", "abstract"])
 
 
 def test_a_small_table_gets_small_batches_and_epochs(tmp_path):

@@ -106,6 +106,22 @@ def test_a_title_alone_is_not_enough_without_a_word():
     assert read_by_model(table, document=["title", "remarks"]) == ["title", "remarks"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "rest"),
+    [
+        ({}, "Add a column with the abstracts, if you have them."),
+        (
+            {"abstract": [" "] * 6},
+            'The column "abstract" is empty. Add a column with the abstracts, if you have them.',
+        ),
+    ],
+)
+def test_a_title_without_any_other_text_is_reported_too(columns, rest):
+    with pytest.warns(PapertuneWarning) as caught:
+        assert read_by_model(papers(title="t", **columns)) == ["title"]
+    assert str(caught[0].message) == (f'list of rows: no abstract was found, so the model reads only "title". {rest}')
+
+
 def test_columns_that_say_nothing_of_the_content_are_not_read():
     table = papers(**{"Authors": "x" * 40, "Reviewer notes": "y" * 40, "Source title": "z" * 40})
     with pytest.raises(TableError) as caught:

@@ -51,7 +51,7 @@ def accepted(rows, **named):
     return recipe
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
 @given(nasty_tables())
 def test_any_label_column_is_accepted(made):
     rows, name = made
@@ -63,7 +63,7 @@ def test_any_label_column_is_accepted(made):
         assert (column.read_answer(row[name]) is None) == (unlabelled is not None)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=20)
 @given(nasty_tables(), st.sampled_from(["labels", "keywords", "text"]))
 def test_any_other_column_is_accepted(made, kind):
     rows, name = made

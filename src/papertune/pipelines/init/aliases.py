@@ -8,6 +8,7 @@ ASReview, Rayyan, Covidence, EndNote, rispy, Dublin Core; and the usual words of
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 # In each tuple the better column stands first.
 TITLE = (
@@ -97,7 +98,8 @@ def _plain(header: str) -> str:
     return unicodedata.normalize("NFC", kept).casefold()
 
 
-def forms(header: str) -> list[str]:
+@lru_cache
+def forms(header: str) -> tuple[str, ...]:
     """Return the normalised forms under which a header is looked up, the surest first.
 
     After the whole header: without what stands in brackets or a language behind it ("Title {EN}", "abstract_en"), and
@@ -106,7 +108,7 @@ def forms(header: str) -> list[str]:
     bare = _BRACKETS.sub(" ", _plain(header)).strip()
     scripts = (re.sub(f"[{_CJK}]", " ", bare), re.sub(f"[^{_CJK}]", "", bare))
     candidates = (header, bare, _LANGUAGE.sub("", bare), *scripts)
-    return list(dict.fromkeys(form for each in candidates if (form := normalised(each))))
+    return tuple(dict.fromkeys(form for each in candidates if (form := normalised(each))))
 
 
 def words(header: str) -> set[str]:
@@ -117,8 +119,14 @@ def words(header: str) -> set[str]:
 
 def rank(header: str, names: Sequence[str]) -> int | None:
     """Return the place of a header among names, the best 0; None if it is none of them."""
-    places = {normalised(name): place for place, name in reversed(list(enumerate(names)))}
+    places = _places(tuple(names))
     return min((places[form] for form in forms(header) if form in places), default=None)
+
+
+@lru_cache
+def _places(names: tuple[str, ...]) -> dict[str, int]:
+    """Return the place of each normalised name."""
+    return {normalised(name): place for place, name in reversed(list(enumerate(names)))}
 
 
 def is_title(header: str) -> bool:

@@ -56,17 +56,25 @@ def document_columns(table: Table, learned: Collection[str]) -> list[str]:
         return [name for name in (title, abstract) if name is not None]
     if title is None:
         return _long_columns(table, learned)
-    is_learned = any(aliases.rank(name, aliases.ABSTRACT) is not None for name in learned)
-    others = [name for name in table.columns if name not in {*learned, title}]
-    if others and not is_learned:
-        warnings.warn(
-            f"{table.source}: no abstract was found, so the model reads only {quoted(title)}. The other columns are "
-            f"{in_a_line(others)}. If one of them is the abstract, name both: "
-            f"--document {quoted(title)} --document COLUMN.",
-            PapertuneWarning,
-            stacklevel=2,
-        )
+    if not any(aliases.rank(name, aliases.ABSTRACT) is not None for name in learned):
+        _warn_of_title_alone(table, title, [name for name in table.columns if name not in {*learned, title}])
     return [title]
+
+
+def _warn_of_title_alone(table: Table, title: str, others: Sequence[str]) -> None:
+    empty = ranked(table, aliases.ABSTRACT)
+    others = [name for name in others if name not in empty]
+    emptiness = "".join(f" The column {quoted(name)} is empty." for name in empty)
+    remedy = (
+        f"The other columns are {in_a_line(others)}. If one of them is the abstract, name both: "
+        f"--document {quoted(title)} --document COLUMN."
+    )
+    warnings.warn(
+        f"{table.source}: no abstract was found, so the model reads only {quoted(title)}.{emptiness} "
+        f"{remedy if others else 'Add a column with the abstracts, if you have them.'}",
+        PapertuneWarning,
+        stacklevel=2,
+    )
 
 
 def guess_columns(table: Table) -> tuple[list[str], list[str], list[str]]:
