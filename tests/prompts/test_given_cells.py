@@ -21,9 +21,9 @@ def test_the_own_cells_of_a_filled_table_are_its_column_again():
         table = open_table(FILLED, RECIPE)
     assert table.frame.to_dicts() == [{"title": "x", "label": "0", "Keywords": ""}]
     assert [str(each.message) for each in caught] == [
-        'list of rows was filled in before: its own cells of "label" and "Keywords" are in "label_given" and '
+        'list of rows was filled in before: its own cells of "label", "Keywords" are in "label_given", '
         '"Keywords_given" and are used; the answers of the earlier prediction are left out. To keep those instead, '
-        'remove "label_given" and "Keywords_given".'
+        'remove "label_given", "Keywords_given".'
     ]
 
 

@@ -71,4 +71,4 @@ def with_given_cells(table: Table, names: Sequence[str]) -> Table:
 
 
 def _named(names: Iterable[str]) -> str:
-    return " and ".join(map(quoted, names))
+    return ", ".join(map(quoted, names))
