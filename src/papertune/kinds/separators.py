@@ -150,7 +150,8 @@ def unclear_signs(cells: Iterable[tuple[int, str]], items_of: Callable[[str], Se
     for row, cell in cells:
         items = items_of(cell)
         most = max(most, len(items))
-        if len(items) == 1 and (signs := cell_signs(items[0]) or cell_signs(cell)):
+        # A cell of text shows signs that are blanks, which items do not have any more.
+        if len(items) == 1 and (signs := cell_signs(cell if _list_items(cell) is None else items[0])):
             counts.update(sign.strip() or sign for sign in signs)
             rows.append(row)
         elif len(items) == 1 and _WEAK.search(items[0]):
