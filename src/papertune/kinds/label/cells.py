@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from papertune.kinds.findings import shorten
+from papertune.kinds.separators import single_item
 from papertune.suggest import did_you_mean
 from papertune.tables.lists import ListError, read_list
 
@@ -17,6 +18,11 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
     A cell means a label if it is that label, the label with blanks around it, or, for a whole number that a
     spreadsheet has turned into a float, the label with ".0" behind it; or a list with just this item.
     """
+    item = single_item(cell)
+    return _read_text(cell, labels) or (None if item == cell else _read_text(item, labels))
+
+
+def _read_text(cell: str, labels: Sequence[str]) -> str | None:
     if cell in labels:
         return cell
     trimmed = cell.strip()
@@ -24,24 +30,12 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
         return trimmed
     if (match := _WHOLE_FLOAT.fullmatch(trimmed)) and match[1] in labels:
         return match[1]
-    items = _items(trimmed) if trimmed else None
-    return _read_item(items[0], labels) if items is not None and len(items) == 1 else None
+    return None
 
 
 def is_empty_cell(cell: str) -> bool:
     """Whether a cell is blank or an empty list."""
-    return not cell.strip() or _items(cell) == []
-
-
-def _read_item(item: str, labels: Sequence[str]) -> str | None:
-    return None if _items(item) is not None else read_label(item, labels)
-
-
-def _items(cell: str) -> list[str] | None:
-    try:
-        return read_list(cell, numbers=True)
-    except ListError:
-        return None
+    return not single_item(cell).strip()
 
 
 def balanced_weights(gold: Iterable[str], labels: Sequence[str]) -> dict[str, float]:
