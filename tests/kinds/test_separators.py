@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papertune.kinds.keywords.cells import read_keywords
 from papertune.kinds.separators import clear_separator, column_items, single_item, text_items, unclear_signs
 
 
@@ -67,8 +68,17 @@ def test_texts_are_split(cell, separator, items):
 
 
 def test_signs_that_may_separate_are_named_with_their_cells():
-    cells = ["湖泊　藻类", "交通·预测·网络", "稻田|水分|遥感", "a|b", "TCP/IP", "a; b|c", "茶叶"]
-    signs, rows = unclear_signs(enumerate(cells), text_items)
+    cells = [
+        "湖泊　藻类",
+        "交通·预测·网络",
+        "稻田|水分|遥感",
+        "a|b",
+        "TCP/IP",
+        "a; b|c",
+        "茶叶",
+        '["\\u00e9\\u00e8\\u00e9"]',
+    ]
+    signs, rows = unclear_signs(enumerate(cells), read_keywords)
     assert signs == '"|", a full-width blank (U+3000) or "·" (U+00B7)'
     assert rows == [0, 1, 2, 3]
 

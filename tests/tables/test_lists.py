@@ -1,7 +1,9 @@
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from papertune.tables import read_table, write_table
@@ -181,3 +183,29 @@ def test_lists_of_data_frames_survive():
     )
     for frame in frames:
         assert [read_list(cell) for cell in read_table(frame).column("keywords")] == lists
+
+
+words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=6)
+FORMATS = [".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet"]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(words, max_size=3), min_size=1, max_size=3), st.sampled_from(FORMATS))
+def test_any_lists_survive_a_file(lists, suffix):
+    table = read_table([{"id": str(row), "keywords": items} for row, items in enumerate(lists)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"table{suffix}"
+        write_table(table.frame, path, forms=table.forms)
+        assert [read_list(cell) for cell in read_table(path).column("keywords")] == lists
+
+
+@settings(max_examples=30)
+@given(st.lists(words.map(str.strip).filter(bool), min_size=2, max_size=4), st.booleans())
+def test_any_repeated_tags_are_items(items, is_pubmed):
+    head, tag, end = ("PMID- 1", "OT  - ", "") if is_pubmed else ("TY  - JOUR", "KW  - ", "ER  -\n")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "refs.txt"
+        path.write_text("\n".join([head, "TI  - x", *(tag + item for item in items), end]), "utf-8")
+        (cell,) = read_table(path).column("Keywords")
+    read = read_list(cell)
+    assert ([part.strip() for part in cell.split(";")] if read is None else read) == items

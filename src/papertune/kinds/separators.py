@@ -51,7 +51,7 @@ def text_items(cell: str, separator: str | None = None) -> list[str]:
 
 def single_item(cell: str) -> str:
     """Return the item of a list that has just one; "" for an empty list; any other cell unchanged."""
-    items = _list_items(cell)
+    items = list_items(cell)
     return cell if items is None or len(items) > 1 else "".join(items)
 
 
@@ -64,13 +64,14 @@ def column_items(cells: Sequence[str]) -> Iterator[list[str]]:
     separator = clear_separator(cells)
     split = _STRONG if any(map(_STRONG.search, _texts(cells))) else _WEAK
     for cell in cells:
-        items = _list_items(cell)
+        items = list_items(cell)
         if items is None:
             items = text_items(cell, separator) if separator else split.split(without_markup(cell))
         yield items
 
 
-def _list_items(cell: str) -> list[str] | None:
+def list_items(cell: str) -> list[str] | None:
+    """Return the items of a list, numbers included; None for any other text, broken lists among them."""
     try:
         return read_list(cell, numbers=True)
     except ListError:
@@ -150,7 +151,8 @@ def unclear_signs(cells: Iterable[tuple[int, str]], items_of: Callable[[str], Se
     for row, cell in cells:
         items = items_of(cell)
         most = max(most, len(items))
-        if len(items) == 1 and (signs := cell_signs(items[0]) or cell_signs(cell)):
+        # A cell of text shows signs that are blanks, which items do not have any more.
+        if len(items) == 1 and (signs := cell_signs(cell if list_items(cell) is None else items[0])):
             counts.update(sign.strip() or sign for sign in signs)
             rows.append(row)
         elif len(items) == 1 and _WEAK.search(items[0]):

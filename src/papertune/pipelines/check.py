@@ -21,6 +21,7 @@ from papertune.prompts.given_cells import open_table
 from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
 from papertune.run_directory import asks_for_model
+from papertune.tables import Table
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,7 @@ def check_tables(
             shares = chosen.layout == "document-first"
             rows += sum(1 for _ in examples_by_document(examples)) if shares else len(examples)
         else:
-            reader = RowReader(table, chosen)
-            asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
-            examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
+            examples = _unanswered(table, chosen)
         lines += _lengths(table.source, examples, encoder)
         if purpose == "train":
             lines += _answer_facts(examples, chosen, encoder)
@@ -118,6 +117,13 @@ def check_tables(
     if few := too_few_steps(chosen.training, rows):
         lines.append(few)
     return CheckResult(lines, shown)
+
+
+def _unanswered(table: Table, recipe: Recipe) -> list[Example]:
+    """Return the prompts of a table to fill in."""
+    reader = RowReader(table, recipe)
+    asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
+    return [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
 
 
 def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from papertune.errors import listed, quoted
+from papertune.kinds.separators import single_item
 from papertune.suggest import did_you_mean
 from papertune.tables.lists import ListError, read_list
 
@@ -45,33 +46,25 @@ def read_label(cell: str, labels: Sequence[str]) -> str | None:
     else the one that differs only in case, width or invisible characters; but none if two labels are the same then.
     A list with just one item means what the item means.
     """
+    found = _read_text(cell, labels)
+    if found is None and (item := single_item(cell)) != cell:
+        return _read_text(item, labels)
+    return found
+
+
+def _read_text(cell: str, labels: Sequence[str]) -> str | None:
     if cell in labels:
         return cell
     if (trimmed := cell.strip()) in labels:
         return trimmed
     tidied, loose = _readings(tuple(labels))
     found = tidied.get(tidy_label(cell))
-    found = loose.get(loose_label(cell)) if found is None else found
-    items = _items(trimmed) if found is None and trimmed else None
-    if items is None or len(items) > 1:
-        return found
-    return _read_item("".join(items), labels)
+    return loose.get(loose_label(cell)) if found is None else found
 
 
 def is_empty_cell(cell: str) -> bool:
     """Whether a cell is blank or an empty list."""
-    return not tidy_label(cell) or _items(cell) == []
-
-
-def _read_item(item: str, labels: Sequence[str]) -> str | None:
-    return None if _items(item) is not None else read_label(item, labels)
-
-
-def _items(cell: str) -> list[str] | None:
-    try:
-        return read_list(cell, numbers=True)
-    except ListError:
-        return None
+    return not tidy_label(single_item(cell))
 
 
 @lru_cache(maxsize=64)
