@@ -1,12 +1,14 @@
 """Reads and writes Excel's .xlsx: one sheet of text with the column names in its first row."""
 
 import datetime
+import io
 import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
+from papertune.tables.formats.xlsx_limits import check_xlsx
 from papertune.tables.problems import check_names
 
 if TYPE_CHECKING:
@@ -38,9 +40,11 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
     """
     import fastexcel
 
+    content = path.read_bytes()
+    check_xlsx(io.BytesIO(content), len(content), source)
     try:
         # Bytes and not the path: fastexcel goes by the suffix, and does not know .XLSX.
-        workbook = fastexcel.read_excel(path.read_bytes())
+        workbook = fastexcel.read_excel(content)
         filled: dict[str, pl.DataFrame] = {}
         for name in workbook.sheet_names:
             # skip_rows=0: else leading empty rows are skipped, and rows would be counted wrongly. Further sheets only
