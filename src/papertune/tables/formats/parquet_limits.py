@@ -22,6 +22,8 @@ _MAX_CELLS_PER_BYTE = 4
 _HEADER_BYTES = 1 << 12
 _MAX_HEADER_BYTES = 1 << 24
 _MAX_DEPTH = 16
+# A list of structures takes four levels of columns.
+_MAX_COLUMN_DEPTH = 48
 # The longest list is the schema, with up to three entries for a column.
 _MAX_LIST = 100_000
 
@@ -204,15 +206,32 @@ def _footer(file: BinaryIO, size: int, source: str) -> dict[int, Any]:
         footer[field] = value
         if field == 2:
             # Now, since the footer of a million columns takes minutes.
-            check_columns(sum(1 for element in _structures(footer, 2) if 5 not in element), source)
+            _check_schema(_structures(footer, 2), source)
     return footer
+
+
+def _check_schema(schema: list[dict[int, Any]], source: str) -> None:
+    """Check the number of columns, and how deeply they are nested."""
+    check_columns(sum(1 for element in schema if not element.get(5)), source)
+    left: list[int] = []  # how many children are still to come, for each open element
+    for element in schema:
+        if element.get(5):
+            left.append(_number(element, 5))
+            if len(left) > _MAX_COLUMN_DEPTH:
+                raise _Damaged("its columns are nested too deeply")
+            continue
+        while left:
+            left[-1] -= 1
+            if left[-1] > 0:
+                break
+            left.pop()
 
 
 def _check_chunk(file: BinaryIO, size: int, meta: Any) -> tuple[int, int]:
     """Compare the pages of one column of a row group with its ColumnMetaData.
 
     Returns:
-        The number of values, and how many bytes the pages unpack to.
+        The number of values, and how many bytes they unpack to.
     """
     if not isinstance(meta, dict):
         raise _Damaged("its footer is damaged")
@@ -225,6 +244,9 @@ def _check_chunk(file: BinaryIO, size: int, meta: Any) -> tuple[int, int]:
     found = unpacked = 0
     for header in _page_headers(file, start, end):
         unpacked += _number(header, 2)
+        if entries := header.get(7):
+            # Each value is one of the dictionary; a text of average length.
+            unpacked += values * _number(header, 2) // max(_number(entries, 1), 1)
         details = header.get(5) or header.get(8) or {}
         found += _number(details, 1) if details else 0
         if found > values:
