@@ -29,7 +29,7 @@ from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table, check_output, read_table, write_table
-from papertune.tables.xlsx_files import check_fits_xlsx
+from papertune.tables.formats.xlsx_files import check_fits_xlsx
 
 if TYPE_CHECKING:
     from papertune.inference.workforce import Workforce

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 4096
 CHUNK_CHARACTERS = 16_000_000
 
+# A character that can be seen; the pattern means the same to Python and to polars. Cells that were copied from forms and
+# web pages have zero-width characters where they look empty.
+NOT_BLANK = r"[^\s\x1c-\x1f\u200b-\u200f\u2060\ufeff\u00ad]"
+_NOT_BLANK = re.compile(NOT_BLANK)
+
 # Above this, float64 does not have every whole number.
 _MAX_EXACT_WHOLE = 2**53
 
@@ -27,6 +33,11 @@ class JsonNumber(str):
     def value(self) -> int | float:
         """Return the number itself."""
         return int(self) if self.lstrip("-").isdigit() else float(self)
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell is empty, or has only blanks and zero-width characters."""
+    return _NOT_BLANK.search(cell) is None
 
 
 def text_of(value: object) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from papertune.errors import quoted
 from papertune.tables.cells import RowsToFrame, text_cells, text_series
-from papertune.tables.json_files import add_row, problems_of_objects
+from papertune.tables.formats.json_files import add_row, problems_of_objects
 from papertune.tables.problems import Problems, check_names
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from papertune.errors import TableError, quoted
+from papertune.tables.cells import is_blank
 
 # A file read with the wrong delimiter is wrong in every row: stop at a number that makes that clear.
 MAX_PROBLEMS = 1000
@@ -53,16 +54,35 @@ def check_names(names: Sequence[str], source: str) -> None:
     Raises:
         TableError: If a name is empty, occurs twice, or has a NUL character.
     """
-    problems = Problems(f"{source}: the column names are invalid", "Give every column a name of its own.")
+    problems = _wrong_names(names, source)
     for position, name in enumerate(names, start=1):
-        if not name.strip():
-            # The most common cause by far: DataFrame.to_csv() writes its row index with an empty name.
-            problems.add(
-                f"{source}: column {position} has no name (pandas writes its row index like this, unless index=False)"
-            )
-        elif "\0" in name:
-            problems.add(f"{source}: the name of column {position}, {quoted(name)}, has a NUL character")
-        elif name in names[: position - 1]:
-            first = list(names).index(name) + 1
-            problems.add(f"{source}: the columns {first} and {position} have the same name, {quoted(name)}")
+        if is_blank(name):
+            problems.add(f"{source}: column {position} has no name")
     problems.raise_if_any()
+
+
+def check_filled_names(names: Sequence[str], source: str) -> None:
+    """Check the names of a header that may lack some.
+
+    Args:
+        names: The header, in order; a blank name is skipped.
+        source: What messages call the table.
+
+    Raises:
+        TableError: If a name occurs twice or has a NUL character.
+    """
+    _wrong_names(names, source).raise_if_any()
+
+
+def _wrong_names(names: Sequence[str], source: str) -> Problems:
+    problems = Problems(f"{source}: the column names are invalid", "Give every column a name of its own.")
+    first: dict[str, int] = {}
+    for position, name in enumerate(names, start=1):
+        if is_blank(name):
+            continue
+        if "\0" in name:
+            problems.add(f"{source}: the name of column {position}, {quoted(name)}, has a NUL character")
+        elif name in first:
+            problems.add(f"{source}: the columns {first[name]} and {position} have the same name, {quoted(name)}")
+        first.setdefault(name, position)
+    return problems

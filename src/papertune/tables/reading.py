@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from papertune.errors import TableError, quoted
 from papertune.suggest import did_you_mean
-from papertune.tables import conversations, csv_files, dataset_info, frames, json_files, reference_files, xlsx_files
-from papertune.tables.encodings import open_text
-from papertune.tables.formats.parquet_limits import check_parquet, check_texts
+from papertune.tables import conversations, dataset_info, frames
+from papertune.tables.formats import csv_files, json_files, reference_files, xlsx_files
+from papertune.tables.formats.delimiters import has_fields
+from papertune.tables.formats.encodings import XLSX_SIGNATURE, open_text
+from papertune.tables.limits.parquet import check_parquet, check_texts
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 TableSource: TypeAlias = "str | Path | Table | pl.DataFrame | pd.DataFrame | Sequence[dict[str, Any]]"
 
 STANDARD_INPUT = "standard input"
+
+# What to do with files that people have and that are not read.
+_CONVERTING = {
+    ".bib": " From BibTeX, export .ris or .csv in your reference manager.",
+    ".enl": " Export an EndNote library as .ris, or as .enw (Refer/BibIX).",
+    ".ods": " Save the sheet as .xlsx or .csv.",
+    ".xlsb": " Save the sheet as .xlsx or .csv.",
+    ".xml": " Export the references as .ris, .nbib or .csv.",
+}
 
 
 def read_table(source: TableSource) -> Table:
@@ -110,7 +121,7 @@ def _not_a_table(path: Path, source: str) -> TableError:
         return TableError(f"{source} is a folder. Name the table's file in it.{there}")
     if path.exists() and path.is_file():
         what = f"the unknown suffix {quoted(path.suffix)}" if path.suffix else "no suffix"
-        return TableError(f"{source} has {what}. The known suffixes are {known}.")
+        return TableError(f"{source} has {what}. The known suffixes are {known}.{_CONVERTING.get(path.suffix, '')}")
     if path.exists():
         return TableError(f"{source} is not an ordinary file. Copy its content into one.")
     if "://" in source:
@@ -123,7 +134,8 @@ def _not_a_table(path: Path, source: str) -> TableError:
 def _read_csv(path: Path, source: str) -> Table:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else None
     with path.open("rb") as file, open_text(file, source, newline="") as text:
-        return Table(csv_files.read_csv(text, source, delimiter), source, csv_files.COUNTED)
+        frame, numbers = csv_files.read_csv(text, source, delimiter)
+    return Table(frame, source, csv_files.COUNTED, numbers)
 
 
 def _read_json_lines(file: BinaryIO, source: str) -> Table:
@@ -182,6 +194,21 @@ def _read_references(path: Path, source: str) -> Table:
         return Table(reference_files.read_references(text, source), source, "record {}")
 
 
+def _read_by_content(path: Path, source: str) -> Table:
+    """Read a file whose suffix says little: Web of Science calls its tab-delimited exports .txt or .xls."""
+    with path.open("rb") as file:
+        if file.read(4) == XLSX_SIGNATURE:
+            return _read_xlsx(path, source)
+        file.seek(0)
+        with open_text(file, source, newline=None) as text:
+            is_table = reference_files.find_format(text) is None and has_fields(text)
+    if not is_table:
+        return _read_references(path, source)
+    with path.open("rb") as file, open_text(file, source, newline="") as text:
+        frame, numbers = csv_files.read_csv(text, source)
+    return Table(frame, source, csv_files.COUNTED, numbers)
+
+
 READERS: dict[str, Callable[[Path, str], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
@@ -191,6 +218,9 @@ READERS: dict[str, Callable[[Path, str], Table]] = {
     ".xlsx": _read_xlsx,
     ".ris": _read_references,
     ".nbib": _read_references,
-    ".txt": _read_references,
+    ".enw": _read_references,
+    ".ciw": _read_references,
+    ".txt": _read_by_content,
+    ".xls": _read_by_content,
 }
 SUFFIXES = tuple(READERS)

@@ -11,7 +11,7 @@ from papertune.errors import OutputError, quoted
 from papertune.files import atomic_writer
 from papertune.suggest import did_you_mean
 from papertune.tables.cells import CHUNK_ROWS, JSON_MISSING, JSON_NULL, JSON_TEXT, JSON_VALUE, text_series
-from papertune.tables.xlsx_files import check_fits_xlsx, write_xlsx
+from papertune.tables.formats.xlsx_files import check_fits_xlsx, write_xlsx
 
 if TYPE_CHECKING:
     import polars as pl

@@ -1,1 +1,1 @@
-"""One module for each format of tables."""
+"""Readers and writers of the file formats, one module each."""

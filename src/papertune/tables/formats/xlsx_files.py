@@ -4,17 +4,21 @@ import datetime
 import io
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
-from papertune.tables.formats.xlsx_limits import check_xlsx
-from papertune.tables.problems import check_names
+from papertune.tables.formats.grid import Grid, table_of_grid
+from papertune.tables.formats.xlsx_marks import scan_sheet
+from papertune.tables.limits.xlsx import check_xlsx
 
 if TYPE_CHECKING:
     import polars as pl
 
 COUNTED = "row {} of the sheet"
+
+_MIDNIGHT = r"^\d{4}-\d\d-\d\d 00:00:00$"
 
 # Excel's own limits.
 _MAX_ROWS = 1_048_576
@@ -22,11 +26,11 @@ _MAX_COLUMNS = 16_384
 _MAX_CELL_UNITS = 32_767  # of UTF-16
 
 
-def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
-    """Read the first sheet that is not empty.
+def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
+    """Read the first visible sheet that is not empty.
 
-    Numbers become the text that Excel shows for them without formatting (1, not 1.0), dates become ISO text, and cells
-    with an error such as #N/A become empty.
+    Numbers become the text that Excel shows for them without formatting (1, not 1.0), dates become ISO text. Cells with
+    an error such as #N/A, and formulas without a stored value, become empty, with a warning.
 
     Args:
         path: The file.
@@ -45,54 +49,74 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", range]:
     try:
         # Bytes and not the path: fastexcel goes by the suffix, and does not know .XLSX.
         workbook = fastexcel.read_excel(content)
-        filled: dict[str, pl.DataFrame] = {}
-        for name in workbook.sheet_names:
-            # skip_rows=0: else leading empty rows are skipped, and rows would be counted wrongly. Further sheets only
-            # lead to a warning: one row is enough.
-            rows = 1 if filled else None
-            loaded = workbook.load_sheet(name, header_row=None, skip_rows=0, n_rows=rows, dtypes="string").to_polars()
-            if loaded.height and (filled or any(column.count() for column in loaded.get_columns())):
-                filled[name] = loaded
+        sheet, cells = _first_sheet(workbook, source)
     except fastexcel.FastExcelError as error:
         reason = str(error).partition("\n")[0]
         raise TableError(f"{source} is not a valid xlsx file ({reason}). Save it again from Excel.") from None
-    if not filled:
-        raise TableError(f"{source} is empty: no sheet has a cell. Export the table again.")
-    sheet, cells = next(iter(filled.items()))
-    if len(filled) > 1:
-        warnings.warn(
-            f"{source} has {len(filled)} sheets; only the first, {quoted(sheet)}, is read. To use another one, save "
-            "it as a separate file.",
-            PapertuneWarning,
-            stacklevel=2,
-        )
     cells = cells.fill_null("")
     header = next(row for row in range(cells.height) if any(cells.row(row)))
     names = [name.strip("\ufeff") for name in cells.row(header)]
-    check_names(names, source)
     body = cells[header + 1 :]
-    body.columns = names
-    body = _plain_dates(body, workbook, sheet, header)
-    return body, range(header + 2, header + 2 + body.height)
+    suspects = [name for name in body.columns if body[name].str.contains(_MIDNIGHT).any()]
+    marks = scan_sheet(path, sheet)
+    if suspects:
+        body = _plain_dates(body, suspects, workbook.load_sheet(sheet, header_row=header, schema_sample_rows=None))
+    for count, first, what, remedy in marks:
+        has = "1 cell has" if count == 1 else f"{count:,} cells have"
+        warnings.warn(
+            f"{source}: {has} {what}, read as empty (first: {first}). {remedy}", PapertuneWarning, stacklevel=2
+        )
+    numbers = range(header + 2, header + 2 + body.height)
+    return table_of_grid(Grid(names, body, source, COUNTED, numbers, COUNTED.format(header + 1)))
 
 
-def _plain_dates(body: "pl.DataFrame", workbook: Any, sheet: str, header: int) -> "pl.DataFrame":
-    """Drop the midnights of date columns: Excel has no dates without a time, and fastexcel shows it."""
+def _first_sheet(workbook: Any, source: str) -> tuple[str, "pl.DataFrame"]:
+    """Return the first visible sheet with cells, as text; warn if others have cells too."""
+    shown: list[tuple[str, pl.DataFrame]] = []
+    hidden: list[str] = []
+    for name in workbook.sheet_names:
+        # skip_rows=0: else leading empty rows are skipped, and rows would be counted wrongly. Further sheets only
+        # lead to a warning: one row is enough.
+        rows = 1 if shown else None
+        sheet = workbook.load_sheet(name, header_row=None, skip_rows=0, n_rows=rows, dtypes="string")
+        cells = sheet.to_polars()
+        if cells.height and (rows or any(column.count() for column in cells.get_columns())):
+            if sheet.visible == "visible":
+                shown.append((name, cells))
+            else:
+                hidden.append(name)
+    if not shown and hidden:
+        raise TableError(f"{source}: the only sheets with cells are hidden ({', '.join(hidden)}). Unhide the table's.")
+    if not shown:
+        raise TableError(f"{source} is empty: no sheet has a cell. Export the table again.")
+    if len(shown) + len(hidden) > 1:
+        others = ", ".join(map(quoted, [*(name for name, _ in shown[1:]), *hidden]))
+        warnings.warn(
+            f"{source} has {len(shown) + len(hidden)} sheets; only the first that is visible, {quoted(shown[0][0])}, "
+            f"is read, and not {others}. To use another one, save it as a separate file.",
+            PapertuneWarning,
+            stacklevel=3,
+        )
+    return shown[0]
+
+
+def _plain_dates(body: "pl.DataFrame", suspects: Sequence[str], typed: Any) -> "pl.DataFrame":
+    """Drop the midnights of date columns: Excel has no dates without a time, and fastexcel shows it.
+
+    Args:
+        body: Text.
+        suspects: Columns with cells that end in a midnight.
+        typed: The same sheet with types, to distinguish dates from text that looks like dates.
+    """
     import polars as pl
 
-    midnight = r"^\d{4}-\d\d-\d\d 00:00:00$"
-    suspects = [name for name in body.columns if body[name].str.contains(midnight).any()]
-    if not suspects:
-        return body
-    # Loaded once more with types, to distinguish dates from text that looks like dates.
-    typed = workbook.load_sheet(sheet, header_row=header, schema_sample_rows=None).to_polars()
     dates = [
         name
-        for name, dtype in zip(body.columns, typed.dtypes, strict=False)
+        for name, dtype in zip(body.columns, typed.to_polars().dtypes, strict=False)
         if name in suspects and dtype in (pl.Date, pl.Datetime)
     ]
     return body.with_columns(
-        pl.when(pl.col(name).str.contains(midnight))
+        pl.when(pl.col(name).str.contains(_MIDNIGHT))
         .then(pl.col(name).str.slice(0, 10))
         .otherwise(pl.col(name))
         .alias(name)

@@ -169,7 +169,7 @@ def test_the_csv_module_and_pyarrow_read_the_same(tmp_path_factory, data):
 
 
 def test_a_table_of_several_chunks_is_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("papertune.tables.csv_files.CHUNK_ROWS", 7)
+    monkeypatch.setattr("papertune.tables.formats.csv_files.CHUNK_ROWS", 7)
     table = read(tmp_path, "a,b\n" + "".join(f"{row},x{row}\n" for row in range(100)))
     assert table.column("a") == [str(row) for row in range(100)]
     assert table.frame.n_chunks() == 1

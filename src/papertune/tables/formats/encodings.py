@@ -8,9 +8,10 @@ from typing import BinaryIO
 
 from papertune.errors import PapertuneWarning, TableError, quoted
 
+XLSX_SIGNATURE = b"PK\x03\x04"
 # First bytes of formats that often have the wrong suffix.
 SIGNATURES = {
-    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is",
+    XLSX_SIGNATURE: "a zip archive, as Excel's .xlsx is",
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
     b"PAR1\x15": "a Parquet file",
     b"\x1f\x8b": "compressed with gzip",
@@ -45,7 +46,8 @@ def open_text(file: BinaryIO, source: str, newline: str | None) -> io.TextIOWrap
     for signature, content in SIGNATURES.items():
         if start.startswith(signature):
             raise TableError(
-                f"{source} is {content}, not text. Unpack or export it, or correct the suffix of its name."
+                f"{source} is {content}, not text. Unpack it, save it as .xlsx or .csv, or correct the suffix of its "
+                "name."
             )
     file.seek(0)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -67,7 +67,7 @@ def test_damaged_utf_8_is_not_read_as_chinese(tmp_path):
 
 
 def test_places_are_correct_after_the_first_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr("papertune.tables.encodings.CHUNK_BYTES", 5)
+    monkeypatch.setattr("papertune.tables.formats.encodings.CHUNK_BYTES", 5)
     content = "a,b\n" + "é,ü\n" * 40
     for cut in (3, 4):  # the bad byte ends a chunk or starts one, with half a character pending
         encoded = content.encode() + b"x" * cut + "é".encode()[:1] + b"\n"

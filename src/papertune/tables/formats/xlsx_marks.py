@@ -1,0 +1,97 @@
+"""Finds cells of an xlsx sheet that fastexcel reads as empty though Excel shows something: errors, uncomputed formulas."""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+_CHUNK_BYTES = 1 << 20
+_MAX_ROW_BYTES = 1 << 26  # more than this without the end of a row is no sheet
+_MAX_WORKBOOK_BYTES = 1 << 24
+_ERROR = re.compile(rb"""<(?:\w+:)?c\s(?=[^<>]*\bt=["']e["'])[^<>]*>""")
+_UNCOMPUTED = re.compile(
+    rb"""<(?:\w+:)?c\s[^<>]*>\s*<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f>)\s*"""
+    rb"""(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
+)
+_ADDRESS = re.compile(rb"""\br=["']([A-Z]+\d+)["']""")
+
+
+class Marks(NamedTuple):
+    """Cells of a kind: how many, the address of the first, what they have, and what to do."""
+
+    cells: int
+    first: str
+    what: str
+    remedy: str
+
+
+def scan_sheet(path: Path, sheet: str) -> list[Marks]:
+    """Find the cells with an error such as #N/A, and the formulas without a stored value.
+
+    Args:
+        path: An xlsx file that fastexcel could read.
+        sheet: Name of the sheet.
+
+    Returns:
+        For each of the two kinds the cells, if there are any; nothing if the file is laid out in an unusual way.
+    """
+    kinds = [
+        (_ERROR, "an error such as #N/A", "Correct the formulas if that is wrong."),
+        (_UNCOMPUTED, "a formula without a stored value", "Open the file in Excel and save it to compute them."),
+    ]
+    found: list[list[str]] = [[] for _ in kinds]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for part in _parts(archive, _member(archive, sheet)):
+                for cells, (pattern, _, _) in zip(found, kinds, strict=True):
+                    for match in pattern.finditer(part):
+                        address = _ADDRESS.search(match[0])
+                        cells.append("a cell" if address is None else address[1].decode())
+    except (
+        LookupError,
+        StopIteration,
+        zipfile.BadZipFile,
+        ElementTree.ParseError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+    ):
+        return []
+    return [
+        Marks(len(cells), cells[0], what, remedy)
+        for cells, (_, what, remedy) in zip(found, kinds, strict=True)
+        if cells
+    ]
+
+
+def _member(archive: zipfile.ZipFile, sheet: str) -> str:
+    """Return the name of the file that holds a sheet."""
+    workbook = ElementTree.fromstring(_start_of(archive, "xl/workbook.xml"))
+    relation = next(each.attrib[_RELATION] for each in workbook.iter() if each.get("name") == sheet)
+    relations = ElementTree.fromstring(_start_of(archive, "xl/_rels/workbook.xml.rels"))
+    target = next(each.attrib["Target"] for each in relations.iter() if each.get("Id") == relation)
+    return target.lstrip("/") if target.startswith("/") else str(PurePosixPath("xl") / target)
+
+
+def _start_of(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as file:
+        return file.read(_MAX_WORKBOOK_BYTES)
+
+
+def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+    """Yield a sheet in parts of whole rows."""
+    left = b""
+    with archive.open(name) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            left += chunk
+            end = left.rfind(b"row>") + 4
+            if end > 4:
+                yield left[:end]
+                left = left[end:]
+            elif len(left) > _MAX_ROW_BYTES:
+                return
+    yield left
