@@ -137,7 +137,7 @@ def check_parquet(file: BinaryIO, size: int, source: str) -> int:
             for chunk in _structures(group, 1):
                 # Of an encrypted column, the metadata is hidden as well.
                 if 3 in chunk and 8 not in chunk:
-                    values, unpacked_bytes = _check_chunk(file, size, chunk[3])
+                    values, unpacked_bytes = _check_chunk(file, size, _structure(chunk, 3))
                     if is_flat and values != _number(group, 3):
                         raise _Damaged("a column has not as many cells as the footer has rows")
                     cells += values
@@ -227,14 +227,12 @@ def _check_schema(schema: list[dict[int, Any]], source: str) -> None:
             left.pop()
 
 
-def _check_chunk(file: BinaryIO, size: int, meta: Any) -> tuple[int, int]:
+def _check_chunk(file: BinaryIO, size: int, meta: dict[int, Any]) -> tuple[int, int]:
     """Compare the pages of one column of a row group with its ColumnMetaData.
 
     Returns:
         The number of values, and how many bytes they unpack to.
     """
-    if not isinstance(meta, dict):
-        raise _Damaged("its footer is damaged")
     values = _number(meta, 5)
     dictionary = _number(meta, 11) if 11 in meta else 0
     start = min(_number(meta, 9), dictionary or _number(meta, 9))
@@ -244,11 +242,13 @@ def _check_chunk(file: BinaryIO, size: int, meta: Any) -> tuple[int, int]:
     found = unpacked = 0
     for header in _page_headers(file, start, end):
         unpacked += _number(header, 2)
-        if entries := header.get(7):
-            # Each value is one of the dictionary; a text of average length.
-            unpacked += values * _number(header, 2) // max(_number(entries, 1), 1)
-        details = header.get(5) or header.get(8) or {}
-        found += _number(details, 1) if details else 0
+        for kind in (5, 7, 8):  # the header of a data page, a dictionary, a data page of version 2
+            count = _number(_structure(header, kind), 1) if kind in header else 0
+            if kind != 7:
+                found += count
+            elif count:
+                # Each value is one of the dictionary; a text of average length.
+                unpacked += values * _number(header, 2) // count
         if found > values:
             break
     if found != values:
@@ -282,6 +282,13 @@ def _page_headers(file: BinaryIO, start: int, end: int) -> Iterator[dict[int, An
 def _structures(structure: dict[int, Any], field: int) -> list[dict[int, Any]]:
     found = structure.get(field)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise _Damaged("its footer is damaged")
+    return found
+
+
+def _structure(structure: dict[int, Any], field: int) -> dict[int, Any]:
+    found = structure.get(field)
+    if not isinstance(found, dict):
         raise _Damaged("its footer is damaged")
     return found
 
