@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from papertune.tables.limits import check_columns, check_filled
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -173,13 +175,18 @@ def json_form(value: object) -> int:
 
 
 class RowsToFrame:
-    """Collects rows of text into a frame; a column that a row lacks is "" there."""
+    """Collects rows of text into a frame; a column that a row lacks is "" there.
 
-    def __init__(self) -> None:
+    Args:
+        source: What messages call the rows.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
         self._names: dict[str, None] = {}  # a set that keeps its order
         self._rows: list[dict[str, str]] = []
         self._row_forms: list[Mapping[str, int]] = []
-        self._characters = 0
+        self._characters = self._filled = 0
         self._frames: list[pl.DataFrame] = []
         self._forms: dict[str, bytearray] = {}
         self._flushed = 0
@@ -190,6 +197,9 @@ class RowsToFrame:
         Args:
             row: The cells.
             forms: What they were in JSON, by column; text where it is not named.
+
+        Raises:
+            TableError: If there are too many columns, or most rows lack most of them.
         """
         for name in row:
             self._names.setdefault(name)
@@ -211,6 +221,15 @@ class RowsToFrame:
 
     def _flush(self) -> None:
         if self._rows:
+            self._filled += sum(map(len, self._rows))
+            check_columns(len(self._names), self._source)
+            check_filled(
+                self._flushed + len(self._rows),
+                len(self._names),
+                self._filled,
+                self._source,
+                "Give all rows the same columns.",
+            )
             columns = {name: [row.get(name, "") for row in self._rows] for name in self._names}
             self._frames.append(text_frame(columns))
             for name in self._names:

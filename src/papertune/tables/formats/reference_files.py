@@ -123,7 +123,7 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
     if found is None:
         raise TableError(f"{source}: {_no_record(file)}")
     form, dialect = found
-    rows = RowsToFrame()
+    rows = RowsToFrame(source)
     try:
         for record in parse_records(file, dialect):
             rows.add(form.row(record))
