@@ -15,7 +15,7 @@ PapertuneWarning             something to know; the work goes on
 Any other exception is a bug of papertune and keeps its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # One screen: further problems are only counted.
 MAX_PROBLEMS_SHOWN = 20
@@ -89,7 +89,23 @@ class PapertuneWarning(UserWarning):
     """Something that the user should know; the work goes on."""
 
 
+# Python calls these printable, but they show nothing: fillers of Hangul, a braille blank, variation selectors.
+_SHOWS_NOTHING = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
+
+
+def visible(text: str) -> str:
+    r"""Write what cannot be seen as its escape, such as \u200b, and so on one line."""
+    if text.isprintable() and _SHOWS_NOTHING.isdisjoint(text):
+        return text
+    hidden = (not char.isprintable() or char in _SHOWS_NOTHING for char in text)
+    return "".join(ascii(char)[1:-1] if hides else char for char, hides in zip(text, hidden, strict=True))
+
+
 def quoted(text: str) -> str:
-    """Put text into double quotes for a message: truncated, on one line, with visible control characters."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return '"' + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short) + '"'
+    """Put a value into double quotes for a message: truncated, on one line, with visible invisible characters."""
+    return f'"{visible(text if len(text) <= 60 else text[:57] + "...")}"'
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names for a message: separated by commas, on one line, with visible invisible characters."""
+    return ", ".join(map(visible, names))

@@ -101,7 +101,7 @@ class TestInvalidTables:
 
     def test_at_most_20_problems_are_listed(self, refused, here):
         lines = lines_of(here)
-        many = [f"q{n},t,a,b,k,maybe" for n in range(40)]
+        many = [f"q{n},t,a,b,k,maybe{n}" for n in range(40)]
         save(here, [lines[0], *many])
         message = refused(*COMMANDS["train"])
         assert "(40 problems)" in message

@@ -1,11 +1,12 @@
 """Each format of tables: a valid file is read as it was written, a damaged one is a table or a message."""
 
-import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import fuzz_files
 import plain_counts
+import pyarrow
 import pytest
 from fuzz_damage import damaged, damages
 from fuzz_files import Written
@@ -97,7 +98,9 @@ def check_json_lines(data: bytes, found: Any) -> None:
 
 
 def check_parquet(data: bytes, found: Any) -> None:
-    assert len(found.table) == plain_counts.parquet_rows(data)
+    """Compare the number of rows with that of pyarrow, where it reads the file."""
+    with suppress(pyarrow.ArrowException, OSError):
+        assert len(found.table) == plain_counts.parquet_rows(data)
 
 
 def check_xlsx(data: bytes, found: Any) -> None:

@@ -103,7 +103,7 @@ def test_a_good_table_has_no_problems_and_counted_labels():
                 "Make ids unique, or leave table.id out of the recipe."
             ],
         ),
-        (with_cells(uuid=(None, " ")), ['list of rows, row 2, column "uuid" is empty. Give the row an id.']),
+        (with_cells(uuid=(None, " ")), ['list of rows, row 2, column "uuid": the cell is empty. Give the row an id.']),
     ],
 )
 def test_problems_are_reported_with_their_place_and_a_remedy(rows, problems):
@@ -175,9 +175,22 @@ def test_several_problems_make_one_error():
 
 
 def test_of_many_problems_only_the_first_are_listed():
-    rows = [{**GOOD[0], "uuid": str(row), "label": "x"} for row in range(30)]
+    rows = [{**GOOD[0], "uuid": str(row), "label": f"x{row}"} for row in range(30)]
     with pytest.raises(TableError, match=r"\(30 problems\):(.|\n)*\n  - and 10 more$"):
         findings(rows).raise_problems(read_table(rows))
+
+
+def test_the_same_fault_in_many_rows_is_one_problem():
+    rows = [{**GOOD[0], "uuid": str(row), "label": "x" if row % 2 else "1\u200b"} for row in range(60)]
+    rows[20]["uuid"] = rows[40]["uuid"] = " "
+    remedy = "Correct the cell, or add the label to columns.label.labels."
+    assert findings(rows).problems == [
+        'list of rows, row 21, column "uuid": the cell is empty. Give the row an id. (and 1 more: 41)',
+        'list of rows, row 1, column "label": "1\\u200b" is not one of the 2 labels (1, 0). Did you mean "1"? '
+        f"{remedy} (and 29 more: 3, 5, 7, 9, ...)",
+        f'list of rows, row 2, column "label": "x" is not one of the 2 labels (1, 0). {remedy} '
+        "(and 29 more: 4, 6, 8, 10, ...)",
+    ]
 
 
 def test_a_table_to_predict_needs_no_labels():
@@ -217,7 +230,7 @@ def test_an_instruction_table_is_checked_by_question():
     [
         (
             {"instruction": "Is it medical?"},
-            "column \"instruction\": 'Is it medical?' is not a question of the recipe (Medical? | Keywords?). "
+            'column "instruction": "Is it medical?" is not a question of the recipe (Medical? | Keywords?). '
             "Set the question of its column to this text.",
         ),
         (

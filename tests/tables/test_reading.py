@@ -20,15 +20,18 @@ def refusal(source, folder):
 
 
 def test_paths_that_are_not_tables_are_refused(tmp_path, monkeypatch):
-    for name in ("papers_train.csv", "papers.ods", "plain"):
+    for name in ("papers_train.csv", "papers.ods", "refs.bib", "plain"):
         (tmp_path / name).write_text("a\n1\n")
-    known = ".csv, .tsv, .jsonl, .json, .parquet, .xlsx, .ris, .nbib, .txt"
+    known = ".csv, .tsv, .jsonl, .json, .parquet, .xlsx, .ris, .nbib, .enw, .ciw, .txt, .xls"
     assert ", ".join(SUFFIXES) == known
     expected = {
         "paper_train.csv": 'paper_train.csv: there is no such file. Did you mean "papers_train.csv"? Check the path.',
         "no/x.csv": "no/x.csv: there is no such file (nor a folder no). Check the path.",
         "": "FOLDER is a folder. Name the table's file in it. Tables in it: papers_train.csv.",
-        "papers.ods": f'papers.ods has the unknown suffix ".ods". The known suffixes are {known}.',
+        "papers.ods": f'papers.ods has the unknown suffix ".ods". The known suffixes are {known}. Save the sheet as '
+        ".xlsx or .csv.",
+        "refs.bib": f'refs.bib has the unknown suffix ".bib". The known suffixes are {known}. From BibTeX, export '
+        ".ris or .csv in your reference manager.",
         "plain": f"plain has no suffix. The known suffixes are {known}.",
     }
     assert {name: refusal(tmp_path / name, tmp_path) for name in expected} == expected
@@ -66,6 +69,7 @@ def test_excel_values_become_text(tmp_path):
         sheet.write_datetime(1, 2, datetime.datetime(2024, 1, 5), date)
         sheet.write_string(1, 3, "2024-01-05 00:00:00")
         sheet.write_boolean(1, 4, True)
+        sheet.write_string(2, 3, "note")
         sheet.write_row(3, 0, [0.5, "1.0"])
         sheet.write_datetime(3, 2, datetime.datetime(2024, 1, 5, 13, 30), date)
         sheet.write_string(3, 3, " a\r\nb ")
@@ -76,7 +80,7 @@ def test_excel_values_become_text(tmp_path):
         "id": ["17", "", "0.5"],
         "label": ["01", "", "1.0"],
         "date": ["2024-01-05", "", "2024-01-05 13:30:00"],
-        "note": ["2024-01-05 00:00:00", "", " a\r\nb "],
+        "note": ["2024-01-05 00:00:00", "note", " a\r\nb "],
         "flag": ["true", "", ""],
         "empty": ["", "", "2"],
     }
@@ -94,7 +98,8 @@ def test_excel_tables_may_start_lower_and_stand_between_other_sheets(tmp_path):
     with pytest.warns(PapertuneWarning) as caught:
         table = read_table(path)
     assert [str(warning.message) for warning in caught] == [
-        f'{path} has 2 sheets; only the first, "papers", is read. To use another one, save it as a separate file.'
+        f'{path} has 2 sheets; only the first that is visible, "papers", is read, and not "notes". To use another one, '
+        "save it as a separate file."
     ]
     assert (table.frame.to_dicts(), table.where(0)) == ([{"id": "a", "label": "1"}], f"{path}, row 4 of the sheet")
 

@@ -8,11 +8,12 @@ import sys
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from papertune.errors import OutputError
 from papertune.tables import WRITABLE, check_output, read_table, write_table
+from papertune.tables.cells import is_blank
 
 PAPERS = pl.DataFrame({"uuid": ["01", "02"], "title": ['=1+1; "x", y', ""], "label": ["0", "NA"]})
 
@@ -74,9 +75,12 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufffe\uffff"
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_written_table_is_read_as_it_was(tmp_path_factory, suffix, data):
-    names = data.draw(st.lists(NAMES.filter(str.strip), min_size=1, max_size=3, unique=True))
+    names = data.draw(st.lists(NAMES.filter(lambda name: not is_blank(name)), min_size=1, max_size=3, unique=True))
     height = data.draw(st.integers(1, 4))
     columns = {name: data.draw(st.lists(CELLS, min_size=height, max_size=height)) for name in names}
+    # In sheets and csv files, rows of several empty cells and rows like the header are no rows.
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    assume(len(names) == 1 or not any(row == names or all(map(is_blank, row)) for row in rows))
     path = tmp_path_factory.getbasetemp() / f"round{suffix}"
     write_table(pl.DataFrame(columns), path, overwrite=True)
     first = path.read_bytes()

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 from papertune.tables import Table
+from papertune.tables.problems import Places
 
 if TYPE_CHECKING:
     from papertune.prompts.examples import RowReader
@@ -15,6 +16,15 @@ Purpose = Literal["train", "predict", "score"]
 
 # What a row without a gold answer is not, by purpose.
 _NOT_DONE = {"train": "learned", "score": "scored", "predict": "predicted"}
+
+
+@dataclass
+class _Same:
+    """The rows with the same problem: the first place, the position among all problems, the numbers of the rows."""
+
+    first: str
+    position: int
+    places: Places = field(default_factory=Places)
 
 
 @dataclass
@@ -32,6 +42,23 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     label_counts: dict[str, Counter[str]] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
+    _same: "dict[tuple[str, str | None, str], _Same]" = field(default_factory=dict, repr=False)
+
+    def problem(self, table: Table, row: int, column: str | None, text: str) -> None:
+        """Report a problem of a row; the same text for many rows of a column is one problem.
+
+        Args:
+            table: The table.
+            row: Position in the table, from 0.
+            column: Name of the cell's column, if a cell is meant.
+            text: What is wrong and what to do; whole sentences.
+        """
+        known = self._same.get((table.source, column, text))
+        if known is None:
+            known = self._same[table.source, column, text] = _Same(table.where(row, column), len(self.problems))
+            self.problems.append("")
+        known.places.add(f"{table.number(row):,}")
+        self.problems[known.position] = f"{known.first}: {text}{known.places.others()}"
 
     def raise_problems(self, table: Table) -> None:
         """Raise a TableError with all problems, if there are any."""
@@ -80,7 +107,7 @@ class GoldCheck:
 
     def problem(self, row: int, text: str) -> None:
         """Report a problem of a row."""
-        self.findings.problems.append(f"{self.table.where(row, self.shown)}: {text}")
+        self.findings.problem(self.table, row, self.shown, text)
 
     def warn(self, what: str, rows: Sequence[int]) -> None:
         """Report several rows in one warning; nothing if there are none.
@@ -101,7 +128,7 @@ class GoldCheck:
         unseen = [label for label in labels if not counts[label]]
         if self.purpose == "train" and unseen and sum(counts.values()):
             self.findings.warnings.append(
-                f'{self.table.source}, column "{self.name}": no row has the label '
+                f"{self.table.source}, column {quoted(self.name)}: no row has the label "
                 f"{', '.join(repr(label) for label in unseen)}; it cannot be learned."
             )
 
@@ -113,8 +140,3 @@ def count_in_warning(findings: Findings, table: Table, column: str, what: str, r
         count = 1 + sum(1 for _ in rows)
         cells = "1 cell is" if count == 1 else f"{count:,} cells are"
         findings.warnings.append(f"{table.where(first, column)}: {what.format(cells)} (this is the first).")
-
-
-def shorten(text: str) -> str:
-    """Return at most 60 characters of a cell, for a message."""
-    return text if len(text) <= 60 else text[:57] + "..."

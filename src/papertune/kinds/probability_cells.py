@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 from papertune.metrics.label_scores import SUM_TOLERANCE
 from papertune.tables import Table
 
@@ -85,5 +85,5 @@ def read_probability(cell: str, where: str) -> float:
     except ValueError:
         probability = float("nan")
     if not 0 <= probability <= 1:  # NaN fails too
-        raise TableError(f'{where}: "{cell}" is not a probability (a number from 0 to 1). {_REMEDY}')
+        raise TableError(f"{where}: {quoted(cell)} is not a probability (a number from 0 to 1). {_REMEDY}")
     return probability

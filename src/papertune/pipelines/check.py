@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from papertune.errors import PapertuneWarning, TableError
+from papertune.errors import PapertuneWarning, TableError, listed
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Purpose
 from papertune.models import find_base, load_tokenizer
@@ -71,7 +71,7 @@ def check_tables(
     for table in read:
         findings = check_table(table, chosen, purpose)
         problems += findings.problems
-        lines.append(f"{table.source}: {len(table):,} rows, columns {', '.join(table.columns)}")
+        lines.append(f"{table.source}: {len(table):,} rows, columns {listed(table.columns)}")
         for name, counts in findings.label_counts.items():
             balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
             lines.append(f"  {name}: {', '.join(balance)}")

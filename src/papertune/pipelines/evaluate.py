@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import TableError
+from papertune.errors import TableError, quoted
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.outputs import SystemOutput, compare_outputs, rows_per_s, training_rows
@@ -157,8 +157,8 @@ def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
     missing = [row for row, value in enumerate(documents.frame[key]) if value not in where]
     if missing:
         raise TableError(
-            f'{documents.where(missing[0], key)}: the id "{documents.frame[key][missing[0]]}" is not in {truth.source} '
-            f"({len(missing):,} rows have none there)."
+            f"{documents.where(missing[0], key)}: the id {quoted(documents.frame[key][missing[0]])} is not in "
+            f"{truth.source} ({len(missing):,} rows have none there)."
         )
     ordered = truth.take([where[value] for value in documents.frame[key]])
     names = [name for name in recipe.columns if name in truth.columns]
@@ -171,7 +171,8 @@ def _rows_by_id(table: Table, key: str) -> dict[str, int]:
     for row, value in enumerate(table.frame[key]):
         if value in rows:
             raise TableError(
-                f'{table.where(row, key)}: the id "{value}" is already at {table.where(rows[value])}. Make ids unique.'
+                f"{table.where(row, key)}: the id {quoted(value)} is already at {table.where(rows[value])}. "
+                "Make ids unique."
             )
         rows[value] = row
     return rows
@@ -184,7 +185,7 @@ def _align(predicted: Table, gold: Table, recipe: Recipe) -> Table:
         where = _rows_by_id(predicted, key)
         missing = [row for row, value in enumerate(gold.frame[key]) if value not in where]
         if missing:
-            raise TableError(f'{predicted.source} has no row with the id "{gold.frame[key][missing[0]]}".')
+            raise TableError(f"{predicted.source} has no row with the id {quoted(gold.frame[key][missing[0]])}.")
         return predicted.take([where[value] for value in gold.frame[key]])
     if len(predicted) != len(gold):
         raise TableError(f"{predicted.source} has {len(predicted):,} rows, but {gold.source} has {len(gold):,}.")

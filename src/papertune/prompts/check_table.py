@@ -1,6 +1,7 @@
 """Check whether a table fits a recipe, and report all problems together."""
 
-from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
+from papertune.errors import listed, quoted
+from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning
 from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
@@ -48,20 +49,20 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
         needed[recipe.table.id] = "table.id"
     for name, key in needed.items():
         if name not in table.columns:
-            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
-            findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
+            hint = did_you_mean(name, table.columns) or f" It has: {listed(table.columns)}."
+            findings.problems.append(f"{table.source} has no column {quoted(name)}, which {key} names.{hint}")
     if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
             findings.problems.append(
                 f"{table.source} has none of the columns to {'learn' if purpose == 'train' else 'score'} "
-                f"({', '.join(missing)}). It has: {', '.join(table.columns)}. Name the recipe's [columns] as the table "
+                f"({listed(missing)}). It has: {listed(table.columns)}. Name the recipe's [columns] as the table "
                 "does."
             )
         else:
             how = "learned from this table" if purpose == "train" else "scored"
             findings.warnings += [
-                f'{table.source} has no column "{name}"; it is not {how}.{did_you_mean(name, table.columns)}'
+                f"{table.source} has no column {quoted(name)}; it is not {how}.{did_you_mean(name, table.columns)}"
                 for name in missing
             ]
 
@@ -74,15 +75,17 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
     _check_asked(table, recipe, reader, findings)
     for row in range(len(table)):
         if not reader.document(row).strip() and reader.asks_own_question(row):
-            findings.problems.append(
-                f"{table.where(row, 'instruction')}: the entry has neither an instruction nor an input. Fill in or "
-                "remove the entry."
+            findings.problem(
+                table,
+                row,
+                "instruction",
+                "the entry has neither an instruction nor an input. Fill in or remove the entry.",
             )
         try:
             reader.history(row)
         except ValueError:
-            findings.problems.append(
-                f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
+            findings.problem(
+                table, row, "history", "not a list of [question, answer] pairs. Correct or empty the cell."
             )
 
 
@@ -100,9 +103,12 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
     questions = " | ".join(column.question for column in recipe.questions.values())
     for row in unknown:
         asked = table.frame["instruction"][row]
-        findings.problems.append(
-            f"{table.where(row, 'instruction')}: {shorten(asked)!r} is not a question of the recipe ({questions}). "
-            "Set the question of its column to this text."
+        findings.problem(
+            table,
+            row,
+            "instruction",
+            f"{quoted(asked)} is not a question of the recipe ({questions}). Set the question of its column to this "
+            "text.",
         )
 
 
@@ -126,11 +132,11 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     first: dict[str, int] = {}  # repeated ids only, since all ids of a large table take much memory
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
-            findings.problems.append(f"{table.where(row, recipe.table.id)} is empty. Give the row an id.")
+            findings.problem(table, row, recipe.table.id, "the cell is empty. Give the row an id.")
         elif value in first:
             findings.problems.append(
-                f'{table.where(row, recipe.table.id)}: the id "{value}" is already at {table.where(first[value])}. '
-                "Make ids unique, or leave table.id out of the recipe."
+                f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
+                f"{table.where(first[value])}. Make ids unique, or leave table.id out of the recipe."
             )
         elif repeated:
             first[value] = row

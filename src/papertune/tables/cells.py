@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 4096
 CHUNK_CHARACTERS = 16_000_000
 
-# A character that can be seen; the pattern means the same to Python and to polars. Cells that were copied from forms and
-# web pages have zero-width characters where they look empty.
+# A character that can be seen; the pattern means the same to Python and to polars. Cells copied from web pages have
+# zero-width characters where they look empty.
 NOT_BLANK = r"[^\s\x1c-\x1f\u200b-\u200f\u2060\ufeff\u00ad]"
 _NOT_BLANK = re.compile(NOT_BLANK)
 

@@ -84,7 +84,8 @@ def read_conversations(table: Table, tags: Tags) -> Table:
         TableError: With every conversation that is not one.
     """
     problems = Problems(
-        f"{table.source}: conversations cannot be read",
+        table.source,
+        "conversations cannot be read",
         "A conversation is a list of messages, first from the user and then in turns, with a system message before "
         "them or not. Correct or remove the entry.",
     )
@@ -92,7 +93,7 @@ def read_conversations(table: Table, tags: Tags) -> Table:
     for row, cell in enumerate(table.frame[tags.messages]):
         found: _Conversation | str = _parse(cell, tags)
         if isinstance(found, str):
-            problems.add(f"{table.where(row, tags.messages)}: {found}")
+            problems.add(table.place(row, tags.messages), found)
             found = _Conversation("", [""])
         conversations.append(found)
     problems.raise_if_any()

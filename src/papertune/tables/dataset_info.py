@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import PapertuneWarning, TableError, quoted
+from papertune.errors import PapertuneWarning, TableError, listed, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables.conversations import Role, Tags, read_conversations
 from papertune.tables.table import Table
@@ -144,5 +144,5 @@ def _check_keys(part: str, given: dict[str, Any], known: Collection[str], place:
 def _no_column(key: str, name: object, table: Table, place: str) -> TableError:
     return TableError(
         f"{place}: its {key} column {quoted(str(name))} is not in {table.source}, which has "
-        f"{', '.join(table.columns)}. Correct columns in the entry."
+        f"{listed(table.columns)}. Correct columns in the entry."
     )

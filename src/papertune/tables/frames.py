@@ -28,7 +28,7 @@ def polars_to_text(frame: "pl.DataFrame", source: str) -> "pl.DataFrame":
     for series in frame.get_columns():
         texts, bad = text_series(series)
         for row, reason in bad:
-            problems.add(f"{source}, row {row + 1}, column {quoted(series.name)}: the value {reason}")
+            problems.add(f"row {row + 1}, column {quoted(series.name)}", f"the value {reason}")
         columns.append(texts)
     problems.raise_if_any()
     return frame.clear().select() if not columns else type(frame)(columns)
@@ -57,7 +57,7 @@ def pandas_to_text(frame: Any, source: str) -> "pl.DataFrame":
             continue
         cells, bad = text_cells(values.astype(object).tolist())
         for row, reason in bad:
-            problems.add(f"{source}, row {row + 1}, column {quoted(name)}: the value {reason}")
+            problems.add(f"row {row + 1}, column {quoted(name)}", f"the value {reason}")
         columns.append(pl.Series(name, cells, dtype=pl.String))
     problems.raise_if_any()
     return pl.DataFrame(columns)
@@ -76,10 +76,10 @@ def rows_to_text(rows: Sequence[object], source: str) -> RowsToFrame:
     problems = problems_of_objects(source)
     collected = RowsToFrame(source)
     for number, row in enumerate(rows, start=1):
-        add_row(row, collected, f"{source}, row {number}", problems)
+        add_row(row, collected, f"row {number}", problems)
     problems.raise_if_any()
     return collected
 
 
 def _problems_of_values(source: str) -> Problems:
-    return Problems(f"{source}: values cannot be written as text", "Convert them to text or numbers first.")
+    return Problems(source, "values cannot be written as text", "Convert them to text or numbers first.")

@@ -85,12 +85,13 @@ def _checked(table: Table) -> Table:
     if not table.columns:
         raise TableError(f"{table.source} has rows but no columns. Give each row its cells.")
     problems = Problems(
-        f"{table.source}: cells have NUL characters",
+        table.source,
+        "cells have NUL characters",
         "Remove them; they often come from a file in UTF-16 without its byte order mark, or from a damaged one.",
     )
     for name in table.columns:
         for row in table.frame[name].str.contains("\0", literal=True).arg_true().to_list():
-            problems.add(f"{table.where(row, name)}: the cell has a NUL character")
+            problems.add(table.place(row, name), "the cell has a NUL character")
     problems.raise_if_any()
     # One chunk per column: this moves no text, while choosing rows from many chunks would copy all of it.
     return replace(table, frame=table.frame.rechunk())

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from papertune.errors import TableError, quoted
+from papertune.errors import TableError, listed, quoted
 from papertune.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Table:
         if name not in self.frame.columns:
             raise TableError(
                 f"{self.source}: there is no column {quoted(name)}.{did_you_mean(name, self.columns)} "
-                f"The columns are {', '.join(self.columns)}. Correct the name, or add the column."
+                f"The columns are {listed(self.columns)}. Correct the name, or add the column."
             )
         return self.frame[name].to_list()
 
@@ -88,9 +88,16 @@ class Table:
         Returns:
             Such as 'papers.csv, row 17 below the header, column "label"'.
         """
-        number = row + 1 if self.numbers is None else self.numbers[row]
-        place = f"{self.source}, {self.counted.format(number)}"
-        return place if column is None else f'{place}, column "{column}"'
+        return f"{self.source}, {self.place(row, column)}"
+
+    def place(self, row: int, column: str | None = None) -> str:
+        """Return what `where` does without the source."""
+        place = self.counted.format(self.number(row))
+        return place if column is None else f"{place}, column {quoted(column)}"
+
+    def number(self, row: int) -> int:
+        """Return the number of a row as messages count it."""
+        return row + 1 if self.numbers is None else self.numbers[row]
 
     def checksum(self) -> str:
         """Return a checksum of column names, cells and their order, but not of the file format.
@@ -115,7 +122,7 @@ class Table:
         Args:
             rows: Positions from 0, in the order wanted; a row may be taken more than once.
         """
-        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows]
+        numbers = list(map(self.number, rows))
         forms = {name: bytes(map(cells.__getitem__, rows)) for name, cells in self.forms.items()}
         return replace(self, frame=self.frame[list(rows), :], numbers=numbers, forms=forms)
 

@@ -81,7 +81,7 @@ def test_places_are_correct_after_the_first_chunk(tmp_path, monkeypatch):
     [
         (
             b"PK\x03\x04rest",
-            "is a zip archive, as Excel's .xlsx is, not text. Unpack or export it, or correct the suffix",
+            "is a zip archive, as Excel's .xlsx is, not text. Unpack it, save it as .xlsx or .csv, or correct the",
         ),
         (b"\x1f\x8brest", "is compressed with gzip, not text"),
         (b"PAR1\x15rest", "is a Parquet file, not text"),

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from papertune.kinds.findings import shorten
+from papertune.errors import quoted
 from papertune.suggest import did_you_mean
 
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
@@ -59,4 +59,4 @@ def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
     remedy = f"Correct the cell, or add the label to columns.{name}.labels."
-    return f'"{shorten(cell)}" is not {known} ({shown}).{hint} {remedy}'
+    return f"{quoted(cell)} is not {known} ({shown}).{hint} {remedy}"

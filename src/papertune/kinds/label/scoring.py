@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.errors import TableError
+from papertune.errors import TableError, listed, quoted
 from papertune.evaluation.checks.review import Judged, ReviewRow, row_name
 from papertune.evaluation.report.data import SampleCell
 from papertune.kinds.label.cells import read_label
@@ -49,7 +49,9 @@ def read_predictions(table: Table, name: str, column: LabelColumn, decision: Dec
     """
     for row, cell in enumerate(table.frame[name]):
         if cell and cell not in column.labels:
-            raise TableError(f'{table.where(row, name)}: "{cell}" is not one of the labels {", ".join(column.labels)}.')
+            raise TableError(
+                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}."
+            )
     read = Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=True))
     if read.probabilities is None:
         return read

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from papertune.errors import quoted
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
     CalibrationOutcome,
@@ -16,7 +17,7 @@ from papertune.kinds.base import (
     Sources,
     Text,
 )
-from papertune.kinds.findings import GoldCheck, shorten
+from papertune.kinds.findings import GoldCheck
 from papertune.kinds.label.cells import check_label_set, read_label, wrong_label
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.labels.cells import join_labels, read_labels, split_labels
@@ -170,8 +171,8 @@ class LabelsColumn(ColumnSpec):
         check.warn("{} naming a label twice; it counts once", repeated)
         if len(check.table) and counts[""] == len(check.table):
             check.findings.problems.append(
-                f'{check.table.source}, column "{check.name}": every cell is empty, which means that no row has any of '
-                "the labels. Fill the column in, or take it out of the table."
+                f"{check.table.source}, column {quoted(check.name)}: every cell is empty, which means that no row "
+                "has any of the labels. Fill the column in, or take it out of the table."
             )
         check.count_labels(self.labels, counts)
 
@@ -187,7 +188,7 @@ class LabelsColumn(ColumnSpec):
                 elif cell is not None and answer is None:
                     check.problem(
                         row,
-                        f'"{shorten(cell)}" is neither "{self.answers[0]}" nor "{self.answers[1]}". Correct the cell, '
+                        f'{quoted(cell)} is neither "{self.answers[0]}" nor "{self.answers[1]}". Correct the cell, '
                         f"or set columns.{check.name}.answers.",
                     )
         check.count_labels(self.labels, counts)

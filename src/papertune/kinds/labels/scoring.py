@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from papertune.errors import TableError
+from papertune.errors import TableError, listed, quoted
 from papertune.evaluation.checks.review import Judged, ReviewRow, row_name
 from papertune.kinds.labels.cells import read_labels
 from papertune.kinds.labels.column import LabelsColumn
@@ -36,7 +36,9 @@ def read_predictions(table: Table, name: str, column: LabelsColumn, decision: An
     """
     for row, cell in enumerate(table.frame[name]):
         if cell and read_labels(cell, column) is None:
-            raise TableError(f'{table.where(row, name)}: "{cell}" is not one of the labels {", ".join(column.labels)}.')
+            raise TableError(
+                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}."
+            )
     return Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=False))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from papertune.kinds.findings import shorten
+from papertune.errors import quoted
 from papertune.kinds.number.grammar import NumberGrammar, number_text
 
 DecimalMark = Literal[".", ","]
@@ -101,11 +101,11 @@ class CellRules:
         """
         found = self.readings(cell)
         allowed = self.allowed(cell)
-        text = f'"{shorten(cell.strip())}"'
+        text = quoted(cell.strip())
         if len(allowed) > 1:
             either = f"{text} can be {' or '.join(map(number_text, allowed.values()))}, and"
             if len(shown) == 2:
-                both = " and ".join(f'"{shorten(each)}"' for each in shown.values())
+                both = " and ".join(quoted(each) for each in shown.values())
                 return f"{either} {both} have different decimal marks. Use the same one in all cells."
             return (
                 f"{either} no other cell shows which. Write the number that is meant in plain digits, or set "
@@ -132,7 +132,7 @@ class CellRules:
         if len(numbers) > 1:
             return f"It has several ({', '.join(numbers[:3])}{', ...' if len(numbers) > 3 else ''}): write one."
         if not self.unit and _can_be_unit(beside):
-            return f'Set columns.{name}.unit to "{shorten(beside)}" if that is its unit, or write the number alone.'
+            return f"Set columns.{name}.unit to {quoted(beside)} if that is its unit, or write the number alone."
         if numbers:
             return (
                 f'Write the number alone, or with its unit "{self.unit}".' if self.unit else "Write the number alone."

@@ -1,6 +1,7 @@
 """The check of a table's number cells."""
 
-from papertune.kinds.findings import GoldCheck, shorten
+from papertune.errors import quoted
+from papertune.kinds.findings import GoldCheck
 from papertune.kinds.number.column import NumberColumn
 
 
@@ -24,4 +25,4 @@ def check_numbers(column: NumberColumn, check: GoldCheck) -> None:
     check.findings.facts.append(f"{check.name}: {numbers:,} numbers, {len(not_stated):,} not stated")
     if resolved:
         cell, text = next(iter(resolved.items()))
-        check.findings.facts.append(f'{check.name}: "{shorten(cell)}" is read as {text}')
+        check.findings.facts.append(f"{check.name}: {quoted(cell)} is read as {text}")

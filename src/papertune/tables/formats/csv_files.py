@@ -12,7 +12,8 @@ from papertune.tables.cells import CHUNK_CHARACTERS, CHUNK_ROWS, is_blank, stack
 from papertune.tables.formats.delimiters import declared_delimiter, guess_delimiter, name_of
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.limits import check_columns
-from papertune.tables.problems import Problems, check_filled_names
+from papertune.tables.problems import Places, Problems, check_filled_names
+from papertune.tables.remarks import is_remark
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +23,6 @@ COUNTED = "row {} below the header"
 # The largest C long, in place of Python's limit of 131,072 characters: some cells with full texts are longer.
 _MAX_FIELD_CHARS = 2**31 - 1
 
-_MAX_PLACES = 5
 # A quote that was meant to open the cell. The same to Python and to polars.
 _LATE_QUOTE = r'(?s)^[ \t\u00a0]+".*"\s*$'
 # Web of Science's own tab-delimited files leave quotes as they are in the text.
@@ -87,11 +87,10 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "tuple[
 
 
 @dataclass
-class _Width:
-    """The rows that have another number of fields than the header: how many, and the first of them."""
+class _Misfits:
+    """The rows that have another number of fields than the header."""
 
-    count: int = 0
-    places: list[tuple[int, int]] = field(default_factory=list)
+    places: Places = field(default_factory=Places)
     late_quotes: bool = False
 
 
@@ -112,9 +111,9 @@ class _Reading:
         self._frames: list[pl.DataFrame] = []
         self._waiting: list[list[str]] = []
         self._characters = 0
-        self._ragged: dict[int, _Width] = {}
+        self._ragged: dict[int, _Misfits] = {}
         # Rows that are longer than the header, but blank there: fine if all are, as in Web of Science's exports.
-        self._surplus: dict[int, _Width] = {}
+        self._surplus: dict[int, _Misfits] = {}
         self._blank = 0
 
     @property
@@ -126,6 +125,8 @@ class _Reading:
         """Read rows, the first of which is the header, each with its line."""
         for line, row in rows:
             if not self.names:
+                if is_remark(row):
+                    continue
                 self.header_line = line
                 self.names = _header(row, f"{self.source}, the header (line {line})")
                 check_columns(len(self.names), self.source)
@@ -150,10 +151,8 @@ class _Reading:
             pass  # the header alone ends in delimiters
         else:
             found = self._surplus if extra and all(map(is_blank, extra)) else self._ragged
-            group = found.setdefault(len(row), _Width())
-            group.count += 1
-            if len(group.places) < _MAX_PLACES:
-                group.places.append((self.number, line))
+            group = found.setdefault(len(row), _Misfits())
+            group.places.add(f"{COUNTED.format(self.number)} (line {line})")
             group.late_quotes |= any(re.match(r'\s+"', cell) for cell in row)
         return row[:width] + [""] * (width - len(row))
 
@@ -181,11 +180,11 @@ class _Reading:
     def raise_quote_error(self, error: _QuoteError) -> None:
         """Raise what is wrong with a quote, and with the rows before it."""
         problems = self._problems(is_whole=False)
-        ragged = f" {problems.remedy}" if problems.found else ""
-        problems.what = f"{self.source}: rows cannot be read"
+        ragged = f" {problems.remedy}" if problems else ""
+        problems.what = "rows cannot be read"
         problems.remedy = f'Inside a quoted cell, write a quote as two: "".{ragged}'
         place = COUNTED.format(self.number + 1) if self.names else "the header"
-        problems.add(f"{self.source}, {place} (line {error.line}): {error}")
+        problems.add(f"{place} (line {error.line})", str(error))
         problems.raise_if_any()
 
     def _problems(self, *, is_whole: bool = True) -> Problems:
@@ -197,30 +196,28 @@ class _Reading:
         Raises:
             TableError: If all rows agree with each other: then the header is wrong.
         """
-        surplus = sum(group.count for group in self._surplus.values())
-        is_alike = is_whole and len(self._surplus) == 1 and surplus + self._blank == self.number
-        ragged = self._ragged if is_alike else {**self._surplus, **self._ragged}
+        filled = self.number - self._blank
+        is_alike = is_whole and [each.places.count for each in self._surplus.values()] == [filled]
+        misfits = self._ragged if is_alike else {**self._surplus, **self._ragged}
         expected = len(self.names)
-        for width, group in ragged.items():
-            if is_whole and 1 < group.count == self.number - self._blank and not group.late_quotes:
+        for width, group in misfits.items():
+            if is_whole and 1 < group.places.count == filled and not group.late_quotes:
                 raise TableError(
                     f"{self.source}, the header (line {self.header_line}): this does not look like a header: it has "
-                    f"{_fields(expected)}, and all {group.count:,} rows below it have {width}. Delete a title above "
-                    f"the column names, name each column, and quote names that hold {name_of(self.delimiter)}."
+                    f"{_fields(expected)}, and all {filled:,} rows below it have {width:,}. Delete a title above the "
+                    f"column names, name each column, and quote names that hold {name_of(self.delimiter)}."
                 )
-        late = any(group.late_quotes for group in ragged.values())
+        late = any(group.late_quotes for group in misfits.values())
         problems = Problems(
-            f"{self.source}: rows do not have the fields of the header",
+            self.source,
+            "rows do not have the fields of the header",
             f"Quote cells that hold {name_of(self.delimiter)} or a line break, and give each row all its fields."
             + (" Remove blanks before quotes." if late else ""),
         )
-        for width, group in sorted(ragged.items(), key=lambda item: item[1].places):
-            number, line = group.places[0]
+        for width, group in misfits.items():
             blank = "; a blank before a quote makes the quote a part of the cell" if group.late_quotes else ""
-            problems.add(
-                f"{self.source}, {COUNTED.format(number)} (line {line}): found {_fields(width)}, expected {expected} "
-                f"as in the header{blank}{_more(group)}"
-            )
+            fault = f"found {_fields(width)}, expected {expected:,} as in the header{blank}"
+            problems.add_all(group.places, fault)
         return problems
 
     def _flush(self) -> None:
@@ -231,16 +228,6 @@ class _Reading:
 
 def _fields(count: int) -> str:
     return "1 field" if count == 1 else f"{count:,} fields"
-
-
-def _more(group: _Width) -> str:
-    """Return how many other rows have the same fault, and the first of them."""
-    if group.count == 1:
-        return ""
-    shown = ", ".join(f"{number:,}" for number, _ in group.places[1:])
-    dots = ", ..." if group.count > len(group.places) else ""
-    rows = "row has" if group.count == 2 else "rows have"
-    return f" ({group.count - 1:,} more {rows} as many: {shown}{dots})"
 
 
 def _rows(file: TextIO, delimiter: str, line: int, quoting: int = csv.QUOTE_MINIMAL) -> Iterator[tuple[int, list[str]]]:

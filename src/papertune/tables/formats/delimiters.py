@@ -7,6 +7,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TextIO
 
+from papertune.tables.remarks import is_remark
+
 NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 # Excel writes and obeys a first line such as "sep=;".
@@ -65,5 +67,6 @@ def _widths(sample: str, delimiter: str) -> list[int]:
     widths: list[int] = []
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True)
     with suppress(csv.Error):  # a wrong delimiter, or the sample ends within a quoted cell
-        widths.extend(len(row) for row in islice(filter(None, reader), _SAMPLE_ROWS))
+        rows = (row for row in reader if row and not is_remark(row))
+        widths.extend(len(row) for row in islice(rows, _SAMPLE_ROWS))
     return widths

@@ -54,11 +54,11 @@ def read_json_lines(file: TextIO, source: str) -> tuple[RowsToFrame, Sequence[in
     for line, text in enumerate(file, start=1):
         if not text.strip():
             continue
-        place = f"{source}, line {line}"
+        place = f"line {line}"
         try:
             row = DECODER.decode(text)
         except (ValueError, RecursionError) as error:
-            problems.add(f"{place}: {_not_json(error)}")
+            problems.add(place, _not_json(error))
             continue
         add_row(row, rows, place, problems)
         lines.append(line)
@@ -87,7 +87,7 @@ def read_json_list(text: str, source: str) -> RowsToFrame:
                 f"{source} holds {_kind(DECODER.decode(text))}, not a list. Make it a list of objects: [{{...}}]."
             )
         for entry, row in enumerate(_entries(text), start=1):
-            add_row(row, rows, f"{source}, entry {entry}", problems)
+            add_row(row, rows, f"entry {entry}", problems)
     except (ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         one_per_line = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and text.lstrip()[0] == "{"
@@ -99,7 +99,7 @@ def read_json_list(text: str, source: str) -> RowsToFrame:
 
 def problems_of_objects(source: str) -> Problems:
     """Build the collector for rows that are not objects."""
-    return Problems(f"{source}: rows cannot be read", "Each row is one object from column names to values.")
+    return Problems(source, "rows cannot be read", "Each row is one object from column names to values.")
 
 
 def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> None:
@@ -108,14 +108,14 @@ def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> N
     Args:
         row: A dict from column names to values, or anything else by mistake.
         rows: Gets the row.
-        place: Where the row is, for messages.
+        place: Where the row is in the source, for messages.
         problems: Gets what is wrong with the row.
     """
     if not isinstance(row, dict):
-        problems.add(f"{place}: this is {_kind(row)}, not an object")
+        problems.add(place, f"this is {_kind(row)}, not an object")
         return
     if not row:
-        problems.add(f"{place}: this object is empty")
+        problems.add(place, "this object is empty")
         return
     cells: dict[str, str] = {}
     forms: dict[str, int] = {}
@@ -129,7 +129,7 @@ def add_row(row: object, rows: RowsToFrame, place: str, problems: Problems) -> N
             if form := json_form(value):
                 forms[name] = form
         except ValueError as error:
-            problems.add(f"{place}, column {quoted(str(name))}: the value {error}")
+            problems.add(f"{place}, column {quoted(str(name))}", f"the value {error}")
     rows.add(cells, forms)
 
 

@@ -12,6 +12,7 @@ from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.formats.xlsx_marks import scan_sheet
 from papertune.tables.limits.xlsx import check_xlsx
+from papertune.tables.remarks import is_remark
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +55,9 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
         reason = str(error).partition("\n")[0]
         raise TableError(f"{source} is not a valid xlsx file ({reason}). Save it again from Excel.") from None
     cells = cells.fill_null("")
-    header = next(row for row in range(cells.height) if any(cells.row(row)))
+    filled = (row for row in range(cells.height) if any(cells.row(row)))
+    if (header := next((row for row in filled if not is_remark(cells.row(row))), None)) is None:
+        raise TableError(f"{source} has no header below its first line. Export the table again.")
     names = [name.strip("\ufeff") for name in cells.row(header)]
     body = cells[header + 1 :]
     suspects = [name for name in body.columns if body[name].str.contains(_MIDNIGHT).any()]

@@ -1,7 +1,8 @@
-"""Finds cells of an xlsx sheet that fastexcel reads as empty though Excel shows something: errors, uncomputed formulas."""
+"""Finds cells of an xlsx sheet that fastexcel reads as empty: errors, and formulas without a value."""
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,6 +18,12 @@ _UNCOMPUTED = re.compile(
     rb"""(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
 )
 _ADDRESS = re.compile(rb"""\br=["']([A-Z]+\d+)["']""")
+
+
+# What zipfile and ElementTree raise for a file that fastexcel could read nevertheless.
+_UNUSUAL = (
+    LookupError, StopIteration, OSError, RuntimeError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 
 
 class Marks(NamedTuple):
@@ -50,16 +57,7 @@ def scan_sheet(path: Path, sheet: str) -> list[Marks]:
                     for match in pattern.finditer(part):
                         address = _ADDRESS.search(match[0])
                         cells.append("a cell" if address is None else address[1].decode())
-    except (
-        LookupError,
-        StopIteration,
-        zipfile.BadZipFile,
-        ElementTree.ParseError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-    ):
+    except _UNUSUAL:
         return []
     return [
         Marks(len(cells), cells[0], what, remedy)

@@ -1,0 +1,85 @@
+"""Sheets of Excel files: hidden ones, errors, and formulas that nobody has computed."""
+
+import io
+import zipfile
+
+import pytest
+import xlsxwriter
+
+from papertune.errors import PapertuneWarning, TableError
+from papertune.tables import read_table
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Read a file and return its table and the warnings without the path."""
+
+    def read(path):
+        with pytest.warns(PapertuneWarning) as caught:
+            table = read_table(path)
+        return table, [str(each.message).replace(str(path), "papers.xlsx") for each in caught]
+
+    return read
+
+
+def test_the_first_visible_sheet_is_read(tmp_path, told):
+    path = tmp_path / "papers.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        book.add_worksheet("cover")
+        codes = book.add_worksheet("codes")
+        codes.write_row(0, 0, ["code", "word"])
+        book.add_worksheet("papers").write_column(0, 0, ["id", 1])
+        codes.very_hidden()
+    table, warned = told(path)
+    assert table.frame.to_dicts() == [{"id": "1"}]
+    assert warned == [
+        'papers.xlsx has 2 sheets; only the first that is visible, "papers", is read, and not "codes". To use another '
+        "one, save it as a separate file."
+    ]
+    with xlsxwriter.Workbook(path) as book:
+        book.add_worksheet("cover")
+        codes = book.add_worksheet("codes")
+        codes.write_row(0, 0, ["code", "word"])
+        codes.hide()
+    with pytest.raises(TableError) as caught:
+        read_table(path)
+    assert str(caught.value) == f"{path}: the only sheets with cells are hidden (codes). Unhide the table's."
+
+
+@pytest.mark.parametrize("rows", [3, 4000])
+def test_errors_and_formulas_without_a_value_are_reported(tmp_path, told, rows):
+    path = tmp_path / "papers.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        book.add_worksheet("cover")
+        sheet = book.add_worksheet("papers & more")
+        sheet.write_row(0, 0, ["id", "label"])
+        for row in range(1, rows):
+            sheet.write_row(row, 0, [row, "a" * 300])
+        sheet.write_formula(1, 1, "=NA()", None, "#N/A")
+        sheet.write(rows, 0, rows)
+        sheet.write_formula(rows, 1, "=1/0", None, "#DIV/0!")
+        sheet.write_formula(2, 1, "=1+1", None, "")
+        sheet.write_formula(2, 2, "=1+1", None, 2)
+        sheet.write(0, 2, "sum")
+    table, warned = told(path)
+    assert (table.column("label")[:2], table.column("sum")[1]) == (["", ""], "2")
+    assert warned == [
+        "papers.xlsx: 2 cells have an error such as #N/A, read as empty (first: B2). Correct the formulas if that is "
+        "wrong.",
+        "papers.xlsx: 1 cell has a formula without a stored value, read as empty (first: B3). Open the file in Excel "
+        "and save it to compute them.",
+    ]
+
+
+def test_a_file_whose_parts_have_unusual_names_is_read(tmp_path):
+    written = io.BytesIO()
+    with xlsxwriter.Workbook(written) as book:
+        sheet = book.add_worksheet("papers")
+        sheet.write_row(0, 0, ["id", "label"])
+        sheet.write_row(1, 0, [1, "a"])
+    path = tmp_path / "papers.xlsx"
+    with zipfile.ZipFile(written) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name).replace(b"worksheets/sheet1.xml", b"/xl/worksheets/sheet1.xml")
+            new.writestr(name, content)
+    assert read_table(path).frame.to_dicts() == [{"id": "1", "label": "a"}]
