@@ -24,8 +24,8 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
     seen: dict[str, str] = {}
     for keyword in keywords:
         clean = " ".join(keyword.split())
-        while clean.endswith((".", "。")) and not _is_abbreviation(clean):
-            clean = clean[:-1].rstrip()
+        if (bare := clean.rstrip(".。 ")) != clean:
+            clean = first if _is_abbreviation(first := clean[: len(bare) + 1]) else bare
         if clean:
             seen.setdefault(clean.casefold(), clean)
     return list(seen.values())
@@ -33,7 +33,7 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
 
 def _is_abbreviation(keyword: str) -> bool:
     # "U.S.": the full stop belongs to the word if there is another one two characters before it.
-    return re.search(r"(^|[\s.])\w\.\w\.$", keyword) is not None
+    return re.search(r"(^|[\s.])\w\.\w\.$", keyword[-5:]) is not None
 
 
 def join_keywords(keywords: Iterable[str], separator: str) -> str:
