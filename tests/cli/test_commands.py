@@ -115,6 +115,20 @@ class TestPredict:
         assert done.code == 0, done.err
         assert cells("a.jsonl", "uuid") == ["0", "1", "2"]
 
+    def test_only_papers_are_predicted_in_a_table_with_blank_rows_and_a_second_header(self, papertune, here, trained):
+        header, *rows = [f"{line.replace(',', ';')};" for line in (here / "new.csv").read_text("utf-8").splitlines()]
+        joined = ["sep=;", header, *rows[:2], ";;;;", header, *rows[2:], ";;;;", ";;;;"]
+        (here / "joined.csv").write_text("\n".join(joined), "utf-8")
+        assert papertune("predict", trained, "new.csv", "-o", "a.csv").code == 0
+        done = papertune("predict", trained, "joined.csv", "-o", "b.csv")
+        assert done.code == 0, done.err
+        assert (here / "b.csv").read_bytes() == (here / "a.csv").read_bytes()
+        assert done.warnings[:3] == [
+            "joined.csv: 3 rows have only empty cells and are left out (first: row 3 below the header).",
+            "joined.csv: 1 row repeats the header and is left out (row 4 below the header).",
+            "joined.csv: 1 column has neither a name nor a cell and is left out (column 5).",
+        ]
+
     def test_quiet_prints_only_the_result(self, papertune, here, trained):
         done = papertune("predict", trained, "new.csv", "-o", "a.csv", "--quiet")
         assert (done.code, done.err) == (0, "")

@@ -288,6 +288,12 @@ class TestMessages:
         [
             (f"{HEADER}1,a,b,1,x\n2,a,b, c,1,x\n3,a\n", "found 6 fields"),
             (f'{HEADER}1,"a,b,1,x\n2,a,b,1,x\n', "never closed"),
+            (f'{HEADER}1,a, "b, c",1,x\n2,a,b,1,x\n', "a blank before a quote"),
+            (f"{HEADER.replace(',', ';')}1;a;b;1;x\n", "judged by the header"),
+            (f"{HEADER}1,a,b,1,x\n2,c,d,0,y\n{HEADER}3,e,f,1,z\n", "repeats the header"),
+            (f"{HEADER}1,a,,,\n2,b,,,\n3,c,,,\n4,d,,,\n,,,,\n,,,,\n", "have only empty cells"),
+            ("uuid,title,abstract,label,,\n1,a,b,1,,\n", "have neither a name nor a cell"),
+            (f"Lakes,,,,\n{HEADER}1,a,b,1,x\n2,c,d,0,y\n", "does not look like a header"),
             (",title,abstract,label,Keywords\n0,a,b,1,x\n", "has no name"),
             (
                 f"{HEADER}1,肝癌研究,本文研究肝癌患者的治疗效果以及影响其预后的各种因素。,1,肝癌\n".encode("gbk"),

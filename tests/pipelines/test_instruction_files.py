@@ -130,7 +130,7 @@ class TestHistory:
 class TestErrors:
     def test_a_question_of_another_recipe_is_refused(self, recipe, tmp_path):
         rows = [{"instruction": "Who wrote it?", "input": "a", "output": "b"}]
-        with pytest.raises(TableError, match=r'"Who wrote it\?" is not a question of the recipe'):
+        with pytest.raises(TableError, match=r"'Who wrote it\?' is not a question of the recipe"):
             papertune.train(rows, recipe, tmp_path / "run")
 
     def test_an_existing_output_stays(self, written, recipe, papers):

@@ -230,7 +230,7 @@ def test_an_instruction_table_is_checked_by_question():
     [
         (
             {"instruction": "Is it medical?"},
-            'column "instruction": "Is it medical?" is not a question of the recipe (Medical? | Keywords?). '
+            "column \"instruction\": 'Is it medical?' is not a question of the recipe (Medical? | Keywords?). "
             "Set the question of its column to this text.",
         ),
         (

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -75,7 +76,14 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufffe\uffff"
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_written_table_is_read_as_it_was(tmp_path_factory, suffix, data):
-    names = data.draw(st.lists(NAMES.filter(lambda name: not is_blank(name)), min_size=1, max_size=3, unique=True))
+    names = data.draw(
+        st.lists(
+            NAMES.filter(lambda name: not is_blank(name) and not re.match(r'\s+"', name)),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        )
+    )
     height = data.draw(st.integers(1, 4))
     columns = {name: data.draw(st.lists(CELLS, min_size=height, max_size=height)) for name in names}
     # In sheets and csv files, rows of several empty cells and rows like the header are no rows.

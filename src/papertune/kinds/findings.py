@@ -140,3 +140,8 @@ def count_in_warning(findings: Findings, table: Table, column: str, what: str, r
         count = 1 + sum(1 for _ in rows)
         cells = "1 cell is" if count == 1 else f"{count:,} cells are"
         findings.warnings.append(f"{table.where(first, column)}: {what.format(cells)} (this is the first).")
+
+
+def shorten(text: str) -> str:
+    """Return at most 60 characters of a cell, for a message."""
+    return text if len(text) <= 60 else text[:57] + "..."

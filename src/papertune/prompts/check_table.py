@@ -1,7 +1,7 @@
 """Check whether a table fits a recipe, and report all problems together."""
 
 from papertune.errors import listed, quoted
-from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning
+from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
@@ -75,17 +75,15 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
     _check_asked(table, recipe, reader, findings)
     for row in range(len(table)):
         if not reader.document(row).strip() and reader.asks_own_question(row):
-            findings.problem(
-                table,
-                row,
-                "instruction",
-                "the entry has neither an instruction nor an input. Fill in or remove the entry.",
+            findings.problems.append(
+                f"{table.where(row, 'instruction')}: the entry has neither an instruction nor an input. Fill in or "
+                "remove the entry."
             )
         try:
             reader.history(row)
         except ValueError:
-            findings.problem(
-                table, row, "history", "not a list of [question, answer] pairs. Correct or empty the cell."
+            findings.problems.append(
+                f"{table.where(row, 'history')}: not a list of [question, answer] pairs. Correct or empty the cell."
             )
 
 
@@ -103,12 +101,9 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
     questions = " | ".join(column.question for column in recipe.questions.values())
     for row in unknown:
         asked = table.frame["instruction"][row]
-        findings.problem(
-            table,
-            row,
-            "instruction",
-            f"{quoted(asked)} is not a question of the recipe ({questions}). Set the question of its column to this "
-            "text.",
+        findings.problems.append(
+            f"{table.where(row, 'instruction')}: {shorten(asked)!r} is not a question of the recipe ({questions}). "
+            "Set the question of its column to this text."
         )
 
 

@@ -133,9 +133,9 @@ def _not_a_table(path: Path, source: str) -> TableError:
 
 
 def _read_csv(path: Path, source: str) -> Table:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else None
+    expected = "," if path.suffix.lower() == ".csv" else "\t"
     with path.open("rb") as file, open_text(file, source, newline="") as text:
-        frame, numbers = csv_files.read_csv(text, source, delimiter)
+        frame, numbers = csv_files.read_csv(text, source, expected)
     return Table(frame, source, csv_files.COUNTED, numbers)
 
 
@@ -203,11 +203,7 @@ def _read_by_content(path: Path, source: str) -> Table:
         file.seek(0)
         with open_text(file, source, newline=None) as text:
             is_table = reference_files.find_format(text) is None and has_fields(text)
-    if not is_table:
-        return _read_references(path, source)
-    with path.open("rb") as file, open_text(file, source, newline="") as text:
-        frame, numbers = csv_files.read_csv(text, source)
-    return Table(frame, source, csv_files.COUNTED, numbers)
+    return _read_csv(path, source) if is_table else _read_references(path, source)
 
 
 READERS: dict[str, Callable[[Path, str], Table]] = {

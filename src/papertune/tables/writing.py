@@ -11,6 +11,7 @@ from papertune.errors import OutputError, quoted
 from papertune.files import atomic_writer
 from papertune.suggest import did_you_mean
 from papertune.tables.cells import CHUNK_ROWS, JSON_MISSING, JSON_NULL, JSON_TEXT, JSON_VALUE, text_series
+from papertune.tables.formats.delimiters import NAMES as DELIMITERS
 from papertune.tables.formats.xlsx_files import check_fits_xlsx, write_xlsx
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def _write_csv(frame: "pl.DataFrame", file: BinaryIO, separator: str = ",") -> N
         # polars writes empty text as "" and a null as nothing. In a single column, nothing would be a blank line.
         texts = pl.col(pl.String)
         frame = frame.with_columns(pl.when(texts != "").then(texts))
-    # In a header without commas, `read_csv` would use an unquoted semicolon or tab as the delimiter.
-    ambiguous = frame.width == 1 and separator == "," and any(char in frame.columns[0] for char in ";\t")
+    # In a header without delimiters, `read_csv` would use another unquoted sign as one.
+    ambiguous = frame.width == 1 and any(char in frame.columns[0] for char in DELIMITERS)
     style: Literal["always", "necessary"] = "always" if ambiguous else "necessary"
     frame.write_csv(file, separator=separator, line_terminator="\n", quote_style=style)
 

@@ -57,7 +57,7 @@ def test_instruction_entries_that_are_neither_yes_nor_no_are_problems():
         {"instruction": "x", "input": "A", "output": ""},
     ]
     assert check_table(read_table(entries), RECIPE).problems == [
-        'list of rows, row 2, column "instruction": "x" is not a question of the recipe '
+        "list of rows, row 2, column \"instruction\": 'x' is not a question of the recipe "
         "(About maths? | About art, music? | About 1?). Set the question of its column to this text.",
         'list of rows, row 1, column "output": "perhaps" is neither "yes" nor "no". Correct the cell, or set '
         "columns.topics.answers.",

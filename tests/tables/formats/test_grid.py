@@ -109,6 +109,11 @@ def test_a_header_of_two_rows_is_named(refused, suffix):
         f'a title or merged cells. Write one name for each column into one row (perhaps {FIRST[suffix]}: "id, title, '
         'label"), and delete the rows above it.'
     )
+    parts = [["id", "A", "", "B", ""], ["", "in", "why", "in", "why"], ["1", "x", "y", "z", "z"]]
+    assert refused(suffix, *parts) == (
+        f"papers{suffix}, {HEADER[suffix]}: this does not look like a header: columns 3 and 5 have cells but no name, "
+        "as below a title or merged cells. Write one name for each column into one row, and delete the rows above it."
+    )
     assert refused(suffix, ["Paper", "", ""], ["1", "2", "3"]) == (
         f"papers{suffix}, {HEADER[suffix]}: this does not look like a header: columns 2 and 3 have cells but no name, "
         "as below a title or merged cells. Write one name for each column into one row, and delete the rows above it."

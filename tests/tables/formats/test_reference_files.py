@@ -164,6 +164,14 @@ def test_tags_before_the_start_tag_belong_to_the_record_that_follows(tmp_path):
     )
 
 
+def test_joined_exports_are_read(tmp_path):
+    content = "TY  - JOUR\nTI  - One\n\ufeffTY  - JOUR\nTI  - Two\nER  - \n"
+    assert [row["title"] for row in filled(read(tmp_path, content, "refs.ris"))] == ["One", "Two"]
+    content = WEB_OF_SCIENCE + "\ufeff" + WEB_OF_SCIENCE
+    titles = [row["title"] for row in filled(read(tmp_path, content, "savedrecs.txt"))]
+    assert titles == ["Ground beetles along hedgerows of three valleys", "Night moths"] * 2
+
+
 def test_other_dialects_of_ris_are_read(tmp_path):
     content = "1.\nTY - JOUR\nT1 - Moths: a\n study\nN2 - Lamps.\nKW - *moths\nKW - lamps\nY1 - 2015//\nER -\n"
     assert filled(read(tmp_path, content, "refs.txt")) == [

@@ -1,5 +1,6 @@
 """Sheets of Excel files: hidden ones, errors, and formulas that nobody has computed."""
 
+import datetime
 import io
 import zipfile
 
@@ -46,6 +47,21 @@ def test_the_first_visible_sheet_is_read(tmp_path, told):
     assert str(caught.value) == f"{path}: the only sheets with cells are hidden (codes). Unhide the table's."
 
 
+def test_numbers_that_excel_rounds_are_reported(tmp_path, told):
+    path = tmp_path / "papers.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_column(0, 0, ["id", 12345678901234567, 1e20, 123456789012345, 0.12345678901234567])
+        sheet.write_string(1, 1, "12345678901234567")
+        sheet.write(0, 1, "12345678901234567")
+    table, warned = told(path)
+    assert table.column("id")[2] == "123456789012345"
+    assert warned == [
+        "papers.xlsx: 2 cells have a number with more than 15 digits, which Excel rounds (first: A2). Store ids as "
+        "text."
+    ]
+
+
 @pytest.mark.parametrize("rows", [3, 4000])
 def test_errors_and_formulas_without_a_value_are_reported(tmp_path, told, rows):
     path = tmp_path / "papers.xlsx"
@@ -69,6 +85,19 @@ def test_errors_and_formulas_without_a_value_are_reported(tmp_path, told, rows):
         "papers.xlsx: 1 cell has a formula without a stored value, read as empty (first: B3). Open the file in Excel "
         "and save it to compute them.",
     ]
+
+
+def test_dates_among_other_cells_have_no_midnight(tmp_path):
+    path = tmp_path / "papers.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        date = book.add_format({"num_format": "yyyy-mm-dd"})
+        sheet.write_column(1, 2, ["read on", "", "n.d.", "2024-01-05 00:00:00", "", 45000])
+        sheet.write_datetime(2, 2, datetime.datetime(2024, 1, 1), date)
+        sheet.write_datetime(5, 2, datetime.datetime(2024, 1, 1, 13, 30), date)
+        sheet.write_column(1, 3, ["title", *"abcde"])
+    expected = ["2024-01-01", "n.d.", "2024-01-05 00:00:00", "2024-01-01 13:30:00", "45000"]
+    assert read_table(path).column("read on") == expected
 
 
 def test_a_file_whose_parts_have_unusual_names_is_read(tmp_path):

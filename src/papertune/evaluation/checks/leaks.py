@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from papertune.errors import quoted
 from papertune.evaluation.checks.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.checks.review import row_name
 from papertune.evaluation.checks.shortcuts import SurfaceFeature, find_surface_feature
@@ -61,9 +62,9 @@ class Shortcut:
             if self.in_document
             else "The model does not read this column; do not add it to table.document."
         )
-        predicted = f'label "{self.label}" of {self.label_column}' if self.label else self.label_column
+        predicted = f"label {quoted(self.label)} of {self.label_column}" if self.label else self.label_column
         return (
-            f'column "{self.column}": its {self.feature.name} alone predicts {predicted} with accuracy '
+            f"column {quoted(self.column)}: its {self.feature.name} alone predicts {predicted} with accuracy "
             f"{self.feature.accuracy:.3f}; the most frequent {'answer' if self.label else 'label'} has "
             f"{self.feature.majority:.3f}. "
             f"{self.feature.split} {advice}"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.errors import visible
 from papertune.metrics.phrases import CJK_CHARACTER
 
 # Minimum share of the errors of predicting the most frequent label that a reported feature avoids.
@@ -185,7 +186,7 @@ def _value_candidate(cells: Sequence[str], labels: NDArray[Any]) -> _Candidate:
 
     def explain() -> str:
         value, _ = Counter(cells).most_common(1)[0]
-        shown = value if len(value) <= 40 else value[:37] + "..."
+        shown = visible(value if len(value) <= 40 else value[:37] + "...")
         return _describe(column[:, 0] == value, labels, f'Where it is "{shown}"', "elsewhere")
 
     return _Candidate(
@@ -216,7 +217,7 @@ def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[
         run = runs.get_feature_names_out()[chosen]
         has = values[:, [chosen]].toarray()[:, 0] > 0
         return _describe(
-            has, labels, f'With "{run}" in it, where a, Aa and A are words and 9 is a number', "without it"
+            has, labels, f'With "{visible(run)}" in it, where a, Aa and A are words and 9 is a number', "without it"
         )
 
     yield _Candidate("format", values, tree, explain)

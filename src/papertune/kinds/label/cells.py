@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from papertune.errors import quoted
+from papertune.errors import listed, quoted
 from papertune.suggest import did_you_mean
 
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
@@ -56,7 +56,7 @@ def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     if not cell.strip():
         return "the cell is empty. Fill it in, or take the row out."
     hint = did_you_mean(cell, labels)
-    shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+    shown = listed(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
     remedy = f"Correct the cell, or add the label to columns.{name}.labels."
     return f"{quoted(cell)} is not {known} ({shown}).{hint} {remedy}"

@@ -41,7 +41,7 @@ class _QuoteError(ValueError):
         self.line = line
 
 
-def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "tuple[pl.DataFrame, Sequence[int]]":
+def read_csv(file: TextIO, source: str, expected: str = ",") -> "tuple[pl.DataFrame, Sequence[int]]":
     """Read delimited text with a header.
 
     Python's csv module reads it in strict mode. pyarrow's parser is five times as fast (100 MB/s), but it silently
@@ -50,8 +50,8 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "tuple[
     Args:
         file: The text, opened with newline="".
         source: What messages call the file.
-        delimiter: The character between fields; None: what a first line such as "sep=;" names, else what the header
-            has, with a warning if this is not a comma.
+        expected: The character between fields. A first line such as "sep=;" names another one; else, if the header and
+            the first rows show another one, a warning reports it.
 
     Returns:
         All columns as text; the number of each row below the header. Blank lines are not rows and are not counted.
@@ -60,17 +60,15 @@ def read_csv(file: TextIO, source: str, delimiter: str | None = None) -> "tuple[
         TableError: If the header is missing or invalid, or rows are ragged or wrongly quoted. It lists all ragged rows.
     """
     start = 1
-    if (declared := declared_delimiter(file)) is not None:
-        delimiter, start = declared, 2
-    elif delimiter is None:
-        delimiter = guess_delimiter(file)
-        if delimiter != ",":
-            warnings.warn(
-                f"{source}: the delimiter is {name_of(delimiter)}, as the header has no comma that divides it and the "
-                "rows alike. If that is wrong, save the file with commas.",
-                PapertuneWarning,
-                stacklevel=2,
-            )
+    if (delimiter := declared_delimiter(file)) is not None:
+        start = 2
+    elif (delimiter := guess_delimiter(file, expected)) != expected:
+        warnings.warn(
+            f"{source}: the delimiter is {name_of(delimiter)}, judged by the header and the first rows. If that is "
+            f"wrong, save the file with {name_of(expected)} between fields.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
     reading = _Reading(source, delimiter)
     begin = file.tell()
     try:
@@ -125,7 +123,7 @@ class _Reading:
         """Read rows, the first of which is the header, each with its line."""
         for line, row in rows:
             if not self.names:
-                if is_remark(row):
+                if is_remark(row) or (len(row) > 1 and all(map(is_blank, row))):
                     continue
                 self.header_line = line
                 self.names = _header(row, f"{self.source}, the header (line {line})")
@@ -262,7 +260,7 @@ def _frame(width: int, rows: list[list[str]]) -> "pl.DataFrame":
 def _header(row: list[str], place: str) -> list[str]:
     names = [name.strip("\ufeff") for name in row]
     for name in names:
-        if re.fullmatch(r'\s+"[^"]+"\s*', name):
+        if re.match(r'\s+"', name):
             raise TableError(
                 f"{place}: a blank before a quote makes the quote a part of the name {quoted(name)}. Remove blanks "
                 "before quotes, in all rows."

@@ -134,7 +134,7 @@ def _without_names(grid: Grid, filled: Sequence[int]) -> TableError:
     which = f"column {filled[0] + 1} has" if len(filled) == 1 else f"columns {_listed(filled)} have"
     below = _header_below(grid)
     named = sum(not is_blank(name) for name in grid.header)
-    if below is not None or (named == 1 and len(filled) > 1):
+    if below is not None or (named == 1 and len(filled) > 1) or _has_second_level(grid, filled):
         names = "" if below is None else ", ".join(cell for cell in grid.body.row(below) if not is_blank(cell))
         maybe = f" (perhaps {grid.place(below)}: {quoted(names)})" if below is not None else ""
         return TableError(
@@ -155,13 +155,23 @@ def _is_index(cells: Sequence[str]) -> bool:
     return numbers[:1] in ([0], [1]) and all(a < b for a, b in pairwise(numbers))
 
 
+def _has_second_level(grid: Grid, filled: Sequence[int]) -> bool:
+    """Whether the first row has names where the header has none, and nothing below some names of the header."""
+    cells = grid.body.row(0)
+    names = [cell for cell in cells if not is_blank(cell)]
+    return all(not is_blank(cells[p]) for p in filled) and len(names) < len(cells) and all(map(_could_be_name, names))
+
+
+def _could_be_name(cell: str) -> bool:
+    return not is_blank(cell) and len(cell) <= _MAX_NAME_CHARS and not _NUMBER.fullmatch(cell)
+
+
 def _header_below(grid: Grid) -> int | None:
     """Return the first row that could be the header: short and different names, no numbers, in all columns."""
     width = max((p + 1 for p, c in enumerate(grid.body.get_columns()) if c.str.contains(NOT_BLANK).any()), default=0)
     for row, cells in enumerate(grid.body.head(_MAX_TITLE_ROWS).rows()):
         names = cells[:width]
-        could_be = all(not is_blank(n) and len(n) <= _MAX_NAME_CHARS and not _NUMBER.fullmatch(n) for n in names)
-        if could_be and len(set(names)) == len(names):
+        if all(map(_could_be_name, names)) and len(set(names)) == len(names):
             return row
     return None
 

@@ -60,7 +60,7 @@ def parse_records(lines: Iterable[str], dialect: Dialect) -> Iterator[Record]:
     late_start = 0  # the line of a start tag with tags before it
     lacks_end = False
     for number, text in enumerate(lines, start=1):
-        line = text.rstrip("\r\n")
+        line = text.rstrip("\r\n").lstrip("\ufeff")  # where two files were joined
         match = dialect.line.match(line)
         if match is None:
             _continue(record, last, line.strip(), dialect)

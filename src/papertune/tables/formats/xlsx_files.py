@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
+from papertune.tables.cells import is_blank
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.formats.xlsx_marks import scan_sheet
 from papertune.tables.limits.xlsx import check_xlsx
@@ -31,7 +32,8 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
     """Read the first visible sheet that is not empty.
 
     Numbers become the text that Excel shows for them without formatting (1, not 1.0), dates become ISO text. Cells with
-    an error such as #N/A, and formulas without a stored value, become empty, with a warning.
+    an error such as #N/A, and formulas without a stored value, become empty, with a warning; another one is about
+    numbers that Excel has rounded.
 
     Args:
         path: The file.
@@ -51,24 +53,18 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
         # Bytes and not the path: fastexcel goes by the suffix, and does not know .XLSX.
         workbook = fastexcel.read_excel(content)
         sheet, cells = _first_sheet(workbook, source)
+        cells = _plain_dates(cells.fill_null(""), workbook, sheet)
     except fastexcel.FastExcelError as error:
         reason = str(error).partition("\n")[0]
         raise TableError(f"{source} is not a valid xlsx file ({reason}). Save it again from Excel.") from None
-    cells = cells.fill_null("")
-    filled = (row for row in range(cells.height) if any(cells.row(row)))
+    filled = (row for row in range(cells.height) if not all(map(is_blank, cells.row(row))))
     if (header := next((row for row in filled if not is_remark(cells.row(row))), None)) is None:
-        raise TableError(f"{source} has no header below its first line. Export the table again.")
+        raise TableError(f"{source} has no header: every cell is blank, or a remark. Export the table again.")
     names = [name.strip("\ufeff") for name in cells.row(header)]
     body = cells[header + 1 :]
-    suspects = [name for name in body.columns if body[name].str.contains(_MIDNIGHT).any()]
-    marks = scan_sheet(path, sheet)
-    if suspects:
-        body = _plain_dates(body, suspects, workbook.load_sheet(sheet, header_row=header, schema_sample_rows=None))
-    for count, first, what, remedy in marks:
+    for count, first, what, remedy in scan_sheet(path, sheet):
         has = "1 cell has" if count == 1 else f"{count:,} cells have"
-        warnings.warn(
-            f"{source}: {has} {what}, read as empty (first: {first}). {remedy}", PapertuneWarning, stacklevel=2
-        )
+        warnings.warn(f"{source}: {has} {what} (first: {first}). {remedy}", PapertuneWarning, stacklevel=2)
     numbers = range(header + 2, header + 2 + body.height)
     return table_of_grid(Grid(names, body, source, COUNTED, numbers, COUNTED.format(header + 1)))
 
@@ -103,27 +99,21 @@ def _first_sheet(workbook: Any, source: str) -> tuple[str, "pl.DataFrame"]:
     return shown[0]
 
 
-def _plain_dates(body: "pl.DataFrame", suspects: Sequence[str], typed: Any) -> "pl.DataFrame":
-    """Drop the midnights of date columns: Excel has no dates without a time, and fastexcel shows it.
-
-    Args:
-        body: Text.
-        suspects: Columns with cells that end in a midnight.
-        typed: The same sheet with types, to distinguish dates from text that looks like dates.
-    """
+def _plain_dates(cells: "pl.DataFrame", workbook: Any, sheet: str) -> "pl.DataFrame":
+    """Drop the midnights of dates: Excel has no dates without a time, and fastexcel shows it."""
     import polars as pl
 
-    dates = [
-        name
-        for name, dtype in zip(body.columns, typed.to_polars().dtypes, strict=False)
-        if name in suspects and dtype in (pl.Date, pl.Datetime)
-    ]
-    return body.with_columns(
-        pl.when(pl.col(name).str.contains(_MIDNIGHT))
-        .then(pl.col(name).str.slice(0, 10))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in dates
+    suspects = [p for p, column in enumerate(cells.get_columns()) if column.str.contains(_MIDNIGHT).any()]
+    if not suspects:
+        return cells
+    # Loaded once more as dates, which text is not, even if it looks like one.
+    typed = workbook.load_sheet(sheet, header_row=None, skip_rows=0, dtypes="datetime").to_polars()
+    return cells.with_columns(
+        pl.when(cells[:, p].str.contains(_MIDNIGHT) & typed[:, p].is_not_null())
+        .then(cells[:, p].str.slice(0, 10))
+        .otherwise(cells[:, p])
+        .alias(cells.columns[p])
+        for p in suspects
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds cells of an xlsx sheet that fastexcel reads as empty: errors, and formulas without a value."""
+"""Finds cells of an xlsx sheet that have less than a reader may think: errors, uncomputed formulas, rounded numbers."""
 
 import re
 import zipfile
@@ -16,6 +16,10 @@ _ERROR = re.compile(rb"""<(?:\w+:)?c\s(?=[^<>]*\bt=["']e["'])[^<>]*>""")
 _UNCOMPUTED = re.compile(
     rb"""<(?:\w+:)?c\s[^<>]*>\s*<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f>)\s*"""
     rb"""(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
+)
+# A cell without a type is a number.
+_LONG_NUMBER = re.compile(
+    rb"""<(?:\w+:)?c(?![^<>]*\bt=)[^<>]*>\s*<(?:\w+:)?v>-?(?:\d{16,}(?:\.0*)?|\d\.?\d*[eE]\+?(?:1[5-9]|[2-9]\d))</"""
 )
 _ADDRESS = re.compile(rb"""\br=["']([A-Z]+\d+)["']""")
 
@@ -36,18 +40,23 @@ class Marks(NamedTuple):
 
 
 def scan_sheet(path: Path, sheet: str) -> list[Marks]:
-    """Find the cells with an error such as #N/A, and the formulas without a stored value.
+    """Find cells with an error such as #N/A, formulas without a stored value, and numbers that Excel rounds.
 
     Args:
         path: An xlsx file that fastexcel could read.
         sheet: Name of the sheet.
 
     Returns:
-        For each of the two kinds the cells, if there are any; nothing if the file is laid out in an unusual way.
+        For each of these kinds the cells, if there are any; nothing if the file is laid out in an unusual way.
     """
     kinds = [
-        (_ERROR, "an error such as #N/A", "Correct the formulas if that is wrong."),
-        (_UNCOMPUTED, "a formula without a stored value", "Open the file in Excel and save it to compute them."),
+        (_ERROR, "an error such as #N/A, read as empty", "Correct the formulas if that is wrong."),
+        (
+            _UNCOMPUTED,
+            "a formula without a stored value, read as empty",
+            "Open the file in Excel and save it to compute them.",
+        ),
+        (_LONG_NUMBER, "a number with more than 15 digits, which Excel rounds", "Store ids as text."),
     ]
     found: list[list[str]] = [[] for _ in kinds]
     try:
