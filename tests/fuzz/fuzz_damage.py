@@ -7,15 +7,27 @@ from hypothesis import strategies as st
 # What is put into a file.
 PIECES = [
     b"\x00", b"\x00\x00\x00\x00", b"\xff", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc3",
-    b"\x1a", b"\x0b", b"\x0c", b"\x1c", b"\x1e", b"\x85", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\x8b", b"\x7f",
-    b'"', b'""', b"'", b"\\", b"\n", b"\r", b"\r\n", b"\n\n\n", b"\t", b",", b";", b"|", b" ", b"{", b"}", b"[", b"]",
-    b":", b"=", b"#", b"<", b">", b"&", b"-", b"null", b"NaN", b"-Infinity", b"1e999", b"1e-999", b"-0", b"true",
-    b"\\ud800", b"\\u0000", b"\\", b"[" * 3000, b'{"a":' * 3000, b"(" * 500, b"9" * 5000, b"1" + b"0" * 400, b"1e99999999",
-    b"x" * 200_000, b"," * 2000, b'"' * 99, b"sep=;\n", b"sep=\n", b"TY  - JOUR\n", b"ER  - \n", b"PMID- 1\n", b"PT J\n", b"ER\n", b"EF\n",
-    b"%0 X\n", b"RT Journal\n", b"AB  - ", b"XX  - ", b"\xc4\xe3\xba\xc3", b"\xca\xd4\xd1\xe9" * 9, b"[columns.x]\n", b"__proto__",
-    b"PK\x03\x04", b"PAR1", b"\x1f\x8b", b"\xd0\xcf\x11\xe0", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff\x0f", b"\x80" * 12,
+    b"\x1a", b"\x0b", b"\x0c", b"\x1c", b"\x1e", b"\x85", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\x8b", b"\x7f", b'"',
+    b'""', b"'", b"\\", b"\n", b"\r", b"\r\n", b"\n\n\n", b"\t", b",", b";", b"|", b" ", b"{", b"}", b"[", b"]", b":",
+    b"=", b"#", b"<", b">", b"&", b"-", b"null", b"NaN", b"-Infinity", b"1e999", b"1e-999", b"-0", b"true", b"\\ud800",
+    b"\\u0000", b"\\", b"[" * 3000, b'{"a":' * 3000, b"(" * 500, b"9" * 5000, b"1" + b"0" * 400, b"1e99999999",
+    b"x" * 200_000, b"," * 2000, b'"' * 99, b"sep=;\n", b"sep=\n", b"TY  - JOUR\n", b"ER  - \n", b"PMID- 1\n",
+    b"PT J\n", b"ER\n", b"EF\n", b"%0 X\n", b"RT Journal\n", b"AB  - ", b"XX  - ", b"\xc4\xe3\xba\xc3",
+    b"\xca\xd4\xd1\xe9" * 9, b"[columns.x]\n", b"__proto__", b"PK\x03\x04", b"PAR1", b"\x1f\x8b", b"\xd0\xcf\x11\xe0",
+    b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff\x0f", b"\x80" * 12,
 ]  # fmt: skip
-ENCODINGS = ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252", "gb18030", "shift_jis", "utf-7"]
+ENCODINGS = [
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "latin-1",
+    "cp1252",
+    "gb18030",
+    "shift_jis",
+    "utf-7",
+]
 _SWAPS = [
     (b",", b";"), (b",", b"\t"), (b"\n", b"\r\n"), (b"\n", b"\r"), (b"\n", b" "), (b'"', b"'"), (b"  - ", b" - "),
     (b"  - ", b"  -"), (b":", b"="), (b" ", b"\xc2\xa0"), (b'"', b""), (b"{", b"["), (b"e", b"\xe9"),

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 NAMES = ["title", "abstract", "Keywords", "label", "a b", "étude", "标题", "x.y", "{z}", 'q"q', "n#", "ｆ"]
 _TEXTS = [
-    "", " ", "0", "01", "1.0", "-1", "NaN", "null", "None", "true", "1e999", "2026-11-24", "a, b; c", "['a', 'b']", '["a"]',
-    "Aspirin in mice: a trial", "it's \"quoted\"", '"', '""', "a\tb", "=1+1", "é", "汉字，标点", "𝒳", "a\u200bb", "x" * 300,
-    "TY  - JOUR", "{title}", "a\\nb", "&amp;<b>", "{", "]",
+    "", " ", "0", "01", "1.0", "-1", "NaN", "null", "None", "true", "1e999", "2026-11-24", "a, b; c", "['a', 'b']",
+    '["a"]', "Aspirin in mice: a trial", "it's \"quoted\"", '"', '""', "a\tb", "=1+1", "é", "汉字，标点", "𝒳",
+    "a\u200bb",
+    "x" * 300, "TY  - JOUR", "{title}", "a\\nb", "&amp;<b>", "{", "]",
 ]  # fmt: skip
 _BROKEN_LINES = ["two\nlines", "a\r\nb", "a\rb", "\n", "a\u2028b", "a\x0bb"]
 _letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -117,7 +118,9 @@ def jsonl_files() -> st.SearchStrategy[Written]:
 def parquet_files(draw: Any) -> Written:
     names, rows = draw(grids())
     columns = list(zip(*rows, strict=True))
-    frame = pl.DataFrame({name: pl.Series(column, dtype=pl.String) for name, column in zip(names, columns, strict=True)})
+    frame = pl.DataFrame(
+        {name: pl.Series(column, dtype=pl.String) for name, column in zip(names, columns, strict=True)}
+    )
     numbers = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=len(rows), max_size=len(rows)))
     flags = draw(st.lists(st.one_of(st.none(), st.booleans()), min_size=len(rows), max_size=len(rows)))
     lists = draw(st.lists(st.lists(cells, max_size=2), min_size=len(rows), max_size=len(rows)))
@@ -129,9 +132,7 @@ def parquet_files(draw: Any) -> Written:
     file = io.BytesIO()
     frame.write_parquet(file, compression=draw(st.sampled_from(["zstd", "snappy", "uncompressed"])))
     more = zip(map(str, numbers), map(text_of_json, flags), map(text_of_json, lists), strict=True)
-    return Written(
-        file.getvalue(), frame.columns, [[*row, *others] for row, others in zip(rows, more, strict=True)]
-    )
+    return Written(file.getvalue(), frame.columns, [[*row, *others] for row, others in zip(rows, more, strict=True)])
 
 
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -178,7 +179,9 @@ _sheet_texts = st.one_of(st.sampled_from(_TEXTS), st.text(st.characters(exclude_
 @st.composite
 def xlsx_parts(draw: Any) -> tuple[dict[str, str], list[str], list[list[str]]]:
     """Draw the parts of a workbook, the header and the rows."""
-    names, rows = draw(grids(_sheet_texts.filter(lambda text: "_x" not in text and "\ufffe" not in text and "\uffff" not in text)))
+    names, rows = draw(
+        grids(_sheet_texts.filter(lambda text: "_x" not in text and "\ufffe" not in text and "\uffff" not in text))
+    )
     is_shared, has_references = draw(st.booleans()), draw(st.booleans())
     strings: list[str] = []
     lines_: list[str] = []
@@ -192,7 +195,9 @@ def xlsx_parts(draw: Any) -> tuple[dict[str, str], list[str], list[list[str]]]:
                 strings.append(f'<si><t xml:space="preserve">{escape(text)}</t></si>')
             else:
                 written.append(text_cell(reference, text))
-        lines_.append(f'<row r="{row}">{"".join(written)}</row>' if has_references else f"<row>{''.join(written)}</row>")
+        lines_.append(
+            f'<row r="{row}">{"".join(written)}</row>' if has_references else f"<row>{''.join(written)}</row>"
+        )
     parts = {"xl/worksheets/sheet1.xml": sheet("".join(lines_))}
     if is_shared:
         count = f'count="{len(strings)}" uniqueCount="{len(strings)}"'
@@ -246,5 +251,7 @@ def reference_files(draw: Any, kind: str) -> Written:
         rows.append([str(number), title, abstract, keyword])
     head = "FN Clarivate Analytics Web of Science\nVR 1.0\n" if kind == "wos" else ""
     text = head + "\n".join(records) + ("EF" if kind == "wos" else "")
-    data = text.replace("\n", draw(st.sampled_from(["\n", "\r\n"]))).encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+    data = text.replace("\n", draw(st.sampled_from(["\n", "\r\n"]))).encode(
+        draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+    )
     return Written(data, ["id", "title", "abstract", "Keywords"], rows)

@@ -46,7 +46,7 @@ XLSX: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a column that Excel does not have": (
         lambda: book_with_cells("A1", "ZZZZZZZ2"),
-        f"xl/worksheets/sheet1.xml has a cell in column 8,353,082,582, and a sheet has at most 16,384 columns. {BEYOND}",
+        f"sheet1.xml has a cell in column 8,353,082,582, and a sheet has at most 16,384 columns. {BEYOND}",
     ),
     "a row that Excel does not have": (
         lambda: book_with_cells("A1", "A4000000000"),
@@ -97,7 +97,10 @@ def _columns(count: int) -> Callable[[], bytes]:
 
 INVALID = "is not a valid Parquet file ({}). Export it again."
 PARQUET: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a number of rows that lies": (lambda: _with(page(0, 3, 0, 0), rows=10**12), "its footer gives two numbers of rows"),
+    "a number of rows that lies": (
+        lambda: _with(page(0, 3, 0, 0), rows=10**12),
+        "its footer gives two numbers of rows",
+    ),
     "a row group with other rows than its column": (
         lambda: _with(page(0, 3, 0, 0), rows=2, group_rows=2),
         "a column has not as many cells as the footer has rows",

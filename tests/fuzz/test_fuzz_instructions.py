@@ -40,7 +40,9 @@ def alpaca(draw: Any) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
 
 
 @st.composite
-def conversations(draw: Any, messages: str, role: str, content: str) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
+def conversations(
+    draw: Any, messages: str, role: str, content: str
+) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
     """Draw conversations, and what should be read of them: the last question, no input, its answer."""
     user, assistant = ("human", "gpt") if role == "from" else ("user", "assistant")
     entries, expected = [], []
@@ -121,7 +123,9 @@ def test_a_damaged_instruction_file_is_a_table_or_a_message(layout: str, data: s
 
 
 # Values that JSON can hold in place of others.
-wrong_values = st.sampled_from([None, True, 0, -1, 1.5, 10**400, "", "x", "\0", [], [[]], {}, {"a": []}, [None], ["x"], {"file_name": 1}])
+wrong_values = st.sampled_from(
+    [None, True, 0, -1, 1.5, 10**400, "", "x", "\0", [], [[]], {}, {"a": []}, [None], ["x"], {"file_name": 1}]
+)
 
 
 def replaced(value: Any, path: list[int], new: Any) -> Any:

@@ -1,10 +1,10 @@
 """Recipes: built-in ones, damaged or with other values, are recipes or messages."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 import tomli_w
-import tomllib
 from fuzz_damage import damaged, damages
 from fuzz_outcome import FUZZED, outcome
 from hypothesis import given
@@ -52,9 +52,10 @@ def test_a_recipe_with_another_value_is_a_recipe_or_a_message(name: str, way: li
         _check(outcome(lambda: load_recipe(path)).value)
 
 
-_pieces = st.sampled_from(
-    ["training.epochs", "method", ".", "=", "3", "x", "[", "]", '"', "'", "{", "}", "\n", "\0", "1e999", "9" * 5000, "#", " ", "\ud800", "é", "2026-01-01", "columns.label.labels", "true"]
-)  # fmt: skip
+_pieces = st.sampled_from([
+    "training.epochs", "method", ".", "=", "3", "x", "[", "]", '"', "'", "{", "}", "\n", "\0", "1e999", "9" * 5000,
+    "#", " ", "\ud800", "é", "2026-01-01", "columns.label.labels", "true",
+])  # fmt: skip
 
 
 @FUZZED

@@ -216,7 +216,9 @@ class Journal:
     def _report_damage(self, number: int) -> None:
         """Report a damaged line; `number` counts from 0."""
         if number == 0:
-            raise OutputError(f"{self.path} is damaged in its first line. Delete it; its rows are then predicted again.")
+            raise OutputError(
+                f"{self.path} is damaged in its first line. Delete it; its rows are then predicted again."
+            )
         warnings.warn(
             f"{self.path}, line {number + 1}: this line is damaged; the rows from there on are predicted again.",
             PapertuneWarning,

@@ -24,8 +24,9 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
     seen: dict[str, str] = {}
     for keyword in keywords:
         clean = " ".join(keyword.split())
-        if (bare := clean.rstrip(".。 ")) != clean:
-            clean = first if _is_abbreviation(first := clean[: len(bare) + 1]) else bare
+        bare = clean.rstrip(".。 ")
+        with_stop = clean[: len(bare) + 1]
+        clean = with_stop if _is_abbreviation(with_stop) else bare
         if clean:
             seen.setdefault(clean.casefold(), clean)
     return list(seen.values())

@@ -149,7 +149,7 @@ def find_format(file: TextIO) -> tuple[_Format, Dialect] | None:
 class _Mark(NamedTuple):
     """The lines that only one kind of export has: how many, the number of the first, and its match."""
 
-    count: int
+    times: int
     line: int
     match: re.Match[str]
 
@@ -161,14 +161,14 @@ def _marks(file: TextIO) -> dict[_Format, _Mark]:
         for form in _FORMATS if line[:2] in _STARTS else ():
             if match := form.mark.match(line):
                 before = marks.get(form, _Mark(0, number, match))
-                marks[form] = before._replace(count=before.count + 1)
+                marks[form] = before._replace(times=before.times + 1)
     file.seek(0)
     return marks
 
 
 def _likeliest(marks: Mapping[_Format, _Mark]) -> tuple[_Format, Dialect]:
     """Return the kind with the most marks, the clearest of equals, and how its records are written."""
-    form = max(marks, key=lambda each: (marks[each].count, -_FORMATS.index(each)))
+    form = max(marks, key=lambda each: (marks[each].times, -_FORMATS.index(each)))
     return form, form.dialect(marks[form].match)
 
 

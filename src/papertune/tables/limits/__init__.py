@@ -50,9 +50,7 @@ def check_filled(rows: int, columns: int, filled: int, source: str, remedy: str)
         TableError: If they are.
     """
     if not is_filled(rows, columns, filled):
-        raise TableError(
-            f"{source}: {filled:,} cells are spread over {rows:,} rows and {columns:,} columns. {remedy}"
-        )
+        raise TableError(f"{source}: {filled:,} cells are spread over {rows:,} rows and {columns:,} columns. {remedy}")
 
 
 def max_unpacked(file_bytes: int) -> int:
