@@ -32,10 +32,6 @@ class JsonNumber(str):
 
     __slots__ = ()
 
-    def value(self) -> int | float:
-        """Return the number itself."""
-        return int(self) if self.lstrip("-").isdigit() else float(self)
-
 
 def is_blank(cell: str) -> bool:
     """Whether a cell is empty, or has only blanks and zero-width characters."""
@@ -85,7 +81,10 @@ def text_of(value: object) -> str:
         case datetime.date() | datetime.time():
             return value.isoformat()
         case list() | tuple() | dict():
-            return json.dumps(_plain(value), ensure_ascii=False)
+            try:
+                return _json_text(value)
+            except RecursionError:
+                raise ValueError("is nested too deeply") from None
         case _:
             for method in ("tolist", "to_list"):  # numpy's scalars and arrays; the series of polars
                 if hasattr(value, method):
@@ -93,23 +92,23 @@ def text_of(value: object) -> str:
             raise ValueError(f"is of the type {type(value).__name__}, which has no text form")
 
 
-def _plain(value: Any) -> Any:
-    """Reduce a nested value to what JSON has: dicts, lists, text, numbers, booleans, null."""
+def _json_text(value: Any) -> str:
+    """Return a nested value as JSON; a number is written as the source has it."""
     match value:
-        case JsonNumber():
-            return value.value()
         case dict():
-            return {text_of(key): _plain(inner) for key, inner in value.items()}
+            return "{" + ", ".join(f"{_json_text(text_of(key))}: {_json_text(value[key])}" for key in value) + "}"
         case list() | tuple():
-            return [_plain(inner) for inner in value]
+            return "[" + ", ".join(map(_json_text, value)) + "]"
+        case JsonNumber():
+            return str.__str__(value)
         case float() if value != value:
-            return None
+            return "null"
         case None | bool() | int() | float():
-            return value
+            return json.dumps(value)
         case _ if hasattr(value, "tolist"):
-            return _plain(value.tolist())
+            return _json_text(value.tolist())
         case _:
-            return text_of(value)
+            return json.dumps(text_of(value), ensure_ascii=False)
 
 
 def text_series(series: "pl.Series") -> tuple["pl.Series", list[tuple[int, str]]]:
