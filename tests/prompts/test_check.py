@@ -203,6 +203,14 @@ def test_a_table_to_predict_needs_no_labels():
     ]
 
 
+def test_repeated_ids_are_one_problem():
+    rows = [{**GOOD[0], "uuid": f"id {row % 10}"} for row in range(30)]
+    assert findings(rows).problems == [
+        'list of rows, row 11, column "uuid": the id "id 0" is already at list of rows, row 1 (and 19 more: 12, 13, '
+        "14, 15, ...). Make ids unique, or leave table.id out of the recipe."
+    ]
+
+
 def test_a_recipe_without_an_id_accepts_repeated_ids():
     recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})
     assert findings(with_cells(uuid=("b", "b")), recipe=recipe).problems == []

@@ -110,6 +110,7 @@ def test_excel_files_that_are_not_tables_are_refused(tmp_path):
     assert refusal(path, tmp_path).startswith("papers.xlsx is not a valid xlsx file (")
     for rows, message in [
         ([], "papers.xlsx is empty: no sheet has a cell. Export the table again."),
+        ([[" ", "\u200b"]], "papers.xlsx has no header: every cell is blank, or a remark. Export the table again."),
         ([["a", "b"]], "papers.xlsx has a header but no rows. Give a table with at least one row."),
         ([["a", None], [1, 2]], "papers.xlsx: column 2 has no name"),
         ([["a", "a"], [1, 2]], 'papers.xlsx: the columns 1 and 2 have the same name, "a"'),

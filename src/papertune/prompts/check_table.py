@@ -6,6 +6,7 @@ from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
+from papertune.tables.problems import Places
 from papertune.templates import template_columns
 
 # Longer than any abstract: a whole paper, or several rows in one cell.
@@ -125,16 +126,21 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
         return
     cells = table.frame[recipe.table.id]
     first: dict[str, int] = {}  # repeated ids only, since all ids of a large table take much memory
+    again = Places()
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
             findings.problem(table, row, recipe.table.id, "the cell is empty. Give the row an id.")
         elif value in first:
-            findings.problems.append(
-                f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
-                f"{table.where(first[value])}. Make ids unique, or leave table.id out of the recipe."
-            )
+            again.add(f"{table.number(row):,}")
+            if again.count == 1:
+                position = len(findings.problems)
+                what = f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
+                findings.problems.append(what + table.where(first[value]))
         elif repeated:
             first[value] = row
+    if again.count:
+        remedy = "Make ids unique, or leave table.id out of the recipe."
+        findings.problems[position] += f"{again.others()}. {remedy}"
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:

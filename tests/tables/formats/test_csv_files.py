@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import warnings
 
 import polars as pl
 import pyarrow as pa
@@ -299,6 +300,8 @@ def test_tab_delimited_exports_of_web_of_science_are_read(tmp_path, name, encodi
 def test_text_files_are_told_apart_by_their_content(tmp_path):
     with pytest.warns(PapertuneWarning, match="the delimiter is a comma, judged by"):
         assert read(tmp_path, "id,title\n1,a\n2,b\n", "t.txt").column("title") == ["a", "b"]
+    text = 'id\ttitle\n1\t"a\nRT PCR"\n2\tb\n'
+    assert read(tmp_path, text, "t.txt").column("title") == ["a\nRT PCR", "b"]
     assert read(tmp_path, "TY  - JOUR\nTI  - a, b\nAB  - c, d\nER  - \n", "t.txt").column("title") == ["a, b"]
     assert refusal(tmp_path, "Dear all, see below.\nAll the best\n", "t.txt").startswith("t.txt: there is no record;")
     assert refusal(tmp_path, b"\xd0\xcf\x11\xe0rest", "t.xls") == (
@@ -310,3 +313,20 @@ def test_text_files_are_told_apart_by_their_content(tmp_path):
     )
     write_table(pl.DataFrame({"a": ["1"]}), tmp_path / "t.xlsx")
     assert read(tmp_path, (tmp_path / "t.xlsx").read_bytes(), "t.xls").column("a") == ["1"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_any_delimiter_of_the_header_is_found(tmp_path_factory, data):
+    delimiter = data.draw(st.sampled_from(",;\t|"))
+    width = data.draw(st.integers(2, 4))
+    cells_of_row = st.lists(TEXT, min_size=width, max_size=width).filter(lambda row: not all(map(is_blank, row)))
+    rows = data.draw(st.lists(cells_of_row, min_size=1, max_size=6))
+    names = [f"c{column}" for column in range(width)]
+    written = io.StringIO(newline="")
+    written.write(data.draw(st.sampled_from(["", f"sep={delimiter}\r\n"])))
+    csv.writer(written, delimiter=delimiter, lineterminator="\r\n").writerows([names, *rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PapertuneWarning)
+        table = read(tmp_path_factory.getbasetemp(), written.getvalue())
+    assert table.frame.rows() == [tuple(row) for row in rows]

@@ -3,12 +3,16 @@
 import datetime
 import io
 import zipfile
+from xml.etree import ElementTree
 
 import pytest
 import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from papertune.errors import PapertuneWarning, TableError
 from papertune.tables import read_table
+from papertune.tables.formats.xlsx_marks import scan_sheet
 
 
 @pytest.fixture
@@ -85,6 +89,38 @@ def test_errors_and_formulas_without_a_value_are_reported(tmp_path, told, rows):
         "papers.xlsx: 1 cell has a formula without a stored value, read as empty (first: B3). Open the file in Excel "
         "and save it to compute them.",
     ]
+
+
+KINDS = st.sampled_from(["text", "number", "long", "error", "formula", "computed", ""])
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(st.lists(KINDS, min_size=3, max_size=3), min_size=1, max_size=30))
+def test_an_xml_parser_finds_the_same_cells(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "kinds.xlsx"
+    with xlsxwriter.Workbook(path, {"constant_memory": len(rows) % 2 == 0}) as book:
+        sheet = book.add_worksheet("<kinds>")
+        bold = book.add_format({"bold": True})
+        for row, kinds in enumerate(rows):
+            for column, kind in enumerate(kinds):
+                values = {"text": "<c t='e'>", "number": 5, "long": -(10**17), "computed": "=1+1"}
+                if kind in ("error", "formula"):
+                    sheet.write_formula(row, column, "=NA()", bold, "#N/A" if kind == "error" else "")
+                elif kind:
+                    sheet.write(row, column, values[kind], bold if column else None)
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    with zipfile.ZipFile(path) as archive:
+        cells = list(ElementTree.fromstring(archive.read("xl/worksheets/sheet1.xml")).iter(f"{space}c"))
+    expected = [
+        [cell.get("r") for cell in cells if cell.get("t") == "e"],
+        [cell.get("r") for cell in cells if cell.find(f"{space}f") is not None and not cell.findtext(f"{space}v")],
+        [cell.get("r") for cell in cells if cell.get("t") is None and "E+1" in (cell.findtext(f"{space}v") or "")],
+    ]
+    found = {marks.what.split()[1]: marks for marks in scan_sheet(path, "<kinds>")}
+    for addresses, kind in zip(expected, ["error", "formula", "number"], strict=True):
+        assert (len(addresses), addresses[:1]) == (
+            (found[kind].cells, [found[kind].first]) if kind in found else (0, [])
+        )
 
 
 def test_dates_among_other_cells_have_no_midnight(tmp_path):

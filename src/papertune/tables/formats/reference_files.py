@@ -287,12 +287,16 @@ def _with_plain_year(row: dict[str, str]) -> dict[str, str]:
     return row
 
 
+# Else a line of text such as "RT PCR" would start a record.
+_REFWORKS_TYPES = (
+    "Journal|Book|Dissertation|Thesis|Conference|Report|Patent|News|Generic|Web|Magazine|Abstract|Monograph"
+)
 _FORMATS = (
     _Format(re.compile(r"TY( {1,2})-"), _ris_dialect, _ris_row),
     _Format(re.compile(r"PMID *- *\d"), _pubmed_dialect, _pubmed_row),
     _Format(re.compile(r"PT [A-Z]$"), _wos_dialect, _wos_row),
     _Format(re.compile(r"%0 [A-Z]"), _endnote_dialect, _endnote_row),
-    _Format(re.compile(r"RT [A-Z]"), _refworks_dialect, _refworks_row),
+    _Format(re.compile(rf"RT ({_REFWORKS_TYPES})"), _refworks_dialect, _refworks_row),
 )
 # How their marks begin.
 _STARTS = {"TY", "PM", "PT", "%0", "RT"}

@@ -12,15 +12,19 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 _CHUNK_BYTES = 1 << 20
 _MAX_ROW_BYTES = 1 << 26  # more than this without the end of a row is no sheet
 _MAX_WORKBOOK_BYTES = 1 << 24
+# The cell, and what it cannot do without: most parts of a sheet have none, which is found out much faster. Prefixes of
+# names such as x:c are allowed.
 _ERROR = re.compile(rb"""<(?:\w+:)?c\s(?=[^<>]*\bt=["']e["'])[^<>]*>""")
+_MAY_HAVE_ERROR = re.compile(rb"""t=["']e["']""")
 _UNCOMPUTED = re.compile(
     rb"""<(?:\w+:)?c\s[^<>]*>\s*<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f>)\s*"""
     rb"""(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
 )
+_MAY_HAVE_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 # A cell without a type is a number.
-_LONG_NUMBER = re.compile(
-    rb"""<(?:\w+:)?c(?![^<>]*\bt=)[^<>]*>\s*<(?:\w+:)?v>-?(?:\d{16,}(?:\.0*)?|\d\.?\d*[eE]\+?(?:1[5-9]|[2-9]\d))</"""
-)
+_DIGITS = rb"v>-?(?:\d{16,}(?:\.0*)?|\d\.?\d*[eE]\+?(?:1[5-9]|[2-9]\d))</"
+_LONG_NUMBER = re.compile(rb"<(?:\w+:)?c(?![^<>]*\bt=)[^<>]*>\s*<(?:\w+:)?" + _DIGITS)
+_MAY_HAVE_LONG_NUMBER = re.compile(_DIGITS)
 _ADDRESS = re.compile(rb"""\br=["']([A-Z]+\d+)["']""")
 
 
@@ -50,27 +54,33 @@ def scan_sheet(path: Path, sheet: str) -> list[Marks]:
         For each of these kinds the cells, if there are any; nothing if the file is laid out in an unusual way.
     """
     kinds = [
-        (_ERROR, "an error such as #N/A, read as empty", "Correct the formulas if that is wrong."),
+        (_MAY_HAVE_ERROR, _ERROR, "an error such as #N/A, read as empty", "Correct the formulas if that is wrong."),
         (
+            _MAY_HAVE_FORMULA,
             _UNCOMPUTED,
             "a formula without a stored value, read as empty",
             "Open the file in Excel and save it to compute them.",
         ),
-        (_LONG_NUMBER, "a number with more than 15 digits, which Excel rounds", "Store ids as text."),
+        (
+            _MAY_HAVE_LONG_NUMBER,
+            _LONG_NUMBER,
+            "a number with more than 15 digits, which Excel rounds",
+            "Store ids as text.",
+        ),
     ]
     found: list[list[str]] = [[] for _ in kinds]
     try:
         with zipfile.ZipFile(path) as archive:
             for part in _parts(archive, _member(archive, sheet)):
-                for cells, (pattern, _, _) in zip(found, kinds, strict=True):
-                    for match in pattern.finditer(part):
+                for cells, (needed, pattern, _, _) in zip(found, kinds, strict=True):
+                    for match in pattern.finditer(part) if needed.search(part) else ():
                         address = _ADDRESS.search(match[0])
                         cells.append("a cell" if address is None else address[1].decode())
     except _UNUSUAL:
         return []
     return [
         Marks(len(cells), cells[0], what, remedy)
-        for cells, (_, what, remedy) in zip(found, kinds, strict=True)
+        for cells, (_, _, what, remedy) in zip(found, kinds, strict=True)
         if cells
     ]
 
