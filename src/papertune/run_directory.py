@@ -87,7 +87,7 @@ class Int8Check:
     def confirms(self) -> bool:
         """Whether int8 is as good: at most 1% of the labels differ, and no score is lower by more than 0.005."""
         as_good = all(low >= full - 0.005 for full, low in self.scores.values())
-        return bool(self.scores) and self.changed <= self.labels / 100 and as_good
+        return bool(self.scores) and 100 * self.changed <= self.labels and as_good
 
 
 @dataclass(frozen=True)

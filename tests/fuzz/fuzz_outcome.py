@@ -15,6 +15,8 @@ from papertune.tables import Table, read_table
 
 # 200 examples in the suite, 10,000 in `make fuzz`.
 FUZZED = settings(max_examples=max(200, settings.default.max_examples))
+# Of valid files, which differ less.
+FUZZED_LESS = settings(max_examples=max(80, settings.default.max_examples))
 
 # Of the CPU, since other tests run beside it.
 MAX_SECONDS = 10
