@@ -31,6 +31,8 @@ from hypothesis import settings
 # The same examples in each run; `--hypothesis-profile search` looks for new ones.
 settings.register_profile("papertune", deadline=None, derandomize=True, database=None, max_examples=50)
 settings.register_profile("search", deadline=None, database=None, max_examples=1000)
+# `make fuzz`: for tests/fuzz.
+settings.register_profile("fuzz", deadline=None, database=None, max_examples=10_000, print_blob=True)
 settings.load_profile("papertune")
 
 CHATML = (

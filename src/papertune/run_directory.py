@@ -35,6 +35,7 @@ from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Calibration, Join
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 from papertune.recipe.changes import not_this_training, training_changes
+from papertune.records import AS_WRITTEN, parse_record
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
 # are scored by the decisions among them; 6: documents are cleaned. A run of an earlier format opens, and has none.
@@ -58,6 +59,8 @@ _LIBRARIES = (
 class TableNote:
     """A table that a run was trained on."""
 
+    __pydantic_config__ = AS_WRITTEN
+
     source: str
     rows: int
     checksum: str
@@ -74,6 +77,8 @@ class Int8Check:
         scores: Accuracy (a label), micro F1 (several labels) or F1@5 (keywords) of each column, in float32 and in int8.
     """
 
+    __pydantic_config__ = AS_WRITTEN
+
     rows: int
     labels: int
     changed: int
@@ -83,7 +88,7 @@ class Int8Check:
     def confirms(self) -> bool:
         """Whether int8 is as good: at most 1% of the labels differ, and no score is lower by more than 0.005."""
         as_good = all(low >= full - 0.005 for full, low in self.scores.values())
-        return bool(self.scores) and self.changed <= self.labels / 100 and as_good
+        return bool(self.scores) and 100 * self.changed <= self.labels and as_good
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class Manifest:
         fitted_settings: By column the settings of the recipe that calibration has replaced, as they were.
         calibrated_in: The precision of the model for calibration; None: the run is not calibrated, or not completely.
     """
+
+    __pydantic_config__ = AS_WRITTEN
 
     base_name: str
     base_checksum: str | None
@@ -147,6 +154,8 @@ class TrainingPlan:
         base: Checksum of the base model's weights; None for a model with a hub id.
         processes: Number of processes; each has a part of the batches and of the checkpoints.
     """
+
+    __pydantic_config__ = AS_WRITTEN
 
     recipe: str
     tables: list[str]
@@ -225,7 +234,7 @@ class RunDirectory:
                     f"{self.path} holds an unfinished training. Add --resume to go on, or choose another folder."
                 )
             try:
-                begun = TrainingPlan(**json.loads(self._plan.read_text("utf-8")))
+                begun = parse_record(TrainingPlan, self._plan.read_text("utf-8"))
             except (TypeError, ValueError) as error:
                 raise OutputError(f"{self._plan} is damaged: {error}. Choose another folder to train in.") from None
             if changes := training_changes(asdict(begun), asdict(plan)):
@@ -292,27 +301,16 @@ class RunDirectory:
                 )
             raise RunError(f"{self.path} is not a run directory: it has no run.json. `papertune train` creates one.")
         try:
-            values: dict[str, Any] = dict(json.loads(self.manifest_file.read_text("utf-8")))
+            text = self.manifest_file.read_text("utf-8")
+            values: dict[str, Any] = dict(json.loads(text))
             if int(values["format"]) > FORMAT:
                 raise RunError(
                     f"{self.path} was written by a newer papertune (format {values['format']}). Update papertune."
                 )
-            tables = [TableNote(**table) for table in values.pop("tables")]
-            int8 = values.pop("int8", None)
-            calibration = {name: Calibration(**found) for name, found in dict(values.pop("calibration", {})).items()}
-            rankings = {name: Ranking(**found) for name, found in dict(values.pop("rankings", {})).items()}
-            joins = {name: Join(**found) for name, found in dict(values.pop("joins", {})).items()}
-            manifest = Manifest(
-                tables=tables,
-                int8=Int8Check(**int8) if int8 else None,
-                calibration=calibration,
-                rankings=rankings,
-                joins=joins,
-                **values,
-            )
+            manifest = parse_record(Manifest, text)
         except KeyError as error:
             raise RunError(f"{self.manifest_file} is damaged: {error} is missing. {RESTORE}") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{self.manifest_file} is damaged: {error}. {RESTORE}") from None
         recipe = load_recipe(self._recipe) if self._recipe.exists() else None
         missing = [] if recipe else [self._recipe.name]

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import typer
 
-from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped
+from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped, visible
 
 # 128 + SIGINT, as in shells.
 INTERRUPTED = 130
@@ -64,4 +64,5 @@ def _show_warning(
 
 
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    # A name or cell in a message may hold characters that a terminal obeys.
+    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr, flush=True)

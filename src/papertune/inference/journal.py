@@ -6,13 +6,16 @@ It is the file OUTPUT.journal beside the output, JSON lines:
     {"begin": 0, "rows": 8}                                 a batch is given to the model
     {"batch": 0, "values": {column: [...]}}                 it is finished; flushed to disk before the next one begins
 
-An incomplete last line is dropped. The values are the model's, in full precision, so a resumed prediction writes the
+Each line ends in its checksum, "crc". An incomplete last line is dropped; so is all from a damaged line on, with a
+warning, and it is predicted again. The values are the model's, in full precision, so a resumed prediction writes the
 same bytes. A lock excludes a second writer.
 """
 
 import hashlib
 import json
 import os
+import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -23,7 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from papertune.errors import OutputError
+from papertune.errors import OutputError, PapertuneWarning
 from papertune.kinds.values import BatchValues
 from papertune.run_directory import library_versions
 
@@ -184,7 +187,7 @@ class Journal:
         assert self._stream is not None
         place = self._stream.tell()
         try:
-            self._stream.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            self._stream.write(_sealed(entry))
             self._stream.flush()
             if durable:
                 os.fsync(self._stream.fileno())
@@ -209,9 +212,9 @@ class Journal:
                     )
                 if not line.endswith(b"\n"):
                     break
-                try:
-                    entry = json.loads(line)
-                except ValueError:
+                entry = _opened(line)
+                if entry is None or (number > 0 and "fingerprint" in entry):
+                    self._report_damage(number)
                     break
                 if number == 0:
                     if entry.get("fingerprint") != self._fingerprint:
@@ -229,3 +232,34 @@ class Journal:
                     self._places[entry["batch"]] = length
                 length += len(line)
         return length
+
+    def _report_damage(self, number: int) -> None:
+        """Report a damaged line; `number` counts from 0."""
+        if number == 0:
+            raise OutputError(
+                f"{self.path} is damaged in its first line. Delete it; its rows are then predicted again."
+            )
+        warnings.warn(
+            f"{self.path}, line {number + 1}: this line is damaged; the rows from there on are predicted again.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
+
+
+_CRC = ', "crc": '
+
+
+def _sealed(entry: dict[str, Any]) -> bytes:
+    """Return an entry as a line with its checksum."""
+    text = json.dumps(entry, ensure_ascii=False).encode()
+    return text[:-1] + f"{_CRC}{zlib.crc32(text)}}}\n".encode()
+
+
+def _opened(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a whole line; None if the line is damaged."""
+    begun, _, crc = line.rpartition(_CRC.encode())
+    text = begun + b"}"
+    if crc != f"{zlib.crc32(text)}}}\n".encode():
+        return None
+    entry: dict[str, Any] = json.loads(text)
+    return entry

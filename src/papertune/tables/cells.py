@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from papertune.tables.limits import check_columns, check_filled
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -29,10 +31,6 @@ class JsonNumber(str):
     """A number as a JSON file has it: 1.10 stays 1.10 and a 30-digit id keeps its digits."""
 
     __slots__ = ()
-
-    def value(self) -> int | float:
-        """Return the number itself."""
-        return int(self) if self.lstrip("-").isdigit() else float(self)
 
 
 def is_blank(cell: str) -> bool:
@@ -83,7 +81,10 @@ def text_of(value: object) -> str:
         case datetime.date() | datetime.time():
             return value.isoformat()
         case list() | tuple() | dict():
-            return json.dumps(_plain(value), ensure_ascii=False)
+            try:
+                return _json_text(value)
+            except RecursionError:
+                raise ValueError("is nested too deeply") from None
         case _:
             for method in ("tolist", "to_list"):  # numpy's scalars and arrays; the series of polars
                 if hasattr(value, method):
@@ -91,23 +92,23 @@ def text_of(value: object) -> str:
             raise ValueError(f"is of the type {type(value).__name__}, which has no text form")
 
 
-def _plain(value: Any) -> Any:
-    """Reduce a nested value to what JSON has: dicts, lists, text, numbers, booleans, null."""
+def _json_text(value: Any) -> str:
+    """Return a nested value as JSON; a number is written as the source has it."""
     match value:
-        case JsonNumber():
-            return value.value()
         case dict():
-            return {text_of(key): _plain(inner) for key, inner in value.items()}
+            return "{" + ", ".join(f"{_json_text(text_of(key))}: {_json_text(value[key])}" for key in value) + "}"
         case list() | tuple():
-            return [_plain(inner) for inner in value]
+            return "[" + ", ".join(map(_json_text, value)) + "]"
+        case JsonNumber():
+            return str.__str__(value)
         case float() if value != value:
-            return None
+            return "null"
         case None | bool() | int() | float():
-            return value
+            return json.dumps(value)
         case _ if hasattr(value, "tolist"):
-            return _plain(value.tolist())
+            return _json_text(value.tolist())
         case _:
-            return text_of(value)
+            return json.dumps(text_of(value), ensure_ascii=False)
 
 
 def text_series(series: "pl.Series") -> tuple["pl.Series", list[tuple[int, str]]]:
@@ -173,13 +174,18 @@ def json_form(value: object) -> int:
 
 
 class RowsToFrame:
-    """Collects rows of text into a frame; a column that a row lacks is "" there."""
+    """Collects rows of text into a frame; a column that a row lacks is "" there.
 
-    def __init__(self) -> None:
+    Args:
+        source: What messages call the rows.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
         self._names: dict[str, None] = {}  # a set that keeps its order
         self._rows: list[dict[str, str]] = []
         self._row_forms: list[Mapping[str, int]] = []
-        self._characters = 0
+        self._characters = self._filled = 0
         self._frames: list[pl.DataFrame] = []
         self._forms: dict[str, bytearray] = {}
         self._flushed = 0
@@ -190,6 +196,9 @@ class RowsToFrame:
         Args:
             row: The cells.
             forms: What they were in JSON, by column; text where it is not named.
+
+        Raises:
+            TableError: If there are too many columns, or most rows lack most of them.
         """
         for name in row:
             self._names.setdefault(name)
@@ -211,6 +220,15 @@ class RowsToFrame:
 
     def _flush(self) -> None:
         if self._rows:
+            self._filled += sum(map(len, self._rows))
+            check_columns(len(self._names), self._source)
+            check_filled(
+                self._flushed + len(self._rows),
+                len(self._names),
+                self._filled,
+                self._source,
+                "Give all rows the same columns.",
+            )
             columns = {name: [row.get(name, "") for row in self._rows] for name in self._names}
             self._frames.append(text_frame(columns))
             for name in self._names:

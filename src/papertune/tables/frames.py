@@ -74,7 +74,7 @@ def rows_to_text(rows: Sequence[object], source: str) -> RowsToFrame:
         TableError: With every row that is not a dict or has values without a text form.
     """
     problems = problems_of_objects(source)
-    collected = RowsToFrame()
+    collected = RowsToFrame(source)
     for number, row in enumerate(rows, start=1):
         add_row(row, collected, f"row {number}", problems)
     problems.raise_if_any()

@@ -15,6 +15,7 @@ from papertune.tables.decisions import with_decisions
 from papertune.tables.formats import csv_files, json_files, reference_files, xlsx_files
 from papertune.tables.formats.delimiters import has_fields
 from papertune.tables.formats.encodings import XLSX_SIGNATURE, open_text
+from papertune.tables.limits.parquet import check_parquet, check_texts
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
@@ -172,12 +173,17 @@ def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
 def _read_parquet(path: Path, source: str) -> Table:
     import polars as pl
 
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        check_parquet(file, size, source)
     try:
         # A path like "x[1].parquet" or "label=1/x.parquet" is just a path.
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+        check_texts(frame, size, source)
     except pl.exceptions.DuplicateError as error:
         raise TableError(f"{source}: {error}. Give every column a name of its own.") from None
-    except pl.exceptions.PolarsError as error:
+    # polars panics at some damage.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).partition("\n")[0]
         raise TableError(f"{source} is not a valid Parquet file ({reason}). Export it again.") from None
     return Table(frames.polars_to_text(frame, source), source)

@@ -59,8 +59,9 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
     seen: dict[str, str] = {}
     for keyword in keywords:
         clean = " ".join(keyword.split())
-        while clean.endswith((".", "。")) and not _is_abbreviation(clean):
-            clean = clean[:-1].rstrip()
+        bare = clean.rstrip(".。 ")
+        with_stop = clean[: len(bare) + 1]
+        clean = with_stop if _is_abbreviation(with_stop) else bare
         if clean:
             seen.setdefault(clean.casefold(), clean)
     return list(seen.values())
@@ -68,7 +69,7 @@ def clean_keywords(keywords: Iterable[str]) -> list[str]:
 
 def _is_abbreviation(keyword: str) -> bool:
     # "U.S.": the full stop belongs to the word if there is another one two characters before it.
-    return re.search(r"(^|[\s.])\w\.\w\.$", keyword) is not None
+    return re.search(r"(^|[\s.])\w\.\w\.$", keyword[-5:]) is not None
 
 
 def read_keyword_cell(cell: str, separator: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from papertune.records import AS_WRITTEN
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -17,6 +19,8 @@ class Ranking:
         evidence: F1@5 on the calibration set: "words", and cross-fitted "joined" with the model, and the
             "standard_error" of the difference; None if only one source was there.
     """
+
+    __pydantic_config__ = AS_WRITTEN
 
     rows: int
     weights: dict[str, float] | None = None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from papertune.records import AS_WRITTEN
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -16,6 +18,8 @@ class Calibration:
             be reached.
         set_threshold: Minimum uncalibrated probability of a label in the set, if the recipe has label sets.
     """
+
+    __pydantic_config__ = AS_WRITTEN
 
     rows: int
     calibrator: dict[str, Any] | None = None
@@ -41,6 +45,8 @@ class Join:
         losses: The log-loss on these rows of each source alone, of "joined" if it was measured, and of "without model",
             in nats.
     """
+
+    __pydantic_config__ = AS_WRITTEN
 
     weights: dict[str, float]
     offsets: list[float]

@@ -11,6 +11,7 @@ from papertune.errors import PapertuneWarning, TableError, quoted
 from papertune.tables.cells import CHUNK_CHARACTERS, CHUNK_ROWS, is_blank, stack, text_frame
 from papertune.tables.formats.delimiters import declared_delimiter, guess_delimiter, name_of
 from papertune.tables.formats.grid import Grid, table_of_grid
+from papertune.tables.limits import check_columns
 from papertune.tables.problems import Places, Problems, check_filled_names
 from papertune.tables.remarks import is_remark
 
@@ -126,6 +127,7 @@ class _Reading:
                     continue
                 self.header_line = line
                 self.names = _header(row, f"{self.source}, the header (line {line})")
+                check_columns(len(self.names), self.source)
                 check_filled_names(self.names, self.source)
                 self._named = max((p + 1 for p, name in enumerate(self.names) if not is_blank(name)), default=0)
                 continue

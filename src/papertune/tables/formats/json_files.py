@@ -49,7 +49,7 @@ def read_json_lines(file: TextIO, source: str) -> tuple[RowsToFrame, Sequence[in
         TableError: With every line that is not a JSON object.
     """
     problems = problems_of_objects(source)
-    rows = RowsToFrame()
+    rows = RowsToFrame(source)
     lines = array("q")
     for line, text in enumerate(file, start=1):
         if not text.strip():
@@ -80,7 +80,7 @@ def read_json_list(text: str, source: str) -> RowsToFrame:
         TableError: If this is not JSON or not a list; else with every entry that is not an object.
     """
     problems = problems_of_objects(source)
-    rows = RowsToFrame()
+    rows = RowsToFrame(source)
     try:
         if not text.lstrip().startswith("["):
             raise TableError(

@@ -5,7 +5,7 @@ tutorial's names; other columns have rispy's name of their tag or, if rispy does
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from papertune.errors import TableError
@@ -121,13 +121,14 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
             then are a list in JSON. Text outside the records is skipped.
 
     Raises:
-        TableError: If there is no record, or it is not clear where one ends.
+        TableError: If there is no record, records of two kinds of export, or it is not clear where one ends.
     """
-    found = find_format(file)
-    if found is None:
+    marks = _marks(file)
+    if not marks:
         raise TableError(f"{source}: {_no_record(file)}")
-    form, dialect = found
-    rows = RowsToFrame()
+    form, dialect = _likeliest(marks)
+    _check_others(form, marks, source)
+    rows = RowsToFrame(source)
     try:
         for record in parse_records(file, dialect):
             rows.add(form.row(record))
@@ -140,18 +141,54 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
 
 
 def find_format(file: TextIO) -> tuple[_Format, Dialect] | None:
-    """Find out which kind of export a file is, from its first line that only one kind has.
+    """Find out which kind of export a file is, from the lines that only one kind has.
 
     Args:
         file: The text, at its start before and afterwards.
     """
-    for line in file:
-        for form in _FORMATS:
+    marks = _marks(file)
+    return _likeliest(marks) if marks else None
+
+
+class _Mark(NamedTuple):
+    """The lines that only one kind of export has: how many, the number of the first, and its match."""
+
+    times: int
+    line: int
+    match: re.Match[str]
+
+
+def _marks(file: TextIO) -> dict[_Format, _Mark]:
+    """Return the marks of each kind of export that a file has; it is at its start before and afterwards."""
+    marks: dict[_Format, _Mark] = {}
+    for number, line in enumerate(file, start=1):
+        for form in _FORMATS if line[:2] in _STARTS else ():
             if match := form.mark.match(line):
-                file.seek(0)
-                return form, form.dialect(match)
+                before = marks.get(form, _Mark(0, number, match))
+                marks[form] = before._replace(times=before.times + 1)
     file.seek(0)
-    return None
+    return marks
+
+
+def _likeliest(marks: Mapping[_Format, _Mark]) -> tuple[_Format, Dialect]:
+    """Return the kind with the most marks, the clearest of equals, and how its records are written."""
+    form = max(marks, key=lambda each: (marks[each].times, -_FORMATS.index(each)))
+    return form, form.dialect(marks[form].match)
+
+
+def _check_others(form: _Format, marks: Mapping[_Format, _Mark], source: str) -> None:
+    """Check that a file has no records of another kind: they would become text of the record before them.
+
+    In RIS and PubMed files, a line of text can look like a record of the other kinds.
+    """
+    clear = _FORMATS[:2]
+    others = [mark for each, mark in marks.items() if each != form and (form not in clear or each in clear)]
+    if others:
+        first, second = sorted([marks[form].line, min(mark.line for mark in others)])
+        raise TableError(
+            f"{source}, lines {first:,} and {second:,}: these lines start records of two kinds of export. Put the "
+            "records of each kind into a file of their own."
+        )
 
 
 def _no_record(file: TextIO) -> str:
@@ -270,3 +307,5 @@ _FORMATS = (
     _Format(re.compile(r"%0 [A-Z]"), _endnote_dialect, _endnote_row),
     _Format(re.compile(rf"RT ({_REFWORKS_TYPES})"), _refworks_dialect, _refworks_row),
 )
+# How their marks begin.
+_STARTS = {"TY", "PM", "PT", "%0", "RT"}

@@ -1,6 +1,7 @@
 """Reads and writes Excel's .xlsx: one sheet of text with the column names in its first row."""
 
 import datetime
+import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
 from papertune.tables.cells import is_blank
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.formats.xlsx_marks import scan_sheet
+from papertune.tables.limits.xlsx import check_xlsx
 from papertune.tables.remarks import is_remark
 
 if TYPE_CHECKING:
@@ -45,9 +47,11 @@ def read_xlsx(path: Path, source: str) -> tuple["pl.DataFrame", Sequence[int]]:
     """
     import fastexcel
 
+    content = path.read_bytes()
+    check_xlsx(io.BytesIO(content), len(content), source)
     try:
         # Bytes and not the path: fastexcel goes by the suffix, and does not know .XLSX.
-        workbook = fastexcel.read_excel(path.read_bytes())
+        workbook = fastexcel.read_excel(content)
         sheet, cells = _first_sheet(workbook, source)
         cells = _plain_dates(cells.fill_null(""), workbook, sheet)
     except fastexcel.FastExcelError as error:

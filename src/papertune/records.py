@@ -1,0 +1,30 @@
+"""Reads the JSON of papertune's own files into dataclasses, whose types are checked: files can be damaged or edited."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+from papertune.errors import quoted
+
+if TYPE_CHECKING:
+    from pydantic import ConfigDict
+
+# For each dataclass in such a file, as `__pydantic_config__`: no other keys, and no value of another type.
+AS_WRITTEN: "ConfigDict" = {"extra": "forbid", "strict": True}
+
+_Record = TypeVar("_Record")
+
+
+def parse_record(kind: type[_Record], text: str) -> _Record:
+    """Return a JSON text as a dataclass.
+
+    Raises:
+        ValueError: If it is not JSON, lacks a key, or has another key or a value of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ValueError(f"{quoted(place)}: {reason}" if place else reason) from None
