@@ -267,8 +267,8 @@ class TestMistakes:
                 '  - p.jsonl, line 1, column "rejected": both answers are "a; b", so none is better. Correct one, or '
                 "remove the pair.",
                 '  - p.jsonl, line 2, column "chosen": the better answer is empty. Fill it in, or remove the pair.',
-                '  - p.jsonl, line 3, column "column": the recipe has no column "Keyword". Did you mean "Keywords"? Its '
-                "columns are Keywords, label, output. Correct the column, or use the recipe that the preferences were "
+                '  - p.jsonl, line 3, column "column": the recipe has no column "Keyword". Did you mean "Keywords"? '
+                "Its columns are Keywords, label, output. Correct the column, or use the recipe that the preferences were "
                 "made with.",
                 '  - p.jsonl, line 4, column "instruction": "List the keywords." is not the question of output '
                 "({instruction}). Set the question of its column to this text.",
@@ -277,15 +277,15 @@ class TestMistakes:
                 '  - p.jsonl, line 6, column "history": not a list of [question, answer] pairs. Correct or empty the '
                 "cell.",
                 '  - p.jsonl, line 7, column "rejected": there is no answer. Write it, or remove the entry.',
-                '  - p.jsonl, line 8, column "rejected": this is not a message with "from" and "value". Write the answer '
-                "as text or as one message of the assistant.",
+                '  - p.jsonl, line 8, column "rejected": this is not a message with "from" and "value". Write the '
+                "answer as text or as one message of the assistant.",
             ]
         )
 
     def test_a_question_that_the_recipe_does_not_have(self, write):
         assert refusal(write({**ONE, "instruction": "Why?"}), recipe=RECIPE.only(("Keywords",))) == (
-            'p.jsonl, line 1, column "instruction": "Why?" is not a question of the recipe (List the keywords.). Set the '
-            "question of its column to this text."
+            'p.jsonl, line 1, column "instruction": "Why?" is not a question of the recipe (List the keywords.). Set '
+            "the question of its column to this text."
         )
 
     def test_a_question_about_one_of_several_labels(self, write):
@@ -294,8 +294,8 @@ class TestMistakes:
 
     def test_columns_that_are_missing(self, write):
         assert refusal(write({"instruction": ASKED, "input": "", "chosn": "a", "rejected": "b"})) == (
-            'p.jsonl has no column "chosen". Did you mean "chosn"? Pairs of answers have instruction, input, chosen and '
-            "rejected; it has instruction, input, chosn, rejected."
+            'p.jsonl has no column "chosen". Did you mean "chosn"? Pairs of answers have instruction, input, chosen '
+            "and rejected; it has instruction, input, chosn, rejected."
         )
         assert refusal(write({"instruction": ASKED, "output": "a"}), read_thumbs) == (
             'p.jsonl has no column "kto_tag". Judged answers have instruction, input, output and kto_tag; it has '
@@ -319,7 +319,8 @@ class TestMistakes:
                 "p.jsonl: preferences cannot be read (3 problems):",
                 '  - p.jsonl, line 1, column "kto_tag": "good" is neither true nor false. Correct it, or remove the '
                 "entry.",
-                '  - p.jsonl, line 2, column "kto_tag": "1" is neither true nor false. Correct it, or remove the entry.',
+                '  - p.jsonl, line 2, column "kto_tag": "1" is neither true nor false. Correct it, or remove the '
+                "entry.",
                 '  - p.jsonl, line 3, column "output": there is no answer that could be good or bad. Fill it in, or '
                 "remove the entry.",
             ]
@@ -337,7 +338,8 @@ class TestMistakes:
         )
         assert refusal(source) == (
             'dataset_info.json:p (p.jsonl), line 1, column "rejected": the message is from "human", where an answer of '
-            "the assistant belongs. Each of the two answers is one message of the assistant. Correct or remove the entry."
+            "the assistant belongs. Each of the two answers is one message of the assistant. Correct or remove the "
+            "entry."
         )
         source = write(
             {
@@ -347,8 +349,8 @@ class TestMistakes:
             }
         )
         assert refusal(source, recipe=INSTRUCT) == (
-            'p.jsonl, line 1, column "chosen": the conversation has an answer to its last question already. Remove that '
-            "message, since chosen and rejected are the answers."
+            'p.jsonl, line 1, column "chosen": the conversation has an answer to its last question already. Remove '
+            "that message, since chosen and rejected are the answers."
         )
 
     def test_an_entry_names_a_column_that_is_missing(self, write):
