@@ -317,8 +317,8 @@ class TestMistakes:
         other = [{"id": "1", "Keywords": "a"}]
         assert refusal(FILLED, RECIPE, corrected=other, documents=PAPERS, only=["Keywords"]) == (
             'list of rows and list of rows have no row in common: "id" is "00" in the first row of one and "1" in '
-            "that of the other. If a spreadsheet program has changed the ids, such as 0012 to 12, import that column as "
-            "text."
+            "that of the other. If a spreadsheet program has changed the ids, such as 0012 to 12, import that column "
+            "as text."
         )
         assert refusal(FILLED, RECIPE, corrected=[{"Keywords": "a"}], documents=PAPERS) == (
             'list of rows has neither the id column "id" nor "row", so its rows cannot be matched. Keep the columns '
