@@ -232,7 +232,7 @@ class TestFiles:
 
     def test_judgements_that_are_not_written_are_reported(self, tmp_path):
         found = collect(corrected({"Keywords": "d", "one_good": "no"}), output=tmp_path / "pairs.json")
-        assert found.lines[-1] == "2 judged answers are not written; add --thumbs FILE to write them"
+        assert found.lines[-1] == "judged answers that are not written: 2; add --thumbs FILE"
 
     def test_an_existing_file_is_refused_before_any_work(self, tmp_path):
         path = tmp_path / "pairs.jsonl"

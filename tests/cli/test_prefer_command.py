@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 RECIPE = """
 model = "tiny"
 [table]
@@ -17,19 +19,25 @@ question = "Which keywords?"
 """
 
 
-def save(here, **tables):
-    (here / "recipe.toml").write_text(RECIPE)
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save(folder, **tables):
+    (folder / "recipe.toml").write_text(RECIPE)
     for name, lines in tables.items():
-        (here / f"{name}.csv").write_text("\n".join(lines) + "\n")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
 def entries(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_from_a_corrected_and_judged_table_to_two_files(papertune, here):
+def test_from_a_corrected_and_judged_table_to_two_files(papertune, folder):
     save(
-        here,
+        folder,
         papers=["id,title", "01,Hearts", "02,Graphs", "03,Falls"],
         filled=["id,label,Keywords", "01,1,a; b", "02,0,c", "03,1,d"],
         corrected=["id,label,Keywords,Keywords_good", "03,1,e,no", "01,0,b; a,yes"],
@@ -42,36 +50,36 @@ def test_from_a_corrected_and_judged_table_to_two_files(papertune, here):
         "filled.csv, row 2 below the header: 1 row is not in corrected.csv; left out",
         "Keywords: 2 cells compared, 1 changed, 1 unchanged",
         "Keywords_good: 1 good, 1 bad",
-        "pairs.jsonl: 1 pairs, 0 of them synthetic",
+        "pairs.jsonl: 1 pair (1 human, 0 synthetic)",
         "thumbs.json: 2 judged answers",
     ]
-    (pair,) = entries(here / "pairs.jsonl")
+    (pair,) = entries(folder / "pairs.jsonl")
     asked = {"instruction": "Which keywords?", "input": "Falls", "column": "Keywords", "paper": "03"}
     assert pair == {**asked, "chosen": "e", "rejected": "d", "tier": "", "source": "human"}
-    assert json.loads((here / "thumbs.json").read_text())[0] == {
+    assert json.loads((folder / "thumbs.json").read_text())[0] == {
         **asked,
         "output": "d",
         "kto_tag": False,
         "source": "human",
     }
-    assert papertune(*arguments, "-o", "pairs.jsonl").error == (
+    assert papertune(*arguments, "-o", "pairs.jsonl").error.strip() == (
         "pairs.jsonl exists already. Add --overwrite to replace it, or choose another name."
     )
 
 
-def test_synthetic_pairs_are_called_synthetic(papertune, here):
-    save(here, papers=["id,title,Keywords", "01,Hearts,a; b", "02,Graphs,c; d"])
+def test_synthetic_pairs_are_called_synthetic(papertune, folder):
+    save(folder, papers=["id,title,Keywords", "01,Hearts,a; b", "02,Graphs,c; d"])
     done = papertune("prefer", "papers.csv", "-r", "recipe.toml", "--synthesise", "-o", "pairs.jsonl")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "Keywords: 8 synthetic pairs of 2 gold cells (other-paper 2, one-swapped 2, repeated 2, cut-short 2)",
-        "pairs.jsonl: 8 pairs, 8 of them synthetic",
+        "pairs.jsonl: 8 pairs (0 human, 8 synthetic)",
     ]
-    assert {entry["source"] for entry in entries(here / "pairs.jsonl")} == {"synthetic"}
+    assert {entry["source"] for entry in entries(folder / "pairs.jsonl")} == {"synthetic"}
 
 
-def test_a_file_must_be_named(papertune, here):
-    save(here, filled=["id,Keywords", "01,a"])
-    assert papertune("prefer", "filled.csv", "-r", "recipe.toml").error == (
+def test_a_file_must_be_named(papertune, folder):
+    save(folder, filled=["id,Keywords", "01,a"])
+    assert papertune("prefer", "filled.csv", "-r", "recipe.toml").error.strip() == (
         "name a file: --output for pairs of answers, --thumbs for judged answers, or both."
     )
