@@ -91,6 +91,18 @@ class TestCorrections:
             "reject)"
         )
 
+    def test_confidences_beside_the_cells_are_not_read(self):
+        new = [{**row, "finding_confidence": "0,9"} for row in corrected({"finding": "it rose"})]
+        assert preferred(new) == [("00", "finding", "it rose", "it fell")]
+
+    def test_questions_of_the_rows_themselves(self, tmp_path):
+        columns = {"answer": {"kind": "text", "question": "{asks}"}}
+        recipe = load_recipe({"model": "tiny", "table": {"id": "id", "document": "{title}"}, "columns": columns})
+        old = [{"id": "1", "title": "t", "asks": "Why?", "answer": "a"}]
+        found = prefer(old, recipe, tmp_path / "p.jsonl", corrected=[{**old[0], "answer": "b"}])
+        assert [(pair.instruction, pair.input) for pair in found.pairs] == [("Why?", "t")]
+        assert read_pairs(str(tmp_path / "p.jsonl"), recipe) == found.pairs
+
     def test_ranked_keywords_are_preferred_one_by_one(self):
         found = collect(corrected({"one": "b; c; d"}, {"one": "x"}))
         assert [(pair.chosen, pair.rejected) for pair in found.pairs] == [("c", "a")]

@@ -179,6 +179,23 @@ class TestLayouts:
         (pair,) = read_pairs(source, INSTRUCT)
         assert (pair.column, pair.instruction, pair.input) == ("output", "Which?", "")
 
+    @pytest.mark.parametrize("column", ["", "answer"])
+    def test_questions_that_stand_in_a_column_of_the_table(self, write, column):
+        recipe = load_recipe(
+            {
+                "model": "tiny",
+                "table": {"document": "{title}"},
+                "columns": {
+                    "answer": {"kind": "text", "question": "{asks}"},
+                    "Keywords": {"kind": "keywords", "question": ASKED},
+                },
+            }
+        )
+        source = write({**ONE, "instruction": "Why?", "column": column}, {**ONE, "column": ""})
+        pairs = read_pairs(source, recipe)
+        assert [(pair.column, pair.instruction) for pair in pairs] == [("answer", "Why?"), ("Keywords", ASKED)]
+        assert pairs[0].prompt(recipe).after == "\n\nWhy?"
+
     @pytest.mark.parametrize("entry", [{}, {"formatting": "sharegpt", "ranking": True}])
     def test_sharegpt_pairs(self, write, entry):
         source = write(

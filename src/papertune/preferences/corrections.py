@@ -36,7 +36,9 @@ def written_answers(rows: Rows, name: str, column: AskedSpec) -> dict[Key, str |
     Raises:
         TableError: If a cell is invalid.
     """
-    cells = column.read_predictions(rows.table, name, None).cells
+    # Not the columns beside it: whoever corrects a cell need not keep its confidence.
+    table = Table(rows.table.frame.select([name]), rows.table.source, rows.table.counted, rows.table.numbers)
+    cells = column.read_predictions(table, name, None).cells
     return {key: column.read_written(cells[row]) for key, row in rows.by_key.items()}
 
 
