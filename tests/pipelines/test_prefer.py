@@ -1,5 +1,6 @@
 """Preferences from tables: corrected cells, judged cells, synthetic pairs."""
 
+import contextlib
 import json
 
 import pytest
@@ -120,6 +121,20 @@ class TestCorrections:
         found = prefer(old, RECIPE, corrected=new, only=["Keywords"])
         expected = [(f"0{n}", f"paper {n}", f"k{n + 10}", f"k{n}") for n in first if n in changed]
         assert [(pair.paper, pair.input, pair.chosen, pair.rejected) for pair in found.pairs] == expected
+
+    @settings(max_examples=40)
+    @given(st.data())
+    def test_any_cells_are_compared_or_refused(self, data):
+        cell = st.text("ab;,.- 1\n函", max_size=5)
+        row = st.fixed_dictionaries({name: cell for name in ("Keywords", "one", "finding", "patients")})
+        names = sorted(data.draw(st.sets(st.sampled_from(["Keywords", "one", "finding", "patients"]), min_size=1)))
+        old, new = ([{"id": f"0{n}", **data.draw(row)} for n in range(2)] for _ in range(2))
+        with contextlib.suppress(TableError):
+            found = prefer(old, RECIPE, corrected=new, documents=PAPERS, only=names)
+            assert all(pair.chosen.split() != pair.rejected.split() for pair in found.pairs)
+            assert sum(" 2 cells compared" in line for line in found.lines) == len(names)
+            # Nobody has corrected anything if both tables are the same.
+            assert prefer(old, RECIPE, corrected=old, documents=PAPERS, only=names).pairs == []
 
     def test_without_ids_rows_are_matched_by_their_numbers(self):
         recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})

@@ -1,5 +1,6 @@
 """Files of preferences: what is written is read again, and files in LLaMA-Factory's layouts are read the same."""
 
+import contextlib
 import json
 
 import pytest
@@ -108,6 +109,46 @@ def test_a_prompt_of_a_pair_is_the_prompt_of_its_row(folder, written):
         reader = RowReader(read_table(path), recipe)
         for row, pair in enumerate(read_pairs(_without_column(path), recipe)):
             assert pair.prompt(recipe) == reader.prompt(row, pair.column)
+
+
+values = st.none() | st.booleans() | st.integers(-1, 1) | st.sampled_from([ASKED, "true", "a; b", "", "{}", "[["])
+message = st.fixed_dictionaries({}, optional={"from": st.sampled_from(["human", "gpt", 1]), "value": values})
+cells = values | message | st.lists(message, max_size=3)
+names = [
+    "instruction",
+    "input",
+    "chosen",
+    "rejected",
+    "output",
+    "kto_tag",
+    "history",
+    "system",
+    "column",
+    "conversations",
+]
+rows = st.lists(st.dictionaries(st.sampled_from(names), cells, min_size=1), min_size=1, max_size=3)
+register_entries = st.fixed_dictionaries(
+    {"file_name": st.just("any.json")},
+    optional={
+        "ranking": values,
+        "formatting": st.sampled_from(["alpaca", "sharegpt"]),
+        "columns": st.dictionaries(
+            st.sampled_from(["prompt", "query", "chosen", "rejected", "kto_tag", "messages", "system"]),
+            st.sampled_from([*names, None, 1]),
+            max_size=4,
+        ),
+    },
+)
+
+
+@settings(max_examples=30)
+@given(rows, st.none() | register_entries, st.sampled_from([read_pairs, read_thumbs]))
+def test_any_file_is_read_or_refused(folder, content, entry, read):
+    (folder / "any.json").write_text(json.dumps(content))
+    (folder / "dataset_info.json").write_text(json.dumps({"any": entry}))
+    source = str(folder / "any.json") if entry is None else f"{folder / 'dataset_info.json'}:any"
+    with contextlib.suppress(TableError):
+        assert len(read(source, INSTRUCT)) == len(content)
 
 
 def _without_column(path):
