@@ -89,7 +89,12 @@ def keyword_cell(keywords: Sequence[str], separator: str) -> str:
 
 
 def keywords_as_text(keywords: Sequence[str], separator: str = SEPARATOR) -> str:
-    """Write keywords as an answer, from which `split_keywords` and `read_keywords` read the same keywords."""
+    """Write keywords as an answer, from which `split_keywords` and `read_keywords` read the same keywords.
+
+    A list in which one is repeated, as a bad answer may be, is written as it is.
+    """
+    if len({keyword.casefold() for keyword in keywords}) < len(keywords):
+        return separator.join(keywords)
     return _first_clear(keywords, separator, lambda text: split_keywords(text) == read_keywords(text) == list(keywords))
 
 

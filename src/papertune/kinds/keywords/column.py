@@ -20,6 +20,9 @@ from papertune.kinds.separators import clear_separator, separator_pattern, sign_
 from papertune.tables.lists import STRONG_SIGNS, WEAK_SIGNS, ListError, read_list
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
     import polars as pl
 
     from papertune.evaluation.report import SampleList
@@ -88,6 +91,28 @@ class KeywordsSpec(AskedSpec):
     def read_list(self, cell: str) -> list[str]:
         """Return the keywords of a predicted cell, split at the output separator too."""
         return read_keyword_cell(cell, self.output_separator)
+
+    # Preferences
+
+    def read_written(self, cell: str) -> str | None:
+        """Return the keywords of a cell, split at the output separator too."""
+        return self.write_list(self.read_list(cell)) or None
+
+    def is_same_answer(self, first: str, second: str) -> bool:
+        """Whether two lists have the same keywords; order and case do not count."""
+        one, other = ({keyword.casefold() for keyword in split_keywords(text)} for text in (first, second))
+        return one == other
+
+    def corruptions(self, answer: str, text: str, others: "Sequence[str]", generator: "Random") -> dict[str, str]:
+        """Return another paper's list, and lists with keywords swapped, repeated or missing."""
+        from papertune.kinds.keywords.corruptions import corrupt
+
+        tiers = corrupt(split_keywords(answer), text, [split_keywords(other) for other in others], generator)
+        return {tier: self.write_list(keywords) for tier, keywords in tiers.items()}
+
+    @abstractmethod
+    def write_list(self, keywords: "Sequence[str]") -> str:
+        """Return keywords as an answer to learn; repeated ones stay."""
 
     # Predicting
 
@@ -178,7 +203,11 @@ class KeywordsColumn(KeywordsSpec):
 
     def read_answer(self, cell: str) -> str | None:
         """Return the keywords of a cell as the text to learn; None without keywords."""
-        return keywords_as_text(self.read_gold(cell), self.separator) or None
+        return self.write_list(self.read_gold(cell)) or None
+
+    def write_list(self, keywords: "Sequence[str]") -> str:
+        """Return keywords with the separator between them."""
+        return keywords_as_text(keywords, self.separator)
 
     # Learning
 

@@ -11,6 +11,8 @@ from papertune.kinds.base import Text
 from papertune.kinds.text.answered import AnsweredSpec
 
 if TYPE_CHECKING:
+    from random import Random
+
     from papertune.evaluation.report import SampleText
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
@@ -139,6 +141,20 @@ class TextColumn(AnsweredSpec):
     def max_learned_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the limit of an answer in training."""
         return encoder.max_answer_tokens
+
+    # Preferences
+
+    def corruptions(self, answer: str, text: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
+        """Return another paper's answer, a sentence of this one, half of the answer; as the pattern allows."""
+        from papertune.kinds.text.corruptions import corrupt
+
+        found = corrupt("" if self.is_empty(answer) else answer, text, others, self.empty.strip())
+        return {
+            tier: worse
+            for tier, worse in found.items()
+            if not self.is_same_answer(worse, answer)
+            and (self.pattern is None or self.is_empty(worse) or re.fullmatch(self.pattern, worse))
+        }
 
     # Predicting
 
