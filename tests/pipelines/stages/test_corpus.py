@@ -1,5 +1,7 @@
 """What of the tables becomes a corpus."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,7 +33,7 @@ def written(both_columns, tiny_tokenizer, tmp_path):
         writer.write(tmp_path, len(tiny_tokenizer), read, [read_table(table) for table in dev], dev_fraction)
         found = Corpus.open(tmp_path)
         starts, tokens = found.file.starts, found.file.tokens
-        return found, [tiny_tokenizer.decode(tokens[a:b].tolist()) for a, b in zip(starts, starts[1:], strict=False)]
+        return found, [tiny_tokenizer.decode(tokens[a:b].tolist()) for a, b in pairwise(starts)]
 
     return write
 
