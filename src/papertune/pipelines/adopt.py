@@ -7,13 +7,14 @@ from typing import Any
 
 from papertune.errors import OutputError, RecipeError
 from papertune.files import check_new_folder
+from papertune.manifest import Manifest
 from papertune.methods import adopted_method, check_adapter, count_parameters, load_adapter
 from papertune.methods.prefix.official import load_official_prefix, official_prefix
 from papertune.models import check_quantization, find_base, load_model
 from papertune.prompts import PromptEncoder
 from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
-from papertune.run_directory import Manifest, RunDirectory
+from papertune.run_directory import RunDirectory
 
 
 def adopt(
@@ -64,7 +65,9 @@ def adopt(
     load = load_adapter if numbers is None else load_official_prefix
     adapted = load(model, source, trainable=True)
     trained, _ = count_parameters(adapted)
-    manifest = Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained)
+    manifest = Manifest(
+        base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained, stage=chosen.stage.kind
+    )
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         if numbers is None:
