@@ -161,10 +161,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remove the lines of steps that will be repeated."""
-        if self._file.exists():
-            lines = self._file.read_text("utf-8").splitlines()
-            kept = [line for line in lines if _is_complete(line) and json.loads(line)["step"] <= state.global_step]
-            self._file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        keep_lines(self._file, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Append one line."""
@@ -207,6 +204,14 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         before, now, end = map(self._tokens.before, (from_step, state.global_step, state.max_steps))
         left_s = seconds * (end - now) / (now - before)
         self._listener.progress(Progress("training", state.global_step, state.max_steps, rate, left_s, self._loss))
+
+
+def keep_lines(file: Path, step: int) -> None:
+    """Keep the JSON lines of a file up to a step, and drop what a kill has cut off."""
+    if file.exists():
+        lines = file.read_text("utf-8").splitlines()
+        kept = [line for line in lines if _is_complete(line) and json.loads(line)["step"] <= step]
+        file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
 
 
 def _is_complete(line: str) -> bool:

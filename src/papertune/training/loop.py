@@ -25,13 +25,11 @@ from papertune.recipe import TrainingSpec
 from papertune.training.arguments import training_arguments
 from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
 from papertune.training.callbacks import (
-    SCORE,
     CheckpointCallback,
     FlowCallback,
     MetricsCallback,
     ProgressCallback,
     StopRequest,
-    dev_score_keys,
     patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
@@ -39,6 +37,7 @@ from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
 from papertune.training.loss import answer_losses
 from papertune.training.lower_states import LowerStates
 from papertune.training.processes import Processes
+from papertune.training.scored import ScoredOnDevRows
 from papertune.training.shares import SharedBatchSampler, StepTokens
 
 # On a CPU: maximum of padded tokens in one pass.
@@ -106,7 +105,7 @@ def fit(
     """
     processes = processes or Processes()
     stop = StopRequest(processes)
-    last = processes.first_value(lambda: _last_checkpoint(folder, resume=resume))
+    last = processes.first_value(lambda: last_checkpoint(folder, resume=resume))
     device = torch.device(processes.device) if processes.count > 1 else next(model.parameters()).device
     callbacks: list[Any] = [
         FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),
@@ -126,7 +125,7 @@ def fit(
         processes=processes,
         callbacks=callbacks,
     )
-    if ended := _ended_early(last, 0 if dev_score is None else spec.patience):
+    if ended := ended_early(last, 0 if dev_score is None else spec.patience):
         trainer.state = ended
     else:
         with stop.handling_signals():
@@ -134,7 +133,7 @@ def fit(
     return trainer.finish(folder, stop.agreed_signal())
 
 
-def _last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
+def last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
     """Remove checkpoints from which nothing can resume, and return the last of the others."""
     if not resume:
         remove_all(folder)  # the step numbers of an older training may be higher than those of this one
@@ -143,7 +142,7 @@ def _last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
     return checkpoints[-1] if checkpoints else None
 
 
-def _ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
+def ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
     """Return the state of a training whose patience was over at this checkpoint, else None.
 
     The trainer remembers the scores, but not that the training has ended, and would continue it.
@@ -154,7 +153,7 @@ def _ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
     return state if patience_is_over(state, patience) else None
 
 
-class _AnswerTrainer(Trainer):  # type: ignore[misc]
+class _AnswerTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
     """The Trainer with this package's loss, batches and dev score."""
 
     def __init__(
@@ -321,26 +320,11 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]
             logs = logs | self._label_losses.pop(lambda sums: self.accelerator.reduce(sums, "sum"))
         super().log(logs, *arguments, **options)
 
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the dev rows."""
+    def dev_scores(self) -> dict[str, float]:
+        """Score the dev rows; all processes get the scores of the first."""
         assert self._dev_score is not None
         dev_score = self._dev_score
-        self.model.eval()
-        scores = self._processes.first_value(lambda: dict(dev_score(self.model)), together=self.is_sharded)
-        metrics = {f"eval_{name}": value for name, value in scores.items()}
-        assert SCORE in metrics
-        self.log(metrics)
-        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Whether the last dev score is a new best, which is then remembered."""
-        *before, last = dev_score_keys(self.state)
-        is_new_best = all(last > other for other in before)
-        if is_new_best:
-            self.state.best_metric = metrics[SCORE]
-            self.state.best_global_step = self.state.global_step
-        return is_new_best
+        return self._processes.first_value(lambda: dict(dev_score(self.model)), together=self.is_sharded)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -1,0 +1,83 @@
+"""Learning a reward model from pairs (Ouyang et al. 2022, arXiv:2203.02155): -log sigmoid(reward - other reward)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch import Tensor
+from trl import RewardConfig, RewardTrainer
+
+from papertune.models import answer_positions
+from papertune.models.reward_head import load_reward_head, save_reward_head
+from papertune.recipe import TrainingSpec
+from papertune.training.arguments import OnModelDevice, argument_values
+from papertune.training.feedback.bridge import FeedbackTrainer
+from papertune.training.feedback.pairs import EncodedPair
+
+
+class _Arguments(OnModelDevice, RewardConfig):  # type: ignore[misc]
+    """The arguments of a training on pairs."""
+
+
+class RewardModelTrainer(FeedbackTrainer, RewardTrainer):  # type: ignore[misc]
+    """TRL's trainer for a model of `add_reward_head`: rewards are its outputs at the ends of the answers."""
+
+    numbers = {"accuracy": "pairs_right", "margin": "margin"}  # noqa: RUF012
+
+    def compute_loss(self, model: Any, inputs: dict[str, Tensor], *arguments: Any, **options: Any) -> Any:
+        """Return the loss of a batch of pairs."""
+        ends = inputs["attention_mask"].sum(dim=1) - 1
+        with answer_positions(model, torch.arange(len(ends), device=ends.device), ends):
+            return super().compute_loss(model, inputs, *arguments, **options)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        save_reward_head(self.model, Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_reward_head(self.model, Path(resume_from_checkpoint))
+
+
+def reward_trainer(
+    model: Any,
+    tokenizer: Any,
+    pairs: Sequence[EncodedPair],
+    spec: TrainingSpec,
+    folder: Path,
+    dtype: torch.dtype,
+    callbacks: list[Any],
+) -> RewardModelTrainer:
+    """Return a trainer of a model with a reward head and a trainable adapter."""
+    model.config.num_labels = 1  # what TRL asks of a reward model
+    device = next(model.parameters()).device
+    values = argument_values(spec, folder, device, dtype)
+    rows = [
+        {"chosen_ids": [*pair.prompt, *pair.chosen], "rejected_ids": [*pair.prompt, *pair.rejected]} for pair in pairs
+    ]
+    return RewardModelTrainer(
+        model,
+        _Arguments(device, **values, gradient_checkpointing=spec.gradient_checkpointing, max_length=None),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def pair_measures(margins: Sequence[float]) -> dict[str, float]:
+    """Return what is measured on dev pairs: the share with a positive margin, half of those without one, and the loss.
+
+    Args:
+        margins: Reward of the better answer minus that of the other one.
+    """
+    found = torch.tensor(list(margins), dtype=torch.float64)
+    right = float(((found > 0) + 0.5 * (found == 0)).mean())
+    return {
+        "pairs_right": right,
+        "margin": float(found.mean()),
+        "pairs_log_loss": float(-F.logsigmoid(found).mean()),
+        "score": right,
+    }
