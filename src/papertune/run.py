@@ -17,6 +17,7 @@ from papertune.inference.predict_table import Columns, FileOptions, predict_file
 from papertune.inference.predictor import Predictor
 from papertune.kinds import ColumnSpec
 from papertune.kinds.label.record import Join
+from papertune.manifest import Manifest
 from papertune.models import (
     KNOWN_MODELS,
     Base,
@@ -28,7 +29,7 @@ from papertune.models import (
     load_tokenizer,
 )
 from papertune.recipe import Recipe
-from papertune.run_directory import RESTORE, Manifest, RunDirectory
+from papertune.run_directory import RESTORE, RunDirectory
 from papertune.sources.label_sources import LabelSources
 from papertune.sources.source import Surroundings
 
@@ -47,7 +48,8 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
     directory = RunDirectory(Path(path))
     recipe, manifest = directory.read()
     run = Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
-    _ = run.decisions  # damage is reported now
+    if recipe.stage.fills_columns:
+        _ = run.decisions  # damage is reported now
     return run
 
 
@@ -70,6 +72,23 @@ class Run:
         self.device = device
         self._base_folder = base
         self._predictor: tuple[str, Predictor] | None = None  # and the name of its precision
+
+    def check_fills_columns(self, purpose: str) -> None:
+        """Refuse a run of a stage that does not fill in columns.
+
+        Args:
+            purpose: What it cannot do, such as "predict".
+
+        Raises:
+            RunError: If it is such a run.
+        """
+        stage = self.recipe.stage
+        if not stage.fills_columns:
+            start = f' Train on it first: method.start_from = "{self.directory.path}".' if stage.can_be_start else ""
+            raise RunError(
+                f'{self.directory.path} is {stage.run_in_words} (stage "{stage.kind}"); it fills in no columns, so it '
+                f"cannot {purpose}.{start}"
+            )
 
     @property
     def decisions(self) -> dict[str, Any]:
@@ -111,6 +130,7 @@ class Run:
         Raises:
             TableError: If the table does not fit the run.
         """
+        self.check_fills_columns("predict")
         return predict_table(self, table, columns=columns, probabilities=probabilities, precision=precision)
 
     def predict_file(
@@ -146,6 +166,7 @@ class Run:
             MissingExtraError: If several workers are asked for and Ray is not installed.
             ModelError: If there are fewer cores or GPUs than workers.
         """
+        self.check_fills_columns("predict")
         options = FileOptions(columns, probabilities, sort_by, precision, overwrite, workers)
         return predict_file(self, table, Path(output), options, listener)
 

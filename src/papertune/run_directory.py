@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -29,15 +29,10 @@ from filelock import FileLock, Timeout
 
 from papertune.errors import OutputError, RunError
 from papertune.files import check_place, is_temporary, write_atomically
-from papertune.kinds import ColumnSpec
-from papertune.kinds.keywords.record import Ranking
 from papertune.kinds.label.join_words import join_in_words
-from papertune.kinds.label.record import Calibration, Join
+from papertune.manifest import FORMAT, Manifest
 from papertune.recipe import Recipe, dump_recipe, load_recipe
 
-# 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
-# are scored by the decisions among them. A run of an earlier format opens, and has none.
-FORMAT = 5
 RESTORE = "Train again, or restore the file."
 _LIBRARIES = (
     "papertune",
@@ -51,88 +46,6 @@ _LIBRARIES = (
     "bitsandbytes",
     "scikit-learn",
 )
-
-
-@dataclass(frozen=True)
-class TableNote:
-    """A table that a run was trained on."""
-
-    source: str
-    rows: int
-    checksum: str
-
-
-@dataclass(frozen=True)
-class Int8Check:
-    """A comparison of predictions in int8 and in float32 on the dev rows of a run.
-
-    Attributes:
-        rows: Number of rows in the selection set.
-        labels: Number of predicted cells of label and labels columns, empty ones included.
-        changed: Number of these cells that differ, with the thresholds of prediction.
-        scores: Accuracy (a label), micro F1 (several labels) or F1@5 (keywords) of each column, in float32 and in int8.
-    """
-
-    rows: int
-    labels: int
-    changed: int
-    scores: dict[str, tuple[float, float]]
-
-    @property
-    def confirms(self) -> bool:
-        """Whether int8 is as good: at most 1% of the labels differ, and no score is lower by more than 0.005."""
-        as_good = all(low >= full - 0.005 for full, low in self.scores.values())
-        return bool(self.scores) and self.changed <= self.labels / 100 and as_good
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The description of a complete run.
-
-    Attributes:
-        format: Version of the run directory's format.
-        base_name: The base model as the recipe names it.
-        base_checksum: SHA-256 of its weights; None for a model with a hub id.
-        tables: The training tables.
-        label_counts: The number of training rows of each label, for each label and labels column.
-        examples: Number of training examples.
-        steps: Number of optimizer steps.
-        seconds: Training time; only of the last part, if the training was resumed.
-        trained_weights: Number of trainable parameters.
-        dev_score: The best dev score, if there was a dev table.
-        int8: How int8 changes predictions on dev rows, if that was measured.
-        calibration: The calibration of each label column; empty without a calibration set.
-        rankings: The fitted ranking of each column of ranked keywords.
-        joins: How the sources of each label question are joined, by question.
-        fitted_settings: By column the settings of the recipe that calibration has replaced, as they were.
-        calibrated_in: The precision of the model for calibration; None: the run is not calibrated, or not completely.
-    """
-
-    base_name: str
-    base_checksum: str | None
-    tables: list[TableNote] = field(default_factory=list)
-    label_counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    examples: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    trained_weights: int = 0
-    dev_score: float | None = None
-    int8: Int8Check | None = None
-    calibration: dict[str, Calibration] = field(default_factory=dict)
-    rankings: dict[str, Ranking] = field(default_factory=dict)
-    joins: dict[str, Join] = field(default_factory=dict)
-    fitted_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    calibrated_in: str | None = None
-    format: int = FORMAT
-
-    def record(self, name: str, column: ColumnSpec) -> Any:
-        """Return what calibration has found for a column; None if nothing."""
-        return getattr(self, column.record_field).get(name) if column.record_field else None
-
-    @property
-    def lacks_calibration(self) -> bool:
-        """Whether the run must be calibrated if it has dev rows; runs of earlier formats are always calibrated."""
-        return self.calibrated_in is None and self.format >= 4
 
 
 @dataclass(frozen=True)
@@ -299,19 +212,7 @@ class RunDirectory:
                 raise RunError(
                     f"{self.path} was written by a newer papertune (format {values['format']}). Update papertune."
                 )
-            tables = [TableNote(**table) for table in values.pop("tables")]
-            int8 = values.pop("int8", None)
-            calibration = {name: Calibration(**found) for name, found in dict(values.pop("calibration", {})).items()}
-            rankings = {name: Ranking(**found) for name, found in dict(values.pop("rankings", {})).items()}
-            joins = {name: Join(**found) for name, found in dict(values.pop("joins", {})).items()}
-            manifest = Manifest(
-                tables=tables,
-                int8=Int8Check(**int8) if int8 else None,
-                calibration=calibration,
-                rankings=rankings,
-                joins=joins,
-                **values,
-            )
+            manifest = Manifest.from_json(values)
         except KeyError as error:
             raise RunError(f"{self.manifest_file} is damaged: {error} is missing. {RESTORE}") from None
         except (TypeError, ValueError) as error:
@@ -340,6 +241,8 @@ class RunDirectory:
 
 def asks_for_model(recipe: Recipe) -> bool:
     """Whether a recipe trains a model: a question names no sources, or the model among them."""
+    if not recipe.stage.fits_sources:
+        return recipe.method.trains
     chosen = [column.chosen_sources for column in recipe.questions.values()]
     return recipe.method.trains and any(sources is None or "model" in sources for sources in chosen)
 

@@ -11,10 +11,10 @@ from papertune import ModelError, OutputError
 from papertune.calibration import calibrate as calibration  # the module
 from papertune.calibration.int8 import compare_int8
 from papertune.kinds.label.record import Calibration
+from papertune.manifest import Int8Check
 from papertune.pipelines import train as training  # the module
 from papertune.pipelines.instructions import write_instructions
 from papertune.run import Run
-from papertune.run_directory import Int8Check
 from papertune.tables import read_table
 
 

@@ -320,7 +320,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"format": 6}', "newer papertune"),
+            ('{"format": 7}', "newer papertune"),
             ("{", "is damaged"),
             ("[]", "is damaged"),
             ("null", "is damaged"),

@@ -22,9 +22,9 @@ from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Join
+from papertune.manifest import FORMAT, Manifest
 from papertune.models import choose_device, cpu_features
 from papertune.run import Run
-from papertune.run_directory import FORMAT, Manifest
 from papertune.sources.label_sources import LabelSources
 from papertune.tables import Table
 

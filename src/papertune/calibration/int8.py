@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from papertune.calibration.rows import predict_values
 from papertune.evaluation.dev_score import RowMeans
 from papertune.events import SILENT, Listener
+from papertune.manifest import Int8Check
 from papertune.run import Run
-from papertune.run_directory import Int8Check
 from papertune.tables import Table
 
 

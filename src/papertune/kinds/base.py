@@ -137,6 +137,8 @@ class ColumnSpec(Part):
     is_calibrated_on_candidates: ClassVar[bool] = False
     # Whether the selection set is used if there is no calibration set.
     is_calibrated_on_selection_set: ClassVar[bool] = False
+    # Why the column cannot learn which of two answers is better; "" for a kind whose answers are generated.
+    why_no_feedback: ClassVar[str] = ""
 
     @property
     def question_column(self) -> str | None:

@@ -24,6 +24,7 @@ class TrainingMethod(Part, ABC):
         kind: The method's name in a recipe.
         trains: Whether any parameters of the model are trained.
         saves_adapter: Whether a run keeps an adapter for its base model; otherwise it keeps a whole model.
+        learns_text: Whether it can learn whole texts, as stage "pt" does.
         has_memory_row: Whether the table of training memory shows the method's defaults beside other methods.
     """
 
@@ -31,6 +32,7 @@ class TrainingMethod(Part, ABC):
 
     trains: ClassVar[bool] = True
     saves_adapter: ClassVar[bool]
+    learns_text: ClassVar[bool] = True
     has_memory_row: ClassVar[bool] = True
 
     @classmethod

@@ -19,6 +19,7 @@ class ProbeMethod(TrainingMethod):
 
     trains: ClassVar[bool] = False
     saves_adapter: ClassVar[bool] = False
+    learns_text: ClassVar[bool] = False
     has_memory_row: ClassVar[bool] = False
 
     def build(self, model: Any) -> Any:

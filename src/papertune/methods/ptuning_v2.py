@@ -29,6 +29,7 @@ class PtuningV2Method(AdapterMethod):
     projection: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
+    learns_text: ClassVar[bool] = False
     peft_type: ClassVar[str] = "PREFIX_TUNING"
     adapter_name: ClassVar[str] = "P-Tuning v2 prefix"
 

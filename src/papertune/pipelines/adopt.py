@@ -7,13 +7,14 @@ from typing import Any
 
 from papertune.errors import OutputError, RecipeError
 from papertune.files import check_new_folder
+from papertune.manifest import Manifest
 from papertune.methods import adopted_method, check_adapter, count_parameters, load_adapter
 from papertune.methods.prefix.official import load_official_prefix, official_prefix
 from papertune.models import check_quantization, find_base, load_model
 from papertune.prompts import PromptEncoder
 from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
-from papertune.run_directory import Manifest, RunDirectory
+from papertune.run_directory import RunDirectory
 
 
 def adopt(

@@ -44,6 +44,7 @@ def calibrate(
         TableError: If there are no rows, a table does not fit the run, or the run was trained on it.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
+    opened.check_fills_columns("be calibrated")
     many = isinstance(dev, list | tuple) and not (dev and isinstance(dev[0], dict))
     tables = [each if isinstance(each, Table) else read_table(each) for each in (dev if many else [dev])]
     if not any(map(len, tables)):

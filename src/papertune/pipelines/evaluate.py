@@ -70,6 +70,7 @@ def evaluate(
         TableError: If the tables do not fit the run, or there is nothing to score.
         OutputError: If a report exists, or the folder cannot be written.
     """
+    run.check_fills_columns("be scored")
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
     documents = read_table(table)

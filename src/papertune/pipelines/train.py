@@ -1,9 +1,6 @@
 """Training: from tables and a recipe to a run."""
 
 import gc
-import shutil
-import signal
-import socket
 import time
 import warnings
 from collections import Counter
@@ -17,25 +14,34 @@ import torch
 
 from papertune.calibration.calibrate import calibrate_run
 from papertune.calibration.joining import TrainingEvidence
-from papertune.errors import OutputError, PapertuneWarning, TrainingStopped
+from papertune.errors import PapertuneWarning
 from papertune.evaluation.dev_score import DevScore
 from papertune.events import SILENT, Listener
 from papertune.files import disk_full_as_output_error
+from papertune.manifest import Manifest
 from papertune.methods import (
     build_trainable,
     checkpoint_activations,
     count_parameters,
-    load_adapter,
 )
 from papertune.models import choose_dtype, load_model
 from papertune.pipelines.optimizer_steps import MIN_STEPS, too_few_steps
+from papertune.pipelines.stages.frame import train_stage
+from papertune.pipelines.stages.job import StageRequest
 from papertune.pipelines.training_job import TrainingJob, prepare_job
+from papertune.pipelines.training_run import (
+    check_shared,
+    check_together,
+    precision_name,
+    raise_if_stopped,
+    write_weights,
+)
 from papertune.pipelines.training_sources import fit_training_sources
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, make_prompt, training_examples
-from papertune.recipe import Recipe
+from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
-from papertune.run_directory import Manifest, RunDirectory, TrainingPlan
+from papertune.run_directory import RunDirectory
 from papertune.training import (
     EncodedExamples,
     Processes,
@@ -79,6 +85,7 @@ def train(
     dev: Any = None,
     dev_fraction: float = 0.0,
     only: Sequence[str] = (),
+    stage: str | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
@@ -97,6 +104,7 @@ def train(
         dev: A table of dev rows, whose score chooses the checkpoint.
         dev_fraction: Instead of `dev`: this share of the tables' rows.
         only: Just these of the recipe's columns.
+        stage: The stage of the training, instead of that of the recipe; "pt" learns the documents themselves.
         overrides: Settings such as "training.epochs=3".
         resume: Resume the training in `output`.
         device: "cpu", "cuda", ...; None: a GPU if there is one, each process its own.
@@ -113,13 +121,19 @@ def train(
         ProcessLost: If another process of the training has ended too early.
     """
     directory = RunDirectory(Path(output))
+    settings = [*(() if stage is None else (f"stage.kind={stage}",)), *overrides]
     with joined_processes(device) as processes:
         if not processes.is_first:
             listener = SILENT
         with processes.shared_errors():
-            job = prepare_job(tables, recipe, dev, dev_fraction, only, overrides, base, processes.count)
+            chosen = load_recipe(recipe, settings)
+        if not chosen.stage.fits_sources:
+            request = StageRequest(tables, output, dev, dev_fraction, only, base, resume)
+            return train_stage(request, chosen, processes, device=device, listener=listener)
         with processes.shared_errors():
-            _check_together(job.plan, directory, processes, resume=resume)
+            job = prepare_job(tables, chosen, dev, dev_fraction, only, (), base, processes.count)
+        with processes.shared_errors():
+            check_together(job.plan, directory, processes, resume=resume)
         if processes.first_value(lambda: directory.is_complete):
             with processes.shared_errors():
                 if processes.is_first:
@@ -134,7 +148,7 @@ def train(
                     with disk_full_as_output_error(directory.path):
                         evidence = fit_training_sources(job, directory, device, listener)
             with processes.shared_errors():
-                _check_shared(directory, processes)
+                check_shared(directory, processes)
             sharded = False
             if learner is None:
                 manifest = _manifest(job)
@@ -191,19 +205,8 @@ def _manifest(job: TrainingJob) -> Manifest:
         tables=job.notes,
         label_counts=_count_labels(examples, job.recipe),
         examples=len(examples),
+        parents=job.parents,
     )
-
-
-def _check_together(plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool) -> None:
-    """Check that all processes have the same training, and that it may be done in the folder."""
-    for index, other in enumerate(processes.all_values(plan)):
-        if different := plan.differences(other):
-            raise OutputError(
-                f"process {index} of {processes.count} has another {' and another '.join(different)} than process "
-                f"{processes.index}. Give all of them the same files."
-            )
-    if processes.is_first:
-        directory.check_free(plan, resume=resume)
 
 
 def _load(job: TrainingJob, recipe: Recipe, processes: Processes, listener: Listener) -> _Learner:
@@ -214,7 +217,7 @@ def _load(job: TrainingJob, recipe: Recipe, processes: Processes, listener: List
     each = "" if processes.count == 1 else f" in each of {processes.count} processes"
     listener.message(
         f"training {learner.trainable:,} of {total:,} parameters on {len(learner.examples):,} examples, "
-        f"{processes.device}{each}, {_precision(learner.dtype)}"
+        f"{processes.device}{each}, {precision_name(learner.dtype)}"
     )
     if few := too_few_steps(job.recipe.training, len(learner.encoded.rows), processes.count):
         listener.message(few)
@@ -230,7 +233,7 @@ def _build(job: TrainingJob, chosen: Recipe, processes: Processes) -> tuple[_Lea
         What is trained, and the number of all parameters.
     """
     compute_dtype = choose_dtype(chosen.training.precision, processes.device)
-    precision = _precision(chosen.method.base_dtype(compute_dtype))
+    precision = precision_name(chosen.method.base_dtype(compute_dtype))
     model, tokenizer = load_model(
         job.base, precision=precision, device=processes.loading_device, base_bits=chosen.base_bits
     )
@@ -272,15 +275,6 @@ def _question_ids(examples: Sequence[Example], recipe: Recipe, encoder: PromptEn
     return ids
 
 
-def _check_shared(directory: RunDirectory, processes: Processes) -> None:
-    """Check that a process on another machine sees the folder of the first process."""
-    if not directory.is_begun:
-        raise OutputError(
-            f"{directory.path}: process {processes.index} on {socket.gethostname()} does not see the files "
-            "that the first process has written there. Choose a folder that all machines share."
-        )
-
-
 def _train(
     job: TrainingJob,
     learner: _Learner,
@@ -311,12 +305,7 @@ def _train(
             listener=listener,
             processes=processes,
         )
-        if result.stop_signal is not None:
-            raise TrainingStopped(
-                f"stopped by {signal.Signals(result.stop_signal).name} after step {result.steps}; a checkpoint is "
-                "written. Add --resume to the same command to continue.",
-                result.stop_signal,
-            )
+        raise_if_stopped(result.stop_signal, result.steps)
         if processes.is_first and result.steps >= MIN_STEPS:
             for text in result.unlearned:
                 warnings.warn(text, PapertuneWarning, stacklevel=3)
@@ -330,37 +319,19 @@ def _train(
         )
     with processes.shared_errors(), disk_full_as_output_error(directory.path):
         if processes.is_first:
-            _write(job, learner, result.sharded_to, directory)
+            write_weights(
+                job.recipe,
+                learner.model,
+                learner.tokenizer,
+                learner.dtype,
+                directory,
+                base=job.base,
+                sharded_to=result.sharded_to,
+            )
     return manifest, result.sharded_to is not None
-
-
-def _write(job: TrainingJob, learner: _Learner, sharded_to: Path | None, directory: RunDirectory) -> None:
-    """Write the trained weights and the tokenizer."""
-    method = job.recipe.method
-    folder = directory.adapter if method.saves_adapter else directory.model
-    shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-    model = learner.model if sharded_to is None else _gather(job, learner, sharded_to)
-    method.save(model, folder, job.recipe.model, learner.dtype)
-    learner.tokenizer.save_pretrained(directory.tokenizer)
-    if not method.saves_adapter:
-        learner.tokenizer.save_pretrained(folder)
-
-
-def _gather(job: TrainingJob, learner: _Learner, checkpoint: Path) -> Any:
-    """Load a model that is sharded over the processes as a whole, from a checkpoint."""
-    if job.recipe.method.saves_adapter:
-        bits = job.recipe.base_bits
-        model, _ = load_model(job.base, precision=_precision(learner.dtype), device="cpu", base_bits=bits)
-        return load_adapter(model, checkpoint)
-    learner.tokenizer.save_pretrained(checkpoint)  # a model is loaded together with one
-    return load_model(str(checkpoint), precision="fp32", device="cpu")[0]
 
 
 def _count_labels(examples: Sequence[Example], recipe: Recipe) -> dict[str, dict[str, int]]:
     counts = Counter((example.column, example.answer) for example in examples)
     found = {name: column.count_answers(name, counts) for name, column in recipe.columns.items()}
     return {name: labels for name, labels in found.items() if labels}
-
-
-def _precision(dtype: torch.dtype) -> Any:
-    return {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]

@@ -9,12 +9,13 @@ from typing import Any
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.kinds.label.record import MODEL
+from papertune.manifest import Parent, TableNote
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import training_examples
 from papertune.recipe import Recipe, dump_recipe, load_recipe
-from papertune.run_directory import RunDirectory, TableNote, TrainingPlan
+from papertune.run_directory import RunDirectory, TrainingPlan
 from papertune.sources.wanted import wanted_sources
 from papertune.tables import Table, read_table
 
@@ -34,6 +35,7 @@ class TrainingJob:
         notes: What the manifest records of `tables`.
         base: The base model.
         start: An adapter folder to start from; None: a new adapter.
+        parents: The runs that the training starts from, the first one first.
         plan: What a resumed training must have in common.
     """
 
@@ -46,6 +48,7 @@ class TrainingJob:
     notes: list[TableNote]
     base: Base
     start: Path | None
+    parents: list[Parent]
     plan: TrainingPlan
 
     @property
@@ -86,7 +89,7 @@ def prepare_job(
     """
     from papertune.training import check_trackers  # late: `papertune check` needs no trainer
 
-    chosen = _inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
+    chosen = inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
     sources = wanted_sources(chosen)
@@ -113,10 +116,20 @@ def prepare_job(
         base=found.checksum,
         processes=processes,
     )
-    start = _start(chosen, found)
+    start, parents = start_adapter(chosen, found), find_parents(chosen)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
     return TrainingJob(
-        chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start, plan
+        chosen,
+        training_tables,
+        selection_set,
+        calibration_set,
+        sources,
+        source_tables,
+        notes,
+        found,
+        start,
+        parents,
+        plan,
     )
 
 
@@ -238,7 +251,7 @@ def first_label(table: Table, recipe: Recipe) -> str | None:
     return next((name for name in names if name in table.columns), None)
 
 
-def _inherit_adapter_settings(recipe: Recipe) -> Recipe:
+def inherit_adapter_settings(recipe: Recipe) -> Recipe:
     """Return the recipe with the settings of the adapter that is trained further."""
     method = recipe.method
     if method.start_run is None:
@@ -253,7 +266,12 @@ def _inherit_adapter_settings(recipe: Recipe) -> Recipe:
     return load_recipe(recipe, [f"method.{key}={value}" for key, value in inherited.items()])
 
 
-def _start(recipe: Recipe, base: Base) -> Path | None:
+def start_adapter(recipe: Recipe, base: Base) -> Path | None:
+    """Return the adapter that is trained further, or None.
+
+    Raises:
+        RecipeError: If it was trained on another base model.
+    """
     if recipe.method.start_run is None:
         return None
     start = RunDirectory(Path(recipe.method.start_run))
@@ -264,3 +282,35 @@ def _start(recipe: Recipe, base: Base) -> Path | None:
             f"{base.location}. Name the same model."
         )
     return start.adapter
+
+
+def find_parents(recipe: Recipe) -> list[Parent]:
+    """Return the runs that a training starts from: the parents of its start, and the start itself.
+
+    The start is the run of `method.start_from`, and, where `model` is the whole model of a run, that run.
+
+    Raises:
+        RecipeError: If nothing can start from a run of its stage.
+        RunError: If it is not a run.
+    """
+    parents: list[Parent] = []
+    for path in _start_folders(recipe):
+        directory = RunDirectory(Path(path))
+        stage, manifest = directory.read()[0].stage, directory.read()[1]
+        if not stage.can_be_start:
+            raise RecipeError(
+                f'method.start_from: {path} is {stage.run_in_words} (stage "{stage.kind}"), from which no training can '
+                "start. Name the run that it was trained from, or leave start_from out."
+            )
+        parents += [*manifest.parents, Parent(manifest.stage, path, directory.weights_checksum())]
+    return parents
+
+
+def _start_folders(recipe: Recipe) -> Sequence[str]:
+    model = Path(recipe.model)
+    folders = []
+    if model.is_dir() and RunDirectory(model.parent).is_complete and RunDirectory(model.parent).model == model:
+        folders.append(str(model.parent))
+    if recipe.method.start_run is not None:
+        folders.append(recipe.method.start_run)
+    return folders

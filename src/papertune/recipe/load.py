@@ -14,6 +14,7 @@ from papertune.kinds.label import Costs
 from papertune.kinds.registry import columns_by_kind
 from papertune.methods import methods_by_kind
 from papertune.recipe.recipe import EncodingSpec, Recipe, TableSpec, TrainingSpec
+from papertune.stages import stages_by_kind
 from papertune.suggest import did_you_mean
 
 _BUILTIN = resources.files("papertune.recipe") / "builtin"
@@ -169,7 +170,7 @@ def _explain(path: Sequence[str], problem: Any, other_shapes: Sequence[str], val
     if kind == "union_tag_invalid":
         return f"{key}.kind is {context['tag']!r}; allowed: {context['expected_tags']}."
     if kind == "union_tag_not_found":
-        # Only of columns: a method without a kind is lora.
+        # Only of columns: a method without a kind is lora, a stage without one sft.
         return f"{key}.kind is missing; allowed: {', '.join(map(repr, columns_by_kind()))}."
     if kind == "value_error":
         message = str(context["error"])
@@ -190,6 +191,9 @@ def _allowed_keys(path: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     here: Any = values
     for name in path:
         here = here.get(name, {})
+    if path[0] == "stage":
+        stage = stages_by_kind().get(str(here.get("kind", "sft")))
+        return list(stage.model_fields) if stage else []
     by_kind: dict[str, type[Part]] = {**columns_by_kind(), **methods_by_kind()}
     by_name: dict[str, type[Part]] = {"table": TableSpec, "encoding": EncodingSpec, "training": TrainingSpec}
     part = by_name.get(path[0]) or by_kind.get(str(here.get("kind", "lora")))

@@ -12,6 +12,7 @@ from papertune.kinds import AskedSpec, Column
 from papertune.kinds.base import Part, PredictedTable, Text
 from papertune.kinds.output_names import ROW, given_column
 from papertune.methods import LoraMethod, Method
+from papertune.stages import AnyStage, SftStage, check_not_removed, stages_by_kind
 from papertune.templates import TemplatePart, parse_template
 
 Layout = Literal["document-first", "question-first"]
@@ -109,10 +110,11 @@ class Recipe(Part):
         layout: Whether the document or the question stands first in the prompt.
         chat: Whether prompts use the model's chat template, if it has one.
         table: How a row becomes a document.
-        columns: The columns to learn and fill in, by name.
+        columns: The columns to learn and fill in, by name; at least one, but for a stage that reads documents only.
         method: Which parameters are trained.
         encoding: Lengths in tokens.
         training: How the parameters are trained.
+        stage: What the training learns from.
     """
 
     model: Text = "smollm2-135m"
@@ -120,21 +122,34 @@ class Recipe(Part):
     layout: Layout = "document-first"
     chat: bool = True
     table: TableSpec
-    columns: Annotated[dict[Text, Column], Field(min_length=1)]
+    columns: dict[Text, Column]
     method: Method = LoraMethod()
     encoding: EncodingSpec = EncodingSpec()
     training: TrainingSpec = TrainingSpec()
+    stage: AnyStage = SftStage()
 
     @model_validator(mode="before")
     @classmethod
-    def _default_kind(cls, values: Any) -> Any:
-        # LoRA is the default, so its settings need no kind.
-        if isinstance(values, Mapping) and isinstance(values.get("method"), Mapping):
-            return {**values, "method": {"kind": "lora", **values["method"]}}
-        return values
+    def _defaults(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        # LoRA and supervised fine-tuning are the defaults, so their settings need no kind.
+        defaults = {
+            part: {"kind": kind, **values[part]}
+            for part, kind in (("method", "lora"), ("stage", "sft"))
+            if isinstance(values.get(part), Mapping)
+        }
+        kind = defaults.get("stage", {}).get("kind")
+        check_not_removed(kind)
+        stage = stages_by_kind().get(kind) if isinstance(kind, str) else None
+        if stage is not None and not stage.needs_columns:
+            defaults["columns"] = values.get("columns", {})
+        return {**values, **defaults}
 
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
+        if self.stage.needs_columns and not self.columns:
+            raise ValueError("columns: names no column; add a section [columns.NAME] for each column to fill in")
         if self.table.id in self.columns:
             raise ValueError(f"columns.{self.table.id}: the column is also table.id; it cannot be learned")
         for name in sorted(self.columns):

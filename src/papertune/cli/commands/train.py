@@ -26,6 +26,15 @@ def train(
         float, typer.Option(min=0, max=0.9, help="Instead of --dev: use this fraction of the rows as dev rows.")
     ] = 0.0,
     only: options.Only = [],  # noqa: B006
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            "--stage",
+            help="Instead of the recipe's stage: sft learns the columns, pt the papers themselves; rm, dpo, kto, rloo "
+            "and grpo learn from feedback.",
+            show_default=False,
+        ),
+    ] = None,
     sets: options.Sets = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in the run directory.")] = False,
     device: options.Device = None,
@@ -46,6 +55,7 @@ def train(
                 dev=dev,
                 dev_fraction=dev_fraction,
                 only=only,
+                stage=stage,
                 overrides=sets,
                 resume=resume,
                 device=device,

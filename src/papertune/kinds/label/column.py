@@ -78,6 +78,7 @@ class LabelColumn(AskedSpec):
     has_discrete_cells: ClassVar[bool] = True
     record_field: ClassVar[str] = "calibration"
     calibration_stage: ClassVar[str] = "calibrating"
+    why_no_feedback: ClassVar[str] = "cross-entropy over the label set is exact; there is nothing to prefer"
 
     kind: Literal["label"]
     labels: Annotated[tuple[Text, ...], Field(min_length=2)]

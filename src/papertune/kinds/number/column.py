@@ -43,6 +43,7 @@ class NumberColumn(AnsweredSpec):
     """
 
     confidence_content: ClassVar[str] = "the probability of the number"
+    why_no_feedback: ClassVar[str] = "a number is right or wrong, which training on gold cells teaches already"
 
     kind: Literal["number"]
     minimum: Number | None = None

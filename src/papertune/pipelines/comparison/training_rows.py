@@ -4,9 +4,9 @@ import warnings
 
 from papertune.errors import PapertuneWarning
 from papertune.events import Listener
+from papertune.manifest import TableNote
 from papertune.pipelines.training_job import first_label
 from papertune.run import Run
-from papertune.run_directory import TableNote
 from papertune.tables import Table
 
 
