@@ -89,7 +89,8 @@ def test_invalid_entries_are_refused(register):
         "Correct columns in the entry.",
         ":tools": entry("tools") + 'columns has "tools"; only messages, system are known. Remove it.',
         ":plain": entry("plain") + 'it has the layout "plain". Only the layouts alpaca and sharegpt are supported.',
-        ":pairs": entry("pairs") + "it has pairs for ranking. Only the layouts alpaca and sharegpt are supported.",
+        ":pairs": entry("pairs") + 'its prompt column "instruction" is not in xfg.json, which has q, x, r, h, id. '
+        "Correct columns in the entry.",
         ":gone": 'xfgg.json: there is no such file. Did you mean "xfg.json"? Check the path.',
         ":numbers": entry("numbers") + "file_name must be text, and columns and tags are objects. Correct the entry.",
     }

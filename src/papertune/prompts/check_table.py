@@ -69,7 +69,13 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
 def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
     if purpose != "predict" and "output" not in table.columns:
         nothing = "nothing to learn" if purpose == "train" else "nothing to score"
-        findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.")
+        kind = " They are pairs of answers, for the stages rm and dpo." if "chosen" in table.columns else ""
+        findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.{kind}")
+    if purpose == "train" and "kto_tag" in table.columns:
+        findings.problems.append(
+            f"{table.source}: its entries have kto_tag, so some answers are bad and must not be learned. Learn from "
+            "them with the stage kto, or remove that column and the bad answers."
+        )
     reader = RowReader(table, recipe)
     _check_asked(table, recipe, reader, findings)
     for row in range(len(table)):

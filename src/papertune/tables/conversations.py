@@ -115,6 +115,26 @@ def read_conversations(table: Table, tags: Tags) -> Table:
     return replace(table, frame=frame, forms=forms, derived=derived)
 
 
+def message_text(cell: str, tags: Tags) -> str:
+    """Return the text of one message of the assistant, which a cell holds as JSON, as in files with two answers.
+
+    Raises:
+        ValueError: If it is something else; the message is a clause without full stop.
+    """
+    try:
+        message = json.loads(cell)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict) or not {tags.role, tags.content} <= message.keys():
+        raise ValueError(f"this is not a message with {quoted(tags.role)} and {quoted(tags.content)}")
+    name, text = str(message[tags.role]), message[tags.content]
+    if tags.roles.get(name) != "assistant":
+        raise ValueError(f"the message is from {quoted(name)}, where an answer of the assistant belongs")
+    if not isinstance(text, str):
+        raise ValueError(f"the message has a {quoted(tags.content)} that is not text")
+    return text
+
+
 @dataclass(frozen=True)
 class _Conversation:
     """A system message and turns, first of the user, then of the assistant, and so on."""

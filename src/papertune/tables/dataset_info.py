@@ -10,12 +10,19 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, TableError, quoted
 from papertune.suggest import did_you_mean
-from papertune.tables.conversations import Role, Tags, read_conversations
+from papertune.tables.cells import text_frame
+from papertune.tables.conversations import Role, Tags, message_text, read_conversations
+from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
 # Key in an entry's `columns` -> our name of the column, which is also the default of the key.
 COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "history": "history", "system": "system"}
 REQUIRED = ("prompt", "response")
+# The keys of two answers, of which one is better, and of a judgement of one answer; our columns have the same names.
+ANSWERS = ("chosen", "rejected")
+JUDGEMENT = "kto_tag"
+# What papertune writes beside a preference.
+ABOUT_PREFERENCES = ("paper", "column", "tier", "source")
 PARTS = ("columns", "tags")
 # Key in an entry's `tags` -> its default. Tools are not supported, so a file may name their roles and not use them.
 TAGS = {
@@ -73,9 +80,10 @@ def read_entry(
             "file itself as the table."
         )
     formatting = entry.get("formatting", "alpaca")
-    if formatting not in ("alpaca", "sharegpt") or entry.get("ranking"):
-        kind = "pairs for ranking" if entry.get("ranking") else f"the layout {quoted(str(formatting))}"
-        raise TableError(f"{place}: it has {kind}. Only the layouts alpaca and sharegpt are supported.")
+    if formatting not in ("alpaca", "sharegpt"):
+        raise TableError(
+            f"{place}: it has the layout {quoted(str(formatting))}. Only the layouts alpaca and sharegpt are supported."
+        )
     if not isinstance(entry["file_name"], str) or not all(isinstance(entry.get(k, {}), dict) for k in PARTS):
         raise TableError(f"{place}: file_name must be text, and columns and tags are objects. Correct the entry.")
 
@@ -84,8 +92,10 @@ def read_entry(
     _check_sha1(file, entry.get("file_sha1"), place)
     source = f"{path}:{name} ({entry['file_name']})"
     if formatting == "sharegpt":
-        return read_conversations(replace(table, source=source), _tags(table, entry, place))
-    return replace(_with_our_columns(table, entry.get("columns", {}), place), source=source)
+        tags = _tags(table, entry, place)
+        found = replace(_with_judgement(table, entry), source=source)
+        return read_conversations(_with_answers(found, entry, tags) if entry.get("ranking") else found, tags)
+    return replace(_with_our_columns(table, entry, place), source=source)
 
 
 def _check_sha1(file: Path, expected: object, place: str) -> None:
@@ -102,26 +112,81 @@ def _check_sha1(file: Path, expected: object, place: str) -> None:
         )
 
 
-def _with_our_columns(table: Table, names: dict[str, Any], place: str) -> Table:
+def _with_our_columns(table: Table, entry: dict[str, Any], place: str) -> Table:
     """Choose the columns that the entry names, and rename them to ours."""
-    _check_keys("columns", names, COLUMNS, place)
+    names = entry.get("columns", {})
+    ours = {key: name for key, name in COLUMNS.items() if key != "response" or not entry.get("ranking")}
+    ours |= {key: key for key in _preference_keys(entry)}
+    _check_keys("columns", names, ours, place)
+    if names.keys() == {"prompt"} and not entry.get("ranking") and ours["response"] not in table.columns:
+        return _with_text_only(table, names["prompt"], place)
     columns = []
     forms = {}
-    for key, ours in COLUMNS.items():
-        theirs = names.get(key) or ours
+    for key, name in ours.items():
+        theirs = names.get(key) or name
         if theirs in table.columns:
-            columns.append(table.frame[theirs].alias(ours))
+            columns.append(table.frame[theirs].alias(name))
             if theirs in table.forms:
-                forms[ours] = table.forms[theirs]
-        elif key in REQUIRED or names.get(key):
+                forms[name] = table.forms[theirs]
+        elif key in (*REQUIRED, *ANSWERS) or names.get(key):
             raise _no_column(key, theirs, table, place)
+    if _preference_keys(entry):
+        taken = {column.name for column in columns}
+        columns += [table.frame[name] for name in ABOUT_PREFERENCES if name in table.columns and name not in taken]
     return replace(table, frame=table.frame.select(columns), forms=forms)
+
+
+def _preference_keys(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Return the keys of an entry's `columns` that only preferences have."""
+    if entry.get("ranking"):
+        return ANSWERS
+    return (JUDGEMENT,) if JUDGEMENT in entry.get("columns", {}) else ()
+
+
+def _with_text_only(table: Table, name: str, place: str) -> Table:
+    """Return a table of texts without questions, as for pre-training; the column keeps its name."""
+    if name not in table.columns:
+        raise _no_column("prompt", name, table, place)
+    forms = {name: table.forms[name]} if name in table.forms else {}
+    return replace(table, frame=table.frame.select([name]), forms=forms)
+
+
+def _with_judgement(table: Table, entry: dict[str, Any]) -> Table:
+    """Give the judgements of conversations our name of the column."""
+    theirs = entry.get("columns", {}).get(JUDGEMENT, JUDGEMENT)
+    if theirs == JUDGEMENT or theirs not in table.columns:
+        return table
+    forms = {JUDGEMENT if name == theirs else name: form for name, form in table.forms.items()}
+    return replace(table, frame=table.frame.rename({theirs: JUDGEMENT}), forms=forms)
+
+
+def _with_answers(table: Table, entry: dict[str, Any], tags: Tags) -> Table:
+    """Return conversations with the columns chosen and rejected as text; in the file each is one message.
+
+    Raises:
+        TableError: With each cell that is not a message.
+    """
+    problems = Problems(
+        f"{table.source}: answers cannot be read",
+        "Each of the two answers is one message of the assistant. Correct or remove the entry.",
+    )
+    texts: dict[str, list[str]] = {key: [] for key in ANSWERS}
+    for key in ANSWERS:
+        theirs = entry.get("columns", {}).get(key) or key
+        for row, cell in enumerate(table.frame[theirs]):
+            try:
+                texts[key].append(message_text(cell, tags))
+            except ValueError as error:
+                problems.add(f"{table.where(row, theirs)}: {error}")
+    problems.raise_if_any()
+    forms = {name: form for name, form in table.forms.items() if name not in ANSWERS}
+    return replace(table, frame=table.frame.with_columns(text_frame(texts).get_columns()), forms=forms)
 
 
 def _tags(table: Table, entry: dict[str, Any], place: str) -> Tags:
     """Return how an entry writes its conversations."""
     names, tags = entry.get("columns", {}), entry.get("tags", {})
-    _check_keys("columns", names, ("messages", "system"), place)
+    _check_keys("columns", names, ("messages", "system", *_preference_keys(entry)), place)
     _check_keys("tags", tags, TAGS, place)
     chosen = {key: str(tags.get(key) or default) for key, default in TAGS.items()}
     roles: dict[str, Role] = {
@@ -130,7 +195,8 @@ def _tags(table: Table, entry: dict[str, Any], place: str) -> Tags:
         chosen["system_tag"]: "system",
     }
     messages = names.get("messages") or "conversations"
-    for key, theirs in (("messages", messages), ("system", names.get("system"))):
+    needed = {key: names.get(key) or key for key in ANSWERS if entry.get("ranking")}
+    for key, theirs in {"messages": messages, **{k: names.get(k) for k in ("system", JUDGEMENT)}, **needed}.items():
         if theirs and theirs not in table.columns:
             raise _no_column(key, theirs, table, place)
     return Tags(str(messages), chosen["role_tag"], chosen["content_tag"], roles, names.get("system") or "system")

@@ -59,8 +59,8 @@ class Table:
 
     @property
     def is_instructions(self) -> bool:
-        """Whether this is instruction data: it has `instruction`, and `input` or `output`."""
-        return "instruction" in self.columns and not {"input", "output"}.isdisjoint(self.columns)
+        """Whether this is instruction data: it has `instruction`, and `input`, `output` or `chosen`."""
+        return "instruction" in self.columns and not {"input", "output", "chosen"}.isdisjoint(self.columns)
 
     def column(self, name: str) -> list[str]:
         """Return the cells of one column, in table order.
