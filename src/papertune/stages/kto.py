@@ -1,10 +1,13 @@
 """Kahneman-Tversky optimisation: single answers with a judgement are learned."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from papertune.stages.stage import FeedbackStage, Reads
+from papertune.stages.stage import FeedbackStage, Reads, StageOutcome
+
+if TYPE_CHECKING:
+    from papertune.pipelines.stages.job import StageJob
 
 
 class KtoStage(FeedbackStage):
@@ -20,3 +23,9 @@ class KtoStage(FeedbackStage):
     sft_weight: Annotated[float, Field(ge=0)] = 1.0
 
     reads: ClassVar[Reads] = "thumbs"
+
+    def train(self, job: "StageJob") -> StageOutcome:
+        """Train on judged answers, or on pairs as two answers each."""
+        from papertune.pipelines.stages.preferring import train_on_thumbs
+
+        return train_on_thumbs(self, job)

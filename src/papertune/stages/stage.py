@@ -8,7 +8,7 @@ from abc import ABC
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from papertune.errors import RecipeError
+from papertune.errors import RecipeError, TableError
 from papertune.kinds.base import Part
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ class Stage(Part, ABC):
 
         return check_table(table, recipe, "train")
 
+    def check_job(self, job: "StageJob") -> None:
+        """Check what needs more than the recipe and the input, before the run directory is claimed.
+
+        Raises:
+            RecipeError, RunError, MissingExtraError: If the stage cannot train.
+        """
+
     def train(self, job: "StageJob") -> StageOutcome:
         """Train in a claimed run directory, and write the weights and the tokenizer there.
 
@@ -107,3 +114,21 @@ class FeedbackStage(Stage):
                     f'columns.{name}: stage "{self.kind}" is for generated columns. {column.why_no_feedback[0].upper()}'
                     f"{column.why_no_feedback[1:]}. {remedy}."
                 )
+
+    def check_table(self, table: "Table", recipe: "Recipe") -> "Findings":
+        """Check pairs or judged answers."""
+        from papertune.kinds.findings import Findings
+        from papertune.pipelines.stages.feedback import READERS
+
+        findings = Findings()
+        try:
+            READERS[self.reads](table, recipe)
+        except TableError as error:
+            findings.problems.append(str(error))
+        return findings
+
+    def check_job(self, job: "StageJob") -> None:
+        """Check TRL, the method and the start."""
+        from papertune.pipelines.stages.feedback import check_feedback_job
+
+        check_feedback_job(self, job)

@@ -114,7 +114,7 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
         base=found.checksum,
         processes=processes.count,
     )
-    return StageJob(
+    job = StageJob(
         recipe=chosen,
         tables=tables,
         dev=dev,
@@ -129,6 +129,8 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
         resume=request.resume,
         listener=listener,
     )
+    chosen.stage.check_job(job)
+    return job
 
 
 def _check(files: Sequence[TableFiles], recipe: Recipe) -> list[list[TableNote]]:

@@ -6,7 +6,7 @@ they share.
 
 from papertune.training.feedback.bridge import FeedbackTrainer, fit_on_feedback
 from papertune.training.feedback.extra import check_trl
-from papertune.training.feedback.log_probs import answer_log_probs
+from papertune.training.feedback.log_probs import answer_log_probs, pair_measures
 from papertune.training.feedback.pairs import EncodedPair, EncodedThumb, encode_pairs, encode_thumbs
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "encode_pairs",
     "encode_thumbs",
     "fit_on_feedback",
+    "pair_measures",
 ]

@@ -1,9 +1,10 @@
-"""Log-probabilities of answers, for scores and not for gradients."""
+"""Log-probabilities of answers and measures of pairs, for scores and not for gradients."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from papertune.models import answer_positions
@@ -45,3 +46,19 @@ def answer_log_probs(
         sums = torch.zeros(len(members), dtype=torch.float64).index_add(0, rows.cpu(), tokens)
         found[torch.as_tensor(batch)] = sums
     return found
+
+
+def pair_measures(margins: Sequence[float]) -> dict[str, float]:
+    """Return what is measured on dev pairs: the share with a positive margin, half of those without one, and the loss.
+
+    Args:
+        margins: Reward of the better answer minus that of the other one.
+    """
+    found = torch.tensor(list(margins), dtype=torch.float64)
+    right = float(((found > 0) + 0.5 * (found == 0)).mean())
+    return {
+        "pairs_right": right,
+        "margin": float(found.mean()),
+        "pairs_log_loss": float(-F.logsigmoid(found).mean()),
+        "score": right,
+    }

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor
 from trl import RewardConfig, RewardTrainer
@@ -66,18 +65,3 @@ def reward_trainer(
         callbacks=callbacks,
     )
 
-
-def pair_measures(margins: Sequence[float]) -> dict[str, float]:
-    """Return what is measured on dev pairs: the share with a positive margin, half of those without one, and the loss.
-
-    Args:
-        margins: Reward of the better answer minus that of the other one.
-    """
-    found = torch.tensor(list(margins), dtype=torch.float64)
-    right = float(((found > 0) + 0.5 * (found == 0)).mean())
-    return {
-        "pairs_right": right,
-        "margin": float(found.mean()),
-        "pairs_log_loss": float(-F.logsigmoid(found).mean()),
-        "score": right,
-    }
