@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from papertune.pipelines.calibrate import calibrate
     from papertune.pipelines.comparison.compare import compare
     from papertune.pipelines.evaluate import evaluate
+    from papertune.pipelines.prefer import prefer
     from papertune.pipelines.train import train
     from papertune.recipe import Recipe, load_recipe
     from papertune.run import Run, load_run
@@ -50,6 +51,7 @@ _LATE = {
     "evaluate": "papertune.pipelines.evaluate",
     "load_recipe": "papertune.recipe",
     "load_run": "papertune.run",
+    "prefer": "papertune.pipelines.prefer",
     "read_table": "papertune.tables",
     "train": "papertune.pipelines.train",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "evaluate",
     "load_recipe",
     "load_run",
+    "prefer",
     "read_table",
     "train",
 ]

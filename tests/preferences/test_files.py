@@ -268,8 +268,8 @@ class TestMistakes:
                 "remove the pair.",
                 '  - p.jsonl, line 2, column "chosen": the better answer is empty. Fill it in, or remove the pair.',
                 '  - p.jsonl, line 3, column "column": the recipe has no column "Keyword". Did you mean "Keywords"? '
-                "Its columns are Keywords, label, output. Correct the column, or use the recipe that the preferences were "
-                "made with.",
+                "Its columns are Keywords, label, output. Correct the column, or use the recipe that the preferences "
+                "were made with.",
                 '  - p.jsonl, line 4, column "instruction": "List the keywords." is not the question of output '
                 "({instruction}). Set the question of its column to this text.",
                 '  - p.jsonl, line 5, column "instruction": label is answered by a label: cross-entropy over the label '

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from papertune.kinds.base import ColumnSpec
 
 if TYPE_CHECKING:
+    from random import Random
+
     from papertune.kinds.decoder import Decoder, DecodingTools
     from papertune.prompts import PromptEncoder
 
@@ -89,6 +91,38 @@ class AskedSpec(ColumnSpec):
     def one_answer(self, answer: str) -> str:
         """Return a single answer of an answer to learn: all of it, or the first of several."""
         return answer
+
+    # Preferences
+
+    def read_written(self, cell: str) -> str | None:
+        """Return the answer of a cell that a run has written or a person has corrected; None without an answer."""
+        return self.read_answer(cell)
+
+    def is_same_answer(self, first: str, second: str) -> bool:
+        """Whether two answers mean the same: blanks do not count."""
+        return first.split() == second.split()
+
+    def preferences(self, better: str, worse: str) -> list[tuple[str, str]]:
+        """Return pairs of answers to learn from, the better first, given two answers with different meanings.
+
+        There are none where nothing of the worse answer was wrong, but something was missing, and the question asks
+        for one part at a time.
+        """
+        return [(better, worse)]
+
+    def single_answers(self, answer: str) -> list[str]:
+        """Return what the question asks for, of an answer: all of it, or each of its parts."""
+        return [answer]
+
+    def corruptions(self, answer: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
+        """Return wrong answers by tier, none of which means the same as `answer`.
+
+        Args:
+            answer: The right answer.
+            others: Right answers of other papers that mean something else, in random order.
+            generator: Chooses what is changed.
+        """
+        return {"other-paper": others[0]} if others else {}
 
     @abstractmethod
     def decoder(self, name: str, tools: "DecodingTools") -> "Decoder":

@@ -7,9 +7,12 @@ from pydantic import Field, model_validator
 
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import Text
-from papertune.kinds.keywords.cells import join_keywords, split_keywords
+from papertune.kinds.keywords.cells import join_keywords, keywords_as_text, split_keywords
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
     import polars as pl
 
     from papertune.evaluation.report import SampleList
@@ -39,6 +42,28 @@ class KeywordsSpec(AskedSpec):
     def read_list(self, cell: str) -> list[str]:
         """Return the keywords of a predicted cell, split at the output separator too."""
         return split_keywords(cell.replace(self.output_separator, ";"))
+
+    # Preferences
+
+    def read_written(self, cell: str) -> str | None:
+        """Return the keywords of a cell, split at the output separator too."""
+        return self.read_answer(keywords_as_text(self.read_list(cell)))
+
+    def is_same_answer(self, first: str, second: str) -> bool:
+        """Whether two lists have the same keywords; order and case do not count."""
+        one, other = ({keyword.casefold() for keyword in split_keywords(text)} for text in (first, second))
+        return one == other
+
+    def corruptions(self, answer: str, others: "Sequence[str]", generator: "Random") -> dict[str, str]:
+        """Return another paper's list, and lists with keywords swapped, repeated or missing."""
+        from papertune.kinds.keywords.corruptions import corrupt
+
+        tiers = corrupt(split_keywords(answer), [split_keywords(other) for other in others], generator)
+        return {tier: self.write_list(keywords) for tier, keywords in tiers.items()}
+
+    @abstractmethod
+    def write_list(self, keywords: "Sequence[str]") -> str:
+        """Return keywords as an answer to learn; repeated ones stay."""
 
     # Predicting
 
@@ -126,7 +151,11 @@ class KeywordsColumn(KeywordsSpec):
 
     def read_answer(self, cell: str) -> str | None:
         """Return the keywords of a cell as the text to learn; None without keywords."""
-        return join_keywords(split_keywords(cell), self.separator) or None
+        return self.write_list(split_keywords(cell)) or None
+
+    def write_list(self, keywords: "Sequence[str]") -> str:
+        """Return keywords with the separator between them."""
+        return join_keywords(keywords, self.separator)
 
     # Learning
 

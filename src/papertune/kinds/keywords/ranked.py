@@ -135,7 +135,27 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def read_answer(self, cell: str) -> str | None:
         """Return the keywords of a cell as one text; None without keywords."""
-        return keywords_as_text(split_keywords(cell)) or None
+        return self.write_list(split_keywords(cell)) or None
+
+    def write_list(self, keywords: Sequence[str]) -> str:
+        """Return keywords as one text."""
+        return keywords_as_text(keywords)
+
+    # Preferences
+
+    def preferences(self, better: str, worse: str) -> list[tuple[str, str]]:
+        """Return each wrong keyword beside a right one: the missing keywords first, then those that both lists have.
+
+        The question asks for one keyword, so a whole list is no answer to it.
+        """
+        right, written = ({keyword.casefold(): keyword for keyword in split_keywords(each)} for each in (better, worse))
+        wrong = [keyword for key, keyword in written.items() if key not in right]
+        chosen = sorted(right, key=lambda key: key in written)
+        return [(right[chosen[place % len(chosen)]], keyword) for place, keyword in enumerate(wrong)]
+
+    def single_answers(self, answer: str) -> list[str]:
+        """Return each keyword."""
+        return split_keywords(answer)
 
     # Learning
 

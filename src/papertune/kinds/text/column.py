@@ -11,6 +11,8 @@ from papertune.kinds.base import Text
 from papertune.kinds.text.answered import AnsweredSpec
 
 if TYPE_CHECKING:
+    from random import Random
+
     from papertune.evaluation.report import SampleText
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
@@ -135,6 +137,20 @@ class TextColumn(AnsweredSpec):
     def max_answer_tokens(self, encoder: "PromptEncoder") -> int:
         """Return the limit of a predicted answer."""
         return self.max_new_tokens
+
+    # Preferences
+
+    def corruptions(self, answer: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
+        """Return another paper's answer, half of the answer, half of it twice, "not stated"; as the pattern allows."""
+        from papertune.kinds.text.corruptions import corrupt
+
+        found = corrupt("" if self.is_empty(answer) else answer, others, self.empty.strip())
+        return {
+            tier: text
+            for tier, text in found.items()
+            if not self.is_same_answer(text, answer)
+            and (self.pattern is None or self.is_empty(text) or re.fullmatch(self.pattern, text))
+        }
 
     # Predicting
 
