@@ -9,7 +9,9 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from papertune.decoding.answer import Answer
 from papertune.decoding.engine import Engine, PromptState
+from papertune.decoding.greedy import Forbid, exclude
 
 
 @torch.inference_mode()
@@ -21,35 +23,51 @@ def sample(
     temperature: float,
     end_ids: Collection[int],
     vocabulary: int | None = None,
-) -> list[list[int]]:
+    forbid: Forbid | None = None,
+) -> list[Answer]:
     """Continue each prompt with tokens drawn from softmax(logits / temperature); finished rows leave the batch.
 
     Args:
         engine: Runs the model.
         state: The prompts; consumed.
         uniforms: Which quantile of its distribution each token is, from 0 to below 1, float64, shape (batch, tokens);
-            an answer has at most as many tokens.
+            an answer has at most as many tokens, its end included.
         temperature: Above 0; below 1 favours probable tokens.
         end_ids: Tokens that end an answer.
         vocabulary: Number of token ids of the tokenizer; ids from here on are never drawn. None: all ids of the model.
+        forbid: Returns the tokens that must not come next in a row.
 
     Returns:
-        Token ids of each row's answer; the last one is an end token unless the answer was cut off.
+        The answers, with the model's own log-probabilities: at a temperature of 1, and as if nothing were forbidden.
     """
     answers: list[list[int]] = [[] for _ in range(len(state.lengths))]
+    sums = [0.0] * len(answers)
+    ended = [False] * len(answers)
     active = list(range(len(answers)))
+    ends = torch.tensor(sorted(end_ids), device=engine.device)
     for step in range(uniforms.shape[1]):
-        tokens = draw(state.last_logits[:, :vocabulary], uniforms[active, step], temperature).tolist()
-        for row, token in zip(active, tokens, strict=True):
-            answers[row].append(token)
-        kept = [index for index, token in enumerate(tokens) if token not in end_ids]
+        logits = state.last_logits[:, :vocabulary].to(torch.float32, copy=True)  # a fork may share them
+        forbidden = [forbid(answers[row]) if forbid else () for row in active]
+        for index, ids in enumerate(forbidden):
+            exclude(ids, logits[index])
+        chosen = draw(logits, uniforms[active, step], temperature)
+        logs = state.last_logits.float().log_softmax(dim=-1)
+        of_tokens = logs.gather(1, chosen[:, None])[:, 0].tolist()
+        of_ends = logs[:, ends].logsumexp(dim=-1).tolist()
+        kept: list[int] = []
+        for index, (row, token) in enumerate(zip(active, chosen.tolist(), strict=True)):
+            ended[row] = token in end_ids or forbidden[index] is None
+            sums[row] += of_ends[index] if ended[row] else of_tokens[index]
+            if not ended[row]:
+                answers[row].append(token)
+                kept.append(index)
         if not kept or step + 1 == uniforms.shape[1]:
             break
-        if len(kept) < len(active):
+        active = [active[index] for index in kept]
+        if len(kept) < len(state.lengths):
             state.select(torch.tensor(kept, device=engine.device))
-            active = [active[index] for index in kept]
-        engine.extend(state, [[tokens[index]] for index in kept])
-    return answers
+        engine.extend(state, [[answers[row][-1]] for row in active])
+    return [Answer(tuple(ids), *rest) for ids, rest in zip(answers, zip(sums, ended, strict=True), strict=True)]
 
 
 def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:

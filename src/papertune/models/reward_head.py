@@ -48,7 +48,7 @@ def add_reward_head(model: Any) -> RewardHead:
     """
     old = output_layer(model)
     base = model.get_base_model() if hasattr(model, "peft_config") else model
-    head = RewardHead(int(old.in_features)).to(old.weight.device)  # type: ignore[arg-type, union-attr]
+    head = RewardHead(int(old.in_features)).to(old.weight.device)  # type: ignore[arg-type]
     base.set_output_embeddings(head)
     return head
 
@@ -57,7 +57,7 @@ def save_reward_head(model: Any, folder: Path) -> None:
     """Write the head of a reward model into a folder."""
     from safetensors.torch import save_file
 
-    save_file({"weight": output_layer(model).weight.detach().contiguous()}, folder / FILE)  # type: ignore[operator, union-attr]
+    save_file({"weight": output_layer(model).weight.detach().contiguous()}, folder / FILE)  # type: ignore[operator]
 
 
 def load_reward_head(model: Any, folder: Path) -> None:

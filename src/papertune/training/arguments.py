@@ -25,6 +25,8 @@ class OnModelDevice:
         settings: Settings of TrainingArguments.
     """
 
+    distributed_state: Any  # from the arguments
+
     def __init__(self, device: torch.device, **settings: Any) -> None:
         self._model_device = device  # TrainingArguments already reads it in its __init__
         super().__init__(**settings)

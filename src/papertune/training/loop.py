@@ -29,6 +29,7 @@ from papertune.training.callbacks import (
     FlowCallback,
     MetricsCallback,
     ProgressCallback,
+    ScoredOnDevRows,
     StopRequest,
     patience_is_over,
 )
@@ -37,7 +38,6 @@ from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
 from papertune.training.loss import answer_losses
 from papertune.training.lower_states import LowerStates
 from papertune.training.processes import Processes
-from papertune.training.scored import ScoredOnDevRows
 from papertune.training.shares import SharedBatchSampler, StepTokens
 
 # On a CPU: maximum of padded tokens in one pass.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from papertune.evaluation.report import SampleList
     from papertune.evaluation.systems.outputs import Fill
-    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.decoder import Decoder, DecodingTools, Value
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
     from papertune.kinds.scoring import Scoring
@@ -179,6 +179,21 @@ class KeywordsColumn(KeywordsSpec):
         from papertune.kinds.keywords.decoders import ListDecoder
 
         return ListDecoder(name, self, tools)
+
+    @property
+    def is_written(self) -> bool:
+        """Yes: the model writes the list."""
+        return True
+
+    def text_of(self, value: "Value") -> str:
+        """Return the list of a value."""
+        return self.write_list(self.keywords_of(str(value)))
+
+    def answer_f1(self, gold: str, answer: str) -> float:
+        """Return F1@M: of all keywords of the answer."""
+        from papertune.metrics.keyword_scores import f1_at_m
+
+        return f1_at_m(split_keywords(gold), self.keywords_of(answer))
 
     def keywords_of(self, value: str) -> list[str]:
         """Return the keywords of a decoded list."""

@@ -37,14 +37,18 @@ def check_feedback_job(stage: Stage, job: StageJob) -> None:
     check_trl(stage.kind)
     method = job.recipe.method
     if not method.saves_adapter or not method.learns_text:
-        raise RecipeError(f'stage "{stage.kind}" trains a LoRA adapter. Set method.kind to "lora", not "{method.kind}".')
+        raise RecipeError(
+            f'stage "{stage.kind}" trains a LoRA adapter. Set method.kind to "lora", not "{method.kind}".'
+        )
     if not job.parents or job.parents[-1].stage == "pt":
         raise RecipeError(
             f'stage "{stage.kind}" improves a run that fills in the columns already. Train one first, and name it: '
             'method.start_from = "RUN".'
         )
     if job.processes.count > 1:
-        raise RecipeError(f'stage "{stage.kind}" trains in one process. Start it without torchrun or accelerate launch.')
+        raise RecipeError(
+            f'stage "{stage.kind}" trains in one process. Start it without torchrun or accelerate launch.'
+        )
 
 
 @dataclass(frozen=True)

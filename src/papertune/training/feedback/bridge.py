@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,10 @@ from transformers import ProgressCallback as BarCallback
 from papertune.events import SILENT, Listener, Progress
 from papertune.methods import adapters_in_compute_dtype
 from papertune.recipe import TrainingSpec
-from papertune.training.callbacks import CheckpointCallback, FlowCallback, MetricsCallback, StopRequest
+from papertune.training.callbacks import CheckpointCallback, FlowCallback, MetricsCallback, ScoredOnDevRows, StopRequest
 from papertune.training.checkpoints import checkpoint_path
 from papertune.training.loop import DevScore, FitResult, ended_early, last_checkpoint
 from papertune.training.processes import Processes
-from papertune.training.scored import ScoredOnDevRows
 
 
 class FeedbackTrainer(ScoredOnDevRows):
@@ -111,7 +111,8 @@ def fit_on_feedback(
     processes = Processes()
     stop = StopRequest(processes)
     last = last_checkpoint(folder, resume=resume)
-    with _only_answers_scored():
+    with warnings.catch_warnings(), _only_answers_scored():
+        warnings.simplefilter("ignore", FutureWarning)  # TRL uses names that transformers is renaming
         trainer = make_trainer(
             [
                 FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),

@@ -62,9 +62,7 @@ class TooLong:
         return found
 
 
-def encode_pairs(
-    pairs: Sequence[Pair], recipe: Recipe, encoder: PromptEncoder
-) -> tuple[list[EncodedPair], TooLong]:
+def encode_pairs(pairs: Sequence[Pair], recipe: Recipe, encoder: PromptEncoder) -> tuple[list[EncodedPair], TooLong]:
     """Encode pairs as training on answers encodes prompts and answers, and count what was too long.
 
     Raises:
@@ -82,7 +80,7 @@ def encode_pairs(
         if chosen == rejected:
             paper = f" (paper {pair.paper})" if pair.paper else ""
             equal.append(
-                f"pair {number}{paper}: {quoted(pair.chosen)} and {quoted(pair.rejected)} are the same answer to learn. "
+                f"pair {number}{paper}: {quoted(pair.chosen)} and {quoted(pair.rejected)} are the same answer. "
                 "Correct or remove it; if they differ only at their ends, raise encoding.max_answer_tokens."
             )
         encoded.append(EncodedPair(prompt, chosen, rejected))
@@ -114,17 +112,15 @@ def encode_answer(
 
     Args:
         column: Name of the question.
-        text: The answer, as a cell.
+        text: The answer, as text to learn.
         recipe: Has the question.
         encoder: Encodes answers.
         too_long: Counts truncated answers.
     """
-    spec = recipe.questions[column]
-    answer = spec.read_answer(text)
-    if answer is None:
+    if not text.strip():
         return [encoder.end_id]
-    (ids,) = spec.encode_answers(answer, encoder)
-    if too_long is not None and len(encoder.encode_text(answer)) + 1 > encoder.max_answer_tokens:
+    (ids,) = recipe.questions[column].encode_answers(text, encoder)
+    if too_long is not None and len(encoder.encode_text(text)) + 1 > encoder.max_answer_tokens:
         too_long.answers[column] += 1
     return ids
 

@@ -64,4 +64,3 @@ def reward_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
-

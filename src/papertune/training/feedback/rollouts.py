@@ -16,6 +16,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
+from papertune.decoding.answer import Answer
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import answer_ends
 from papertune.decoding.sampling import row_uniforms, sample
@@ -124,7 +125,7 @@ class _SamplingTrainer(FeedbackTrainer):
         uniforms = row_uniforms(
             self.args.seed, [self.state.global_step], len(prompt_ids), self.sampling.max_new_tokens
         ).view(len(distinct), generations, -1)
-        answers: list[list[int]] = []
+        answers: list[Answer] = []
         with self.accelerator.autocast(), torch.inference_mode():
             engine = Engine(self.model)
             ends = answer_ends(self.model, self._tokenizer.eos_token_id)
@@ -141,7 +142,11 @@ class _SamplingTrainer(FeedbackTrainer):
                     end_ids=ends,
                     vocabulary=len(self._tokenizer),
                 )
-        return answers
+        # Of several end tokens the tokenizer's own stands for all: prediction accepts any of them.
+        return [
+            [*answer.ids, self._tokenizer.eos_token_id] if answer.is_complete else list(answer.ids)
+            for answer in answers
+        ]
 
 
 class _RlooArguments(OnModelDevice, RLOOConfig):  # type: ignore[misc]
