@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from papertune.errors import RunError
 from papertune.events import SILENT, Listener
 from papertune.inference.batches import BatchPredictor
+from papertune.inference.best_of import BestOf, BestOfPredictor
 from papertune.inference.joined import JoinedPredictor, columns_asking_model
 from papertune.inference.journal import NO_MODEL
 from papertune.inference.predict import Predicted
@@ -61,6 +63,7 @@ class Run:
         recipe: The recipe that it was trained with.
         manifest: What run.json records of its training.
         device: The requested device: "cpu", "cuda", ...; None: a GPU if there is one.
+        best_of: How written answers are chosen among several; None: they are greedy.
     """
 
     def __init__(
@@ -72,6 +75,32 @@ class Run:
         self.device = device
         self._base_folder = base
         self._predictor: tuple[str, Predictor] | None = None  # and the name of its precision
+        self.best_of: BestOf | None = None
+
+    def with_best_of(self, answers: int, reward: str | Path) -> "Run":
+        """Return this run with the best of several answers in the place of the greedy one, where answers are written.
+
+        Args:
+            answers: Number of answers, the greedy one included; the others are drawn at random.
+            reward: A run of stage rm, whose rewards choose.
+
+        Raises:
+            RunError: If the reward run does not fit this run, or this run has no column whose answers are written.
+        """
+        from papertune.inference.reward_model import RewardModel
+
+        written = [name for name in self.recipe.columns if _is_written(self.recipe, name)]
+        if not written:
+            raise RunError(
+                f"{self.directory.path} has no column of keywords or text, of which several answers could be drawn. "
+                "Leave out --best-of and --reward."
+            )
+        rewards = RewardModel(load_run(reward, device=self.device, base=self._base_folder))
+        rewards.check_fits(self.recipe.only(tuple(written)), self.manifest.base_checksum, str(self.directory.path))
+        chosen = copy(self)
+        chosen._predictor = None
+        chosen.best_of = BestOf(answers, rewards, self.recipe.training.seed)
+        return chosen
 
     def check_fills_columns(self, purpose: str) -> None:
         """Refuse a run of a stage that does not fill in columns.
@@ -209,7 +238,9 @@ class Run:
         base, name = self._base_folder, self.manifest.base_name
         if base is None and name not in KNOWN_MODELS and Path(name).exists():
             base = Path(name)
-        return partial(_reopen, self.directory.path.resolve(), None if base is None else base.absolute())
+        best = self.best_of
+        how = None if best is None else (best.answers, best.rewards.run.directory.path.resolve())
+        return partial(_reopen, self.directory.path.resolve(), None if base is None else base.absolute(), how)
 
     def load_tokenizer(self) -> Any:
         """Load the run's tokenizer without the model."""
@@ -222,9 +253,13 @@ class Run:
             precision: Number format of the weights.
             columns: The recipe with the columns to answer; None: all.
         """
-        if not self.joins:
-            return self.model_predictor(precision)
-        model = self.model_predictor(precision) if self.asks_model(columns) else None
+        model: BatchPredictor | None = None
+        if not self.joins or self.asks_model(columns):
+            model = own = self.model_predictor(precision)
+            if self.best_of is not None:
+                model = BestOfPredictor(own, self.best_of)
+            if not self.joins:
+                return model
         return JoinedPredictor(self.recipe, self.joins, self.label_sources, model)
 
     def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
@@ -323,5 +358,10 @@ class Run:
         return base
 
 
-def _reopen(path: Path, base: Path | None, device: str) -> Run:
-    return load_run(path, device=device, base=base)
+def _reopen(path: Path, base: Path | None, best_of: tuple[int, Path] | None, device: str) -> Run:
+    run = load_run(path, device=device, base=base)
+    return run if best_of is None else run.with_best_of(*best_of)
+
+
+def _is_written(recipe: Recipe, column: str) -> bool:
+    return any(asked.is_written for asked in recipe.questions_of(column).values())

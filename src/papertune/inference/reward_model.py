@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from papertune.decoding.engine import Engine
 from papertune.decoding.rewards import answer_rewards
 from papertune.errors import RunError
-from papertune.models.reward_head import add_reward_head, load_reward_head
 from papertune.prompts import PromptEncoder
+from papertune.prompts.answers import encode_answer
 from papertune.prompts.examples import Prompt
 from papertune.recipe import Recipe
-from papertune.training.feedback.pairs import encode_answer
 
 if TYPE_CHECKING:
     from papertune.run import Run
@@ -70,6 +69,8 @@ class RewardModel:
     @cached_property
     def engine(self) -> Engine:
         """Runs the model."""
+        from papertune.models.reward_head import add_reward_head, load_reward_head
+
         model, _ = self.run.load()
         add_reward_head(model)
         load_reward_head(model, self.run.directory.adapter)
@@ -89,5 +90,6 @@ class RewardModel:
             answers: The answers to each prompt, as text to learn; at least one to each.
         """
         encoded = [prompt.ids for prompt in self.encoder.encode_many(prompts)]
-        ids = [[encode_answer(column, text, self.run.recipe, self.encoder) for text in each] for each in answers]
+        asked = self.run.recipe.questions[column]
+        ids = [[encode_answer(asked, text, self.encoder) for text in each] for each in answers]
         return answer_rewards(self.engine, encoded, ids)

@@ -8,6 +8,7 @@ from papertune.errors import TableError, quoted
 from papertune.kinds import AskedSpec
 from papertune.preferences import Pair, Thumb
 from papertune.prompts import PromptEncoder
+from papertune.prompts.answers import encode_answer
 from papertune.recipe import Recipe
 
 
@@ -75,7 +76,7 @@ def encode_pairs(pairs: Sequence[Pair], recipe: Recipe, encoder: PromptEncoder) 
     for number, pair in enumerate(pairs, start=1):
         prompt = _encode_prompt(pair, recipe, encoder, too_long)
         chosen, rejected = (
-            encode_answer(pair.column, text, recipe, encoder, too_long) for text in (pair.chosen, pair.rejected)
+            _encode_answer(pair.column, text, recipe, encoder, too_long) for text in (pair.chosen, pair.rejected)
         )
         if chosen == rejected:
             paper = f" (paper {pair.paper})" if pair.paper else ""
@@ -97,7 +98,7 @@ def encode_thumbs(
     encoded = [
         EncodedThumb(
             _encode_prompt(thumb, recipe, encoder, too_long),
-            encode_answer(thumb.column, thumb.answer, recipe, encoder, too_long),
+            _encode_answer(thumb.column, thumb.answer, recipe, encoder, too_long),
             thumb.good,
         )
         for thumb in thumbs
@@ -105,24 +106,10 @@ def encode_thumbs(
     return encoded, too_long
 
 
-def encode_answer(
-    column: str, text: str, recipe: Recipe, encoder: PromptEncoder, too_long: TooLong | None = None
-) -> list[int]:
-    """Return the token ids of an answer with its end token; an empty answer is the end token alone.
-
-    Args:
-        column: Name of the question.
-        text: The answer, as text to learn.
-        recipe: Has the question.
-        encoder: Encodes answers.
-        too_long: Counts truncated answers.
-    """
-    if not text.strip():
-        return [encoder.end_id]
-    (ids,) = recipe.questions[column].encode_answers(text, encoder)
-    if too_long is not None and len(encoder.encode_text(text)) + 1 > encoder.max_answer_tokens:
+def _encode_answer(column: str, text: str, recipe: Recipe, encoder: PromptEncoder, too_long: TooLong) -> list[int]:
+    if len(encoder.encode_text(text)) + 1 > encoder.max_answer_tokens:
         too_long.answers[column] += 1
-    return ids
+    return encode_answer(recipe.questions[column], text, encoder)
 
 
 def _encode_prompt(entry: Pair | Thumb, recipe: Recipe, encoder: PromptEncoder, too_long: TooLong) -> list[int]:
