@@ -102,6 +102,16 @@ class Run:
         chosen.best_of = BestOf(answers, rewards, self.recipe.training.seed)
         return chosen
 
+    def chooses_best_of(self, column: str) -> bool:
+        """Whether the answers of a column are chosen among several."""
+        return self.best_of is not None and _is_written(self.recipe, column)
+
+    def greedy(self) -> "Run":
+        """Return this run with greedy answers."""
+        plain = copy(self)
+        plain.best_of = None
+        return plain
+
     def check_fills_columns(self, purpose: str) -> None:
         """Refuse a run of a stage that does not fill in columns.
 

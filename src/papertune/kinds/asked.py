@@ -107,6 +107,13 @@ class AskedSpec(ColumnSpec):
         """
         raise NotImplementedError
 
+    def present_share(self, answer: str, document: str) -> float:
+        """Return the share of an answer that stands in the document, from 0 to 1: of its words."""
+        from papertune.metrics.text_scores import words_of
+
+        words, known = words_of(answer), set(words_of(document))
+        return sum(word in known for word in words) / len(words) if words else 0.0
+
     def answer_f1(self, gold: str, answer: str) -> float:
         """Return how good a written answer is, from 0 to 1, by this kind's own score of a row.
 

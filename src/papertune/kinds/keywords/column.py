@@ -43,6 +43,13 @@ class KeywordsSpec(AskedSpec):
         """Return the keywords of a predicted cell, split at the output separator too."""
         return split_keywords(cell.replace(self.output_separator, ";"))
 
+    def present_share(self, answer: str, document: str) -> float:
+        """Return the share of the keywords that stand in the document."""
+        from papertune.metrics.keyword_scores import SearchableDocument, unique_keywords
+
+        phrases, searchable = unique_keywords(split_keywords(answer)), SearchableDocument(document)
+        return sum(map(searchable.contains, phrases)) / len(phrases) if phrases else 0.0
+
     # Preferences
 
     def read_written(self, cell: str) -> str | None:
