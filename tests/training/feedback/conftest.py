@@ -96,7 +96,9 @@ def _data() -> tuple[list[Any], list[Any], list[Any]]:
     draw = random.Random(0)
     prompts = [[draw.randrange(5, 250) for _ in range(draw.randrange(4, 16))] for _ in range(10)]
     pairs = [
-        EncodedPair(prompt, [*(draw.randrange(5, 120) for _ in range(4)), 2], [*(draw.randrange(120, 250) for _ in "ab"), 2])
+        EncodedPair(
+            prompt, [*(draw.randrange(5, 120) for _ in range(4)), 2], [*(draw.randrange(120, 250) for _ in "ab"), 2]
+        )
         for prompt in prompts
     ]
     thumbs = [EncodedThumb(p.prompt, p.chosen if n % 2 else p.rejected, bool(n % 2)) for n, p in enumerate(pairs)]

@@ -64,7 +64,9 @@ def test_the_loss_of_the_better_answers_is_added_with_its_weight(training, start
         each.weights = (0.1, weight)
         each.fit()
         losses[weight] = json.loads(each.metrics.read_text().splitlines()[0])["loss"]
-    better = [(p.prompt, p.chosen) for p in PAIRS] if stage == "dpo" else [(t.prompt, t.answer) for t in THUMBS if t.good]
+    better = (
+        [(p.prompt, p.chosen) for p in PAIRS] if stage == "dpo" else [(t.prompt, t.answer) for t in THUMBS if t.good]
+    )
     log_probs = answer_log_probs(start().eval(), better)
     mean = float(log_probs.sum()) / sum(len(answer) for _, answer in better)
     assert losses[0.5] - losses[0.0] == pytest.approx(-0.5 * mean, rel=1e-4)

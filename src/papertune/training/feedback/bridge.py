@@ -10,7 +10,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,21 +62,18 @@ class FeedbackTrainer(ScoredOnDevRows):
             self._metrics["train"].clear()
         Trainer.log(self, logs, start_time)
 
-    def finish(self, folder: Path, stop_signal: int | None, before: bytes) -> FitResult:
+    def finish(self, folder: Path, stop_signal: int | None, unlearned: Sequence[str]) -> FitResult:
         """Load the chosen weights and return how the training ended.
 
         Args:
             folder: Folder of the checkpoints.
             stop_signal: The signal that stopped it early.
-            before: The digest of the parameters before it.
+            unlearned: As in `FitResult`.
         """
         scored = self.dev_score is not None
         best_step, best_score = (self.state.best_global_step, self.state.best_metric) if scored else (None, None)
-        unlearned = []
         if stop_signal is None and best_step:
             self._load_from_checkpoint(str(checkpoint_path(folder, best_step)))  # type: ignore[attr-defined]
-        if trainable_digest(self.model) == before:
-            unlearned.append("the training has changed no parameter: what it learned from had no gradient.")
         self.model.eval()
         return FitResult(self.state.global_step, best_step, best_score, stop_signal, unlearned)
 
@@ -125,13 +122,16 @@ def fit_on_feedback(
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(BarCallback)
         before = trainable_digest(trainer.model)
+        unlearned: list[str] = []
         if ended := ended_early(last, 0 if dev_score is None else spec.patience):
             trainer.state = ended
         else:
             logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
             with stop.handling_signals(), adapters_in_compute_dtype(trainer.model, compute_dtype):
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    return trainer.finish(folder, stop.agreed_signal(), before)  # type: ignore[no-any-return]
+            if trainable_digest(trainer.model) == before:
+                unlearned.append("the training has changed no parameter: what it learned from had no gradient.")
+    return trainer.finish(folder, stop.agreed_signal(), unlearned)  # type: ignore[no-any-return]
 
 
 class StepCallback(TrainerCallback):  # type: ignore[misc]
