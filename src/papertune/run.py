@@ -123,7 +123,9 @@ class Run:
         """
         stage = self.recipe.stage
         if not stage.fills_columns:
-            start = f' Train on it first: method.start_from = "{self.directory.path}".' if stage.can_be_start else ""
+            path, saves_adapter = str(self.directory.path), self.recipe.method.saves_adapter
+            setting = stage.start_setting(path, saves_adapter=saves_adapter)
+            start = f" Train from it first, with {setting}." if stage.can_be_start else ""
             raise RunError(
                 f'{self.directory.path} is {stage.run_in_words} (stage "{stage.kind}"); it fills in no columns, so it '
                 f"cannot {purpose}.{start}"

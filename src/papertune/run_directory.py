@@ -284,13 +284,19 @@ def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
         else "fitted by papertune without training a model"
     )
     score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"
+    stage = recipe.stage
+    what = f"A run that fills in {columns} in a table of papers"
+    if not stage.fills_columns:
+        what = f'{stage.run_in_words.capitalize()} (stage "{stage.kind}")'
+    if manifest.parents:
+        trained += f", from {' and '.join(f'`{parent.path}` ({parent.stage})' for parent in manifest.parents)}"
     return f"""# {name}
 
-A run that fills in {columns} in a table of papers, {trained}.
+{what}, {trained}.
 
 Use it:
 
-    papertune predict {name} TABLE.csv -o FILLED.csv
+    {stage.usage(name, saves_adapter=recipe.method.saves_adapter)}
 
 Trained on:
 

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 
 from papertune.methods import build_trainable
 from papertune.recipe import LoraMethod, TrainingSpec
-from papertune.training import Processes, Question, TrainingRow, loop
+from papertune.training import FitSettings, Question, TrainingRow, loop
 from papertune.training.arguments import training_arguments
 
 ROWS = [TrainingRow([3, 4, 5 + index], [Question([[6]])]) for index in range(12)]
@@ -37,9 +37,8 @@ def trainer_on(made_current, make_model, monkeypatch, tmp_path):
     def make(device):
         arguments = training_arguments(SPEC, tmp_path, torch.device(device), torch.float32)
         model = build_trainable(make_model(), LoraMethod(rank=2), seed=0)
-        return loop._AnswerTrainer(
-            model, arguments, rows=ROWS, label_sets=[], dev_score=None, processes=Processes(), callbacks=[]
-        )
+        settings = FitSettings(SPEC, tmp_path, tmp_path / "metrics.jsonl", torch.float32)
+        return loop._AnswerTrainer(model, arguments, rows=ROWS, label_sets=[], settings=settings, callbacks=[])
 
     return make, moved_to
 

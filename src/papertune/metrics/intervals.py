@@ -66,6 +66,25 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
     return _middle_interval(means, rows)
 
 
+def ratio_interval(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Interval:
+    """Return the interval of a sum over rows divided by the sum of their weights, such as a loss a token.
+
+    Args:
+        sums: What each row adds to the upper sum, float64, shape (rows,).
+        weights: What it adds to the lower one, positive, float64, shape (rows,).
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    rows = len(sums)
+
+    def ratios(random: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+        drawn = random.integers(0, rows, size=(resamples, rows))
+        return np.asarray(sums[drawn].sum(axis=1) / weights[drawn].sum(axis=1), dtype=np.float64)
+
+    return _middle_interval(ratios, rows)
+
+
 def counted_interval(
     occurrences: NDArray[np.int64], score: Callable[[NDArray[np.int64]], NDArray[np.float64]]
 ) -> Interval:

@@ -65,7 +65,9 @@ def adopt(
     load = load_adapter if numbers is None else load_official_prefix
     adapted = load(model, source, trainable=True)
     trained, _ = count_parameters(adapted)
-    manifest = Manifest(base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained)
+    manifest = Manifest(
+        base_name=chosen.model, base_checksum=found.checksum, trained_weights=trained, stage=chosen.stage.kind
+    )
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
         if numbers is None:

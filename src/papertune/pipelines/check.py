@@ -65,22 +65,27 @@ def check_tables(
         RecipeError, TableError, ModelError: With all problems of the tables at once.
     """
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
+    is_stage = purpose == "train" and not chosen.stage.fits_sources
+    if is_stage:
+        chosen.stage.check_recipe(chosen)
     read = [read_table(table) for table in tables]
     problems: list[str] = []
     lines: list[str] = []
     for table in read:
-        findings = check_table(table, chosen, purpose)
+        findings = chosen.stage.check_table(table, chosen) if is_stage else check_table(table, chosen, purpose)
         problems += findings.problems
         lines.append(f"{table.source}: {len(table):,} rows, columns {', '.join(table.columns)}")
         for name, counts in findings.label_counts.items():
             balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
             lines.append(f"  {name}: {', '.join(balance)}")
         lines += [f"  {fact}" for fact in findings.facts]
-        leaks = leak_warnings(table, chosen) if purpose == "train" and not findings.problems else []
+        leaks = leak_warnings(table, chosen) if purpose == "train" and not is_stage and not findings.problems else []
         for warning in (*findings.warnings, *leaks):
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
+    if is_stage:
+        return CheckResult(lines, [])
     tokenizer = load_tokenizer(find_base(chosen.model, base))
     encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
     for column in chosen.questions.values():

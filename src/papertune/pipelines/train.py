@@ -32,6 +32,7 @@ from papertune.pipelines.training_job import TrainingJob, prepare_job
 from papertune.pipelines.training_run import (
     check_shared,
     check_together,
+    gather_weights,
     precision_name,
     raise_if_stopped,
     write_weights,
@@ -319,15 +320,10 @@ def _train(
         )
     with processes.shared_errors(), disk_full_as_output_error(directory.path):
         if processes.is_first:
-            write_weights(
-                job.recipe,
-                learner.model,
-                learner.tokenizer,
-                learner.dtype,
-                directory,
-                base=job.base,
-                sharded_to=result.sharded_to,
-            )
+            model = learner.model
+            if result.sharded_to is not None:
+                model = gather_weights(job.recipe, learner.tokenizer, learner.dtype, result.sharded_to, job.base)
+            write_weights(job.recipe, model, learner.tokenizer, learner.dtype, directory)
     return manifest, result.sharded_to is not None
 
 

@@ -90,6 +90,11 @@ def prepare_job(
     from papertune.training import check_trackers  # late: `papertune check` needs no trainer
 
     chosen = inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
+    if not chosen.stage.fits_sources:
+        raise RecipeError(
+            f'stage.kind is "{chosen.stage.kind}", but only stage "sft" is compared with other systems. Remove [stage] '
+            "from the recipe, or add --set stage.kind=sft."
+        )
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
     sources = wanted_sources(chosen)

@@ -47,40 +47,35 @@ def raise_if_stopped(stop_signal: int | None, steps: int) -> None:
         )
 
 
-def write_weights(
-    recipe: Recipe,
-    model: Any,
-    tokenizer: Any,
-    dtype: torch.dtype,
-    directory: RunDirectory,
-    *,
-    base: Base,
-    sharded_to: Path | None = None,
-) -> None:
+def write_weights(recipe: Recipe, model: Any, tokenizer: Any, dtype: torch.dtype, directory: RunDirectory) -> None:
     """Write the trained weights and the tokenizer.
 
     Args:
         recipe: The recipe.
-        model: The trained model.
+        model: The trained model, whole.
         tokenizer: Its tokenizer.
-        dtype: Number format of the products, and of the weights of a whole model.
+        dtype: Of the weights of a whole model.
         directory: The run directory.
-        base: The base model.
-        sharded_to: The checkpoint with the weights, if the model in memory is divided among the processes.
     """
     method = recipe.method
     folder = directory.adapter if method.saves_adapter else directory.model
     shutil.rmtree(folder, ignore_errors=True)  # half written before a kill
-    if sharded_to is not None:
-        model = _gather(recipe, tokenizer, dtype, sharded_to, base)
     method.save(model, folder, recipe.model, dtype)
     tokenizer.save_pretrained(directory.tokenizer)
     if not method.saves_adapter:
         tokenizer.save_pretrained(folder)
 
 
-def _gather(recipe: Recipe, tokenizer: Any, dtype: torch.dtype, checkpoint: Path, base: Base) -> Any:
-    """Load a model that is sharded over the processes as a whole, from a checkpoint."""
+def gather_weights(recipe: Recipe, tokenizer: Any, dtype: torch.dtype, checkpoint: Path, base: Base) -> Any:
+    """Load a model that is sharded over the processes as a whole, from a checkpoint.
+
+    Args:
+        recipe: The recipe.
+        tokenizer: The model's tokenizer.
+        dtype: Number format of the products.
+        checkpoint: The checkpoint's folder.
+        base: The base model.
+    """
     if recipe.method.saves_adapter:
         model, _ = load_model(base, precision=precision_name(dtype), device="cpu", base_bits=recipe.base_bits)
         return load_adapter(model, checkpoint)

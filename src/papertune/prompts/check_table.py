@@ -1,5 +1,7 @@
 """Check whether a table fits a recipe, and report all problems together."""
 
+from collections.abc import Mapping
+
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.prompts.examples import RowReader, reads_entries
 from papertune.recipe import Recipe
@@ -39,6 +41,19 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
     return findings
 
 
+def check_documents(table: Table, recipe: Recipe) -> Findings:
+    """Check only that a table has the columns of the documents; warn of rows without any text."""
+    findings = Findings()
+    if not reads_entries(table, recipe):
+        _check_needed(table, dict.fromkeys(template_columns(recipe.table.document), "table.document"), findings)
+    if not findings.problems:
+        reader = RowReader(table, recipe)
+        empty = (row for row in range(len(table)) if reader.is_empty(row))
+        name = "input" if reads_entries(table, recipe) else template_columns(recipe.table.document)[0]
+        count_in_warning(findings, table, name, "{} without any text, left out", empty)
+    return findings
+
+
 def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
     needed = {name: "table.document" for name in template_columns(recipe.table.document)}
     needed |= {
@@ -46,10 +61,7 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
     }
     if recipe.table.id is not None:
         needed[recipe.table.id] = "table.id"
-    for name, key in needed.items():
-        if name not in table.columns:
-            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
-            findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
+    _check_needed(table, needed, findings)
     if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
@@ -64,6 +76,14 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
                 f'{table.source} has no column "{name}"; it is not {how}.{did_you_mean(name, table.columns)}'
                 for name in missing
             ]
+
+
+def _check_needed(table: Table, needed: Mapping[str, str], findings: Findings) -> None:
+    """Check that a table has columns, given with the keys of the recipe that name them."""
+    for name, key in needed.items():
+        if name not in table.columns:
+            hint = did_you_mean(name, table.columns) or f" It has: {', '.join(table.columns)}."
+            findings.problems.append(f'{table.source} has no column "{name}", which {key} names.{hint}')
 
 
 def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:

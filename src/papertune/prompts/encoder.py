@@ -176,6 +176,10 @@ class PromptEncoder:
         encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return [self._without_added(text, ids) for text, ids in zip(texts, encoded, strict=True)]
 
+    def encode_documents(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode whole texts, each with what the tokenizer puts before any text and the end token."""
+        return [[*self._beginning, *ids, self.end_id] for ids in self.encode_texts(texts)]
+
     def _without_added(self, text: str, ids: list[int]) -> list[int]:
         """Return the ids of a text, encoded again if they contain added tokens.
 

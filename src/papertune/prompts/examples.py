@@ -130,6 +130,10 @@ class RowReader:
             return prompt.document + prompt.after
         return self.input(row)
 
+    def is_empty(self, row: int) -> bool:
+        """Whether all cells of a row's document are empty."""
+        return not any(cells[row].strip() for cells in self._cells.values())
+
     def input(self, row: int) -> str:
         """Return the document of a row without its own question."""
         if self._instructions:

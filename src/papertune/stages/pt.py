@@ -45,10 +45,13 @@ class PtStage(Stage):
             )
 
     def check_table(self, table: "Table", recipe: "Recipe") -> "Findings":
-        """Check the documents of a table; it needs no gold cells."""
-        from papertune.prompts.check_table import check_table
+        """Check the documents of a table; gold cells only where instructions are made of them."""
+        from papertune.prompts.check_table import check_documents, check_table
 
-        return check_table(table, recipe, "predict")
+        has_gold = table.is_instructions or any(name in table.columns for name in recipe.columns)
+        if self.mix_instructions and has_gold:
+            return check_table(table, recipe, "train")
+        return check_documents(table, recipe)
 
     def train(self, job: "StageJob") -> StageOutcome:
         """Train on packed blocks of documents."""

@@ -72,6 +72,22 @@ class Stage(Part, ABC):
         (name,) = get_args(cls.model_fields["kind"].annotation)
         return str(name)
 
+    def usage(self, run: str, *, saves_adapter: bool) -> str:
+        """Return the command that uses a run of this stage.
+
+        Args:
+            run: The name of the run directory.
+            saves_adapter: Whether the run keeps an adapter, not a whole model.
+        """
+        if self.fills_columns or not self.can_be_start:
+            return f"papertune predict {run} TABLE.csv -o FILLED.csv"
+        setting = self.start_setting(run, saves_adapter=saves_adapter).replace(" = ", "=").replace('"', "")
+        return f"papertune train TABLE.csv -r RECIPE.toml -o RUN --set {setting}"
+
+    def start_setting(self, run: str, *, saves_adapter: bool) -> str:
+        """Return the setting of a recipe with which a training starts from a run of this stage."""
+        return f'method.start_from = "{run}"' if saves_adapter else f'model = "{run}/model"'
+
     def check_recipe(self, recipe: "Recipe") -> None:
         """Check that the stage can train this recipe, whose columns are those to learn.
 

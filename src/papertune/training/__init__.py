@@ -1,11 +1,12 @@
 """Training, on transformers' Trainer."""
 
 from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
-from papertune.training.loop import DevScore, FitResult, fit
+from papertune.training.loop import fit
 from papertune.training.loss import answer_losses
 from papertune.training.processes import Processes, ProcessLost, is_first_process, joined_processes
 from papertune.training.rows import MAX_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.trackers import check_trackers
+from papertune.training.trainer import DevScore, FitResult, FitSettings
 
 __all__ = [
     "MAX_QUESTION_TOKENS",
@@ -13,6 +14,7 @@ __all__ = [
     "DevScore",
     "EncodedExamples",
     "FitResult",
+    "FitSettings",
     "ProcessLost",
     "Processes",
     "Question",

@@ -1,72 +1,28 @@
-"""Training: transformers' Trainer with the loss over answers and with batches of similar lengths."""
+"""Training on answers: transformers' Trainer with the loss over answers and with batches of similar lengths."""
 
-import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
-from transformers import ProgressCallback as BarCallback
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import TrainingArguments
 
-from papertune.errors import RecipeError
 from papertune.events import SILENT, Listener
-from papertune.methods import PrefixModel, adapters_in_compute_dtype
-from papertune.methods.merged_products import merged_products
+from papertune.methods import PrefixModel
 from papertune.models import AttentionMasks, answer_positions
 from papertune.recipe import TrainingSpec
-from papertune.training.arguments import training_arguments
 from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
-from papertune.training.callbacks import (
-    CheckpointCallback,
-    FlowCallback,
-    MetricsCallback,
-    ProgressCallback,
-    ScoredOnDevRows,
-    StopRequest,
-    patience_is_over,
-)
-from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
 from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
 from papertune.training.loss import answer_losses
 from papertune.training.lower_states import LowerStates
 from papertune.training.processes import Processes
-from papertune.training.shares import SharedBatchSampler, StepTokens
+from papertune.training.trainer import DevScore, FitResult, FitSettings, ResumableTrainer, run_training
 
 # On a CPU: maximum of padded tokens in one pass.
 CPU_PART_TOKENS = 1024
-
-# Returns scores of the model in training by name; "score" chooses the best checkpoint.
-DevScore = Callable[[Any], Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """How a training ended.
-
-    Attributes:
-        steps: All optimizer steps, including those before a resume.
-        best_step: The step that the dev score chose, whose weights the model has now; None without a dev score.
-        best_score: Its dev score.
-        stop_signal: The signal that stopped the training early, or None.
-        unlearned: A warning for each label column that the model has not learned.
-        sharded_to: The checkpoint with the weights, if the model in memory is divided among the processes and must not
-            be used any more; else None.
-    """
-
-    steps: int
-    best_step: int | None
-    best_score: float | None
-    stop_signal: int | None
-    unlearned: Sequence[str] = ()
-    sharded_to: Path | None = None
 
 
 def fit(
@@ -103,58 +59,27 @@ def fit(
     Returns:
         How the training ended, the same in all processes. After a signal a checkpoint has been written.
     """
-    processes = processes or Processes()
-    stop = StopRequest(processes)
-    last = processes.first_value(lambda: last_checkpoint(folder, resume=resume))
-    device = torch.device(processes.device) if processes.count > 1 else next(model.parameters()).device
-    callbacks: list[Any] = [
-        FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),
-        CheckpointCallback(folder, spec.keep_checkpoints, processes),
-    ]
-    if processes.is_first:
-        step_batches = spec.accumulation * processes.count
-        tokens = StepTokens(list(map(len, rows)), spec.micro_batch_size, spec.seed, step_batches)
-        progress = ProgressCallback(listener, spec.micro_batch_size * step_batches, tokens)
-        callbacks += [MetricsCallback(metrics_file), progress]
-    trainer = _AnswerTrainer(
-        model,
-        training_arguments(spec, folder, device, compute_dtype),
-        rows=rows,
-        label_sets=label_sets,
+    settings = FitSettings(
+        spec=spec,
+        folder=folder,
+        metrics_file=metrics_file,
+        compute_dtype=compute_dtype,
         dev_score=dev_score,
-        processes=processes,
-        callbacks=callbacks,
+        resume=resume,
+        listener=listener,
+        processes=processes or Processes(),
     )
-    if ended := ended_early(last, 0 if dev_score is None else spec.patience):
-        trainer.state = ended
-    else:
-        with stop.handling_signals():
-            trainer.run_from(last, compute_dtype)
-    return trainer.finish(folder, stop.agreed_signal())
+
+    def make(arguments: TrainingArguments, callbacks: list[Any]) -> ResumableTrainer:
+        return _AnswerTrainer(
+            model, arguments, rows=rows, label_sets=label_sets, settings=settings, callbacks=callbacks
+        )
+
+    return run_training(make, settings, list(map(len, rows)), next(model.parameters()).device)
 
 
-def last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
-    """Remove checkpoints from which nothing can resume, and return the last of the others."""
-    if not resume:
-        remove_all(folder)  # the step numbers of an older training may be higher than those of this one
-    remove_incomplete(folder)
-    checkpoints = complete_checkpoints(folder)
-    return checkpoints[-1] if checkpoints else None
-
-
-def ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
-    """Return the state of a training whose patience was over at this checkpoint, else None.
-
-    The trainer remembers the scores, but not that the training has ended, and would continue it.
-    """
-    if checkpoint is None:
-        return None
-    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-    return state if patience_is_over(state, patience) else None
-
-
-class _AnswerTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
-    """The Trainer with this package's loss, batches and dev score."""
+class _AnswerTrainer(ResumableTrainer):
+    """The trainer with the loss over answers."""
 
     def __init__(
         self,
@@ -163,107 +88,31 @@ class _AnswerTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
         *,
         rows: Sequence[TrainingRow],
         label_sets: Sequence[LabelSet],
-        dev_score: DevScore | None,
-        processes: Processes,
+        settings: FitSettings,
         callbacks: list[Any],
     ) -> None:
-        super().__init__(
-            model, args, train_dataset=list(enumerate(rows)), data_collator=self._collate, callbacks=callbacks
-        )
-        self.remove_callback(PrinterCallback)
-        self.remove_callback(BarCallback)
-        # compute_loss divides by the examples of the optimizer step. Older versions use the second name.
-        self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
+        lengths = list(map(len, rows))
+        dataset = list(enumerate(rows))
+        super().__init__(model, args, dataset=dataset, lengths=lengths, settings=settings, callbacks=callbacks)
         self._label_sets = label_sets
         self._label_losses = LabelLosses(label_sets)  # since the last log entry
-        self._lengths = list(map(len, rows))
-        self._dev_score = dev_score
-        self._processes = processes
         self._virtual = model.prefix_length if isinstance(model, PrefixModel) else 0
         self._masks = AttentionMasks(model)
         # A GPU's passes are short, and those of single rows a waste of it.
         keeps_states = args.device.type == "cpu" and not self.is_sharded and self._repeats_rows()
         self._lower_states = LowerStates.of(model, rows) if keeps_states else None
-        with processes.shared_errors():
-            if self.is_sharded:
-                self._check_sharded_method()
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether the weights are divided among the processes, so that each pass needs all of them."""
-        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _repeats_rows(self) -> bool:
         """Whether the training has more than one epoch."""
         epoch = math.ceil(len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps)
         return bool(self.args.max_steps > epoch if self.args.max_steps > 0 else self.args.num_train_epochs > 1)
 
-    def _check_sharded_method(self) -> None:
-        if isinstance(self.model, PrefixModel):
-            raise RecipeError(
-                'method.kind = "ptuning_v2" cannot be trained with FSDP or DeepSpeed. Start without them: a prefix is '
-                "small, and each process has the whole model."
-            )
-        kind = str(self.accelerator.state.fsdp_plugin.state_dict_type) if self.is_fsdp_enabled else ""
-        if "SHARDED" in kind:
-            raise RecipeError(
-                "FSDP is set to save the part of each process by itself (SHARDED_STATE_DICT), but a run needs all "
-                "weights together. Add --fsdp_state_dict_type FULL_STATE_DICT to accelerate launch."
-            )
+    def unlearned(self) -> Sequence[str]:
+        """Return a warning for each label column that the model has not learned."""
+        return above_chance(self._label_sets, self.state.log_history, self.args.learning_rate)
 
-    def run_from(self, checkpoint: Path | None, compute_dtype: torch.dtype) -> None:
-        """Train, from a checkpoint if there is one."""
-        if self._processes.count > 1:  # or dropout would be the same in all processes
-            torch.manual_seed(self.args.seed + self._processes.index)
-        # Its notes on rebuilt optimizers and missing configs are meant for people who write the loop themselves.
-        logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-        # A divided layer is put together for its own forward pass, which merged products would bypass.
-        products = nullcontext() if self.is_sharded else merged_products(self.model, compute_dtype)
-        with adapters_in_compute_dtype(self.model, compute_dtype), products:
-            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-
-    def finish(self, folder: Path, stop_signal: int | None) -> FitResult:
-        """Load the chosen weights and return how the training ended."""
-        # A resumed training may remember dev scores that it no longer uses.
-        best_step, best_score = (
-            (None, None) if self._dev_score is None else (self.state.best_global_step, self.state.best_metric)
-        )
-        chosen = checkpoint_path(folder, best_step or self.state.global_step)
-        if stop_signal is None and best_step and not self.is_sharded:
-            self._load_from_checkpoint(str(chosen))
-        self.model.eval()
-        return FitResult(
-            steps=self.state.global_step,
-            best_step=best_step,
-            best_score=best_score,
-            stop_signal=stop_signal,
-            unlearned=above_chance(self._label_sets, self.state.log_history, self.args.learning_rate),
-            sharded_to=chosen if self.is_sharded else None,
-        )
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of this process's share of the batches."""
-        sampler = SharedBatchSampler(
-            self._lengths,
-            self.args.train_batch_size,
-            self.args.seed,
-            accumulation=self.args.gradient_accumulation_steps,
-            index=self._processes.index,
-            count=self._processes.count,
-        )
-        loader = DataLoader(
-            self.train_dataset,
-            batch_sampler=sampler,
-            collate_fn=self.data_collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        # As for one process: accelerate's own sharing would repeat rows to fill the last batches, and hide our sampler
-        # from the trainer, which then could not set its epoch.
-        return prepare_data_loader(  # type: ignore[no-any-return]
-            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
-        )
-
-    def _collate(self, rows: Sequence[tuple[int, TrainingRow]]) -> dict[str, Tensor]:
+    def collate(self, rows: Sequence[tuple[int, TrainingRow]]) -> dict[str, Tensor]:
+        """Build a batch of numbered rows."""
         # No rows are left for this process, but the others wait for its gradients: use a row with a weight of zero.
         chosen = rows or [min(self.train_dataset, key=lambda numbered: len(numbered[1]))]
         # Padding is never seen by other tokens and never a target, so any id works.
@@ -271,25 +120,9 @@ class _AnswerTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
         batch["numbers"] = torch.tensor([number for number, _ in chosen])
         return batch if rows else batch | {name: torch.zeros_like(batch[name]) for name in ("weights", "examples")}
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
-        examples = torch.stack([batch["examples"] for batch in batch_samples]).sum().to(device)
-        return self.accelerator.gather(examples).sum() if self.args.world_size > 1 else examples
-
-    def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | None = None) -> Tensor:
-        """Learn from a batch; on a CPU in parts, since the activations of a part fit into its caches.
-
-        Larger products are not faster there. A GPU takes the whole batch at once, and so do processes among which the
-        weights are divided: each pass needs all processes, and their batches may have different numbers of parts.
-        """
-        inputs = self._prepare_inputs(inputs)
-        in_parts = self.args.device.type == "cpu" and not self.is_sharded
-        parts = split_batch(inputs, CPU_PART_TOKENS) if in_parts else [inputs]
-        losses: list[Tensor] = []
-        for number, part in enumerate(parts, start=1):
-            # Processes add up their gradients once a batch, since they may have different numbers of parts.
-            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
-                losses.append(super().training_step(model, part, num_items_in_batch))
-        return torch.stack(losses).sum()
+    def split(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Split a batch into parts of few tokens."""
+        return split_batch(batch, CPU_PART_TOKENS)
 
     def compute_loss(
         self,
@@ -319,20 +152,3 @@ class _AnswerTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
         if "loss" in logs:
             logs = logs | self._label_losses.pop(lambda sums: self.accelerator.reduce(sums, "sum"))
         super().log(logs, *arguments, **options)
-
-    def dev_scores(self) -> dict[str, float]:
-        """Score the dev rows; all processes get the scores of the first."""
-        assert self._dev_score is not None
-        dev_score = self._dev_score
-        return self._processes.first_value(lambda: dict(dev_score(self.model)), together=self.is_sharded)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if isinstance(self.model, PrefixModel) and self.args.should_save:
-            self.model.save_encoder(Path(output_dir or self.args.output_dir))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if isinstance(self.model, PrefixModel):
-            self.model.load_encoder(Path(resume_from_checkpoint))
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -51,19 +51,20 @@ class Training:
         from papertune.events import SILENT
         from papertune.models.reward_head import add_reward_head
         from papertune.training.feedback import fit_on_feedback
+        from papertune.training.trainer import FitSettings
 
         if self.stage == "rm":
             add_reward_head(self.model)
         (self.folder / "training").mkdir(parents=True, exist_ok=True)
-        return fit_on_feedback(
-            self._make,
+        settings = FitSettings(
             self.spec,
             self.folder / "training",
-            compute_dtype=torch.float32,
-            metrics_file=self.metrics,
+            self.metrics,
+            torch.float32,
             listener=listener or SILENT,
             **options,
         )
+        return fit_on_feedback(self._make, settings)
 
     def _make(self, callbacks: list[Any]) -> Any:
         import torch

@@ -22,7 +22,7 @@ from papertune.stages import Reads, Stage, StageOutcome
 from papertune.tables import Table
 from papertune.training.feedback import check_trl, fit_on_feedback
 from papertune.training.feedback.pairs import TooLong
-from papertune.training.loop import DevScore, FitResult
+from papertune.training.trainer import DevScore, FitResult, FitSettings
 
 E = TypeVar("E", bound=Entry)
 
@@ -118,20 +118,21 @@ def train_learner(
         f"{precision_name(learner.dtype)}"
     )
     started = time.monotonic()
-    result = fit_on_feedback(
-        make_trainer,
-        recipe.training,
-        directory.checkpoints,
-        compute_dtype=learner.dtype,
+    settings = FitSettings(
+        spec=recipe.training,
+        folder=directory.checkpoints,
         metrics_file=directory.metrics,
+        compute_dtype=learner.dtype,
         dev_score=dev_score,
         resume=job.resume,
         listener=job.listener,
+        processes=job.processes,
     )
+    result = fit_on_feedback(make_trainer, settings)
     raise_if_stopped(result.stop_signal, result.steps)
     for text in result.unlearned:
         warnings.warn(text, PapertuneWarning, stacklevel=2)
-    write_weights(recipe, learner.model, learner.tokenizer, learner.dtype, directory, base=job.base)
+    write_weights(recipe, learner.model, learner.tokenizer, learner.dtype, directory)
     return result, round(time.monotonic() - started, 1)
 
 

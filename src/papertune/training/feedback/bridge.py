@@ -1,4 +1,4 @@
-"""What all trainers of TRL have in common here: checkpoints, signals, dev scores and metrics as in `training.loop`.
+"""What all trainers of TRL have in common here: checkpoints, signals, dev scores and metrics as in `training.trainer`.
 
 A trainer of TRL expects texts, sends telemetry, writes a form as model card, prints answers, and logs under names of
 its own. `FeedbackTrainer` changes that; where it overrides methods that are no public interface, `extra.TRL_VERSION`
@@ -16,17 +16,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers import ProgressCallback as BarCallback
 
-from papertune.events import SILENT, Listener, Progress
+from papertune.events import Listener, Progress
 from papertune.methods import adapters_in_compute_dtype
-from papertune.recipe import TrainingSpec
 from papertune.training.callbacks import CheckpointCallback, FlowCallback, MetricsCallback, ScoredOnDevRows, StopRequest
 from papertune.training.checkpoints import checkpoint_path
-from papertune.training.loop import DevScore, FitResult, ended_early, last_checkpoint
-from papertune.training.processes import Processes
+from papertune.training.trainer import DevScore, FitResult, FitSettings, ended_early, last_checkpoint
 
 
 class FeedbackTrainer(ScoredOnDevRows):
@@ -78,56 +75,41 @@ class FeedbackTrainer(ScoredOnDevRows):
         return FitResult(self.state.global_step, best_step, best_score, stop_signal, unlearned)
 
 
-def fit_on_feedback(
-    make_trainer: Callable[[list[Any]], Any],
-    spec: TrainingSpec,
-    folder: Path,
-    *,
-    compute_dtype: torch.dtype,
-    metrics_file: Path,
-    dev_score: DevScore | None = None,
-    resume: bool = False,
-    listener: Listener = SILENT,
-) -> FitResult:
+def fit_on_feedback(make_trainer: Callable[[list[Any]], Any], settings: FitSettings) -> FitResult:
     """Train with a trainer of TRL. Afterwards its model has the weights that the dev score chose, or the last ones.
 
     Args:
         make_trainer: Makes the trainer with these callbacks; its model has the weights of the start, also where the
             training is resumed, since divergences are measured from there.
-        spec: How to train.
-        folder: Folder of the checkpoints.
-        compute_dtype: Number format of products; trainable parameters stay float32.
-        metrics_file: JSON lines with losses, `numbers` and dev scores.
-        dev_score: As in `FeedbackTrainer`.
-        resume: Continue from the last complete checkpoint, if any; otherwise all checkpoints in the folder are removed.
-        listener: Gets the progress after each step.
+        settings: How the training runs, in one process.
 
     Returns:
         How the training ended. After a signal a checkpoint has been written.
     """
-    processes = Processes()
-    stop = StopRequest(processes)
-    last = last_checkpoint(folder, resume=resume)
+    spec, folder, has_dev = settings.spec, settings.folder, settings.dev_score is not None
+    stop = StopRequest(settings.processes)
+    last = last_checkpoint(folder, resume=settings.resume)
     with warnings.catch_warnings(), _only_answers_scored():
         warnings.simplefilter("ignore", FutureWarning)  # TRL uses names that transformers is renaming
         trainer = make_trainer(
             [
-                FlowCallback(stop, has_dev=dev_score is not None, patience=spec.patience),
-                CheckpointCallback(folder, spec.keep_checkpoints, processes),
-                MetricsCallback(metrics_file),
+                FlowCallback(stop, has_dev=has_dev, patience=spec.patience),
+                CheckpointCallback(folder, spec.keep_checkpoints, settings.processes),
+                MetricsCallback(settings.metrics_file),
             ]
         )
-        trainer.dev_score = dev_score
-        trainer.add_callback(StepCallback(listener, spec.micro_batch_size * spec.accumulation, trainer.numbers))
+        trainer.dev_score = settings.dev_score
+        rows_per_step = spec.micro_batch_size * spec.accumulation
+        trainer.add_callback(StepCallback(settings.listener, rows_per_step, trainer.numbers))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(BarCallback)
         before = trainable_digest(trainer.model)
         unlearned: list[str] = []
-        if ended := ended_early(last, 0 if dev_score is None else spec.patience):
+        if ended := ended_early(last, spec.patience if has_dev else 0):
             trainer.state = ended
         else:
             logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-            with stop.handling_signals(), adapters_in_compute_dtype(trainer.model, compute_dtype):
+            with stop.handling_signals(), adapters_in_compute_dtype(trainer.model, settings.compute_dtype):
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
             if trainable_digest(trainer.model) == before:
                 unlearned.append("the training has changed no parameter: what it learned from had no gradient.")
