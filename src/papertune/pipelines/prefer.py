@@ -101,7 +101,7 @@ def prefer(
         found.pairs += synthetic.pairs
         found.lines.append(synthetic.line)
     if thumbs is None and found.thumbs:
-        found.lines.append(f"{len(found.thumbs):,} judged answers are not written; add --thumbs FILE to write them")
+        found.lines.append(f"judged answers that are not written: {len(found.thumbs):,}; add --thumbs FILE")
     for line in found.lines:
         listener.message(line)
     _write(found, *paths, overwrite=overwrite)

@@ -35,6 +35,10 @@ class Asked:
     def __contains__(self, key: Key) -> bool:
         return key in self._rows.by_key
 
+    def unknown(self, place: str) -> str:
+        """Return the problem of a row that the table with the documents lacks, given the row's place."""
+        return f"{place}: its document is not in {self._rows.table.source}. Give the table that was predicted."
+
     def document(self, key: Key) -> str:
         """Return the document of a row."""
         return self._reader.document(self._rows.by_key[key])
@@ -68,9 +72,10 @@ def find_documents(tables: Sequence[Rows], documents: Table | None, recipe: Reci
         found = next((rows for rows in tables if _has_documents(rows.table, recipe)), None)
         if found is None:
             missing = [name for name in template_columns(recipe.table.document) if name not in tables[0].table.columns]
+            columns = f"column {missing[0]}" if len(missing) == 1 else f"columns {', '.join(missing)}"
             raise TableError(
-                f"{tables[0].table.source} has no column {', '.join(missing)}, so the documents are not known. Add the "
-                "table that was predicted: --documents TABLE."
+                f"{tables[0].table.source} has no {columns}, so the documents are not known. Add the table that was "
+                "predicted: --documents TABLE."
             )
         return Asked(found, recipe)
     return Asked(index_rows(documents, tables[0].names), recipe)

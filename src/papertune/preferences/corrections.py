@@ -36,7 +36,9 @@ def written_answers(rows: Rows, name: str, column: AskedSpec) -> dict[Key, str |
     Raises:
         TableError: If a cell is invalid.
     """
-    cells = column.read_predictions(rows.table, name, None).cells
+    # Not the columns beside it: whoever corrects a cell need not keep its confidence.
+    table = Table(rows.table.frame.select([name]), rows.table.source, rows.table.counted, rows.table.numbers)
+    cells = column.read_predictions(table, name, None).cells
     return {key: column.read_written(cells[row]) for key, row in rows.by_key.items()}
 
 
@@ -62,6 +64,7 @@ def read_corrections(
     counts: Counter[str] = Counter()
     changed: set[Key] = set()
     pairs: list[Pair] = []
+    unknown: list[str] = []
     for key in common:
         old, new = before[key], after[key]
         what = _compare(old, new, column)
@@ -69,12 +72,15 @@ def read_corrections(
             changed.add(key)
         if what == "changed" and old is not None and new is not None:
             if key not in asked:
-                raise TableError(f"{corrected.table.where(corrected.by_key[key], name)}: its document is not known.")
+                unknown.append(asked.unknown(corrected.table.where(corrected.by_key[key], name)))
+                continue
             fields = asked.fields(key, name)
             found = column.preferences(new, old)
             pairs += [Pair(**fields, chosen=good, rejected=bad, source="human") for good, bad in found]
             what = what if found else "added"
         counts[what] += 1
+    if unknown:
+        raise TableError.collect(f"{corrected.table.source}: documents are not known", unknown)
     return Corrections(pairs, frozenset(changed), _line(name, len(common), counts, len(pairs)))
 
 
@@ -88,9 +94,9 @@ def _compare(old: str | None, new: str | None, column: AskedSpec) -> str:
 # What is reported of cells that are no pair, in this order.
 _OTHER = {
     "unchanged": "{} unchanged",
-    "added": "{} with keywords added and none removed, which rejects nothing",
-    "filled": "{} filled in where nothing was predicted, which rejects nothing",
-    "emptied": "{} emptied, which prefers no answer",
+    "added": "{} with keywords added only (nothing to reject)",
+    "filled": "{} filled in where nothing was predicted (nothing to reject)",
+    "emptied": "{} emptied (nothing to prefer)",
 }
 
 

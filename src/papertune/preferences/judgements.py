@@ -78,7 +78,7 @@ def read_judgements(
                 "leave the cell empty."
             )
         elif key not in asked:
-            problems.append(f"{place}: its document is not known. Add its row to the table with the documents.")
+            problems.append(asked.unknown(place))
         elif answer is None:
             empty += 1
         else:

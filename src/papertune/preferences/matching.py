@@ -56,7 +56,7 @@ def index_rows(table: Table, names: tuple[str, ...]) -> Rows:
     if names == (ROW,) and ROW not in table.columns:
         return Rows(table, names, {(str(row + 1),): row for row in range(len(table))})
     for name in names:
-        table.column(name)  # says what is wrong without it
+        table.column(name)  # raises if it is missing
     rows: dict[Key, int] = {}
     problems: list[str] = []
     for row, key in enumerate(table.frame.select(names).iter_rows()):

@@ -53,7 +53,7 @@ def read_pairs(source: TableSource, recipe: Recipe) -> list[Pair]:
             f"{table.source} has no chosen and rejected, but kto_tag: it judges single answers. "
             "Give a file with pairs of answers, or learn from this one with the stage kto."
         )
-    return _entries(_checked(table, ("chosen", "rejected"), "Pairs of answers"), recipe, _pair)
+    return _entries(_checked(table, ("chosen", "rejected"), "Pairs of answers", recipe), recipe, _pair)
 
 
 def read_thumbs(source: TableSource, recipe: Recipe) -> list[Thumb]:
@@ -73,11 +73,11 @@ def read_thumbs(source: TableSource, recipe: Recipe) -> list[Thumb]:
             f"{table.source} has no kto_tag, but chosen and rejected: it has pairs of answers. Give a file that judges "
             "single answers, or learn from this one with the stage dpo."
         )
-    return _entries(_checked(table, ("output", "kto_tag"), "Judged answers"), recipe, _thumb)
+    return _entries(_checked(table, ("output", "kto_tag"), "Judged answers", recipe), recipe, _thumb)
 
 
-def _checked(table: Table, needed: Sequence[str], what: str) -> Table:
-    """Return a table with its optional columns, if it has the others."""
+def _checked(table: Table, needed: Sequence[str], what: str, recipe: Recipe) -> Table:
+    """Return a table with its optional columns, and those that the recipe asks, if it has the others."""
     for name in ("instruction", *needed):
         if name not in table.columns:
             raise TableError(
@@ -85,8 +85,10 @@ def _checked(table: Table, needed: Sequence[str], what: str) -> Table:
                 f"instruction, input, {' and '.join(needed)}; it has {', '.join(table.columns)}."
             )
     missing = [name for name in ("input", "column", "paper", "tier", "source") if name not in table.columns]
-    empty = text_frame({name: [""] * len(table) for name in missing})
-    return replace(table, frame=table.frame.with_columns(empty.get_columns()))
+    added = text_frame({name: [""] * len(table) for name in missing}).get_columns()
+    own = {column.question_column for column in recipe.questions.values()} - {None, *table.columns, *missing}
+    added += [table.frame["instruction"].alias(str(name)) for name in own]
+    return replace(table, frame=table.frame.with_columns(added))
 
 
 def _entries(table: Table, recipe: Recipe, make: Callable[[Table, int, dict[str, Any]], E]) -> list[E]:
@@ -128,7 +130,8 @@ def _asked(table: Table, reader: RowReader, row: int) -> dict[str, Any]:
             f"the recipe has no column {quoted(named)}.{did_you_mean(named, recipe.questions)} Its columns are "
             f"{', '.join(recipe.columns)}. Correct the column, or use the recipe that the preferences were made with.",
         )
-    found = reader.asked(row)
+    own = [name for name, column in recipe.questions.items() if column.question_column is not None]
+    found = reader.asked(row) or ([named] if named in own else own if len(own) == 1 else [])
     if not found or (named and named != found[0]):
         whose = f"the question of {named}" if named else "a question of the recipe"
         expected = [named] if named else list(recipe.questions)

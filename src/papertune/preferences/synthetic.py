@@ -58,10 +58,9 @@ def synthesise(gold: Rows, asked: Asked, recipe: Recipe, name: str) -> Synthetic
         if cell is not None and (answer := column.read_answer(cell)) is not None:
             answers[key] = answer
             if key not in asked:
-                place = gold.table.where(row)
-                unknown.append(f"{place}: its document is not known. Add its row to the table with the documents.")
+                unknown.append(asked.unknown(gold.table.where(row, name)))
     if unknown:
-        raise TableError.collect(f"{gold.table.source}: documents are missing", unknown)
+        raise TableError.collect(f"{gold.table.source}: documents are not known", unknown)
     keys = list(answers)
     pairs: list[Pair] = []
     for number, (key, answer) in enumerate(answers.items()):

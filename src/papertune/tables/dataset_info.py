@@ -152,12 +152,14 @@ def _with_text_only(table: Table, name: str, place: str) -> Table:
 
 
 def _with_judgement(table: Table, entry: dict[str, Any]) -> Table:
-    """Give the judgements of conversations our name of the column."""
+    """Add the judgements of conversations under our name of the column."""
     theirs = entry.get("columns", {}).get(JUDGEMENT, JUDGEMENT)
     if theirs == JUDGEMENT or theirs not in table.columns:
         return table
-    forms = {JUDGEMENT if name == theirs else name: form for name, form in table.forms.items()}
-    return replace(table, frame=table.frame.rename({theirs: JUDGEMENT}), forms=forms)
+    forms = {name: form for name, form in table.forms.items() if name != JUDGEMENT}
+    if theirs in table.forms:
+        forms[JUDGEMENT] = table.forms[theirs]
+    return replace(table, frame=table.frame.with_columns(table.frame[theirs].alias(JUDGEMENT)), forms=forms)
 
 
 def _with_answers(table: Table, entry: dict[str, Any], tags: Tags) -> Table:

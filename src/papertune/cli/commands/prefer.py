@@ -63,6 +63,7 @@ def prefer(
         typer.echo(line)
     if output is not None:
         synthetic = sum(pair.source == "synthetic" for pair in found.pairs)
-        typer.echo(f"{output}: {len(found.pairs):,} pairs, {synthetic:,} of them synthetic")
+        pairs = "1 pair" if len(found.pairs) == 1 else f"{len(found.pairs):,} pairs"
+        typer.echo(f"{output}: {pairs} ({len(found.pairs) - synthetic:,} human, {synthetic:,} synthetic)")
     if thumbs is not None:
-        typer.echo(f"{thumbs}: {len(found.thumbs):,} judged answers")
+        typer.echo(f"{thumbs}: {len(found.thumbs):,} judged {'answer' if len(found.thumbs) == 1 else 'answers'}")

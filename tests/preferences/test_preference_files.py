@@ -1,5 +1,6 @@
 """Files of preferences: what is written is read again, and files in LLaMA-Factory's layouts are read the same."""
 
+import contextlib
 import json
 
 import pytest
@@ -110,6 +111,46 @@ def test_a_prompt_of_a_pair_is_the_prompt_of_its_row(folder, written):
             assert pair.prompt(recipe) == reader.prompt(row, pair.column)
 
 
+values = st.none() | st.booleans() | st.integers(-1, 1) | st.sampled_from([ASKED, "true", "a; b", "", "{}", "[["])
+message = st.fixed_dictionaries({}, optional={"from": st.sampled_from(["human", "gpt", 1]), "value": values})
+cells = values | message | st.lists(message, max_size=3)
+names = [
+    "instruction",
+    "input",
+    "chosen",
+    "rejected",
+    "output",
+    "kto_tag",
+    "history",
+    "system",
+    "column",
+    "conversations",
+]
+rows = st.lists(st.dictionaries(st.sampled_from(names), cells, min_size=1), min_size=1, max_size=3)
+register_entries = st.fixed_dictionaries(
+    {"file_name": st.just("any.json")},
+    optional={
+        "ranking": values,
+        "formatting": st.sampled_from(["alpaca", "sharegpt"]),
+        "columns": st.dictionaries(
+            st.sampled_from(["prompt", "query", "chosen", "rejected", "kto_tag", "messages", "system"]),
+            st.sampled_from([*names, None, 1]),
+            max_size=4,
+        ),
+    },
+)
+
+
+@settings(max_examples=30)
+@given(rows, st.none() | register_entries, st.sampled_from([read_pairs, read_thumbs]))
+def test_any_file_is_read_or_refused(folder, content, entry, read):
+    (folder / "any.json").write_text(json.dumps(content))
+    (folder / "dataset_info.json").write_text(json.dumps({"any": entry}))
+    source = str(folder / "any.json") if entry is None else f"{folder / 'dataset_info.json'}:any"
+    with contextlib.suppress(TableError):
+        assert len(read(source, INSTRUCT)) == len(content)
+
+
 def _without_column(path):
     """Copy a file without the name of the column, which another recipe does not have."""
     copy = path.with_name("copy.jsonl")
@@ -178,6 +219,23 @@ class TestLayouts:
         source = write({"instruction": "Which?", "chosen": "a", "rejected": ""}, ranking=True)
         (pair,) = read_pairs(source, INSTRUCT)
         assert (pair.column, pair.instruction, pair.input) == ("output", "Which?", "")
+
+    @pytest.mark.parametrize("column", ["", "answer"])
+    def test_questions_that_stand_in_a_column_of_the_table(self, write, column):
+        recipe = load_recipe(
+            {
+                "model": "tiny",
+                "table": {"document": "{title}"},
+                "columns": {
+                    "answer": {"kind": "text", "question": "{asks}"},
+                    "Keywords": {"kind": "keywords", "question": ASKED},
+                },
+            }
+        )
+        source = write({**ONE, "instruction": "Why?", "column": column}, {**ONE, "column": ""})
+        pairs = read_pairs(source, recipe)
+        assert [(pair.column, pair.instruction) for pair in pairs] == [("answer", "Why?"), ("Keywords", ASKED)]
+        assert pairs[0].prompt(recipe).after == "\n\nWhy?"
 
     @pytest.mark.parametrize("entry", [{}, {"formatting": "sharegpt", "ranking": True}])
     def test_sharegpt_pairs(self, write, entry):
