@@ -46,7 +46,7 @@ $papertune evaluate stages/dpo $new -o stages/dpo-report
 
 # 6. Learn from rewards of the model's own answers: F1 against the authors' keywords.
 $papertune train stages/feedback.csv -r $recipe -o stages/rloo --stage rloo --set method.start_from=stages/sft \
-    --set training.learning_rate=1e-4 --set training.max_steps=6
+    --dev stages/judge.csv --set training.learning_rate=1e-4 --set training.max_steps=6
 $papertune evaluate stages/rloo $new -o stages/rloo-report
 
 echo

@@ -17,6 +17,7 @@ class RmStage(FeedbackStage):
     fills_columns: ClassVar[bool] = False
     can_be_start: ClassVar[bool] = False
     run_in_words: ClassVar[str] = "a reward model"
+    usual_rate: ClassVar[float] = 5e-4
 
     def train(self, job: "StageJob") -> StageOutcome:
         """Train a head and an adapter on pairs."""

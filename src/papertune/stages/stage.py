@@ -55,6 +55,7 @@ class Stage(Part, ABC):
         fills_columns: Whether its runs predict the recipe's columns.
         can_be_start: Whether another training can start from the adapter of its run.
         run_in_words: What messages call a run of this stage.
+        usual_rate: The learning rate of a recipe that names none.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Stage(Part, ABC):
     fills_columns: ClassVar[bool] = True
     can_be_start: ClassVar[bool] = True
     run_in_words: ClassVar[str] = "a trained model"
+    usual_rate: ClassVar[float] = 1e-3
 
     @classmethod
     def kind_name(cls) -> str:
@@ -118,7 +120,12 @@ class Stage(Part, ABC):
 
 
 class FeedbackStage(Stage):
-    """A stage that learns which of several generated answers is better."""
+    """A stage that learns which of several generated answers is better.
+
+    A rate that suits training on answers moves the model far from its start, and probabilities of all answers fall.
+    """
+
+    usual_rate: ClassVar[float] = 1e-4
 
     def check_recipe(self, recipe: "Recipe") -> None:
         """Refuse columns whose answers are chosen, not written."""

@@ -117,6 +117,12 @@ def train_learner(
         f"training {trainable:,} of {total:,} parameters on {examples}, {job.processes.device}, "
         f"{precision_name(learner.dtype)}"
     )
+    rate, usual = recipe.training.learning_rate, recipe.stage.usual_rate
+    if rate > 4 * usual:
+        job.listener.message(
+            f'training.learning_rate is {rate:g}, which is high for stage "{recipe.stage.kind}": try '
+            f"--set training.learning_rate={usual:g}"
+        )
     started = time.monotonic()
     settings = FitSettings(
         spec=recipe.training,

@@ -1,12 +1,13 @@
 """Reinforcement learning: from a table, and rewards of the model's own answers, to a run."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import RecipeError, TableError
+from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.evaluation.dev_score import DevScore
 from papertune.inference.reward_model import RewardModel
 from papertune.pipelines.stages.feedback import open_start, outcome_of, train_learner, warn_of_length
@@ -107,6 +108,13 @@ def train_on_rewards(stage: SamplingStage, job: StageJob) -> StageOutcome:
     job.listener.message(f"dev score of the start: {before['score']:.4f}")
     examples = f"{len(asked):,} prompts, {stage.generations} answers each"
     result, seconds = train_learner(job, learner, make, examples, score)
+    if result.best_score is not None and result.best_score < before["score"]:
+        warnings.warn(
+            f"the dev score of the start, {before['score']:.4f}, is higher than the best of this training, "
+            f"{result.best_score:.4f}. Keep using {job.parents[-1].path}.",
+            PapertuneWarning,
+            stacklevel=2,
+        )
     outcome = outcome_of(learner, result, seconds, len(asked), {"dev_score_of_start": before["score"]})
     return replace(outcome, reward="f1" if model is None else f"{stage.reward} ({model.checksum})")
 
