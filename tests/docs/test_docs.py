@@ -37,6 +37,7 @@ from papertune.recipe import (
     builtin_recipes,
     load_recipe,
 )
+from papertune.stages import STAGES, SftStage
 from papertune.tables import read_table
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +188,7 @@ class TestRecipes:
         ('### `kind = "freeze"`', FreezeMethod),
         ("## `[encoding]`", EncodingSpec),
         ("## `[training]`", TrainingSpec),
+        *((f'### `kind = "{stage.kind_name()}"`', stage) for stage in STAGES if stage is not SftStage),
     )
 
     @pytest.mark.parametrize(("heading", "part"), PARTS, ids=[part.__name__ for _, part in PARTS])

@@ -1,44 +1,42 @@
-"""ChatGLM2 through the stages that learn from feedback."""
-
-import json
+"""ChatGLM2 goes through the stages of training."""
 
 import pytest
+import torch
+import torch.nn.functional as F
 
 import papertune
-from papertune.pipelines.pair_accuracy import evaluate_pairs
+from papertune.models import AttentionMasks
+from papertune.training.documents.blocks import collate_blocks, token_losses
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.* empty .the model named none")]
-
-QUESTION = "List the keywords."
-WORDS = "heart graph aspirin network trial method patients learning".split()
+PAPERS = [{"title": f"aspirin {n}", "abstract": "the effect on the heart " * (1 + n % 3)} for n in range(12)]
 
 
-def test_a_chatglm2_learns_from_pairs_and_rewards_and_chooses_the_best_of_several(chatglm2_folder, tmp_path):
-    papers = [
-        {"uuid": str(n), "abstract": " ".join(WORDS[n:] + WORDS[:n]), "Keywords": f"{WORDS[n]}; {WORDS[n - 1]}"}
-        for n in range(6)
-    ]
+def test_packed_texts_have_their_own_losses(golden_model):
+    texts = [[5, 6, 7, 8, 2], [9, 10, 2], [12, 13, 14, 15, 16, 17, 2]]
+    batch = collate_blocks([[torch.tensor(ids).numpy() for ids in texts]])
+    with torch.no_grad():
+        losses, _ = token_losses(golden_model, AttentionMasks(golden_model), batch)
+        expected = []
+        for ids in texts:
+            tokens = torch.tensor([ids])
+            logits = golden_model(input_ids=tokens, use_cache=False).logits[0, :-1]
+            expected += F.cross_entropy(logits.float(), tokens[0, 1:], reduction="none").tolist()
+    assert losses.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_it_reads_papers_and_then_learns_labels(chatglm2_folder, tmp_path):
     recipe = {
         "model": str(chatglm2_folder),
-        "table": {"id": "uuid", "document": "{abstract}"},
-        "columns": {"Keywords": {"kind": "keywords", "question": QUESTION, "max_new_tokens": 8}},
-        "method": {"rank": 2},
-        "training": {"precision": "fp32", "micro_batch_size": 3, "warmup_steps": 0, "learning_rate": 1e-2},
+        "table": {"document": "{title}\n{abstract}"},
+        "columns": {
+            "label": {"kind": "label", "sources": ["model"], "question": "Is it medical?", "labels": ["1", "0"]}
+        },
+        "training": {"precision": "fp32", "micro_batch_size": 2, "warmup_steps": 1, "learning_rate": 0.01},
     }
-    pairs = [
-        {"instruction": QUESTION, "input": p["abstract"], "chosen": p["Keywords"], "rejected": other["Keywords"]}
-        for p, other in zip(papers, papers[2:] + papers[:2], strict=True)
-    ]
-    sft = papertune.train(papers, recipe, tmp_path / "sft")
-    recipe["method"]["start_from"] = str(tmp_path / "sft")
-    reward = papertune.train(pairs, recipe, tmp_path / "rm", stage="rm")
-    assert evaluate_pairs(reward, [{**pairs[0], "input": "a network"}], tmp_path / "report").shares["all"]
-    for stage in ("dpo", "kto"):
-        papertune.train(pairs, recipe, tmp_path / stage, stage=stage)
-    for stage, overrides in (("rloo", [f"stage.reward={tmp_path / 'rm'}"]), ("grpo", [])):
-        run = papertune.train(papers, recipe, tmp_path / stage, stage=stage, dev=papers[:2], overrides=overrides)
-        assert len(run.predict(papers[:1])) == 1
-    lines = (tmp_path / "rloo" / "metrics.jsonl").read_text().splitlines()
-    # Sampled and scored by the same model: the divergence from the start is 0 before the first step.
-    assert json.loads(lines[0])["kl"] == pytest.approx(0, abs=1e-6)
-    assert len(sft.with_best_of(3, tmp_path / "rm").predict(papers)) == 6
+    read = papertune.train(PAPERS, recipe, tmp_path / "pt", stage="pt", dev_fraction=0.5, overrides=["stage.block=64"])
+    assert read.manifest.stage_results["nll_difference"] < 0
+    start = {**recipe, "method": {"start_from": str(tmp_path / "pt")}}
+    rows = [paper | {"label": str(n % 2)} for n, paper in enumerate(PAPERS)]
+    run = papertune.train(rows, start, tmp_path / "sft")
+    assert [parent.stage for parent in run.manifest.parents] == ["pt"]
+    assert set(run.predict(PAPERS)["label"]) <= {"1", "0"}

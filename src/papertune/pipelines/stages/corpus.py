@@ -1,12 +1,11 @@
-"""From tables of papers to a token file: duplicates and dev rows leave, the rest is tokenised in parts."""
+"""From tables of papers to a token file: duplicates and dev papers leave, the rest is tokenised in parts."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,110 +45,97 @@ class Corpus:
     empty: int
     instructions: int
 
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus | None":
+        """Open the corpus of a folder; None if it has not been written, or not completely."""
+        file = TokenFile.open(folder)
+        return None if file is None else cls(file, **file.notes)
 
-class CorpusBuilder:
-    """Makes a corpus from tables that are read one at a time.
+
+class CorpusWriter:
+    """Writes a corpus.
 
     Args:
-        tables: The tables; they are read twice.
-        dev: The dev tables.
-        dev_fraction: Without dev tables: share of the papers that become dev papers.
         recipe: The recipe.
-        encoders: Encodes documents, and prompts with their answers.
+        documents: Encodes whole documents.
+        prompts: Encodes prompts and answers.
+        mix: Share of the tokens that are instructions.
     """
 
-    def __init__(
-        self,
-        tables: Iterable[Table],
-        dev: Iterable[Table],
-        dev_fraction: float,
-        recipe: Recipe,
-        encoders: tuple[PromptEncoder, PromptEncoder],
-    ) -> None:
-        self._tables = tables
+    def __init__(self, recipe: Recipe, documents: PromptEncoder, prompts: PromptEncoder, mix: float) -> None:
         self._recipe = recipe
-        self._documents, self._prompts = encoders
-        self._dev_texts: list[str] = []
-        keys = [_keys(table, recipe) for table in tables]
-        self._ends = np.cumsum([0, *map(len, keys)])
-        all_keys = np.concatenate([np.empty(0, np.uint64), *keys])
-        is_empty = all_keys == _EMPTY
-        dev_keys = self._read_dev(dev)
-        _, first = np.unique(np.concatenate([dev_keys, all_keys]), return_index=True)
-        self._learned = np.zeros(len(all_keys), dtype=bool)
-        self._learned[first[first >= len(dev_keys)] - len(dev_keys)] = True
-        self._learned &= ~is_empty
-        self.empty = int(is_empty.sum())
-        self.duplicates = len(all_keys) - self.empty - int(self._learned.sum())
-        self._drawn = self._draw(dev_fraction)
+        self._seed = recipe.training.seed
+        self._documents = documents
+        self._prompts = prompts
+        self._mix = mix
 
-    def build(self, folder: Path, vocabulary: int) -> Corpus:
-        """Write the token file, unless the folder has it already, and return the corpus.
+    def write(
+        self, folder: Path, vocabulary: int, tables: Iterable[Table], dev: Iterable[Table], dev_fraction: float
+    ) -> None:
+        """Write the corpus into a folder.
 
         Args:
-            folder: Folder of the token file.
-            vocabulary: Number of token ids of the model.
+            folder: The folder.
+            vocabulary: All token ids are below this number.
+            tables: The tables, which are read twice, one at a time.
+            dev: The dev tables.
+            dev_fraction: Without dev tables: share of the papers that become dev papers.
 
         Raises:
-            TableError: If there is nothing to learn, or there are too few dev papers.
+            TableError: If there is nothing to learn, or there is only one dev paper.
         """
-        papers = int(self._learned.sum()) - len(self._drawn)
-        if not papers:
+        dev_papers = self._read_dev(dev)
+        keys = [_keys(table, self._recipe) for table in tables]
+        ends = np.cumsum([0, *map(len, keys)])
+        all_keys = np.concatenate([np.empty(0, np.uint64), *keys])
+        learned = _first_ones(all_keys, np.asarray(list(dev_papers), dtype=np.uint64))
+        empty = int((all_keys == _EMPTY).sum())
+        duplicates = len(all_keys) - empty - int(learned.sum())
+        drawn = self._draw(learned, dev_fraction)
+        learned[drawn] = False
+        if not learned.any():
             raise TableError("the tables have no paper to learn that is not a dev row. Give more rows.")
-        file = TokenFile.open(folder)
-        if file is None or file.notes["papers"] != papers:
-            with TokenWriter(folder, vocabulary) as writer:
-                instructions = self._write(writer)
-                writer.finish({"papers": papers, "instructions": instructions})
-            file = TokenFile.open(folder)
-            assert file is not None
-        selection, held_out = self._split_dev(self._dev_texts or self._drawn_texts())
-        return Corpus(
-            file,
-            self._documents.encode_documents(selection),
-            self._documents.encode_documents(held_out),
-            papers,
-            self.duplicates,
-            self.empty,
-            int(file.notes["instructions"]),
-        )
+        texts = list(dev_papers.values())
+        with TokenWriter(folder, vocabulary) as writer:
+            instructions = 0
+            for number, table in enumerate(tables):
+                begin, end = ends[number : number + 2]
+                reader = RowReader(table, self._recipe)
+                texts += [reader.document(int(row - begin)) for row in drawn[(drawn >= begin) & (drawn < end)]]
+                instructions += self._write_table(writer, table, learned[begin:end], f"{self._seed}-{number}")
+            selection, held_out = self._split_dev(texts)
+            writer.finish(
+                {
+                    "selection": self._documents.encode_documents(selection),
+                    "held_out": self._documents.encode_documents(held_out),
+                    "papers": int(learned.sum()),
+                    "duplicates": duplicates,
+                    "empty": empty,
+                    "instructions": instructions,
+                }
+            )
 
-    def _read_dev(self, dev: Iterable[Table]) -> NDArray[np.uint64]:
-        """Read the dev papers, each once, and return their keys."""
-        by_key: dict[int, str] = {}
+    def _read_dev(self, dev: Iterable[Table]) -> dict[int, str]:
+        """Return the dev papers by their keys, each once."""
+        papers: dict[int, str] = {}
         for table in dev:
             reader = RowReader(table, self._recipe)
             for row, key in enumerate(_keys(table, self._recipe).tolist()):
                 if key != _EMPTY:
-                    by_key.setdefault(key, reader.document(row))
-        self._dev_texts = list(by_key.values())
-        return np.asarray(list(by_key), dtype=np.uint64)
+                    papers.setdefault(key, reader.document(row))
+        return papers
 
-    def _draw(self, fraction: float) -> NDArray[np.int64]:
+    def _draw(self, learned: NDArray[np.bool_], fraction: float) -> NDArray[np.int64]:
         """Return the numbers of the rows that become dev papers, over all tables, in order."""
-        known = np.flatnonzero(self._learned)
+        known = np.flatnonzero(learned)
         if not fraction:
             return known[:0]
         limit = self._recipe.training.dev_rows + self._recipe.training.calibration_rows
         count = min(max(round(fraction * len(known)), 2), limit)
-        chosen = np.random.default_rng(self._recipe.training.seed).permutation(len(known))[:count]
-        return np.sort(known[chosen])
-
-    def _drawn_texts(self) -> list[str]:
-        if not len(self._drawn):
-            return []
-        texts: list[str] = []
-        for number, table in enumerate(self._tables):
-            reader = RowReader(table, self._recipe)
-            start, end = self._ends[number : number + 2]
-            own = self._drawn[(self._drawn >= start) & (self._drawn < end)]
-            texts += [reader.document(int(row - start)) for row in own]
-        return texts
+        return np.sort(known[np.random.default_rng(self._seed).permutation(len(known))[:count]])
 
     def _split_dev(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Divide dev papers as other stages divide dev rows: one half chooses the checkpoint, the other measures."""
-        if not texts:
-            return [], []
+        """Divide dev papers as other stages divide dev rows: one half chooses the checkpoint, the other is measured."""
         if len(texts) == 1:
             raise TableError(
                 "there is only one dev paper, but one half of them chooses the checkpoint and the other half is "
@@ -157,32 +143,26 @@ class CorpusBuilder:
             )
         spec = self._recipe.training
         order = list(texts)
-        random.Random(spec.seed).shuffle(order)
+        random.Random(self._seed).shuffle(order)
         half = min(spec.dev_rows, (len(order) + 1) // 2)
         return order[:half], order[half : half + spec.calibration_rows]
 
-    def _write(self, writer: TokenWriter) -> int:
-        """Write the texts of all tables, and return how many of them are instructions."""
-        keep = self._learned.copy()
-        keep[self._drawn] = False
+    def _write_table(self, writer: TokenWriter, table: Table, learned: NDArray[np.bool_], seed: str) -> int:
+        """Write the documents of some rows, and instructions among them; return the number of instructions."""
+        reader = RowReader(table, self._recipe)
+        examples = _by_row(table, self._recipe) if self._mix else iter(())
+        waiting: list[list[Example]] = []
         instructions = 0
-        mix = self._recipe.stage.mix_instructions  # type: ignore[attr-defined]
-        for number, table in enumerate(self._tables):
-            own = keep[self._ends[number] : self._ends[number + 1]]
-            reader = RowReader(table, self._recipe)
-            examples = _by_row(table, self._recipe) if mix else iter(())
-            waiting: list[list[Example]] = []
-            for start in range(0, len(table), _PART):
-                rows = (start + np.flatnonzero(own[start : start + _PART])).tolist()
-                texts = self._documents.encode_documents([reader.document(row) for row in rows])
-                for ids in texts:
-                    writer.add(ids)
-                if mix:
-                    together, waiting = _take_rows(examples, waiting, start + _PART)
-                    found = [example for each in together if own[each[0].row] for example in each]
-                    random.Random(f"{self._recipe.training.seed}-{number}-{start}").shuffle(found)
-                    budget = sum(map(len, texts)) * mix / (1 - mix)
-                    instructions += self._write_instructions(writer, found, budget)
+        for start in range(0, len(table), _PART):
+            rows = (start + np.flatnonzero(learned[start : start + _PART])).tolist()
+            texts = self._documents.encode_documents([reader.document(row) for row in rows])
+            for ids in texts:
+                writer.add(ids)
+            together, waiting = _before(start + _PART, chain(waiting, examples))
+            found = [example for group in together if learned[group[0].row] for example in group]
+            random.Random(f"{seed}-{start}").shuffle(found)
+            budget = sum(map(len, texts)) * self._mix / (1 - self._mix)
+            instructions += self._write_instructions(writer, found, budget)
         return instructions
 
     def _write_instructions(self, writer: TokenWriter, examples: Sequence[Example], tokens: float) -> int:
@@ -205,12 +185,22 @@ def _keys(table: Table, recipe: Recipe) -> NDArray[np.uint64]:
     Two of a million different documents have the same key with a probability below 1e-7.
     """
     reader = RowReader(table, recipe)
-    keys = np.empty(len(table), dtype=np.uint64)
+    keys = np.full(len(table), _EMPTY, dtype=np.uint64)
     for row in range(len(table)):
-        text = "" if reader.is_empty(row) else " ".join(reader.document(row).casefold().split())
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        keys[row] = max(int.from_bytes(digest, "big"), 1) if text else _EMPTY
+        if not reader.is_empty(row):
+            text = " ".join(reader.document(row).casefold().split())
+            digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            keys[row] = max(int.from_bytes(digest, "big"), 1)
     return keys
+
+
+def _first_ones(keys: NDArray[np.uint64], before: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which keys are not empty and occur neither earlier nor in `before`, shape (keys,)."""
+    _, first = np.unique(np.concatenate([before, keys]), return_index=True)
+    is_first = np.zeros(len(before) + len(keys), dtype=bool)
+    is_first[first] = True
+    learned: NDArray[np.bool_] = is_first[len(before) :] & (keys != _EMPTY)
+    return learned
 
 
 def _by_row(table: Table, recipe: Recipe) -> Iterator[list[Example]]:
@@ -218,22 +208,11 @@ def _by_row(table: Table, recipe: Recipe) -> Iterator[list[Example]]:
     return (list(group) for _, group in groupby(training_examples(table, recipe), lambda example: example.row))
 
 
-def _take_rows(
-    examples: Iterator[list[Example]], waiting: list[list[Example]], end: int
-) -> tuple[list[list[Example]], list[list[Example]]]:
+def _before(end: int, groups: Iterable[list[Example]]) -> tuple[list[list[Example]], list[list[Example]]]:
     """Return the examples of rows before `end`, and those that were read beyond it."""
     taken: list[list[Example]] = []
-    for group in [*waiting]:
-        if group[0].row >= end:
-            return taken, waiting
-        taken.append(group)
-    for group in examples:
+    for group in groups:
         if group[0].row >= end:
             return taken, [group]
         taken.append(group)
     return taken, []
-
-
-def vocabulary_of(model: Any) -> int:
-    """Return the number of token ids that a model knows."""
-    return int(model.get_input_embeddings().num_embeddings)

@@ -15,7 +15,7 @@ from papertune.methods import build_trainable, checkpoint_activations, count_par
 from papertune.metrics.intervals import ratio_interval
 from papertune.models import choose_dtype, load_model
 from papertune.pipelines.optimizer_steps import too_few_steps
-from papertune.pipelines.stages.corpus import Corpus, CorpusBuilder, vocabulary_of
+from papertune.pipelines.stages.corpus import Corpus, CorpusWriter
 from papertune.pipelines.stages.job import StageJob
 from papertune.pipelines.training_run import gather_weights, precision_name, raise_if_stopped, write_weights
 from papertune.prompts import PromptEncoder
@@ -53,8 +53,7 @@ def train_on_documents(stage: PtStage, job: StageJob) -> StageOutcome:
     job.listener.message(f"loading {job.recipe.model}")
     with processes.shared_errors():
         reader, total = _load(job)
-    with processes.shared_errors():
-        corpus = _corpus(job, reader)
+    corpus = _corpus(stage, job, reader)
     blocks = PackedBlocks(corpus.file, stage.block, spec.seed)
     _report(job, reader, total, corpus, blocks)
     held_out = HeldOut(corpus.held_out, stage.block, reader.dtype) if corpus.held_out else None
@@ -114,18 +113,20 @@ def _load(job: StageJob) -> tuple[_Reader, int]:
     return _Reader(model, tokenizer, dtype, trainable), total
 
 
-def _corpus(job: StageJob, reader: _Reader) -> Corpus:
-    """Return the corpus; the first process writes its token file before the others read it."""
-    recipe, processes = job.recipe, job.processes
-    encoders = (
-        PromptEncoder(reader.tokenizer, recipe.encoding, chat=False),
-        PromptEncoder(reader.tokenizer, recipe.encoding, chat=recipe.chat),
-    )
-    builder = CorpusBuilder(job.tables, job.dev, job.dev_fraction, recipe, encoders)
-    folder, vocabulary = job.directory.checkpoints / "tokens", vocabulary_of(reader.model)
-    with processes.shared_errors():
-        corpus = builder.build(folder, vocabulary) if processes.is_first else None
-    return corpus or builder.build(folder, vocabulary)
+def _corpus(stage: PtStage, job: StageJob, reader: _Reader) -> Corpus:
+    """Return the corpus; the first process writes it, unless an earlier part of the training has."""
+    recipe, folder = job.recipe, job.directory.checkpoints / "tokens"
+    with job.processes.shared_errors():
+        if job.processes.is_first and Corpus.open(folder) is None:
+            documents, prompts = (
+                PromptEncoder(reader.tokenizer, recipe.encoding, chat=chat) for chat in (False, recipe.chat)
+            )
+            vocabulary = int(reader.model.get_input_embeddings().num_embeddings)
+            writer = CorpusWriter(recipe, documents, prompts, stage.mix_instructions)
+            writer.write(folder, vocabulary, job.tables, job.dev, job.dev_fraction)
+    corpus = Corpus.open(folder)
+    assert corpus is not None
+    return corpus
 
 
 def _report(job: StageJob, reader: _Reader, total: int, corpus: Corpus, blocks: PackedBlocks) -> None:
