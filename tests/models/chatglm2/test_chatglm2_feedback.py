@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 QUESTION = "List the keywords."
-WORDS = "heart graph aspirin network trial method patients learning".split()
+WORDS = ["heart", "graph", "aspirin", "network", "trial", "method", "patients", "learning"]
 
 
 def test_a_chatglm2_learns_from_pairs_and_rewards_and_chooses_the_best_of_several(chatglm2_folder, tmp_path):
