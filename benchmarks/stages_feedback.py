@@ -264,6 +264,7 @@ def rewarding_section(stage: str) -> Callable[[dict[str, Any]], str]:
     """Return what writes the section of rloo or grpo."""
 
     def section(numbers: dict[str, Any]) -> str:
+        changed = "changed" if numbers["changed"] else "did not change"
         rewards = ", ".join(f"{reward:.3f}" for reward in numbers["rewards"])
         return "\n".join(
             [
@@ -271,7 +272,7 @@ def rewarding_section(stage: str) -> Callable[[dict[str, Any]], str]:
                 "",
                 f"{numbers['prompts']} prompts, {numbers['steps']} steps, {numbers['seconds'] / 60:.0f} minutes. "
                 f"Prompts without spread: {numbers['no_spread']:.0%}; divergence from the start at most "
-                f"{numbers['kl']:.3f} nats a token; the adapter {'changed' if numbers['changed'] else 'did not change'}. "
+                f"{numbers['kl']:.3f} nats a token; the adapter {changed}. "
                 f"Mean reward by step: {rewards}.",
                 "",
                 _f1(numbers["f1"]),
