@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -45,6 +45,7 @@ _LIBRARIES = (
     "tokenizers",
     "bitsandbytes",
     "scikit-learn",
+    "trl",
 )
 
 
@@ -58,6 +59,7 @@ class TrainingPlan:
         dev: Checksums of the dev tables.
         base: Checksum of the base model's weights; None for a model with a hub id.
         processes: Number of processes; each has a part of the batches and of the checkpoints.
+        runs: Checksums of the runs that a stage starts from or takes rewards from.
     """
 
     recipe: str
@@ -65,10 +67,11 @@ class TrainingPlan:
     dev: list[str]
     base: str | None
     processes: int = 1
+    runs: list[str] = field(default_factory=list)
 
     def differences(self, begun: "TrainingPlan") -> list[str]:
         """Return the names of what differs from the plan that was begun."""
-        names = {"recipe": "recipe", "tables": "tables", "dev": "dev table"}
+        names = {"recipe": "recipe", "tables": "tables", "dev": "dev table", "runs": "start or reward run"}
         different = [name for key, name in names.items() if getattr(self, key) != getattr(begun, key)]
         if None not in (self.base, begun.base) and self.base != begun.base:
             different.append("base model")

@@ -19,6 +19,10 @@ class RmStage(FeedbackStage):
     run_in_words: ClassVar[str] = "a reward model"
     usual_rate: ClassVar[float] = 5e-4
 
+    def usage(self, run: str, *, saves_adapter: bool) -> str:
+        """Return the command that chooses answers by its rewards."""
+        return f"papertune predict RUN TABLE.csv -o FILLED.csv --best-of 8 --reward {run}"
+
     def train(self, job: "StageJob") -> StageOutcome:
         """Train a head and an adapter on pairs."""
         from papertune.pipelines.stages.reward_model import train_reward_model

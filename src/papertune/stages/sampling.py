@@ -45,6 +45,12 @@ class SamplingStage(FeedbackStage):
         super().check_job(job)
         check_sampling_job(self, job)
 
+    def other_runs(self) -> list[str]:
+        """Return the checksum of the reward run."""
+        from papertune.pipelines.stages.rewarding import reward_checksum
+
+        return [] if self.reward == "f1" else [reward_checksum(self)]
+
     def train(self, job: "StageJob") -> StageOutcome:
         """Train on rewards of the model's own answers."""
         from papertune.pipelines.stages.rewarding import train_on_rewards

@@ -81,7 +81,7 @@ class Stage(Part, ABC):
             run: The name of the run directory.
             saves_adapter: Whether the run keeps an adapter, not a whole model.
         """
-        if self.fills_columns or not self.can_be_start:
+        if self.fills_columns:
             return f"papertune predict {run} TABLE.csv -o FILLED.csv"
         setting = self.start_setting(run, saves_adapter=saves_adapter).replace(" = ", "=").replace('"', "")
         return f"papertune train TABLE.csv -r RECIPE.toml -o RUN --set {setting}"
@@ -109,6 +109,10 @@ class Stage(Part, ABC):
         Raises:
             RecipeError, RunError, MissingExtraError: If the stage cannot train.
         """
+
+    def other_runs(self) -> list[str]:
+        """Return the checksums of runs that the stage uses besides its start; they have been checked."""
+        return []
 
     def train(self, job: "StageJob") -> StageOutcome:
         """Train in a claimed run directory, and write the weights and the tokenizer there.

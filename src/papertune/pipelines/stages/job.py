@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
         listener=listener,
     )
     chosen.stage.check_job(job)
-    return job
+    return replace(job, plan=replace(plan, runs=[*(each.checksum for each in parents), *chosen.stage.other_runs()]))
 
 
 def _check(files: Sequence[TableFiles], recipe: Recipe) -> list[list[TableNote]]:

@@ -16,6 +16,7 @@ from papertune.pipelines.training_job import at_most
 from papertune.prompts.examples import Prompt, RowReader
 from papertune.recipe import Recipe
 from papertune.run import load_run
+from papertune.run_directory import RunDirectory
 from papertune.stages import StageOutcome
 from papertune.stages.sampling import SamplingStage
 from papertune.tables import Table
@@ -69,6 +70,11 @@ def open_reward(stage: SamplingStage, job: StageJob) -> RewardModel | None:
     if stage.reward == "f1":
         return None
     return RewardModel(load_run(stage.reward, device=job.processes.device, base=job.base.location))
+
+
+def reward_checksum(stage: SamplingStage) -> str:
+    """Return the checksum of the reward run of a stage."""
+    return RunDirectory(Path(stage.reward)).weights_checksum()
 
 
 def train_on_rewards(stage: SamplingStage, job: StageJob) -> StageOutcome:

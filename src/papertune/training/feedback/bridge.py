@@ -103,6 +103,9 @@ def fit_on_feedback(make_trainer: Callable[[list[Any]], Any], settings: FitSetti
         trainer.add_callback(StepCallback(settings.listener, rows_per_step, trainer.numbers))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(BarCallback)
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:  # TRL makes adapters of quantized models bfloat16
+                parameter.data = parameter.data.float()
         before = trainable_digest(trainer.model)
         unlearned: list[str] = []
         if ended := ended_early(last, spec.patience if has_dev else 0):
