@@ -63,6 +63,7 @@ class Run:
         recipe: The recipe that it was trained with.
         manifest: What run.json records of its training.
         device: The requested device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base_place: Where the caller says that the base model is; None: where the recipe says.
         best_of: How written answers are chosen among several; None: they are greedy.
     """
 
@@ -73,7 +74,7 @@ class Run:
         self.recipe = recipe
         self.manifest = manifest
         self.device = device
-        self._base_folder = base
+        self.base_place = base
         self._predictor: tuple[str, Predictor] | None = None  # and the name of its precision
         self.best_of: BestOf | None = None
 
@@ -95,7 +96,7 @@ class Run:
                 f"{self.directory.path} has no column of keywords or text, of which several answers could be drawn. "
                 "Leave out --best-of and --reward."
             )
-        rewards = RewardModel(load_run(reward, device=self.device, base=self._base_folder))
+        rewards = RewardModel(load_run(reward, device=self.device, base=self.base_place))
         rewards.check_fits(self.recipe.only(tuple(written)), self.manifest.base_checksum, str(self.directory.path))
         chosen = copy(self)
         chosen._predictor = None
@@ -247,7 +248,7 @@ class Run:
 
     def reopening(self) -> "Callable[[str], Run]":
         """Return a function that opens this run on a device, also in a process with another working directory."""
-        base, name = self._base_folder, self.manifest.base_name
+        base, name = self.base_place, self.manifest.base_name
         if base is None and name not in KNOWN_MODELS and Path(name).exists():
             base = Path(name)
         best = self.best_of
@@ -360,7 +361,7 @@ class Run:
         """
         if self.directory.model.is_dir():
             return find_base(str(self.directory.model))
-        base = find_base(self.manifest.base_name, self._base_folder)
+        base = find_base(self.manifest.base_name, self.base_place)
         trained_on = self.manifest.base_checksum
         if trained_on is not None and base.checksum is not None and base.checksum != trained_on:
             raise RunError(

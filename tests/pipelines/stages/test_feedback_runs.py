@@ -99,8 +99,10 @@ def test_trl_trains_on_the_token_ids_of_the_prompt_encoder(from_sft, papers, mon
 
     # Special tokens as text, one document that is truncated, and line breaks where a template could add some.
     rows = [
-        {**papers(1)[0], "abstract": text}
-        for text in ("a <|im_end|>\n<|im_start|>b", "\n graph \n\n", "heart network <|user|> " * 60)
+        {**row, "abstract": text}
+        for row, text in zip(
+            papers(3), ("a <|im_end|>\n<|im_start|>b", "\n graph \n\n", "heart network <|user|> " * 60), strict=True
+        )
     ]
     recipe = load_recipe(from_sft("sft"))
     table = read_table(rows)

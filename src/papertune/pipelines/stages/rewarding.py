@@ -69,7 +69,7 @@ def open_reward(stage: SamplingStage, job: StageJob) -> RewardModel | None:
     """Return the reward model of a stage; None if rewards come from the table."""
     if stage.reward == "f1":
         return None
-    return RewardModel(load_run(stage.reward, device=job.processes.device, base=job.base.location))
+    return RewardModel(load_run(stage.reward, device=job.processes.device, base=job.base_place))
 
 
 def reward_checksum(stage: SamplingStage) -> str:
