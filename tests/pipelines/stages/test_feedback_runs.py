@@ -1,13 +1,15 @@
 """Runs of the stages that learn from feedback, on the tiny model, from the files to what the runs can do."""
 
 import json
+import os
+import signal
 import sys
 
 import polars as pl
 import pytest
 
 import papertune
-from papertune.errors import MissingExtraError, PapertuneWarning, RecipeError, RunError, TableError
+from papertune.errors import MissingExtraError, PapertuneWarning, RecipeError, RunError, TableError, TrainingStopped
 from papertune.pipelines.pair_accuracy import evaluate_pairs
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
@@ -218,24 +220,21 @@ def test_rewards_of_a_reward_run_are_learned_and_kept_beside_the_texts(from_sft,
     recipe = from_sft("rloo", reward=str(rm), generations=2)
     recipe["training"]["save_steps"] = 1
 
-    class Killed(Exception):
-        pass
-
-    def kill(step):
+    def stop(step):
         if step.done == 2:
-            raise Killed
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def go(name, **options):
         return papertune.train(papers(6), recipe, tmp_path / name, dev=papers(3, 40), **options)
 
     whole = go("whole")
-    with pytest.raises(Killed):
-        go("killed", listener=make_listener(on_training=kill))
-    resumed = go("killed", resume=True)
+    with pytest.raises(TrainingStopped, match="stopped by SIGTERM after step 2; a checkpoint is written"):
+        go("stopped", listener=make_listener(on_training=stop))
+    resumed = go("stopped", resume=True)
     samples = (tmp_path / "whole" / "samples.jsonl").read_text("utf-8")
-    assert (tmp_path / "killed" / "samples.jsonl").read_text("utf-8") == samples
+    assert (tmp_path / "stopped" / "samples.jsonl").read_text("utf-8") == samples
     adapters = [
-        (tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed")
+        (tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("whole", "stopped")
     ]
     assert adapters[0] == adapters[1]
     entries = [json.loads(line) for line in samples.splitlines()]
