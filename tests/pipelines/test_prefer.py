@@ -232,6 +232,16 @@ class TestSyntheticPairs:
                 number = pair.rejected[1]
                 assert pair.rejected == f"k{number}; l{number}; m{number}; n{number}" != pair.chosen
 
+    def test_the_words_of_the_template_are_not_of_the_paper(self):
+        document = "title: {title}\nabstract: {text}"
+        recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"document": document})})
+        rows = [{"id": "1", "title": "the slow method", "text": "of learning", "Keywords": "k"}]
+        pairs = [
+            prefer(rows, recipe, synthesise=True, only=["Keywords"], overrides=[f"training.seed={seed}"]).pairs[0]
+            for seed in range(20)
+        ]
+        assert {pair.rejected for pair in pairs if pair.tier == "from-text"} == {"slow", "method", "learning"}
+
     def test_copies_of_a_paper_are_no_other_papers(self):
         copies = [{"id": "a", "title": "t", "Keywords": "x"}, {"id": "b", "title": "t", "Keywords": "y"}]
         with pytest.warns(match="same as in another row"):
@@ -242,12 +252,12 @@ class TestSyntheticPairs:
     def test_they_stand_behind_the_pairs_of_a_person(self):
         new = corrected({"Keywords": "d"})
         found = collect(new, synthesise=True, only=["Keywords"])
-        assert [pair.source for pair in found.pairs] == ["human", "synthetic", "synthetic"]
+        assert [pair.source for pair in found.pairs] == ["human"] + 4 * ["synthetic"]
 
     def test_a_large_table_costs_no_more_for_each_paper(self):
         many = [{"id": str(n), "title": f"p{n}", "Keywords": f"k{n}; l{n}"} for n in range(40)]
         found = prefer(many, RECIPE, synthesise=True, only=["Keywords"])
-        assert len(found.pairs) == 4 * 40
+        assert len(found.pairs) == 5 * 40
 
 
 class TestFiles:

@@ -23,24 +23,30 @@ cells = {
     "number": st.integers(0, 5000).map(str) | st.just(""),
 }
 drawn = st.sampled_from(sorted(COLUMNS)).flatmap(
-    lambda kind: st.tuples(st.just(kind), cells[kind], st.lists(cells[kind], max_size=4), st.integers(0, 99))
+    lambda kind: st.tuples(
+        st.just(kind),
+        cells[kind],
+        st.lists(cells[kind], max_size=4),
+        st.integers(0, 99),
+        st.text("ab .函1", max_size=20),
+    )
 )
 
 
-def tiers(column, cell, others=(), seed=0):
-    return column.corruptions(column.read_answer(cell), others, random.Random(seed))
+def tiers(column, cell, others=(), seed=0, text=""):
+    return column.corruptions(column.read_answer(cell), text, others, random.Random(seed))
 
 
 @given(drawn)
 def test_no_corrupted_answer_means_the_same_as_the_right_one(case):
-    kind, cell, other_cells, seed = case
+    kind, cell, other_cells, seed, text = case
     column = COLUMNS[kind]
     if (answer := column.read_answer(cell)) is None:
         return
     read = (column.read_answer(other) for other in other_cells)
     others = [other for other in read if other is not None and not column.is_same_answer(other, answer)]
-    found = column.corruptions(answer, others, random.Random(seed))
-    assert found == column.corruptions(answer, others, random.Random(seed))
+    found = column.corruptions(answer, text, others, random.Random(seed))
+    assert found == column.corruptions(answer, text, others, random.Random(seed))
     for tier, worse in found.items():
         assert not column.is_same_answer(answer, worse), tier
         assert worse == worse.strip() != "", tier
@@ -49,7 +55,7 @@ def test_no_corrupted_answer_means_the_same_as_the_right_one(case):
 
 @given(drawn)
 def test_preferred_answers_are_never_equal_and_read_as_themselves(case):
-    kind, cell, other_cells, _ = case
+    kind, cell, other_cells, *_ = case
     column = COLUMNS[kind]
     answer = column.read_written(cell)
     for other in map(column.read_written, other_cells):
@@ -77,6 +83,17 @@ class TestLists:
             "repeated": "a; b; c; c; e",
             "cut-short": "a; b; c",
         }
+
+    def test_phrases_of_the_text_have_nothing_to_do_with_the_keywords(self):
+        text = "The slow method of learning.\nMethods"
+        assert {tiers(LIST, "methods", text=text, seed=seed)["from-text"] for seed in range(20)} == {"slow", "learning"}
+        assert "from-text" not in tiers(LIST, "slow; methods of learning; x; y", text=text)
+
+    def test_phrases_of_the_text_are_as_long_as_what_they_replace(self):
+        text = "Deep graph networks of Riga"
+        assert {tiers(LIST, "one; more", text=text, seed=seed)["from-text"].count(" ") for seed in range(9)} == {1}
+        found = {tiers(LIST, "two words", text=text, seed=seed)["from-text"] for seed in range(20)}
+        assert found == {"Deep graph", "graph networks"}
 
     def test_short_lists_have_fewer_tiers(self):
         assert tiers(LIST, "a", ["x"]) == {"other-paper": "x"}
@@ -111,6 +128,10 @@ class TestTexts:
             "cut-short": "It fell",
         }
 
+    def test_the_sentence_with_the_fewest_words_of_the_answer_is_a_wrong_answer(self):
+        text = "Strokes fell by one half. Dogs were not asked. It fell."
+        assert tiers(TEXT, "It fell by half.", text=text)["from-text"] == "Dogs were not asked."
+
     def test_chinese_is_cut_between_characters(self):
         assert tiers(TEXT, "血压下降了")["cut-short"] == "血压"
 
@@ -129,6 +150,11 @@ class TestNumbers:
         assert {**found, "one-digit": ""} == {"other-paper": "7", "not-stated": "not stated", "one-digit": ""}
         changed = [one for one, other in zip("1204", found["one-digit"], strict=True) if one != other]
         assert len(changed) == 1
+
+    def test_another_number_of_the_text_is_a_wrong_answer(self):
+        text = "Of 1,204 patients with COVID-19, 7 died in 9999 days."
+        assert tiers(NUMBER, "1204", text=text)["from-text"] == "7"
+        assert tiers(NUMBER, "", text="2 of them")["from-text"] == "2"
 
     @pytest.mark.parametrize("seed", range(20))
     def test_a_changed_digit_stays_in_the_range(self, seed):

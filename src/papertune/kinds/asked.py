@@ -146,11 +146,12 @@ class AskedSpec(ColumnSpec):
         """Return what the question asks for, of an answer: all of it, or each of its parts."""
         return [answer]
 
-    def corruptions(self, answer: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
+    def corruptions(self, answer: str, text: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
         """Return wrong answers by tier, none of which means the same as `answer`.
 
         Args:
             answer: The right answer.
+            text: The cells of the document.
             others: Right answers of other papers that mean something else, in random order.
             generator: Chooses what is changed.
         """

@@ -43,6 +43,14 @@ class Asked:
         """Return the document of a row."""
         return self._reader.document(self._rows.by_key[key])
 
+    def text(self, key: Key) -> str:
+        """Return the cells of a row's document, a line each, without the text of the template."""
+        row = self._rows.by_key[key]
+        if self._reader.is_instructions:
+            return self._reader.input(row)
+        names = template_columns(self._reader.recipe.table.document)
+        return "\n".join(self._rows.table.frame[name][row] for name in names)
+
     def fields(self, key: Key, column: str) -> dict[str, Any]:
         """Return what an entry of preferences has about a row and a question."""
         row = self._rows.by_key[key]

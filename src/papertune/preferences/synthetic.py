@@ -68,7 +68,7 @@ def synthesise(gold: Rows, asked: Asked, recipe: Recipe, name: str) -> Synthetic
         others = [answers[other] for other in _others(keys, key, asked, generator)]
         different = [other for other in others if not column.is_same_answer(answer, other)]
         fields = asked.fields(key, name)
-        for tier, worse in column.corruptions(answer, different, generator).items():
+        for tier, worse in column.corruptions(answer, asked.text(key), different, generator).items():
             found = column.preferences(answer, worse)
             pairs += [Pair(**fields, chosen=good, rejected=bad, tier=tier, source="synthetic") for good, bad in found]
     return SyntheticPairs(pairs, _line(name, len(answers), pairs))

@@ -61,11 +61,11 @@ class KeywordsSpec(AskedSpec):
         one, other = ({keyword.casefold() for keyword in split_keywords(text)} for text in (first, second))
         return one == other
 
-    def corruptions(self, answer: str, others: "Sequence[str]", generator: "Random") -> dict[str, str]:
+    def corruptions(self, answer: str, text: str, others: "Sequence[str]", generator: "Random") -> dict[str, str]:
         """Return another paper's list, and lists with keywords swapped, repeated or missing."""
         from papertune.kinds.keywords.corruptions import corrupt
 
-        tiers = corrupt(split_keywords(answer), [split_keywords(other) for other in others], generator)
+        tiers = corrupt(split_keywords(answer), text, [split_keywords(other) for other in others], generator)
         return {tier: self.write_list(keywords) for tier, keywords in tiers.items()}
 
     @abstractmethod

@@ -1,6 +1,5 @@
 """Simple baselines of a number column."""
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -12,7 +11,6 @@ import numpy as np
 
 from papertune.evaluation.systems.baselines import TfidfLogistic, fit_tfidf
 from papertune.evaluation.systems.outputs import Fill, SystemOutput, TrainingRows, rows_per_s
-from papertune.kinds.number.cells import CellRules
 from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.predictions import Predictions
 
@@ -21,9 +19,6 @@ NEIGHBOURS = 5
 
 # Positive numbers of which the largest is more than so many times the median are regressed on a logarithmic scale.
 _SKEWED = 20
-
-# A number that stands by itself: not the 53 of p53, nor the 19 of COVID-19.
-_NUMBER_IN_TEXT = re.compile(r"(?<![\w.,-])[+-]?\d+(?:[.,']\d+)*(?![\w-]|[.,']\d)", re.ASCII)
 
 
 class _Model(Protocol):
@@ -98,14 +93,10 @@ class _FirstNumber:
     parameters = 0
 
     def __init__(self, column: NumberColumn, learned: TrainingRows) -> None:
-        self._rules = CellRules(column.grammar, decimal_mark=".")
+        self._rules = column.rules
 
     def __call__(self, documents: Sequence[str]) -> list[str]:
-        return [self._first(document) for document in documents]
-
-    def _first(self, document: str) -> str:
-        found = (self._rules.read(match.group()) for match in _NUMBER_IN_TEXT.finditer(document))
-        return next((text for text in found if text), "")
+        return [next(iter(self._rules.find(document)), "") for document in documents]
 
 
 class _Neighbours:

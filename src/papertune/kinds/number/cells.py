@@ -23,6 +23,8 @@ Readings = dict[str, Decimal]
 
 _MINUS = ("−", "–", "—", "‒", "﹣")
 _NUMBER = re.compile(r"([+-]?) ?(\d[\d.,' ]*|[.,]\d+)(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
+# A number that stands by itself: not the 53 of p53, nor the 19 of COVID-19.
+_NUMBER_IN_TEXT = re.compile(r"(?<![\w.,-])[+-]?\d+(?:[.,']\d+)*(?![\w-]|[.,']\d)", re.ASCII)
 # Thousands: groups of three, or the Indian way, groups of two and a last one of three.
 _GROUPS = {
     mark: re.compile(r"[1-9]\d?\d?(?:,\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3}".replace(",", re.escape(mark)), re.ASCII)
@@ -60,6 +62,12 @@ class CellRules:
         allowed = self.allowed(cell)
         mark = self._usual_mark(cell) if len(allowed) > 1 else next(iter(allowed), None)
         return None if mark is None else self.grammar.write(allowed[mark])
+
+    def find(self, text: str) -> list[str]:
+        """Return the allowed numbers that stand by themselves in a text, with a full stop as decimal mark, in order."""
+        rules = CellRules(self.grammar, decimal_mark=".")
+        found = (rules.read(match.group()) for match in _NUMBER_IN_TEXT.finditer(text))
+        return [number for number in found if number]
 
     def _usual_mark(self, cell: str) -> str | None:
         """Return the decimal mark of an ambiguous cell where no other cell shows it; None if there is no usual one."""

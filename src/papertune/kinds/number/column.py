@@ -117,9 +117,11 @@ class NumberColumn(AnsweredSpec):
 
     # Preferences
 
-    def corruptions(self, answer: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
-        """Return another paper's answer, "not stated", and the number with one other digit that the range allows."""
-        tiers = super().corruptions(answer, others, generator)
+    def corruptions(self, answer: str, text: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
+        """Return another paper's answer, a number of the text, "not stated", and the number with another digit."""
+        tiers = super().corruptions(answer, text, others, generator)
+        if numbers := [number for number in self.rules.find(text) if number != answer]:
+            tiers["from-text"] = numbers[int(generator.random() * len(numbers))]
         if self.is_not_stated(answer):
             return tiers
         if self.empty:

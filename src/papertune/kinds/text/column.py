@@ -140,16 +140,16 @@ class TextColumn(AnsweredSpec):
 
     # Preferences
 
-    def corruptions(self, answer: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
-        """Return another paper's answer, half of the answer, half of it twice, "not stated"; as the pattern allows."""
+    def corruptions(self, answer: str, text: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
+        """Return another paper's answer, a sentence of this one, half of the answer; as the pattern allows."""
         from papertune.kinds.text.corruptions import corrupt
 
-        found = corrupt("" if self.is_empty(answer) else answer, others, self.empty.strip())
+        found = corrupt("" if self.is_empty(answer) else answer, text, others, self.empty.strip())
         return {
-            tier: text
-            for tier, text in found.items()
-            if not self.is_same_answer(text, answer)
-            and (self.pattern is None or self.is_empty(text) or re.fullmatch(self.pattern, text))
+            tier: worse
+            for tier, worse in found.items()
+            if not self.is_same_answer(worse, answer)
+            and (self.pattern is None or self.is_empty(worse) or re.fullmatch(self.pattern, worse))
         }
 
     # Feedback
