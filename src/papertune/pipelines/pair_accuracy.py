@@ -111,11 +111,7 @@ def evaluate_pairs(
     margins = {REWARD: _reward_margins(rewards, found), **_simple_margins(found, run.recipe)}
     margins |= _policy_margins(run, found, listener)
     right = {way: np.array([(each > 0) + 0.5 * (each == 0) for each in values]) for way, values in margins.items()}
-    tiers = [ALL, *dict.fromkeys(pair.tier or "no tier" for pair in found)]
-    shares: dict[str, dict[str, PairShare]] = {}
-    for tier in tiers if len(tiers) > 2 else [ALL]:
-        chosen = np.array([tier in (ALL, pair.tier or "no tier") for pair in found])
-        shares[tier] = {way: _share(values[chosen]) for way, values in right.items()}
+    shares = _shares_by_tier(found, right)
     simple = [way for way in right if way != REWARD]
     best = max(simple, key=lambda way: shares[ALL][way].share)
     result = PairReport(
@@ -131,6 +127,16 @@ def evaluate_pairs(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "report.json", json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _shares_by_tier(pairs: Sequence[Pair], right: Mapping[str, Any]) -> dict[str, dict[str, PairShare]]:
+    """Return the shares by tier, all pairs first; a single tier is all pairs."""
+    tiers = [ALL, *dict.fromkeys(pair.tier or "no tier" for pair in pairs)]
+    shares: dict[str, dict[str, PairShare]] = {}
+    for tier in tiers if len(tiers) > 2 else [ALL]:
+        chosen = np.array([tier in (ALL, pair.tier or "no tier") for pair in pairs])
+        shares[tier] = {way: _share(values[chosen]) for way, values in right.items()}
+    return shares
 
 
 def _share(right: Any) -> PairShare:

@@ -66,24 +66,21 @@ class Training:
         )
         return fit_on_feedback(self._make, settings)
 
-    def _make(self, callbacks: list[Any]) -> Any:
-        import torch
-
+    def _make(self, settings: Any, callbacks: list[Any]) -> Any:
         from papertune.training.feedback.preference import pair_trainer, thumb_trainer
         from papertune.training.feedback.reward import reward_trainer
         from papertune.training.feedback.rollouts import Sampling, sampling_trainer
 
         given = (self.model, self._tokenizer)
-        place = {"spec": self.spec, "folder": self.folder / "training", "dtype": torch.float32, "callbacks": callbacks}
         if self.stage == "rm":
-            self.trainer = reward_trainer(*given, PAIRS, **place)
+            self.trainer = reward_trainer(*given, PAIRS, settings, callbacks)
         elif self.stage == "dpo":
-            self.trainer = pair_trainer(*given, PAIRS, **place, weights=self.weights)
+            self.trainer = pair_trainer(*given, PAIRS, self.weights, settings, callbacks)
         elif self.stage == "kto":
-            self.trainer = thumb_trainer(*given, THUMBS, **place, weights=self.weights)
+            self.trainer = thumb_trainer(*given, THUMBS, self.weights, settings, callbacks)
         else:
             sampling = Sampling(generations=3, beta=0.05, temperature=1.0, max_new_tokens=8)
-            self.trainer = sampling_trainer(self.stage, *given, PROMPTS, self.reward, sampling, **place)
+            self.trainer = sampling_trainer(self.stage, *given, PROMPTS, self.reward, sampling, settings, callbacks)
         return self.trainer
 
     def weights_of(self) -> dict[str, Any]:

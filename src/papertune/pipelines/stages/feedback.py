@@ -21,6 +21,7 @@ from papertune.recipe import Recipe
 from papertune.stages import Reads, Stage, StageOutcome
 from papertune.tables import Table
 from papertune.training.feedback import check_trl, fit_on_feedback
+from papertune.training.feedback.bridge import MakeTrainer
 from papertune.training.feedback.pairs import TooLong
 from papertune.training.trainer import DevScore, FitResult, FitSettings
 
@@ -92,7 +93,7 @@ def open_start(job: StageJob) -> Learner:
 def train_learner(
     job: StageJob,
     learner: Learner,
-    make_trainer: Callable[[list[Any]], Any],
+    make_trainer: MakeTrainer,
     examples: str,
     dev_score: DevScore | None,
 ) -> tuple[FitResult, float]:

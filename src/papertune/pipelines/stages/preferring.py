@@ -24,6 +24,7 @@ from papertune.training.feedback import (
     encode_thumbs,
     pair_measures,
 )
+from papertune.training.trainer import FitSettings
 
 
 def train_on_pairs(stage: DpoStage, job: StageJob) -> StageOutcome:
@@ -37,16 +38,14 @@ def train_on_pairs(stage: DpoStage, job: StageJob) -> StageOutcome:
     warn_of_length([too_long, dev_too_long], job)
     score = ImplicitRewards(learner.model.eval(), dev_encoded, stage.beta, learner.dtype) if dev else None
 
-    def make(callbacks: list[Any]) -> Any:
+    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
         return pair_trainer(
             learner.model,
             learner.own_tokenizer,
             encoded,
-            job.recipe.training,
-            job.directory.checkpoints,
-            dtype=learner.dtype,
-            weights=(stage.beta, stage.sft_weight),
-            callbacks=callbacks,
+            (stage.beta, stage.sft_weight),
+            settings,
+            callbacks,
         )
 
     result, seconds = train_learner(job, learner, make, f"{len(encoded):,} pairs", score)
@@ -64,16 +63,14 @@ def train_on_thumbs(stage: KtoStage, job: StageJob) -> StageOutcome:
     warn_of_length([too_long, dev_too_long], job)
     score = ThumbRewards(learner.model.eval(), dev_encoded, stage.beta, learner.dtype) if dev else None
 
-    def make(callbacks: list[Any]) -> Any:
+    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
         return thumb_trainer(
             learner.model,
             learner.own_tokenizer,
             encoded,
-            job.recipe.training,
-            job.directory.checkpoints,
-            dtype=learner.dtype,
-            weights=(stage.beta, stage.sft_weight),
-            callbacks=callbacks,
+            (stage.beta, stage.sft_weight),
+            settings,
+            callbacks,
         )
 
     good = sum(thumb.good for thumb in encoded)

@@ -19,6 +19,7 @@ from papertune.pipelines.stages.job import StageJob
 from papertune.preferences import read_pairs
 from papertune.stages import StageOutcome
 from papertune.training.feedback import EncodedPair, encode_pairs, pair_measures
+from papertune.training.trainer import FitSettings
 
 
 def train_reward_model(job: StageJob) -> StageOutcome:
@@ -32,9 +33,8 @@ def train_reward_model(job: StageJob) -> StageOutcome:
     warn_of_length([too_long, dev_too_long], job)
     add_reward_head(learner.model)
 
-    def make(callbacks: list[Any]) -> Any:
-        spec, folder = job.recipe.training, job.directory.checkpoints
-        return reward_trainer(learner.model, learner.own_tokenizer, encoded, spec, folder, learner.dtype, callbacks)
+    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
+        return reward_trainer(learner.model, learner.own_tokenizer, encoded, settings, callbacks)
 
     def measure(model: Any) -> dict[str, float]:
         return pair_measures(reward_margins(Engine(model), dev_encoded, learner.dtype))

@@ -22,6 +22,7 @@ from papertune.stages.sampling import SamplingStage
 from papertune.tables import Table
 from papertune.training.callbacks import keep_lines
 from papertune.training.feedback.pairs import TooLong
+from papertune.training.trainer import FitSettings
 
 SAMPLES = "samples.jsonl"
 
@@ -94,7 +95,7 @@ def train_on_rewards(stage: SamplingStage, job: StageJob) -> StageOutcome:
     sampling = Sampling(stage.generations, stage.beta, stage.temperature, stage.max_new_tokens or max(limits))
     samples = job.directory.path / SAMPLES
 
-    def make(callbacks: list[Any]) -> Any:
+    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
         algorithm: Any = stage.kind
         return sampling_trainer(
             algorithm,
@@ -103,10 +104,8 @@ def train_on_rewards(stage: SamplingStage, job: StageJob) -> StageOutcome:
             [each.ids for each in encoded],
             Rewards(asked, recipe, model, samples),
             sampling,
-            spec=recipe.training,
-            folder=job.directory.checkpoints,
-            dtype=learner.dtype,
-            callbacks=callbacks,
+            settings,
+            callbacks,
         )
 
     score = DevScore(dev, recipe, learner.tokenizer, learner.dtype, job.listener)

@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers import ProgressCallback as BarCallback
 
 from papertune.events import Listener, Progress
 from papertune.methods import adapters_in_compute_dtype
+from papertune.training.arguments import argument_values
 from papertune.training.callbacks import CheckpointCallback, FlowCallback, MetricsCallback, ScoredOnDevRows, StopRequest
 from papertune.training.checkpoints import checkpoint_path
 from papertune.training.trainer import DevScore, FitResult, FitSettings, ended_early, last_checkpoint
+
+MakeTrainer = Callable[[FitSettings, list[Any]], Any]
 
 
 class FeedbackTrainer(ScoredOnDevRows):
@@ -75,11 +79,11 @@ class FeedbackTrainer(ScoredOnDevRows):
         return FitResult(self.state.global_step, best_step, best_score, stop_signal, unlearned)
 
 
-def fit_on_feedback(make_trainer: Callable[[list[Any]], Any], settings: FitSettings) -> FitResult:
+def fit_on_feedback(make_trainer: MakeTrainer, settings: FitSettings) -> FitResult:
     """Train with a trainer of TRL. Afterwards its model has the weights that the dev score chose, or the last ones.
 
     Args:
-        make_trainer: Makes the trainer with these callbacks; its model has the weights of the start, also where the
+        make_trainer: Makes the trainer with these settings and callbacks; its model has the weights of the start, also where the
             training is resumed, since divergences are measured from there.
         settings: How the training runs, in one process.
 
@@ -92,11 +96,12 @@ def fit_on_feedback(make_trainer: Callable[[list[Any]], Any], settings: FitSetti
     with warnings.catch_warnings(), _only_answers_scored():
         warnings.simplefilter("ignore", FutureWarning)  # TRL uses names that transformers is renaming
         trainer = make_trainer(
+            settings,
             [
                 FlowCallback(stop, has_dev=has_dev, patience=spec.patience),
                 CheckpointCallback(folder, spec.keep_checkpoints, settings.processes),
                 MetricsCallback(settings.metrics_file),
-            ]
+            ],
         )
         trainer.dev_score = settings.dev_score
         rows_per_step = spec.micro_batch_size * spec.accumulation
@@ -117,6 +122,12 @@ def fit_on_feedback(make_trainer: Callable[[list[Any]], Any], settings: FitSetti
             if trainable_digest(trainer.model) == before:
                 unlearned.append("the training has changed no parameter: what it learned from had no gradient.")
     return trainer.finish(folder, stop.agreed_signal(), unlearned)  # type: ignore[no-any-return]
+
+
+def trl_values(settings: FitSettings, device: torch.device) -> dict[str, Any]:
+    """Return what the settings are among the arguments of a trainer of TRL, whose own defaults differ."""
+    values = argument_values(settings.spec, settings.folder, device, settings.compute_dtype)
+    return {**values, "gradient_checkpointing": settings.spec.gradient_checkpointing}
 
 
 class StepCallback(TrainerCallback):  # type: ignore[misc]

@@ -4,7 +4,6 @@ The log-probabilities of the start are computed once, before the first step, by 
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +13,10 @@ from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from papertune.recipe import TrainingSpec
-from papertune.training.arguments import OnModelDevice, argument_values
-from papertune.training.feedback.bridge import FeedbackTrainer
+from papertune.training.arguments import OnModelDevice
+from papertune.training.feedback.bridge import FeedbackTrainer, trl_values
 from papertune.training.feedback.pairs import EncodedPair, EncodedThumb
+from papertune.training.trainer import FitSettings
 
 # The adapter that TRL keeps as the start.
 _START = "ref"
@@ -111,11 +111,8 @@ def pair_trainer(
     model: Any,
     tokenizer: Any,
     pairs: Sequence[EncodedPair],
-    spec: TrainingSpec,
-    folder: Path,
-    *,
-    dtype: torch.dtype,
     weights: tuple[float, float],
+    settings: FitSettings,
     callbacks: list[Any],
 ) -> PairTrainer:
     """Return a trainer of DPO.
@@ -124,18 +121,15 @@ def pair_trainer(
         model: A model with a trainable adapter, which is the start.
         tokenizer: Its tokenizer.
         pairs: The pairs.
-        spec: How to train.
-        folder: Folder of the checkpoints.
-        dtype: Number format of the products.
         weights: beta, and the weight of the loss of the better answer.
+        settings: How the training runs.
         callbacks: Callbacks.
     """
     beta, sft_weight = weights
     device = next(model.parameters()).device
     arguments = _DpoArguments(
         device,
-        **argument_values(spec, folder, device, dtype),
-        gradient_checkpointing=spec.gradient_checkpointing,
+        **trl_values(settings, device),
         max_length=None,
         precompute_ref_log_probs=True,
         beta=beta,
@@ -154,11 +148,8 @@ def thumb_trainer(
     model: Any,
     tokenizer: Any,
     thumbs: Sequence[EncodedThumb],
-    spec: TrainingSpec,
-    folder: Path,
-    *,
-    dtype: torch.dtype,
     weights: tuple[float, float],
+    settings: FitSettings,
     callbacks: list[Any],
 ) -> ThumbTrainer:
     """Return a trainer of KTO; its arguments are those of `pair_trainer`."""
@@ -166,8 +157,7 @@ def thumb_trainer(
     device = next(model.parameters()).device
     arguments = _KtoArguments(
         device,
-        **argument_values(spec, folder, device, dtype),
-        gradient_checkpointing=spec.gradient_checkpointing,
+        **trl_values(settings, device),
         max_length=None,
         precompute_ref_log_probs=True,
         beta=beta,
@@ -175,7 +165,7 @@ def thumb_trainer(
     trainer = ThumbTrainer(
         model,
         args=arguments,
-        train_dataset=Dataset.from_list(_thumb_rows(thumbs, spec)),
+        train_dataset=Dataset.from_list(_thumb_rows(thumbs, settings.spec)),
         processing_class=tokenizer,
         callbacks=callbacks,
     )

@@ -11,10 +11,10 @@ from trl import RewardConfig, RewardTrainer
 
 from papertune.models import answer_positions
 from papertune.models.reward_head import load_reward_head, save_reward_head
-from papertune.recipe import TrainingSpec
-from papertune.training.arguments import OnModelDevice, argument_values
-from papertune.training.feedback.bridge import FeedbackTrainer
+from papertune.training.arguments import OnModelDevice
+from papertune.training.feedback.bridge import FeedbackTrainer, trl_values
 from papertune.training.feedback.pairs import EncodedPair
+from papertune.training.trainer import FitSettings
 
 
 class _Arguments(OnModelDevice, RewardConfig):  # type: ignore[misc]
@@ -45,21 +45,18 @@ def reward_trainer(
     model: Any,
     tokenizer: Any,
     pairs: Sequence[EncodedPair],
-    spec: TrainingSpec,
-    folder: Path,
-    dtype: torch.dtype,
+    settings: FitSettings,
     callbacks: list[Any],
 ) -> RewardModelTrainer:
     """Return a trainer of a model with a reward head and a trainable adapter."""
     model.config.num_labels = 1  # what TRL asks of a reward model
     device = next(model.parameters()).device
-    values = argument_values(spec, folder, device, dtype)
     rows = [
         {"chosen_ids": [*pair.prompt, *pair.chosen], "rejected_ids": [*pair.prompt, *pair.rejected]} for pair in pairs
     ]
     return RewardModelTrainer(
         model,
-        _Arguments(device, **values, gradient_checkpointing=spec.gradient_checkpointing, max_length=None),
+        _Arguments(device, **trl_values(settings, device), max_length=None),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=callbacks,

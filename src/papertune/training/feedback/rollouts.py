@@ -8,7 +8,6 @@ training draws the same answers.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,9 +19,9 @@ from papertune.decoding.answer import Answer
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import answer_ends
 from papertune.decoding.sampling import row_uniforms, sample
-from papertune.recipe import TrainingSpec
-from papertune.training.arguments import OnModelDevice, argument_values
-from papertune.training.feedback.bridge import FeedbackTrainer
+from papertune.training.arguments import OnModelDevice
+from papertune.training.feedback.bridge import FeedbackTrainer, trl_values
+from papertune.training.trainer import FitSettings
 
 # Answers that are drawn together.
 _MAX_ANSWERS = 64
@@ -178,10 +177,7 @@ def sampling_trainer(
     prompts: Sequence[list[int]],
     reward: Reward,
     sampling: Sampling,
-    *,
-    spec: TrainingSpec,
-    folder: Path,
-    dtype: torch.dtype,
+    settings: FitSettings,
     callbacks: list[Any],
 ) -> Any:
     """Return a trainer of RLOO or GRPO.
@@ -193,17 +189,13 @@ def sampling_trainer(
         prompts: Token ids of the prompts.
         reward: Returns rewards.
         sampling: How answers are drawn.
-        spec: How to train.
-        folder: Folder of the checkpoints.
-        dtype: Number format of the products.
+        settings: How the training runs.
         callbacks: Callbacks.
     """
     device = next(model.parameters()).device
-    values = argument_values(spec, folder, device, dtype)
-    values |= {
+    values = trl_values(settings, device) | {
         "per_device_train_batch_size": sampling.generations,
-        "gradient_accumulation_steps": spec.micro_batch_size * spec.accumulation,
-        "gradient_checkpointing": spec.gradient_checkpointing,
+        "gradient_accumulation_steps": settings.spec.micro_batch_size * settings.spec.accumulation,
         "num_generations": sampling.generations,
         "max_completion_length": sampling.max_new_tokens,
         "temperature": sampling.temperature,
