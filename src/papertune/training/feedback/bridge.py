@@ -83,8 +83,8 @@ def fit_on_feedback(make_trainer: MakeTrainer, settings: FitSettings) -> FitResu
     """Train with a trainer of TRL. Afterwards its model has the weights that the dev score chose, or the last ones.
 
     Args:
-        make_trainer: Makes the trainer with these settings and callbacks; its model has the weights of the start, also where the
-            training is resumed, since divergences are measured from there.
+        make_trainer: Makes the trainer with these settings and callbacks; its model has the weights of the start, also
+            where the training is resumed, since divergences are measured from there.
         settings: How the training runs, in one process.
 
     Returns:
