@@ -21,8 +21,8 @@ from papertune.kinds.keywords.cells import split_keywords
 from papertune.metrics.intervals import mean_interval
 from papertune.metrics.keyword_scores import f1_at_m
 from papertune.metrics.paired import mean_difference
-from papertune.pipelines.pair_accuracy import evaluate_pairs
 from papertune.pipelines.prefer import prefer
+from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 from papertune.tables import Table, read_table
 
 from data import data_file  # isort: skip - beside this file

@@ -11,12 +11,12 @@ from typing import Any
 from papertune.errors import RunError
 from papertune.events import SILENT, Listener
 from papertune.inference.batches import BatchPredictor
-from papertune.inference.best_of import BestOf, BestOfPredictor
 from papertune.inference.joined import JoinedPredictor, columns_asking_model
 from papertune.inference.journal import NO_MODEL
 from papertune.inference.predict import Predicted
 from papertune.inference.predict_table import Columns, FileOptions, predict_file, predict_table
 from papertune.inference.predictor import Predictor
+from papertune.inference.rewards.best_of import BestOf, BestOfPredictor
 from papertune.kinds import ColumnSpec
 from papertune.kinds.label.record import Join
 from papertune.manifest import Manifest
@@ -88,7 +88,7 @@ class Run:
         Raises:
             RunError: If the reward run does not fit this run, or this run has no column whose answers are written.
         """
-        from papertune.inference.reward_model import RewardModel
+        from papertune.inference.rewards.reward_model import RewardModel
 
         written = [name for name in self.recipe.columns if _is_written(self.recipe, name)]
         if not written:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import papertune
-from papertune.pipelines.pair_accuracy import evaluate_pairs
+from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 
 # A tiny model may write nothing at all, or nothing that has a reward.
 pytestmark = [

@@ -10,7 +10,7 @@ import pytest
 
 import papertune
 from papertune.errors import MissingExtraError, PapertuneWarning, RecipeError, RunError, TableError, TrainingStopped
-from papertune.pipelines.pair_accuracy import evaluate_pairs
+from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
@@ -170,7 +170,7 @@ def test_pairs_that_were_learned_are_pointed_out(rm, pairs, tmp_path):
 
 def test_the_best_of_several_answers_is_the_one_with_the_highest_reward(sft, rm, papers):
     from papertune.decoding.sampling import row_uniforms
-    from papertune.inference.reward_model import RewardModel
+    from papertune.inference.rewards.reward_model import RewardModel
 
     rows = papers(5, 60)
     plain = papertune.load_run(sft)

@@ -42,7 +42,7 @@ def evaluate(
 
     opened = load_run(run, device=device, base=base)
     if opened.recipe.stage.kind == "rm":
-        from papertune.pipelines.pair_accuracy import evaluate_pairs
+        from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 
         with TerminalListener("scoring", quiet=quiet) as listener:
             typer.echo(evaluate_pairs(opened, table, output, overwrite=overwrite, listener=listener).in_words())

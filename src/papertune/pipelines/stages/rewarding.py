@@ -9,7 +9,7 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.evaluation.dev_score import DevScore
-from papertune.inference.reward_model import RewardModel
+from papertune.inference.rewards.reward_model import RewardModel
 from papertune.pipelines.stages.feedback import open_start, outcome_of, train_learner, warn_of_length
 from papertune.pipelines.stages.job import StageJob
 from papertune.pipelines.training_job import at_most

@@ -12,7 +12,7 @@ import numpy as np
 from papertune.errors import PapertuneWarning, RunError
 from papertune.events import SILENT, Listener
 from papertune.files import write_atomically
-from papertune.inference.reward_model import RewardModel
+from papertune.inference.rewards.reward_model import RewardModel
 from papertune.metrics.intervals import Interval, mean_interval, share_interval
 from papertune.metrics.paired import PairedDifference, mean_difference
 from papertune.pipelines.comparison.report_parts import check_report_place

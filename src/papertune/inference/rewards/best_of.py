@@ -12,7 +12,7 @@ from papertune.kinds.values import BatchValues
 from papertune.prompts.examples import RowReader
 
 if TYPE_CHECKING:
-    from papertune.inference.reward_model import RewardModel
+    from papertune.inference.rewards.reward_model import RewardModel
 
 TEMPERATURE = 1.0
 
