@@ -8,6 +8,7 @@ import typer
 from papertune.cli import options
 from papertune.cli.app import app
 from papertune.cli.progress import TerminalListener
+from papertune.errors import RunError
 
 
 @app.command()
@@ -42,6 +43,11 @@ def evaluate(
 
     opened = load_run(run, device=device, base=base)
     if opened.recipe.stage.kind == "rm":
+        given = {"--truth": truth, "--predictions": predictions, "--baselines": baselines, "--reward": reward}
+        if more := [name for name, value in {**given, "--best-of": best_of}.items() if value is not None]:
+            raise RunError(
+                f"{run} is a reward model, which is scored on pairs of answers alone. Leave out {' and '.join(more)}."
+            )
         from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 
         with TerminalListener("scoring", quiet=quiet) as listener:
