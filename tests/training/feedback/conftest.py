@@ -42,7 +42,7 @@ class Training:
         self.trainer: Any = None
         self.weights = (0.1, 1.0)
         self.reward: Any = lambda numbers, texts, step: [sum(map(str.islower, text)) / 100 for text in texts]
-        self._tokenizer = copy.deepcopy(tokenizer)
+        self.tokenizer = copy.deepcopy(tokenizer)
 
     def fit(self, listener: Any = None, **options: Any) -> Any:
         """Train."""
@@ -71,7 +71,7 @@ class Training:
         from papertune.training.feedback.reward import reward_trainer
         from papertune.training.feedback.rollouts import Sampling, sampling_trainer
 
-        given = (self.model, self._tokenizer)
+        given = (self.model, self.tokenizer)
         if self.stage == "rm":
             self.trainer = reward_trainer(*given, PAIRS, settings, callbacks)
         elif self.stage == "dpo":

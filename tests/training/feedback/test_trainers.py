@@ -72,6 +72,16 @@ def test_the_loss_of_the_better_answers_is_added_with_its_weight(training, start
     assert losses[0.5] - losses[0.0] == pytest.approx(-0.5 * mean, rel=1e-4)
 
 
+def test_a_padding_token_that_is_the_end_token_does_not_move_the_reward(training):
+    usual, same = training("rm", "usual", max_steps=2), training("rm", "same", max_steps=2)
+    same.tokenizer.pad_token = same.tokenizer.eos_token
+    for each in (usual, same):
+        each.fit()
+    assert usual.metrics.read_text() == same.metrics.read_text()
+    # The head is trained whole: no adapter is put on it.
+    assert [name for name in usual.weights_of() if "lm_head" in name] == ["base_model.model.lm_head.weight"]
+
+
 def test_log_probabilities_of_answers_are_those_of_each_text_alone(start):
     from conftest import PAIRS
 

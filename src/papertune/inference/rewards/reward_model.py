@@ -52,6 +52,11 @@ class RewardModel:
                 f"{path} is a reward model on {manifest.base_name}, whose weights are not those of the base model of "
                 f"{owner}, {recipe.model}. Train one that starts from {owner}: --stage rm."
             )
+        if self.run.recipe.layout != recipe.layout:
+            raise RunError(
+                f'{path} has read prompts with layout = "{self.run.recipe.layout}", but {owner} has '
+                f'"{recipe.layout}". Train it on the same recipe, with --stage rm.'
+            )
         for name, asked in recipe.questions.items():
             known = self.run.recipe.questions.get(name)
             if known is None or known.question != asked.question:

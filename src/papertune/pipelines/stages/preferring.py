@@ -121,8 +121,11 @@ class ThumbRewards:
         self._start = answer_log_probs(start, self._sequences, dtype)
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """Return the measures of `pair_measures` over all pairs of a good and a bad answer."""
+        """Return the measures of `pair_measures` over all pairs of a good and a bad answer.
+
+        If all are good or all are bad, each is compared with itself at the start.
+        """
         gains = (self._beta * (answer_log_probs(model, self._sequences, self._dtype) - self._start)).tolist()
         good = [gain for gain, is_good in zip(gains, self._good, strict=True) if is_good]
         bad = [gain for gain, is_good in zip(gains, self._good, strict=True) if not is_good]
-        return pair_measures([one - other for one in good for other in bad])
+        return pair_measures([one - other for one in good or [0.0] for other in bad or [0.0]])
