@@ -1,7 +1,7 @@
 #!/bin/sh
 # All stages of training on the sample papers. Everything goes into stages/; the extra papertune[rl] is needed.
 # The papers of each step are disjoint, so that no step is judged by papers that an earlier one has learned:
-# 1-128 are read and learned, 129-168 teach the reward model, 169-184 judge it, 185-248 are what dpo and rloo learn from,
+# 1-128 are read and learned, 129-168 teach the reward model, 169-176 judge it, 177-248 are what dpo and rloo learn from,
 # and the new papers score everything.
 set -eu
 papertune=${PAPERTUNE:-.venv/bin/papertune}
@@ -15,8 +15,8 @@ papers() { # FIRST LAST FILE: these papers of the table; no cell of it has a lin
 }
 papers 1 128 learn.csv
 papers 129 168 pairs.csv
-papers 169 184 judge.csv
-papers 185 248 feedback.csv
+papers 169 176 judge.csv
+papers 177 248 feedback.csv
 
 # 1. Read: continued pre-training on titles and abstracts, without any keywords.
 $papertune train stages/learn.csv -r $recipe -o stages/pt --stage pt --dev examples/papers_new.csv \
@@ -30,7 +30,7 @@ $papertune evaluate stages/sft $new -o stages/sft-report
 $papertune prefer stages/pairs.csv -r $recipe --synthesise -o stages/pairs.jsonl
 $papertune prefer stages/judge.csv -r $recipe --synthesise -o stages/judge.jsonl
 $papertune train stages/pairs.jsonl -r $recipe -o stages/rm --stage rm --set method.start_from=stages/sft \
-    --dev stages/judge.jsonl
+    --dev stages/judge.jsonl --set training.max_steps=16
 $papertune evaluate stages/rm stages/judge.jsonl -o stages/rm-report
 
 # 4. The best of eight answers by that reward, beside the greedy one.
@@ -41,7 +41,7 @@ $papertune evaluate stages/sft $new --predictions stages/best.csv -o stages/best
 $papertune predict stages/sft stages/feedback.csv -o stages/filled.csv --columns uuid,Keywords
 $papertune prefer stages/filled.csv stages/feedback.csv -r $recipe -o stages/corrections.jsonl
 $papertune train stages/corrections.jsonl -r $recipe -o stages/dpo --stage dpo --set method.start_from=stages/sft \
-    --set training.learning_rate=1e-4
+    --set training.learning_rate=1e-4 --set training.max_steps=12
 $papertune evaluate stages/dpo $new -o stages/dpo-report
 
 # 6. Learn from rewards of the model's own answers: F1 against the authors' keywords.

@@ -51,6 +51,7 @@ def test_from_a_corrected_and_judged_table_to_two_files(papertune, folder):
         "Keywords: 2 cells compared, 1 changed, 1 unchanged",
         "Keywords_good: 1 good, 1 bad",
         "pairs.jsonl: 1 pair (1 human, 0 synthetic)",
+        'the first one (Keywords of 03): "e" is better than "d"',
         "thumbs.json: 2 judged answers",
     ]
     (pair,) = entries(folder / "pairs.jsonl")
@@ -72,8 +73,10 @@ def test_synthetic_pairs_are_called_synthetic(papertune, folder):
     done = papertune("prefer", "papers.csv", "-r", "recipe.toml", "--synthesise", "-o", "pairs.jsonl")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "Keywords: 8 synthetic pairs of 2 gold cells (other-paper 2, one-swapped 2, repeated 2, cut-short 2)",
-        "pairs.jsonl: 8 pairs (0 human, 8 synthetic)",
+        "Keywords: 10 synthetic pairs of 2 gold cells (other-paper 2, one-swapped 2, from-text 2, repeated 2, "
+        "cut-short 2)",
+        "pairs.jsonl: 10 pairs (0 human, 10 synthetic)",
+        'the first one (Keywords of 01): "a; b" is better than "c; d"',
     ]
     assert {entry["source"] for entry in entries(folder / "pairs.jsonl")} == {"synthetic"}
 

@@ -88,6 +88,8 @@ class TestLists:
         text = "The slow method of learning.\nMethods"
         assert {tiers(LIST, "methods", text=text, seed=seed)["from-text"] for seed in range(20)} == {"slow", "learning"}
         assert "from-text" not in tiers(LIST, "slow; methods of learning; x; y", text=text)
+        assert tiers(LIST, "a; r", text="heart")["from-text"] in ("a; heart", "heart; r")
+        assert tiers(LIST, "心脏", text="心脏病，结果")["from-text"] in ("脏病", "结果")
 
     def test_phrases_of_the_text_are_as_long_as_what_they_replace(self):
         text = "Deep graph networks of Riga"

@@ -7,7 +7,7 @@ import typer
 
 from papertune.cli import options
 from papertune.cli.app import app
-from papertune.errors import OutputError
+from papertune.errors import OutputError, quoted
 
 
 @app.command()
@@ -65,5 +65,9 @@ def prefer(
         synthetic = sum(pair.source == "synthetic" for pair in found.pairs)
         pairs = "1 pair" if len(found.pairs) == 1 else f"{len(found.pairs):,} pairs"
         typer.echo(f"{output}: {pairs} ({len(found.pairs) - synthetic:,} human, {synthetic:,} synthetic)")
+        # Whoever has named the two tables in the wrong order sees it here.
+        first = found.pairs[0]
+        better = f"{quoted(first.chosen)} is better than {quoted(first.rejected)}"
+        typer.echo(f"the first one ({first.column} of {first.paper}): {better}")
     if thumbs is not None:
         typer.echo(f"{thumbs}: {len(found.thumbs):,} judged {'answer' if len(found.thumbs) == 1 else 'answers'}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 from papertune.kinds.keywords.candidates import find_candidates
-from papertune.metrics.phrases import normalise_keyword
+from papertune.metrics.phrases import CJK_CHARACTER, normalise_keyword
 
 
 def corrupt(
@@ -49,7 +49,11 @@ def corrupt(
 def _phrases(keywords: Sequence[str], replaced: Sequence[str], text: str, generator: Random) -> list[str]:
     """Choose phrases of a text that have nothing to do with its keywords, as long as those that they replace."""
     own = [form for form in map(normalise_keyword, keywords) if form]
-    found = [each for each in find_candidates(text) if not any(each.form in form or form in each.form for form in own)]
+    found = [
+        each
+        for each in find_candidates(text)
+        if not any(_is_within(each.form, form) or _is_within(form, each.form) for form in own)
+    ]
     candidates = [found[place] for place in _shuffled(found, generator)]
     chosen: list[str] = []
     for keyword in replaced:
@@ -60,6 +64,11 @@ def _phrases(keywords: Sequence[str], replaced: Sequence[str], text: str, genera
         candidates.remove(best)
         chosen.append(next(iter(best.spellings)))
     return chosen
+
+
+def _is_within(short: str, long: str) -> bool:
+    """Whether a phrase is a part of another one, both as `normalise_keyword` writes them."""
+    return short in long if CJK_CHARACTER.search(short) else f" {short} " in f" {long} "
 
 
 def _shuffled(items: Sequence[object], generator: Random) -> list[int]:
