@@ -25,7 +25,8 @@ from papertune.cli.progress import TerminalListener
 from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped
 from papertune.tables import Table, read_table
 
-from contest import machine  # isort: skip - beside this file
+import stages_feedback as feedback  # isort: skip - beside this file
+from contest import machine  # isort: skip
 from data import data_file  # isort: skip
 
 # Draws the rows of each part.
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipes")
     parser.add_argument("--device")
+    feedback.add_arguments(parser)
     parser.add_argument("--write", type=Path, help="write the page here; without stages, measure nothing")
     arguments = parser.parse_args()
     warnings.showwarning = _show_warning
@@ -205,6 +207,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 STAGES = {
     "pt": Stage(measure_pt, pt_section),
+    "rm": Stage(feedback.measure_rm, feedback.rm_section),
+    **{name: Stage(feedback.preferring(name), feedback.preferring_section(name)) for name in ("dpo", "kto")},
+    **{name: Stage(feedback.rewarding(name), feedback.rewarding_section(name)) for name in ("rloo", "grpo")},
 }
 
 

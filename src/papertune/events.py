@@ -1,6 +1,7 @@
 """What a long operation reports while it runs: messages, and how far it has come."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 
@@ -15,6 +16,7 @@ class Progress:
         rows_per_s: Rows per second so far, of all processes together.
         seconds_left: Estimated time to the end.
         loss: The last loss of a training, once there is one.
+        numbers: More numbers of the last step, by what they are called.
     """
 
     stage: Literal["training", "rows"]
@@ -23,6 +25,7 @@ class Progress:
     rows_per_s: float
     seconds_left: float
     loss: float | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 class Listener(Protocol):

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from papertune.inference.journal import NO_MODEL
 from papertune.inference.predict import Predicted
 from papertune.inference.predict_table import Columns, FileOptions, predict_file, predict_table
 from papertune.inference.predictor import Predictor
+from papertune.inference.rewards.best_of import BestOf, BestOfPredictor
 from papertune.kinds import ColumnSpec
 from papertune.kinds.label.record import Join
 from papertune.manifest import Manifest
@@ -61,6 +63,8 @@ class Run:
         recipe: The recipe that it was trained with.
         manifest: What run.json records of its training.
         device: The requested device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base_place: Where the caller says that the base model is; None: where the recipe says.
+        best_of: How written answers are chosen among several; None: they are greedy.
     """
 
     def __init__(
@@ -70,8 +74,44 @@ class Run:
         self.recipe = recipe
         self.manifest = manifest
         self.device = device
-        self._base_folder = base
+        self.base_place = base
         self._predictor: tuple[str, Predictor] | None = None  # and the name of its precision
+        self.best_of: BestOf | None = None
+
+    def with_best_of(self, answers: int, reward: str | Path) -> "Run":
+        """Return this run with the best of several answers in the place of the greedy one, where answers are written.
+
+        Args:
+            answers: Number of answers, the greedy one included; the others are drawn at random.
+            reward: A run of stage rm, whose rewards choose.
+
+        Raises:
+            RunError: If the reward run does not fit this run, or this run has no column whose answers are written.
+        """
+        from papertune.inference.rewards.reward_model import RewardModel
+
+        written = [name for name in self.recipe.columns if _is_written(self.recipe, name)]
+        if not written:
+            raise RunError(
+                f"{self.directory.path} has no column of keywords or text, of which several answers could be drawn. "
+                "Leave out --best-of and --reward."
+            )
+        rewards = RewardModel(load_run(reward, device=self.device, base=self.base_place))
+        rewards.check_fits(self.recipe.only(tuple(written)), self.manifest.base_checksum, str(self.directory.path))
+        chosen = copy(self)
+        chosen._predictor = None
+        chosen.best_of = BestOf(answers, rewards, self.recipe.training.seed)
+        return chosen
+
+    def chooses_best_of(self, column: str) -> bool:
+        """Whether the answers of a column are chosen among several."""
+        return self.best_of is not None and _is_written(self.recipe, column)
+
+    def greedy(self) -> "Run":
+        """Return this run with greedy answers."""
+        plain = copy(self)
+        plain.best_of = None
+        return plain
 
     def check_fills_columns(self, purpose: str) -> None:
         """Refuse a run of a stage that does not fill in columns.
@@ -208,10 +248,12 @@ class Run:
 
     def reopening(self) -> "Callable[[str], Run]":
         """Return a function that opens this run on a device, also in a process with another working directory."""
-        base, name = self._base_folder, self.manifest.base_name
+        base, name = self.base_place, self.manifest.base_name
         if base is None and name not in KNOWN_MODELS and Path(name).exists():
             base = Path(name)
-        return partial(_reopen, self.directory.path.resolve(), None if base is None else base.absolute())
+        best = self.best_of
+        how = None if best is None else (best.answers, best.rewards.run.directory.path.resolve())
+        return partial(_reopen, self.directory.path.resolve(), None if base is None else base.absolute(), how)
 
     def load_tokenizer(self) -> Any:
         """Load the run's tokenizer without the model."""
@@ -224,9 +266,13 @@ class Run:
             precision: Number format of the weights.
             columns: The recipe with the columns to answer; None: all.
         """
-        if not self.joins:
-            return self.model_predictor(precision)
-        model = self.model_predictor(precision) if self.asks_model(columns) else None
+        model: BatchPredictor | None = None
+        if not self.joins or self.asks_model(columns):
+            model = own = self.model_predictor(precision)
+            if self.best_of is not None:
+                model = BestOfPredictor(own, self.best_of)
+            if not self.joins:
+                return model
         return JoinedPredictor(self.recipe, self.joins, self.label_sources, model)
 
     def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
@@ -315,7 +361,7 @@ class Run:
         """
         if self.directory.model.is_dir():
             return find_base(str(self.directory.model))
-        base = find_base(self.manifest.base_name, self._base_folder)
+        base = find_base(self.manifest.base_name, self.base_place)
         trained_on = self.manifest.base_checksum
         if trained_on is not None and base.checksum is not None and base.checksum != trained_on:
             raise RunError(
@@ -325,5 +371,10 @@ class Run:
         return base
 
 
-def _reopen(path: Path, base: Path | None, device: str) -> Run:
-    return load_run(path, device=device, base=base)
+def _reopen(path: Path, base: Path | None, best_of: tuple[int, Path] | None, device: str) -> Run:
+    run = load_run(path, device=device, base=base)
+    return run if best_of is None else run.with_best_of(*best_of)
+
+
+def _is_written(recipe: Recipe, column: str) -> bool:
+    return any(asked.is_written for asked in recipe.questions_of(column).values())

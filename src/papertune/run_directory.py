@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -47,6 +47,7 @@ _LIBRARIES = (
     "tokenizers",
     "bitsandbytes",
     "scikit-learn",
+    "trl",
 )
 
 
@@ -60,6 +61,7 @@ class TrainingPlan:
         dev: Checksums of the dev tables.
         base: Checksum of the base model's weights; None for a model with a hub id.
         processes: Number of processes; each has a part of the batches and of the checkpoints.
+        runs: Checksums of the runs that a stage starts from or takes rewards from.
     """
 
     __pydantic_config__ = AS_WRITTEN
@@ -69,10 +71,11 @@ class TrainingPlan:
     dev: list[str]
     base: str | None
     processes: int = 1
+    runs: list[str] = field(default_factory=list)
 
     def differences(self, begun: "TrainingPlan") -> list[str]:
         """Return the names of what differs from the plan that was begun."""
-        names = {"recipe": "recipe", "tables": "tables", "dev": "dev table"}
+        names = {"recipe": "recipe", "tables": "tables", "dev": "dev table", "runs": "start or reward run"}
         different = [name for key, name in names.items() if getattr(self, key) != getattr(begun, key)]
         if None not in (self.base, begun.base) and self.base != begun.base:
             different.append("base model")

@@ -48,6 +48,14 @@ def test_rows_within_a_training_have_a_title_of_their_own_and_no_estimate(capsys
     ]
 
 
+def test_more_numbers_of_a_training_stand_behind_its_loss(capsys):
+    with TerminalListener("training") as listener:
+        listener.progress(Progress("training", 3, 3, 1.5, 0.0, -0.02, {"reward": 0.25, "no spread": 0.5}))
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 3/3  loss -0.020, reward 0.250, no spread 0.500, 1.50 rows/s, 0 s left"
+    ]
+
+
 def test_quiet_prints_nothing(capsys):
     with TerminalListener("predicting", quiet=True) as listener:
         listener.message("loading")

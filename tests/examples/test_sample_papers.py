@@ -150,3 +150,10 @@ def test_the_label_can_be_learned_but_not_too_easily(papers, new, gold, recipe):
     )
     right = sum(one == other for one, other in zip(predicted, gold.column("label"), strict=True))
     assert 0.75 <= right / len(new) <= 0.97
+
+
+def test_the_recipe_of_all_stages_fits_and_no_cell_has_a_line_break(papers, new):
+    stages = load_recipe(EXAMPLES / "stages.toml")
+    assert check_table(papers, stages, "train").problems == check_table(new, stages, "predict").problems == []
+    # examples/stages.sh takes papers by their lines.
+    assert not any("\n" in cell for name in papers.columns for cell in papers.column(name))

@@ -1,9 +1,14 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from papertune.errors import RunError
+
+if TYPE_CHECKING:
+    from papertune.run import Run
 
 Recipe = Annotated[str, typer.Option("--recipe", "-r", help="A recipe file, or the name of a built-in recipe.")]
 Sets = Annotated[
@@ -30,3 +35,31 @@ Precision = Annotated[
 PredictionPrecision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32", "int8"], typer.Option("--precision", help="Number format of the weights.")
 ]
+BestOf = Annotated[
+    int | None,
+    typer.Option(
+        "--best-of",
+        min=2,
+        help="With --reward: choose among this many answers, the greedy one and others drawn at random; default: 8.",
+        show_default=False,
+    ),
+]
+Reward = Annotated[
+    Path | None,
+    typer.Option(
+        "--reward",
+        help="A run of stage rm: of several answers in a column of keywords or text, write the one that it prefers.",
+        show_default=False,
+    ),
+]
+
+
+def choose_best_of(run: "Run", best_of: int | None, reward: Path | None) -> "Run":
+    """Return the run as `--best-of` and `--reward` ask for it.
+
+    Raises:
+        RunError: If the reward run is missing or does not fit.
+    """
+    if reward is None and best_of is not None:
+        raise RunError(f"--best-of {best_of} needs a reward model to choose the best answer. Add --reward RUN.")
+    return run if reward is None else run.with_best_of(best_of or 8, reward)

@@ -73,6 +73,7 @@ class TerminalListener:
         if self._quiet:
             return
         loss = "" if step.loss is None else f"loss {step.loss:.3f}, "
+        loss += "".join(f"{name} {value:.3f}, " for name, value in step.numbers.items())
         note = f"{loss}{step.rows_per_s:.2f} rows/s, {duration(step.seconds_left)} left"
         if self._bar is not None:
             if self._task is None:

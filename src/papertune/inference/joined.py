@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import NO_MODEL
 from papertune.inference.plan import Plan, RowPrompts, document_plan
-from papertune.inference.predictor import Predictor
 from papertune.kinds.decoder import Value
 from papertune.kinds.label.record import MODEL, Join
 from papertune.kinds.values import BatchValues
@@ -57,7 +57,7 @@ class JoinedPredictor:
     """
 
     def __init__(
-        self, recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, model: Predictor | None
+        self, recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, model: BatchPredictor | None
     ) -> None:
         self.recipe = recipe
         self._joins = joins

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends
@@ -24,6 +25,8 @@ from papertune.templates import render_template, template_columns
 _PROBES = ("a", "Z", "9", "(", "中", " ")
 # A shorter beginning is not worth its own cache.
 _MIN_BEGINNING = 8
+# Answers that are drawn together.
+_MAX_SAMPLES = 64
 
 
 class Predictor:
@@ -122,6 +125,30 @@ class Predictor:
             for name in searched:
                 self._decoders[name].is_calibrating = False
         return {name: answers[name] for name in self._questions if name in searched}
+
+    def sample(self, name: str, prompts: Sequence[Sequence[int]], uniforms: Tensor, temperature: float) -> list[Value]:
+        """Draw answers to a question whose answers are written; each prompt goes through the model once.
+
+        Args:
+            name: The question.
+            prompts: Token ids of the prompts.
+            uniforms: As in `papertune.decoding.sampling.sample`, shape (prompts x answers, tokens).
+            temperature: As there.
+
+        Returns:
+            The values; those for a prompt are neighbours.
+        """
+        count = len(uniforms) // len(prompts)
+        together = max(1, _MAX_SAMPLES // max(count, 1))
+        values: list[Value] = []
+        for begin in range(0, len(prompts), together):
+            part = [list(ids) for ids in prompts[begin : begin + together]]
+            engine, begun = self._engine_for({name: part})
+            state = engine.prefill([ids[begun:] for ids in part])
+            state.select(torch.arange(len(part), device=engine.device).repeat_interleave(count))
+            own = uniforms[begin * count : (begin + len(part)) * count]
+            values += self._decoders[name].sample(engine, state, own, temperature)
+        return values
 
     def _ask(self, rows: Sequence[RowPrompts], reading: Collection[str]) -> dict[str, list[Any]]:
         """Return what the decoders answer, for each question and row; None where the row does not ask the question.

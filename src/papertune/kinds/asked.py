@@ -9,7 +9,7 @@ from papertune.kinds.base import ColumnSpec
 if TYPE_CHECKING:
     from random import Random
 
-    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.decoder import Decoder, DecodingTools, Value
     from papertune.prompts import PromptEncoder
 
 
@@ -96,7 +96,39 @@ class AskedSpec(ColumnSpec):
         """Return a single answer of an answer to learn: all of it, or the first of several."""
         return answer
 
-    # Preferences
+    # Feedback
+
+    @property
+    def is_written(self) -> bool:
+        """Whether an answer is one text that the model writes, so that several can be drawn and compared."""
+        return False
+
+    def text_of(self, value: "Value") -> str:
+        """Return the answer in a value as text to learn; only where answers are written.
+
+        Raises:
+            NotImplementedError: If they are not.
+        """
+        raise NotImplementedError
+
+    def present_share(self, answer: str, document: str) -> float:
+        """Return the share of an answer that stands in the document, from 0 to 1: of its words."""
+        from papertune.metrics.text_scores import words_of
+
+        words, known = words_of(answer), set(words_of(document))
+        return sum(word in known for word in words) / len(words) if words else 0.0
+
+    def answer_f1(self, gold: str, answer: str) -> float:
+        """Return how good a written answer is, from 0 to 1, by this kind's own score of a row.
+
+        Args:
+            gold: The answer to learn.
+            answer: What the model has written.
+
+        Raises:
+            NotImplementedError: If answers are not written.
+        """
+        raise NotImplementedError
 
     def read_written(self, cell: str) -> str | None:
         """Return the answer of a cell that a run has written or a person has corrected; None without an answer."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from papertune.decoding.engine import Engine, PromptState
     from papertune.decoding.label_scoring import LabelTrie
     from papertune.prompts import PromptEncoder
@@ -83,6 +85,20 @@ class Decoder(ABC):
             RuntimeError: If this decoder needs one.
         """
         raise RuntimeError(f"{type(self).__name__} needs a model")
+
+    def sample(self, engine: "Engine", state: "PromptState", uniforms: "Tensor", temperature: float) -> list[Value]:
+        """Draw an answer for each prompt of a batch; only for columns whose answers are written.
+
+        Args:
+            engine: Runs the model.
+            state: The prompts; consumed.
+            uniforms: As in `papertune.decoding.sampling.sample`.
+            temperature: As there.
+
+        Raises:
+            NotImplementedError: If answers are not written.
+        """
+        raise NotImplementedError
 
     def value(self, answer: Any) -> Value:
         """Return the value of an answer, which the journal stores."""

@@ -190,6 +190,13 @@ def f1_at_5_by_paper(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence
     return np.array(scores, dtype=np.float64)
 
 
+def f1_at_m(gold: Sequence[str], predicted: Sequence[str]) -> float:
+    """Return the F1 of all predictions of a paper with gold keywords; its mean is the `f1_at_m` of `score_keywords`."""
+    phrases = unique_keywords(gold)
+    hits = [phrase in phrases for phrase in unique_keywords(predicted)]
+    return _precision_recall_f1(hits, len(phrases), divisor=len(hits))[2]
+
+
 def unique_keywords(keywords: Sequence[str]) -> list[str]:
     """Normalise keywords, then drop empty ones and repeats; the first of each stays in its place."""
     return [phrase for phrase in dict.fromkeys(normalise_keyword(keyword) for keyword in keywords) if phrase]

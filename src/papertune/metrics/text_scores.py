@@ -120,8 +120,13 @@ def token_f1(gold: str, predicted: str) -> float:
 
 def rouge_l(gold: str, predicted: str) -> float:
     """Return the F1 of the longest common subsequence of the words of two texts, from 0 to 1."""
-    ours, theirs = _words(keep_letters_and_digits(fold(predicted))), _words(keep_letters_and_digits(fold(gold)))
+    ours, theirs = words_of(predicted), words_of(gold)
     return _f1(_common_subsequence(ours, theirs), len(ours), len(theirs))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as ROUGE-L compares them: lower case, letters and digits only."""
+    return _words(keep_letters_and_digits(fold(text)))
 
 
 def chrf(gold: str, predicted: str) -> float:

@@ -92,9 +92,10 @@ def evaluate(
         matched = match_rows(read_table(predictions), gold, recipe, listener)
         by_column = predictions_of_table(matched, recipe, run.decisions)
     columns: list[ColumnReport] = []
+    greedy = _predict_greedily(run, gold, precision, listener) if predictions is None else {}
     for name, predicted in by_column.items():
         output = SystemOutput(predicted, rate, *training_costs(run))
-        about = _compare_with_baselines(run, name, output, gold, train, listener)
+        about = _compare_with_baselines(run, name, output, greedy.get(name), gold, train, listener)
         if about.systems:
             about = with_rows_to_look_at(about, predicted, gold, whole, recipe)
             record = run.manifest.record(name, recipe.columns[name])
@@ -117,16 +118,40 @@ def _predict(
     return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started)
 
 
+def _predict_greedily(
+    run: Run, table: Table, precision: PredictionPrecision, listener: Listener
+) -> dict[str, SystemOutput]:
+    """Return the greedy answers of a run that chooses among several, for the columns where it does; else {}."""
+    if run.best_of is None:
+        return {}
+    listener.message("and the greedy answers")
+    plain = run.greedy()
+    by_column, rate = _predict(plain, table, precision, listener)
+    return {
+        name: SystemOutput(predicted, rate, *training_costs(run))
+        for name, predicted in by_column.items()
+        if run.chooses_best_of(name)
+    }
+
+
 def _compare_with_baselines(
-    run: Run, name: str, output: SystemOutput, gold: Table, train: Table | None, listener: Listener
+    run: Run,
+    name: str,
+    output: SystemOutput,
+    greedy: SystemOutput | None,
+    gold: Table,
+    train: Table | None,
+    listener: Listener,
 ) -> ColumnReport:
-    """Score a run in a column beside baselines, if there are training rows for them."""
+    """Score a run in a column beside its greedy answers, and beside baselines if there are training rows for them."""
     recipe, column, reader = run.recipe, run.recipe.columns[name], RowReader(gold, run.recipe)
     simple: dict[str, SystemOutput] = {}
     if train is not None and (known := training_rows(train, recipe, name)).documents:
         listener.message(f"training the baselines of {name}")
         documents = [reader.document(row) for row in range(len(gold))]
         simple = {title: fill(known, documents) for title, fill in column.baselines().items()}
+    if greedy is not None:
+        simple = {f"{name_of_run(run, name)}, greedy": greedy, **simple}
     outputs = {name_of_run(run, name): output, **simple}
     systems = compare_outputs(outputs, simple, reader, recipe, name, len(gold))
     facts = {**answered_by(run, name), **unscored(reader, recipe, name, len(gold))}

@@ -215,11 +215,11 @@ def split_dev_rows(tables: Sequence[Table], recipe: Recipe) -> tuple[list[Table]
         else:
             others, selected = table.split(half / len(table), spec.seed, first_label(table, recipe))
             selection_set.append(selected)
-            calibration_set.append(_at_most(spec.calibration_rows, others, recipe))
+            calibration_set.append(at_most(spec.calibration_rows, others, recipe))
     answered = _count_answered(calibration_set, recipe)
     if any(answered[name] >= MIN_ROWS for name, column in recipe.columns.items() if column.wants_calibration_set):
         return selection_set, calibration_set
-    return [_at_most(spec.dev_rows, table, recipe) for table in tables], []
+    return [at_most(spec.dev_rows, table, recipe) for table in tables], []
 
 
 def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
@@ -232,7 +232,7 @@ def _count_answered(tables: Sequence[Table], recipe: Recipe) -> dict[str, int]:
     return {name: len(answered) for name, answered in rows.items()}
 
 
-def _at_most(count: int, table: Table, recipe: Recipe) -> Table:
+def at_most(count: int, table: Table, recipe: Recipe) -> Table:
     """Return at most `count` rows of a table, the same ones each time, stratified by the first label column."""
     if len(table) <= count:
         return table

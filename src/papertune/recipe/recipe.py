@@ -151,6 +151,9 @@ class Recipe(Part):
         stage = stages_by_kind().get(kind) if isinstance(kind, str) else None
         if stage is not None and not stage.needs_columns:
             defaults["columns"] = values.get("columns", {})
+        training = values.get("training", {})
+        if stage is not None and isinstance(training, Mapping):
+            defaults["training"] = {"learning_rate": stage.usual_rate, **training}
         return {**values, **defaults}
 
     @model_validator(mode="after")

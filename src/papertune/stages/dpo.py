@@ -1,10 +1,13 @@
 """Direct preference optimisation: pairs are learned without a reward model."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from papertune.stages.stage import FeedbackStage, Reads
+from papertune.stages.stage import FeedbackStage, Reads, StageOutcome
+
+if TYPE_CHECKING:
+    from papertune.pipelines.stages.job import StageJob
 
 
 class DpoStage(FeedbackStage):
@@ -21,3 +24,9 @@ class DpoStage(FeedbackStage):
     sft_weight: Annotated[float, Field(ge=0)] = 1.0
 
     reads: ClassVar[Reads] = "pairs"
+
+    def train(self, job: "StageJob") -> StageOutcome:
+        """Train on pairs."""
+        from papertune.pipelines.stages.preferring import train_on_pairs
+
+        return train_on_pairs(self, job)

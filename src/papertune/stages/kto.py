@@ -1,10 +1,15 @@
 """Kahneman-Tversky optimisation: single answers with a judgement are learned."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from papertune.stages.stage import FeedbackStage, Reads
+from papertune.errors import RecipeError
+from papertune.stages.stage import FeedbackStage, Reads, StageOutcome
+
+if TYPE_CHECKING:
+    from papertune.pipelines.stages.job import StageJob
+    from papertune.recipe import Recipe
 
 
 class KtoStage(FeedbackStage):
@@ -20,3 +25,18 @@ class KtoStage(FeedbackStage):
     sft_weight: Annotated[float, Field(ge=0)] = 1.0
 
     reads: ClassVar[Reads] = "thumbs"
+
+    def check_recipe(self, recipe: "Recipe") -> None:
+        """Check the batches too: an answer is compared with one to another prompt of its batch."""
+        super().check_recipe(recipe)
+        if recipe.training.micro_batch_size < 2:
+            raise RecipeError(
+                'stage "kto" compares an answer with one to another prompt of its batch, so a batch of one row teaches '
+                "nothing. Set training.micro_batch_size to 2 or more."
+            )
+
+    def train(self, job: "StageJob") -> StageOutcome:
+        """Train on judged answers, or on pairs as two answers each."""
+        from papertune.pipelines.stages.preferring import train_on_thumbs
+
+        return train_on_thumbs(self, job)

@@ -1,11 +1,17 @@
 """The settings of the stages that learn from rewards of their own answers."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from papertune.kinds.base import Text
-from papertune.stages.stage import FeedbackStage
+from papertune.stages.stage import FeedbackStage, StageOutcome
+
+if TYPE_CHECKING:
+    from papertune.kinds.findings import Findings
+    from papertune.pipelines.stages.job import StageJob
+    from papertune.recipe import Recipe
+    from papertune.tables import Table
 
 
 class SamplingStage(FeedbackStage):
@@ -24,3 +30,29 @@ class SamplingStage(FeedbackStage):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     reward: Text = "f1"
+
+    def check_table(self, table: "Table", recipe: "Recipe") -> "Findings":
+        """Check documents, and gold cells if the rewards come from them."""
+        from papertune.prompts.check_table import check_table
+
+        has_gold = self.reward == "f1" or any(name in table.columns for name in recipe.columns)
+        return check_table(table, recipe, "train" if has_gold else "predict")
+
+    def check_job(self, job: "StageJob") -> None:
+        """Check the dev rows and the reward run too."""
+        from papertune.pipelines.stages.rewarding import check_sampling_job
+
+        super().check_job(job)
+        check_sampling_job(self, job)
+
+    def other_runs(self) -> list[str]:
+        """Return the checksum of the reward run."""
+        from papertune.pipelines.stages.rewarding import reward_checksum
+
+        return [] if self.reward == "f1" else [reward_checksum(self)]
+
+    def train(self, job: "StageJob") -> StageOutcome:
+        """Train on rewards of the model's own answers."""
+        from papertune.pipelines.stages.rewarding import train_on_rewards
+
+        return train_on_rewards(self, job)

@@ -8,7 +8,7 @@ from abc import ABC
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from papertune.errors import RecipeError
+from papertune.errors import RecipeError, TableError
 from papertune.kinds.base import Part
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Stage(Part, ABC):
         fills_columns: Whether its runs predict the recipe's columns.
         can_be_start: Whether another training can start from the adapter of its run.
         run_in_words: What messages call a run of this stage.
+        usual_rate: The learning rate of a recipe that names none.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Stage(Part, ABC):
     fills_columns: ClassVar[bool] = True
     can_be_start: ClassVar[bool] = True
     run_in_words: ClassVar[str] = "a trained model"
+    usual_rate: ClassVar[float] = 1e-3
 
     @classmethod
     def kind_name(cls) -> str:
@@ -79,7 +81,7 @@ class Stage(Part, ABC):
             run: The name of the run directory.
             saves_adapter: Whether the run keeps an adapter, not a whole model.
         """
-        if self.fills_columns or not self.can_be_start:
+        if self.fills_columns:
             return f"papertune predict {run} TABLE.csv -o FILLED.csv"
         setting = self.start_setting(run, saves_adapter=saves_adapter).replace(" = ", "=").replace('"', "")
         return f"papertune train TABLE.csv -r RECIPE.toml -o RUN --set {setting}"
@@ -101,6 +103,17 @@ class Stage(Part, ABC):
 
         return check_table(table, recipe, "train")
 
+    def check_job(self, job: "StageJob") -> None:
+        """Check what needs more than the recipe and the input, before the run directory is claimed.
+
+        Raises:
+            RecipeError, RunError, MissingExtraError: If the stage cannot train.
+        """
+
+    def other_runs(self) -> list[str]:
+        """Return the checksums of runs that the stage uses besides its start; they have been checked."""
+        return []
+
     def train(self, job: "StageJob") -> StageOutcome:
         """Train in a claimed run directory, and write the weights and the tokenizer there.
 
@@ -111,7 +124,12 @@ class Stage(Part, ABC):
 
 
 class FeedbackStage(Stage):
-    """A stage that learns which of several generated answers is better."""
+    """A stage that learns which of several generated answers is better.
+
+    A rate that suits training on answers moves the model far from its start, and probabilities of all answers fall.
+    """
+
+    usual_rate: ClassVar[float] = 1e-4
 
     def check_recipe(self, recipe: "Recipe") -> None:
         """Refuse columns whose answers are chosen, not written."""
@@ -123,3 +141,21 @@ class FeedbackStage(Stage):
                     f'columns.{name}: stage "{self.kind}" is for generated columns. {column.why_no_feedback[0].upper()}'
                     f"{column.why_no_feedback[1:]}. {remedy}."
                 )
+
+    def check_table(self, table: "Table", recipe: "Recipe") -> "Findings":
+        """Check pairs or judged answers."""
+        from papertune.kinds.findings import Findings
+        from papertune.pipelines.stages.feedback import READERS
+
+        findings = Findings()
+        try:
+            READERS[self.reads](table, recipe)
+        except TableError as error:
+            findings.problems.append(str(error))
+        return findings
+
+    def check_job(self, job: "StageJob") -> None:
+        """Check TRL, the method and the start."""
+        from papertune.pipelines.stages.feedback import check_feedback_job
+
+        check_feedback_job(self, job)

@@ -14,8 +14,8 @@ from papertune.training.callbacks import SCORE
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
-class _Arguments(TrainingArguments):  # type: ignore[misc]
-    """Arguments that make a single process train only on the device of its model.
+class OnModelDevice:
+    """Makes arguments, which derive from this class first, train a single process only on the device of its model.
 
     By default the Trainer takes the first GPU, and with several GPUs it trains a copy of the model on each of them with
     larger batches. Several processes are the better way to do that; these have a device each.
@@ -25,13 +25,15 @@ class _Arguments(TrainingArguments):  # type: ignore[misc]
         settings: Settings of TrainingArguments.
     """
 
+    distributed_state: Any  # from the arguments
+
     def __init__(self, device: torch.device, **settings: Any) -> None:
         self._model_device = device  # TrainingArguments already reads it in its __init__
         super().__init__(**settings)
 
     @cached_property
     def _setup_devices(self) -> torch.device:
-        device: torch.device = super()._setup_devices
+        device: torch.device = super()._setup_devices  # type: ignore[misc]
         if self.distributed_state.distributed_type != DistributedType.NO:
             return device
         self._n_gpu = 1
@@ -41,11 +43,19 @@ class _Arguments(TrainingArguments):  # type: ignore[misc]
         return self._model_device
 
 
+class _Arguments(OnModelDevice, TrainingArguments):  # type: ignore[misc]
+    """The arguments of a training on answers."""
+
+
 def training_arguments(spec: TrainingSpec, folder: Path, device: torch.device, dtype: torch.dtype) -> TrainingArguments:
     """Return the Trainer's arguments for a recipe's settings."""
+    return _Arguments(device, **argument_values(spec, folder, device, dtype))
+
+
+def argument_values(spec: TrainingSpec, folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Return what a recipe's settings are among the Trainer's arguments."""
     on_cpu = device.type == "cpu"
-    return _Arguments(
-        device,
+    return dict(
         output_dir=str(folder),
         num_train_epochs=spec.epochs,
         max_steps=spec.max_steps or -1,

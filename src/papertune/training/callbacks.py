@@ -1,4 +1,4 @@
-"""Callbacks of the trainer: stopping on a signal, dev scores, complete checkpoints, metrics.jsonl, progress."""
+"""What trainers have in common: stopping on a signal, dev scores, complete checkpoints, metrics.jsonl, progress."""
 
 import json
 import signal
@@ -137,6 +137,40 @@ def dev_score_keys(state: Any) -> list[tuple[float, float]]:
     ]
 
 
+class ScoredOnDevRows:
+    """What a trainer of transformers that derives from this class first does when it is asked to evaluate."""
+
+    # From the trainer.
+    model: Any
+    args: Any
+    state: Any
+    control: Any
+    callback_handler: Any
+    log: Any
+
+    def dev_scores(self) -> dict[str, float]:
+        """Return scores of the model by name; "score" chooses the checkpoint."""
+        raise NotImplementedError
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score the dev rows."""
+        self.model.eval()
+        metrics = {f"eval_{name}": value for name, value in self.dev_scores().items()}
+        assert SCORE in metrics
+        self.log(metrics)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether the last dev score is a new best, which is then remembered."""
+        *before, last = dev_score_keys(self.state)
+        is_new_best = all(last > other for other in before)
+        if is_new_best:
+            self.state.best_metric = metrics[SCORE]
+            self.state.best_global_step = self.state.global_step
+        return is_new_best
+
+
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint complete once all processes have written their part, then removes old checkpoints."""
 
@@ -161,10 +195,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remove the lines of steps that will be repeated."""
-        if self._file.exists():
-            lines = self._file.read_text("utf-8").splitlines()
-            kept = [line for line in lines if _is_complete(line) and json.loads(line)["step"] <= state.global_step]
-            self._file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        keep_lines(self._file, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Append one line."""
@@ -207,6 +238,14 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         before, now, end = map(self._tokens.before, (from_step, state.global_step, state.max_steps))
         left_s = seconds * (end - now) / (now - before)
         self._listener.progress(Progress("training", state.global_step, state.max_steps, rate, left_s, self._loss))
+
+
+def keep_lines(file: Path, step: int) -> None:
+    """Keep the JSON lines of a file up to a step, and drop what a kill has cut off."""
+    if file.exists():
+        lines = file.read_text("utf-8").splitlines()
+        kept = [line for line in lines if _is_complete(line) and json.loads(line)["step"] <= step]
+        file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
 
 
 def _is_complete(line: str) -> bool:

@@ -26,13 +26,12 @@ from papertune.methods.merged_products import merged_products
 from papertune.recipe import TrainingSpec
 from papertune.training.arguments import training_arguments
 from papertune.training.callbacks import (
-    SCORE,
     CheckpointCallback,
     FlowCallback,
     MetricsCallback,
     ProgressCallback,
+    ScoredOnDevRows,
     StopRequest,
-    dev_score_keys,
     patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
@@ -90,7 +89,7 @@ class FitResult:
     sharded_to: Path | None = None
 
 
-class ResumableTrainer(Trainer):  # type: ignore[misc]
+class ResumableTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
     """The Trainer with batches of similar lengths, a dev score and processes that agree.
 
     Subclasses have the loss. Their batches have "examples", by whose sum over an optimizer step the loss is divided.
@@ -229,26 +228,11 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
                 losses.append(super().training_step(model, part, num_items_in_batch))
         return torch.stack(losses).sum()
 
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the dev rows."""
+    def dev_scores(self) -> dict[str, float]:
+        """Score the dev rows; all processes get the scores of the first."""
         assert self._dev_score is not None
         dev_score = self._dev_score
-        self.model.eval()
-        scores = self._processes.first_value(lambda: dict(dev_score(self.model)), together=self.is_sharded)
-        metrics = {f"eval_{name}": value for name, value in scores.items()}
-        assert SCORE in metrics
-        self.log(metrics)
-        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Whether the last dev score is a new best, which is then remembered."""
-        *before, last = dev_score_keys(self.state)
-        is_new_best = all(last > other for other in before)
-        if is_new_best:
-            self.state.best_metric = metrics[SCORE]
-            self.state.best_global_step = self.state.global_step
-        return is_new_best
+        return self._processes.first_value(lambda: dict(dev_score(self.model)), together=self.is_sharded)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -283,7 +267,7 @@ def run_training(
     """
     spec, folder, processes = settings.spec, settings.folder, settings.processes
     stop = StopRequest(processes)
-    last = processes.first_value(lambda: _last_checkpoint(folder, resume=settings.resume))
+    last = processes.first_value(lambda: last_checkpoint(folder, resume=settings.resume))
     place = torch.device(processes.device) if processes.count > 1 else device
     has_dev = settings.dev_score is not None
     callbacks: list[Any] = [
@@ -296,7 +280,7 @@ def run_training(
         progress = ProgressCallback(settings.listener, spec.micro_batch_size * step_batches, tokens)
         callbacks += [MetricsCallback(settings.metrics_file), progress]
     trainer = make(training_arguments(spec, folder, place, settings.compute_dtype), callbacks)
-    if ended := _ended_early(last, spec.patience if has_dev else 0):
+    if ended := ended_early(last, spec.patience if has_dev else 0):
         trainer.state = ended
     else:
         with stop.handling_signals():
@@ -304,7 +288,7 @@ def run_training(
     return trainer.finish(folder, stop.agreed_signal())
 
 
-def _last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
+def last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
     """Remove checkpoints from which nothing can resume, and return the last of the others."""
     if not resume:
         remove_all(folder)  # the step numbers of an older training may be higher than those of this one
@@ -313,7 +297,7 @@ def _last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
     return checkpoints[-1] if checkpoints else None
 
 
-def _ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
+def ended_early(checkpoint: Path | None, patience: int) -> TrainerState | None:
     """Return the state of a training whose patience was over at this checkpoint, else None.
 
     The trainer remembers the scores, but not that the training has ended, and would continue it.

@@ -8,12 +8,16 @@ import typer
 from papertune.cli import options
 from papertune.cli.app import app
 from papertune.cli.progress import TerminalListener
+from papertune.errors import RunError
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run directory.")],
-    table: Annotated[str, typer.Argument(help="A table with the documents and the gold columns.")],
+    table: Annotated[
+        str,
+        typer.Argument(help="A table with the documents and the gold columns; for a reward model, pairs of answers."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.html and report.json.")],
     truth: Annotated[
         str | None, typer.Option(help="A table with the gold columns, matched by id, if TABLE has none.")
@@ -24,6 +28,8 @@ def evaluate(
     baselines: Annotated[
         str | None, typer.Option(help="The training table of the run: train the majority and TF-IDF baselines on it.")
     ] = None,
+    best_of: options.BestOf = None,
+    reward: options.Reward = None,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
@@ -36,6 +42,18 @@ def evaluate(
     from papertune.run import load_run
 
     opened = load_run(run, device=device, base=base)
+    if opened.recipe.stage.kind == "rm":
+        given = {"--truth": truth, "--predictions": predictions, "--baselines": baselines, "--reward": reward}
+        if more := [name for name, value in {**given, "--best-of": best_of}.items() if value is not None]:
+            raise RunError(
+                f"{run} is a reward model, which is scored on pairs of answers alone. Leave out {' and '.join(more)}."
+            )
+        from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
+
+        with TerminalListener("scoring", quiet=quiet) as listener:
+            typer.echo(evaluate_pairs(opened, table, output, overwrite=overwrite, listener=listener).in_words())
+        return
+    opened = options.choose_best_of(opened, best_of, reward)
     with TerminalListener("scoring", quiet=quiet) as listener:
         report = run_evaluation(
             opened,

@@ -31,6 +31,8 @@ def predict(
         str | None,
         typer.Option(help="A label column: sort the rows by the probability of its first label, the highest first."),
     ] = None,
+    best_of: options.BestOf = None,
+    reward: options.Reward = None,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
@@ -43,7 +45,7 @@ def predict(
     """Fill in the run's columns of a table; the same command continues a stopped prediction."""
     from papertune import load_run
 
-    opened = load_run(run, device=device, base=base)
+    opened = options.choose_best_of(load_run(run, device=device, base=base), best_of, reward)
     names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]
     with TerminalListener("predicting", quiet=quiet) as listener:
         predicted = opened.predict_file(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from papertune.evaluation.report import SampleList
     from papertune.evaluation.systems.outputs import Fill
-    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.decoder import Decoder, DecodingTools, Value
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
     from papertune.kinds.scoring import Scoring
@@ -91,6 +91,13 @@ class KeywordsSpec(AskedSpec):
     def read_list(self, cell: str) -> list[str]:
         """Return the keywords of a predicted cell, split at the output separator too."""
         return read_keyword_cell(cell, self.output_separator)
+
+    def present_share(self, answer: str, document: str) -> float:
+        """Return the share of the keywords that stand in the document."""
+        from papertune.metrics.keyword_scores import SearchableDocument, unique_keywords
+
+        phrases, searchable = unique_keywords(split_keywords(answer)), SearchableDocument(document)
+        return sum(map(searchable.contains, phrases)) / len(phrases) if phrases else 0.0
 
     # Preferences
 
@@ -235,6 +242,21 @@ class KeywordsColumn(KeywordsSpec):
         from papertune.kinds.keywords.decoders import ListDecoder
 
         return ListDecoder(name, self, tools)
+
+    @property
+    def is_written(self) -> bool:
+        """Yes: the model writes the list."""
+        return True
+
+    def text_of(self, value: "Value") -> str:
+        """Return the list of a value."""
+        return self.write_list(self.keywords_of(str(value)))
+
+    def answer_f1(self, gold: str, answer: str) -> float:
+        """Return F1@M: of all keywords of the answer."""
+        from papertune.metrics.keyword_scores import f1_at_m
+
+        return f1_at_m(split_keywords(gold), self.keywords_of(answer))
 
     def keywords_of(self, value: str) -> list[str]:
         """Return the keywords of a decoded list."""

@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import greedy
 from papertune.decoding.overflow import check_numbers, no_numbers
+from papertune.decoding.sampling import sample
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.keywords.column import KeywordsColumn
 from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
@@ -47,6 +50,21 @@ class ListDecoder(Decoder):
         )
         texts: list[str] = self._tools.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [self._whole(text, len(row) >= limit) for text, row in zip(texts, ids, strict=True)]
+
+    def sample(self, engine: Engine, state: PromptState, uniforms: Tensor, temperature: float) -> list[Value]:
+        """Draw a list for each row; it repeats no keyword either."""
+        drawn = sample(
+            engine,
+            state,
+            uniforms,
+            temperature=temperature,
+            end_ids=self._tools.end_ids,
+            vocabulary=len(self._tools.tokenizer),
+            forbid=self._rule,
+        )
+        ids = [list(answer.ids) for answer in drawn]
+        texts: list[str] = self._tools.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [self._whole(text, not answer.is_complete) for text, answer in zip(texts, drawn, strict=True)]
 
     def _whole(self, text: str, cut_off: bool) -> str:
         """Drop a last keyword that the token limit has cut off, unless it is the only one."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from papertune.evaluation.report import SampleText
     from papertune.evaluation.systems.outputs import Fill
-    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.decoder import Decoder, DecodingTools, Value
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
     from papertune.kinds.scoring import Scoring
@@ -155,6 +155,25 @@ class TextColumn(AnsweredSpec):
             if not self.is_same_answer(worse, answer)
             and (self.pattern is None or self.is_empty(worse) or re.fullmatch(self.pattern, worse))
         }
+
+    # Feedback
+
+    @property
+    def is_written(self) -> bool:
+        """Yes: the model writes the text."""
+        return True
+
+    def text_of(self, value: "Value") -> str:
+        """Return the text of a value."""
+        from papertune.kinds.text.cells import read_answer
+
+        return self.read_answer(read_answer(str(value))[0]) or ""
+
+    def answer_f1(self, gold: str, answer: str) -> float:
+        """Return the F1 of the words of both texts."""
+        from papertune.metrics.text_scores import token_f1
+
+        return token_f1(self.cell_of(gold), self.cell_of(answer))
 
     # Predicting
 

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from papertune.decoding.answer import Answer
 from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import greedy_answers
 from papertune.decoding.overflow import check_numbers, no_numbers
 from papertune.decoding.pattern import PatternRule
+from papertune.decoding.sampling import sample
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.text.cells import answer_as_text, confidence_of
 from papertune.kinds.text.column import TextColumn
@@ -58,6 +61,19 @@ class TextDecoder(Decoder):
         if any(math.isnan(answer.log_probability) for row in found for answer in row):
             raise no_numbers(self._name)
         return [row[0] if row else NO_ANSWER for row in found]
+
+    def sample(self, engine: Engine, state: PromptState, uniforms: Tensor, temperature: float) -> list[Value]:
+        """Draw an answer for each row."""
+        drawn = sample(
+            engine,
+            state,
+            uniforms,
+            temperature=temperature,
+            end_ids=self._tools.end_ids,
+            vocabulary=len(self._tools.tokenizer),
+            forbid=self._rule,
+        )
+        return [self.value(answer) for answer in drawn]
 
     def value(self, answer: Answer) -> Value:
         """Return the text and its confidence, as one text.

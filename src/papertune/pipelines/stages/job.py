@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class StageJob:
         dev_fraction: Share of the input's rows that become dev rows; 0 if there is a dev table.
         notes: What the manifest records of `tables`.
         base: The base model.
+        base_place: Where the user says that it is; None: where the recipe says.
         start: The adapter folder to start from; None: a new adapter.
         parents: The runs that the training starts from, the first one first.
         plan: What a resumed training must have in common.
@@ -66,6 +67,7 @@ class StageJob:
     dev_fraction: float
     notes: list[TableNote]
     base: Base
+    base_place: Path | None
     start: Path | None
     parents: list[Parent]
     plan: TrainingPlan
@@ -103,7 +105,8 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
     tables = TableFiles(request.tables if many else [request.tables])
     dev = TableFiles([] if request.dev is None else [request.dev])
     notes, dev_notes = _check([tables, dev], chosen)
-    found = find_base(chosen.model, None if request.base is None else Path(request.base))
+    place = None if request.base is None else Path(request.base)
+    found = find_base(chosen.model, place)
     dev_fraction = request.dev_fraction or (chosen.training.dev_fraction if request.dev is None else 0.0)
     if dev_fraction and request.dev is not None:
         raise RecipeError("--dev and --dev-fraction exclude each other. Give one of them.")
@@ -114,13 +117,14 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
         base=found.checksum,
         processes=processes.count,
     )
-    return StageJob(
+    job = StageJob(
         recipe=chosen,
         tables=tables,
         dev=dev,
         dev_fraction=dev_fraction,
         notes=notes,
         base=found,
+        base_place=place,
         start=start_adapter(chosen, found),
         parents=parents,
         plan=plan,
@@ -129,6 +133,8 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
         resume=request.resume,
         listener=listener,
     )
+    chosen.stage.check_job(job)
+    return replace(job, plan=replace(plan, runs=[*(each.checksum for each in parents), *chosen.stage.other_runs()]))
 
 
 def _check(files: Sequence[TableFiles], recipe: Recipe) -> list[list[TableNote]]:

@@ -1,0 +1,291 @@
+"""What the stages that learn from feedback gain and cost: keywords, with papers that no two steps share.
+
+All start from one run that has learned keywords. A reward model learns synthetic pairs and is judged by those of other
+papers; dpo learns what the run wrote beside what the authors wrote; rloo and grpo learn from F1 against the authors'
+keywords. The same papers, which nothing has learned, score all of them.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import papertune
+from papertune.cli.progress import TerminalListener
+from papertune.kinds.keywords.cells import split_keywords
+from papertune.metrics.intervals import mean_interval
+from papertune.metrics.keyword_scores import f1_at_m
+from papertune.metrics.paired import mean_difference
+from papertune.pipelines.prefer import prefer
+from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
+from papertune.tables import Table, read_table
+
+from data import data_file  # isort: skip - beside this file
+import itertools
+
+Measure = Callable[[Path, argparse.Namespace], dict[str, Any]]
+SEED = 2
+RECIPE: dict[str, Any] = {
+    "table": {"id": "uuid", "document": "title: {title}\nabstract: {abstract}"},
+    "columns": {
+        "Keywords": {
+            "kind": "keywords",
+            "question": "List the keywords of this paper, separated by semicolons.",
+            "max_new_tokens": 48,
+        }
+    },
+    "encoding": {"max_prompt_tokens": 320, "max_answer_tokens": 64},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sizes of these stages."""
+    group = parser.add_argument_group("stages that learn from feedback")
+    group.add_argument("--start", type=Path, help="a run with the column Keywords to start from; default: train one")
+    group.add_argument("--start-rows", type=int, default=320, help="papers that the start learns")
+    group.add_argument("--pairs", type=int, default=64, help="pairs that rm learns")
+    group.add_argument("--judge-pairs", type=int, default=40, help="pairs that judge it")
+    group.add_argument("--corrections", type=int, default=48, help="papers whose corrections dpo and kto learn")
+    group.add_argument("--prompts", type=int, default=24, help="papers whose rewards rloo and grpo learn")
+    group.add_argument("--steps", type=int, default=6, help="optimizer steps of rloo and grpo")
+    group.add_argument("--score-rows", type=int, default=64, help="papers that score the runs")
+
+
+class Papers:
+    """The papers of each step; no two steps share one.
+
+    Args:
+        arguments: How many each step has.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        train, dev = (_shuffled(read_table(str(data_file(f"keywords_{part}.csv")))) for part in ("train", "dev"))
+        ends = np.cumsum([0, arguments.start_rows, arguments.pairs, arguments.corrections, arguments.prompts])
+        self.start, self.pairs, self.corrections, self.prompts = (
+            train.take(list(range(begin, end))) for begin, end in itertools.pairwise(ends)
+        )
+        ends = np.cumsum([0, arguments.judge_pairs, arguments.judge_pairs, 16, arguments.score_rows])
+        self.judge, self.judge_corrections, self.dev, self.score = (
+            dev.take(list(range(begin, min(end, len(dev))))) for begin, end in itertools.pairwise(ends)
+        )
+
+
+def _shuffled(table: Table) -> Table:
+    order = np.random.default_rng(SEED).permutation(len(table))
+    return table.take(order.tolist())
+
+
+def train(folder: Path, rows: Any, arguments: argparse.Namespace, stage: str, **options: Any) -> Any:
+    """Train a run, or finish or open the one that the folder has."""
+    settings: dict[str, Any] = {"micro_batch_size": 4, "warmup_steps": 2, "logging_steps": 1}
+    settings |= options.pop("training", {})
+    method: dict[str, Any] = {} if stage == "sft" else {"start_from": str(start_of(folder.parent, arguments))}
+    recipe = {"model": arguments.model, **RECIPE, "method": method, "training": settings, "stage": {"kind": stage}}
+    with TerminalListener(folder.name) as listener:
+        return papertune.train(
+            rows,
+            recipe,
+            folder,
+            overrides=arguments.overrides,
+            device=arguments.device,
+            resume=True,
+            listener=listener,
+            **options,
+        )
+
+
+def start_of(folder: Path, arguments: argparse.Namespace) -> Path:
+    """Return the run that all stages start from; it is trained first if none is named."""
+    if arguments.start is not None:
+        return arguments.start
+    place = folder.parent / "keywords-start"
+    if not (place / "run.json").is_file():
+        train(place, Papers(arguments).start, arguments, "sft")
+    return place
+
+
+def f1_of(run: Any, rows: Table, file: Path) -> np.ndarray:
+    """Return F1@M of each paper, predicted once and kept in a file."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TerminalListener(file.stem) as listener:
+            run.predict_file(rows, file, listener=listener)
+    filled = read_table(str(file)).column("Keywords")
+    gold = rows.column("Keywords")
+    return np.array([f1_at_m(split_keywords(g), split_keywords(p)) for g, p in zip(gold, filled, strict=True)])
+
+
+def scored(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Return both means with their intervals, and the paired difference."""
+    return {
+        "papers": len(before),
+        "before": [float(before.mean()), *asdict(mean_interval(before)).values()],
+        "after": [float(after.mean()), *asdict(mean_interval(after)).values()],
+        "difference": asdict(mean_difference(after, before)),
+    }
+
+
+def measure_rm(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Learn synthetic pairs, judge by those of other papers, and choose the best of eight answers."""
+    papers = Papers(arguments)
+    learned, judging = (
+        _first(prefer(rows, {"model": arguments.model, **RECIPE}, synthesise=True).pairs, count)
+        for rows, count in ((papers.pairs, arguments.pairs), (papers.judge, arguments.judge_pairs))
+    )
+    reward = train(folder / "rm", learned, arguments, "rm")
+    report = evaluate_pairs(reward, judging, folder / "report", overwrite=True)
+    run = papertune.load_run(start_of(folder, arguments), device=arguments.device)
+    greedy = f1_of(run, papers.score, folder.parent / "greedy.csv")
+    best = f1_of(run.with_best_of(8, folder / "rm"), papers.score, folder / "best.csv")
+    return {
+        "pairs": len(learned),
+        "seconds": reward.manifest.seconds,
+        "shares": {tier: {way: asdict(s) for way, s in ways.items()} for tier, ways in report.shares.items()},
+        "best_baseline": report.best_baseline,
+        "paired": asdict(report.paired),
+        "f1": scored(greedy, best),
+    }
+
+
+def _first(pairs: list[Any], count: int) -> list[dict[str, Any]]:
+    """Return the first pairs as rows, the tiers in turns."""
+    tiers = list(dict.fromkeys(pair.tier for pair in pairs))
+    queues = {tier: [pair for pair in pairs if pair.tier == tier] for tier in tiers}
+    ordered = [queues[tier][place] for place in range(len(pairs)) for tier in tiers if place < len(queues[tier])]
+    names = ("instruction", "input", "chosen", "rejected", "tier", "source")
+    return [{name: getattr(pair, name) for name in names} for pair in ordered[:count]]
+
+
+def preferring(stage: str) -> Measure:
+    """Return what measures dpo or kto."""
+
+    def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+        papers = Papers(arguments)
+        run = papertune.load_run(start_of(folder, arguments), device=arguments.device)
+        corrections: dict[str, list[dict[str, Any]]] = {}
+        for name, rows in (("learned", papers.corrections), ("held-out", papers.judge_corrections)):
+            file = folder.parent / f"corrected-{name}.csv"
+            f1_of(run, rows, file)
+            found = prefer(str(file), {"model": arguments.model, **RECIPE}, corrected=rows, documents=rows)
+            corrections[name] = _first(found.pairs, len(rows))
+        better = train(folder / stage, corrections["learned"], arguments, stage, dev=corrections["held-out"])
+        before = f1_of(run, papers.score, folder.parent / "greedy.csv")
+        after = f1_of(better, papers.score, folder / "after.csv")
+        counts = {name: len(pairs) for name, pairs in corrections.items()}
+        return {**better.manifest.stage_results, "counts": counts, **_cost(better), "f1": scored(before, after)}
+
+    return measure
+
+
+def rewarding(stage: str) -> Measure:
+    """Return what measures rloo or grpo."""
+
+    def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+        papers = Papers(arguments)
+        settings = {"max_steps": arguments.steps, "save_steps": arguments.steps}
+        better = train(folder / stage, papers.prompts, arguments, stage, dev=papers.dev, training=settings)
+        lines = [json.loads(line) for line in (folder / stage / "metrics.jsonl").read_text("utf-8").splitlines()]
+        steps = [line for line in lines if "loss" in line]
+        run = papertune.load_run(start_of(folder, arguments), device=arguments.device)
+        weights = [each.directory.adapter / "adapter_model.safetensors" for each in (run, better)]
+        before = f1_of(run, papers.score, folder.parent / "greedy.csv")
+        after = f1_of(better, papers.score, folder / "after.csv")
+        return {
+            "changed": weights[0].read_bytes() != weights[1].read_bytes(),
+            "prompts": len(papers.prompts),
+            "no_spread": statistics.mean(line["no_spread"] for line in steps),
+            "kl": max(line["kl"] for line in steps),
+            "rewards": [line["reward"] for line in steps],
+            **_cost(better),
+            "f1": scored(before, after),
+        }
+
+    return measure
+
+
+def _cost(run: Any) -> dict[str, Any]:
+    return {"steps": run.manifest.steps, "seconds": run.manifest.seconds}
+
+
+def rm_section(numbers: dict[str, Any]) -> str:
+    """Return the section about reward models."""
+    ways = list(numbers["shares"]["all"])
+    lines = [
+        "## rm",
+        "",
+        f"{numbers['pairs']:,} synthetic pairs were learned in {numbers['seconds'] / 60:.0f} minutes. Share of other "
+        f"papers' pairs whose better answer is chosen (95% interval):",
+        "",
+        f"| tier | pairs | {' | '.join(ways)} |",
+        f"| --- | --- |{' --- |' * len(ways)}",
+    ]
+    for tier, shares in numbers["shares"].items():
+        cells = [f"{s['share']:.3f} ({s['interval']['low']:.2f}-{s['interval']['high']:.2f})" for s in shares.values()]
+        lines.append(f"| {tier} | {shares[ways[0]]['pairs']} | {' | '.join(cells)} |")
+    paired = numbers["paired"]
+    lines += [
+        "",
+        f"The reward model minus the best of the others ({numbers['best_baseline']}): {paired['difference']:+.3f} "
+        f"({paired['low']:+.3f} to {paired['high']:+.3f}).",
+        "",
+        f"The best of eight answers: {_f1(numbers['f1'])}",
+    ]
+    return "\n".join(lines)
+
+
+def preferring_section(stage: str) -> Callable[[dict[str, Any]], str]:
+    """Return what writes the section of dpo or kto."""
+
+    def section(numbers: dict[str, Any]) -> str:
+        counts = numbers["counts"]
+        gain = f" The better answers gained {numbers['chosen_gain']:+.3f} nats a token." if stage == "dpo" else ""
+        return "\n".join(
+            [
+                f"## {stage}",
+                "",
+                f"{counts['learned']} corrections were learned: {numbers['steps']} steps, "
+                f"{numbers['seconds'] / 60:.0f} minutes. Of {counts['held-out']} held-out ones "
+                f"{numbers['pairs_right']:.0%} have the better answer gaining more than the other, by "
+                f"{numbers['margin']:+.3f} (beta times nats).{gain}",
+                "",
+                _f1(numbers["f1"]),
+            ]
+        )
+
+    return section
+
+
+def rewarding_section(stage: str) -> Callable[[dict[str, Any]], str]:
+    """Return what writes the section of rloo or grpo."""
+
+    def section(numbers: dict[str, Any]) -> str:
+        changed = "changed" if numbers["changed"] else "did not change"
+        rewards = ", ".join(f"{reward:.3f}" for reward in numbers["rewards"])
+        return "\n".join(
+            [
+                f"## {stage}",
+                "",
+                f"{numbers['prompts']} prompts, {numbers['steps']} steps, {numbers['seconds'] / 60:.0f} minutes. "
+                f"Prompts without spread: {numbers['no_spread']:.0%}; divergence from the start at most "
+                f"{numbers['kl']:.3f} nats a token; the adapter {changed}. "
+                f"Mean reward by step: {rewards}.",
+                "",
+                _f1(numbers["f1"]),
+            ]
+        )
+
+    return section
+
+
+def _f1(found: dict[str, Any]) -> str:
+    before, after, paired = found["before"], found["after"], found["difference"]
+    return (
+        f"F1@M of {found['papers']} papers: {before[0]:.3f} ({before[1]:.3f}-{before[2]:.3f}) before, {after[0]:.3f} "
+        f"({after[1]:.3f}-{after[2]:.3f}) after; {paired['difference']:+.3f} ({paired['low']:+.3f} to "
+        f"{paired['high']:+.3f})."
+    )

@@ -1,0 +1,1 @@
+"""Answers chosen by a reward model."""
