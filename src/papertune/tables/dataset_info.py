@@ -210,7 +210,8 @@ def _with_answers(table: Table, entry: dict[str, Any], tags: Tags) -> Table:
         TableError: With each cell that is not a message.
     """
     problems = Problems(
-        f"{table.source}: answers cannot be read",
+        table.source,
+        "answers cannot be read",
         "Each of the two answers is one message of the assistant. Correct or remove the entry.",
     )
     texts: dict[str, list[str]] = {key: [] for key in ANSWERS}
@@ -220,7 +221,7 @@ def _with_answers(table: Table, entry: dict[str, Any], tags: Tags) -> Table:
             try:
                 texts[key].append(message_text(cell, tags))
             except ValueError as error:
-                problems.add(f"{table.where(row, theirs)}: {error}")
+                problems.add(table.place(row, theirs), str(error))
     problems.raise_if_any()
     forms = {name: form for name, form in table.forms.items() if name not in ANSWERS}
     return replace(table, frame=table.frame.with_columns(text_frame(texts).get_columns()), forms=forms)
