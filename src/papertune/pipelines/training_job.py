@@ -122,10 +122,15 @@ def prepare_job(
     job = TrainingJob(
         chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start, plan
     )
-    if job.trained_recipe is not None:
-        encoder = PromptEncoder(load_tokenizer(found), chosen.encoding, chat=chosen.chat)
-        check_context(job.trained_recipe, encoder, load_config(found))
+    _check_context(job)
     return job
+
+
+def _check_context(job: TrainingJob) -> None:
+    """Check that prompts and answers fit into the model's context, if a model is trained."""
+    if (recipe := job.trained_recipe) is not None:
+        encoder = PromptEncoder(load_tokenizer(job.base), recipe.encoding, chat=recipe.chat)
+        check_context(recipe, encoder, load_config(job.base))
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
