@@ -21,6 +21,7 @@ from papertune.prompts.given_cells import open_table
 from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, load_recipe
 from papertune.run_directory import asks_for_model
+from papertune.tables import Table
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,7 @@ def check_tables(
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
-    found = find_base(chosen.model, base)
-    tokenizer = load_tokenizer(found)
-    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    if asks_for_model(chosen):
-        check_context(chosen, encoder, load_config(found))
-    for column in chosen.questions.values():
-        column.check_tokens(encoder)
+    tokenizer, encoder = _check_model(chosen, base)
     shown: list[ShownExample] = []
     rows = 0
     for table in read:
@@ -104,9 +99,7 @@ def check_tables(
             shares = chosen.layout == "document-first"
             rows += sum(1 for _ in examples_by_document(examples)) if shares else len(examples)
         else:
-            reader = RowReader(table, chosen)
-            asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
-            examples = [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
+            examples = _unanswered(table, chosen)
         lines += _lengths(table.source, examples, encoder)
         if purpose == "train":
             lines += _answer_facts(examples, chosen, encoder)
@@ -118,6 +111,25 @@ def check_tables(
     if few := too_few_steps(chosen.training, rows):
         lines.append(few)
     return CheckResult(lines, shown)
+
+
+def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:
+    """Check a recipe against its model, and return the model's tokenizer and the encoder of prompts."""
+    found = find_base(recipe.model, base)
+    tokenizer = load_tokenizer(found)
+    encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+    if asks_for_model(recipe):
+        check_context(recipe, encoder, load_config(found))
+    for column in recipe.questions.values():
+        column.check_tokens(encoder)
+    return tokenizer, encoder
+
+
+def _unanswered(table: Table, recipe: Recipe) -> list[Example]:
+    """Return the prompts of a table to fill in."""
+    reader = RowReader(table, recipe)
+    asked = [(row, name) for row in range(len(table)) for name in reader.asked(row)]
+    return [Example(row, name, reader.prompt(row, name), "") for row, name in asked]
 
 
 def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -> list[str]:

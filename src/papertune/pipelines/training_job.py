@@ -122,15 +122,15 @@ def prepare_job(
     job = TrainingJob(
         chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start, plan
     )
-    _check_context(job)
-    return job
+    return _within_context(job)
 
 
-def _check_context(job: TrainingJob) -> None:
-    """Check that prompts and answers fit into the model's context, if a model is trained."""
+def _within_context(job: TrainingJob) -> TrainingJob:
+    """Return a job after the check that prompts and answers fit into the context of the model, if one is trained."""
     if (recipe := job.trained_recipe) is not None:
         encoder = PromptEncoder(load_tokenizer(job.base), recipe.encoding, chat=recipe.chat)
         check_context(recipe, encoder, load_config(job.base))
+    return job
 
 
 def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
