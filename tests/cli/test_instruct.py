@@ -95,8 +95,8 @@ def test_a_broken_conversation_is_one_message(papertune, here, settings):
     for command in (["check"], ["train", "-o", "run"]):
         error = papertune(command[0], "sharegpt.json", "-r", "instruct", *command[1:], *settings).error
         assert error.startswith(
-            'sharegpt.json, entry 2, column "conversations": message 1 is from the assistant ("gpt"), where the user has '
-            "its turn (and 2 more: "
+            'sharegpt.json, entry 2, column "conversations": message 1 is from the assistant ("gpt"), where the user '
+            "has its turn (and 2 more: "
         )
         assert error.endswith("Correct or remove the entry.\n")
     assert not (here / "run").exists()
