@@ -252,7 +252,7 @@ def test_a_list_cut_off_at_the_token_limit_loses_its_last_keyword(
 @pytest.mark.parametrize(
     ("answer", "count", "written"),
     [
-        ("1,2-x", 1, "1,2-x"),  # a comma in the only keyword does not split it
+        ("1,2-x", 1, "1,2-x;"),  # the semicolon says that the comma in the only keyword does not split it
         ("a; b", 1, "a"),  # a model that writes several at once
         ("a; b", 2, "a | b"),
     ],
