@@ -94,13 +94,7 @@ def check_tables(
         raise TableError.collect("the tables do not fit the recipe", problems)
     if is_stage:
         return CheckResult(lines, [])
-    found = find_base(chosen.model, base)
-    tokenizer = load_tokenizer(found)
-    encoder = PromptEncoder(tokenizer, chosen.encoding, chat=chosen.chat)
-    if asks_for_model(chosen):
-        check_context(chosen, encoder, load_config(found))
-    for column in chosen.questions.values():
-        column.check_tokens(encoder)
+    tokenizer, encoder = _check_model(chosen, base)
     shown: list[ShownExample] = []
     rows = 0
     for table in read:
@@ -122,6 +116,18 @@ def check_tables(
     if few := too_few_steps(chosen.training, rows):
         lines.append(few)
     return CheckResult(lines, shown)
+
+
+def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:
+    """Check a recipe against its model, and return the model's tokenizer and the encoder of prompts."""
+    found = find_base(recipe.model, base)
+    tokenizer = load_tokenizer(found)
+    encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
+    if asks_for_model(recipe):
+        check_context(recipe, encoder, load_config(found))
+    for column in recipe.questions.values():
+        column.check_tokens(encoder)
+    return tokenizer, encoder
 
 
 def _unanswered(table: Table, recipe: Recipe) -> list[Example]:

@@ -140,9 +140,14 @@ def prepare_job(
         parents,
         plan,
     )
-    if job.trained_recipe is not None:
-        encoder = PromptEncoder(load_tokenizer(found), chosen.encoding, chat=chosen.chat)
-        check_context(job.trained_recipe, encoder, load_config(found))
+    return _within_context(job)
+
+
+def _within_context(job: TrainingJob) -> TrainingJob:
+    """Return a job after the check that prompts and answers fit into the context of the model, if one is trained."""
+    if (recipe := job.trained_recipe) is not None:
+        encoder = PromptEncoder(load_tokenizer(job.base), recipe.encoding, chat=recipe.chat)
+        check_context(recipe, encoder, load_config(job.base))
     return job
 
 
