@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,3 +55,16 @@ def test_keywords_may_have_commas_between_semicolons(keywords):
 @given(st.lists(st.text(st.sampled_from("ab1 ,，、.-"))).map(clean_keywords))
 def test_a_single_keyword_keeps_its_comma_as_text(keywords):
     assert split_keywords(keywords_as_text(keywords)) == keywords
+
+
+def without_stops(keyword):
+    """Drop full stops one by one, until the rest ends like U.S."""
+    while keyword.endswith((".", "。")) and not re.search(r"(^|[\s.])\w\.\w\.$", keyword):
+        keyword = keyword[:-1].rstrip()
+    return keyword
+
+
+@given(st.text(st.sampled_from("aU.。 "), max_size=9))
+def test_full_stops_at_the_end_are_dropped_as_one_by_one(text):
+    plain = without_stops(" ".join(text.split()))
+    assert clean_keywords([text]) == ([plain] if plain else [])
