@@ -13,8 +13,8 @@ AS_WRITTEN: "ConfigDict" = {"extra": "forbid", "strict": True}
 _Record = TypeVar("_Record")
 
 
-def parse_record(kind: type[_Record], text: str) -> _Record:
-    """Return a JSON text as a dataclass.
+def parse_record(kind: type[_Record], text: str | bytes) -> _Record:
+    """Return a JSON text as a dataclass, or another type such as `dict[str, float]`.
 
     Raises:
         ValueError: If it is not JSON, lacks a key, or has another key or a value of another type.

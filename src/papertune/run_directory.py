@@ -17,7 +17,7 @@ RUN/
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -232,6 +232,31 @@ class RunDirectory:
         if missing or recipe is None:
             raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
         return _as_trained(recipe, manifest.format), manifest
+
+    def metric_entries(self) -> list[dict[str, float]]:
+        """Return the numbers of each line of metrics.jsonl with a step, without lines that a kill has cut off."""
+        if not self.metrics.is_file():
+            return []
+        entries: list[dict[str, float]] = []
+        for line in self.metrics.read_bytes().splitlines():
+            with suppress(ValueError):
+                values = parse_record(dict[str, Any], line)
+                entries.append({key: value for key, value in values.items() if isinstance(value, int | float)})
+        return [entry for entry in entries if "step" in entry]
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries that the run was trained with; empty if they are not known.
+
+        Raises:
+            RunError: If the file is damaged.
+        """
+        path = self.path / "versions.json"
+        if not path.is_file():
+            return {}
+        try:
+            return parse_record(dict[str, str], path.read_bytes())
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}. Restore or delete it.") from None
 
     def weights_checksum(self) -> str:
         """Return the SHA-256 of the recipe, the trained weights and the sources."""

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 import papertune as api
+from papertune.cli.app import _print
 
 COMMANDS = {
     "check": ("check", "{table}", "-r", "recipe.toml"),
@@ -364,3 +365,8 @@ class TestAcceptedWithAWarning:
         save(here, [line.replace("heart", "") for line in lines_of(here)])
         for line in papertune("check", "bad.csv", "-r", "recipe.toml").err.splitlines():
             assert line.startswith("warning: ")
+
+
+def test_control_characters_of_a_message_do_not_reach_the_terminal(capsys):
+    _print("error: a\x1b[31m\n  - b\u202e")
+    assert capsys.readouterr().err == "error: a\\x1b[31m\n  - b\\u202e\n"

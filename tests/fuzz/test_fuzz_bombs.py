@@ -185,6 +185,25 @@ def test_a_wide_table_is_read_from_parquet_and_xlsx(tmp_path: Path):
     assert read_table(tmp_path / "wide.xlsx").frame.shape == (200, 200)
 
 
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (
+            f'<row r="1">{text_cell("A1", "a")}</row><row r="2">{text_cell("A2", "b")}</row>'
+            f'<row r="2">{text_cell("A2", "c")}</row>',
+            "rows 2 and 2 of a sheet follow each other",
+        ),
+        (
+            f"<row>{text_cell('A1', 'a')}</row><row>{text_cell('A2', 'b')}{text_cell('A2', 'c')}</row>",
+            "two cells of a sheet stand in row 2, column 1",
+        ),
+    ],
+)
+def test_two_cells_in_one_place_are_refused(rows: str, reason: str, tmp_path: Path):
+    found = outcome_of_file(tmp_path / "a.xlsx", book_of(rows))
+    assert found.message == f"{tmp_path / 'a.xlsx'} is not a valid xlsx file ({reason}). {BEYOND}"
+
+
 def test_an_empty_cell_with_a_format_far_away_is_no_cell(tmp_path: Path):
     rows = f'<row r="1">{text_cell("A1", "a")}<c r="XFD1" s="0"/></row><row r="2">{text_cell("A2", "b")}</row>'
     found = outcome_of_file(tmp_path / "a.xlsx", book_of(f'{rows}<row r="1048576"><c r="XFD1048576" s="1"/></row>'))

@@ -14,6 +14,7 @@ from test_fuzz_instructions import replaced, wrong_values
 from papertune.inference.journal import Journal
 from papertune.recipe import dump_recipe, load_recipe
 from papertune.run import load_run
+from papertune.run_directory import RunDirectory
 
 RECIPE = {
     "model": "smollm2-135m-instruct",
@@ -95,6 +96,21 @@ def test_a_damaged_manifest_is_a_message_or_opens(done: list, run: Path):
 def test_a_manifest_with_another_value_is_a_message_or_opens(way: list[int], new: object, run: Path):
     (run / "run.json").write_text(json.dumps(replaced(MANIFEST, way, new)), "utf-8")
     outcome(lambda: _open(run))
+
+
+METRICS = b'{"step": 1, "epoch": 0.5, "loss": 0.7}\n{"step": 2, "epoch": 1.0, "score": 0.9}\n'
+
+
+@FUZZED
+@given(done=damages)
+def test_damaged_metrics_and_versions_are_numbers_texts_or_a_message(done: list, run: Path):
+    directory = RunDirectory(run)
+    directory.metrics.write_bytes(damaged(METRICS, done))
+    for entry in outcome(directory.metric_entries).value:
+        assert entry["step"] + entry.get("epoch", 0) + entry.get("loss", 0) is not None
+    (run / "versions.json").write_bytes(damaged(b'{"python": "3.11", "torch": "2.13"}', done))
+    versions = outcome(directory.versions).value
+    assert versions is None or all(isinstance(version, str) for version in versions.values())
 
 
 VALUES = [{"label": [[0.25, 0.75], None], "Keywords": ["a; \u4e2d", "b"]}, {"label": [[1.0, 0.0]], "Keywords": [None]}]

@@ -348,6 +348,10 @@ class TestLoading:
             ('{"format": 1, "tables": []}', "is damaged"),
             ('{"format": 2, "tables": [], "base_name": "x", "base_checksum": null, "calibration": [1]}', "is damaged"),
             ('{"format": 3, "tables": [], "base_name": "x", "base_checksum": null, "rankings": [1]}', "is damaged"),
+            (
+                '{"format": 5, "base_name": "x", "base_checksum": null, "tables": [{"source": "a", "rows": "3"}]}',
+                r'run\.json is damaged: "tables\.0\.rows": input should be a valid integer\. Train again',
+            ),
         ],
     )
     def test_a_manifest_that_cannot_be_read(self, tmp_path, content, message):

@@ -320,6 +320,11 @@ def test_a_selection_of_columns_keeps_the_recipes_order():
     [
         (b"model = smollm2-135m", "is not TOML: Invalid value (at line 1, column 9). Text values need quotes."),
         (b'model = "\xff"', ", byte 10: not UTF-8. Save the recipe as UTF-8."),
+        (
+            b"model = " + b"9" * 5000,
+            "is not TOML: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 "
+            "digits; use sys.set_int_max_str_digits() to increase the limit. Text values need quotes.",
+        ),
     ],
 )
 def test_files_that_are_not_recipes_are_refused(content, message, tmp_path):

@@ -1,6 +1,5 @@
 """Joining the model with the other sources of label columns, on rows that none of them has learned from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -230,7 +229,4 @@ def _without_class_weights(run: Run, column: str, rows: int) -> float:
 
 def _first_epoch(run: Run) -> list[dict[str, float]]:
     """Return the entries of metrics.jsonl with the losses of the first epoch."""
-    if not run.directory.metrics.is_file():
-        return []
-    entries = [json.loads(line) for line in run.directory.metrics.read_text("utf-8").splitlines()]
-    return [entry for entry in entries if "step" in entry and entry.get("epoch", 0) <= 1]
+    return [entry for entry in run.directory.metric_entries() if entry.get("epoch", 0) <= 1]

@@ -201,7 +201,10 @@ class RowReader:
         if not self._instructions or "history" not in self._table.columns:
             return ()
         cell = self._table.frame["history"][row]
-        turns = json.loads(cell) if cell.strip() else []
+        try:
+            turns = json.loads(cell) if cell.strip() else []
+        except RecursionError:
+            turns = None
         if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
             raise ValueError("history is not a list of [question, answer] pairs")
         return tuple((question, answer) for question, answer in turns)

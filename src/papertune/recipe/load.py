@@ -75,7 +75,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         raise RecipeError(f"{source} is a folder; name the recipe file in it.") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{source}, byte {error.start + 1}: not UTF-8. Save the recipe as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         raise RecipeError(f"{source} is not TOML: {error}. Text values need quotes.") from None
     except OSError as error:
         raise RecipeError(f"{source} cannot be read: {error.strerror}.") from None
@@ -88,7 +88,7 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f'--set {override}: write KEY=VALUE, for example "training.epochs=3".')
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     for name in names[:-1]:
         inner = values.get(name, {})

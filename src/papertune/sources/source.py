@@ -11,7 +11,9 @@ from papertune.events import SILENT, Listener
 from papertune.recipe import Recipe
 
 # What reading a damaged JSON or .npz file raises.
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile)
+DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, BadZipFile
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

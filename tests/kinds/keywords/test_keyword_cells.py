@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -102,3 +103,16 @@ def test_any_list_survives_as_a_cell_an_answer_and_an_output(items, separator):
 def test_any_predicted_list_is_read_again(items, separator):
     keywords = clean_keywords(items)
     assert read_keyword_cell(keyword_cell(keywords, separator), separator) == keywords
+
+
+def without_stops(keyword):
+    """Drop full stops one by one, until the rest ends like U.S."""
+    while keyword.endswith((".", "。")) and not re.search(r"(^|[\s.])\w\.\w\.$", keyword):
+        keyword = keyword[:-1].rstrip()
+    return keyword
+
+
+@given(st.text(st.sampled_from("aU.。 "), max_size=9))
+def test_full_stops_at_the_end_are_dropped_as_one_by_one(text):
+    plain = without_stops(" ".join(text.split()))
+    assert clean_keywords([text]) == ([plain] if plain else [])

@@ -119,3 +119,19 @@ def test_columns_may_first_appear_in_a_later_row(tmp_path, monkeypatch):
     table = read(tmp_path, "\n".join(map(json.dumps, rows)), "t.jsonl")
     expected = {"a": ["1", "2", "", "4", "6"], "b": ["", "", "3", "", ""], "c": ["", "", "", "5", ""]}
     assert table.frame.to_dict(as_series=False) == expected
+
+
+def test_numbers_in_a_list_stay_as_the_file_has_them(tmp_path):
+    (tmp_path / "t.jsonl").write_text(
+        '{"a": [1.10, 1e999, 12345678901234567890123, NaN, {"b": "\\u00e9"}, null, true]}'
+    )
+    cell = read_table(tmp_path / "t.jsonl").frame["a"][0]
+    assert cell == '[1.10, 1e999, 12345678901234567890123, null, {"b": "é"}, null, true]'
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_value_that_is_nested_too_deeply_to_be_written_is_refused(tmp_path, suffix):
+    row = '{"a": ' + "[" * 700 + "]" * 700 + "}"
+    (tmp_path / f"t{suffix}").write_text(row if suffix == ".jsonl" else f"[{row}]")
+    with pytest.raises(TableError, match="nested too deeply"):
+        read_table(tmp_path / f"t{suffix}")

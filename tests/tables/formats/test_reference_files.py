@@ -305,3 +305,20 @@ def test_all_values_of_a_record_stay_in_it_wherever_ty_stands(tmp_path_factory, 
             row[names[tag]] = f"{row[names[tag]]}; {value}" if names[tag] in row else value
         expected.append(row)
     assert filled(read(tmp_path_factory.getbasetemp(), content, "refs.ris")) == expected
+
+
+def test_records_of_two_kinds_of_export_are_refused(tmp_path):
+    path = tmp_path / "mixed.txt"
+    path.write_text("TY  - JOUR\nTI  - One\nER  - \n\nPMID- 7\nTI  - Two\n")
+    with pytest.raises(TableError) as caught:
+        read_table(path)
+    assert str(caught.value) == (
+        f"{path}, lines 1 and 5: these lines start records of two kinds of export. Put the records of each kind into a "
+        "file of their own."
+    )
+
+
+def test_a_stray_line_of_another_export_hides_no_record(tmp_path):
+    path = tmp_path / "a.ris"
+    path.write_text("%0 Journal Article\nTY  - JOUR\nTI  - One\nER  - \nTY  - JOUR\nTI  - Two\nER  - \n")
+    assert read_table(path).column("title") == ["One", "Two"]

@@ -49,7 +49,7 @@ class Calibrator(ABC):
                 return Temperature(float(values["temperature"]))
             if values["kind"] == "isotonic":
                 return Isotonic(*(tuple(map(float, values[name])) for name in ("scores", "probabilities")))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not a calibrator: {dict(values)} ({error!r})") from None
         raise ValueError(f"not a calibrator: its kind is {values['kind']!r}, not temperature or isotonic")
 

@@ -1,6 +1,5 @@
 """What the reports of `evaluate` and `compare` share."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +112,8 @@ def report_on_run(
         rows=len(tables.gold),
         facts=_run_facts(run),
         columns=list(columns),
-        loss_curve=_metrics_curve(run.directory.metrics, "loss"),
-        dev_curve=_metrics_curve(run.directory.metrics, "score"),
+        loss_curve=_metrics_curve(run, "loss"),
+        dev_curve=_metrics_curve(run, "score"),
         samples=sample_rows(predictions, tables.gold, tables.recipe),
         leaks=find_leaks(tables.gold, tables.train, tables.recipe, tables.dev),
     )
@@ -130,20 +129,15 @@ def _run_facts(run: Run) -> dict[str, str]:
         "learnt from": ", ".join(f"{table.source} ({table.rows:,} rows)" for table in manifest.tables),
         "training": f"{manifest.examples:,} examples, {manifest.steps:,} steps, {manifest.seconds / 60:.1f} minutes",
     }
-    versions = run.directory.path / "versions.json"
-    if versions.exists():
+    if known := run.directory.versions():
         kept = ("papertune", "python", "torch", "transformers", "peft")
-        known = json.loads(versions.read_text("utf-8"))
         facts["versions"] = ", ".join(f"{name} {known[name]}" for name in kept if name in known)
     return {key: value for key, value in facts.items() if value}
 
 
-def _metrics_curve(metrics: Path, key: str) -> list[tuple[int, float]]:
+def _metrics_curve(run: Run, key: str) -> list[tuple[int, float]]:
     """Read (optimizer step, value) from the metrics of a run; empty without the file or the key."""
-    if not metrics.exists():
-        return []
-    entries = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
-    return [(entry["step"], entry[key]) for entry in entries if key in entry]
+    return [(int(entry["step"]), entry[key]) for entry in run.directory.metric_entries() if key in entry]
 
 
 def training_costs(run: Run) -> tuple[float | None, int | None]:

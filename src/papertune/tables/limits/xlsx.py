@@ -8,7 +8,8 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import BinaryIO
 
 from papertune.errors import TableError
@@ -43,6 +44,7 @@ class _Extent:
     Attributes:
         row: The row of the last tag, from 1; 0 before the first.
         column: The column of the last tag, from 1; 0 at the start of a row.
+        row_columns: The columns that have a cell in this row.
         rows: The last row with a cell.
         columns: The last column with a cell.
         filled: Number of cells.
@@ -53,6 +55,7 @@ class _Extent:
     rows: int = 0
     columns: int = 0
     filled: int = 0
+    row_columns: set[int] = field(default_factory=set)
 
 
 def check_xlsx(file: BinaryIO, size: int, source: str) -> None:
@@ -166,7 +169,11 @@ def _follow_plain(chunk: bytes, extent: _Extent) -> bool:
     references = _PLAIN_REFERENCE.findall(chunk)
     if _PREFIXED_START.search(chunk) or len(references) != len(_PLAIN_START.findall(chunk)):
         return False
+    rows = [int(row[:20]) for letters, row in references if not letters]
+    if any(row <= before for before, row in pairwise([extent.row, *rows])) or len(set(references)) != len(references):
+        return False  # perhaps two cells in one place
     if references:
+        extent.row = rows[-1] if rows else extent.row
         extent.filled += sum(1 for letters, _ in references if letters)
         extent.rows = max(extent.rows, max(int(row[:20]) for _, row in references))
         extent.columns = max(extent.columns, *map(_column, {letters for letters, _ in references}))
@@ -183,12 +190,18 @@ def _follow(chunk: bytes, extent: _Extent) -> None:
         reference = _REFERENCE.search(attributes)
         row = int(reference[2][:20] or 0) if reference else 0
         if kind == b"row":
+            if row and row <= extent.row:
+                raise _Damaged(f"rows {extent.row:,} and {row:,} of a sheet follow each other")
             extent.row = row or extent.row + 1
             extent.column = 0
+            extent.row_columns.clear()
             continue
         extent.row = row or extent.row
         extent.column = _column(reference[1].upper()) if reference else extent.column + 1
         if not attributes.endswith(b"/"):
+            if extent.column in extent.row_columns:
+                raise _Damaged(f"two cells of a sheet stand in row {extent.row:,}, column {extent.column:,}")
+            extent.row_columns.add(extent.column)
             extent.filled += 1
             extent.rows = max(extent.rows, extent.row)
             extent.columns = max(extent.columns, extent.column)
