@@ -14,6 +14,7 @@ from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
+from papertune.run_directory import TrainingPlan
 from papertune.tables import read_table
 
 # A tiny model may write nothing at all, or nothing that has a reward.
@@ -305,9 +306,14 @@ def test_a_missing_trl_is_an_error_with_the_command_that_installs_it(monkeypatch
 
     monkeypatch.setattr(extra, "version", version)
     with pytest.raises(
-        MissingExtraError, match=rf'stage "dpo" trains with TRL.*{message}.*pip install "papertune\[rl\]"'
+        MissingExtraError, match=rf'stage "dpo" trains with TRL.*{message}.*pip install 'papertune\[rl\]''
     ):
         check_trl("dpo")
+
+
+def test_a_training_is_not_resumed_from_another_start():
+    begun = TrainingPlan("recipe", [], [], None, runs=["a"])
+    assert TrainingPlan("recipe", [], [], None, runs=["b"]).differences(begun) == ["start or reward run"]
 
 
 def test_a_run_predicts_without_trl(sft, papers, monkeypatch):
