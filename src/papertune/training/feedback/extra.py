@@ -6,7 +6,7 @@ from papertune.errors import MissingExtraError
 
 # The stages override methods of TRL that are no public interface, so a new minor version may break them.
 TRL_VERSION = "1.16"
-INSTALL = 'pip install "papertune[rl]"'
+INSTALL = "pip install 'papertune[rl]'"
 
 
 def check_trl(stage: str) -> None:
