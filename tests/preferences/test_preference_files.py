@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import warnings
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertune.errors import OutputError, TableError
+from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.preferences import Pair, Thumb, read_pairs, read_thumbs, write_preferences
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
@@ -147,7 +148,8 @@ def test_any_file_is_read_or_refused(folder, content, entry, read):
     (folder / "any.json").write_text(json.dumps(content))
     (folder / "dataset_info.json").write_text(json.dumps({"any": entry}))
     source = str(folder / "any.json") if entry is None else f"{folder / 'dataset_info.json'}:any"
-    with contextlib.suppress(TableError):
+    with contextlib.suppress(TableError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", PapertuneWarning)
         assert len(read(source, INSTRUCT)) == len(content)
 
 
