@@ -18,8 +18,9 @@ papers 129 168 pairs.csv
 papers 169 176 judge.csv
 papers 177 248 feedback.csv
 
-# 1. Read: continued pre-training on titles and abstracts, without any keywords.
-$papertune train stages/learn.csv -r $recipe -o stages/pt --stage pt --dev examples/papers_new.csv \
+# 1. Read: continued pre-training on titles and abstracts, without any keywords. The perplexity is that of papers whose
+# keywords are not learned yet.
+$papertune train stages/learn.csv -r $recipe -o stages/pt --stage pt --dev stages/feedback.csv \
     --set training.learning_rate=2e-4
 
 # 2. Be instructed: learn the keywords, from where reading has ended.
