@@ -319,7 +319,9 @@ class TestCheck:
         )
         assert 'leaky.csv, column "author": its length in characters alone predicts label with accuracy 1' in warnings
         done = papertune(*asked, "--for", "predict")
-        assert not any("alone predicts" in warning or "the document is" in warning for warning in done.warnings)
+        # What needs the labels is not said.
+        assert not any("alone predicts" in warning for warning in done.warnings)
+        assert any("the document is that of leaky.csv, row 6" in warning for warning in done.warnings)
 
     def test_no_weights_are_loaded(self, papertune, here, monkeypatch):
         from transformers import AutoModelForCausalLM
