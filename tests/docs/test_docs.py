@@ -250,6 +250,26 @@ class TestTranslation:
         }
         assert sorted(english) == links("README.md")
 
+    @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.zh-CN.md")), ids=lambda page: page.name)
+    def test_a_page_has_all_parts_of_the_english_one(self, page):
+        english = page.with_name(page.name.replace(".zh-CN", ""))
+        assert f"]({page.name})" in text_of(english)
+        assert self.parts(page) == self.parts(english)
+
+    @staticmethod
+    def parts(page):
+        """Return what is the same in both languages: code, and the order of headings, tables and recipes."""
+        text = without_blocks(page)
+        targets = {link.split("#")[0].replace(".zh-CN", "") for link in re.findall(r"\]\(([^)\s]+)\)", text)}
+        return {
+            "blocks": blocks(page, "sh", "text", "json", "python", ""),
+            "number of recipes": len(blocks(page, "toml")),  # their questions may be Chinese
+            "headings": re.findall(r"^(#+) ", text, re.MULTILINE),
+            "tables": [line.count("|") for line in text.splitlines() if line.startswith("|")],
+            "code": {" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)},
+            "links": targets,
+        }
+
 
 class TestFileTree:
     @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
