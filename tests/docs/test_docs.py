@@ -382,13 +382,13 @@ class TestQuotedMessages:
     def test_they_are_messages_of_the_program(self):
         templates = list(message_templates())
         patterns = [re.compile(template + self.END, re.DOTALL) for template in templates]
-        for page in PAGES:
-            for line in "".join(blocks(page, "text")).splitlines():
-                if re.match(r"(error|warning): |resuming: |.*no document", line):
-                    found = [match for pattern in patterns if (match := pattern.search(line))]
-                    assert found, f"{page.name}: {line}"
-                    phrases = {each for match in found for each in match.groups() if self.is_prose(each)}
-                    assert phrases <= set(map(self.plain, templates)), f"{page.name}: {line}"
+        lines = {line: page.name for page in PAGES for line in "".join(blocks(page, "text")).splitlines()}
+        for line, page in lines.items():
+            if re.match(r"(error|warning): |resuming: |.*no document", line):
+                found = [match for pattern in patterns if (match := pattern.search(line))]
+                assert found, f"{page}: {line}"
+                phrases = {each for match in found for each in match.groups() if self.is_prose(each)}
+                assert phrases <= set(map(self.plain, templates)), f"{page}: {line}"
 
     @staticmethod
     def is_prose(text):
