@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from papertune.errors import RunError
+from papertune.methods import LoraMethod, build_trainable
 from papertune.models.reward_head import FILE, add_reward_head, load_reward_head, save_reward_head
 
 
@@ -12,6 +13,15 @@ def test_the_head_stands_in_the_place_of_the_output_layer_and_begins_with_equal_
     output = own_tiny_model(torch.tensor([[5, 6, 7]])).logits
     assert output.shape == (1, 3, 1)
     assert output.abs().max() == 0
+
+
+@pytest.mark.parametrize("is_wrapped", [True, False])
+def test_a_model_with_an_adapter_beside_its_weights_gets_a_head(own_tiny_model, is_wrapped):
+    # Quantized runs predict with the inner model of peft's, whose layers keep the adapter.
+    wrapped = build_trainable(own_tiny_model, LoraMethod(rank=2), seed=0)
+    model = wrapped if is_wrapped else wrapped.get_base_model()
+    add_reward_head(model)
+    assert model(torch.tensor([[5, 6]])).logits.shape == (1, 2, 1)
 
 
 def test_the_head_computes_in_float32_within_bfloat16(own_tiny_model):

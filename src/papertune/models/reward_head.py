@@ -47,7 +47,7 @@ def add_reward_head(model: Any) -> RewardHead:
         model: A causal language model, with or without an adapter.
     """
     old = output_layer(model)
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head = RewardHead(int(old.in_features)).to(old.weight.device)  # type: ignore[arg-type]
     base.set_output_embeddings(head)
     return head

@@ -116,6 +116,16 @@ def test_nothing_is_sent_to_the_makers_of_trl(training, monkeypatch, stage):
     training(stage, max_steps=1).fit()
 
 
+@pytest.mark.parametrize("stage", ["dpo", "grpo"])
+def test_recomputed_activations_change_nothing(training, stage):
+    kept = training(stage, "kept", max_steps=2)
+    recomputed = training(stage, "recomputed", max_steps=2, gradient_checkpointing=True)
+    for each in (kept, recomputed):
+        each.fit()
+    for one, other in zip(*(each.metrics.read_text().splitlines() for each in (kept, recomputed)), strict=True):
+        assert json.loads(one)["loss"] == pytest.approx(json.loads(other)["loss"], abs=1e-5)
+
+
 def test_equal_rewards_teach_nothing_and_that_is_reported(training):
     rloo = training("rloo", max_steps=1)
     rloo.reward = lambda numbers, texts, step: [1.0] * len(texts)

@@ -125,6 +125,8 @@ class _SamplingTrainer(FeedbackTrainer):
             self.args.seed, [self.state.global_step], len(prompt_ids), self.sampling.max_new_tokens
         ).view(len(distinct), generations, -1)
         answers: list[Answer] = []
+        was_training = self.model.training
+        self.model.eval()  # a model that checkpoints its activations has no cache while it trains
         with self.accelerator.autocast(), torch.inference_mode():
             engine = Engine(self.model)
             ends = answer_ends(self.model, self._tokenizer.eos_token_id)
@@ -141,6 +143,7 @@ class _SamplingTrainer(FeedbackTrainer):
                     end_ids=ends,
                     vocabulary=len(self._tokenizer),
                 )
+        self.model.train(was_training)
         # Of several end tokens the tokenizer's own stands for all: prediction accepts any of them.
         return [
             [*answer.ids, self._tokenizer.eos_token_id] if answer.is_complete else list(answer.ids)
