@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is measured")
     parser.add_argument("--papers", type=int, default=248, help="papers that stage pt reads")
     parser.add_argument("--held-out", type=int, default=64, help="papers on which perplexity is measured")
-    parser.add_argument("--rows", type=int, default=64, help="labelled rows to learn after stage pt")
+    parser.add_argument("--rows", type=int, default=128, help="labelled rows to learn after stage pt")
     parser.add_argument("--test-rows", type=int, default=100, help="rows that are scored")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--model", default="smollm2-135m")
@@ -152,9 +152,9 @@ def measure_pt(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         rows = drawn("papers_train.csv", arguments.rows, seed, "label")
         for name, found in accuracy.items():
             method = {"start_from": str(folder / "pt")} if name == "with" else {}
-            training = {"micro_batch_size": 4, "warmup_steps": 2, "seed": seed}
+            training = {"micro_batch_size": 4, "epochs": 2, "seed": seed}
             learned = {"columns": {"label": LABEL}, "method": method, "training": training}
-            place = folder / f"label-{name}-{seed}"
+            place = folder / f"label-{arguments.rows}-{name}-{seed}"
 
             def measure(place: Path = place, learned: dict[str, Any] = learned, rows: Table = rows) -> dict[str, Any]:
                 predicted = train(place, rows, learned, arguments).predict(test)["label"].to_list()
