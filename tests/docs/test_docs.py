@@ -262,7 +262,7 @@ class TestTranslation:
         text = without_blocks(page)
         targets = {link.split("#")[0].replace(".zh-CN", "") for link in re.findall(r"\]\(([^)\s]+)\)", text)}
         return {
-            "blocks": blocks(page, "sh", "text", "json", "python", ""),
+            "blocks": blocks(page, "sh", "text", "json", "python", "py", ""),
             "number of recipes": len(blocks(page, "toml")),  # their questions may be Chinese
             "headings": re.findall(r"^(#+) ", text, re.MULTILINE),
             "tables": [line.count("|") for line in text.splitlines() if line.startswith("|")],
