@@ -250,6 +250,26 @@ class TestTranslation:
         }
         assert sorted(english) == links("README.md")
 
+    @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.zh-CN.md")), ids=lambda page: page.name)
+    def test_a_page_has_all_parts_of_the_english_one(self, page):
+        english = page.with_name(page.name.replace(".zh-CN", ""))
+        assert f"]({page.name})" in text_of(english)
+        assert self.parts(page) == self.parts(english)
+
+    @staticmethod
+    def parts(page):
+        """Return what is the same in both languages: code, and the order of headings, tables and recipes."""
+        text = without_blocks(page)
+        targets = {link.split("#")[0].replace(".zh-CN", "") for link in re.findall(r"\]\(([^)\s]+)\)", text)}
+        return {
+            "blocks": blocks(page, "sh", "text", "json", "python", "py", ""),
+            "number of recipes": len(blocks(page, "toml")),  # their questions may be Chinese
+            "headings": re.findall(r"^(#+) ", text, re.MULTILINE),
+            "tables": [line.count("|") for line in text.splitlines() if line.startswith("|")],
+            "code": {" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)},
+            "links": targets,
+        }
+
 
 class TestFileTree:
     @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
@@ -362,13 +382,13 @@ class TestQuotedMessages:
     def test_they_are_messages_of_the_program(self):
         templates = list(message_templates())
         patterns = [re.compile(template + self.END, re.DOTALL) for template in templates]
-        for page in PAGES:
-            for line in "".join(blocks(page, "text")).splitlines():
-                if re.match(r"(error|warning): |resuming: |.*no document", line):
-                    found = [match for pattern in patterns if (match := pattern.search(line))]
-                    assert found, f"{page.name}: {line}"
-                    phrases = {each for match in found for each in match.groups() if self.is_prose(each)}
-                    assert phrases <= set(map(self.plain, templates)), f"{page.name}: {line}"
+        lines = {line: page.name for page in PAGES for line in "".join(blocks(page, "text")).splitlines()}
+        for line, page in lines.items():
+            if re.match(r"(error|warning): |resuming: |.*no document", line):
+                found = [match for pattern in patterns if (match := pattern.search(line))]
+                assert found, f"{page}: {line}"
+                phrases = {each for match in found for each in match.groups() if self.is_prose(each)}
+                assert phrases <= set(map(self.plain, templates)), f"{page}: {line}"
 
     @staticmethod
     def is_prose(text):
