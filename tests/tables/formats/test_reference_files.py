@@ -172,8 +172,8 @@ def test_what_belongs_to_no_record_is_counted(tmp_path):
     assert [row["title"] for row in filled(table)] == ["One", "Two"]
     assert [str(each.message).replace(str(tmp_path), "") for each in warned] == [
         "/refs.ris, line 2: 2 lines stand outside the records and cannot be read (this is the first).",
-        "/refs.ris, record 2: the last record has no ER at its end, unlike the others, so the file may be cut off. Export "
-        "it again if something is missing.",
+        "/refs.ris, record 2: the last record has no ER at its end, unlike the others, so the file may be cut off. "
+        "Export it again if something is missing.",
     ]
 
 

@@ -63,7 +63,8 @@ def read_json_lines(file: TextIO, source: str) -> tuple[RowsToFrame, Sequence[in
             continue
         if not lines and not problems and _LIST_BEGINS.fullmatch(text):
             raise TableError(
-                f"{source}, line {line}: a JSON list begins here. Rename the file to .json, or write one object per line."
+                f"{source}, line {line}: a JSON list begins here. Rename the file to .json, or write one object per "
+                "line."
             )
         place = f"line {line}"
         try:

@@ -131,17 +131,17 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
     _check_others(form, marks, source)
     rows = RowsToFrame(source)
     leftovers = Leftovers()
-    number = 0
     try:
-        for number, record in enumerate(parse_records(file, dialect, leftovers), start=1):
+        for record in parse_records(file, dialect, leftovers):
             rows.add(form.row(record))
     except UnclearRecordsError as error:
         raise TableError(
             f"{source}, line {error.line}: tags stand before {dialect.start}, and not every record ends in "
             f"{dialect.end}, so it is not clear which record they belong to. End each record with {dialect.end}."
         ) from None
-    _warn_of_leftovers(leftovers, source, number, dialect)
-    return rows.frame()
+    frame = rows.frame()
+    _warn_of_leftovers(leftovers, source, frame.height, dialect)
+    return frame
 
 
 def _warn_of_leftovers(leftovers: Leftovers, source: str, number: int, dialect: Dialect) -> None:
