@@ -24,6 +24,7 @@ TIDYING = "tidying (blanks, invisible characters, case, or 1.0 for 1)"
 UNLABELLED = (
     *("?", "-", "–", "—", "#n/a", "n/a", "n.a.", "na", "nan", "null", "unlabelled", "unlabeled", "not labelled"),
     *("not labeled", "unscreened", "not screened", "undecided", "tbd", "未标注", "待定"),
+    *("pending", "unreviewed", "not reviewed", "no vote", "awaiting", "未审", "未筛选"),
 )
 
 
