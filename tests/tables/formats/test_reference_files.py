@@ -165,8 +165,15 @@ def test_tags_before_the_start_tag_belong_to_the_record_that_follows(tmp_path):
     )
 
 
+def test_tags_in_small_letters_are_read(tmp_path):
+    content = "TY  - JOUR\nti  - One\nAb  - Its effect\nzz  - not a tag\nER  - \n"
+    assert filled(read(tmp_path, content, "refs.ris")) == [
+        {"title": "One", "abstract": "Its effect zz  - not a tag", "type": "JOUR"}
+    ]
+
+
 def test_what_belongs_to_no_record_is_counted(tmp_path):
-    content = "Provider: P\nti  - lost\n\n<1>\nTY  - JOUR\nTI  - One\nER  - \nlost, too\n2.\nTY  - JOUR\nTI  - Two"
+    content = "Provider: P\nzz  - lost\n\n<1>\nTY  - JOUR\nTI  - One\nER  - \nlost, too\n2.\nTY  - JOUR\nTI  - Two"
     with pytest.warns(PapertuneWarning) as warned:
         table = read(tmp_path, content, "refs.ris")
     assert [row["title"] for row in filled(table)] == ["One", "Two"]

@@ -234,10 +234,12 @@ _NOT_READ = {
 
 
 def _ris_dialect(match: re.Match[str]) -> Dialect:
+    from rispy import TAG_KEY_MAPPING
     from rispy.config import LIST_TYPE_TAGS
 
-    # Almost all programs write two blanks, and then a text line such as "IL - 6" is no tag.
-    line = re.compile(rf"([A-Z][A-Z0-9]){match[1]}-(.*)")
+    # Almost all programs write two blanks, and then a text line such as "IL - 6" is no tag. Some write small letters.
+    known = f"|(?i:{'|'.join(TAG_KEY_MAPPING)})" if len(match[1]) > 1 else ""
+    line = re.compile(rf"([A-Z][A-Z0-9]{known}){match[1]}-(.*)")
     return Dialect(line, start="TY", end="ER", lists=LIST_TYPE_TAGS)
 
 

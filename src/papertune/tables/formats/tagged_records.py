@@ -19,7 +19,7 @@ class Dialect:
     """How an export writes its records.
 
     Attributes:
-        line: Matches a line with a tag; its groups are the tag and the content.
+        line: Matches a line with a tag; its groups are the tag, in any case, and the content.
         start: The tag that each record has once, near its start; None: a blank line ends a record.
         end: The tag that ends a record, if there is one.
         outside: Tags that belong to the file and to no record.
@@ -90,7 +90,7 @@ def parse_records(lines: Iterable[str], dialect: Dialect, leftovers: Leftovers) 
                 yield record
                 record, last = {}, None
             continue
-        tag, content = match[1], (match[2] or "").strip()
+        tag, content = match[1].upper(), (match[2] or "").strip()
         if tag in dialect.outside:
             continue
         begins = tag == dialect.start and tag in record
