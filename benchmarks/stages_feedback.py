@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--corrections", type=int, default=48, help="papers whose corrections dpo and kto learn")
     group.add_argument("--prompts", type=int, default=24, help="papers whose rewards rloo and grpo learn")
     group.add_argument("--steps", type=int, default=6, help="optimizer steps of rloo and grpo")
+    group.add_argument("--dev-papers", type=int, default=16, help="papers whose score ends rloo and grpo")
     group.add_argument("--score-rows", type=int, default=64, help="papers that score the runs")
 
 
@@ -69,7 +70,7 @@ class Papers:
         self.start, self.pairs, self.corrections, self.prompts = (
             train.take(list(range(begin, end))) for begin, end in itertools.pairwise(ends)
         )
-        ends = np.cumsum([0, arguments.judge_pairs, arguments.judge_pairs, 16, arguments.score_rows])
+        ends = np.cumsum([0, arguments.judge_pairs, arguments.judge_pairs, arguments.dev_papers, arguments.score_rows])
         self.judge, self.judge_corrections, self.dev, self.score = (
             dev.take(list(range(begin, min(end, len(dev))))) for begin, end in itertools.pairwise(ends)
         )

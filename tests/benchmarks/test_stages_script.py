@@ -16,9 +16,10 @@ SIZES = ["--papers", "6", "--held-out", "4", "--rows", "6", "--test-rows", "4", 
 def run(tmp_path, monkeypatch, tiny_folder):
     rows = [
         {
+            "uuid": str(n),
             "title": f"paper {n}",
             "abstract": "clinic heart" if n % 2 else "graph",
-            "Keywords": "a; b",
+            "Keywords": f"a {n}; b; c {n}",
             "label": str(n % 2),
         }
         for n in range(24)
@@ -49,3 +50,17 @@ def test_stage_pt_is_measured_and_resumed(run, tmp_path):
     assert len(before) == 5
     assert run("pt") == page
     assert before == {file: file.stat().st_mtime_ns for file in before}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::papertune.PapertuneWarning")  # a tiny model learns and writes next to nothing
+def test_stages_that_learn_from_feedback_are_measured_on_papers_of_their_own(run, tmp_path):
+    sizes = {"start-rows": 6, "pairs": 5, "judge-pairs": 5, "corrections": 4, "prompts": 4, "dev-papers": 3}
+    options = [text for name, size in sizes.items() for text in (f"--{name}", str(size))]
+    page = run("rm", "dpo", "rloo", *options, "--steps", "1", "--score-rows", "4")
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["rm", "dpo", "rloo"]
+    assert page.count("F1@M of 4 papers: ") == 3
+    rm, dpo, rloo = (json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("rm", "dpo", "rloo"))
+    assert rm["shares"]["all"]["reward model"]["pairs"] == 5
+    assert dpo["counts"] == {"learned": 4, "held-out": 5}
+    assert rloo["prompts"] == 4
