@@ -89,7 +89,8 @@ def test_the_sign_that_a_column_clearly_has_is_told_and_used(tmp_path):
         outputs(BARS, KEYWORDS, tmp_path, overrides=["columns.Keywords.input_separator=;"])[0]
         == "algae | lake, blue 0;"
     )
-    assert 'input_separator = "|"' in recipe_for(read_table(BARS), keywords=["Keywords"])
+    with pytest.warns(PapertuneWarning, match="no abstract was found"):
+        assert 'input_separator = "|"' in recipe_for(read_table(BARS), keywords=["Keywords"])
 
 
 def test_the_decision_is_made_over_all_tables():
@@ -115,7 +116,8 @@ def test_a_run_keeps_the_decision_and_lists_are_scored_by_item(tiny_folder, tmp_
         {"title": "Both", "Keywords": '["left; right"]'},
     ]
     predicted = [{"Keywords": text} for text in ('["algae", "blue, green"]', "sets, fuzzy;", '["left; right"]')]
-    report = papertune.evaluate(run, gold, tmp_path / "report", predictions=predicted)
+    with pytest.warns(PapertuneWarning, match="its rows are taken to be in the order of"):
+        report = papertune.evaluate(run, gold, tmp_path / "report", predictions=predicted)
     scores = report.columns[0].systems[0].scores
     assert scores.f1_at_m == pytest.approx(1.0)
 
@@ -262,7 +264,8 @@ def test_broken_and_mixed_lists_are_reported_with_their_cell():
         + '"label": "["1", "0"]" is a list of 2 labels, and the column has one in each cell. Leave one, '
         'or set columns.label.kind to "labels".',
         where.format(2) + f'"label": "[["1"]]" is a list whose item 1 is a list itself. {remedy}',
-        where.format(3) + '"label": the cell is empty. Fill it in, or take the row out.',
+        where.format(3)
+        + '"label": the cell is empty. Fill it in, take the row out, or list "" in columns.label.unlabelled.',
         where.format(1) + f'"k": "["a", 2]" is a list whose item 2 is the number 2. {remedy}',
         where.format(2) + f'"k": "[\'a\' \'b" begins like a list, but the quote at character 6 is not closed. {remedy}',
         where.format(3) + f'"k": "[{{"name": "a"}}]" is a list whose item 1 is an object with keys. {remedy}',

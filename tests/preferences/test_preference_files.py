@@ -205,7 +205,9 @@ class TestLayouts:
             ranking=True,
             columns={"prompt": "q", "query": "x", "chosen": "good", "rejected": "bad"},
         )
-        assert read_pairs(source, RECIPE) == [
+        with pytest.warns(PapertuneWarning, match='its columns leave out "other"'):
+            pairs = read_pairs(source, RECIPE)
+        assert pairs == [
             Pair(
                 column="Keywords",
                 instruction=ASKED,
@@ -304,7 +306,8 @@ class TestLayouts:
         ]
 
     def test_texts_for_pre_training_keep_their_column(self, write):
-        table = read_table(write({"text": "A whole paper.", "meta": {"n": 1}}, columns={"prompt": "text"}))
+        with pytest.warns(PapertuneWarning, match='its columns leave out "meta"'):
+            table = read_table(write({"text": "A whole paper.", "meta": {"n": 1}}, columns={"prompt": "text"}))
         assert table.frame.to_dicts() == [{"text": "A whole paper."}]
 
 
