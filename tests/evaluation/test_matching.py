@@ -118,3 +118,23 @@ def test_predictions_that_are_not_scored_are_counted(listener):
     predicted = table("out.csv", uuid="cab", label="101")
     match_rows(predicted, table(uuid="b", title="x"), WITH_ID, listener)
     assert listener.messages == ["out.csv, row 1: 2 rows are not in papers.csv and not scored (this is the first)"]
+
+
+def test_ids_that_a_spreadsheet_has_changed_are_matched_as_numbers():
+    gold = {"uuid": ["030", "031", "a1"], "title": "xyz"}
+    with pytest.warns(PapertuneWarning) as caught:
+        assert matched({"uuid": ["31.0", "a1", "30"], "label": "101"}, gold, WITH_ID) == [3, 1, 2]
+    assert [str(each.message) for each in caught] == [
+        'out.csv, row 3, column "uuid": 2 of 3 ids are not written as in papers.csv (this is the first), and are '
+        "matched as numbers. A spreadsheet may have changed them."
+    ]
+    # Two ids that are one number, in either file.
+    both = {"uuid": ["30", "030", "a1"], "title": "xyz"}
+    assert "no row with the id" in refusal({"uuid": ["30", "30.0", "a1"], "label": "101"}, both, WITH_ID)
+    assert "no row with the id" in refusal({"uuid": ["30", "31", "a1"], "label": "101"}, both, WITH_ID)
+
+
+def test_an_id_column_in_another_case_is_named():
+    assert refusal({"UUID ": "cab", "label": "101"}, {"uuid": "abc", "title": "xyz"}, WITH_ID) == (
+        'out.csv has no column "uuid", which table.id names, but "UUID ". Rename it.'
+    )

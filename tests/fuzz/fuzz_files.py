@@ -248,7 +248,9 @@ def reference_files(draw: Any, kind: str) -> Written:
         texts = [form.start.format(number)]
         texts += [f"{tag}{text}" for tag, text in zip(form.tags, (title, abstract, keyword), strict=True)]
         records.append("\n".join([*texts, form.end]))
-        rows.append([str(number), title, abstract, keyword])
+        # Elsewhere a tag of keywords is one keyword, so one with a sign that could separate is written as a list.
+        cell = f'["{keyword}"]' if kind != "wos" and "-" in keyword else keyword
+        rows.append([str(number), title, abstract, cell])
     head = "FN Clarivate Analytics Web of Science\nVR 1.0\n" if kind == "wos" else ""
     text = head + "\n".join(records) + ("EF" if kind == "wos" else "")
     data = text.replace("\n", draw(st.sampled_from(["\n", "\r\n"]))).encode(

@@ -107,3 +107,11 @@ def test_a_column_that_no_recipe_can_have_is_refused():
     rows = [{"title": f"lake {n}", "abstract": "seen", "row": str(n % 2)} for n in range(4)]
     with pytest.raises(RecipeError, match=r'columns\.row: "row" numbers the rows of a table .* rename it'):
         recipe_for(read_table(rows), label=["row"])
+
+
+def test_prompts_have_no_invisible_characters_of_headers():
+    names = ("\u200btitle", "abstract", "label\u200b")
+    rows = [dict(zip(names, (f"P{n}", f"We saw {n}.", str(n % 2)), strict=True)) for n in range(4)]
+    recipe = load_recipe(tomllib.loads(recipe_for(read_table(rows))))
+    assert recipe.columns["label\u200b"].question == "What is the label of this paper? Answer with one of: 0, 1."
+    assert recipe.table.document.startswith("title: {\u200btitle}\n")

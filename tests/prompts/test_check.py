@@ -370,7 +370,7 @@ class TestOwnQuestions:
         assert findings(rows).warnings[0] == (
             'list of rows: not used of its entries: "tools" (1 of 2 entries), "note" (1 of 2 entries).'
         )
-        assert findings(rows, "predict").warnings == []
+        assert findings(rows, "predict").warnings[0] == findings(rows).warnings[0]
 
     def test_instructions_that_hold_the_document(self):
         rows = [{"instruction": f"Medical? paper {n}", "input": "", "output": "1"} for n in range(30)]

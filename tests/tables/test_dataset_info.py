@@ -139,3 +139,11 @@ def test_an_entry_of_a_file_that_is_not_a_register_is_refused(tmp_path):
         read_table(f"{tmp_path / 't.json'}:x")
     with pytest.raises(TableError, match=r"none\.json: there is no such file"):
         read_table(f"{tmp_path / 'none.json'}:x")
+
+
+def test_a_repeated_entry_is_refused(tmp_path):
+    path = tmp_path / "dataset_info.json"
+    path.write_text('{"p": {"file_name": "a.json"}, "p": {"file_name": "b.json"}}')
+    with pytest.raises(TableError) as caught:
+        read_table(f"{path}:p")
+    assert str(caught.value) == f'{path}: the key "p" occurs twice in one object. Rename or remove one of them.'

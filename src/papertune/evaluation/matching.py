@@ -19,6 +19,7 @@ from papertune.tables import Table
 
 # Programs turn whole numbers into floats.
 _ROW_NUMBER = re.compile(r"\s*0*([1-9]\d*)(?:\.0+)?\s*", re.ASCII)
+_NUMBER_KEY = re.compile(r"\s*0*(\d+)(?:\.0+)?\s*", re.ASCII)
 _PREDICT_AGAIN = "Give the file that `papertune predict` has written for this table."
 
 
@@ -51,6 +52,8 @@ def match_rows(predicted: Table, gold: Table, recipe: Recipe, listener: Listener
 def _matching_rows(predicted: Table, gold: Table, recipe: Recipe) -> list[int] | None:
     """Return for each row of a table its predicted row; None if nothing says which that is."""
     key = recipe.table.id
+    if key is not None and key not in predicted.columns:
+        _check_spelling(predicted, key)
     if key is not None and key in predicted.columns and key in gold.columns:
         return _rows_with_keys(predicted, gold, key, "id")
     if ROW in predicted.columns and ROW in gold.columns and predicted.identifies(ROW) and gold.identifies(ROW):
@@ -59,6 +62,38 @@ def _matching_rows(predicted: Table, gold: Table, recipe: Recipe) -> list[int] |
         return _numbered_rows(predicted, gold)
     read = prompt_columns(gold, recipe)
     return _rows_with_text(predicted, gold, read) if {*read} <= {*predicted.columns} and read else None
+
+
+def _check_spelling(predicted: Table, key: str) -> None:
+    """Check that no column is the id column in another case: then its rows need not be in the order of the table."""
+    for name in predicted.columns:
+        if name.strip().casefold() == key.strip().casefold():
+            raise TableError(
+                f"{predicted.source} has no column {quoted(key)}, which table.id names, but {quoted(name)}. Rename it."
+            )
+
+
+def _rows_with_numbers(where: dict[str, int], gold: Table, key: str) -> list[int] | None:
+    """Return for each row of a table the predicted row with the same number: `7`, `7.0` and `007` are one.
+
+    Args:
+        where: The predicted row of each key.
+        gold: The table.
+        key: The column.
+
+    Returns:
+        The rows; None if a key has none, or two keys of a table are one number.
+    """
+    numbered = {_as_number(cell): row for cell, row in where.items()}
+    keys = [_as_number(cell) for cell in gold.frame[key]]
+    if len(numbered) < len(where) or len({*keys}) < len(keys) or not {*keys} <= numbered.keys():
+        return None
+    return [numbered[each] for each in keys]
+
+
+def _as_number(key: str) -> str:
+    match = _NUMBER_KEY.fullmatch(key)
+    return match[1] if match else key
 
 
 def rows_by_key(table: Table, key: str) -> dict[str, int]:
@@ -83,11 +118,18 @@ def _rows_with_keys(predicted: Table, gold: Table, key: str, what: str) -> list[
     where = rows_by_key(predicted, key)
     missing = [row for row, value in enumerate(gold.frame[key]) if value not in where]
     if missing:
+        if (rows := _rows_with_numbers(where, gold, key)) is not None:
+            warnings.warn(
+                f"{predicted.where(rows[missing[0]], key)}: {len(missing):,} of {len(gold):,} {what}s are not written "
+                f"as in {gold.source} (this is the first), and are matched as numbers. A spreadsheet may have changed "
+                "them.",
+                PapertuneWarning,
+                stacklevel=4,
+            )
+            return rows
+        value = gold.frame[key][missing[0]]
         count = f" ({len(missing):,} rows have none there)" if len(missing) > 1 else ""
-        raise TableError(
-            f"{predicted.source} has no row with the {what} {quoted(gold.frame[key][missing[0]])}{count}. "
-            f"{_PREDICT_AGAIN}"
-        )
+        raise TableError(f"{predicted.source} has no row with the {what} {quoted(value)}{count}. {_PREDICT_AGAIN}")
     return [where[value] for value in gold.frame[key]]
 
 

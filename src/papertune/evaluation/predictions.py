@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from papertune.errors import TableError
+from papertune.errors import TableError, listed
 from papertune.kinds.predictions import Predictions
 from papertune.kinds.values import ColumnValues
 from papertune.metrics.scores import Scores
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
+from papertune.suggest import did_you_mean
 from papertune.tables import Table
 
 
@@ -45,9 +46,10 @@ def predictions_of_table(predicted: Table, recipe: Recipe, decisions: Mapping[st
         if name in predicted.columns
     }
     if not found:
+        hint = did_you_mean(next(iter(recipe.columns)), predicted.columns)
         raise TableError(
-            f"{predicted.source} has none of the run's columns ({', '.join(recipe.columns)}). Give the file that "
-            "`papertune predict` has written."
+            f"{predicted.source} has none of the run's columns ({', '.join(recipe.columns)}). It has: "
+            f"{listed(predicted.columns)}.{hint} Give the file that `papertune predict` has written."
         )
     return found
 

@@ -71,7 +71,7 @@ def read_confidences(table: Table, name: str) -> list[float | None] | None:
 
 
 def read_probability(cell: str, where: str) -> float:
-    """Read a probability.
+    """Read a probability; a spreadsheet may have written `0,9`.
 
     Args:
         cell: The cell.
@@ -81,7 +81,7 @@ def read_probability(cell: str, where: str) -> float:
         TableError: If it is not a number from 0 to 1.
     """
     try:
-        probability = float(cell)
+        probability = float(cell.replace(",", "."))
     except ValueError:
         probability = float("nan")
     if not 0 <= probability <= 1:  # NaN fails too

@@ -107,8 +107,7 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
             "them with the stage kto, or remove that column and the bad answers."
         )
     reader = RowReader(table, recipe)
-    if purpose == "train":
-        _warn_of_unused_keys(table, recipe, findings)
+    _warn_of_unused_keys(table, recipe, findings)
     _check_asked(table, recipe, reader, findings)
     silent: list[int] = []
     wrong_history: list[int] = []
@@ -165,7 +164,7 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
 
 
 def _warn_of_unused_keys(table: Table, recipe: Recipe, findings: Findings) -> None:
-    """Warn of keys of an instruction file that are not learned from, as far as people wrote them."""
+    """Warn of keys of an instruction file that are not read, as far as people wrote them."""
     known = {"output", "id", ROW, recipe.table.id, *table.derived, *prompt_columns(table, recipe)}
     known |= {*recipe.columns, *map(given_column, recipe.columns)}
     known |= {each.title for name, column in recipe.columns.items() for each in column.output_columns(name)}

@@ -12,6 +12,7 @@ from papertune.errors import PapertuneWarning, TableError, listed, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables.cells import text_frame
 from papertune.tables.conversations import Role, Tags, message_text, read_conversations
+from papertune.tables.formats.json_files import RepeatedKeyError, unique_keys
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
@@ -52,9 +53,11 @@ def parse_register(text: str, path: str) -> dict[str, Any] | None:
         TableError: If this is not JSON. The message has the line and the column.
     """
     try:
-        register = json.loads(text)
+        register = json.loads(text, object_pairs_hook=unique_keys)
     except RecursionError:
         return None
+    except RepeatedKeyError as error:
+        raise TableError(f"{path}: {error}. Rename or remove one of them.") from None
     except json.JSONDecodeError as error:
         raise TableError(
             f"{path}, line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}). Correct it there or "

@@ -1,6 +1,7 @@
 """Lists in cells, as JSON, Python, numpy, databases and R write them.
 
-These are `["a", "b"]`; `['a', 'b']`, `('a', 'b')`; `['a' 'b']`; `{"a",b}`; `c("a", "b")`; and `"a", "b"`.
+These are `["a", "b"]`; `['a', 'b']`, `('a', 'b')`, `frozenset({'a', 'b'})`; `['a' 'b']`, `array(['a', 'b'])`;
+`{"a",b}`; `c("a", "b")`; and `"a", "b"`.
 
 A cell is text, so a list from JSON, Parquet or a data frame is its JSON text there (`cells.text_of`), and a cell that a
 program has written as such a text means the same list.
@@ -35,6 +36,11 @@ _BARE_VALUE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|null|none|n
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PYTHON_ESCAPE = re.compile(r"\\(?:U([0-9a-fA-F]{8})|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+# A list as a call of Python, numpy or pandas, such as `array(['a', 'b'], dtype=object)`.
+_CALL = re.compile(
+    r"(?:(?:np|pd)\.)?(?:array|frozenset|set|list|tuple|deque|Index)\(\s*([\[{(].*[\]})])(?:\s*,\s*\w+=[^,()]*)*\s*\)",
+    re.DOTALL,
+)
 _REMEDY = 'Write it as ["a", "b"], or the items with semicolons between them'
 
 
@@ -55,6 +61,8 @@ def read_list(cell: str, *, numbers: bool = False) -> list[str] | None:
         ListError: If the cell looks like a list, but its brackets or quotes are not closed, or an item is not text.
     """
     text = cell.strip()
+    if text.endswith(")") and (call := _CALL.fullmatch(text)):
+        text = call[1]
     if text[:1] not in ("[", "{", "(", "c", "'", '"') or len(text) < 2:
         return None
     if text.startswith("c("):

@@ -138,6 +138,19 @@ def test_rows_with_the_same_number_of_fields_are_one_problem(tmp_path):
     )
 
 
+def test_a_declared_delimiter_that_the_header_lacks_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\ntitle,label\na,1\n")
+    with pytest.raises(TableError) as caught:
+        read_table(path)
+    assert str(caught.value) == (
+        f"{path}, line 1: it says that a semicolon stands between fields, but the header (line 2) has a comma and no "
+        "';'. Correct or delete line 1."
+    )
+    path.write_text("sep=;\ntitle\na, b\n")
+    assert read_table(path).column("title") == ["a, b"]
+
+
 def test_a_blank_before_a_quote_is_named(tmp_path):
     assert refusal(tmp_path, 'a,b\n1,"x"\n2, "x, y"\n') == (
         "papers.csv, row 2 below the header (line 3): found 3 fields, expected 2 as in the header; a blank before a "

@@ -86,7 +86,8 @@ def test_places_are_correct_after_the_first_chunk(tmp_path, monkeypatch):
         (b"\x1f\x8brest", "is compressed with gzip, not text"),
         (b"PAR1\x15rest", "is a Parquet file, not text"),
         (b"\xff\xfea\0b", r"starts with the byte order mark of UTF-16 but is not UTF-16 throughout \(truncated data\)"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "has a NUL character"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "every other byte is zero, as in UTF-16 without a byte order mark"),
+        ("a,b\n1,2\n".encode("utf-16-be"), "every other byte is zero, as in UTF-16 without a byte order mark"),
     ],
 )
 def test_files_that_are_not_text_are_refused(tmp_path, content, message):

@@ -174,3 +174,11 @@ def test_the_plain_way_gives_the_same(data):
     names, expected, counted = plain(header, rows)
     assert (frame.columns, list(numbers)) == (names, counted)
     assert frame.rows() == (expected if names else [])
+
+
+def test_a_repeated_header_may_differ_in_case():
+    body = pl.DataFrame({"0": ["a", "Title", "TITLE"], "1": ["1", " LABEL", "2"]})
+    with pytest.warns(PapertuneWarning, match="1 row repeats the header and is left out .row 2."):
+        frame, numbers = table_of_grid(Grid(["title", "Label"], body, "t.csv", "row {}", [1, 2, 3], "line 1"))
+    assert frame.rows() == [("a", "1"), ("TITLE", "2")]
+    assert list(numbers) == [1, 3]

@@ -10,6 +10,14 @@ from papertune.errors import TableError
 from papertune.tables import read_table
 
 
+@pytest.mark.parametrize("content", ['[\n{"a": 1}\n]', '[{"a": 1},\n{"a": 2}]', '\n[{"a": 1}]'])
+def test_a_list_in_a_file_of_json_lines_is_named(tmp_path, content):
+    path = tmp_path / "t.jsonl"
+    path.write_text(content)
+    with pytest.raises(TableError, match=r"a JSON list begins here\. Rename the file to \.json, or write one object"):
+        read_table(path)
+
+
 def read(folder, content, name):
     (folder / name).write_text(content, encoding="utf-8")
     return read_table(folder / name)

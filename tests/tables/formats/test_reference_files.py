@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertune.errors import TableError
+from papertune.errors import PapertuneWarning, TableError
 from papertune.tables import read_table
 
 RIS = """\
@@ -83,7 +83,8 @@ def read(folder, content, name):
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("name", ["refs.ris", "refs.txt"])
 def test_ris_records_become_rows(tmp_path, name, ending):
-    table = read(tmp_path, "\ufeff" + RIS.replace("\n", ending), name)
+    with pytest.warns(PapertuneWarning, match="line 25: 1 line stands outside the records and cannot be read"):
+        table = read(tmp_path, "\ufeff" + RIS.replace("\n", ending), name)
     first, second, third = table.frame.to_dicts()
     assert {column: cell for column, cell in first.items() if cell} == {
         "id": "0017",
@@ -155,13 +156,32 @@ def test_tags_before_the_start_tag_belong_to_the_record_that_follows(tmp_path):
         {"title": "Two", "Keywords": "k; l", "type": "BOOK"},
     ]
     # A record without TY, and one without an end.
-    content = "TI  - One\nER  - \nTY  - JOUR\nTI  - Two\nER  - \nER  - \nTI  - Three\n"
+    content = "TI  - One\nER  - \nTY  - JOUR\nTI  - Two\nER  - \nER  - \nTI  - Three\nER  - \n"
     assert [row["title"] for row in filled(read(tmp_path, content, "refs.ris"))] == ["One", "Two", "Three"]
     content = "TI  - One\nTY  - JOUR\nTI  - Two\nTY  - JOUR\n"
     assert refusal(tmp_path, content) == (
         "refs.ris, line 2: tags stand before TY, and not every record ends in ER, so it is not clear which record they "
         "belong to. End each record with ER."
     )
+
+
+def test_tags_in_small_letters_are_read(tmp_path):
+    content = "TY  - JOUR\nti  - One\nAb  - Its effect\nzz  - not a tag\nER  - \n"
+    assert filled(read(tmp_path, content, "refs.ris")) == [
+        {"title": "One", "abstract": "Its effect zz  - not a tag", "type": "JOUR"}
+    ]
+
+
+def test_what_belongs_to_no_record_is_counted(tmp_path):
+    content = "Provider: P\nzz  - lost\n\n<1>\nTY  - JOUR\nTI  - One\nER  - \nlost, too\n2.\nTY  - JOUR\nTI  - Two"
+    with pytest.warns(PapertuneWarning) as warned:
+        table = read(tmp_path, content, "refs.ris")
+    assert [row["title"] for row in filled(table)] == ["One", "Two"]
+    assert [str(each.message).replace(str(tmp_path), "") for each in warned] == [
+        "/refs.ris, line 2: 2 lines stand outside the records and cannot be read (this is the first).",
+        "/refs.ris, record 2: the last record has no ER at its end, unlike the others, so the file may be cut off. "
+        "Export it again if something is missing.",
+    ]
 
 
 def test_joined_exports_are_read(tmp_path):
@@ -321,4 +341,6 @@ def test_records_of_two_kinds_of_export_are_refused(tmp_path):
 def test_a_stray_line_of_another_export_hides_no_record(tmp_path):
     path = tmp_path / "a.ris"
     path.write_text("%0 Journal Article\nTY  - JOUR\nTI  - One\nER  - \nTY  - JOUR\nTI  - Two\nER  - \n")
-    assert read_table(path).column("title") == ["One", "Two"]
+    with pytest.warns(PapertuneWarning, match="line 1: 1 line stands outside the records"):
+        table = read_table(path)
+    assert table.column("title") == ["One", "Two"]

@@ -11,6 +11,13 @@ from papertune.tables.marks import is_placeholder, without_asterisks, without_ma
 # Between keywords in texts for which no recipe has a separator.
 SEPARATOR = "; "
 
+_HEADING = re.compile(
+    r"\s*(?:(?:author(?:['’]?s['’]?)?\s+)?key\s?-?words?(?: and phrases)?|index\s+terms|关键[词字]|關鍵[詞字]|"
+    r"キーワード|palabras\s+clave|palavras-chave|mots[\s-]+clés|schlüsselwörter)\s*[:：—]\s*",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"\A\s*(?:[•●▪◦‣]\s*|[·–—-]\s+)")
+_NUMBERED = re.compile(r"\s*\(?(\d{1,2})[.)]\s+(\S.*)", re.DOTALL)
 _STRONG = re.compile(r"[;；\n]")
 _WEAK = re.compile(r"[,，、]")
 
@@ -30,12 +37,25 @@ def read_keywords(cell: str, separator: str | None = None) -> list[str]:
     except ListError:
         items = None
     if items is None:
-        parts = [] if is_placeholder(cell) else text_items(cell, separator)
+        parts = _text_parts(cell, separator)
     else:
         parts = [without_markup(item) for item in items]
         if separator is not None:
             parts = [part for item in parts for part in separator_pattern(separator).split(item)]
     return clean_keywords(map(without_asterisks, parts))
+
+
+def _text_parts(cell: str, separator: str | None) -> list[str]:
+    """Split a cell of text, without a heading, bullets or numbers before its keywords."""
+    text = _HEADING.sub("", cell)
+    if is_placeholder(text) or text.strip(" .;[]()").casefold() == "none":
+        return []
+    parts = [_BULLET.sub("", part) for part in text_items(text, separator)]
+    numbered = [match for part in parts if part.strip() and (match := _NUMBERED.fullmatch(part))]
+    count = sum(map(bool, map(str.strip, parts)))
+    if count > 1 and [match[1] for match in numbered] == [str(number) for number in range(1, count + 1)]:
+        return [match[2] for match in numbered]
+    return parts
 
 
 def split_keywords(text: str) -> list[str]:

@@ -24,6 +24,7 @@ TIDYING = "tidying (blanks, invisible characters, case, or 1.0 for 1)"
 UNLABELLED = (
     *("?", "-", "–", "—", "#n/a", "n/a", "n.a.", "na", "nan", "null", "unlabelled", "unlabeled", "not labelled"),
     *("not labeled", "unscreened", "not screened", "undecided", "tbd", "未标注", "待定"),
+    *("pending", "unreviewed", "not reviewed", "no vote", "awaiting", "未审", "未筛选"),
 )
 
 
@@ -34,9 +35,14 @@ def tidy_label(cell: str) -> str:
     return match[1] if match else text
 
 
+def without_invisible(text: str) -> str:
+    """Return a text without the characters that no reader sees."""
+    return _INSIDE.sub("", text)
+
+
 def loose_label(cell: str) -> str:
     """Return what labels have in common that differ only in case, width or invisible characters."""
-    return unicodedata.normalize("NFKC", tidy_label(_INSIDE.sub("", cell))).casefold()
+    return unicodedata.normalize("NFKC", tidy_label(without_invisible(cell))).casefold()
 
 
 def read_label(cell: str, labels: Sequence[str]) -> str | None:

@@ -52,7 +52,8 @@ def read_predictions(table: Table, name: str, column: LabelColumn, decision: Dec
         label = read_label(cell, column.labels)
         if label is None and tidy_label(cell):
             raise TableError(
-                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}."
+                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}. "
+                "Correct the cell, or leave it empty if there is no answer."
             )
         labels.append(label or "")
     read = Predictions(labels, read_probabilities(table, name, column.labels, add_up=True))

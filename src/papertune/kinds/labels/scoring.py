@@ -37,7 +37,8 @@ def read_predictions(table: Table, name: str, column: LabelsColumn, decision: An
     for row, cell in enumerate(table.frame[name]):
         if cell and read_labels(cell, column) is None:
             raise TableError(
-                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}."
+                f"{table.where(row, name)}: {quoted(cell)} is not one of the labels {listed(column.labels)}. "
+                "Correct the cell."
             )
     return Predictions(table.column(name), read_probabilities(table, name, column.labels, add_up=False))
 

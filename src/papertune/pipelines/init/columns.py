@@ -9,7 +9,7 @@ from papertune.kinds.keywords.cells import read_keywords
 from papertune.kinds.number.cells import guess_unit
 from papertune.kinds.number.column import NumberColumn
 from papertune.kinds.separators import clear_separator, single_item
-from papertune.pipelines.init.guess import in_a_line
+from papertune.pipelines.init.guess import in_a_line, name_in_text
 from papertune.pipelines.init.label_cells import MAX_LABELS, LabelCounts, count_labels, count_parts
 from papertune.pipelines.init.toml_text import comment, key, quote
 from papertune.tables import Table
@@ -87,7 +87,7 @@ def _label_lines(table: Table, name: str, is_one_of_several: bool) -> list[str]:
     remark = ", ".join(f"{text or 'empty'} in {rows:,} rows" for text, rows in counts.unlabelled.items())
     return [
         'kind = "label"',
-        f"question = {quote(f'What is the {in_a_line([name])} of this paper? Answer {ending}')}",
+        f"question = {quote(f'What is the {name_in_text(name)} of this paper? Answer {ending}')}",
         f"labels = [{', '.join(map(quote, _first_of_two_first(counts.rows)))}]   # {comment(_balance(counts))}",
         *([f"unlabelled = [{unlabelled}]   # not learned: {comment(remark)}"] if unlabelled else []),
         "# abstain_for_accuracy = 0.98   # abstain below the confidence for it; needs --dev or --dev-fraction",
@@ -119,7 +119,7 @@ def _label_set_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
         )
     empty = sum(1 for cell in table.frame[name] if not single_item(cell).strip())
     about = (
-        f"Does the {escaped(in_a_line([name]))} of this paper include" if is_one_of_several else "Is this paper about"
+        f"Does the {escaped(name_in_text(name))} of this paper include" if is_one_of_several else "Is this paper about"
     )
     return [
         'kind = "labels"          # none, one or several of the labels; an empty cell means none',
@@ -135,7 +135,7 @@ def _keyword_lines(table: Table, name: str, is_one_of_several: bool) -> list[str
     counts = [count for cell in table.frame[name] if (count := len(read_keywords(cell, separator)))]
     mean = sum(counts) / max(1, len(counts))  # of the rows with keywords; the others are not learned
     count = max(1, round(mean))
-    asked = f"one of the {in_a_line([name])}" if is_one_of_several else "one keyword"
+    asked = f"one of the {name_in_text(name)}" if is_one_of_several else "one keyword"
     return [
         'kind = "ranked_keywords"',
         f"question = {quote(f'Name {asked} of this paper.')}",
@@ -158,7 +158,7 @@ def _free_text_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
     hint = f'# empty = "not stated"   # the answer to learn for the {empty:,} empty cells; now they are not learned'
     return [
         'kind = "text"',
-        f"question = {quote(f'What is the {in_a_line([name])} of this paper?')}",
+        f"question = {quote(f'What is the {name_in_text(name)} of this paper?')}",
         f"max_new_tokens = {answer_tokens(table, name)}      # the longest cell has {longest:,} characters",
         *([hint] if empty else []),
         '# decoding = "beams"     # a search for the best answer: slower, sometimes better',
@@ -166,7 +166,7 @@ def _free_text_lines(table: Table, name: str, is_one_of_several: bool) -> list[s
 
 
 def _number_lines(table: Table, name: str, is_one_of_several: bool) -> list[str]:
-    question = f"What is the {in_a_line([name])} of this paper? Answer with a number, or: not stated."
+    question = f"What is the {name_in_text(name)} of this paper? Answer with a number, or: not stated."
     cells = [cell for cell in table.frame[name] if cell.strip()]
     unit = guess_unit(cells)
     whole, any_number = (

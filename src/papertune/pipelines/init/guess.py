@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 
 from papertune.errors import PapertuneWarning, TableError, listed, quoted
+from papertune.kinds.label.cells import without_invisible
 from papertune.pipelines.init import aliases
 from papertune.pipelines.init.label_cells import MAX_LABELS, count_labels, looks_like_several
 from papertune.suggest import did_you_mean
@@ -127,6 +128,11 @@ def best_column(
             filled[column] = count
     most = max(filled.values(), default=0)
     return next((column for column, count in filled.items() if 2 * count >= most), None)
+
+
+def name_in_text(name: str) -> str:
+    """Return a column's name as a prompt has it: in one line, at most 60 characters, none of them invisible."""
+    return in_a_line([without_invisible(name)])
 
 
 def in_a_line(names: Sequence[str]) -> str:

@@ -8,7 +8,14 @@ from papertune.errors import PapertuneWarning, TableError, quoted
 from papertune.kinds.label.cells import read_label
 from papertune.pipelines.init import aliases
 from papertune.pipelines.init.columns import answer_tokens, column_lines, label_notes
-from papertune.pipelines.init.guess import document_columns, find_column, guess_columns, id_column, in_a_line
+from papertune.pipelines.init.guess import (
+    document_columns,
+    find_column,
+    guess_columns,
+    id_column,
+    in_a_line,
+    name_in_text,
+)
 from papertune.pipelines.init.label_cells import count_labels
 from papertune.pipelines.init.toml_text import comment, quote
 from papertune.pipelines.optimizer_steps import (
@@ -137,7 +144,7 @@ def _head_lines(table: Table, learned: Collection[str], shown: Sequence[str]) ->
     """
     identity = id_column(table, {*learned, *shown})
     shown = shown or document_columns(table, {*learned, *([] if identity is None else [identity])})
-    document = "\n".join(f"{escaped(in_a_line([name]))}: {placeholder(name)}" for name in shown)
+    document = "\n".join(f"{escaped(name_in_text(name))}: {placeholder(name)}" for name in shown)
     others = [name for name in table.columns if name not in {*learned, *shown, identity}]
     return [
         f"# Recipe for {comment(table.source)}, written by `papertune init`. Check it with `papertune check`.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from papertune.errors import PapertuneWarning, TableError, quoted
 from papertune.tables.cells import CHUNK_CHARACTERS, CHUNK_ROWS, is_blank, stack, text_frame
-from papertune.tables.formats.delimiters import declared_delimiter, guess_delimiter, name_of
+from papertune.tables.formats.delimiters import NAMES, declared_delimiter, guess_delimiter, name_of
 from papertune.tables.formats.grid import Grid, table_of_grid
 from papertune.tables.limits import check_columns
 from papertune.tables.problems import Places, Problems, check_filled_names
@@ -62,6 +62,7 @@ def read_csv(file: TextIO, source: str, expected: str = ",") -> "tuple[pl.DataFr
     start = 1
     if (delimiter := declared_delimiter(file)) is not None:
         start = 2
+        _check_declared(file, delimiter, source)
     elif (delimiter := guess_delimiter(file, expected)) != expected:
         warnings.warn(
             f"{source}: the delimiter is {name_of(delimiter)}, judged by the header and the first rows. If that is "
@@ -82,6 +83,19 @@ def read_csv(file: TextIO, source: str, expected: str = ",") -> "tuple[pl.DataFr
     grid = reading.grid()
     _warn_of_late_quotes(grid)
     return table_of_grid(grid)
+
+
+def _check_declared(file: TextIO, delimiter: str, source: str) -> None:
+    """Check that the delimiter of a first line such as "sep=;" stands in the header, if another one does."""
+    begin = file.tell()
+    header = file.readline()
+    file.seek(begin)
+    found = [each for each in NAMES if each in header]
+    if found and delimiter not in header:
+        raise TableError(
+            f"{source}, line 1: it says that {name_of(delimiter)} stands between fields, but the header (line 2) has "
+            f"{name_of(found[0])} and no {delimiter!r}. Correct or delete line 1."
+        )
 
 
 @dataclass

@@ -50,6 +50,10 @@ def open_text(file: BinaryIO, source: str, newline: str | None) -> io.TextIOWrap
                 "name."
             )
     file.seek(0)
+    if len(start) > 3 and not (any(start[::2]) and any(start[1::2])):
+        raise TableError(
+            f"{source}: every other byte is zero, as in UTF-16 without a byte order mark. Save it again as UTF-8."
+        )
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
         _check_utf16(file, source)

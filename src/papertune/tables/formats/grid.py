@@ -103,10 +103,11 @@ def _blank_rows(grid: Grid) -> "pl.Series":
 
 
 def _repeated_headers(grid: Grid) -> "pl.Series":
-    names = [name.strip() for name in grid.header]
-    # The second of two files that were joined may begin with a byte order mark.
+    names = [name.strip().lower() for name in grid.header]
+    # The second of two files that were joined may begin with a byte order mark, or write names in another case.
     return _rows_in_which(
-        grid.body, lambda column, cells: cells.str.strip_chars("\ufeff").str.strip_chars() == names[column]
+        grid.body,
+        lambda column, cells: cells.str.strip_chars("\ufeff").str.strip_chars().str.to_lowercase() == names[column],
     )
 
 

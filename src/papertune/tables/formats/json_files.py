@@ -11,18 +11,25 @@ from papertune.tables.cells import JsonNumber, RowsToFrame, json_form, text_of
 from papertune.tables.problems import Problems
 
 BLANK = re.compile(r"[ \t\n\r]*")
+# The first line of a list of objects, or all of it.
+_LIST_BEGINS = re.compile(r"\s*\[\s*(?:\{.*)?", re.DOTALL)
 
 
-class _RepeatedKey(ValueError):
+class RepeatedKeyError(ValueError):
     """An object has a key twice; json would silently keep the last value."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of the pairs that the json module has read.
+
+    Raises:
+        RepeatedKeyError: If a key occurs twice.
+    """
     row = dict(pairs)
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _RepeatedKey(f"the key {quoted(repeated)} occurs twice in one object")
+        raise RepeatedKeyError(f"the key {quoted(repeated)} occurs twice in one object")
     return row
 
 
@@ -30,7 +37,7 @@ DECODER = json.JSONDecoder(
     parse_int=JsonNumber,
     parse_float=JsonNumber,
     parse_constant=lambda name: None if name == "NaN" else JsonNumber(name),  # else Infinity or -Infinity
-    object_pairs_hook=_unique,
+    object_pairs_hook=unique_keys,
 )
 
 
@@ -54,6 +61,11 @@ def read_json_lines(file: TextIO, source: str) -> tuple[RowsToFrame, Sequence[in
     for line, text in enumerate(file, start=1):
         if not text.strip():
             continue
+        if not lines and not problems and _LIST_BEGINS.fullmatch(text):
+            raise TableError(
+                f"{source}, line {line}: a JSON list begins here. Rename the file to .json, or write one object per "
+                "line."
+            )
         place = f"line {line}"
         try:
             row = DECODER.decode(text)

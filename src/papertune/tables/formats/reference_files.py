@@ -5,12 +5,13 @@ tutorial's names; other columns have rispy's name of their tag or, if rispy does
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from papertune.errors import TableError
+from papertune.errors import PapertuneWarning, TableError
 from papertune.tables.cells import RowsToFrame
-from papertune.tables.formats.tagged_records import Dialect, Record, UnclearRecordsError, parse_records
+from papertune.tables.formats.tagged_records import Dialect, Leftovers, Record, UnclearRecordsError, parse_records
 from papertune.tables.lists import repeated_tag_cell
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
 
     Returns:
         One row per record, all columns as text; lists are joined with "; ", but keywords that could not be told apart
-            then are a list in JSON. Text outside the records is skipped.
+            then are a list in JSON. Text outside the records is skipped, with a warning.
 
     Raises:
         TableError: If there is no record, records of two kinds of export, or it is not clear where one ends.
@@ -129,15 +130,35 @@ def read_references(file: TextIO, source: str) -> "pl.DataFrame":
     form, dialect = _likeliest(marks)
     _check_others(form, marks, source)
     rows = RowsToFrame(source)
+    leftovers = Leftovers()
     try:
-        for record in parse_records(file, dialect):
+        for record in parse_records(file, dialect, leftovers):
             rows.add(form.row(record))
     except UnclearRecordsError as error:
         raise TableError(
             f"{source}, line {error.line}: tags stand before {dialect.start}, and not every record ends in "
             f"{dialect.end}, so it is not clear which record they belong to. End each record with {dialect.end}."
         ) from None
-    return rows.frame()
+    frame = rows.frame()
+    _warn_of_leftovers(leftovers, source, frame.height, dialect)
+    return frame
+
+
+def _warn_of_leftovers(leftovers: Leftovers, source: str, number: int, dialect: Dialect) -> None:
+    if leftovers.lines:
+        what = "1 line stands" if leftovers.lines == 1 else f"{leftovers.lines:,} lines stand"
+        warnings.warn(
+            f"{source}, line {leftovers.first}: {what} outside the records and cannot be read (this is the first).",
+            PapertuneWarning,
+            stacklevel=3,
+        )
+    if leftovers.is_cut_off:
+        warnings.warn(
+            f"{source}, record {number}: the last record has no {dialect.end} at its end, unlike the others, so the "
+            "file may be cut off. Export it again if something is missing.",
+            PapertuneWarning,
+            stacklevel=3,
+        )
 
 
 def find_format(file: TextIO) -> tuple[_Format, Dialect] | None:
@@ -213,10 +234,12 @@ _NOT_READ = {
 
 
 def _ris_dialect(match: re.Match[str]) -> Dialect:
+    from rispy import TAG_KEY_MAPPING
     from rispy.config import LIST_TYPE_TAGS
 
-    # Almost all programs write two blanks, and then a text line such as "IL - 6" is no tag.
-    line = re.compile(rf"([A-Z][A-Z0-9]){match[1]}-(.*)")
+    # Almost all programs write two blanks, and then a text line such as "IL - 6" is no tag. Some write small letters.
+    known = f"|(?i:{'|'.join(TAG_KEY_MAPPING)})" if len(match[1]) > 1 else ""
+    line = re.compile(rf"([A-Z][A-Z0-9]{known}){match[1]}-(.*)")
     return Dialect(line, start="TY", end="ER", lists=LIST_TYPE_TAGS)
 
 
