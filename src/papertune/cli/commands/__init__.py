@@ -12,6 +12,7 @@ from papertune.cli.commands import (
     instructions,
     merge,
     predict,
+    screen,
     train,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "instructions",
     "merge",
     "predict",
+    "screen",
     "train",
 ]
 

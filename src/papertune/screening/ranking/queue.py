@@ -1,0 +1,168 @@
+"""What to read next: a random sample that was drawn, then the ranking, near duplicates together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from papertune.evaluation.checks.near_duplicates import match_earlier_rows
+from papertune.screening.ranking.background import Latest
+from papertune.screening.ranking.features import Features, make_features
+from papertune.screening.ranking.ranker import Ranking, rank
+
+if TYPE_CHECKING:
+    from papertune.screening.project import Project
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A record to read.
+
+    Attributes:
+        record: Its number.
+        reason: Why it stands here: the sample of a certificate, the ranking, or because it is nearly the same as the
+            record before it.
+    """
+
+    record: int
+    reason: Literal["sample", "ranking", "near duplicate"]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What is computed once for a set of records.
+
+    Attributes:
+        features: Their features.
+        groups: The records that are nearly the same as each one of them, itself included; others are left out.
+    """
+
+    features: Features
+    groups: dict[int, tuple[int, ...]]
+
+
+class Queue:
+    """The records that a reader should read, the most useful first. Rankings are fitted in a thread of their own.
+
+    Args:
+        project: The screening.
+    """
+
+    def __init__(self, project: "Project") -> None:
+        self._project = project
+        self._prepared: _Prepared | None = None
+        self._latest: Latest[Ranking | None] = Latest(self._compute)
+        self.refresh()
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """The last ranking; None before the first."""
+        return self._latest.result
+
+    def refresh(self, *, features: bool = False) -> None:
+        """Ask for a ranking that knows all decisions so far.
+
+        Args:
+            features: Whether records or criteria have changed, so that features are computed again.
+        """
+        if features:
+            self._prepared = None
+        self._latest.request()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the ranking knows all decisions so far.
+
+        Args:
+            timeout_s: Seconds at most; None: as long as it takes.
+
+        Returns:
+            Whether it does.
+
+        Raises:
+            Exception: What the fitting raised, if it failed.
+        """
+        done = self._latest.wait(timeout_s)
+        if self._latest.error is not None:
+            raise self._latest.error
+        return done
+
+    def close(self) -> None:
+        """End the thread."""
+        self._latest.close()
+
+    def next(self, reader: str, count: int) -> list[Offer]:
+        """Return the next records for a reader; it does not wait for a ranking.
+
+        Args:
+            reader: Who reads.
+            count: Number of records at most.
+        """
+        self._project.settings.check_reader(reader)
+        found: list[Offer] = []
+        taken: set[int] = set()
+        for offer in self._candidates():
+            if len(found) >= count:
+                break
+            if offer.record in taken or not self._wants(offer.record, reader):
+                continue
+            taken.add(offer.record)
+            found.append(offer)
+            for other in self._group(offer.record) if offer.reason == "ranking" else ():
+                if other not in taken and self._wants(other, reader):
+                    taken.add(other)
+                    found.append(Offer(other, "near duplicate"))
+        return found[:count]
+
+    def _candidates(self) -> Iterator[Offer]:
+        # In two-reader screenings every reader reads the sample, so decided ones are not left out here.
+        samples = self._project.state.samples
+        for record in samples[-1].records if samples else ():
+            yield Offer(record, "sample")
+        ranking, total = self.ranking, self._project.state.total
+        order = np.arange(0) if ranking is None else ranking.order
+        for record in order:
+            yield Offer(int(record), "ranking")
+        # Records that no ranking knows yet.
+        for record in np.random.default_rng(self._project.settings.seed).permutation(np.arange(len(order), total)):
+            yield Offer(int(record), "ranking")
+
+    def _wants(self, record: int, reader: str) -> bool:
+        """Whether a record still needs this reader."""
+        state, settings = self._project.state, self._project.settings
+        if record not in state.outcomes:
+            return True
+        if settings.readers_per_record == 1 or state.settled(record):
+            return False
+        decided = state.verdicts(record)
+        return (
+            reader not in decided
+            and decided.keys() <= set(settings.readers)
+            and len(decided) < settings.readers_per_record
+        )
+
+    def _group(self, record: int) -> tuple[int, ...]:
+        return self._prepared.groups.get(record, ()) if self._prepared else ()
+
+    def _compute(self) -> Ranking | None:
+        project = self._project
+        prepared = self._prepared
+        if prepared is None:
+            documents = project.records.documents()
+            if not documents:
+                return None
+            prepared = _Prepared(make_features(documents, " ".join(project.settings.include)), group(documents))
+            self._prepared = prepared
+        known = {record: relevant for record, relevant in project.relevant().items() if record < len(prepared.features)}
+        return rank(prepared.features, known, project.settings.seed)
+
+
+def group(documents: list[str]) -> dict[int, tuple[int, ...]]:
+    """Return the documents that are nearly the same as each document that has such others, in ascending order."""
+    roots = list(range(len(documents)))
+    for match in match_earlier_rows(documents):
+        roots[match.row] = roots[match.other]  # an earlier row, whose root is known
+    members: dict[int, list[int]] = {}
+    for row, root in enumerate(roots):
+        members.setdefault(root, []).append(row)
+    return {row: tuple(rows) for rows in members.values() if len(rows) > 1 for row in rows}
