@@ -58,7 +58,10 @@ def agreements(state: State, readers: Sequence[str]) -> list[Agreement]:
         for pair in combinations([reader for reader in readers if reader in verdicts], 2):
             first, second = (verdicts[reader] == "exclude" for reader in pair)
             counts[pair][2 * first + second] += 1
-    return [Agreement(pair, *cells, cohen_kappa(*cells)) for pair, cells in counts.items()]
+    return [
+        Agreement(pair, both, first, second, neither, cohen_kappa(both, first, second, neither))
+        for pair, (both, first, second, neither) in counts.items()
+    ]
 
 
 def conflicts(state: State) -> list[int]:

@@ -60,8 +60,8 @@ def import_decisions(
         values = ", ".join(quoted(value) for value in list(_counts(cells))[:_MAX_VALUES_SHOWN])
         wanted = ", ".join(map(quoted, [*include, *exclude]))
         raise ScreeningError(
-            f"{table.source}, column {quoted(column)}: no cell is {wanted}. The cells are {values}. Name the values that "
-            "mean include and exclude."
+            f"{table.source}, column {quoted(column)}: no cell is {wanted}. The cells are {values}. Name the values "
+            "that mean include and exclude."
         )
     matcher = Matcher(project.records)
     unknown: list[int] = []
@@ -90,7 +90,8 @@ def _verdict(table: Table, row: int, column: str, include: set[str], exclude: se
     parts = {cell, *map(str.strip, cell.split(BETWEEN))}
     if parts & include and parts & exclude:
         raise ScreeningError(
-            f"{table.where(row, column)}: {quoted(cell)} means include and exclude. Correct the cell, or name other values."
+            f"{table.where(row, column)}: {quoted(cell)} means include and exclude. Correct the cell, or name "
+            "other values."
         )
     return "include" if parts & include else "exclude" if parts & exclude else None
 

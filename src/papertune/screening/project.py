@@ -17,6 +17,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from papertune.errors import OutputError, ScreeningError, quoted
+from papertune.events import SILENT, Listener
 from papertune.files import check_new_folder
 from papertune.screening.events import Added, Decided, Event, Sampled, Undone, Verdict
 from papertune.screening.log import EventLog
@@ -30,7 +31,7 @@ from papertune.tables import Table, TableSource, read_table, write_table
 
 
 class Project:
-    """A screening, open for reading and writing; use it as a context manager. Its methods may be called by many threads.
+    """A screening, open for reading and writing. Use it as a context manager; many threads may call its methods.
 
     Attributes:
         folder: Where it is.
@@ -42,8 +43,12 @@ class Project:
         queue: The records to read, the most useful first.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, listener: Listener = SILENT) -> None:
         """Open a screening.
+
+        Args:
+            folder: Where it is.
+            listener: Gets the progress of the sentence encoder, from another thread.
 
         Raises:
             ScreeningError: If there is none, it is damaged, or another process has it open.
@@ -70,7 +75,7 @@ class Project:
         except BaseException:
             self._lock.release()
             raise
-        self.queue = Queue(self)
+        self.queue = Queue(self, listener)
 
     @classmethod
     def create(cls, folder: str | Path, source: TableSource, *, name: str | None = None, **settings: object) -> Self:
@@ -207,15 +212,15 @@ class Project:
         same = [number for number, each in enumerate(self.records.ids) if each == name]
         if len(same) > 1:
             raise ScreeningError(
-                f"{len(same)} records have the id {quoted(name)}: the numbers {', '.join(str(each + 1) for each in same)}. "
-                "Name the number."
+                f"{len(same)} records have the id {quoted(name)}: the numbers "
+                f"{', '.join(str(each + 1) for each in same)}. Name the number."
             )
         if not same and name.isascii() and name.isdigit() and 1 <= int(name) <= self.state.total:
             return int(name) - 1
         if not same:
             raise ScreeningError(
-                f"there is no record {quoted(name)}.{did_you_mean(name, self.records.ids)} Name an id, or a number from 1 to "
-                f"{self.state.total:,}."
+                f"there is no record {quoted(name)}.{did_you_mean(name, self.records.ids)} Name an id, or a number from 1 "
+                f"to {self.state.total:,}."
             )
         return same[0]
 
@@ -252,8 +257,8 @@ class Project:
             unseen = self.unseen()
             if not 1 <= size <= len(unseen):
                 raise ScreeningError(
-                    f"a sample of {size:,} records cannot be drawn: {len(unseen):,} have no decision. Choose a size from 1 "
-                    "to that."
+                    f"a sample of {size:,} records cannot be drawn: {len(unseen):,} have no decision. Choose a size "
+                    "from 1 to that."
                 )
             draw = np.random.default_rng([self.settings.seed, len(self.state.samples), len(unseen)])
             drawn = tuple(int(record) for record in draw.choice(unseen, size, replace=False))
@@ -278,8 +283,8 @@ class Project:
         sample, outcomes = self.state.samples[-1], self.state.outcomes.copy()
         if sample.total != self.state.total:
             raise ScreeningError(
-                f"{self.state.total - sample.total:,} records were added after the sample was drawn, so it does not stand "
-                "for them. Draw another one."
+                f"{self.state.total - sample.total:,} records were added after the sample was drawn, so it does not "
+                "stand for them. Draw another one."
             )
         covered = sample.seen | set(sample.records)
         left = [record for record in covered if record not in outcomes]

@@ -65,8 +65,8 @@ class Settings(BaseModel):
             raise ValueError("readers: a name occurs twice; give each reader a name of their own")
         if self.readers_per_record > len(self.readers):
             raise ValueError(
-                f"readers_per_record is {self.readers_per_record}, but there are {len(self.readers)} readers; name more "
-                "readers, or lower it"
+                f"readers_per_record is {self.readers_per_record}, but there are {len(self.readers)} readers; name "
+                "more readers, or lower it"
             )
         first, second = self.label_values
         if not first or not second or first == second:

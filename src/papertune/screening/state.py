@@ -75,7 +75,8 @@ class State:
             other = self._known.get(event.event) or earlier.get(event.event)
             if not isinstance(other, Decided | Noted | Tagged):
                 raise ScreeningError(
-                    f"{quoted(event.event)} is no decision, note or tag, so it cannot be undone. Undo one of the history."
+                    f"{quoted(event.event)} is no decision, note or tag, so it cannot be undone. Undo one of "
+                    "the history."
                 )
             if other.reader != event.reader:
                 raise ScreeningError(

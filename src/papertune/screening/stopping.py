@@ -1,8 +1,8 @@
 """When to stop: a certificate of recall by a random sample of what nobody has read.
 
 Callaghan and Müller-Hansen 2020, "Statistical stopping criteria for automated screening in systematic reviews",
-doi:10.1186/s13643-020-01521-4, the variant with a random sample. It holds for any ranking, and for the decisions as they
-were made: a relevant record that a reader excluded by mistake is not missed in this sense.
+doi:10.1186/s13643-020-01521-4, the variant with a random sample. It holds for any ranking, and for the decisions as
+they were made: a relevant record that a reader excluded by mistake is not missed in this sense.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def fewest_missing(found: int, hits: int, target: float) -> int:
         hits: Relevant records in the sample (k).
         target: Recall (t), above 0, at most 1.
     """
-    return int((found + hits) / Fraction(str(target))) - found + 1
+    return (found + hits) // Fraction(str(target)) - found + 1
 
 
 def p_value(found: int, hits: int, unseen: int, size: int, target: float) -> float:
@@ -178,8 +178,8 @@ def explain_cost(found: int, unseen: int, target: float, attempt: int) -> list[s
     best = sizes[0][1]
     if best is None or 2 * best > unseen:
         lines.append(
-            f"Reading all {unseen:,} is cheaper in the end: a sample would be more than half of them, may still fail, and "
-            "leaves something to chance."
+            f"Reading all {unseen:,} is cheaper in the end: a sample would be more than half of them, may still fail, "
+            "and leaves something to chance."
         )
     return lines
 

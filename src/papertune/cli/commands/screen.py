@@ -26,9 +26,7 @@ def import_(
     name: Annotated[str | None, typer.Option(help="Name of a new screening; default: that of the folder.")] = None,
     title: Annotated[str | None, typer.Option(help="Column with titles, of a new screening.")] = None,
     abstract: Annotated[str | None, typer.Option(help="Column with abstracts, of a new screening.")] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id", help="Column that names a record, of a new screening.")
-    ] = None,
+    id_column: Annotated[str | None, typer.Option("--id", help="Column with ids, of a new screening.")] = None,
     criteria: Annotated[
         list[str], typer.Option("--criterion", help="A reason to include a record, of a new screening (repeatable).")
     ] = [],  # noqa: B006
@@ -47,6 +45,7 @@ def import_(
     ),
 ) -> None:
     """Make a screening of a table, or add new search results and earlier decisions to it."""
+    from papertune.errors import quoted
     from papertune.screening import Project
     from papertune.screening.prior import import_decisions
     from papertune.screening.settings import FILE
@@ -66,18 +65,16 @@ def import_(
     with project:
         added = project.added[-1]
         new = added.rows - len(added.duplicates)
-        typer.echo(
-            f"{folder}: {new:,} new records, {len(added.duplicates):,} rows repeat a record; {project.state.total:,} in all"
-        )
+        repeated = len(added.duplicates)
+        typer.echo(f"{folder}: {new:,} new records, {repeated:,} rows repeat a record; {project.state.total:,} in all")
         if label is not None:
             done = import_decisions(project, read, label, include, exclude, decided_by)
             typer.echo(f"{label}: {done.included:,} included, {done.excluded:,} excluded")
             for cell, count in done.other.items():
-                typer.echo(
-                    f'{label}: {count:,} cells "{cell}" are no decision'
-                    if cell
-                    else f"{label}: {count:,} cells are empty"
-                )
+                typer.echo(f"{label}: {count:,} cells {quoted(cell)} are no decision")
+            if done.unknown:
+                first = read.where(done.unknown[0])
+                typer.echo(f"{label}: {len(done.unknown):,} rows with a decision are no record, the first is {first}")
 
 
 @screen.command("next")
@@ -85,17 +82,19 @@ def next_(
     folder: Folder,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of records.")] = 10,
     reader: OneReader = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Print the records to read next: number, id, title, and the words that speak for and against."""
     from papertune.screening import Project
 
-    with Project(folder) as project:
+    with TerminalListener("encoding", quiet=quiet) as listener, Project(folder, listener) as project:
         project.queue.wait()
         ranking = project.queue.ranking
         for offer in project.queue.next(reader or project.settings.readers[0], count):
             record = offer.record
             typer.echo(f"{record + 1}\t{project.records.ids[record]}\t{project.records.titles[record]}")
-            speaks = ranking.words(record, 5) if ranking else ([], [])
+            document = f"{project.records.titles[record]} {project.records.abstracts[record]}"
+            speaks = ranking.words(record, document, 5) if ranking else ([], [])
             for sign, words in zip("+-", speaks, strict=True):
                 if words:
                     typer.echo(f"\t{sign} {', '.join(word for word, _ in words)}")
@@ -109,7 +108,7 @@ def decide(
     reader: OneReader = None,
     settle: Annotated[bool, typer.Option("--settle", help="End a conflict between readers.")] = False,
 ) -> None:
-    """Decide about a record; the last decision counts. Many at once: papertune screen import FOLDER TABLE --label COLUMN."""
+    """Decide about a record; the last decision counts. For many at once import a table with --label."""
     from papertune.screening import Project
 
     with Project(folder) as project:
@@ -184,7 +183,7 @@ def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for numbers and plot.")],
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", "-r", help="Its document and first label column are used.", show_default=False),
+        typer.Option("--recipe", "-r", help="Its document and label column are used.", show_default=False),
     ] = None,
     label: Annotated[str | None, typer.Option(help='The label column; default: the recipe\'s, or "label".')] = None,
     include: Annotated[

@@ -1,14 +1,17 @@
 """What to read next: a random sample that was drawn, then the ranking, near duplicates together."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papertune.evaluation.checks.near_duplicates import match_earlier_rows
+from papertune.events import SILENT, Listener, Progress
 from papertune.screening.ranking.background import Latest
-from papertune.screening.ranking.features import Features, make_features
+from papertune.screening.ranking.features import Features, embed, make_features
 from papertune.screening.ranking.ranker import Ranking, rank
 
 if TYPE_CHECKING:
@@ -42,18 +45,28 @@ class _Prepared:
     groups: dict[int, tuple[int, ...]]
 
 
+class _Closed(Exception):
+    """The screening was closed while vectors were computed."""
+
+
 class Queue:
     """The records that a reader should read, the most useful first. Rankings are fitted in a thread of their own.
 
     Args:
         project: The screening.
+        listener: Gets the progress of the sentence encoder.
     """
 
-    def __init__(self, project: "Project") -> None:
+    def __init__(self, project: "Project", listener: Listener = SILENT) -> None:
         self._project = project
+        self._listener = listener
         self._prepared: _Prepared | None = None
+        self._vectors: NDArray[np.float32] | None = None
+        self._closed = False
         self._latest: Latest[Ranking | None] = Latest(self._compute)
-        self.refresh()
+        # Vectors of a large table take minutes; until they are there, words alone rank.
+        self._encoded: Latest[None] = Latest(self._encode)
+        self.refresh(features=True)
 
     @property
     def ranking(self) -> Ranking | None:
@@ -68,27 +81,33 @@ class Queue:
         """
         if features:
             self._prepared = None
+            self._encoded.request()
         self._latest.request()
 
-    def wait(self, timeout_s: float | None = None) -> bool:
+    def wait(self, timeout_s: float | None = None, *, vectors: bool = True) -> bool:
         """Wait until the ranking knows all decisions so far.
 
         Args:
-            timeout_s: Seconds at most; None: as long as it takes.
+            timeout_s: Seconds at most for each part; None: as long as it takes.
+            vectors: Whether to wait for the sentence encoder too.
 
         Returns:
             Whether it does.
 
         Raises:
-            Exception: What the fitting raised, if it failed.
+            Exception: What the computation raised, if it failed.
         """
-        done = self._latest.wait(timeout_s)
-        if self._latest.error is not None:
-            raise self._latest.error
+        parts: list[Latest[Any]] = [self._encoded, self._latest] if vectors else [self._latest]
+        done = all([part.wait(timeout_s) for part in parts])
+        for part in parts:
+            if part.error is not None:
+                raise part.error
         return done
 
     def close(self) -> None:
-        """End the thread."""
+        """End the threads; vectors that are computed already are kept."""
+        self._closed = True
+        self._encoded.close()
         self._latest.close()
 
     def next(self, reader: str, count: int) -> list[Offer]:
@@ -151,10 +170,35 @@ class Queue:
             documents = project.records.documents()
             if not documents:
                 return None
-            prepared = _Prepared(make_features(documents, " ".join(project.settings.include)), group(documents))
+            vectors = self._vectors
+            if vectors is not None and len(vectors) != len(documents):
+                vectors = None  # records were added
+            query = " ".join(project.settings.include)
+            prepared = _Prepared(make_features(documents, query, vectors), group(documents))
             self._prepared = prepared
         known = {record: relevant for record, relevant in project.relevant().items() if record < len(prepared.features)}
         return rank(prepared.features, known, project.settings.seed)
+
+    def _encode(self) -> None:
+        documents = self._project.records.documents()
+        if self._vectors is not None and len(self._vectors) == len(documents):
+            return
+        with suppress(_Closed):
+            settings = self._project.settings
+            self._vectors = embed(documents, settings.encoder, self._project.folder / "cache", self)
+            if self._vectors is not None:
+                self._prepared = None
+                self._latest.request()
+
+    def message(self, text: str) -> None:
+        """Hear a message of the encoder."""
+        self._listener.message(text)
+
+    def progress(self, step: Progress) -> None:
+        """Hear how far the encoder is, and end it when the screening is closed."""
+        if self._closed:
+            raise _Closed
+        self._listener.progress(step)
 
 
 def group(documents: list[str]) -> dict[int, tuple[int, ...]]:

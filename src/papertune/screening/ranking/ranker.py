@@ -45,7 +45,8 @@ class Ranking:
             count: Words of each kind at most.
 
         Returns:
-            (word as the document has it in lower case, share of the score), the strongest first; empty lists before the machine has learned.
+            (word of the document in lower case, share of the score), the strongest first; empty lists before the
+            machine has learned.
         """
         if self.weights is None:
             return [], []

@@ -1,7 +1,7 @@
 """The machine of ELAS u4 fitted from products of records, for simulations that fit it hundreds of times.
 
-It is exact, where scikit-learn's LinearSVC (`elas_u4.fit_machine`) stops at a tolerance; the order of the records is the
-same. Squared hinge loss in the primal by Newton's method (Chapelle 2007, doi:10.1162/neco.2007.19.5.1155).
+It is exact, where scikit-learn's LinearSVC (`elas_u4.fit_machine`) stops at a tolerance; the order of the records is
+the same. Squared hinge loss in the primal by Newton's method (Chapelle 2007, doi:10.1162/neco.2007.19.5.1155).
 """
 
 import numpy as np

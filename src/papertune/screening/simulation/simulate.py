@@ -164,6 +164,7 @@ def run_simulations(
     relevant: NDArray[np.bool_],
     seeds: int,
     *,
+    first_seed: int = 0,
     encoder: str = "auto",
     growth: float = GROWTH,
     listener: Listener = SILENT,
@@ -174,6 +175,7 @@ def run_simulations(
         documents: Title and abstract of each record.
         relevant: Whether each is relevant, shape (records,).
         seeds: Number of screenings of each system.
+        first_seed: The first of the seeds.
         encoder: See `Settings`.
         growth: See `GROWTH`.
         listener: Gets a message after each screening.
@@ -190,7 +192,7 @@ def run_simulations(
     for name, make in systems(documents, encoder, listener).items():
         features = make()
         found[name] = []
-        for seed in range(seeds):
+        for seed in range(first_seed, first_seed + seeds):
             found[name].append(simulate(features, relevant, seed, growth))
             each = measure(found[name][-1], len(relevant) - 2)
             listener.message(f"{name}, seed {seed}: WSS@95 {each.wss:.3f}, ATD {each.atd:.3f}")

@@ -39,15 +39,15 @@ def labelled_documents(
     cells = [cell.strip() for cell in table.column(column)]
     if empty := [row for row, cell in enumerate(cells) if not cell]:
         raise ScreeningError(
-            f"{table.where(empty[0], column)}: the cell is empty, as are {len(empty) - 1:,} others. A simulation needs all "
-            "labels: fill them in, or leave these rows out."
+            f"{table.where(empty[0], column)}: the cell is empty, as are {len(empty) - 1:,} others. A simulation needs "
+            "all labels: fill them in, or leave these rows out."
         )
     relevant = np.array([cell in values for cell in cells], dtype=bool)
     if not relevant.any():
         shown = ", ".join(quoted(cell) for cell in list(dict.fromkeys(cells))[:10])
         raise ScreeningError(
-            f"{table.source}, column {quoted(column)}: no cell is {' or '.join(map(quoted, sorted(values)))}. The cells are "
-            f"{shown}. Name the value that means include with --include."
+            f"{table.source}, column {quoted(column)}: no cell is {' or '.join(map(quoted, sorted(values)))}. The cells "
+            f"are {shown}. Name the value that means include with --include."
         )
     return documents, relevant
 
