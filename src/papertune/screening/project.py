@@ -41,6 +41,7 @@ class Project:
         added: The event with which each of them was added.
         state: What the events amount to.
         queue: The records to read, the most useful first.
+        closed: Whether it was closed.
     """
 
     def __init__(self, folder: str | Path, listener: Listener = SILENT) -> None:
@@ -75,6 +76,7 @@ class Project:
         except BaseException:
             self._lock.release()
             raise
+        self.closed = False
         self.queue = Queue(self, listener)
 
     @classmethod
@@ -116,7 +118,8 @@ class Project:
         self.close()
 
     def close(self) -> None:
-        """End the background thread and let other processes open the screening."""
+        """End the background threads and let other processes open the screening."""
+        self.closed = True
         self.queue.close()
         self._log.close()
         self._lock.release()
@@ -219,8 +222,8 @@ class Project:
             return int(name) - 1
         if not same:
             raise ScreeningError(
-                f"there is no record {quoted(name)}.{did_you_mean(name, self.records.ids)} Name an id, or a number from 1 "
-                f"to {self.state.total:,}."
+                f"there is no record {quoted(name)}.{did_you_mean(name, self.records.ids)} Name an id, or a number "
+                f"from 1 to {self.state.total:,}."
             )
         return same[0]
 

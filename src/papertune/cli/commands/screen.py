@@ -16,6 +16,9 @@ app.add_typer(screen, name="screen")
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the screening.")]
 OneReader = Annotated[str | None, typer.Option("--reader", help="Who reads; default: the first reader.")]
+Encoder = Annotated[
+    str, typer.Option("--encoder", help='A sentence encoder beside words: "auto" if installed, "none", or a folder.')
+]
 Include = Annotated[list[str], typer.Option("--include", metavar="VALUE", help="A value that means include.")]
 
 
@@ -40,6 +43,7 @@ def import_(
         "0",
         "ASReview_irrelevant",
     ],
+    encoder: Encoder = "auto",
     decided_by: Annotated[str, typer.Option("--by", help="Whose decisions they are: a reader, or any other name.")] = (
         "earlier"
     ),
@@ -60,7 +64,7 @@ def import_(
     else:
         project = Project.create(
             folder, read, name=name, title=title, abstract=abstract, id=id_column, include=tuple(criteria) or None,
-            readers=tuple(readers) or None,
+            readers=tuple(readers) or None, encoder=encoder,
         )  # fmt: skip
     with project:
         added = project.added[-1]
@@ -144,7 +148,7 @@ def sample(
     with Project(folder) as project:
         drawn = project.draw_sample(size, reader)
         typer.echo(
-            f"{folder}: {len(drawn.records):,} of {drawn.unseen:,} unread records are drawn; read them with next"
+            f"{folder}: {len(drawn.records):,} of {drawn.unseen:,} unread records are drawn; next offers them"
         )
 
 
@@ -194,6 +198,7 @@ def simulate(
             help="A value that means include; default: the recipe's first label, or included and 1.",
         ),
     ] = [],  # noqa: B006
+    encoder: Encoder = "auto",
     seeds: Annotated[int, typer.Option(min=1, help="Number of screenings, each from other records.")] = 10,
     quiet: options.Quiet = False,
 ) -> None:
@@ -206,7 +211,7 @@ def simulate(
     check_new_folder(output)
     documents, relevant = labelled_documents(table, recipe, label, include)
     with TerminalListener("simulating", quiet=quiet) as listener:
-        done: Any = run_simulations(documents, relevant, seeds, listener=listener)
+        done: Any = run_simulations(documents, relevant, seeds, encoder=encoder, listener=listener)
     write_simulations(done, output)
     typer.echo(f"{done.records:,} records, {done.relevant:,} relevant, {seeds} screenings")
     typer.echo(markdown(done), nl=False)

@@ -46,8 +46,8 @@ def labelled_documents(
     if not relevant.any():
         shown = ", ".join(quoted(cell) for cell in list(dict.fromkeys(cells))[:10])
         raise ScreeningError(
-            f"{table.source}, column {quoted(column)}: no cell is {' or '.join(map(quoted, sorted(values)))}. The cells "
-            f"are {shown}. Name the value that means include with --include."
+            f"{table.source}, column {quoted(column)}: no cell is {' or '.join(map(quoted, sorted(values)))}. The "
+            f"cells are {shown}. Name the value that means include with --include."
         )
     return documents, relevant
 
