@@ -57,7 +57,8 @@ def test_a_simulation(papertune, table):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("next", "s"), "s is no screening: there is no project.json in it. Make one: papertune screen import s TABLE\n"),
+        (("next", "s"),
+         "s is no screening: there is no project.json in it. Make one: papertune screen import s TABLE\n"),
         (("import", "s", "papers.csv", "--label", "label"),
          'papers.csv: there is no column "label". The columns are id, title, decision. Correct the name, or add the '
          "column.\n"),

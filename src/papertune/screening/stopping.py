@@ -50,7 +50,7 @@ def attempt_alpha(attempt: int) -> float:
     Args:
         attempt: From 1.
     """
-    return ALPHA / 2**attempt
+    return ALPHA * 0.5**attempt
 
 
 def fewest_missing(found: int, hits: int, target: float) -> int:
