@@ -216,6 +216,14 @@ class TestOpening:
         ):
             Project(project.folder)
 
+    def test_any_thread_may_close_it(self, make):
+        project = make()
+        thread = threading.Thread(target=project.close)
+        thread.start()
+        thread.join()
+        with Project(project.folder) as again:
+            assert again.state.total == 6
+
     def test_a_folder_that_is_none(self, tmp_path):
         with raises(
             rf"{tmp_path} is no screening: there is no project\.json in it\. Make one: papertune screen import "

@@ -116,6 +116,24 @@ class TestQueue:
         text = "one two three four five six seven eight nine ten"
         assert group([text, "other", text + " eleven", text]) == {0: (0, 2, 3), 2: (0, 2, 3), 3: (0, 2, 3)}
 
+    def test_new_records_and_criteria_are_ranked_even_if_features_are_being_computed(self, make, monkeypatch):
+        plain, begun, go = make_features, threading.Event(), threading.Event()
+
+        def slow(*given):
+            begun.set()
+            go.wait(60)
+            return plain(*given)
+
+        monkeypatch.setattr(queue, "make_features", slow)
+        project = make()
+        begun.wait(60)
+        project.add([{"title": "Reminders again, in another hospital", "abstract": ""}])
+        project.change(include=("cages of mice",))
+        go.set()
+        project.queue.wait()
+        assert len(project.queue.ranking.features) == 7
+        assert (project.queue.ranking.basis, project.queue.ranking.order[0]) == ("criteria", 5)
+
     def test_vectors_of_an_encoder_come_later(self, make, monkeypatch):
         go = threading.Event()
 

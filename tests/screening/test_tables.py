@@ -71,6 +71,11 @@ class TestImport:
         assert str(caught.value) == message
         assert project.state.outcomes == {}
 
+    def test_a_name_that_is_none(self, make):
+        with pytest.raises(PapertuneError) as caught:
+            import_decisions(make(), read_table(LABELLED), "label", ["yes"], ["no"], " ")
+        assert str(caught.value) == '" " is no name of a reader. Choose 1 to 60 characters without blanks at its ends.'
+
     def test_a_cell_that_means_both(self, make):
         table = read_table([{"title": "x", "notes": "ASReview_relevant; ASReview_irrelevant"}])
         with pytest.raises(PapertuneError) as caught:

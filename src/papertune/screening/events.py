@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from papertune.errors import ScreeningError
+from papertune.errors import ScreeningError, quoted
 
 Verdict = Literal["include", "exclude", "unsure"]
 
@@ -103,6 +103,20 @@ class Sampled(_Event):
 
 Event: TypeAlias = Decided | Noted | Tagged | Undone | Added | Sampled
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def check_name(name: str) -> None:
+    """Check that a name can be that of a person who decides.
+
+    Raises:
+        ScreeningError: If not.
+    """
+    try:
+        TypeAdapter(Reader).validate_python(name)
+    except ValidationError:
+        raise ScreeningError(
+            f"{quoted(name)} is no name of a reader. Choose 1 to 60 characters without blanks at its ends."
+        ) from None
 
 
 def read_event(line: bytes | str) -> Event:

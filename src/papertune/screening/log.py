@@ -30,7 +30,7 @@ class EventLog:
         try:
             content = path.read_bytes() if path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
-            self.events = [_read(line, path, number) for number, line in enumerate(whole.splitlines(), start=1)]
+            self.events = [_read(line, path, number) for number, line in enumerate(whole.split(b"\n")[:-1], start=1)]
             self._descriptor = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644
             )

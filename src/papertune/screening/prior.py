@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from papertune.errors import ScreeningError, quoted
-from papertune.screening.events import Decided, Verdict
+from papertune.screening.events import Decided, Verdict, check_name
 from papertune.screening.project import Project
 from papertune.screening.records import Matcher, row_keys
 from papertune.tables import Table
@@ -54,6 +54,7 @@ def import_decisions(
     Raises:
         PapertuneError: If there is no such column, no cell has one of the values, or a cell has values of both kinds.
     """
+    check_name(reader)
     cells = table.column(column)
     verdicts = [_verdict(table, row, column, set(include), set(exclude)) for row in range(len(table))]
     if not any(verdicts):

@@ -56,7 +56,7 @@ class Project:
         """
         self.folder = Path(folder)
         self.settings = read_settings(self.folder)
-        self._lock = FileLock(self.folder / "lock")
+        self._lock = FileLock(self.folder / "lock", thread_local=False)  # any thread may close the screening
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -196,15 +196,17 @@ class Project:
 
     def decide(self, record: int, verdict: Verdict, reader: str | None = None, *, settles: bool = False) -> Decided:
         """Store a decision and return its event; the arguments are those of `Decided`."""
-        event = Decided(
-            id=_new_id(), reader=reader or self.settings.readers[0], record=record, verdict=verdict, settles=settles
-        )
+        who = reader or self.settings.readers[0]
+        self.settings.check_reader(who)
+        event = Decided(id=_new_id(), reader=who, record=record, verdict=verdict, settles=settles)
         self.submit([event])
         return event
 
     def undo(self, event_id: str, reader: str | None = None) -> None:
         """Take back a decision, note or tags of a reader."""
-        self.submit([Undone(id=_new_id(), reader=reader or self.settings.readers[0], event=event_id)])
+        who = reader or self.settings.readers[0]
+        self.settings.check_reader(who)
+        self.submit([Undone(id=_new_id(), reader=who, event=event_id)])
 
     def record_number(self, name: str) -> int:
         """Return the number of a record, from 0, by its id or by its number from 1; an id goes first.

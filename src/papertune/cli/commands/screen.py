@@ -147,9 +147,7 @@ def sample(
 
     with Project(folder) as project:
         drawn = project.draw_sample(size, reader)
-        typer.echo(
-            f"{folder}: {len(drawn.records):,} of {drawn.unseen:,} unread records are drawn; next offers them"
-        )
+        typer.echo(f"{folder}: {len(drawn.records):,} of {drawn.unseen:,} unread records are drawn; next offers them")
 
 
 @screen.command()

@@ -37,10 +37,12 @@ class _Prepared:
     """What is computed once for a set of records.
 
     Attributes:
+        version: The request that it answers.
         features: Their features.
         groups: The records that are nearly the same as each one of them, itself included; others are left out.
     """
 
+    version: int
     features: Features
     groups: dict[int, tuple[int, ...]]
 
@@ -61,7 +63,10 @@ class Queue:
         self._project = project
         self._listener = listener
         self._prepared: _Prepared | None = None
+        # Goes up when features must be computed again, also while older ones are being computed.
+        self._version = 0
         self._vectors: NDArray[np.float32] | None = None
+        self._encoder = ""
         self._closed = False
         self._latest: Latest[Ranking | None] = Latest(self._compute)
         # Vectors of a large table take minutes; until they are there, words alone rank.
@@ -80,7 +85,7 @@ class Queue:
             features: Whether records or criteria have changed, so that features are computed again.
         """
         if features:
-            self._prepared = None
+            self._version += 1
             self._encoded.request()
         self._latest.request()
 
@@ -165,8 +170,8 @@ class Queue:
 
     def _compute(self) -> Ranking | None:
         project = self._project
-        prepared = self._prepared
-        if prepared is None:
+        prepared, version = self._prepared, self._version
+        if prepared is None or prepared.version != version:
             documents = project.records.documents()
             if not documents:
                 return None
@@ -174,20 +179,21 @@ class Queue:
             if vectors is not None and len(vectors) != len(documents):
                 vectors = None  # records were added
             query = " ".join(project.settings.include)
-            prepared = _Prepared(make_features(documents, query, vectors), group(documents))
+            prepared = _Prepared(version, make_features(documents, query, vectors), group(documents))
             self._prepared = prepared
         known = {record: relevant for record, relevant in project.relevant().items() if record < len(prepared.features)}
         return rank(prepared.features, known, project.settings.seed)
 
     def _encode(self) -> None:
         documents = self._project.records.documents()
-        if self._vectors is not None and len(self._vectors) == len(documents):
+        encoder = self._project.settings.encoder
+        if self._vectors is not None and len(self._vectors) == len(documents) and self._encoder == encoder:
             return
         with suppress(_Closed):
-            settings = self._project.settings
-            self._vectors = embed(documents, settings.encoder, self._project.folder / "cache", self)
+            self._vectors = embed(documents, encoder, self._project.folder / "cache", self)
+            self._encoder = encoder
             if self._vectors is not None:
-                self._prepared = None
+                self._version += 1
                 self._latest.request()
 
     def message(self, text: str) -> None:
