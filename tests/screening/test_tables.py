@@ -107,6 +107,12 @@ class TestExport:
         assert table.column("screening_decision_bo") == ["include", "exclude", "exclude", "", "", "", ""]
         assert table.column("year") == ["", "", "", "", "", "", "2020"]
 
+    def test_columns_of_the_tables_stay(self, make):
+        project = make([{"title": "A paper", "label": "x", "label_given": "y"}])
+        project.decide(0, "include")
+        frame = decisions_table(project)
+        assert (frame["label"][0], frame["label_given_"][0], frame["label_given"][0]) == ("included", "x", "y")
+
     def test_only_what_was_decided(self, project):
         assert decisions_table(project, decided_only=True)["id"].to_list() == ["a", "b"]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from papertune.errors import OutputError
 from papertune.files import write_atomically
+from papertune.kinds.output_names import given_column
 from papertune.screening.project import Project
 from papertune.tables import check_output, write_table
 from papertune.tables.reference_files import BETWEEN, RIS_COLUMNS
@@ -25,7 +26,7 @@ def decisions_table(project: Project, *, decided_only: bool = False) -> "pl.Data
 
     The label column has the two label values, and "" for records that are neither included nor excluded; so `train`
     and `predict` go on from it. `screening_decision` also has unsure and conflict; with several readers each has a
-    column as well. A column of the table with one of these names is replaced.
+    column as well. A column of the tables with one of these names stays, as `label_given`, like that of `predict`.
 
     Args:
         project: The screening.
@@ -46,6 +47,7 @@ def decisions_table(project: Project, *, decided_only: bool = False) -> "pl.Data
     if len(settings.readers) > 1:
         for reader in settings.readers:
             columns[f"{DECISION}_{reader}"] = [state.verdict(record, reader) or "" for record in range(state.total)]
+    frame = frame.rename({name: _free_name(given_column(name), frame) for name in columns if name in frame.columns})
     frame = frame.with_columns(pl.Series(name, cells, dtype=pl.String) for name, cells in columns.items())
     return frame.filter(pl.Series([bool(values.get(outcome)) for outcome in outcomes])) if decided_only else frame
 
@@ -83,6 +85,13 @@ def _records_frame(project: Project) -> "pl.DataFrame":
         for table, event in zip(project.tables, project.added, strict=True)
     ]
     return pl.concat(parts, how="diagonal").fill_null("")
+
+
+def _free_name(name: str, frame: "pl.DataFrame") -> str:
+    """Return a name that no column has yet, by underscores at its end."""
+    while name in frame.columns:
+        name += "_"
+    return name
 
 
 def _notes(project: Project, record: int) -> str:
