@@ -6,6 +6,7 @@ PapertuneError               a mistake that the user can correct: one message, e
 ├── ModelError               the base model is missing or does not support something
 ├── RunError                 a run directory is incomplete, too new, or belongs to another base model
 ├── OutputError              a file cannot be written, exists already, or is being written
+├── ScreeningError           a screening is damaged, or an event does not fit it
 └── MissingExtraError        an optional package is not installed
 
 TrainingStopped              a signal ended a training; a checkpoint has been written
@@ -67,6 +68,10 @@ class RunError(PapertuneError):
 
 class OutputError(PapertuneError):
     """A file cannot be written, exists already, or is being written by another process."""
+
+
+class ScreeningError(PapertuneError):
+    """A screening is damaged, open elsewhere, or an event does not fit it."""
 
 
 class MissingExtraError(PapertuneError):

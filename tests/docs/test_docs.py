@@ -11,7 +11,7 @@ import tomllib
 import warnings
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 import typer
@@ -19,7 +19,7 @@ import typer
 import papertune
 from papertune.cli import commands  # noqa: F401 - its functions join the app
 from papertune.cli.app import app
-from papertune.cli.reference import command_reference
+from papertune.cli.reference import all_commands, command_reference
 from papertune.errors import PapertuneError
 from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, TextColumn
 from papertune.kinds.number.column import NumberColumn
@@ -42,7 +42,7 @@ from papertune.tables import read_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-COMMANDS: Any = typer.main.get_command(app).commands
+COMMANDS = all_commands(typer.main.get_command(app))
 PROGRAM = "papertune"
 
 
@@ -66,6 +66,12 @@ def each_block(*languages):
         for page in PAGES
         for number, code in enumerate(blocks(page, *languages))
     ]
+
+
+def command_of(words):
+    """Return the name of a command, of one or two words, and the words after it."""
+    size = 1 if words[0] in COMMANDS else 2
+    return " ".join(words[:size]), words[size:]
 
 
 def shell_lines(code):
@@ -130,7 +136,8 @@ class TestCommandLines:
         for words in shell_lines(code):
             if words[0] == PROGRAM:
                 words = words[: words.index(">")] if ">" in words else words
-                COMMANDS[words[1]].make_context(words[1], words[2:])
+                name, rest = command_of(words[1:])
+                COMMANDS[name].make_context(name, rest)
             elif words[0] == "make":
                 targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
                 assert words[1] in targets
@@ -147,9 +154,9 @@ class TestCommandLines:
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
     def test_what_stands_in_a_sentence(self, page):
         for span in re.findall(rf"`{PROGRAM} ([^`]+)`", without_blocks(page)):
-            name, *words = span.split()
-            if not name.islower():
+            if not span.split()[0].islower():
                 continue  # `papertune COMMAND --help`
+            name, words = command_of(span.split())
             known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
             assert {word for word in words if word.startswith("-")} <= known, span
 

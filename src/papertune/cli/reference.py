@@ -30,9 +30,24 @@ def command_reference() -> str:
     from papertune.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    sections = [_section(name, command) for name, command in group.commands.items()]
-    contents = "".join(f"- [`{name}`](#{name}): {_sentence(c.help)}\n" for name, c in group.commands.items())
+    commands_by_name = all_commands(group)
+    sections = [_section(name, command) for name, command in commands_by_name.items()]
+    contents = "".join(
+        f"- [`{name}`](#{name.replace(' ', '-')}): {_sentence(command.help)}\n"
+        for name, command in commands_by_name.items()
+    )
     return "\n".join([_HEAD, contents, *sections])
+
+
+def all_commands(group: Any) -> dict[str, Any]:
+    """Return all commands by name; those of a group of commands have its name before theirs."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found.update({f"{name} {inner}": each for inner, each in all_commands(command).items()})
+        else:
+            found[name] = command
+    return found
 
 
 def _section(name: str, command: Any) -> str:

@@ -13,6 +13,7 @@ from papertune.cli.commands import (
     merge,
     predict,
     prefer,
+    screen,
     train,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "merge",
     "predict",
     "prefer",
+    "screen",
     "train",
 ]
 

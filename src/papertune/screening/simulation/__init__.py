@@ -1,0 +1,1 @@
+"""Screenings without a reader, on tables whose labels are known."""
