@@ -17,6 +17,7 @@ from papertune.errors import (
     PapertuneWarning,
     RecipeError,
     RunError,
+    ScreeningError,
     TableError,
     TrainingStopped,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "RecipeError",
     "Run",
     "RunError",
+    "ScreeningError",
     "Table",
     "TableError",
     "TrainingStopped",
