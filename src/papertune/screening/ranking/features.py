@@ -4,6 +4,7 @@ With a sentence encoder: the stems of the words, and the encoder's vector with a
 words and word pairs of ELAS u4. docs/lab/log.md has what else was tried.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,9 @@ def embed(documents: Sequence[str], encoder: str, cache: Path | None, listener: 
     if cache is not None:
         cache.mkdir(exist_ok=True)
     model = SentenceEncoder(folder)
-    kept = KeptRows.of(cache, f"encoder-{model.checksum[:16]}", model.dim)
+    # Other columns as title and abstract make another first document.
+    first = hashlib.sha256(documents[0].encode() if documents else b"").hexdigest()
+    kept = KeptRows.of(cache, f"encoder-{model.checksum[:16]}-{first[:16]}", model.dim)
     return kept.complete(documents, model.embed, listener)
 
 
