@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from papertune.errors import RecipeError
 from papertune.kinds.base import Text
 from papertune.stages.stage import FeedbackStage, StageOutcome
 
@@ -30,6 +31,16 @@ class SamplingStage(FeedbackStage):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     reward: Text = "f1"
+
+    def check_recipe(self, recipe: "Recipe") -> None:
+        """Refuse columns whose answers are not written as one text, too."""
+        super().check_recipe(recipe)
+        for name, column in recipe.questions.items():
+            if not column.is_written:
+                raise RecipeError(
+                    f'columns.{name}: stage "{self.kind}" draws whole answers, and a column of kind "{column.kind}" '
+                    'has none. Use the kinds "keywords" or "text", or the stages rm, dpo and kto.'
+                )
 
     def check_table(self, table: "Table", recipe: "Recipe") -> "Findings":
         """Check documents, and gold cells if the rewards come from them."""

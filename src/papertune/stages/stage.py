@@ -120,7 +120,7 @@ class Stage(Part, ABC):
         Raises:
             TrainingStopped: If a signal ended the training; a checkpoint has been written.
         """
-        raise RecipeError(f'stage.kind = "{self.kind}" cannot be trained by this version of papertune. Update it.')
+        raise NotImplementedError(f"{self.kind} is trained by pipelines/train.py")
 
 
 class FeedbackStage(Stage):

@@ -45,18 +45,12 @@ class _Asked:
 
 
 def check_sampling_job(stage: SamplingStage, job: StageJob) -> None:
-    """Check the columns, the dev rows and the reward run.
+    """Check the dev rows and the reward run.
 
     Raises:
-        RecipeError: If a column's answers are not written as one text, or there are no dev rows.
+        RecipeError: If there are no dev rows.
         RunError: If the reward run does not fit.
     """
-    for name, column in job.recipe.questions.items():
-        if not column.is_written:
-            raise RecipeError(
-                f'columns.{name}: stage "{stage.kind}" draws whole answers, and a column of kind "{column.kind}" has '
-                'none. Use the kinds "keywords" or "text", or the stages rm, dpo and kto.'
-            )
     if not job.dev_fraction and not len(job.dev):
         raise RecipeError(
             f'stage "{stage.kind}" ends when the score of dev rows falls, since rewards rise also where answers become '
