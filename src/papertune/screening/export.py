@@ -8,7 +8,8 @@ from papertune.files import write_atomically
 from papertune.kinds.output_names import given_column
 from papertune.screening.project import Project
 from papertune.tables import check_output, write_table
-from papertune.tables.reference_files import BETWEEN, RIS_COLUMNS
+from papertune.tables.formats.reference_files import BETWEEN, RIS_COLUMNS
+from papertune.tables.lists import ListError, read_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +117,7 @@ def _ris_record(row: dict[str, str], tags: dict[str, str]) -> str:
         if column in ("type", DECISION) or not cell:
             continue
         if column in tags:
-            values = cell.split(BETWEEN) if column in _LISTS else [cell]
+            values = _items(cell) if column in _LISTS else [cell]
             lines += [(tags[column], value) for value in values]
         else:
             lines.append(("N1", f"{column}: {cell}"))
@@ -124,3 +125,11 @@ def _ris_record(row: dict[str, str], tags: dict[str, str]) -> str:
     if row[DECISION] in ("unsure", "conflict"):
         lines.append(("N1", f"{DECISION}: {row[DECISION]}"))
     return "".join(f"{tag}  - {' '.join(value.split())}\n" for tag, value in lines) + "ER  - \n\n"
+
+
+def _items(cell: str) -> list[str]:
+    try:
+        found = read_list(cell)
+    except ListError:
+        found = None
+    return cell.split(BETWEEN) if found is None else found

@@ -9,7 +9,7 @@ from papertune.screening.events import Decided, Verdict, check_name
 from papertune.screening.project import Project
 from papertune.screening.records import Matcher, row_keys
 from papertune.tables import Table
-from papertune.tables.reference_files import BETWEEN
+from papertune.tables.formats.reference_files import BETWEEN
 
 # Whose decisions they are if nobody is named. It is no reader, so kappa leaves them out.
 EARLIER = "earlier"
