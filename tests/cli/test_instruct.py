@@ -58,7 +58,8 @@ def test_from_an_alpaca_file_to_answers_and_a_chat(papertune, here, settings):
     assert (done.code, done.warnings) == (0, []), done.err
 
     done = papertune("predict", "run", "questions.json", "-o", "answers.json")
-    assert (done.code, done.warnings) == (0, []), done.err
+    unused = 'questions.json: not used of its entries: "n" (1 of 2 entries).'
+    assert (done.code, done.warnings) == (0, [unused]), done.err
     first, second = read(here / "answers.json")
     assert {**first, "output": ""} == {"instruction": "What is paper 2?", "n": 1.5, "output": ""}
     assert {**second, "output": ""} == {**ENTRIES[1], "output": "", "output_given": "it is 1"}

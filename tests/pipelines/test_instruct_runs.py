@@ -121,7 +121,8 @@ def test_entries_are_written_as_they_were(run, tmp_path):
         {"instruction": QUESTIONS[1], "input": "the heart", "output": None, "history": [["a", "b"]]},
         {"output": "", "instruction": QUESTIONS[2], "input": None, "system": "Be brief."},
     ]
-    answers = answered(run, tmp_path, entries)
+    with pytest.warns(papertune.PapertuneWarning, match='not used of its entries: "n" .1 of 3 entries., "tags"'):
+        answers = answered(run, tmp_path, entries)
     said = [each["output"] for each in answers]
     assert all(isinstance(text, str) for text in said)
     assert [{**each, "output": None} for each in answers] == [
@@ -131,7 +132,8 @@ def test_entries_are_written_as_they_were(run, tmp_path):
     ]
     assert [*answers[0]] == ["n", "instruction", "tags", "output", "last", "output_given"]
     # The answers do not depend on what stands beside the question.
-    filled = run.predict(entries, precision="fp32")
+    with pytest.warns(papertune.PapertuneWarning, match="not used of its entries"):
+        filled = run.predict(entries, precision="fp32")
     assert filled["output"].to_list() == said
     assert filled.columns[-2:] == ["system", "output_given"]
 

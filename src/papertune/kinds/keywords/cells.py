@@ -12,7 +12,7 @@ from papertune.tables.marks import is_placeholder, without_asterisks, without_ma
 SEPARATOR = "; "
 
 _HEADING = re.compile(
-    r"\s*(?:(?:author(?:['’]?s['’]?)?\s+)?key\s?-?words?(?: and phrases)?|index\s+terms|关键[词字]|關鍵[詞字]|"
+    r"\A\s*(?:(?:author(?:['’]?s['’]?)?\s+)?key\s?-?words?(?: and phrases)?|index\s+terms|关键[词字]|關鍵[詞字]|"
     r"キーワード|palabras\s+clave|palavras-chave|mots[\s-]+clés|schlüsselwörter)\s*[:：—]\s*",
     re.IGNORECASE,
 )
