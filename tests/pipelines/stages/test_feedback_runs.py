@@ -169,17 +169,21 @@ def test_pairs_that_were_learned_are_pointed_out(rm, pairs, tmp_path):
         evaluate_pairs(papertune.load_run(rm), pairs, tmp_path / "report")
 
 
-def test_the_best_of_several_answers_is_the_one_with_the_highest_reward(sft, rm, papers):
+def test_the_best_of_several_answers_is_the_one_with_the_highest_reward(sft, rm, papers, monkeypatch):
     from papertune.decoding.sampling import row_uniforms
     from papertune.inference.rewards.reward_model import RewardModel
+    from papertune.run import Run
 
+    # In bfloat16 the numbers of a row depend a little on its batch, and the twin below has none.
+    load = Run.load
+    monkeypatch.setattr(Run, "load", lambda run, precision="fp32": load(run, precision))
     rows = papers(5, 60)
     plain = papertune.load_run(sft)
     best = plain.with_best_of(4, rm)
-    found = best.predict(rows)["Keywords"].to_list()
-    assert plain.predict(rows)["Keywords"].to_list() != found
+    found = best.predict(rows, precision="fp32")["Keywords"].to_list()
+    assert plain.predict(rows, precision="fp32")["Keywords"].to_list() != found
     # Slowly: each row alone, each answer alone.
-    predictor, rewards = plain.model_predictor(), RewardModel(papertune.load_run(rm))
+    predictor, rewards = plain.model_predictor("fp32"), RewardModel(papertune.load_run(rm))
     column, reader = plain.recipe.questions["Keywords"], RowReader(read_table(rows), plain.recipe)
     for row in range(5):
         prompt = reader.prompt(row, "Keywords")
