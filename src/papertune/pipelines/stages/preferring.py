@@ -1,9 +1,10 @@
 """Preferences without a reward model: DPO and KTO, from pairs or judged answers to a run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from papertune.pipelines.stages.feedback import (
+    Learner,
     open_start,
     outcome_of,
     read_entries,
@@ -38,18 +39,7 @@ def train_on_pairs(stage: DpoStage, job: StageJob) -> StageOutcome:
     warn_of_length([too_long, dev_too_long], job)
     score = ImplicitRewards(learner.model.eval(), dev_encoded, stage.beta, learner.dtype) if dev else None
 
-    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
-        return pair_trainer(
-            learner.model,
-            learner.own_tokenizer,
-            encoded,
-            (stage.beta, stage.sft_weight),
-            settings,
-            callbacks,
-        )
-
-    result, seconds = train_learner(job, learner, make, f"{len(encoded):,} pairs", score)
-    return outcome_of(learner, result, seconds, len(encoded), score(learner.model) if score else {})
+    return _train(job, stage, learner, encoded, score, pair_trainer, f"{len(encoded):,} pairs")
 
 
 def train_on_thumbs(stage: KtoStage, job: StageJob) -> StageOutcome:
@@ -63,18 +53,24 @@ def train_on_thumbs(stage: KtoStage, job: StageJob) -> StageOutcome:
     warn_of_length([too_long, dev_too_long], job)
     score = ThumbRewards(learner.model.eval(), dev_encoded, stage.beta, learner.dtype) if dev else None
 
-    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
-        return thumb_trainer(
-            learner.model,
-            learner.own_tokenizer,
-            encoded,
-            (stage.beta, stage.sft_weight),
-            settings,
-            callbacks,
-        )
-
     good = sum(thumb.good for thumb in encoded)
     examples = f"{len(encoded):,} judged answers ({good:,} good)"
+    return _train(job, stage, learner, encoded, score, thumb_trainer, examples)
+
+
+def _train(
+    job: StageJob,
+    stage: DpoStage | KtoStage,
+    learner: Learner,
+    encoded: Sequence[Any],
+    score: Any,
+    trainer: Callable[..., Any],
+    examples: str,
+) -> StageOutcome:
+    def make(settings: FitSettings, callbacks: list[Any]) -> Any:
+        weights = (stage.beta, stage.sft_weight)
+        return trainer(learner.model, learner.own_tokenizer, encoded, weights, settings, callbacks)
+
     result, seconds = train_learner(job, learner, make, examples, score)
     return outcome_of(learner, result, seconds, len(encoded), score(learner.model) if score else {})
 

@@ -55,17 +55,16 @@ def labelled_documents(
 def _by_recipe(
     table: Table, recipe: str, label: str | None, include: Collection[str]
 ) -> tuple[list[str], str, set[str]]:
-    from papertune.kinds import LabelColumn
     from papertune.prompts.examples import RowReader
     from papertune.recipe import load_recipe
 
     loaded = load_recipe(recipe)
-    columns = {name: column for name, column in loaded.columns.items() if isinstance(column, LabelColumn)}
+    columns = [name for name, column in loaded.columns.items() if column.is_ranked_by_first_label]
     if not columns:
         raise RecipeError(f"{recipe} has no label column. Name one with --label and leave out the recipe.")
     for name in template_columns(loaded.table.document):
         table.column(name)
-    chosen = label or next(iter(columns))
-    first = columns[chosen].labels[:1] if chosen in columns else _INCLUDE
+    chosen = label or columns[0]
+    first = loaded.questions[chosen].joined_labels[:1] if chosen in columns else _INCLUDE
     reader = RowReader(table, loaded)
     return [reader.document(row) for row in range(len(table))], chosen, set(include) or set(first)
