@@ -2,7 +2,7 @@
 #   make setup      papertune and its small model, pinned, in .venv
 #   make demo       the whole way on the sample papers
 #   make dev        setup, and what the tests and checks need
-#   make test       checks and the whole suite      make test-fast  the suite in under two minutes
+#   make test       checks and the whole suite      make test-fast  most of it in a few minutes
 #   make check      lint, types, import rules       make fix        correct what ruff can correct
 #   make fuzz       damaged files, 10,000 for each format, an hour
 #   make bench      small speed benchmarks, a few minutes; their tables go to bench/
