@@ -68,7 +68,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     from papertune.models import choose_dtype, find_config, load_model
     from papertune.recipe import load_recipe
     from papertune.training import Question, TrainingRow, fit
-    from papertune.training.loop import CPU_PART_TOKENS
+    from papertune.training.answers.loop import CPU_PART_TOKENS
     from papertune.training.memory import BatchShape, training_memory
 
     logging.getLogger().setLevel(logging.ERROR)

@@ -16,7 +16,7 @@ from papertune.kinds import LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.fit import fit_decision
 from papertune.kinds.label.record import Calibration
-from papertune.pipelines.training_job import split_dev_rows
+from papertune.pipelines.training.job import split_dev_rows
 from papertune.prompts.examples import RowReader
 from papertune.tables import read_table
 

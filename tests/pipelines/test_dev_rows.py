@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from papertune import PapertuneWarning, RecipeError
-from papertune.pipelines.training_job import prepare_job, split_dev_rows
+from papertune.pipelines.training.job import prepare_job, split_dev_rows
 from papertune.recipe import load_recipe
 from papertune.tables import Table
 

@@ -15,7 +15,6 @@ import torch
 from safetensors import SafetensorError
 
 from papertune.errors import ModelError
-from papertune.garbage import collection_paused
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
@@ -27,6 +26,7 @@ from papertune.models.quantization.base_bits import (
     quantization_config,
 )
 from papertune.models.quiet import quiet_transformers
+from papertune.startup.garbage import collection_paused
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 

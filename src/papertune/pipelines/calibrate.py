@@ -7,7 +7,7 @@ from typing import Any
 from papertune.calibration.calibrate import calibrate_run
 from papertune.errors import PapertuneWarning, RunError, TableError
 from papertune.events import SILENT, Listener
-from papertune.pipelines.training_job import warn_of_shortage
+from papertune.pipelines.training.job import warn_of_shortage
 from papertune.prompts.check_table import check_table
 from papertune.prompts.given_cells import open_table
 from papertune.run import Run, load_run

@@ -8,7 +8,7 @@ from typing import Any
 
 from papertune.errors import OutputError, PapertuneWarning
 from papertune.files import check_new_file, write_atomically
-from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.pipelines.training.job import choose_columns_to_learn
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader, training_examples
 from papertune.prompts.given_cells import open_table

@@ -7,7 +7,7 @@ from typing import Any
 
 from papertune.errors import OutputError, RecipeError, TableError
 from papertune.events import SILENT, Listener
-from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.pipelines.training.job import choose_columns_to_learn
 from papertune.preferences import (
     NOTHING_TO_PREFER,
     Pair,

@@ -25,11 +25,11 @@ from papertune.methods import (
     count_parameters,
 )
 from papertune.models import choose_dtype, load_model
-from papertune.pipelines.optimizer_steps import MIN_STEPS, too_few_steps
 from papertune.pipelines.stages.frame import train_stage
 from papertune.pipelines.stages.job import StageRequest
-from papertune.pipelines.training_job import TrainingJob, prepare_job
-from papertune.pipelines.training_run import (
+from papertune.pipelines.training.job import TrainingJob, prepare_job
+from papertune.pipelines.training.optimizer_steps import MIN_STEPS, too_few_steps
+from papertune.pipelines.training.run_files import (
     check_shared,
     check_together,
     gather_weights,
@@ -37,7 +37,7 @@ from papertune.pipelines.training_run import (
     raise_if_stopped,
     write_weights,
 )
-from papertune.pipelines.training_sources import fit_training_sources
+from papertune.pipelines.training.sources import fit_training_sources
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, make_prompt, training_examples
 from papertune.recipe import Recipe, load_recipe

@@ -1,4 +1,4 @@
-"""papertune train and papertune adopt."""
+"""papertune train, calibrate, adopt and merge: what makes a run, or a model of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +83,26 @@ def train(
 
 
 @app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    dev: Annotated[list[str], typer.Argument(help="Tables with gold columns that the run was not trained on.")],
+    device: options.Device = None,
+    base: options.Base = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit probabilities, thresholds and the ranking of keywords of a finished run on dev rows, again if need be."""
+    from papertune.pipelines.calibrate import calibrate as run_calibration
+
+    with TerminalListener("dev rows", quiet=quiet) as listener:
+        done = run_calibration(run, dev, device=device, base=base, listener=listener)
+    precision = done.manifest.calibrated_in
+    if precision is None:
+        typer.echo(f"{run}: not all of it could be calibrated")
+    else:
+        typer.echo(f"{run}: calibrated in {precision}" if done.asks_model() else f"{run}: calibrated")
+
+
+@app.command()
 def adopt(
     adapter: Annotated[Path, typer.Argument(help="A folder with an adapter in peft's format.")],
     recipe: options.Recipe,
@@ -96,3 +116,18 @@ def adopt(
 
     adopt_adapter(adapter, recipe, output, overrides=sets, device=device, base=base)
     typer.echo(f"{output}: ready for papertune predict")
+
+
+@app.command()
+def merge(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to make.")],
+    precision: options.Precision = "auto",
+    device: options.Device = None,
+    base: options.Base = None,
+) -> None:
+    """Add the adapter to the base model (W = W0 + scale x B A), and write an ordinary model folder."""
+    from papertune import load_run
+
+    load_run(run, device=device, base=base).merge(output, precision=precision)
+    typer.echo(f"{output}: a model folder for any program that reads transformers models")

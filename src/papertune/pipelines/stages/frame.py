@@ -6,7 +6,7 @@ from papertune.events import Listener
 from papertune.files import disk_full_as_output_error
 from papertune.manifest import Manifest
 from papertune.pipelines.stages.job import StageJob, StageRequest, prepare_stage
-from papertune.pipelines.training_run import check_shared, check_together
+from papertune.pipelines.training.run_files import check_shared, check_together
 from papertune.recipe import Recipe
 from papertune.run import Run, load_run
 from papertune.stages import StageOutcome

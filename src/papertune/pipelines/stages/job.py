@@ -10,7 +10,7 @@ from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.events import Listener
 from papertune.manifest import Parent, TableNote
 from papertune.models import Base, check_quantization, find_base
-from papertune.pipelines.training_job import (
+from papertune.pipelines.training.job import (
     choose_columns_to_learn,
     find_parents,
     inherit_adapter_settings,

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from papertune.models import AttentionMasks
+from papertune.training.answers.loop import CPU_PART_TOKENS
 from papertune.training.documents.blocks import PackedBlocks, collate_blocks, split_blocks, token_losses
-from papertune.training.loop import CPU_PART_TOKENS
 from papertune.training.trainer import FitResult, FitSettings, ResumableTrainer, run_training
 
 

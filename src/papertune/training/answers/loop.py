@@ -14,10 +14,10 @@ from papertune.events import SILENT, Listener
 from papertune.methods import PrefixModel
 from papertune.models import AttentionMasks, answer_positions
 from papertune.recipe import TrainingSpec
-from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
-from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
-from papertune.training.loss import answer_losses
-from papertune.training.lower_states import LowerStates
+from papertune.training.answers.batch import TrainingRow, collate, split_batch, tree_inputs
+from papertune.training.answers.label_sets import LabelLosses, LabelSet, above_chance
+from papertune.training.answers.loss import answer_losses
+from papertune.training.answers.lower_states import LowerStates
 from papertune.training.processes import Processes
 from papertune.training.trainer import DevScore, FitResult, FitSettings, ResumableTrainer, run_training
 

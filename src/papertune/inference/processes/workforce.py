@@ -11,7 +11,7 @@ from papertune.inference.joined import columns_asking_model
 from papertune.inference.journal import Journal, prediction_facts
 from papertune.inference.plan import Plan, batch_tokens, document_plan, make_plan
 from papertune.inference.predict import Predicted
-from papertune.inference.workers import Workers
+from papertune.inference.processes.workers import Workers
 from papertune.models import PredictionPrecision, load_config
 from papertune.prompts.context import encoder_within_context
 from papertune.prompts.examples import RowReader

@@ -5,7 +5,7 @@ from papertune.errors import TableError
 from papertune.events import Listener
 from papertune.kinds.label.record import MODEL
 from papertune.models import load_model
-from papertune.pipelines.training_job import TrainingJob
+from papertune.pipelines.training.job import TrainingJob
 from papertune.run_directory import RunDirectory
 from papertune.sources.fit import MIN_ROWS, fit_sources, read_held_out
 from papertune.sources.label_sources import LabelSources
