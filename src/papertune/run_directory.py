@@ -124,6 +124,25 @@ class RunDirectory:
             columns = ", ".join(f'"{name}"' for name in recipe.columns)
             raise RunError(f"{self.path} has no trained model: words or other sources answer {columns}.")
 
+    def check_fills_columns(self, recipe: Recipe, purpose: str) -> None:
+        """Refuse a run of a stage that does not fill in columns.
+
+        Args:
+            recipe: The recipe of the run.
+            purpose: What it cannot do, such as "predict".
+
+        Raises:
+            RunError: If it is such a run.
+        """
+        stage = recipe.stage
+        if not stage.fills_columns:
+            setting = stage.start_setting(str(self.path), saves_adapter=recipe.method.saves_adapter)
+            start = f" Train from it first, with {setting}." if stage.can_be_start else ""
+            raise RunError(
+                f'{self.path} is {stage.run_in_words} (stage "{stage.kind}"); it fills in no columns, so it '
+                f"cannot {purpose}.{start}"
+            )
+
     @property
     def is_begun(self) -> bool:
         """Whether a training has begun here."""

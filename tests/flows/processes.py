@@ -135,10 +135,10 @@ def lines(file: Path) -> int:
 
 def small_batches() -> None:
     """Make prediction use many batches of few rows, for which there is no option."""
-    from papertune import run
     from papertune.inference.processes import workforce
+    from papertune.run import model
 
-    run.Predictor = partial(run.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
+    model.Predictor = partial(model.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
     workforce.batch_tokens = lambda device: BATCH_TOKENS
 
 

@@ -44,7 +44,7 @@ def calibrate(
         TableError: If there are no rows, a table does not fit the run, or the run was trained on it.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
-    opened.check_fills_columns("be calibrated")
+    opened.directory.check_fills_columns(opened.recipe, "be calibrated")
     many = isinstance(dev, list | tuple) and not (dev and isinstance(dev[0], dict))
     tables = [open_table(each, opened.recipe) for each in (dev if many else [dev])]
     if not any(map(len, tables)):
@@ -67,7 +67,7 @@ def calibrate(
     _check_writable(opened.directory)
     warn_of_shortage(tables, opened.recipe.with_settings(opened.manifest.fitted_settings))
     calibrate_run(opened, tables, tables, listener=listener)
-    return load_run(opened.directory.path, device=opened.device, base=base)
+    return load_run(opened.directory.path, device=opened.model.device, base=base)
 
 
 def _check_writable(directory: RunDirectory) -> None:

@@ -45,6 +45,7 @@ from papertune.run import Run, load_run
 from papertune.run_directory import RunDirectory
 from papertune.training import (
     EncodedExamples,
+    FitSettings,
     Processes,
     encode_examples,
     fit,
@@ -189,7 +190,7 @@ def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
     if not run.manifest.lacks_calibration:
         listener.message(f"{run.directory.path} is finished already")
         return
-    evidence = fit_training_sources(job, run.directory, run.device, listener)
+    evidence = fit_training_sources(job, run.directory, run.model.device, listener)
     if not job.selection_set and evidence is None:
         listener.message(f"{run.directory.path} is finished already")
         return
@@ -293,19 +294,17 @@ def _train(
     with disk_full_as_output_error(directory.path):
         started = time.monotonic()
         dev_score = DevScore(job.selection_set, learner.recipe, learner.tokenizer, learner.dtype, listener)
-        result = fit(
-            learner.model,
-            learner.encoded.rows,
-            learner.encoded.label_sets,
-            job.recipe.training,
-            directory.checkpoints,
-            compute_dtype=learner.dtype,
+        settings = FitSettings(
+            spec=job.recipe.training,
+            folder=directory.checkpoints,
             metrics_file=directory.metrics,
+            compute_dtype=learner.dtype,
             dev_score=dev_score if job.selection_set else None,
             resume=resume,
             listener=listener,
             processes=processes,
         )
+        result = fit(learner.model, learner.encoded.rows, learner.encoded.label_sets, settings)
         raise_if_stopped(result.stop_signal, result.steps)
         if processes.is_first and result.steps >= MIN_STEPS:
             for text in result.unlearned:

@@ -42,6 +42,7 @@ from papertune.pipelines.comparison.report_parts import (
     report_on_run,
     training_costs,
     unscored,
+    with_details,
 )
 from papertune.pipelines.comparison.source_systems import SYSTEMS, title_of
 from papertune.pipelines.comparison.sources_alone import sources_alone
@@ -261,7 +262,7 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
 def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
     """Predict each column with a run."""
     comparison = work.comparison
-    run = run.reopening()(choose_device(run.device))  # its weights are released at the end
+    run = run.reopening()(choose_device(run.model.device))  # its weights are released at the end
     outputs: dict[str, SystemOutput] = {}
     decisions = run.decisions
     recipe = run.recipe.only(tuple(comparison.recipe.columns))  # it has the thresholds of labels columns
@@ -288,7 +289,7 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
 def _alone(work: _Work, run: Run) -> dict[str, dict[str, SystemOutput]]:
     """Predict the joined columns with each source alone."""
     comparison = work.comparison
-    run = run.reopening()(choose_device(run.device))  # its weights are released at the end
+    run = run.reopening()(choose_device(run.model.device))  # its weights are released at the end
     recipe = run.recipe.only(tuple(comparison.recipe.columns))
     return sources_alone(run, comparison.documents, recipe, work.kept, work.listener)
 
@@ -350,9 +351,7 @@ def _report(work: _Work, run: Run, columns: Mapping[str, _Column], tables: Score
         facts = {**unscored(gold, recipe, name, len(test)), **column.facts}
         about = ColumnReport(name, spec.kind, spec.question_in_words, systems, facts=facts)
         about = with_rows_to_look_at(about, predictions[name], test, tables.train, recipe)
-        # The settings that the run was calibrated with are in its own recipe.
-        own, record = run.recipe.columns[name], run.manifest.record(name, spec)
-        about = own.report_details(about, predictions[name], gold, run.decisions[name], record)
+        about = with_details(run, about, predictions[name], gold)
         reports.append(_with_curve(about, column.curve, work))
     title = f"fine-tuned {run.manifest.base_name} and others on {Path(test.source).name}"
     return report_on_run(run, title, reports, predictions, tables)

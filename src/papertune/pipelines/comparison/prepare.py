@@ -117,7 +117,7 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
             be scored on.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
-    opened.check_fills_columns("be compared")
+    opened.directory.check_fills_columns(opened.recipe, "be compared")
     path, recipe = opened.directory.path, comparison.recipe
     if comparison.test.checksum() in {note.checksum for note in opened.manifest.tables}:
         raise RunError(

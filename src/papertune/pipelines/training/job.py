@@ -107,15 +107,7 @@ def prepare_job(
     selection_set, calibration_set = split_dev_rows(dev_tables, chosen)
     _check_scored(selection_set, chosen)
     warn_of_shortage(calibration_set, chosen)
-    answered = _count_answered([*selection_set, *calibration_set], chosen)
-    for name, column in chosen.columns.items():
-        has_other_sources = any(set(sources[question]) - {MODEL} for question in chosen.questions_of(name))
-        if column.required_calibration and not answered[name] and (selection_set or not has_other_sources):
-            lack = "none of them has an answer" if selection_set else "there are none"
-            raise RecipeError(
-                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
-                "--dev-fraction, or write numbers."
-            )
+    _check_thresholds([*selection_set, *calibration_set], chosen, sources, has_dev=bool(selection_set))
     notes = [TableNote(table.source, len(table), table.checksum()) for table in training_tables]
     found = find_base(chosen.model, None if base is None else Path(base))
     plan = TrainingPlan(
@@ -127,20 +119,27 @@ def prepare_job(
     )
     start, parents = start_adapter(chosen, found), find_parents(chosen)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
-    job = TrainingJob(
-        chosen,
-        training_tables,
-        selection_set,
-        calibration_set,
-        sources,
-        source_tables,
-        notes,
-        found,
-        start,
-        parents,
-        plan,
-    )
-    return _within_context(job)
+    return _within_context(
+        TrainingJob(
+            chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start,
+            parents, plan,
+        )
+    )  # fmt: skip
+
+
+def _check_thresholds(
+    dev_tables: Sequence[Table], recipe: Recipe, sources: Mapping[str, Sequence[str]], *, has_dev: bool
+) -> None:
+    """Raise a RecipeError for thresholds that are to be chosen on dev rows of which none has an answer."""
+    answered = _count_answered(dev_tables, recipe)
+    for name, column in recipe.columns.items():
+        has_other_sources = any(set(sources[question]) - {MODEL} for question in recipe.questions_of(name))
+        if column.required_calibration and not answered[name] and (has_dev or not has_other_sources):
+            lack = "none of them has an answer" if has_dev else "there are none"
+            raise RecipeError(
+                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
+                "--dev-fraction, or write numbers."
+            )
 
 
 def _within_context(job: TrainingJob) -> TrainingJob:

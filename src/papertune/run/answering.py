@@ -1,0 +1,113 @@
+"""A finished run, as what answers batches of rows: its model, its other sources, and what calibration has found."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from papertune.errors import RunError
+from papertune.inference.batches import BatchPredictor
+from papertune.inference.joined import JoinedPredictor, columns_asking_model
+from papertune.inference.journal import NO_MODEL
+from papertune.inference.predictor import Predictor
+from papertune.inference.rewards.best_of import BestOf, BestOfPredictor
+from papertune.kinds import ColumnSpec
+from papertune.kinds.label.record import Join
+from papertune.manifest import Manifest
+from papertune.models import PredictionPrecision, choose_device
+from papertune.recipe import Recipe
+from papertune.run.model import RunModel
+from papertune.run_directory import RESTORE, RunDirectory
+from papertune.sources.label_sources import LabelSources
+from papertune.sources.source import Surroundings
+
+
+class AnsweringRun:
+    """What answers the questions of a run.
+
+    Attributes:
+        directory: The run's files.
+        recipe: The recipe that it was trained with.
+        manifest: What run.json records of its training.
+        model: Its model, which is loaded when it is first needed.
+        best_of: How written answers are chosen among several; None: they are greedy.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, recipe: Recipe, manifest: Manifest, *, device: str | None, base: Path | None
+    ) -> None:
+        self.directory = directory
+        self.recipe = recipe
+        self.manifest = manifest
+        self.model = RunModel(directory, recipe, manifest, device, base)
+        self.best_of: BestOf | None = None
+
+    @property
+    def decisions(self) -> dict[str, Any]:
+        """How each column is predicted, by name, with what calibration has found.
+
+        Raises:
+            RunError: If the calibration in run.json, or a file of a source, is damaged.
+        """
+        columns: Mapping[str, ColumnSpec] = self.recipe.columns
+        try:
+            found = {name: each.decision(name, self.manifest.record(name, each)) for name, each in columns.items()}
+        except ValueError as error:
+            raise RunError(f"{self.directory.manifest_file} is damaged: {error}. {RESTORE}") from None
+        try:
+            return {n: each.with_sources(found[n], self.directory.source_folder(n)) for n, each in columns.items()}
+        except ValueError as error:
+            raise RunError(f"{error}. {RESTORE}") from None
+
+    @property
+    def joins(self) -> dict[str, Join]:
+        """How the sources of each question are joined; a question that only the model answers is missing."""
+        return self.manifest.joins
+
+    @cached_property
+    def label_sources(self) -> LabelSources:
+        """The sources beside the model.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        surroundings = Surroundings(self.recipe, lambda: self.model.load_base("auto"), self.model.device)
+        return LabelSources(self.directory.sources, surroundings)
+
+    def asks_model(self, columns: Recipe | None = None) -> bool:
+        """Whether prediction needs the model, for all columns or for those of a recipe."""
+        return bool(columns_asking_model(self.recipe if columns is None else columns, self.joins))
+
+    def settled_precision(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> str:
+        """Return the name of the precision that `predictor` will have, without loading the weights."""
+        return self.model.precision_name(self._with_int8(precision)) if self.asks_model(columns) else NO_MODEL
+
+    def predictor(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> BatchPredictor:
+        """Return what answers batches of rows; the model is loaded if it is needed.
+
+        Args:
+            precision: Number format of the weights.
+            columns: The recipe with the columns to answer; None: all.
+        """
+        model: BatchPredictor | None = None
+        if not self.joins or self.asks_model(columns):
+            model = own = self.model_predictor(precision)
+            if self.best_of is not None:
+                model = BestOfPredictor(own, self.best_of)
+            if not self.joins:
+                return model
+        return JoinedPredictor(self.recipe, self.joins, self.label_sources, model)
+
+    def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
+        """Load the trained model and return what answers batches with it alone."""
+        predictor = self.model.predictor(self._with_int8(precision))
+        predictor.use_decisions(self.decisions)
+        return predictor
+
+    def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
+        """Return the precision; for "auto" int8, if this CPU has fast int8 and the dev rows have confirmed it."""
+        from papertune.models import cpu_features
+
+        confirmed = self.manifest.int8 is not None and self.manifest.int8.confirms
+        best = confirmed and choose_device(self.model.device) == "cpu" and cpu_features().int8
+        return "int8" if best and precision == "auto" else precision

@@ -1,0 +1,121 @@
+"""The model of a run: its base, its weights, and the number format in which they are loaded."""
+
+import gc
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from papertune.errors import RunError
+from papertune.inference.predictor import Predictor
+from papertune.manifest import Manifest
+from papertune.models import (
+    Base,
+    Precision,
+    PredictionPrecision,
+    choose_device,
+    choose_dtype,
+    find_base,
+    load_tokenizer,
+)
+from papertune.recipe import Recipe
+from papertune.run_directory import RunDirectory
+
+
+class RunModel:
+    """The model of a run. Its weights are loaded when they are first needed.
+
+    Args:
+        directory: The run's files.
+        recipe: The recipe that it was trained with.
+        manifest: What run.json records of the base model.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        base_place: Where the caller says that the base model is; None: where the recipe says.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, recipe: Recipe, manifest: Manifest, device: str | None, base_place: Path | None
+    ) -> None:
+        self.device = device
+        self.base_place = base_place
+        self.base_name = manifest.base_name
+        self._base_checksum = manifest.base_checksum
+        self._directory = directory
+        self._recipe = recipe
+        self._predictor: tuple[str, Predictor] | None = None  # and the name of its precision
+
+    @cached_property
+    def base(self) -> Base:
+        """The base model.
+
+        Raises:
+            RunError: If it is not the one that the run was trained on.
+        """
+        if self._directory.model.is_dir():
+            return find_base(str(self._directory.model))
+        base = find_base(self.base_name, self.base_place)
+        trained_on = self._base_checksum
+        if trained_on is not None and base.checksum is not None and base.checksum != trained_on:
+            raise RunError(
+                f"{self._directory.path} was trained on {self.base_name} with weights {trained_on[:12]}..., "
+                f"but {base.location} has {base.checksum[:12]}.... Give the folder of the right ones with --base."
+            )
+        return base
+
+    def precision_name(self, precision: PredictionPrecision) -> str:
+        """Return the name of the number format that `predictor` will have, without loading the weights."""
+        if precision == "int8":
+            from papertune.models import check_int8, int8_name
+
+            check_int8(choose_device(self.device), self._recipe.base_bits)
+            return int8_name()
+        return str(choose_dtype(precision, choose_device(self.device))).removeprefix("torch.")
+
+    def predictor(self, precision: PredictionPrecision) -> Predictor:
+        """Load the trained model and return what answers batches with it.
+
+        One model is kept: the one in memory is released before that of another precision is loaded.
+        """
+        name = self.precision_name(precision)
+        if self._predictor is None or self._predictor[0] != name:
+            if self._predictor is not None:
+                self._predictor = None
+                gc.collect()  # a model is part of reference cycles
+            model, tokenizer = self.load(precision)
+            self._predictor = name, Predictor(model, tokenizer, self._recipe)
+        return self._predictor[1]
+
+    def load(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
+        """Load the trained model and the tokenizer, as described in `Run.load`."""
+        from papertune.methods import load_for_prediction
+        from papertune.models import check_int8, to_int8, use_grouped_attention
+
+        self._directory.check_has_model(self._recipe)
+        if precision == "int8":
+            check_int8(choose_device(self.device), self._recipe.base_bits)
+        bare, tokenizer = self.load_base("fp32" if precision == "int8" else precision)
+        model = bare
+        if self._directory.adapter.is_dir():
+            model = load_for_prediction(bare, self._directory.adapter)
+        model.eval()
+        if precision == "int8":
+            to_int8(bare)
+        if bare.device.type == "cpu":
+            use_grouped_attention(bare)
+        return model, tokenizer
+
+    def load_base(self, precision: Precision) -> tuple[Any, Any]:
+        """Load the base model without the adapter, in the number of bits of the training, and the tokenizer."""
+        from papertune.models import load_model
+
+        return load_model(
+            self.base,
+            precision=precision,
+            device=self.device,
+            tokenizer=self._directory.tokenizer if self._directory.tokenizer.exists() else None,
+            base_bits=self._recipe.base_bits,
+        )
+
+    def load_tokenizer(self) -> Any:
+        """Load the run's tokenizer without the model."""
+        return load_tokenizer(replace(self.base, location=str(self._directory.tokenizer)))
