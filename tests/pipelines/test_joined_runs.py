@@ -142,7 +142,7 @@ class TestModelAndWords:
         assert (join.evidence, join.rows) == ("dev rows", 70)
         opened = papertune.load_run(joined_run.directory.path)
         assert opened.predict(new)["label"].to_list() == [row["label"] for row in new]
-        assert opened.model._predictor is None
+        assert opened._predictor is None
 
     def test_the_join_is_the_weighted_product(self, joined_run, new, tmp_path):
         run = give_the_model_a_weight(joined_run, tmp_path / "half")
@@ -335,7 +335,7 @@ class TestSeveralLabels:
         opened = papertune.load_run(run.directory.path)
         only = opened.predict(new, columns=["uuid", "label"])
         assert only["label"].to_list() == filled["label"].to_list()
-        assert opened.model._predictor is None  # this column needs no model
+        assert opened._predictor is None  # this column needs no model
 
 
 class TestProbe:

@@ -176,7 +176,7 @@ def _with_field(manifest: Manifest, name: str, value: Any) -> Manifest:
 
 def _may_use_int8(run: Run) -> bool:
     """Whether `precision = "auto"` may mean int8 here, if dev rows confirm it."""
-    return choose_device(run.model.device) == "cpu" and run.recipe.base_bits is None and cpu_features().int8
+    return choose_device(run.device) == "cpu" and run.recipe.base_bits is None and cpu_features().int8
 
 
 @dataclass

@@ -52,7 +52,7 @@ def prediction_facts(run: "Run", precision_name: str) -> dict[str, str | None]:
     versions = library_versions()
     weights: dict[str, str | None] = {"the run": run.directory.weights_checksum()}
     if precision_name != NO_MODEL:
-        weights["the base model"] = run.model.base.checksum
+        weights["the base model"] = run.base.checksum
     if run.joins:
         joins = {name: asdict(join) for name, join in run.joins.items()}
         weights["the weights of sources"] = json.dumps(joins)

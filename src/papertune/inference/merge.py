@@ -46,7 +46,7 @@ def _merged(run: "Run", precision: Precision) -> tuple[Any, Any]:
     from papertune.methods import load_adapter, merge_adapter
     from papertune.models import dequantized, is_quantized
 
-    model, tokenizer = run.model.load_base(precision)
+    model, tokenizer = run.load_base(precision)
     if is_quantized(model):
         model = dequantized(model)
         bits = "few" if run.recipe.base_bits is None else str(run.recipe.base_bits)

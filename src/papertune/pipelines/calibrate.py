@@ -67,7 +67,7 @@ def calibrate(
     _check_writable(opened.directory)
     warn_of_shortage(tables, opened.recipe.with_settings(opened.manifest.fitted_settings))
     calibrate_run(opened, tables, tables, listener=listener)
-    return load_run(opened.directory.path, device=opened.model.device, base=base)
+    return load_run(opened.directory.path, device=opened.device, base=base)
 
 
 def _check_writable(directory: RunDirectory) -> None:

@@ -190,7 +190,7 @@ def _calibrate_finished(run: Run, job: TrainingJob, listener: Listener) -> None:
     if not run.manifest.lacks_calibration:
         listener.message(f"{run.directory.path} is finished already")
         return
-    evidence = fit_training_sources(job, run.directory, run.model.device, listener)
+    evidence = fit_training_sources(job, run.directory, run.device, listener)
     if not job.selection_set and evidence is None:
         listener.message(f"{run.directory.path} is finished already")
         return

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from papertune.errors import RunError
@@ -13,34 +12,22 @@ from papertune.inference.predictor import Predictor
 from papertune.inference.rewards.best_of import BestOf, BestOfPredictor
 from papertune.kinds import ColumnSpec
 from papertune.kinds.label.record import Join
-from papertune.manifest import Manifest
-from papertune.models import PredictionPrecision, choose_device
+from papertune.models import PredictionPrecision
 from papertune.recipe import Recipe
-from papertune.run.model import RunModel
-from papertune.run_directory import RESTORE, RunDirectory
+from papertune.run.model import TrainedModel
+from papertune.run_directory import RESTORE
 from papertune.sources.label_sources import LabelSources
 from papertune.sources.source import Surroundings
 
 
-class AnsweringRun:
-    """What answers the questions of a run.
+class AnsweringRun(TrainedModel):
+    """What answers the questions of a run: its model, beside other sources.
 
     Attributes:
-        directory: The run's files.
-        recipe: The recipe that it was trained with.
-        manifest: What run.json records of its training.
-        model: Its model, which is loaded when it is first needed.
         best_of: How written answers are chosen among several; None: they are greedy.
     """
 
-    def __init__(
-        self, directory: RunDirectory, recipe: Recipe, manifest: Manifest, *, device: str | None, base: Path | None
-    ) -> None:
-        self.directory = directory
-        self.recipe = recipe
-        self.manifest = manifest
-        self.model = RunModel(directory, recipe, manifest, device, base)
-        self.best_of: BestOf | None = None
+    best_of: BestOf | None = None
 
     @property
     def decisions(self) -> dict[str, Any]:
@@ -71,7 +58,7 @@ class AnsweringRun:
         Raises:
             RunError: If they are missing or damaged.
         """
-        surroundings = Surroundings(self.recipe, lambda: self.model.load_base("auto"), self.model.device)
+        surroundings = Surroundings(self.recipe, lambda: self.load_base("auto"), self.device)
         return LabelSources(self.directory.sources, surroundings)
 
     def asks_model(self, columns: Recipe | None = None) -> bool:
@@ -80,7 +67,7 @@ class AnsweringRun:
 
     def settled_precision(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> str:
         """Return the name of the precision that `predictor` will have, without loading the weights."""
-        return self.model.precision_name(self._with_int8(precision)) if self.asks_model(columns) else NO_MODEL
+        return self._precision_name(precision) if self.asks_model(columns) else NO_MODEL
 
     def predictor(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> BatchPredictor:
         """Return what answers batches of rows; the model is loaded if it is needed.
@@ -100,14 +87,6 @@ class AnsweringRun:
 
     def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
         """Load the trained model and return what answers batches with it alone."""
-        predictor = self.model.predictor(self._with_int8(precision))
+        predictor = self._loaded_predictor(precision)
         predictor.use_decisions(self.decisions)
         return predictor
-
-    def _with_int8(self, precision: PredictionPrecision) -> PredictionPrecision:
-        """Return the precision; for "auto" int8, if this CPU has fast int8 and the dev rows have confirmed it."""
-        from papertune.models import cpu_features
-
-        confirmed = self.manifest.int8 is not None and self.manifest.int8.confirms
-        best = confirmed and choose_device(self.model.device) == "cpu" and cpu_features().int8
-        return "int8" if best and precision == "auto" else precision

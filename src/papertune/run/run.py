@@ -35,7 +35,7 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
 
 
 class Run(AnsweringRun):
-    """A fine-tuned model with everything that prediction needs; its attributes are those of `AnsweringRun`."""
+    """A fine-tuned model with everything that prediction needs; its attributes are those of its base classes."""
 
     def with_best_of(self, answers: int, reward: str | Path) -> "Run":
         """Return this run with the best of several answers in the place of the greedy one, where answers are written.
@@ -48,9 +48,7 @@ class Run(AnsweringRun):
             RunError: If the reward run does not fit this run, or this run has no column whose answers are written.
         """
         chosen = copy(self)
-        chosen.best_of = checked_best_of(
-            self, answers, load_run(reward, device=self.model.device, base=self.model.base_place)
-        )
+        chosen.best_of = checked_best_of(self, answers, load_run(reward, device=self.device, base=self.base_place))
         return chosen
 
     def greedy(self) -> "Run":
@@ -61,7 +59,7 @@ class Run(AnsweringRun):
 
     def reopening(self) -> "Callable[[str], Run]":
         """Return a function that opens this run on a device, also in a process with another working directory."""
-        base, name = self.model.base_place, self.manifest.base_name
+        base, name = self.base_place, self.manifest.base_name
         if base is None and name not in KNOWN_MODELS and Path(name).exists():
             base = Path(name)
         best = self.best_of
@@ -130,18 +128,6 @@ class Run(AnsweringRun):
         self.directory.check_fills_columns(self.recipe, "predict")
         options = FileOptions(columns, probabilities, sort_by, precision, overwrite, workers)
         return predict_file(self, table, Path(output), options, listener)
-
-    def load(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
-        """Load the trained model and the tokenizer.
-
-        A LoRA adapter is merged, except into a quantized base; a prefix is kept as an adapter.
-
-        Raises:
-            RunError: If the base model is not the one the run was trained on, or no model was trained.
-            ModelError: If it cannot be loaded.
-            MissingExtraError: If quantized weights need a package that is not installed.
-        """
-        return self.model.load(precision)
 
     def merge(self, folder: str | Path, *, precision: Precision = "auto") -> None:
         """Write the merged model as an ordinary model folder, W = W0 + scale x B A.

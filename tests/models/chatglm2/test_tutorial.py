@@ -136,7 +136,7 @@ def test_merge(project):
     assert AutoTokenizer.from_pretrained(project / "merged")("heart")["input_ids"][0] == 401
     opened = papertune.load_run(run)
     model, _ = opened.load()
-    base, _ = opened.model.load_base("auto")
+    base, _ = opened.load_base("auto")
     adapter = load_file(run / "adapter" / "adapter_model.safetensors")
     assert merged.dtype == model.dtype
     for name, weight in model.state_dict().items():

@@ -110,7 +110,7 @@ def test_trl_trains_on_the_token_ids_of_the_prompt_encoder(from_sft, papers, mon
     recipe = load_recipe(from_sft("sft"))
     table = read_table(rows)
     reader = RowReader(table, recipe)
-    encoder = PromptEncoder(papertune.load_run(recipe.method.start_run).model.load_tokenizer(), recipe.encoding)
+    encoder = PromptEncoder(papertune.load_run(recipe.method.start_run).load_tokenizer(), recipe.encoding)
     prompts = [encoder.encode(reader.prompt(row, "Keywords")).ids for row in range(3)]
     answers = [[*encoder.encode_text(text), encoder.end_id] for text in ("heart; graph", "learning")]
     entries = [

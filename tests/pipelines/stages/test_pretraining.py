@@ -35,7 +35,7 @@ def domain(settings, papers, tmp_path_factory):
 def texts(run):
     """Return the texts that a run has learned."""
     file = TokenFile.open(run.directory.checkpoints / "tokens")
-    decode = run.model.load_tokenizer().decode
+    decode = run.load_tokenizer().decode
     return [decode(file.tokens[a:b].tolist()) for a, b in zip(file.starts[:-1], file.starts[1:], strict=True)]
 
 
@@ -196,7 +196,7 @@ def test_rows_without_text_are_left_out_and_reported(settings, papers, listener,
 def test_a_share_of_the_tokens_is_instructions(settings, papers, tmp_path, share):
     mixed = {**settings, "stage": {"kind": "pt", "mix_instructions": share}}
     run = papertune.train(papers(30), mixed, tmp_path / "run", overrides=["training.max_steps=1"])
-    tokenizer = run.model.load_tokenizer()
+    tokenizer = run.load_tokenizer()
     asked = [text for text in texts(run) if text.startswith("<|im_start|>")]
     read = [text for text in texts(run) if not text.startswith("<|im_start|>")]
     assert len(read) == 30

@@ -37,7 +37,7 @@ def workforce(run: "Run", asked: Recipe, count: int, precision: PredictionPrecis
         ModelError: If there are fewer cores or GPUs than workers.
     """
     reopen = run.reopening()
-    with Workers(count, device=run.model.device) as workers:
+    with Workers(count, device=run.device) as workers:
         precision_name = workers.call(partial(_worker_precision, reopen, precision, asked))
         yield Workforce(run, asked, workers, precision_name, partial(_worker_predictor, reopen, precision, asked))
 
@@ -73,8 +73,8 @@ class Workforce:
         if not self._asking_model:
             return document_plan(rows)
         recipe = self._run.recipe
-        config = load_config(self._run.model.base)
-        encoder = encoder_within_context(self._run.model.load_tokenizer(), recipe, config, recipe.method.prefix_tokens)
+        config = load_config(self._run.base)
+        encoder = encoder_within_context(self._run.load_tokenizer(), recipe, config, recipe.method.prefix_tokens)
         return make_plan(encoder, reader.only(self._asking_model), rows, self.max_batch_tokens)
 
     def predict_rows(

@@ -84,7 +84,7 @@ class RewardModel:
     @cached_property
     def encoder(self) -> PromptEncoder:
         """Encodes prompts and answers as the pairs were encoded."""
-        return PromptEncoder(self.run.model.load_tokenizer(), self.run.recipe.encoding, chat=self.run.recipe.chat)
+        return PromptEncoder(self.run.load_tokenizer(), self.run.recipe.encoding, chat=self.run.recipe.chat)
 
     def rewards(self, column: str, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[list[float]]:
         """Return the rewards of answers.

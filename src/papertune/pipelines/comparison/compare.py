@@ -262,7 +262,7 @@ def _train(work: _Work, table: Table, folder: Path) -> Run:
 def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
     """Predict each column with a run."""
     comparison = work.comparison
-    run = run.reopening()(choose_device(run.model.device))  # its weights are released at the end
+    run = run.reopening()(choose_device(run.device))  # its weights are released at the end
     outputs: dict[str, SystemOutput] = {}
     decisions = run.decisions
     recipe = run.recipe.only(tuple(comparison.recipe.columns))  # it has the thresholds of labels columns
@@ -289,7 +289,7 @@ def _fine_tuned(work: _Work, run: Run) -> dict[str, SystemOutput]:
 def _alone(work: _Work, run: Run) -> dict[str, dict[str, SystemOutput]]:
     """Predict the joined columns with each source alone."""
     comparison = work.comparison
-    run = run.reopening()(choose_device(run.model.device))  # its weights are released at the end
+    run = run.reopening()(choose_device(run.device))  # its weights are released at the end
     recipe = run.recipe.only(tuple(comparison.recipe.columns))
     return sources_alone(run, comparison.documents, recipe, work.kept, work.listener)
 

@@ -177,7 +177,7 @@ def _policy_margins(run: Run, pairs: Sequence[Pair], listener: Listener) -> dict
     """Return the margins of the log-probability by the run that the reward model started from; {} if that is gone."""
     parent = run.manifest.parents[-1]
     try:
-        policy = load_run(parent.path, device=run.model.device, base=run.model.base_place)
+        policy = load_run(parent.path, device=run.device, base=run.base_place)
     except RunError as error:
         listener.message(f"the log-probability is left out: {error}")
         return {}
