@@ -22,7 +22,7 @@ def book_with_cells(*references: str) -> bytes:
 
 
 def _blanks(count: int) -> bytes:
-    """Return so many blanks, deflated, without deflating all of them."""
+    """Return a number of blanks, deflated, without deflating all of them."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     million = packer.compress(b" " * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH)
     again = packer.compress(b" " * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -37,7 +37,7 @@ def book_with_gigabyte(said: int) -> bytes:
         archive.writestr(SHEET, packed)
     data = bytearray(workbook({}))
     stored = file.getvalue()
-    # Another archive with the one part, as if it had been deflated from so many bytes.
+    # Another archive with the one part, as if it had been deflated from the stated number of bytes.
     data = bytearray(stored)
     directory = data.index(b"PK\x01\x02")
     for place, at in ((0, 8), (directory, 10)):
