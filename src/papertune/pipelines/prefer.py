@@ -7,12 +7,12 @@ from typing import Any
 
 from papertune.errors import OutputError, RecipeError, TableError
 from papertune.events import SILENT, Listener
+from papertune.files import check_entries_file
 from papertune.pipelines.training.job import choose_columns_to_learn
 from papertune.preferences import (
     NOTHING_TO_PREFER,
     Pair,
     Thumb,
-    check_preferences_file,
     has_preferences,
     write_preferences,
 )
@@ -85,7 +85,7 @@ def prefer(
     paths = [None if path is None else Path(path) for path in (output, thumbs)]
     for path in paths:
         if path is not None:
-            check_preferences_file(path, overwrite=overwrite)
+            check_entries_file(path, overwrite=overwrite)
     if paths[0] is not None and paths[0] == paths[1]:
         raise OutputError(f"{paths[0]}: pairs and judged answers cannot be in one file. Name another for --thumbs.")
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
