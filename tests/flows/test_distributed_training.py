@@ -172,10 +172,10 @@ def test_an_error_of_all_processes_is_printed_once(sample, undisturbed, tmp_path
 
 def other_seed():
     """Make this process read another recipe than the others."""
-    from papertune.pipelines.training import job as training_job
+    from papertune.pipelines import train
 
-    read = training_job.load_recipe
-    training_job.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
+    read = train.load_recipe
+    train.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
 
 
 def no_model():

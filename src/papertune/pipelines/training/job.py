@@ -104,12 +104,20 @@ def prepare_job(request: TrainingRequest, recipe: Recipe, processes: int = 1) ->
     )
     start, parents = start_adapter(chosen, found), find_parents(chosen)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if request.dev is None else [])]
-    return _within_context(
-        TrainingJob(
-            chosen, training_tables, selection_set, calibration_set, sources, source_tables, notes, found, start,
-            parents, plan,
-        )
-    )  # fmt: skip
+    job = TrainingJob(
+        chosen,
+        training_tables,
+        selection_set,
+        calibration_set,
+        sources,
+        source_tables,
+        notes,
+        found,
+        start,
+        parents,
+        plan,
+    )
+    return _within_context(job)
 
 
 def _check_thresholds(
