@@ -246,7 +246,7 @@ class RunDirectory:
         if recipe is None or asks_for_model(recipe):
             missing += [] if self.tokenizer.exists() else [self.tokenizer.name]
             missing += [] if self.has_model else ["adapter or model"]
-        if manifest.joins and not self.sources.is_dir():
+        if recipe is not None and not self.sources.is_dir() and (manifest.joins or not asks_for_model(recipe)):
             missing.append(self.sources.name)
         if missing or recipe is None:
             raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
@@ -289,11 +289,18 @@ class RunDirectory:
 
 
 def asks_for_model(recipe: Recipe) -> bool:
-    """Whether a recipe trains a model: a question names no sources, or the model among them."""
-    if not recipe.stage.fits_sources:
-        return recipe.method.trains
-    chosen = [column.chosen_sources for column in recipe.questions.values()]
-    return recipe.method.trains and any(sources is None or "model" in sources for sources in chosen)
+    """Whether a recipe trains a model."""
+    return bool(trained_columns(recipe)) if recipe.stage.fits_sources else recipe.method.trains
+
+
+def trained_columns(recipe: Recipe) -> tuple[str, ...]:
+    """Return the columns that a model learns: a question names no sources, or the model among them."""
+    if not recipe.method.trains:
+        return ()
+    chosen = {
+        name: [question.chosen_sources for question in recipe.questions_of(name).values()] for name in recipe.columns
+    }
+    return tuple(name for name, each in chosen.items() if any(s is None or "model" in s for s in each))
 
 
 def library_versions() -> dict[str, str]:
@@ -331,7 +338,7 @@ def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
     trained = (
         f"trained by papertune from `{manifest.base_name}` ({recipe.method.kind}, {manifest.trained_weights:,} "
         f"trainable parameters, {manifest.steps:,} steps)"
-        if manifest.steps or not manifest.joins
+        if asks_for_model(recipe)
         else "fitted by papertune without training a model"
     )
     score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"

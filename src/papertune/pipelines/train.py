@@ -42,6 +42,7 @@ from papertune.prompts.examples import Example, make_prompt, training_examples
 from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
 from papertune.run_directory import RunDirectory
+from papertune.sources.label_sources import LabelSources
 from papertune.training import (
     EncodedExamples,
     FitSettings,
@@ -181,7 +182,7 @@ def _train_columns(
 
 def _finish(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
     """Complete a trained run; join its sources, and calibrate it if there are dev rows."""
-    if not run.directory.has_model:
+    if not run.directory.has_model and LabelSources.is_saved(run.directory.sources):
         run.manifest = replace(run.manifest, joins=run.label_sources.plain_joins)
     for name, column in job.recipe.columns.items():
         for message in column.fit_sources(name, job.recipe, job.tables, run.directory.source_folder(name)):

@@ -63,7 +63,8 @@ class AnsweringRun(TrainedModel):
 
     def asks_model(self, columns: Recipe | None = None) -> bool:
         """Whether prediction needs the model, for all columns or for those of a recipe."""
-        return bool(columns_asking_model(self.recipe if columns is None else columns, self.joins))
+        chosen = self.recipe if columns is None else columns
+        return bool(columns_asking_model(chosen, self.joins, self.decisions))
 
     def settled_precision(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> str:
         """Return the name of the precision that `predictor` will have, without loading the weights."""
@@ -77,13 +78,15 @@ class AnsweringRun(TrainedModel):
             columns: The recipe with the columns to answer; None: all.
         """
         model: BatchPredictor | None = None
-        if not self.joins or self.asks_model(columns):
+        if self.asks_model(columns):
             model = own = self.model_predictor(precision)
             if self.best_of is not None:
                 model = BestOfPredictor(own, self.best_of)
-            if not self.joins:
+            asking = columns_asking_model(self.recipe, self.joins, self.decisions)
+            if not self.joins and asking == tuple(self.recipe.columns):
                 return model
-        return JoinedPredictor(self.recipe, self.joins, self.label_sources, model)
+        sources = self.label_sources if self.joins else None
+        return JoinedPredictor(self.recipe, self.joins, self.decisions, sources, model)
 
     def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
         """Load the trained model and return what answers batches with it alone."""

@@ -59,7 +59,7 @@ class Workforce:
         precision_name: str,
         opening: Callable[[str], tuple[BatchPredictor, Mapping[str, str | None]]],
     ) -> None:
-        self._asking_model = columns_asking_model(asked, run.joins)
+        self._asking_model = columns_asking_model(asked, run.joins, run.decisions)
         self.max_batch_tokens = batch_tokens(workers.device) if self._asking_model else 0
         self.precision_name = precision_name
         threads = "1 thread" if workers.threads == 1 else f"{workers.threads} threads"

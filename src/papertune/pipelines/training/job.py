@@ -19,7 +19,7 @@ from papertune.prompts.examples import training_examples
 from papertune.prompts.given_cells import open_table
 from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, dump_recipe, load_recipe
-from papertune.run_directory import RunDirectory, TrainingPlan
+from papertune.run_directory import RunDirectory, TrainingPlan, trained_columns
 from papertune.sources.wanted import wanted_sources
 from papertune.tables import Table
 
@@ -58,12 +58,8 @@ class TrainingJob:
     @property
     def trained_recipe(self) -> Recipe | None:
         """The recipe with the columns that a model learns; None if there are none."""
-        names = [
-            name
-            for name in self.recipe.columns
-            if any(MODEL in self.sources[question] for question in self.recipe.questions_of(name))
-        ]
-        return self.recipe.only(tuple(names)) if names else None
+        names = trained_columns(self.recipe)
+        return self.recipe.only(names) if names else None
 
 
 def prepare_job(request: TrainingRequest, recipe: Recipe, processes: int = 1) -> TrainingJob:
