@@ -118,14 +118,15 @@ def prepare_job(
             )
     notes = [TableNote(table.source, len(table), table.checksum()) for table in training_tables]
     found = find_base(chosen.model, None if base is None else Path(base))
+    start, parents = start_adapter(chosen, found), find_parents(chosen)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
         dev=[table.checksum() for table in [*selection_set, *calibration_set]],
         base=found.checksum,
         processes=processes,
+        runs=[each.checksum for each in parents],
     )
-    start, parents = start_adapter(chosen, found), find_parents(chosen)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
     job = TrainingJob(
         chosen,
