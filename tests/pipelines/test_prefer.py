@@ -54,9 +54,7 @@ def refusal(*arguments, error=TableError, **options):
 
 class TestCorrections:
     def test_each_changed_cell_is_a_pair(self):
-        new = corrected(
-            {"Keywords": "a; d", "finding": "it rose", "funding": "Y"}, {"Keywords": "d", "funding": "Z"}
-        )
+        new = corrected({"Keywords": "a; d", "finding": "it rose", "funding": "Y"}, {"Keywords": "d", "funding": "Z"})
         assert preferred(new) == [
             ("00", "Keywords", "a; d", "a; b"),
             ("01", "Keywords", "d", "c"),
@@ -82,7 +80,9 @@ class TestCorrections:
 
     def test_an_emptied_cell_is_a_pair_where_not_stated_is_an_answer(self):
         found = collect(corrected({"Keywords": "", "finding": "", "funding": ""}))
-        assert [(pair.column, pair.chosen, pair.rejected) for pair in found.pairs] == [("funding", "not stated", "X 12")]
+        assert [(pair.column, pair.chosen, pair.rejected) for pair in found.pairs] == [
+            ("funding", "not stated", "X 12")
+        ]
         assert found.lines[0] == "Keywords: 2 cells compared, 0 changed, 1 unchanged, 1 emptied (nothing to prefer)"
 
     def test_an_empty_prediction_rejects_nothing(self):
