@@ -91,14 +91,15 @@ def prepare_job(request: TrainingRequest, recipe: Recipe, processes: int = 1) ->
     _check_thresholds([*selection_set, *calibration_set], chosen, sources, has_dev=bool(selection_set))
     notes = [TableNote(table.source, len(table), table.checksum()) for table in training_tables]
     found = find_base(chosen.model, request.base_place)
+    start, parents = start_adapter(chosen, found), find_parents(chosen)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
         dev=[table.checksum() for table in [*selection_set, *calibration_set]],
         base=found.checksum,
         processes=processes,
+        runs=[each.checksum for each in parents],
     )
-    start, parents = start_adapter(chosen, found), find_parents(chosen)
     source_tables = [*training_tables, *([*selection_set, *calibration_set] if request.dev is None else [])]
     job = TrainingJob(
         chosen,
