@@ -30,9 +30,7 @@ class AppendedLines(Generic[Entry]):
         OutputError: If the file cannot be opened.
     """
 
-    def __init__(
-        self, path: Path, read: Callable[[bytes], Entry], write: Callable[[Entry], bytes], what: str
-    ) -> None:
+    def __init__(self, path: Path, read: Callable[[bytes], Entry], write: Callable[[Entry], bytes], what: str) -> None:
         self.path = path
         self._read = read
         self._write = write
