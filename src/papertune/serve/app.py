@@ -56,7 +56,7 @@ class _Page(StaticFiles):
         """Answer with a file."""
         parts = scope["path"].split("/")
         if parts[1] in ("api", "v1") or ".." in parts:
-            raise HTTPException(404)
+            raise HTTPException(404 if scope["method"] in ("GET", "HEAD") else 405)
         return await super().get_response(path, scope)
 
 

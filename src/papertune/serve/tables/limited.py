@@ -38,11 +38,10 @@ def parse_limited(path: Path, folder: Path, name: str) -> None:
     """
     size = path.stat().st_size
     memory = _BASE_BYTES + _BYTES_PER_BYTE * size
-    command = [sys.executable, "-m", "papertune.serve.tables.parsing", str(path), str(folder)]
+    command = [sys.executable, "-m", "papertune.serve.tables.parsing", str(memory), str(path), str(folder)]
     environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
     with _AT_ONCE, subprocess.Popen(
-        [sys.executable, "-c", _LIMITED, str(memory), *command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:  # fmt: skip
         try:
             output, errors = process.communicate(timeout=_BASE_SECONDS + size / _BYTES_PER_SECOND)
@@ -69,15 +68,3 @@ def _explain(code: int, errors: str, name: str, memory: int) -> None:
     _LOG.error("reading %s ended with %d: %s", name, code, errors[-_SHOWN_CHARACTERS:])
     reason = visible(errors.strip().rpartition("\n")[2][:_REASON_CHARACTERS])
     raise TableError(f"{name} cannot be read ({reason or code}). Export it again, or in another format.")
-
-
-# `preexec_fn` is not safe beside threads, so the limit is set by a small program that then becomes the parser.
-_LIMITED = """
-import os, sys
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-except ImportError:
-    pass
-os.execv(sys.argv[2], sys.argv[2:])
-"""
