@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -20,6 +21,7 @@ from papertune.errors import TableError
 from papertune.serve.app import create_app
 from papertune.serve.tables import limited
 from papertune.serve.tables.corrections import Corrections, corrected_table
+from papertune.serve.tables.downloads import content_disposition
 from papertune.serve.tables.models import Correction
 from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import open_workspace
@@ -289,16 +291,27 @@ def test_a_corrected_number_of_a_json_table_stays_a_number(client):
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx", "jsonl", "json", "parquet"])
-def test_a_download_in_any_format_has_the_same_cells(client, tmp_path, workspace, kind):
-    table = upload(client, name="论文 a.csv")
+def test_a_download_in_any_format_has_the_same_cells(client, tmp_path, workspace, kind, table):
     answer = client.get(f"/api/tables/{table['id']}/download?format={kind}")
     assert answer.headers["content-disposition"] == (
-        f"attachment; filename=\"__ a.{kind}\"; filename*=UTF-8''%E8%AE%BA%E6%96%87%20a.{kind}"
+        f"attachment; filename=\"papers.{kind}\"; filename*=UTF-8''papers.{kind}"
     )
     path = tmp_path / f"download.{kind}"
     path.write_bytes(answer.content)
     assert read_table(path).frame.rows() == [("1", "Knee pain", "5"), ("2", "=SUM(A1)", ""), ("3", "中文", "7")]
     assert not list((workspace.tables / table["id"]).glob("download*"))
+
+
+@given(st.text(max_size=30))
+def test_the_name_of_a_download_is_one_header_whatever_people_call_a_table(name):
+    header = content_disposition(name, "csv-spreadsheet")
+    assert re.fullmatch(r"attachment; filename=\"[\w. -]+\.csv\"; filename\*=UTF-8''[\w.%~-]+\.csv", header, re.ASCII)
+
+
+def test_a_download_has_its_full_name_in_utf8():
+    assert content_disposition("论文 a.xlsx", "csv") == (
+        "attachment; filename=\"__ a.csv\"; filename*=UTF-8''%E8%AE%BA%E6%96%87%20a.csv"
+    )
 
 
 def test_a_csv_file_for_spreadsheets_has_no_formulas(client):
