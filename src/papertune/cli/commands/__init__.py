@@ -12,6 +12,7 @@ from papertune.cli.commands import (
     predict,
     prefer,
     screen,
+    serve,
     train,
 )
 
@@ -26,12 +27,13 @@ __all__ = [
     "predict",
     "prefer",
     "screen",
+    "serve",
     "train",
 ]
 
 # The order of the help page: the order in which users need the commands.
 _ORDER = (
-    "init", "check", "train", "predict", "evaluate", "compare", "calibrate", "chat", "instructions", "prefer", "adopt",
-    "merge", "recipes", "models",
+    "init", "check", "train", "predict", "evaluate", "compare", "calibrate", "chat", "serve", "instructions", "prefer",
+    "adopt", "merge", "recipes", "models",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))

@@ -1,0 +1,10 @@
+"""Screenings over HTTP."""
+
+from fastapi import APIRouter
+
+from papertune.serve.workspace import Workspace
+
+
+def router(workspace: Workspace) -> APIRouter:
+    """Return the routes."""
+    return APIRouter(tags=["screens"])

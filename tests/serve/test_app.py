@@ -1,0 +1,14 @@
+def test_the_session_names_the_work_folder_and_no_run(client, workspace):
+    answer = client.get("/api/session").json()
+    assert answer["work"] == str(workspace.root)
+    assert answer["run"] is None
+
+
+def test_health_needs_nothing(client):
+    assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_an_unknown_route_is_an_error_in_json(client):
+    answer = client.get("/api/nothing")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"message": "Not Found", "code": "not_found"}}
