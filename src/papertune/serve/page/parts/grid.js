@@ -41,10 +41,10 @@ function Row({ row, columns, marked }) {
           type="button"
           class="row-number"
           aria-expanded=${isOpen}
-          aria-label=${t(isOpen ? "grid.close" : "grid.open", { row: row.row })}
+          aria-label=${t(isOpen ? "grid.close" : "grid.open", { row: row.row + 1 })}
           onClick=${() => setOpen(!isOpen)}
         >
-          ${row.row}
+          ${row.row + 1}
         </button>
       </th>
       ${columns.map(

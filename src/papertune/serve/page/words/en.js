@@ -38,7 +38,7 @@ export default {
   "grid.close": "Show row {row} in short",
   "upload.drop": "Drop a table here or",
   "upload.choose": "choose a file",
-  "upload.formats": "Excel, CSV, TSV, JSON, Parquet, RIS, PubMed, Web of Science, EndNote or BibTeX; 512 MB at most",
+  "upload.formats": "Excel, CSV, TSV, JSON, Parquet, RIS, PubMed, Web of Science or EndNote; 512 MB at most",
   "upload.sending": "Sending {name}: {share}",
   "upload.reading": "Reading {name} …",
   "upload.progress": "Upload",
