@@ -1,8 +1,9 @@
 // The page's language: one dictionary a language, with equal keys (compared by tests).
 import en from "../words/en.js";
-import zh from "../words/zh.js";
 import screenEn from "../words/screen.en.js";
 import screenZh from "../words/screen.zh.js";
+import settingsZh from "../words/settings.zh.js";
+import zh from "../words/zh.js";
 import { keepChoice, readChoice } from "./kept.js";
 
 const DICTIONARIES = { en: { ...en, ...screenEn }, zh: { ...zh, ...screenZh } };
@@ -42,6 +43,11 @@ export function onLanguage(paint) {
 
 // {name} is a value; {name|row|rows} is the first form for 1 and the second for all other numbers.
 const PLACE = /\{(\w+)(?:\|([^|}]*)\|([^}]*))?\}/g;
+
+/** Returns what a setting of a recipe is for: the recipe's own words in English, translated ones in other languages. */
+export function settingText(name, description = "") {
+  return current === "zh" ? (settingsZh[name] ?? description) : description;
+}
 
 /** Whether the dictionaries have this key. */
 export const hasWord = (key) => key in DICTIONARIES[current];

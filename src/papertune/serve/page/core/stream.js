@@ -3,24 +3,24 @@ import { useEffect, useState } from "../vendor/preact.js";
 import { apiPath } from "./api.js";
 
 const KINDS = ["progress", "loss", "dev", "message", "end"];
-const NOTHING = { progress: null, losses: [], scores: [], scoreName: "", messages: [], end: null, isOpen: false };
+const NOTHING = { progress: null, losses: [], scores: {}, messages: [], end: null, isOpen: false };
 
 /** Returns what is known about a job after some more events, pairs of kind and content. */
 export function follow(before, events) {
   const after = { ...before };
   const losses = [];
-  const scores = [];
+  const scores = {};
   for (const [kind, data] of events) {
     if (kind === "progress") after.progress = data;
     else if (kind === "loss") losses.push([data.step, data.loss]);
     else if (kind === "dev") {
-      scores.push([data.step, data.score]);
-      after.scoreName = data.name ?? after.scoreName;
+      (scores[data.name] ??= []).push([data.step, data.score]);
     } else if (kind === "message") after.messages = [...after.messages, data];
     else after.end = data;
   }
   after.losses = addPoints(before.losses, losses);
-  after.scores = addPoints(before.scores, scores);
+  after.scores = { ...before.scores };
+  for (const name of Object.keys(scores)) after.scores[name] = addPoints(before.scores[name] ?? [], scores[name]);
   return after;
 }
 

@@ -34,9 +34,11 @@ function Now({ job, events }) {
   `;
 }
 
+/** The loss while training, and the dev score by which the checkpoint is chosen ("score"). */
 function Curves({ events }) {
-  if (events.losses.length + events.scores.length === 0) return null;
-  const best = events.scores.length > 0 ? Math.max(...events.scores.map((point) => point[1])) : null;
+  const scores = events.scores.score ?? [];
+  if (events.losses.length + scores.length === 0) return null;
+  const best = scores.length > 0 ? Math.max(...scores.map((point) => point[1])) : null;
   return html`
     <div class="cards charts">
       <${LineChart}
@@ -47,7 +49,7 @@ function Curves({ events }) {
       <${LineChart}
         label=${best === null ? t("job.dev") : t("job.dev.best", { score: number(best, 4) })}
         xLabel=${t("job.step")}
-        series=${[{ name: events.scoreName || t("job.dev.name"), points: events.scores }]}
+        series=${[{ name: t("job.dev.name"), points: scores }]}
       />
     </div>
   `;

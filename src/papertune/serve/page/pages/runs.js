@@ -1,10 +1,10 @@
 // Runs: what was trained, how well it does, and what it can do.
 import { html, useState } from "../vendor/preact.js";
 import { apiPath, post, useApi } from "../core/api.js";
-import { moment, number } from "../core/format.js";
+import { duration, moment, number } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
-import { Chip, Empty, ErrorNotice, Field, Loaded, Page, Section, WorkButton } from "../parts/basics.js";
+import { Chip, Empty, ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
 import { LineChart } from "../parts/chart.js";
 import { RunList } from "../parts/lists.js";
 
@@ -103,22 +103,25 @@ function Evaluate({ run }) {
   `;
 }
 
-/** What was measured, by column: a list of facts. */
-function Measures({ measures }) {
-  const entries = Object.entries(measures ?? {}).flatMap(([column, values]) =>
-    typeof values === "object" && values !== null
-      ? Object.entries(values).map(([name, value]) => [`${column}: ${name}`, value])
-      : [[column, values]],
-  );
-  if (entries.length === 0) return null;
+const MEASURES = {
+  dev_score: number,
+  steps: number,
+  seconds: duration,
+  examples: number,
+  trained_weights: number,
+};
+
+/** What was measured in the training. */
+function Measures({ measures = {} }) {
+  const known = Object.entries(MEASURES).filter(([name]) => typeof measures[name] === "number");
+  const others = Object.entries(measures).filter(([name, value]) => !(name in MEASURES) && typeof value === "number");
+  if (known.length + others.length === 0) return null;
   return html`
     <dl class="facts">
-      ${entries.map(
-        ([name, value]) => html`<div key=${name}>
-          <dt>${name}</dt>
-          <dd>${typeof value === "number" ? number(value) : String(value)}</dd>
-        </div>`,
+      ${known.map(
+        ([name, write]) => html`<div key=${name}><dt>${t(`measure.${name}`)}</dt><dd>${write(measures[name])}</dd></div>`,
       )}
+      ${others.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${number(value)}</dd></div>`)}
     </dl>
   `;
 }
@@ -132,7 +135,7 @@ function Shown({ run }) {
   const lead = [run.base, run.method && t(`method.${run.method}`), moment(run.created)].filter(Boolean).join(" · ");
   return html`
     <${Page} title=${run.name} crumbs=${crumbs} lead=${lead} actions=${run.complete && actions}>
-      ${!run.complete && html`<p><${Chip} tone="warning">${t("run.incomplete")}<//></p>`}
+      ${!run.complete && html`<${Notice} level="warning" title=${t("run.incomplete")}>${run.message}<//>`}
       <${Measures} measures=${run.measures} />
       <${Section} title=${t("run.columns")}><${Columns} run=${run} /><//>
       ${(run.curve ?? []).length > 0 && html`<${Section} title=${t("run.training")}><${Curve} points=${run.curve} /><//>`}

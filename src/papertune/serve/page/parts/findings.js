@@ -44,7 +44,7 @@ function Finding({ finding, table }) {
 /**
  * The findings of a check, the worst first.
  *
- * @param {{findings: Array, summary: string}} checked As the server sends it.
+ * @param {{findings: Array, summary: Object}} checked As the server sends it.
  * @param {Object|null} table The table that was checked.
  */
 export function Findings({ checked, table }) {
@@ -65,16 +65,24 @@ export function Findings({ checked, table }) {
           ${t("check.more", { n: sorted.length - shown.length })}
         </button>
       </p>`}
-      ${checked.summary && html`<${Summary} summary=${checked.summary} />`}
+      <${Examples} examples=${checked.summary.examples ?? []} />
     </div>
   `;
 }
 
-/** What the check counted, as it prints it. */
-function Summary({ summary }) {
-  const text = typeof summary === "string" ? summary : JSON.stringify(summary, null, 2);
+/** Prompts as the model reads them. */
+function Examples({ examples }) {
+  if (examples.length === 0) return null;
   return html`<details>
-    <summary>${t("check.summary")}</summary>
-    <pre class="toml" tabindex="0">${text}</pre>
+    <summary>${t("check.examples")}</summary>
+    <div class="stack">
+      ${examples.map(
+        (example) => html`<figure class="example" key=${`${example.row}.${example.column}`}>
+          <figcaption class="hint">${t("check.example", { row: example.row + 1, column: example.column })}</figcaption>
+          <pre class="toml" tabindex="0">${example.prompt}</pre>
+          ${example.answer && html`<p><b>${t("check.answer")}:</b> ${example.answer}</p>`}
+        </figure>`,
+      )}
+    </div>
   </details>`;
 }

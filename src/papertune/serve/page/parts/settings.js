@@ -1,6 +1,6 @@
 // A form for settings that a JSON schema describes, so that it never lacks one that the recipe has.
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { hasWord, t } from "../core/i18n.js";
+import { hasWord, settingText, t } from "../core/i18n.js";
 import { Field, Tick } from "./basics.js";
 
 /** Follows a `$ref` into the definitions. */
@@ -22,10 +22,10 @@ export function choicesOf(forms) {
   return values.includes(null) ? null : values;
 }
 
-/** What a setting is for: in the page's language where the dictionaries have it, else as the recipe describes it. */
-function describe(name, schema) {
-  const key = `setting.${name}`;
-  return hasWord(key) ? t(key) : (schema.description ?? "");
+/** The name of a setting: in words where the dictionaries have them, else as the recipe calls it. */
+function labelOf(name) {
+  const key = `setting.label.${name}`;
+  return hasWord(key) ? t(key) : html`<code>${name}</code>`;
 }
 
 /**
@@ -123,13 +123,13 @@ function control(forms, isNull, attributes, value, onChange) {
 
 function Setting({ name, schema, definitions, value, onChange }) {
   const forms = formsOf(resolve(schema, definitions), definitions);
-  const hint = describe(name, schema);
+  const hint = settingText(name, schema.description);
   const shown = value === undefined ? (schema.default ?? null) : value;
   if (forms.length === 1 && forms[0].type === "boolean") {
-    return html`<${Tick} label=${html`<code>${name}</code>`} hint=${hint} checked=${shown === true} onChange=${onChange} />`;
+    return html`<${Tick} label=${labelOf(name)} hint=${hint} checked=${shown === true} onChange=${onChange} />`;
   }
   return html`
-    <${Field} label=${html`<code>${name}</code>`} hint=${hint}>
+    <${Field} label=${labelOf(name)} hint=${hint}>
       ${(attributes) => control(forms, isNullable(schema), attributes, shown, onChange)}
     <//>
   `;
