@@ -105,7 +105,8 @@ def last_evaluation(workspace: Workspace, run: str) -> Path:
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     columns = [
-        {"name": name, "kind": column.kind} | ({"labels": list(labels)} if (labels := getattr(column, "labels", ())) else {})
+        {"name": name, "kind": column.kind}
+        | ({"labels": list(labels)} if (labels := getattr(column, "labels", ())) else {})
         for name, column in recipe.columns.items()
     ]
     return {"base": recipe.model, "method": recipe.method.kind, "stage": recipe.stage.kind, "columns": columns}

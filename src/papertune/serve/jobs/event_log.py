@@ -37,7 +37,7 @@ def read_events(path: Path, since: int = 0) -> list[Reported]:
     for line in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
         since += len(line)
         try:
-            event = json.loads(line)
+            event = json.loads(line, parse_constant=lambda _: None)  # NaN is no JSON for a browser
         except ValueError:
             continue
         if isinstance(event, dict) and isinstance(event.get("event"), str):

@@ -106,7 +106,9 @@ def write_job(folder: Path, job: Job) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error for a job that cannot be kept on disk; raise it from `error`."""
-    return OutputError(f"{path} cannot be written: {error.strerror or error}. Make room, or check the disk; then retry.")
+    return OutputError(
+        f"{path} cannot be written: {error.strerror or error}. Make room, or check the disk; then retry."
+    )
 
 
 def without_folder(text: str, job: Job) -> str:

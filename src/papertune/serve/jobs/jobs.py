@@ -20,8 +20,8 @@ from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_writ
 from papertune.serve.jobs.preparing import Preparation
 from papertune.serve.jobs.process import is_alive, start_process, terminate
 from papertune.serve.jobs.requests import JobRequest
-from papertune.serve.tables import add_table
-from papertune.serve.workspace import Workspace, new_id
+from papertune.serve.tables.store import Tables
+from papertune.serve.workspace import Workspace, make_folder
 
 # Seconds between two looks at the processes.
 _LOOK_EVERY_S = 0.2
@@ -36,10 +36,12 @@ class Jobs:
 
     Args:
         workspace: The work folder.
+        tables: Its tables.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, tables: Tables) -> None:
         self._workspace = workspace
+        self._tables = tables
         self._lock = threading.RLock()
         self._processes: dict[str, Popen[bytes]] = {}
         self._opened = time.monotonic()
@@ -61,8 +63,7 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """Return the jobs, newest first."""
-        with self._lock:
-            return sorted(self._jobs.values(), key=lambda job: job.created, reverse=True)
+        return sorted(list(self._jobs.values()), key=lambda job: job.id, reverse=True)
 
     def get(self, job_id: str) -> Job:
         """Return a job.
@@ -70,8 +71,7 @@ class Jobs:
         Raises:
             ServeError: 404 if there is none.
         """
-        with self._lock:
-            job = self._jobs.get(job_id)
+        job = self._jobs.get(job_id)
         if job is None:
             raise ServeError(404, "not_found", f"there is no job {quoted(job_id)}. Reload the list of jobs.")
         return job
@@ -82,24 +82,22 @@ class Jobs:
 
     def is_training(self) -> bool:
         """Whether a training runs."""
-        with self._lock:
-            return any(job.kind == "train" and job.state == "running" for job in self._jobs.values())
+        return any(job.kind == "train" and job.state == "running" for job in list(self._jobs.values()))
 
     def begin(self, request: JobRequest) -> Job:
         """Begin a job.
 
         Raises:
-            ServeError: 400 if the request does not fit, 404 if something is missing, 409 if another training runs or the
-                name is that of a run.
+            ServeError: 400 if the request does not fit, 404 if something is missing, 409 if another training runs or
+                the name is that of a run.
             RecipeError, RunError, OutputError: If the recipe or the run is invalid, or the disk is full.
         """
         with self._lock:
             if request.kind == "train":
                 self._check_no_training()
-            folder = self._workspace.jobs / new_id()
+            folder = make_folder(self._workspace.jobs)
             try:
-                folder.mkdir()
-                arguments = Preparation(self._workspace, folder, request).arguments()
+                arguments = Preparation(self._workspace, self._tables, folder, request).arguments()
                 run = request.name if request.kind == "train" else request.run
                 job = Job(folder.name, request.kind, request.name, _now(), request.table, run, arguments)
                 write_job(folder, job)
@@ -143,15 +141,15 @@ class Jobs:
         with self._lock:
             job = self.get(job_id)
             if job.state not in RESUMABLE:
-                raise ServeError(409, "not_resumable", f"{quoted(job.name)} is {job.state}, so nothing is to be resumed.")
+                raise ServeError(
+                    409, "not_resumable", f"{quoted(job.name)} is {job.state}, so nothing is to be resumed."
+                )
             if job.kind == "train":
                 self._check_no_training()
             events = self.folder(job) / EVENTS
             since = events.stat().st_size if events.exists() else 0
-            again = replace(
-                job, attempts=job.attempts + 1, since=since, state="running", stop_requested=False, ended=None, exit=None,
-                message=None,
-            )  # fmt: skip
+            again = replace(job, attempts=job.attempts + 1, since=since, state="running", stop_requested=False)
+            again = replace(again, ended=None, exit=None, message=None)
             self._keep(again)
             try:
                 self._start(again)
@@ -187,15 +185,25 @@ class Jobs:
         self._processes.pop(job.id, None)
 
     def _with_table(self, job: Job) -> Job:
-        """Make a table of what a job has filled in."""
+        """Make a table of what a job has filled in; after a kill in the middle it is made once all the same."""
+        if job.result_table is not None:
+            with suppress(ServeError):
+                self._tables.meta(job.result_table)
+                return job
         name = job.name if Path(job.name).suffix.lower() == ".csv" else f"{job.name}.csv"
+        path = self._tables.start("filled.csv")
+        self._keep(replace(job, state="running", result_table=path.parent.name))
         try:
-            table = add_table(self._workspace, self.folder(job) / FILLED, name, job.id)
+            shutil.copyfile(self.folder(job) / FILLED, path)
+            self._tables.finish(path, name)
+        except OSError as error:
+            self._tables.drop(path)
+            raise cannot_write(path, error) from error
         except OutputError:
             raise
-        except (PapertuneError, ServeError) as error:
-            return replace(job, state="failed", message=str(error))
-        return replace(job, result_table=table["id"])
+        except PapertuneError as error:
+            return replace(job, state="failed", message=str(error), result_table=None)
+        return replace(job, result_table=path.parent.name)
 
     def _start(self, job: Job) -> None:
         self._processes[job.id] = start_process(job.command, self.folder(job), self._workspace.root)
@@ -209,7 +217,9 @@ class Jobs:
         running = next((job for job in self._jobs.values() if job.kind == "train" and job.state == "running"), None)
         if running is not None:
             raise ServeError(
-                409, "busy", f"the training {quoted(running.name)} is running, and one runs at a time. Wait, or stop it."
+                409,
+                "busy",
+                f"the training {quoted(running.name)} is running, and one runs at a time. Wait, or stop it.",
             )
 
     def _watch(self) -> None:
@@ -233,7 +243,7 @@ def _read_all(folder: Path) -> Iterator[Job]:
             yield read_job(each)
         except (OSError, ValueError) as error:
             warnings.warn(
-                f"{each / 'job.json'} is damaged: {error}. Its job is not shown; restore the file, or delete the folder.",
+                f"{each / 'job.json'} is damaged: {error}. Its job is not shown. Restore or delete it.",
                 PapertuneWarning,
                 stacklevel=3,
             )

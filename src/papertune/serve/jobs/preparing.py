@@ -14,7 +14,6 @@ from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError, place
 from papertune.serve.jobs.job import FILLED, PAIRS, RECIPE, REPORT
 from papertune.serve.jobs.requests import (
-    OPTIONS,
     EvaluateOptions,
     JobRequest,
     Options,
@@ -23,8 +22,12 @@ from papertune.serve.jobs.requests import (
     TrainOptions,
 )
 from papertune.serve.recipes.toml import recipe_toml
-from papertune.serve.tables import table_file, write_table_file
+from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
+from papertune.tables import SUFFIXES
+
+# File names may have 255 bytes, with the suffix, and with that of a temporary file.
+_MAX_STEM_BYTES = 150
 
 _Options = TypeVar("_Options", bound=Options)
 
@@ -35,11 +38,13 @@ class Preparation:
 
     Attributes:
         workspace: The work folder.
+        tables: Its tables.
         folder: The folder of the job, empty at first.
         request: What was asked for.
     """
 
     workspace: Workspace
+    tables: Tables
     folder: Path
     request: JobRequest
 
@@ -107,23 +112,20 @@ class Preparation:
         arguments = ["prefer", filled]
         if options.corrected is not None:
             arguments.append(self._table("corrected", options.corrected))
-        else:
-            name = table_file(self.workspace, self.request.table).name
-            path = self._folder("corrected") / name
-            if write_table_file(self.workspace, self.request.table, path):
-                arguments.append(self._own(f"corrected/{name}"))
-            elif not options.synthesise:
-                raise ServeError(
-                    400,
-                    "nothing_corrected",
-                    f"no cell of {name} is corrected, so no answer is preferred. Correct some cells first.",
-                    "table",
-                )
+        elif self.tables.changed_cells(self.request.table):
+            arguments.append(self._table("corrected", self.request.table))
+        elif not options.synthesise:
+            name = self.tables.meta(self.request.table).name
+            raise ServeError(
+                400,
+                "nothing_corrected",
+                f"no cell of {name} is corrected, so no answer is preferred. Correct some cells first.",
+                "table",
+            )
         arguments += ["-r", recipe, "-o", self._own(PAIRS), "--overwrite"]
         return [*arguments, *(["--synthesise"] if options.synthesise else [])]
 
     def _options(self, kind: type[_Options]) -> _Options:
-        assert OPTIONS[self.request.kind] is kind
         try:
             return kind.model_validate(self.request.options)
         except ValidationError as error:
@@ -149,30 +151,25 @@ class Preparation:
             table: The id.
             corrected: Whether corrections are in the copy.
         """
-        source = table_file(self.workspace, table)
-        target = self._folder(role) / source.name
-        if corrected:
-            write_table_file(self.workspace, table, target)
-        else:
-            copy_file(source, target)
-        return self._own(f"{role}/{source.name}")
-
-    def _folder(self, role: str) -> Path:
+        source = self.tables.file(table, corrected=corrected)
         folder = self.folder / role
-        folder.mkdir(exist_ok=True)
-        return folder
+        folder.mkdir()
+        target = folder / f"{_stem(self.tables.meta(table).name)}{source.suffix}"
+        try:
+            target.hardlink_to(source)  # files of tables never change
+        except OSError:
+            shutil.copyfile(source, target)
+        return self._own(f"{role}/{target.name}")
 
     def _own(self, name: str) -> str:
         """Return the path of a file of the job in the work folder."""
         return f"{self.folder.relative_to(self.workspace.root)}/{name}"
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Make a hard link to a file that never changes, or a copy where the disk has none."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
+def _stem(name: str) -> str:
+    """Return the name of a table's file without its suffix, short enough for a file."""
+    stem = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
+    return stem.encode()[:_MAX_STEM_BYTES].decode(errors="ignore") or "table"
 
 
 def _missing(name: str, remedy: str) -> ServeError:

@@ -19,5 +19,7 @@ def report_page(folder: Path) -> Response:
     """
     page = folder / REPORT / "report.html"
     if not page.is_file():
-        raise ServeError(404, "not_found", "there is no report yet: only a finished evaluation has one. Evaluate the run.")
+        raise ServeError(
+            404, "not_found", "there is no report yet: only a finished evaluation has one. Evaluate the run."
+        )
     return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": _POLICY})

@@ -70,14 +70,6 @@ class PreferOptions(Options):
     synthesise: bool = False
 
 
-OPTIONS: dict[Kind, type[Options]] = {
-    "train": TrainOptions,
-    "predict": PredictOptions,
-    "evaluate": EvaluateOptions,
-    "prefer": PreferOptions,
-}
-
-
 class JobRequest(BaseModel):
     """A request for a job.
 
@@ -98,5 +90,3 @@ class JobRequest(BaseModel):
     recipe: dict[str, Any] | None = None
     run: Name | None = None
     options: dict[str, Any] = {}
-
-

@@ -12,7 +12,7 @@ from papertune.serve.errors import ServeError
 from papertune.serve.recipes.schema import recipe_schema
 from papertune.serve.recipes.toml import read_toml, recipe_toml
 from papertune.serve.recipes.worker import Worker, check, make_recipe
-from papertune.serve.tables import table_file
+from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
 
 
@@ -58,7 +58,7 @@ class CheckRequest(Written):
     purpose: Literal["train", "predict"] = "train"
 
 
-def router(workspace: Workspace) -> APIRouter:
+def router(workspace: Workspace, tables: Tables) -> APIRouter:
     """Return the routes; the process that checks ends with the app."""
     worker = Worker(workspace.root)
 
@@ -72,15 +72,15 @@ def router(workspace: Workspace) -> APIRouter:
     @router.post("/init")
     def init(request: InitRequest) -> dict[str, Any]:
         """Make a first recipe for a table."""
-        path = str(table_file(workspace, request.table).relative_to(workspace.root))
-        made = worker.run(make_recipe, path, [(each.column, each.kind) for each in request.columns])
+        table = str(tables.file(request.table)), tables.meta(request.table).name
+        made = worker.run(make_recipe, *table, [(each.column, each.kind) for each in request.columns])
         return {"recipe": read_toml(made["toml"]), **made}
 
     @router.post("/check")
     def check_recipe(request: CheckRequest) -> dict[str, Any]:
         """Check a table against a recipe; all that is found is in the answer, errors too."""
-        path = str(table_file(workspace, request.table).relative_to(workspace.root))
-        return worker.run(check, path, request.values(), request.purpose)
+        table = str(tables.file(request.table)), tables.meta(request.table).name
+        return worker.run(check, *table, request.values(), request.purpose)
 
     @router.post("/toml")
     def as_toml(request: Written) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def read_toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
-        raise ServeError(400, "invalid_toml", f"the recipe is not TOML: {error}. Text values need quotes.", "toml") from None
+        raise ServeError(
+            400, "invalid_toml", f"the recipe is not TOML: {error}. Text values need quotes.", "toml"
+        ) from None
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,14 +105,20 @@ def _prepare(folder: str) -> None:
     os.chdir(folder)
     server = parent_process()
     assert server is not None
-    threading.Thread(target=lambda: (server.join(), os._exit(1)), daemon=True).start()
+
+    def end_with_server() -> None:
+        server.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_server, daemon=True).start()
 
 
-def make_recipe(path: str, columns: list[tuple[str, str]]) -> dict[str, Any]:
+def make_recipe(path: str, name: str, columns: list[tuple[str, str]]) -> dict[str, Any]:
     """Write a first recipe for a table, as `papertune init` does.
 
     Args:
-        path: The table, in the work folder.
+        path: The table.
+        name: What messages call it.
         columns: Names and kinds of the columns to learn; none: they are guessed.
 
     Returns:
@@ -124,15 +130,16 @@ def make_recipe(path: str, columns: list[tuple[str, str]]) -> dict[str, Any]:
     for name, kind in columns:
         by_kind.setdefault(kind, []).append(name)
     with _collected_warnings() as messages:
-        toml = recipe_for(_read(path), **by_kind)
-    return {"toml": toml, "warnings": messages}
+        toml = recipe_for(_read(path, name), **by_kind)
+    return {"toml": toml, "warnings": [message.replace(path, name) for message in messages]}
 
 
-def check(path: str, recipe: dict[str, Any], purpose: Purpose) -> dict[str, Any]:
+def check(path: str, name: str, recipe: dict[str, Any], purpose: Purpose) -> dict[str, Any]:
     """Check a table against a recipe, as `papertune check` does.
 
     Args:
-        path: The table, in the work folder.
+        path: The table.
+        name: What messages call it.
         recipe: The recipe.
         purpose: What the table is for.
 
@@ -147,14 +154,15 @@ def check(path: str, recipe: dict[str, Any], purpose: Purpose) -> dict[str, Any]
     rows = 0
     with _collected_warnings() as messages:
         try:
-            table = _read(path)
+            table = _read(path, name)
             rows = len(table)
             result = check_tables([table], recipe, purpose=purpose, report=findings.append)
             facts, examples = result.lines, result.examples[:_MAX_EXAMPLES]
         except PapertuneError as error:
             if not any(each.level == "error" for each in findings):
-                findings += [Finding("error", text) for text in error.problems or (str(error),)]
-    findings += [Finding("warning", text) for text in messages]
+                texts = error.problems or (str(error),)
+                findings += [Finding("error", text.replace(path, name)) for text in texts]
+    findings += [Finding("warning", text.replace(path, name)) for text in messages]
     findings.sort(key=lambda each: each.level != "error")
     errors = sum(each.level == "error" for each in findings)
     return {
@@ -169,12 +177,14 @@ def check(path: str, recipe: dict[str, Any], purpose: Purpose) -> dict[str, Any]
     }
 
 
-def _read(path: str) -> Any:
-    """Read a table, which messages call by its file's name."""
+def _read(path: str, name: str) -> Any:
+    """Read a table, which messages then call by another name than that of its file."""
     from papertune.tables import read_table
 
-    table = read_table(path)
-    return replace(table, source=Path(path).name)
+    try:
+        return replace(read_table(path), source=name)
+    except PapertuneError as error:
+        raise type(error)(str(error).replace(path, name)) from None
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:
