@@ -4,6 +4,7 @@ Warnings belong to a whole process, too: here there is nothing else that could w
 """
 
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -103,6 +104,7 @@ class Worker:
 def _prepare(folder: str) -> None:
     """Prepare the process: it works in a folder, and ends with the server also where that is killed."""
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the server
     server = parent_process()
     assert server is not None
 
@@ -127,8 +129,8 @@ def make_recipe(path: str, name: str, columns: list[tuple[str, str]]) -> dict[st
     from papertune.pipelines.init import recipe_for
 
     by_kind: dict[str, list[str]] = {}
-    for name, kind in columns:
-        by_kind.setdefault(kind, []).append(name)
+    for column, kind in columns:
+        by_kind.setdefault(kind, []).append(column)
     with _collected_warnings() as messages:
         toml = recipe_for(_read(path, name), **by_kind)
     return {"toml": toml, "warnings": [message.replace(path, name) for message in messages]}
