@@ -28,18 +28,15 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            content = path.read_bytes() if path.exists() else b""
-            whole = content[: content.rfind(b"\n") + 1]
-            self.events = [_read(line, path, number) for number, line in enumerate(whole.split(b"\n")[:-1], start=1)]
+            self.events, self._size, size = _read_file(path)
             self._descriptor = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644
             )
-            if len(whole) < len(content):
-                os.ftruncate(self._descriptor, len(whole))
+            if self._size < size:
+                os.ftruncate(self._descriptor, self._size)
                 os.fsync(self._descriptor)
         except OSError as error:
             raise OutputError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from None
-        self._size = len(whole)
 
     def append(self, events: Sequence[Event]) -> None:
         """Write events and wait until they are on disk.
@@ -66,8 +63,30 @@ class EventLog:
         self.events += events
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what is appended later is an error."""
         os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def read_events(path: Path) -> list[Event]:
+    """Return the events of a file that another process, or another part of this one, may be writing.
+
+    Raises:
+        ScreeningError: If a complete line is no event.
+        OutputError: If the file cannot be read.
+    """
+    try:
+        return _read_file(path)[0]
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from None
+
+
+def _read_file(path: Path) -> tuple[list[Event], int, int]:
+    """Return the events, the length of their lines, and that of the file, in bytes."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    lines = whole.split(b"\n")[:-1]
+    return [_read(line, path, number) for number, line in enumerate(lines, start=1)], len(whole), len(content)
 
 
 def _read(line: bytes, path: Path, number: int) -> Event:

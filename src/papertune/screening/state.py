@@ -122,9 +122,9 @@ class State:
         """Return the note of each reader on a record."""
         return {mark.reader: mark.text for mark in self._of("noted", record) if isinstance(mark, Noted) and mark.text}
 
-    def tags(self, record: int) -> list[str]:
-        """Return the tags of a record, of all readers, each once."""
-        marks = [mark for mark in self._of("tagged", record) if isinstance(mark, Tagged)]
+    def tags(self, record: int, reader: str | None = None) -> list[str]:
+        """Return the tags of a record, each once: those of a reader, or of all readers if none is named."""
+        marks = [mark for mark in self._of("tagged", record, reader) if isinstance(mark, Tagged)]
         return list(dict.fromkeys(tag for mark in marks for tag in mark.tags))
 
     def history(self, reader: str | None = None) -> Iterator[Decided]:
@@ -133,14 +133,14 @@ class State:
         Args:
             reader: Only those of a reader; None: of all.
         """
-        for event in reversed(self._known.values()):
+        for event in reversed(list(self._known.values())):  # other threads may add some meanwhile
             if isinstance(event, Decided) and event.id not in self._undone and reader in (None, event.reader):
                 yield event
 
     def reading_order(self) -> list[tuple[int, str]]:
         """Return the records with a decision, in the order of the first decision that stands, with its reader."""
         order: dict[int, str] = {}
-        for event in self._known.values():
+        for event in list(self._known.values()):
             if isinstance(event, Decided) and event.id not in self._undone:
                 order.setdefault(event.record, event.reader)
         return list(order.items())
@@ -149,8 +149,9 @@ class State:
         marks = self._marks.get((kind, record, reader))
         return marks[-1] if marks else None
 
-    def _of(self, kind: str, record: int) -> list[_Mark]:
-        found = (self._last(kind, record, reader) for reader in sorted(self._readers.get(record, ())))
+    def _of(self, kind: str, record: int, reader: str | None = None) -> list[_Mark]:
+        readers = sorted(self._readers.get(record, ())) if reader is None else [reader]
+        found = (self._last(kind, record, each) for each in readers)
         return [mark for mark in found if mark is not None]
 
     def _update(self, event: _Mark) -> None:
