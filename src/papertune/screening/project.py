@@ -85,7 +85,7 @@ class Project:
         try:
             self._changes = threading.RLock()
             self._log = EventLog(self.folder / "events.jsonl")
-            self.state = State(self._log.events)
+            self.state = State(self._log.entries)
             self.records = no_records()
             self.tables: list[Table] = []
             self.added: list[Added] = []
@@ -363,7 +363,7 @@ class Project:
             self.state.apply(event)
 
     def _read_records(self) -> None:
-        added = [event for event in self._log.events if isinstance(event, Added)]
+        added = [event for event in self._log.entries if isinstance(event, Added)]
         tables = read_tables(self.folder, [event.file for event in added])
         for table, event in zip(tables, added, strict=True):
             if len(table) != event.rows:

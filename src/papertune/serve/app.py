@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from papertune.serve import answering, jobs, recipes, runs, screens, tables
+from papertune.serve import answering, jobs, recipes, runs, screens
 from papertune.serve.errors import handle_errors
+from papertune.serve.tables import routes as table_routes
+from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
 
 PAGE = Path(__file__).parent / "page"
@@ -25,10 +27,11 @@ def create_app(workspace: Workspace, token: str) -> FastAPI:
     Returns:
         An ASGI application; a part that must start or end something gives its router a lifespan.
     """
+    tables = Tables(workspace)
     app = FastAPI(title="papertune", version=version("papertune"), docs_url=None, redoc_url=None)
     handle_errors(app)
     app.include_router(_router(workspace))
-    app.include_router(tables.router(workspace))
+    app.include_router(table_routes.router(workspace, tables))
     app.include_router(recipes.router(workspace))
     app.include_router(jobs.router(workspace))
     app.include_router(runs.router(workspace))
