@@ -1,8 +1,5 @@
 """Uploads, pages of rows, corrections, downloads."""
 
-
-
-
 CSV = b"id,title,n\n1,Knee pain,5\n2,=SUM(A1),\n3,\xe4\xb8\xad\xe6\x96\x87,7\n"
 
 

@@ -67,10 +67,8 @@ class State:
         Raises:
             ScreeningError: If its record does not exist, or what it takes back is not the reader's to take back.
         """
-        if isinstance(event, Decided | Noted | Tagged) and event.record >= self.total:
-            raise ScreeningError(
-                f"there is no record {event.record + 1}; the screening has {self.total:,}. Choose one of these."
-            )
+        if isinstance(event, Decided | Noted | Tagged):
+            self.check_record(event.record)
         if isinstance(event, Undone):
             other = self._known.get(event.event) or earlier.get(event.event)
             if not isinstance(other, Decided | Noted | Tagged):
@@ -83,6 +81,17 @@ class State:
                     f"{quoted(event.event)} is by {other.reader}; {event.reader} cannot undo it. Settle the conflict "
                     "instead."
                 )
+
+    def check_record(self, record: int) -> None:
+        """Check that there is such a record.
+
+        Raises:
+            ScreeningError: If not.
+        """
+        if not 0 <= record < self.total:
+            raise ScreeningError(
+                f"there is no record {record + 1}; the screening has {self.total:,}. Choose one of these."
+            )
 
     def apply(self, event: Event) -> None:
         """Apply an event; one with a known id changes nothing."""
@@ -104,10 +113,15 @@ class State:
             case Sampled():
                 self.samples.append(DrawnSample(event.records, event.unseen, frozenset(self.outcomes), self.total))
 
-    def verdict(self, record: int, reader: str) -> Verdict | None:
+    def decision(self, record: int, reader: str) -> Decided | None:
         """Return a reader's decision about a record, if there is one."""
         last = self._last("decided", record, reader)
-        return last.verdict if isinstance(last, Decided) else None
+        return last if isinstance(last, Decided) else None
+
+    def verdict(self, record: int, reader: str) -> Verdict | None:
+        """Return what a reader has decided about a record, if they have."""
+        decision = self.decision(record, reader)
+        return decision.verdict if decision else None
 
     def verdicts(self, record: int) -> dict[str, Verdict]:
         """Return the decision of each reader about a record, by reader in alphabetical order."""

@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from papertune.serve import answering, jobs, recipes, runs, screens
+from papertune.serve import answering, jobs, recipes, runs
 from papertune.serve.errors import handle_errors
+from papertune.serve.screens import routes as screen_routes
 from papertune.serve.tables import routes as table_routes
 from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
@@ -36,7 +37,7 @@ def create_app(workspace: Workspace, token: str) -> FastAPI:
     app.include_router(jobs.router(workspace))
     app.include_router(runs.router(workspace))
     app.include_router(answering.router(workspace))
-    app.include_router(screens.router(workspace))
+    app.include_router(screen_routes.router(workspace, tables))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 

@@ -1,5 +1,6 @@
 """The screenings of a work folder that are open."""
 
+import secrets
 import shutil
 import threading
 from collections.abc import Sequence
@@ -11,9 +12,9 @@ from papertune.errors import PapertuneError
 from papertune.screening import Project
 from papertune.screening.events import Added
 from papertune.screening.log import read_events
-from papertune.screening.settings import read_settings
+from papertune.screening.settings import FILE, read_settings
 from papertune.screening.state import State
-from papertune.serve.workspace import Workspace, is_name, new_id
+from papertune.serve.workspace import Workspace, is_name, make_folder
 from papertune.tables import Table
 
 # A screening that is being made; it becomes visible when it is complete.
@@ -36,6 +37,11 @@ class Screens:
         """Remove what a kill left of screenings that were being made."""
         for folder in self._workspace.screens.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._workspace.screens.iterdir():
+            with suppress(OSError):
+                for leftover in folder.glob("cache/download-*"):
+                    leftover.unlink()
+                folder.rmdir()  # an empty one only
 
     def close(self) -> None:
         """Close all screenings."""
@@ -54,26 +60,27 @@ class Screens:
 
     def create(self, table: Table, **settings: Any) -> tuple[str, Project]:
         """Make a screening of a table, whole or not at all; return its id and itself."""
-        screen_id = new_id()
-        folder = self._workspace.screens / f"{_UNFINISHED}{screen_id}"
+        unfinished = self._workspace.screens / f"{_UNFINISHED}{secrets.token_hex(8)}"
         try:
-            Project.create(folder, table, **settings).close()
-            folder.replace(self._workspace.screens / screen_id)
+            Project.create(unfinished, table, **settings).close()
+            folder = make_folder(self._workspace.screens)
+            folder.rmdir()
+            unfinished.rename(folder)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        return screen_id, self.get(screen_id)
+        return folder.name, self.get(folder.name)
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Return name, numbers and time of each screening, the newest first; of a damaged one, the error."""
+        """Return name, numbers and time of each screening, the newest first; of a damaged one the error."""
         found = []
         for folder in self._workspace.screens.iterdir():
-            if is_name(folder.name) and folder.is_dir():
+            if is_name(folder.name) and (folder / FILE).is_file():
                 try:
                     found.append(self._summary(folder))
                 except PapertuneError as error:
                     found.append({"id": folder.name, "name": folder.name, "created": "", "error": str(error)})
-        return sorted(found, key=lambda each: each["created"], reverse=True)
+        return sorted(found, key=lambda each: each["id"], reverse=True)
 
     def _summary(self, folder: Path) -> dict[str, Any]:
         project = self._open.get(folder.name)

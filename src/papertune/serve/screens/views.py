@@ -1,5 +1,6 @@
 """Screenings as JSON for the page."""
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
@@ -42,7 +43,7 @@ def screen_view(screen_id: str, project: Project) -> dict[str, Any]:
     }
 
 
-def record_views(project: Project, records: list[tuple[int, str]], reader: str) -> list[dict[str, Any]]:
+def record_views(project: Project, records: Sequence[tuple[int, str]], reader: str) -> list[dict[str, Any]]:
     """Return records as a reader sees them: without the decisions of others.
 
     Args:
@@ -61,7 +62,7 @@ def record_views(project: Project, records: list[tuple[int, str]], reader: str) 
 def _record_view(project: Project, record: int, reader: str) -> dict[str, Any]:
     records, state = project.records, project.state
     doi = records.dois[record]
-    last = next((event for event in state.decisions(record, reader)), None)
+    last = state.decision(record, reader)
     return {
         "record": record,
         "id": records.ids[record],
@@ -223,9 +224,7 @@ def certificate_view(project: Project) -> dict[str, Any]:
 
 
 def _points(curve: list[int]) -> list[tuple[int, int]]:
-    """Return (records read, relevant ones found), at most `_MAX_POINTS` + 1 of them, the last one included."""
-    if len(curve) <= _MAX_POINTS:
-        places = range(1, len(curve) + 1)
-    else:
-        places = [round(len(curve) * part / _MAX_POINTS) for part in range(1, _MAX_POINTS + 1)]  # type: ignore[assignment]
+    """Return (records read, relevant ones found), at most `_MAX_POINTS` of them, the last one included."""
+    count = min(len(curve), _MAX_POINTS)
+    places = [round(len(curve) * part / count) for part in range(1, count + 1)]
     return [(place, curve[place - 1]) for place in places]
