@@ -5,9 +5,10 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from papertune.serve.app import create_app
+from papertune.serve.security.keys import Keys
 from papertune.serve.workspace import Workspace, open_workspace
 
-TOKEN = "a-token-for-tests"
+TOKEN, SESSION = "a-token-for-tests", "a-session-for-tests"
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def workspace(tmp_path) -> Workspace:
 
 @pytest.fixture
 def app(workspace):
-    return create_app(workspace, TOKEN)
+    return create_app(workspace, Keys(TOKEN, SESSION), port=8765)
 
 
 @pytest.fixture

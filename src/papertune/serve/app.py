@@ -11,6 +11,8 @@ from fastapi.staticfiles import StaticFiles
 from papertune.serve import answering, jobs, recipes, runs
 from papertune.serve.errors import handle_errors
 from papertune.serve.screens import routes as screen_routes
+from papertune.serve.security import protect
+from papertune.serve.security.keys import Keys
 from papertune.serve.tables import routes as table_routes
 from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
@@ -18,12 +20,14 @@ from papertune.serve.workspace import Workspace
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(workspace: Workspace, token: str) -> FastAPI:
+def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", port: int = 8765) -> FastAPI:
     """Make the app of a work folder.
 
     Args:
         workspace: The work folder.
-        token: What a request must know to be answered.
+        keys: What a request must know to be answered.
+        host: Address or name at which the server listens.
+        port: Its port.
 
     Returns:
         An ASGI application; a part that must start or end something gives its router a lifespan.
@@ -31,6 +35,7 @@ def create_app(workspace: Workspace, token: str) -> FastAPI:
     tables = Tables(workspace)
     app = FastAPI(title="papertune", version=version("papertune"), docs_url=None, redoc_url=None)
     handle_errors(app)
+    protect(app, keys, host, port)
     app.include_router(_router(workspace))
     app.include_router(table_routes.router(workspace, tables))
     app.include_router(recipes.router(workspace))
