@@ -3,11 +3,16 @@
 import errno
 import os
 import threading
+import time
 
 import pytest
+from fastapi.testclient import TestClient
 
 from papertune.screening import Project
 from papertune.serve.app import create_app
+from papertune.serve.security.keys import Keys
+from papertune.serve.tables import store
+from papertune.serve.tables.parsing import parse
 
 ROWS = [
     ("a", "Nudging doctors by reminders on the screen", "Reminders change orders.", "10.1/a"),
@@ -22,6 +27,12 @@ HEADER = "id,title,abstract,doi\n"
 
 def csv(rows=ROWS, header=HEADER):
     return header + "".join(",".join(row) + "\n" for row in rows)
+
+
+@pytest.fixture(autouse=True)
+def _parsed_in_this_process(monkeypatch):
+    """A process for each upload takes a second; test_tables.py has it."""
+    monkeypatch.setattr(store, "parse_limited", lambda path, folder, _name: parse(path, folder))
 
 
 @pytest.fixture
@@ -44,6 +55,12 @@ def make(client, upload):
         return f"/api/screens/{answer.json()['id']}"
 
     return make
+
+
+def server(workspace):
+    """Start another server on the work folder."""
+    app = create_app(workspace, Keys("t", "s"), port=8765)
+    return TestClient(app, headers={"Authorization": "Bearer t"}, base_url="http://localhost:8765")
 
 
 def sent(number, kind, **fields):
@@ -91,7 +108,7 @@ class TestScreens:
         assert client.get(screen).json() == changed
         assert "a name occurs twice" in message(client.patch(screen, json={"readers": ["a", "a"]}), 400)
 
-    def test_after_a_restart_everything_is_there(self, client, app, make, workspace):
+    def test_after_a_restart_everything_is_there(self, client, make, workspace):
         screen = make()
         decide(client, screen, {0: "include", 1: "exclude"})
         before = client.get("/api/screens").json()
@@ -100,8 +117,7 @@ class TestScreens:
         (damaged / "project.json").write_text("{")
         (workspace.screens / ".new-left").mkdir()
         client.__exit__(None, None, None)  # as when the server ends
-        with type(client)(create_app(workspace, "t"), headers={"Authorization": "Bearer t"},
-                          base_url="http://localhost:8765") as again:  # fmt: skip
+        with server(workspace) as again:
             found = again.get("/api/screens").json()["screens"]
             assert found[1:] == before["screens"]
             assert found[0]["error"].startswith(f"{damaged / 'project.json'}: the file: Invalid JSON")
@@ -113,21 +129,20 @@ class TestScreens:
         for name in ("none", "..", "%2e%2e", ".new-x"):
             assert client.get(f"/api/screens/{name}/progress").status_code == 404
 
-    def test_a_screening_that_the_command_line_has_open_is_refused(self, client, make, app, workspace):
+    def test_a_screening_that_the_command_line_has_open_is_refused(self, client, make, workspace):
         screen = make()
         client.__exit__(None, None, None)
         folder = next(workspace.screens.iterdir())
-        with Project(folder), type(client)(create_app(workspace, "t"), headers={"Authorization": "Bearer t"},
-                                           base_url="http://localhost:8765") as other:  # fmt: skip
+        with Project(folder), server(workspace) as other:
             assert "is open in another process" in message(other.get(screen), 400)
         client.__enter__()
 
 
 class TestReading:
-    def test_the_next_records_come_with_their_words(self, client, make, app):
+    def test_the_next_records_come_with_their_words(self, client, make):
         screen = make()
         decide(client, screen, {0: "include", 1: "exclude"})
-        _wait(app, screen)
+        wait_for_ranking(client, screen)
         found = client.get(f"{screen}/next", params={"n": 3}).json()
         assert (found["exhausted"], found["basis"], len(found["records"])) == (False, "decisions", 3)
         first = found["records"][0]
@@ -273,7 +288,8 @@ class TestProgress:
             f"{screen}/prior", json={"table": prior, "label": "verdict", "include": ["yes"], "exclude": ["no"]}
         ).json()
         assert answer == {
-            "included": 1, "excluded": 1, "other": {"?": 1}, "unknown": 1, "first_unknown": "search.csv, row 3"
+            "included": 1, "excluded": 1, "other": {"?": 1}, "unknown": 1,
+            "first_unknown": "search.csv, row 3 below the header"
         }  # fmt: skip
         more = upload(csv([("a", ROWS[0][1], "", "10.1/a"), ("z", "A new study of prompts for surgeons", "", "")]))
         added = client.post(f"{screen}/tables", json={"table": more}).json()
@@ -311,13 +327,7 @@ class TestExports:
         assert [row["cells"]["label"] for row in rows] == ["included", "excluded"]
 
 
-def _wait(app, screen):
-    """Wait until the ranking knows all decisions."""
-    import time
-
-    from fastapi.testclient import TestClient
-
-    client = TestClient(app, base_url="http://localhost:8765", headers={"Authorization": "Bearer a-token-for-tests"})
+def wait_for_ranking(client, screen):
     for _ in range(200):
         if client.get(f"{screen}/progress").json()["ranking"] == "decisions":
             return

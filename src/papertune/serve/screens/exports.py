@@ -13,7 +13,8 @@ from papertune.serve.tables.store import Tables
 from papertune.tables import Table, read_table, write_table
 
 ExportFormat: TypeAlias = Format | Literal["ris"]
-EXPORT_TYPES: dict[str, str] = {**MEDIA_TYPES, "ris": "application/x-research-info-systems"}
+EXPORT_TYPES: dict[ExportFormat, str] = {kind: text for kind, text in MEDIA_TYPES.items()}
+EXPORT_TYPES["ris"] = "application/x-research-info-systems"
 
 
 def write_export(project: Project, kind: ExportFormat, *, decided_only: bool) -> Path:

@@ -60,6 +60,5 @@ def content_disposition(name: str, kind: str) -> str:
 def _without_formulas(table: Table) -> "pl.DataFrame":
     import polars as pl
 
-    text = pl.col(pl.String)
-    frame = table.frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text))
+    frame = table.frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$0"))
     return frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})
