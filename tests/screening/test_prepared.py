@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from papertune.errors import ScreeningError
-from papertune.screening.ranking import prepared
-from papertune.screening.ranking.prepared import Stopped, prepare, prepare_apart
+from papertune.screening.ranking import apart, prepared
+from papertune.screening.ranking.apart import Stopped
+from papertune.screening.ranking.encoding import embed_apart
+from papertune.screening.ranking.features import embed
+from papertune.screening.ranking.prepared import prepare, prepare_apart
 from papertune.screening.ranking.ranker import rank
 
 WORDS = [f"word{number}" for number in range(50)]
@@ -56,7 +59,7 @@ def test_what_is_stored_is_read_again(tmp_path, documents, query):
 def test_nobody_waits_for_a_process_that_is_not_needed_any_more(tmp_path, monkeypatch):
     started = time.monotonic()
     looks = itertools.count()
-    monkeypatch.setattr(prepared, "_POLL_S", 0.01)
+    monkeypatch.setattr(apart, "_POLL_S", 0.01)
     with pytest.raises(Stopped):
         prepare_apart(DOCUMENTS, "", None, tmp_path, lambda: next(looks) > 1)
     assert time.monotonic() - started < 10
@@ -68,6 +71,23 @@ def test_a_process_that_fails_says_why(tmp_path, monkeypatch):
     with pytest.raises(ScreeningError) as caught:
         prepare_apart(DOCUMENTS, "", None, tmp_path)
     assert str(caught.value) == (
-        "the words of the records could not be counted: the process ended with code 1. Make room on the disk and in "
-        "memory, then open the screening again."
+        "the ranking could not be computed: the process ended with 1. Make room on the disk and in memory, then open "
+        "the screening again."
     )
+
+
+@pytest.mark.slow
+def test_vectors_of_another_process_are_those_of_this_one(tmp_path, encoder_folder, make_listener):
+    listener = make_listener(on_rows=lambda _: None)
+    documents = ["a trial in patients", "learning of graphs", ""]
+    vectors = embed_apart(documents, str(encoder_folder), tmp_path, listener)
+    assert np.array_equal(vectors, embed(documents, str(encoder_folder), None))
+    assert [(step.stage, step.done, step.total) for step in listener.steps] == [("rows", 3, 3)]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".f32"]
+
+
+def test_without_an_encoder_there_is_no_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert embed_apart(["a"], "none", tmp_path) is None
+    monkeypatch.setattr("papertune.screening.ranking.encoding.find_spec", lambda _: None)
+    assert embed_apart(["a"], "auto", tmp_path) is None

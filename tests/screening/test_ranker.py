@@ -137,11 +137,11 @@ class TestQueue:
     def test_vectors_of_an_encoder_come_later(self, make, monkeypatch):
         go = threading.Event()
 
-        def embed(documents, encoder, cache, listener):
+        def embed(documents, *_):
             go.wait(60)
             return np.eye(len(documents), dtype=np.float32)
 
-        monkeypatch.setattr(queue, "embed", embed)
+        monkeypatch.setattr(queue, "embed_apart", embed)
         project = make()
         project.queue.wait(vectors=False)
         assert not project.queue.ranking.features.stemmed

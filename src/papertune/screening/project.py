@@ -109,22 +109,8 @@ class Project:
         Raises:
             PapertuneError: If the folder is not empty, or table and settings do not fit.
         """
-        folder = Path(folder)
-        check_new_folder(folder)
-        table = read_table(source)
-        chosen = settings_for(table, name or folder.resolve().name, **settings)
-        try:
-            (folder / "tables").mkdir(parents=True, exist_ok=True)
-            write_settings(folder, chosen)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from None
-        project = cls(folder)
-        try:
-            project.add(table)
-        except BaseException:
-            project.close()
-            raise
-        return project
+        write_project(folder, source, name=name, **settings)
+        return cls(folder)
 
     def __enter__(self) -> Self:
         """Return the screening."""
@@ -377,6 +363,30 @@ class Project:
         self.records.add(table, self.settings, len(self.tables), event.duplicates)
         self.tables.append(table)
         self.added.append(event)
+
+
+def write_project(folder: str | Path, source: TableSource, *, name: str | None = None, **settings: object) -> None:
+    """Make a screening of a table without opening it; the arguments are those of `Project.create`."""
+    folder = Path(folder)
+    check_new_folder(folder)
+    table = read_table(source)
+    chosen = settings_for(table, name or folder.resolve().name, **settings)
+    event = Added(
+        id=_new_id(),
+        reader=chosen.readers[0],
+        file="tables/0001.parquet",
+        rows=len(table),
+        duplicates=find_duplicates(table, no_records(), chosen),
+    )
+    try:
+        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        write_table(table.frame, folder / event.file, overwrite=True)
+        log = EventLog(folder / "events.jsonl")
+        log.append([event])
+        log.close()
+        write_settings(folder, chosen)  # last: a folder without it is no screening
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from error
 
 
 def _new_id() -> str:

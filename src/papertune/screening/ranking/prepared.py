@@ -9,29 +9,25 @@ CACHE/prepared-KEY/   arrays, which are mapped into memory, and groups.json
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
-from papertune.errors import ScreeningError
 from papertune.evaluation.checks.near_duplicates import match_earlier_rows
+from papertune.screening.ranking.apart import given_documents, given_folder, run_apart, yield_to_readers
 from papertune.screening.ranking.features import Features, make_features
 
 # Fewer are computed sooner than a process starts.
 _MIN_DOCUMENTS = 1000
 # Part of the key: goes up when the same documents make other features.
 _FORMAT = 1
-# Niceness of the process: decisions are stored while it works.
-_NICENESS = 10
-_POLL_S = 0.2
+_VECTORS = "vectors.npy"
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,6 @@ class Prepared:
 
     features: Features
     groups: dict[int, tuple[int, ...]]
-
-
-class Stopped(Exception):
-    """The screening was closed while something was computed."""
 
 
 def prepare(documents: Sequence[str], query: str, vectors: NDArray[np.float32] | None) -> Prepared:
@@ -80,10 +72,12 @@ def prepare_apart(
         return prepare(documents, query, vectors)
     folder = cache / f"prepared-{_key(documents, query, vectors)}"
     if not folder.is_dir():
-        cache.mkdir(exist_ok=True)
-        _run(documents, query, vectors, folder, stopped)
+        with given_folder(cache, documents) as given:
+            if vectors is not None:
+                np.save(given / _VECTORS, vectors)
+            run_apart("papertune.screening.ranking.prepared", given, [query, str(folder)], stopped)
     prepared = _load(folder)
-    for other in (*cache.glob("prepared-*/"), *cache.glob("given-*/")):
+    for other in cache.glob("prepared-*/"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     return prepared
@@ -131,37 +125,6 @@ def _key(documents: Sequence[str], query: str, vectors: NDArray[np.float32] | No
     return checksum.hexdigest()[:32]
 
 
-def _run(
-    documents: Sequence[str],
-    query: str,
-    vectors: NDArray[np.float32] | None,
-    folder: Path,
-    stopped: Callable[[], bool],
-) -> None:
-    given = Path(tempfile.mkdtemp(prefix="given-", dir=folder.parent))
-    (given / "documents.json").write_text(json.dumps([query, *documents]))
-    if vectors is not None:
-        np.save(given / "vectors.npy", vectors)
-    command = [sys.executable, "-m", "papertune.screening.ranking.prepared", str(given), str(folder)]
-    with (given / "errors.txt").open("wb") as errors, subprocess.Popen(command, stderr=errors) as process:
-        while process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_S)
-            if process.returncode is None and stopped():
-                process.kill()
-                process.wait()
-                shutil.rmtree(given, ignore_errors=True)
-                raise Stopped
-    if process.returncode:
-        last = (given / "errors.txt").read_text(errors="replace").strip().rpartition("\n")[2]
-        reason = last or f"the process ended with code {process.returncode}"
-        raise ScreeningError(
-            f"the words of the records could not be counted: {reason}. "
-            "Make room on the disk and in memory, then open the screening again."
-        )
-    shutil.rmtree(given)
-
-
 def _save(prepared: Prepared, folder: Path) -> None:
     """Write the result, whole or not at all."""
     temporary = folder.with_name(f"new-{folder.name}")
@@ -204,27 +167,21 @@ def _load(folder: Path) -> Prepared:
     return Prepared(features, {record: tuple(members) for members in notes["groups"] for record in members})
 
 
-def main(given: Path, folder: Path) -> None:
+def main(given: Path, query: str, folder: Path) -> None:
     """Compute in this process what `prepare_apart` wants.
 
     Args:
-        given: Folder with documents.json and, if there are vectors, vectors.npy.
+        given: Folder with the documents and, if there are any, their vectors.
+        query: What is looked for.
         folder: New folder for the result.
     """
-    import os
-
-    from filelock import FileLock
-
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+    yield_to_readers()
     # A process whose parent was killed ends its work; the next one waits, and finds it done.
     with FileLock(folder.with_name("prepared.lock")):
-        if folder.is_dir():
-            return
-        query, *documents = json.loads((given / "documents.json").read_text())
-        vectors = np.load(given / "vectors.npy") if (given / "vectors.npy").exists() else None
-        _save(prepare(documents, query, vectors), folder)
+        if not folder.is_dir():
+            vectors = np.load(given / _VECTORS) if (given / _VECTORS).exists() else None
+            _save(prepare(given_documents(given), query, vectors), folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

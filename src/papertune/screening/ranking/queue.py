@@ -1,6 +1,6 @@
 """What to read next: a random sample that was drawn, then the ranking, near duplicates together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.events import SILENT, Listener, Progress
+from papertune.events import SILENT, Listener
+from papertune.screening.ranking.apart import Stopped, remove_left_folders
 from papertune.screening.ranking.background import Latest
-from papertune.screening.ranking.features import embed
-from papertune.screening.ranking.prepared import Prepared, Stopped, prepare_apart
+from papertune.screening.ranking.encoding import embed_apart
+from papertune.screening.ranking.prepared import Prepared, prepare_apart
 from papertune.screening.ranking.ranker import Ranking, rank
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Queue:
         self._vectors: NDArray[np.float32] | None = None
         self._encoder = ""
         self._closed = False
+        remove_left_folders(project.folder / "cache")
         self._latest: Latest[Ranking | None] = Latest(self._compute)
         # Vectors of a large table take minutes; until they are there, words alone rank.
         self._encoded: Latest[None] = Latest(self._encode)
@@ -176,22 +178,10 @@ class Queue:
         if self._vectors is not None and len(self._vectors) == len(documents) and self._encoder == encoder:
             return
         with suppress(Stopped):
-            self._vectors = embed(documents, encoder, self._project.folder / "cache", self)
+            self._vectors = embed_apart(
+                documents, encoder, self._project.folder / "cache", self._listener, lambda: self._closed
+            )
             self._encoder = encoder
             if self._vectors is not None:
                 self._version += 1
                 self._latest.request()
-
-    def message(self, text: str) -> None:
-        """Hear a message of the encoder."""
-        self._listener.message(text)
-
-    def progress(self, step: Progress) -> None:
-        """Hear how far the encoder is, and end it when the screening is closed."""
-        if self._closed:
-            raise Stopped
-        self._listener.progress(step)
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Pass on what is logged; the encoder is not trained."""
-        self._listener.metrics(step, values)

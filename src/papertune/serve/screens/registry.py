@@ -12,6 +12,7 @@ from papertune.errors import PapertuneError
 from papertune.screening import Project
 from papertune.screening.events import Added
 from papertune.screening.log import read_events
+from papertune.screening.project import write_project
 from papertune.screening.settings import FILE, read_settings
 from papertune.screening.state import State
 from papertune.serve.workspace import Workspace, is_name, make_folder
@@ -62,7 +63,7 @@ class Screens:
         """Make a screening of a table, whole or not at all; return its id and itself."""
         unfinished = self._workspace.screens / f"{_UNFINISHED}{secrets.token_hex(8)}"
         try:
-            Project.create(unfinished, table, **settings).close()
+            write_project(unfinished, table, **settings)
             folder = make_folder(self._workspace.screens)
             folder.rmdir()
             unfinished.rename(folder)
