@@ -50,7 +50,7 @@ def write_download(table: Table, kind: Format, folder: Path) -> Path:
     return path
 
 
-def content_disposition(name: str, kind: Format) -> str:
+def content_disposition(name: str, kind: str) -> str:
     """Return the header that names a download (RFC 6266): in ASCII, and in full for clients that know UTF-8."""
     full = f"{Path(name).stem or 'table'}.{kind.removesuffix('-spreadsheet')}"
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", full)
