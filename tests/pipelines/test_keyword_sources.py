@@ -11,8 +11,8 @@ from papertune.inference.journal import NO_MODEL, prediction_facts
 from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.by_words.words import load_words
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.ranking import JOINED_FEATURES
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.ranking import JOINED_FEATURES
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.metrics.phrases import normalise_keyword
 
 
