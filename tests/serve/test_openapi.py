@@ -3,7 +3,6 @@
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.config import SchemathesisConfig
 
 from papertune.serve.app import create_app
 from papertune.serve.security.keys import Keys
