@@ -278,7 +278,7 @@ def run_training(
         step_batches = spec.accumulation * processes.count
         tokens = StepTokens(lengths, spec.micro_batch_size, spec.seed, step_batches)
         progress = ProgressCallback(settings.listener, spec.micro_batch_size * step_batches, tokens)
-        callbacks += [MetricsCallback(settings.metrics_file), progress]
+        callbacks += [MetricsCallback(settings.metrics_file, settings.listener), progress]
     trainer = make(training_arguments(spec, folder, place, settings.compute_dtype), callbacks)
     if ended := ended_early(last, spec.patience if has_dev else 0):
         trainer.state = ended

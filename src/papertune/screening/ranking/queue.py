@@ -1,6 +1,6 @@
 """What to read next: a random sample that was drawn, then the ranking, near duplicates together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -205,6 +205,10 @@ class Queue:
         if self._closed:
             raise _Closed
         self._listener.progress(step)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Pass on what is logged; the encoder is not trained."""
+        self._listener.metrics(step, values)
 
 
 def group(documents: list[str]) -> dict[int, tuple[int, ...]]:

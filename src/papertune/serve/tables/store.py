@@ -177,7 +177,7 @@ class Tables:
         cells = self.corrections(table_id).cells.copy()
         return sum(table.frame[column][row] != value for (row, column), value in cells.items())
 
-    def file(self, table_id: str) -> Path:
+    def file(self, table_id: str, *, corrected: bool = True) -> Path:
         """Return a file for a command: the original, or one with the corrections if there are any.
 
         A file that a command was given is never changed: more corrections make another file.
@@ -185,7 +185,7 @@ class Tables:
         folder = self._workspace.table_path(table_id)
         original = self._original(folder)
         corrections = self.corrections(table_id)
-        if not corrections.cells:
+        if not corrected or not corrections.cells:
             return original
         # JSON keeps numbers and lists; other text formats have no more than Parquet holds.
         suffix = original.suffix if original.suffix in (".json", ".jsonl") else ".parquet"

@@ -1,0 +1,1 @@
+"""Recipes over HTTP: made, edited in a form, checked, written as TOML."""
