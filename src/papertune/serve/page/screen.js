@@ -1,0 +1,2 @@
+// The pages of screening.
+export const routes = [];

@@ -1,0 +1,3 @@
+export default {
+  "nav.screening": "筛选"
+};
