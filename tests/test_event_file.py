@@ -111,13 +111,18 @@ def test_what_waits_for_room_is_limited(tmp_path, monkeypatch):
     assert 5 < len(found) < 20
 
 
+def report_and_exit(code):
+    with reported_events():
+        event_listener().message("working")
+        sys.exit(code)
+
+
 def test_a_process_reports_its_start_and_its_end(tmp_path, monkeypatch):
     path = tmp_path / "events.jsonl"
     monkeypatch.setenv("PAPERTUNE_EVENTS", str(path))
     for code, expected in ((0, 0), (2, 2), (None, 0), ("words", 1)):
-        with pytest.raises(SystemExit), reported_events():
-            event_listener().message("working")
-            sys.exit(code)
+        with pytest.raises(SystemExit):
+            report_and_exit(code)
         start, _, end = events(path)
         assert start == {"event": "start", "pid": os.getpid(), "began": began(os.getpid())}
         assert end == {"event": "end", "exit": expected}

@@ -91,8 +91,9 @@ class EventFile:
         self._write({"event": "start", "pid": os.getpid(), "began": began(os.getpid())})
 
     def end(self, code: int) -> None:
-        """Write the exit code of the process, which ends now."""
+        """Write the exit code of the process, which ends now, and close the file."""
         self._write({"event": "end", "exit": code})
+        os.close(self._descriptor)
 
     def _write(self, event: Mapping[str, Any], *, waits: bool = True) -> None:
         """Append a line.

@@ -73,7 +73,7 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
             color_scheme=scheme,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: mistakes.append(str(error)))

@@ -168,7 +168,9 @@ def test_any_bytes_are_read_as_the_whole_lines_that_are_events(tmp_path_factory,
 
 KEYS = st.one_of(
     st.builds(lambda step: {"event": "loss", "step": step}, st.integers(1, 3)),
-    st.builds(lambda step, name: {"event": "dev", "step": step, "name": name}, st.integers(1, 3), st.sampled_from("ab")),
+    st.builds(
+        lambda step, name: {"event": "dev", "step": step, "name": name}, st.integers(1, 3), st.sampled_from("ab")
+    ),
     st.sampled_from([{"event": "progress"}, {"event": "message"}]),
 )
 

@@ -203,6 +203,7 @@ export default {
   "job.stop": "停止",
   "job.resume": "继续",
   "job.interrupted": "进程意外结束，例如机器被关闭。已完成的部分保留着，可以继续。",
+  "job.recipe": "回到训练设置",
   "job.trained": "模型 {name} 已就绪",
   "job.correct": "校正",
   "job.look": "查看",

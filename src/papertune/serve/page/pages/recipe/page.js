@@ -99,13 +99,13 @@ export function runName(fileName) {
   return bare.replace(/^[.-]+|-+$/g, "").slice(0, 60) || "run";
 }
 
-function Start({ table, draft, change, forget, hasErrors }) {
+function Start({ table, draft, change, hasErrors }) {
   const [error, setError] = useState(null);
   const name = draft.name ?? runName(table.name);
   const start = async () => {
     const options = draft.dev ? { dev: draft.dev } : {};
     const job = await post("/api/jobs", { kind: "train", table: table.id, recipe: draft.recipe, name, options });
-    forget();
+    // The draft stays: a training that fails is corrected here.
     go(["jobs", job.id]);
   };
   return html`
@@ -168,7 +168,7 @@ function Toml({ text, name }) {
   `;
 }
 
-function SecondStep({ table, schema, draft, change, forget }) {
+function SecondStep({ table, schema, draft, change }) {
   const { checked, toml, error, isRunning } = useChecked(table.id, draft.recipe);
   const hasErrors = error !== null || (checked?.findings.some((finding) => finding.level === "error") ?? false);
   return html`
@@ -180,7 +180,7 @@ function SecondStep({ table, schema, draft, change, forget }) {
       ${checked !== null && html`<${Findings} checked=${checked} table=${table} />`}
       ${toml !== null && html`<${Toml} text=${toml} name=${draft.name ?? runName(table.name)} />`}
     <//>
-    <${Start} ...${{ table, draft, change, forget, hasErrors }} />
+    <${Start} ...${{ table, draft, change, hasErrors }} />
   `;
 }
 
@@ -188,7 +188,7 @@ function SecondStep({ table, schema, draft, change, forget }) {
 export function RecipePage({ id }) {
   const table = useApi(apiPath("tables", id));
   const schema = useApi("/api/recipes/schema");
-  const [draft, setDraft, forget] = useDraft(`recipe.${id}`, { kinds: {}, recipe: null, warnings: [], dev: null });
+  const [draft, setDraft] = useDraft(`recipe.${id}`, { kinds: {}, recipe: null, warnings: [], dev: null });
   const change = (part) => setDraft((before) => ({ ...before, ...part }));
   const crumbs = [
     [t("nav.tables"), link(["tables"])],
@@ -201,7 +201,7 @@ export function RecipePage({ id }) {
           <${FirstStep} table=${data} draft=${draft} change=${change} />
           ${draft.recipe !== null &&
           html`<${Loaded} from=${schema}>
-            ${(described) => html`<${SecondStep} ...${{ table: data, schema: described, draft, change, forget }} />`}
+            ${(described) => html`<${SecondStep} ...${{ table: data, schema: described, draft, change }} />`}
           <//>`}
         `}
       <//>
