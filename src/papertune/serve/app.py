@@ -1,6 +1,5 @@
 """The app: routers of the parts, the page, errors, security."""
 
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,7 +45,7 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     app.include_router(recipe_routes.router(workspace, tables))
     app.include_router(jobs.router(workspace, tables))
     app.include_router(runs.router(workspace))
-    app.include_router(answering.router(workspace, partial(jobs.training_runs, workspace)))
+    app.include_router(answering.router(workspace))
     app.include_router(screen_routes.router(workspace, tables))
     app.mount("/", _Page(directory=PAGE, html=True))
     return app
