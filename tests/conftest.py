@@ -62,6 +62,7 @@ class Recorder:
     ) -> None:
         self.messages: list[str] = []
         self.steps: list[Any] = []
+        self.logged: list[Any] = []
         self._actions = {"training": on_training, "rows": on_rows}
 
     def message(self, text: str) -> None:
@@ -71,6 +72,9 @@ class Recorder:
         self.steps.append(step)
         if (act := self._actions[step.stage]) is not None:
             act(step)
+
+    def metrics(self, step: int, values: Any) -> None:
+        self.logged.append({"step": step, **values})
 
 
 _frozen_modules = 0

@@ -27,9 +27,11 @@ class PapertuneError(Exception):
 
     Attributes:
         is_shared: Whether all processes of a training raise it, so that only one has to report it.
+        problems: The problems that it was collected from, all of them; empty if it is about one thing.
     """
 
     is_shared: bool = False
+    problems: tuple[str, ...] = ()
 
     @classmethod
     def collect(cls, what: str, problems: Sequence[str]) -> "PapertuneError":
@@ -47,7 +49,9 @@ class PapertuneError(Exception):
         shown = [f"  - {problem}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
         if len(problems) > MAX_PROBLEMS_SHOWN:
             shown.append(f"  - and {len(problems) - MAX_PROBLEMS_SHOWN} more")
-        return cls("\n".join([f"{what} ({len(problems)} problems):", *shown]))
+        error = cls("\n".join([f"{what} ({len(problems)} problems):", *shown]))
+        error.problems = tuple(problems)
+        return error
 
 
 class RecipeError(PapertuneError):

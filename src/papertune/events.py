@@ -37,12 +37,18 @@ class Listener(Protocol):
     def progress(self, step: Progress) -> None:
         """Handle a finished training step or batch of rows."""
 
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Handle what a training has logged after a step: the numbers of a line of metrics.jsonl, by name."""
+
 
 class _Silent:
     def message(self, text: str) -> None:
         pass
 
     def progress(self, step: Progress) -> None:
+        pass
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
         pass
 
 

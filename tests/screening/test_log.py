@@ -76,16 +76,16 @@ def test_a_kill_at_any_byte_leaves_the_events_before_it(tmp_path_factory, happen
     path.write_bytes(content[: round(cut * len(content))])
     whole = path.read_bytes().count(b"\n")
     log = EventLog(path)
-    assert log.events == [FIRST, *happened][:whole]
-    same_as_plain(State(log.events), happened[: max(0, whole - 1)])
+    assert log.entries == [FIRST, *happened][:whole]
+    same_as_plain(State(log.entries), happened[: max(0, whole - 1)])
     # What comes after the kill is whole again, and known events change nothing.
     log.append(happened)
     log.close()
     again = EventLog(path)
     again.close()
-    assert again.events == [FIRST, *happened][:whole] + happened
+    assert again.entries == [FIRST, *happened][:whole] + happened
     if whole:
-        same_as_plain(State(again.events), happened[: whole - 1] + happened)
+        same_as_plain(State(again.entries), happened[: whole - 1] + happened)
 
 
 @given(event=events)
@@ -128,7 +128,7 @@ def test_a_damaged_line_names_its_place(tmp_path):
     path.write_bytes(event_line(FIRST) + b"\0\0\n" + event_line(FIRST))
     with pytest.raises(ScreeningError) as caught:
         EventLog(path)
-    assert str(caught.value).startswith(f"{path}, line 2 is not an event (the event: Invalid JSON")
+    assert str(caught.value).startswith(f"{path}, line 2 is no decision (the event: Invalid JSON")
     assert str(caught.value).endswith("comes from a newer papertune: copy it from a backup, or update papertune.")
 
 
@@ -151,11 +151,11 @@ def test_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(tmp_path, monk
         with pytest.raises(OutputError) as caught:
             log.append([decided])
     assert str(caught.value) == (
-        f"{path}: the decision was not saved: No space left on device. Make room, or check the disk, then decide "
+        f"{path}: the decision was not saved: No space left on device. Make room, or check the disk, then try "
         "again; nothing that was saved before is lost."
     )
     assert path.read_bytes() == event_line(FIRST)
     log.append([decided])
     log.close()
     assert path.read_bytes() == event_line(FIRST) + event_line(decided)
-    assert log.events == [FIRST, decided]
+    assert log.entries == [FIRST, decided]

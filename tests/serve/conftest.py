@@ -5,9 +5,10 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from papertune.serve.app import create_app
+from papertune.serve.security.keys import Keys
 from papertune.serve.workspace import Workspace, open_workspace
 
-TOKEN = "a-token-for-tests"
+TOKEN, SESSION = "a-token-for-tests", "a-session-for-tests"
 
 
 @pytest.fixture
@@ -16,8 +17,13 @@ def workspace(tmp_path) -> Workspace:
 
 
 @pytest.fixture
-def app(workspace):
-    return create_app(workspace, TOKEN)
+def keys() -> Keys:
+    return Keys(TOKEN, SESSION)
+
+
+@pytest.fixture
+def app(workspace, keys):
+    return create_app(workspace, keys, port=8765)
 
 
 @pytest.fixture

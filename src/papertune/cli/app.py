@@ -9,6 +9,7 @@ from typing import TextIO
 import typer
 
 from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped, visible
+from papertune.event_file import Level, report_message, reported_events
 
 # 128 + SIGINT, as in shells.
 INTERRUPTED = 130
@@ -33,21 +34,22 @@ def main() -> None:
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.simplefilter("always", PapertuneWarning)
-    try:
-        app()
-    except PapertuneError as error:
-        _print(f"error: {error}")
-        sys.exit(2)
-    except TrainingStopped as stopped:
-        _print(str(stopped))
-        sys.exit(128 + stopped.signal)
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # typer's exit code for Ctrl-C
-            _print("stopped; finished work is kept, and the same command continues")
-        raise
-    except BrokenPipeError:
-        sys.stderr.close()  # the program that reads the output has ended
-        sys.exit(1)
+    with reported_events():
+        try:
+            app()
+        except PapertuneError as error:
+            _print(str(error), "error")
+            sys.exit(2)
+        except TrainingStopped as stopped:
+            _print(str(stopped))
+            sys.exit(128 + stopped.signal)
+        except SystemExit as ended:
+            if ended.code == INTERRUPTED:  # typer's exit code for Ctrl-C
+                _print("stopped; finished work is kept, and the same command continues")
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()  # the program that reads the output has ended
+            sys.exit(1)
 
 
 def _show_warning(
@@ -60,9 +62,11 @@ def _show_warning(
 ) -> None:
     """Print papertune's own warnings in one line; users cannot act on those of libraries."""
     if issubclass(category, PapertuneWarning):
-        _print(f"warning: {message}")
+        _print(str(message), "warning")
 
 
-def _print(text: str) -> None:
+def _print(text: str, level: Level = "note") -> None:
+    report_message(text, level)
+    shown = text if level == "note" else f"{level}: {text}"
     # A name or cell in a message may hold characters that a terminal obeys.
-    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr, flush=True)
+    print("\n".join(map(visible, shown.split("\n"))), file=sys.stderr, flush=True)

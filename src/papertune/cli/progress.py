@@ -2,11 +2,13 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 import typer
 
+from papertune.event_file import event_listener
 from papertune.events import Progress
 
 # Seconds between two lines in a log file.
@@ -14,7 +16,7 @@ LOG_EVERY_S = 30.0
 
 
 class TerminalListener:
-    """Prints messages and progress to standard error. Use it as a context manager.
+    """Prints messages and progress to standard error, and passes them to the event file. Use it as a context manager.
 
     Args:
         title: One or two words for the operation.
@@ -57,11 +59,13 @@ class TerminalListener:
 
     def message(self, text: str) -> None:
         """Print a line."""
+        event_listener().message(text)
         if not self._quiet:
             typer.echo(text, err=True)
 
     def progress(self, step: Progress) -> None:
         """Move the bar, or print a line if the last one is old enough."""
+        event_listener().progress(step)
         title = self._title
         if step.stage == "rows":
             title = self._rows_title or title
@@ -84,6 +88,10 @@ class TerminalListener:
         if step.done >= step.total or now - self._last_line >= LOG_EVERY_S:
             self._last_line = now
             print(f"{title}: {step.done}/{step.total}  {note}", file=sys.stderr, flush=True)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Print nothing: the progress shows the loss."""
+        event_listener().metrics(step, values)
 
 
 def duration(seconds: float) -> str:

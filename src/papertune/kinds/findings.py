@@ -18,6 +18,23 @@ Purpose = Literal["train", "predict", "score"]
 _NOT_DONE = {"train": "learned", "score": "scored", "predict": "predicted"}
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A sentence about a table or a recipe.
+
+    Attributes:
+        level: "error": nothing can begin before it is corrected; "warning": the work can go on; "note": a fact.
+        text: The sentence; it names the place.
+        row: Position in the table of the first row that it is about, from 0; None: not about a row.
+        column: The column of that cell; None: not about a column.
+    """
+
+    level: Literal["error", "warning", "note"]
+    text: str
+    row: int | None = None
+    column: str | None = None
+
+
 @dataclass
 class _Same:
     """The rows with the same problem: the first place, the position among all problems, the numbers of the rows."""
@@ -43,6 +60,8 @@ class Findings:
     label_counts: dict[str, Counter[str]] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
     _same: "dict[tuple[str, str | None, str], _Same]" = field(default_factory=dict, repr=False)
+    _problem_cells: dict[int, tuple[int, str | None]] = field(default_factory=dict, repr=False)
+    _warning_cells: dict[int, tuple[int, str | None]] = field(default_factory=dict, repr=False)
 
     def problem(self, table: Table, row: int, column: str | None, text: str) -> None:
         """Report a problem of a row; the same text for many rows of a column is one problem.
@@ -56,9 +75,35 @@ class Findings:
         known = self._same.get((table.source, column, text))
         if known is None:
             known = self._same[table.source, column, text] = _Same(table.where(row, column), len(self.problems))
-            self.problems.append("")
+            self.add_problem("", row, column)
         known.places.add(f"{table.number(row):,}")
         self.problems[known.position] = f"{known.first}: {text}{known.places.others()}"
+
+    def add_problem(self, text: str, row: int | None = None, column: str | None = None) -> None:
+        """Add a problem whose sentence names its place.
+
+        Args:
+            text: The sentence.
+            row: Position in the table of the first row that it is about.
+            column: The column of that cell.
+        """
+        if row is not None:
+            self._problem_cells[len(self.problems)] = row, column
+        self.problems.append(text)
+
+    def add_warning(self, text: str, row: int | None = None, column: str | None = None) -> None:
+        """Add a warning whose sentence names its place, as `add_problem` adds a problem."""
+        if row is not None:
+            self._warning_cells[len(self.warnings)] = row, column
+        self.warnings.append(text)
+
+    def all(self) -> list[Finding]:
+        """Return problems and warnings with the cells that they are about."""
+        nowhere = (None, None)
+        return [
+            *(Finding("error", text, *self._problem_cells.get(n, nowhere)) for n, text in enumerate(self.problems)),
+            *(Finding("warning", text, *self._warning_cells.get(n, nowhere)) for n, text in enumerate(self.warnings)),
+        ]
 
     def raise_problems(self, table: Table) -> None:
         """Raise a TableError with all problems, if there are any."""
@@ -140,7 +185,7 @@ def count_in_warning(findings: Findings, table: Table, column: str, what: str, r
         count = 1 + sum(1 for _ in rows)
         cells = "1 cell is" if count == 1 else f"{count:,} cells are"
         counted = what.replace("{}", cells, 1)  # not format(): a name in the sentence may have braces
-        findings.warnings.append(f"{table.where(first, column)}: {counted} (this is the first).")
+        findings.add_warning(f"{table.where(first, column)}: {counted} (this is the first).", first, column)
 
 
 def shorten(text: str) -> str:

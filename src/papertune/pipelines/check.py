@@ -1,7 +1,7 @@
 """Check tables against a recipe and a tokenizer: problems, lengths, balance, and example prompts."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -9,10 +9,10 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning, TableError, listed
 from papertune.evaluation.checks.leaks import leak_warnings
-from papertune.kinds.findings import Purpose
+from papertune.kinds.findings import Finding, Purpose
 from papertune.models import find_base, load_config, load_tokenizer
-from papertune.pipelines.optimizer_steps import too_few_steps
-from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.pipelines.training.job import choose_columns_to_learn
+from papertune.pipelines.training.optimizer_steps import too_few_steps
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
 from papertune.prompts.context import check_context
@@ -54,6 +54,11 @@ class CheckResult:
     examples: list[ShownExample]
 
 
+def _warn(finding: Finding) -> None:
+    if finding.level == "warning":
+        warnings.warn(finding.text, PapertuneWarning, stacklevel=3)
+
+
 def check_tables(
     tables: Sequence[Any],
     recipe: str | Path | Mapping[str, Any] | Recipe,
@@ -62,8 +67,18 @@ def check_tables(
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
     base: Path | None = None,
+    report: Callable[[Finding], object] = _warn,
 ) -> CheckResult:
     """Check tables for training or prediction; no weights are loaded.
+
+    Args:
+        tables: The tables.
+        recipe: The recipe.
+        purpose: What the tables are for.
+        overrides: Settings of the recipe, such as "training.epochs=3".
+        only: Just these of the recipe's columns.
+        base: Where the base model is now.
+        report: Gets the warnings, and the problems of the tables before they are raised.
 
     Raises:
         RecipeError, TableError, ModelError: With all problems of the tables at once.
@@ -76,7 +91,7 @@ def check_tables(
     if purpose == "train" and not is_stage:
         chosen, messages = with_clear_separators(chosen, read)
         for message in messages:
-            warnings.warn(message, PapertuneWarning, stacklevel=2)
+            report(Finding("warning", message))
     problems: list[str] = []
     lines: list[str] = []
     for table in read:
@@ -88,8 +103,8 @@ def check_tables(
             lines.append(f"  {name}: {', '.join(balance)}")
         lines += [f"  {fact}" for fact in findings.facts]
         leaks = leak_warnings(table, chosen, purpose) if not is_stage and not findings.problems else []
-        for warning in (*findings.warnings, *leaks):
-            warnings.warn(warning, PapertuneWarning, stacklevel=2)
+        for finding in (*findings.all(), *leaks):
+            report(finding)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
     if is_stage:

@@ -119,14 +119,18 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
         except ValueError:
             wrong_history.append(row)
     if silent:
-        findings.problems.append(
+        findings.add_problem(
             f"{table.where(silent[0], 'instruction')}: the entry has neither an instruction nor an input"
-            f"{_counted(silent)}. Fill in or remove the entry."
+            f"{_counted(silent)}. Fill in or remove the entry.",
+            silent[0],
+            "instruction",
         )
     if wrong_history:
-        findings.problems.append(
+        findings.add_problem(
             f"{table.where(wrong_history[0], 'history')}: not a list of [question, answer] pairs"
-            f"{_counted(wrong_history)}. Correct or empty the cell."
+            f"{_counted(wrong_history)}. Correct or empty the cell.",
+            wrong_history[0],
+            "history",
         )
 
 
@@ -142,10 +146,12 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
     for row in unknown:
         texts.setdefault(table.frame["instruction"][row], []).append(row)
     if len(texts) > 1 and not any(reader.document(row).strip() for row in unknown):
-        findings.problems.append(
+        findings.add_problem(
             f"{table.where(unknown[0], 'instruction')}: {len(unknown):,} entries have no input, and instructions that "
             "are not a question of the recipe (this is the first). If the document is in the instruction, move it "
-            "to input; to learn any instructions, use the recipe instruct (-r instruct)."
+            "to input; to learn any instructions, use the recipe instruct (-r instruct).",
+            unknown[0],
+            "instruction",
         )
         return
     questions = " | ".join(column.question for column in recipe.questions.values())
@@ -157,9 +163,11 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
         )
         texts = {table.frame["instruction"][unknown[0]]: unknown}
     for asked, rows in texts.items():
-        findings.problems.append(
+        findings.add_problem(
             f"{table.where(rows[0], 'instruction')}: {shorten(asked)!r} is not a question of the recipe "
-            f"({questions}){_counted(rows)}. {remedy}"
+            f"({questions}){_counted(rows)}. {remedy}",
+            rows[0],
+            "instruction",
         )
 
 
@@ -206,7 +214,7 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
             if again.count == 1:
                 position = len(findings.problems)
                 what = f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
-                findings.problems.append(what + table.where(first[value]))
+                findings.add_problem(what + table.where(first[value]), row, recipe.table.id)
         elif repeated:
             first[value] = row
     if again.count:

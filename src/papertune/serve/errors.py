@@ -53,6 +53,14 @@ def handle_errors(app: FastAPI) -> None:
             return _answer(507, "disk_full", str(error))
         return _answer(400, "invalid", str(error))
 
+    @app.exception_handler(OSError)
+    def _(_: Request, error: OSError) -> Response:
+        if not is_disk_full(error):
+            raise error
+        return _answer(
+            507, "disk_full", "the disk of the server is full, so nothing was stored. Make room, then do it again."
+        )
+
     @app.exception_handler(RequestValidationError)
     def _(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]

@@ -108,9 +108,19 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def new_id() -> str:
-    """Return a new id for a table, job or screening."""
-    return secrets.token_hex(8)
+def make_folder(parent: Path) -> Path:
+    """Make a folder for a new table, job or screening; its name is the id.
+
+    Ids sort in the order of making, whatever the clock says.
+    """
+    while True:
+        numbers = [int(path.name[:6]) for path in parent.iterdir() if path.name[:6].isdecimal()]
+        path = parent / f"{max(numbers, default=0) + 1:06}-{secrets.token_hex(4)}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
 
 
 def _existing(folder: Path, name: str, what: str) -> Path:

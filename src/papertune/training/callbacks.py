@@ -188,10 +188,16 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class MetricsCallback(TrainerCallback):  # type: ignore[misc]
-    """Appends what the trainer logs to metrics.jsonl; a resumed training continues after its checkpoint's lines."""
+    """Appends what the trainer logs to metrics.jsonl; a resumed training continues after its checkpoint's lines.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        file: The file.
+        listener: Gets the same numbers.
+    """
+
+    def __init__(self, file: Path, listener: Listener) -> None:
         self._file = file
+        self._listener = listener
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remove the lines of steps that will be repeated."""
@@ -204,6 +210,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
             entry = {"step": state.global_step, "epoch": round(state.epoch or 0, 4), **values}
             with self._file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")
+            self._listener.metrics(state.global_step, values)
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]

@@ -91,7 +91,7 @@ def test_only_the_input_of_an_instruction_file_is_examined():
     entries += [{"instruction": "Keywords?", "input": f"t{row}", "output": "k"} for row in range(60)]
     found = find_shortcuts(read_table(entries), recipe())
     assert [(shortcut.column, shortcut.in_document) for shortcut in found] == [("input", True)]
-    assert all("repeat" not in warning for warning in leak_warnings(read_table(entries), recipe()))
+    assert all("repeat" not in warning.text for warning in leak_warnings(read_table(entries), recipe()))
 
 
 def topics(labels=("heart", "lung", "liver")):
@@ -183,14 +183,15 @@ def test_training_tables_are_warned_of_repeated_documents_and_shortcuts():
     made[7]["title"] = made[3]["title"] + " more"
     made[9]["title"] = made[3]["title"]
     warnings = list(leak_warnings(read_table(made), recipe()))
-    assert warnings[0] == (
+    assert (warnings[0].text, warnings[0].row) == (
         "list of rows, row 8: the document is nearly that of list of rows, row 4; 2 rows repeat an earlier one. Dev "
-        "or test rows split from this table may then be copies of training rows: keep one of each."
+        "or test rows split from this table may then be copies of training rows: keep one of each.",
+        7,
     )
     assert len(warnings) == 1  # the model does not read the authors
     shown = list(leak_warnings(read_table(rows()), recipe("{title} {author}")))
     assert len(shown) == 1
-    assert shown[0].startswith('list of rows, column "author": its number of commas alone predicts label')
+    assert shown[0].text.startswith('list of rows, column "author": its number of commas alone predicts label')
 
 
 def test_columns_of_the_recipe_are_not_shortcuts():
@@ -209,7 +210,7 @@ def test_several_questions_about_one_document_are_no_copies():
     entries = [{"instruction": f"What of {word}?", "input": TITLE, "output": word} for word in ("winter", "drops")]
     assert list(leak_warnings(read_table(entries), chosen)) == []
     (warning,) = leak_warnings(read_table([*entries, entries[0]]), chosen)
-    assert "row 3: the document is that of list of rows, row 1; 1 row repeats an earlier one" in warning
+    assert "row 3: the document is that of list of rows, row 1; 1 row repeats an earlier one" in warning.text
     # The last question of two conversations may be the same.
     asked = {"instruction": "And then?", "output": "x"}
     rounds = [{**asked, "history": [[f"What of {word}?", "y"]]} for word in ("winter", "drops")]
@@ -219,7 +220,7 @@ def test_several_questions_about_one_document_are_no_copies():
 
 def test_tables_to_predict_are_warned_of_repeated_documents_only():
     papers = [{"title": title, "author": "x"} for title in ("The heart of man", "A graph", "the heart of man.")]
-    assert list(leak_warnings(read_table(papers), recipe("{title}"), "predict")) == [
+    assert [each.text for each in leak_warnings(read_table(papers), recipe("{title}"), "predict")] == [
         "list of rows, row 3: the document is that of list of rows, row 1; 1 row repeats an earlier one. Each of them "
         "is predicted, perhaps not alike: keep one of each."
     ]

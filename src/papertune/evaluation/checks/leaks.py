@@ -7,7 +7,7 @@ from papertune.errors import quoted
 from papertune.evaluation.checks.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.checks.review import row_name
 from papertune.evaluation.checks.shortcuts import SurfaceFeature, find_surface_feature
-from papertune.kinds.findings import Purpose
+from papertune.kinds.findings import Finding, Purpose
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
@@ -154,7 +154,7 @@ def find_shortcuts(table: Table, recipe: Recipe) -> list[Shortcut]:
     return sorted(found, key=lambda shortcut: -shortcut.feature.accuracy)
 
 
-def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Iterator[str]:
+def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Iterator[Finding]:
     """Yield a warning for repeated documents, and for each shortcut of a training table in a column that is read.
 
     A shortcut in another column does no harm; the report names it too.
@@ -166,13 +166,14 @@ def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> I
         if matches:
             first = matches[0]
             count = "1 row repeats" if len(matches) == 1 else f"{len(matches):,} rows repeat"
-            yield (
+            text = (
                 f"{table.where(first.row)}: the document is {'' if first.exact else 'nearly '}that of "
                 f"{table.where(first.other)}; {count} an earlier one. {_OF_REPEATS[purpose]}: keep one of each."
             )
+            yield Finding("warning", text, first.row)
     for shortcut in find_shortcuts(table, recipe) if purpose == "train" else ():
         if shortcut.in_document:
-            yield f"{table.source}, {shortcut}"
+            yield Finding("warning", f"{table.source}, {shortcut}")
 
 
 def _document_columns(table: Table, recipe: Recipe) -> list[str]:

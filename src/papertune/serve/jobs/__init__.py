@@ -1,10 +1,6 @@
-"""Jobs: existing commands in processes of their own."""
+"""Jobs: existing commands in processes of their own, which outlive the server."""
 
-from fastapi import APIRouter
+from papertune.serve.jobs.jobs import Jobs, training_runs
+from papertune.serve.jobs.routes import router
 
-from papertune.serve.workspace import Workspace
-
-
-def router(workspace: Workspace) -> APIRouter:
-    """Return the routes."""
-    return APIRouter(tags=["jobs"])
+__all__ = ["Jobs", "router", "training_runs"]

@@ -100,7 +100,7 @@ def fit_on_feedback(make_trainer: MakeTrainer, settings: FitSettings) -> FitResu
             [
                 FlowCallback(stop, has_dev=has_dev, patience=spec.patience),
                 CheckpointCallback(folder, spec.keep_checkpoints, settings.processes),
-                MetricsCallback(settings.metrics_file),
+                MetricsCallback(settings.metrics_file, settings.listener),
             ],
         )
         trainer.dev_score = settings.dev_score

@@ -1,0 +1,118 @@
+"""A job as the folder WORK/jobs/ID keeps it.
+
+WORK/jobs/ID/
+  job.json         what runs, and how it ended
+  events.jsonl     what it reports (`papertune.event_file`)
+  stdout.txt       what the last attempt printed
+  stderr.txt       messages and tracebacks of all attempts
+  table/, ...      copies of the tables that it reads, so that it can be resumed after corrections
+  recipe.toml      of a training
+  filled.csv, report/, pairs.jsonl    what it makes; a run stands in WORK/runs
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from papertune.errors import OutputError
+from papertune.files import write_atomically
+from papertune.records import AS_WRITTEN, parse_record
+
+Kind = Literal["train", "predict", "evaluate", "prefer"]
+State = Literal["running", "done", "failed", "stopped", "interrupted"]
+
+FILLED, REPORT, PAIRS, RECIPE = "filled.csv", "report", "pairs.jsonl", "recipe.toml"
+EVENTS, PRINTED, ERRORS = "events.jsonl", "stdout.txt", "stderr.txt"
+
+# What goes on where it was stopped. Only a training needs an option for it.
+RESUMABLE: frozenset[State] = frozenset({"failed", "stopped", "interrupted"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job.
+
+    Attributes:
+        id: Its id.
+        kind: The command.
+        name: What people call it: a training's run, the name of a filled table, else any title.
+        created: When it was asked for, in UTC.
+        table: Id of the table that it reads.
+        run: The run that it makes or uses.
+        arguments: Arguments of `papertune`; paths are relative to the work folder.
+        attempts: How often it was started.
+        since: Bytes of events.jsonl before the last attempt.
+        state: How it is.
+        stop_requested: Whether somebody has stopped the last attempt.
+        ended: When the last attempt ended, in UTC.
+        exit: Its exit code, 128 + N after signal N; None: still running, or killed while no server watched it.
+        message: How it ended, for people.
+        result_table: Id of the table that it has made.
+    """
+
+    __pydantic_config__ = AS_WRITTEN
+
+    id: str
+    kind: Kind
+    name: str
+    created: str
+    table: str
+    run: str | None
+    arguments: list[str]
+    attempts: int = 1
+    since: int = 0
+    state: State = "running"
+    stop_requested: bool = False
+    ended: str | None = None
+    exit: int | None = None
+    message: str | None = None
+    result_table: str | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """The arguments of the next attempt."""
+        return [*self.arguments, *(["--resume"] if self.kind == "train" and self.attempts > 1 else [])]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the page and programs see."""
+        shown = ("id", "kind", "name", "state", "created", "ended", "exit", "message", "table", "run", "result_table")
+        return {name: getattr(self, name) for name in shown} | {"resumable": self.state in RESUMABLE}
+
+
+def read_job(folder: Path) -> Job:
+    """Read a job.
+
+    Raises:
+        ValueError, OSError: If its file is damaged or cannot be read.
+    """
+    job = parse_record(Job, (folder / "job.json").read_bytes())
+    if job.id != folder.name:
+        raise ValueError(f'"id": it is {job.id}, in the folder of another job')
+    return job
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Write a job, or nothing.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    try:
+        write_atomically(folder / "job.json", json.dumps(asdict(job), indent=2) + "\n")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Return the error for a job that cannot be kept on disk; raise it from `error`."""
+    return OutputError(
+        f"{path} cannot be written: {error.strerror or error}. Make room, or check the disk; then retry."
+    )
+
+
+def without_folder(text: str, job: Job) -> str:
+    """Return a message without the folder of the job before the names of its files."""
+    for folder in ("table/", "dev/", "truth/", "baselines/", "corrected/", ""):
+        text = text.replace(f"jobs/{job.id}/{folder}", "")
+    return text

@@ -1,0 +1,263 @@
+"""The jobs of a work folder: begun, watched, stopped, resumed, and found again after a restart of the server."""
+
+import logging
+import shutil
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import Popen
+
+from papertune.errors import OutputError, PapertuneError, PapertuneWarning, quoted
+from papertune.serve.errors import ServeError
+from papertune.serve.jobs.ending import end_of
+from papertune.serve.jobs.event_log import last_of, read_events
+from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_write, read_job, write_job
+from papertune.serve.jobs.preparing import Preparation
+from papertune.serve.jobs.process import is_alive, start_process, terminate
+from papertune.serve.jobs.requests import JobRequest
+from papertune.serve.tables.store import Tables
+from papertune.serve.workspace import Workspace, make_folder
+
+# Seconds between two looks at the processes.
+_LOOK_EVERY_S = 0.2
+# A command that was begun just before the server was killed writes its start event after so many seconds at most.
+_START_LIMIT_S = 20.0
+
+_log = logging.getLogger(__name__)
+
+_open: "weakref.WeakValueDictionary[Path, Jobs]" = weakref.WeakValueDictionary()
+
+
+class Jobs:
+    """The jobs of a work folder. One server at a time has them.
+
+    Args:
+        workspace: The work folder.
+        tables: Its tables.
+    """
+
+    def __init__(self, workspace: Workspace, tables: Tables) -> None:
+        self._workspace = workspace
+        self._tables = tables
+        self._lock = threading.RLock()
+        self._processes: dict[str, Popen[bytes]] = {}
+        self._opened = time.monotonic()
+        self._closing = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._jobs = {job.id: job for job in _read_all(workspace.jobs)}
+        _open[workspace.root] = self
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch the processes while the context is open; they go on after it."""
+        self._watcher = threading.Thread(target=self._watch, name="jobs", daemon=True)
+        self._watcher.start()
+        try:
+            yield
+        finally:
+            self._closing.set()
+            self._watcher.join()
+
+    def all(self) -> list[Job]:
+        """Return the jobs, newest first."""
+        return sorted(list(self._jobs.values()), key=lambda job: job.id, reverse=True)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            ServeError: 404 if there is none.
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise ServeError(404, "not_found", f"there is no job {quoted(job_id)}. Reload the list of jobs.")
+        return job
+
+    def folder(self, job: Job) -> Path:
+        """Return the folder of a job."""
+        return self._workspace.jobs / job.id
+
+    def is_training(self) -> bool:
+        """Whether a training runs."""
+        return any(job.kind == "train" and job.state == "running" for job in list(self._jobs.values()))
+
+    def begin(self, request: JobRequest) -> Job:
+        """Begin a job.
+
+        Raises:
+            ServeError: 400 if the request does not fit, 404 if something is missing, 409 if another training runs or
+                the name is that of a run.
+            RecipeError, RunError, OutputError: If the recipe or the run is invalid, or the disk is full.
+        """
+        with self._lock:
+            if request.kind == "train":
+                self._check_no_training()
+            folder = make_folder(self._workspace.jobs)
+            try:
+                arguments = Preparation(self._workspace, self._tables, folder, request).arguments()
+                run = request.name if request.kind == "train" else request.run
+                job = Job(folder.name, request.kind, request.name, _now(), request.table, run, arguments)
+                write_job(folder, job)
+                self._start(job)
+            except BaseException as error:
+                self._jobs.pop(folder.name, None)
+                shutil.rmtree(folder, ignore_errors=True)
+                if isinstance(error, OSError):
+                    raise cannot_write(folder, error) from error
+                raise
+            return job
+
+    def stop(self, job_id: str) -> Job:
+        """Ask the process of a job to end; a second time it ends at once, without a checkpoint.
+
+        Raises:
+            ServeError: 409 if the job does not run, or begins at this moment.
+        """
+        with self._lock:
+            job = self.get(job_id)
+            if job.state != "running":
+                raise ServeError(409, "not_running", f"{quoted(job.name)} is not running; it is {job.state}. Reload.")
+            process = self._processes.get(job.id)
+            start = None if process else last_of(read_events(self.folder(job) / EVENTS, job.since), "start")
+            if process is None and start is None:
+                raise ServeError(409, "starting", f"{quoted(job.name)} is just starting. Stop it in a few seconds.")
+            self._keep(replace(job, stop_requested=True))
+            if process is not None:
+                process.terminate()
+            elif start is not None:
+                terminate(start)
+            return self._jobs[job.id]
+
+    def resume(self, job_id: str) -> Job:
+        """Start a job again that was stopped, interrupted, or has failed; finished work is kept.
+
+        Raises:
+            ServeError: 409 if it runs or is done, or if another training runs.
+            OutputError: If the process cannot be started.
+        """
+        with self._lock:
+            job = self.get(job_id)
+            if job.state not in RESUMABLE:
+                raise ServeError(
+                    409, "not_resumable", f"{quoted(job.name)} is {job.state}, so nothing is to be resumed."
+                )
+            if job.kind == "train":
+                self._check_no_training()
+            events = self.folder(job) / EVENTS
+            since = events.stat().st_size if events.exists() else 0
+            again = replace(job, attempts=job.attempts + 1, since=since, state="running", stop_requested=False)
+            again = replace(again, ended=None, exit=None, message=None)
+            self._keep(again)
+            try:
+                self._start(again)
+            except OSError as error:
+                self._keep(job)
+                raise cannot_write(self.folder(job), error) from error
+            return again
+
+    def look(self) -> None:
+        """Notice which processes have ended, and keep how."""
+        for job in self.all():
+            if job.state == "running":
+                # Without room on the disk it is kept at a later look.
+                with suppress(OutputError), self._lock:
+                    self._look_at(self._jobs[job.id])
+
+    def _look_at(self, job: Job) -> None:
+        folder = self.folder(job)
+        process = self._processes.get(job.id)
+        if process is not None:
+            if process.poll() is None:
+                return
+        else:
+            start = last_of(read_events(folder / EVENTS, job.since), "start")
+            if start is None and time.monotonic() - self._opened < _START_LIMIT_S:
+                return
+            if start is not None and is_alive(start):
+                return
+        ended = end_of(job, folder, None if process is None else process.returncode)
+        if ended.state == "done" and job.kind == "predict":
+            try:
+                ended = self._with_table(ended)
+            except OutputError:
+                raise
+            except Exception as error:
+                _log.exception("job %s", job.id)
+                fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
+                ended = replace(ended, state="failed", message=fault, result_table=None)
+        self._keep(replace(ended, ended=_now()))
+        self._processes.pop(job.id, None)
+
+    def _with_table(self, job: Job) -> Job:
+        """Make a table of what a job has filled in; after a kill in the middle it is made once all the same."""
+        if job.result_table is not None:
+            with suppress(ServeError):
+                self._tables.meta(job.result_table)
+                return job
+        name = job.name if Path(job.name).suffix.lower() == ".csv" else f"{job.name}.csv"
+        path = self._tables.start("filled.csv")
+        self._keep(replace(job, state="running", result_table=path.parent.name))
+        try:
+            shutil.copyfile(self.folder(job) / FILLED, path)
+            self._tables.finish(path, name)
+        except OSError as error:
+            self._tables.drop(path)
+            raise cannot_write(path, error) from error
+        except OutputError:
+            raise
+        except PapertuneError as error:
+            return replace(job, state="failed", message=str(error), result_table=None)
+        return replace(job, result_table=path.parent.name)
+
+    def _start(self, job: Job) -> None:
+        self._processes[job.id] = start_process(job.command, self.folder(job), self._workspace.root)
+        self._jobs[job.id] = job
+
+    def _keep(self, job: Job) -> None:
+        write_job(self.folder(job), job)
+        self._jobs[job.id] = job
+
+    def _check_no_training(self) -> None:
+        running = next((job for job in self._jobs.values() if job.kind == "train" and job.state == "running"), None)
+        if running is not None:
+            raise ServeError(
+                409,
+                "busy",
+                f"the training {quoted(running.name)} is running, and one runs at a time. Wait, or stop it.",
+            )
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_LOOK_EVERY_S):
+            self.look()
+
+
+def training_runs(workspace: Workspace) -> bool:
+    """Whether a training runs in a work folder that this process serves."""
+    jobs = _open.get(workspace.root)
+    return jobs is not None and jobs.is_training()
+
+
+def _read_all(folder: Path) -> Iterator[Job]:
+    """Read the jobs of a folder; one that cannot be read is left out with a warning."""
+    for each in sorted(folder.iterdir()):
+        if not (each / "job.json").exists():
+            shutil.rmtree(each, ignore_errors=True)  # a kill came before it was begun
+            continue
+        try:
+            yield read_job(each)
+        except (OSError, ValueError) as error:
+            warnings.warn(
+                f"{each / 'job.json'} is damaged: {error}. Its job is not shown. Restore or delete it.",
+                PapertuneWarning,
+                stacklevel=3,
+            )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,25 @@
+"""Reports of evaluations as pages for a sandboxed frame."""
+
+from pathlib import Path
+
+from fastapi.responses import FileResponse, Response
+
+from papertune.serve.errors import ServeError
+from papertune.serve.jobs.job import REPORT
+
+# The report is one page with its own styles and plots, and without scripts; it may load nothing.
+_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+
+
+def report_page(folder: Path) -> Response:
+    """Return the report in the folder of a job.
+
+    Raises:
+        ServeError: 404 if there is none.
+    """
+    page = folder / REPORT / "report.html"
+    if not page.is_file():
+        raise ServeError(
+            404, "not_found", "there is no report yet: only a finished evaluation has one. Evaluate the run."
+        )
+    return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": _POLICY})

@@ -1,0 +1,176 @@
+// One job while it runs and afterwards. Everything shown comes from the server, so a refresh changes nothing.
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { announce } from "../core/announce.js";
+import { apiPath, post, useApi } from "../core/api.js";
+import { duration, moment, number, percent } from "../core/format.js";
+import { hasWord, t } from "../core/i18n.js";
+import { link } from "../core/router.js";
+import { useJobEvents } from "../core/stream.js";
+import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
+import { LineChart } from "../parts/chart.js";
+import { Download } from "../parts/download.js";
+import { toneOf } from "../parts/lists.js";
+
+/** The name of a phase in the page's language, if it has one. */
+const phaseName = (phase) => (hasWord(`phase.${phase}`) ? t(`phase.${phase}`) : phase);
+
+/** How far the job is, and how long it takes. */
+function Now({ job, events }) {
+  const { progress } = events;
+  if (job.state !== "running") return null;
+  if (progress === null) return html`<div class="card"><p>${t("job.begins")}</p><${Progress} label=${t("job.running")} /></div>`;
+  const share = progress.total ? progress.done / progress.total : null;
+  const facts = [
+    progress.total ? t("job.done", { done: progress.done, total: progress.total }) : number(progress.done),
+    share !== null && percent(share),
+    typeof progress.left === "number" && t("job.left", { time: duration(progress.left) }),
+  ];
+  return html`
+    <div class="card now">
+      <p class="now-phase">${phaseName(progress.phase)}</p>
+      <${Progress} share=${share} label=${phaseName(progress.phase)} />
+      <p class="now-facts">${facts.filter(Boolean).map((fact) => html`<span key=${fact}>${fact}</span>`)}</p>
+    </div>
+  `;
+}
+
+/** The loss while training, and the dev score by which the checkpoint is chosen ("score"). */
+function Curves({ events }) {
+  const scores = events.scores.score ?? [];
+  if (events.losses.length + scores.length === 0) return null;
+  const best = scores.length > 0 ? Math.max(...scores.map((point) => point[1])) : null;
+  return html`
+    <div class="cards charts">
+      <${LineChart}
+        label=${t("job.loss")}
+        xLabel=${t("job.step")}
+        series=${[{ name: t("job.loss.name"), points: events.losses }]}
+      />
+      <${LineChart}
+        label=${best === null ? t("job.dev") : t("job.dev.best", { score: number(best, 4) })}
+        xLabel=${t("job.step")}
+        series=${[{ name: t("job.dev.name"), points: scores }]}
+      />
+    </div>
+  `;
+}
+
+function Messages({ messages, isOpen }) {
+  if (messages.length === 0) return null;
+  return html`
+    <details class="messages" open=${isOpen}>
+      <summary>${t("job.messages", { n: messages.length })}</summary>
+      <ul class="log" tabindex="0" aria-label=${t("job.messages", { n: messages.length })}>
+        ${messages.map((message, place) => html`<li key=${place} class=${message.level ?? ""}>${message.text}</li>`)}
+      </ul>
+    </details>
+  `;
+}
+
+/** What stands where a filled table is ready. */
+function FilledTable({ id }) {
+  const table = useApi(apiPath("tables", id));
+  return html`
+    <${Loaded} from=${table}>
+      ${(data) => html`
+        <div class="card">
+          <h2>${data.name}</h2>
+          <p class="hint">${t("table.size", { rows: data.rows, columns: data.columns.length })}</p>
+          <div class="actions">
+            <a class="button main" href=${link(["tables", id, "correct"])}>${t("job.correct")}</a>
+            <a class="button" href=${link(["tables", id])}>${t("job.look")}</a>
+          </div>
+          <${Download} table=${data} />
+        </div>
+      `}
+    <//>
+  `;
+}
+
+/** Where to go when a job is done. */
+function Result({ job }) {
+  if (job.state !== "done") return null;
+  if (job.kind === "predict" && job.result_table) return html`<${FilledTable} id=${job.result_table} />`;
+  if (job.kind === "train") {
+    return html`
+      <div class="card">
+        <h2>${t("job.trained", { name: job.run })}</h2>
+        <div class="actions">
+          <a class="button main" href=${link(["fill"], { run: job.run })}>${t("run.fill")}</a>
+          <a class="button" href=${link(["runs", job.run, "chat"])}>${t("run.chat")}</a>
+          <a class="button" href=${link(["runs", job.run])}>${t("run.about")}</a>
+        </div>
+      </div>
+    `;
+  }
+  if (job.kind === "evaluate") {
+    const target = link(["runs", job.run, "report"], { job: job.id });
+    return html`<p><a class="button main" href=${target}>${t("run.report")}</a></p>`;
+  }
+  return html`
+    <p>
+      <a class="button main" href=${apiPath("jobs", job.id, "pairs")} download>${t("job.pairs")}</a>
+    </p>
+  `;
+}
+
+function Controls({ job, onError, onChange }) {
+  const ask = async (what) => {
+    await post(apiPath("jobs", job.id, what));
+    onChange();
+  };
+  const isRunning = job.state === "running";
+  return html`
+    <${Chip} tone=${toneOf(job.state)}>${t(`job.state.${job.state}`)}<//>
+    ${isRunning &&
+    html`<${WorkButton} onError=${onError} onClick=${() => ask("stop")}>${t("job.stop")}<//>`}
+    ${job.resumable &&
+    !isRunning &&
+    html`<${WorkButton} className="main" onError=${onError} onClick=${() => ask("resume")}>${t("job.resume")}<//>`}
+  `;
+}
+
+function Shown({ job, onChange, round }) {
+  const events = useJobEvents(job.id, round);
+  const [error, setError] = useState(null);
+  const isOver = job.state !== "running";
+  useEffect(() => {
+    if (events.end !== null) onChange();
+  }, [events.end]);
+  useEffect(() => {
+    announce(t("job.is", { name: job.name, state: t(`job.state.${job.state}`) }));
+  }, [job.state]);
+  const crumbs = [[t("nav.jobs"), link(["jobs"])]];
+  const controls = html`<${Controls} job=${job} onError=${setError} onChange=${onChange} />`;
+  const lead = job.ended
+    ? t("job.times", { created: moment(job.created), ended: moment(job.ended) })
+    : t("job.since", { created: moment(job.created) });
+  return html`
+    <${Page} title=${`${t(`job.kind.${job.kind}`)}: ${job.name}`} crumbs=${crumbs} lead=${lead} actions=${controls}>
+      <${ErrorNotice} error=${error} />
+      ${job.message && job.state !== "done" && html`<${Notice} level=${toneOf(job.state)}>${job.message}<//>`}
+      ${job.state === "interrupted" && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
+      <${Now} job=${job} events=${events} />
+      <${Result} job=${job} />
+      <${Curves} events=${events} />
+      <${Section}><${Messages} messages=${events.messages} isOpen=${!isOver || job.state === "failed"} /><//>
+    <//>
+  `;
+}
+
+/** The page of a job. */
+export function JobPage({ id }) {
+  const job = useApi(apiPath("jobs", id), 3000);
+  const [round, setRound] = useState(0);
+  const before = useRef(undefined);
+  const state = job.data?.state;
+  useEffect(() => {
+    // A job that runs again after its end has a new stream.
+    if (state === "running" && before.current !== undefined) setRound((last) => last + 1);
+    if (state !== undefined) before.current = state;
+  }, [state]);
+  if (job.data === null) {
+    return html`<${Page} title=${t("jobs.title")}><${Loaded} from=${job}>${() => null}<//><//>`;
+  }
+  return html`<${Shown} job=${job.data} onChange=${job.reload} round=${round} />`;
+}

@@ -1,0 +1,49 @@
+"""Receives a file while it streams in: its size is counted, not believed, and it is never in memory."""
+
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from papertune.serve.errors import ServeError
+
+# Of a file.
+MAX_UPLOAD_BYTES = 512 * 1024 * 1024
+# Bytes are written in pieces of at least this size: each piece is a change of threads.
+_PIECE_BYTES = 1 << 20
+# A client that is still sending does not read an answer, so a little more is read and thrown away.
+_DRAINED = 4
+
+
+async def receive(request: Request, path: Path, max_bytes: int) -> int:
+    """Write the body of a request to a file and return its size.
+
+    Raises:
+        ServeError: 413 if it is larger than `max_bytes`, 400 if it is empty.
+        OSError: If the disk is full.
+        ClientDisconnect: If the client ends before.
+    """
+    received, piece = 0, bytearray()
+    with path.open("xb") as file:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > max_bytes * _DRAINED:
+                break
+            if received > max_bytes:
+                continue
+            piece += chunk
+            if len(piece) >= _PIECE_BYTES:
+                await run_in_threadpool(file.write, bytes(piece))
+                piece.clear()
+        if received <= max_bytes:
+            await run_in_threadpool(file.write, bytes(piece))
+    if received > max_bytes:
+        raise ServeError(
+            413,
+            "too_large",
+            f"the file has more than {max_bytes / 2**20:,.0f} MB. Leave out columns or rows that are not needed, or "
+            "compress it: Parquet takes a third of a CSV file.",
+        )
+    if not received:
+        raise ServeError(400, "empty", "the file is empty. Choose another one.")
+    return received

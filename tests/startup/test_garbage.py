@@ -1,0 +1,37 @@
+import gc
+
+import pytest
+
+from papertune.startup.garbage import collection_paused
+
+
+def test_the_collector_is_off_in_nested_blocks():
+    assert gc.isenabled()
+    with collection_paused():
+        assert not gc.isenabled()
+        with collection_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_the_collector_is_on_again_after_an_error():
+    @collection_paused()
+    def fail():
+        assert not gc.isenabled()
+        raise KeyError("something")
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            fail()
+        assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off():
+    gc.disable()
+    try:
+        with collection_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
