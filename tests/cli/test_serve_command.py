@@ -43,9 +43,7 @@ def test_a_host_that_is_not_this_machine_is_refused(papertune, work, monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     ended = papertune("serve", "--work", work, "--host", "gpu.example", "--token", "long enough", "--port", 0)
-    assert ended.error == (
-        "gpu.example is no address of this machine: Name or service not known. Correct --host.\n"
-    )
+    assert ended.error == ("gpu.example is no address of this machine: Name or service not known. Correct --host.\n")
 
 
 def test_a_file_is_no_work_folder(papertune, work):
