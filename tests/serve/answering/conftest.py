@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("fastapi")
+
+import httpx2
 import uvicorn
 from fastapi import FastAPI
 
@@ -16,8 +20,11 @@ from papertune.serve.answering import openai_api, predict
 from papertune.serve.answering.opened import OpenRuns
 from papertune.serve.answering.worker import ModelWorker
 from papertune.serve.errors import handle_errors
+from papertune.serve.security import protect
+from papertune.serve.security.keys import Keys
 from papertune.serve.workspace import Workspace, open_workspace
 
+TOKEN = "a-token-for-tests"
 TEXT = "heart graph aspirin network trial method patients learning effect fast study neural"
 WORDS = TEXT.split()
 
@@ -98,6 +105,7 @@ class Server:
 
     Attributes:
         url: Its address.
+        client: Knows the token.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -106,10 +114,12 @@ class Server:
         self._thread.start()
         while not self._server.started:
             time.sleep(0.01)
+        self.client = httpx2.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
 
     def close(self) -> None:
         """End it."""
+        self.client.close()
         self._server.should_exit = True
         self._thread.join()
 
@@ -127,6 +137,7 @@ def server(workspace: Workspace, worker: ModelWorker) -> Iterator[Server]:
     """Return a server of the work folder."""
     app = FastAPI()
     handle_errors(app)
+    protect(app, Keys(TOKEN, "a-session"), "127.0.0.1", 0)
     app.include_router(predict.router(workspace, worker))
     app.include_router(openai_api.router(workspace, worker))
     running = Server(app)

@@ -5,7 +5,6 @@ import math
 import threading
 import time
 
-import httpx
 import openai
 import pytest
 
@@ -22,7 +21,7 @@ DOCUMENT = "title: the heart of graph 7\nabstract: heart trial patients"
 
 @pytest.fixture(scope="module")
 def client(server):
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="token", max_retries=0, timeout=60) as made:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="a-token-for-tests", max_retries=0, timeout=60) as made:
         yield made
 
 
@@ -30,7 +29,7 @@ def client(server):
 def predicted(server):
     """Return what /api/predict says of a paper."""
     body = {"run": "all", "rows": [PAPER], "probabilities": True}
-    return httpx.post(f"{server.url}/api/predict", json=body, timeout=60).json()["rows"][0]
+    return server.client.post(f"{server.url}/api/predict", json=body).json()["rows"][0]
 
 
 def ask(client, model, content=DOCUMENT, **options):
@@ -76,7 +75,7 @@ def test_the_fingerprint_is_the_checksum_of_the_run(client, workspace):
 def test_a_run_that_abstains_answers_nothing_and_says_why(client, server, papers):
     """The label column of this run abstains below 0.7."""
     rows = [{"title": each["title"], "abstract": each["abstract"]} for each in papers(30)]
-    answered = httpx.post(f"{server.url}/api/predict", json={"run": "all", "rows": rows}, timeout=60).json()["rows"]
+    answered = server.client.post(f"{server.url}/api/predict", json={"run": "all", "rows": rows}).json()["rows"]
     paper = next(row for row, answer in zip(rows, answered, strict=True) if not answer["cells"]["label"])
     answer = ask(client, "all:label", json.dumps(paper), logprobs=True)
     (token,) = answer.choices[0].logprobs.content
@@ -330,6 +329,12 @@ def test_an_unknown_model_is_404(client, model, why):
     error = caught.value
     assert error.body["message"] == f'the model "{model}" does not exist: {why}. GET /v1/models lists the models.'
     assert (error.code, error.param) == ("model_not_found", "model")
+
+
+def test_a_wrong_key_is_401(client):
+    with pytest.raises(openai.AuthenticationError) as caught:
+        ask(client.with_options(api_key="guessed"), "all:label")
+    assert caught.value.type == "invalid_request_error"
 
 
 def test_a_run_without_a_model_cannot_chat(client):

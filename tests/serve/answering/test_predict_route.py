@@ -1,4 +1,3 @@
-import httpx
 import pytest
 
 from papertune.run import load_run
@@ -6,7 +5,7 @@ from papertune.tables import read_table
 
 
 def post(server, **body):
-    return httpx.post(f"{server.url}/api/predict", json=body, timeout=60)
+    return server.client.post(f"{server.url}/api/predict", json=body)
 
 
 @pytest.mark.slow
