@@ -25,7 +25,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -313,10 +313,8 @@ def clients_that_leave(url: str, worker: ModelWorker, rows: Sequence[dict[str, s
 
     def ask(row: dict[str, str], timeout_s: float) -> None:
         body = {"run": NAME, "rows": [row]}
-        try:
+        with suppress(httpx2.TimeoutException):
             httpx2.post(f"{url}/api/predict", json=body, timeout=timeout_s)
-        except httpx2.TimeoutException:
-            pass
 
     rows_module.fill_together = counting
     try:
@@ -387,8 +385,8 @@ def print_result(result: dict[str, Any], output: Path | None) -> None:
         f"{statistics.median(ratios):.2f}; statuses {[each['statuses'] for each in result['rounds']]}; the whole "
         f"command `papertune predict` took {result['rounds'][0]['command_s']:.1f} s",
         f"{AT_ONCE} requests at once: {queue['statuses']}, Retry-After {queue['retry_after']}",
-        f"{left['waited']} clients left while their requests waited: {left['given_to_the_model']} of them were given to "
-        f"the model; a text was written on for {dropped['written_on_s']:.2f} s after its client had left "
+        f"{left['waited']} clients left while their requests waited: {left['given_to_the_model']} of them were given "
+        f"to the model; a text was written on for {dropped['written_on_s']:.2f} s after its client had left "
         f"({dropped['tokens_per_s']:.0f} tokens/s before)",
     ]
     show("Serving", head, lines, notes, result["machine"], output)
