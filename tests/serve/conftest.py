@@ -17,8 +17,13 @@ def workspace(tmp_path) -> Workspace:
 
 
 @pytest.fixture
-def app(workspace):
-    return create_app(workspace, Keys(TOKEN, SESSION), port=8765)
+def keys() -> Keys:
+    return Keys(TOKEN, SESSION)
+
+
+@pytest.fixture
+def app(workspace, keys):
+    return create_app(workspace, keys, port=8765)
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from papertune.serve import answering, jobs, recipes, runs, screens
 from papertune.serve.errors import handle_errors
@@ -42,8 +45,19 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     app.include_router(runs.router(workspace))
     app.include_router(answering.router(workspace))
     app.include_router(screens.router(workspace))
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    app.mount("/", _Page(directory=PAGE, html=True))
     return app
+
+
+class _Page(StaticFiles):
+    """The files of the page; what no route of the API answers does not exist."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file."""
+        parts = scope["path"].split("/")
+        if parts[1] in ("api", "v1") or ".." in parts:
+            raise HTTPException(404 if scope["method"] in ("GET", "HEAD") else 405)
+        return await super().get_response(path, scope)
 
 
 def _router(workspace: Workspace) -> APIRouter:

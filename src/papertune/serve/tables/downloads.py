@@ -61,5 +61,5 @@ def _without_formulas(table: Table) -> "pl.DataFrame":
     import polars as pl
 
     text = pl.col(pl.String)
-    frame = table.frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text))
+    frame = table.frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text).name.keep())
     return frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})
