@@ -11,8 +11,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from papertune.serve import answering, jobs, recipes, runs, screens
+from papertune.serve import answering, jobs, runs, screens
 from papertune.serve.errors import handle_errors
+from papertune.serve.recipes import routes as recipe_routes
 from papertune.serve.security import protect
 from papertune.serve.security.keys import Keys
 from papertune.serve.tables import routes as table_routes
@@ -40,7 +41,7 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     protect(app, keys, host, port)
     app.include_router(_router(workspace))
     app.include_router(table_routes.router(workspace, tables))
-    app.include_router(recipes.router(workspace, tables))
+    app.include_router(recipe_routes.router(workspace, tables))
     app.include_router(jobs.router(workspace, tables))
     app.include_router(runs.router(workspace))
     app.include_router(answering.router(workspace))

@@ -12,9 +12,7 @@ from papertune.serve.jobs import process
 from papertune.serve.jobs.jobs import Jobs
 from papertune.serve.jobs.requests import JobRequest
 from papertune.serve.tables.store import Tables
-from papertune.serve.workspace import open_workspace
 
-PAPERS = b"title,label\nThe heart,1\nA graph,0\n"
 RECIPE = {
     "table": {"document": "{title}"},
     "columns": {"label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}},
@@ -91,16 +89,6 @@ class Server:
     def reaches(self, job: str, step: int) -> None:
         """Wait until a job has reported the loss of a step."""
         self.waits_for(lambda: f'"loss", "step": {step},' in self.events(job))
-
-
-@pytest.fixture(scope="session")
-def read_table_folder(tmp_path_factory) -> Path:
-    """Return the folder of a table in a work folder; to read a table needs a process, which takes a second."""
-    tables = Tables(open_workspace(tmp_path_factory.mktemp("tables") / "work"))
-    path = tables.start("papers.csv")
-    path.write_bytes(PAPERS)
-    tables.finish(path, "papers.csv")
-    return path.parent
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Stands in for papertune: reports to its file of events like a training, without importing torch.
 
-What it does stands in plan.json of the work folder: "steps" (how many, each with its loss), "from" (the step after which
-a resumed one goes on), "waits_after" (a step after which it waits for the file `go`), "error", "crashes", "prints".
+What it does stands in plan.json of the work folder: "steps" (how many, each with its loss), "from" (the step after
+which a resumed one goes on), "waits_after" (a step after which it waits for the file `go`), "error", "crashes",
+"prints".
 """
 
 import json

@@ -217,7 +217,9 @@ def test_a_damaged_job_is_left_out_with_a_warning(server):
     job = server.end_of(server.trains()).id
     path = server.workspace.jobs / job / "job.json"
     path.write_text('{"id": 3', "utf-8")
-    with pytest.warns(PapertuneWarning, match=r"job\.json is damaged: .* Its job is not shown\. Restore or delete it\.$"):
+    with pytest.warns(
+        PapertuneWarning, match=r"job\.json is damaged: .* Its job is not shown\. Restore or delete it\.$"
+    ):
         assert Jobs(server.workspace, server.tables).all() == []
     assert path.exists()
 
