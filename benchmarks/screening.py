@@ -102,7 +102,7 @@ def refit_time(rows: int, decided: int, *, terms: int = 60_000, words: int = 110
     counts = csr_matrix((np.ones(drawn.size), (np.repeat(np.arange(rows), words), drawn.ravel())), (rows, terms))
     counts.data = (1 + np.log(counts.data)) / words**0.5
     vectors = draw.normal(size=(rows, dimensions)) * (VECTOR_WEIGHT / dimensions) ** 0.5
-    features = Features(hstack([counts, csr_matrix(vectors)]).tocsr(), np.zeros(terms, dtype=np.str_))
+    features = Features(hstack([counts, csr_matrix(vectors)]).tocsr(), [""] * terms)
     relevant = dict(zip(range(decided), (draw.random(decided) < 0.1).tolist(), strict=True)) | {0: True, 1: False}
     seconds = []
     for _ in range(3):

@@ -74,8 +74,9 @@ class AppendedLines(Generic[Entry]):
         self.entries += entries
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; to append later is an error."""
         os.close(self._descriptor)
+        self._descriptor = -1  # the number may soon be that of another file
 
     def _entry(self, line: bytes, number: int) -> Entry:
         try:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.evaluation.systems.elas_u4 import ElasU4, fit_machine, tfidf
-from papertune.screening.ranking import queue
+from papertune.screening.ranking import prepared, queue
 from papertune.screening.ranking.background import Latest
 from papertune.screening.ranking.features import Features, make_features
-from papertune.screening.ranking.queue import group
+from papertune.screening.ranking.prepared import group
 from papertune.screening.ranking.ranker import rank
 from papertune.screening.simulation.machine import fit_dual
 
@@ -124,7 +124,7 @@ class TestQueue:
             go.wait(60)
             return plain(*given)
 
-        monkeypatch.setattr(queue, "make_features", slow)
+        monkeypatch.setattr(prepared, "make_features", slow)
         project = make()
         begun.wait(60)
         project.add([{"title": "Reminders again, in another hospital", "abstract": ""}])
@@ -137,11 +137,11 @@ class TestQueue:
     def test_vectors_of_an_encoder_come_later(self, make, monkeypatch):
         go = threading.Event()
 
-        def embed(documents, encoder, cache, listener):
+        def embed(documents, *_):
             go.wait(60)
             return np.eye(len(documents), dtype=np.float32)
 
-        monkeypatch.setattr(queue, "embed", embed)
+        monkeypatch.setattr(queue, "embed_apart", embed)
         project = make()
         project.queue.wait(vectors=False)
         assert not project.queue.ranking.features.stemmed

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from papertune.screening.stopping import (
     attempt_alpha,
+    certificate_cost,
     certify,
     explain,
     explain_cost,
@@ -120,18 +121,18 @@ def test_a_certificate_says_what_it_shows_and_what_it_does_not_cover():
 
 
 def test_what_a_certificate_costs():
-    assert explain_cost(found=100, unseen=1000, target=0.95, attempt=1) == [
+    assert explain_cost(certificate_cost(found=100, unseen=1000, target=0.95, attempt=1)) == [
         "A random sample of 459 of the 1,000 unread records certifies a recall of 95% if it has no relevant record.",
         "A random sample of 578 of the 1,000 unread records certifies a recall of 95% if it has at most 1.",
         "A random sample of 650 of the 1,000 unread records certifies a recall of 95% if it has at most 2.",
     ]
-    assert explain_cost(found=10, unseen=100, target=0.95, attempt=1)[-1] == (
+    assert explain_cost(certificate_cost(found=10, unseen=100, target=0.95, attempt=1))[-1] == (
         "Reading all 100 is cheaper in the end: a sample would be more than half of them, may still fail, and leaves "
         "something to chance."
     )
-    assert explain_cost(found=0, unseen=9, target=0.95, attempt=1) == [
+    assert explain_cost(certificate_cost(found=0, unseen=9, target=0.95, attempt=1)) == [
         "No relevant record has been found yet, so there is no recall to certify."
     ]
-    assert explain_cost(found=3, unseen=0, target=0.95, attempt=1) == [
+    assert explain_cost(certificate_cost(found=3, unseen=0, target=0.95, attempt=1)) == [
         "Every record has a decision, so nothing is missed and no certificate is needed."
     ]

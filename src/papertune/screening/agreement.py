@@ -53,7 +53,7 @@ def cohen_kappa(both_include: int, only_first: int, only_second: int, both_exclu
 def agreements(state: State, readers: Sequence[str]) -> list[Agreement]:
     """Return the agreement of each pair of readers; unsure decisions are left out."""
     counts = {pair: [0, 0, 0, 0] for pair in combinations(readers, 2)}
-    for record in state.outcomes:
+    for record in list(state.outcomes):
         verdicts = {reader: verdict for reader, verdict in state.verdicts(record).items() if verdict != "unsure"}
         for pair in combinations([reader for reader in readers if reader in verdicts], 2):
             first, second = (verdicts[reader] == "exclude" for reader in pair)
@@ -66,4 +66,4 @@ def agreements(state: State, readers: Sequence[str]) -> list[Agreement]:
 
 def conflicts(state: State) -> list[int]:
     """Return the numbers of the records that one reader includes and another excludes, and nobody has settled."""
-    return sorted(record for record, outcome in state.outcomes.items() if outcome == "conflict")
+    return sorted(record for record, outcome in state.outcomes.copy().items() if outcome == "conflict")

@@ -33,6 +33,11 @@ def decisions_table(project: Project, *, decided_only: bool = False) -> "pl.Data
         project: The screening.
         decided_only: Only records that are included or excluded.
     """
+    with project.unchanged():
+        return _decisions_table(project, decided_only=decided_only)
+
+
+def _decisions_table(project: Project, *, decided_only: bool) -> "pl.DataFrame":
     import polars as pl
 
     frame = _records_frame(project)

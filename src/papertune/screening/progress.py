@@ -4,7 +4,7 @@ from papertune.errors import ScreeningError
 from papertune.screening.agreement import agreements, conflicts
 from papertune.screening.prior import EARLIER
 from papertune.screening.project import Project
-from papertune.screening.stopping import explain
+from papertune.screening.stopping import explain, explain_cost
 
 # Irrelevant records in a row are shown, without a promise: see docs/screening.md.
 _PARTS = 5
@@ -32,7 +32,7 @@ def progress_lines(project: Project) -> list[str]:
             lines += explain(project.certificate())
         except ScreeningError as error:
             lines.append(f"certificate: {error}")
-    return lines + project.certificate_cost()
+    return lines + explain_cost(project.certificate_cost())
 
 
 def _found_lines(curve: list[int]) -> list[str]:

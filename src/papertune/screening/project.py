@@ -9,7 +9,9 @@ FOLDER/lock                  held by the process that has the screening open
 
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,9 +27,24 @@ from papertune.screening.ranking.queue import Queue
 from papertune.screening.records import find_duplicates, no_records, read_tables
 from papertune.screening.settings import read_settings, settings_for, write_settings
 from papertune.screening.state import State
-from papertune.screening.stopping import Certificate, certify, explain_cost
+from papertune.screening.stopping import Certificate, Cost, certificate_cost, certify
 from papertune.suggest import did_you_mean
 from papertune.tables import Table, TableSource, read_table, write_table
+
+
+@dataclass(frozen=True)
+class SampleGaps:
+    """What keeps a sample from being judged.
+
+    Attributes:
+        added: Records that were added after it was drawn.
+        left: Records without a decision, of the sample and the reading before it.
+        open: Records that are unsure or in conflict, of the sample and the reading before it.
+    """
+
+    added: int
+    left: int
+    open: int
 
 
 class Project:
@@ -92,22 +109,8 @@ class Project:
         Raises:
             PapertuneError: If the folder is not empty, or table and settings do not fit.
         """
-        folder = Path(folder)
-        check_new_folder(folder)
-        table = read_table(source)
-        chosen = settings_for(table, name or folder.resolve().name, **settings)
-        try:
-            (folder / "tables").mkdir(parents=True, exist_ok=True)
-            write_settings(folder, chosen)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from None
-        project = cls(folder)
-        try:
-            project.add(table)
-        except BaseException:
-            project.close()
-            raise
-        return project
+        write_project(folder, source, name=name, **settings)
+        return cls(folder)
 
     def __enter__(self) -> Self:
         """Return the screening."""
@@ -117,11 +120,18 @@ class Project:
         """Close the screening."""
         self.close()
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Keep other threads from adding events and tables, for readers of several things that must fit together."""
+        with self._changes:
+            yield
+
     def close(self) -> None:
         """End the background threads and let other processes open the screening."""
         self.closed = True
         self.queue.close()
-        self._log.close()
+        with self._changes:
+            self._log.close()
         self._lock.release()
 
     def change(self, **values: object) -> None:
@@ -276,6 +286,22 @@ class Project:
         records = self.state.samples[-1].records if self.state.samples else ()
         return [record for record in records if record not in self.state.outcomes]
 
+    def sample_gaps(self) -> SampleGaps:
+        """Return what keeps the last sample from being judged.
+
+        Raises:
+            ScreeningError: If no sample has been drawn.
+        """
+        if not self.state.samples:
+            raise ScreeningError("no sample has been drawn, so there is nothing to judge. Draw one first.")
+        sample, outcomes = self.state.samples[-1], self.state.outcomes.copy()
+        covered = sample.seen | set(sample.records)
+        return SampleGaps(
+            added=self.state.total - sample.total,
+            left=sum(record not in outcomes for record in covered),
+            open=sum(outcomes.get(record) in ("unsure", "conflict") for record in covered),
+        )
+
     def certificate(self) -> Certificate:
         """Judge the last sample.
 
@@ -283,30 +309,26 @@ class Project:
             ScreeningError: If there is none, or it cannot be judged: it is not read to its end, decisions are open, or
                 records were added after it.
         """
-        if not self.state.samples:
-            raise ScreeningError("no sample has been drawn, so there is nothing to judge. Draw one first.")
+        gaps = self.sample_gaps()
+        if gaps.added:
+            raise ScreeningError(
+                f"{gaps.added:,} records were added after the sample was drawn, so it does not stand for them. Draw "
+                "another one."
+            )
+        if gaps.left or gaps.open:
+            raise ScreeningError(
+                f"{gaps.left:,} records that the sample or the reading before it covers have no decision, and "
+                f"{gaps.open:,} are unsure or in conflict. Decide these first."
+            )
         sample, outcomes = self.state.samples[-1], self.state.outcomes.copy()
-        if sample.total != self.state.total:
-            raise ScreeningError(
-                f"{self.state.total - sample.total:,} records were added after the sample was drawn, so it does not "
-                "stand for them. Draw another one."
-            )
-        covered = sample.seen | set(sample.records)
-        left = [record for record in covered if record not in outcomes]
-        open_ones = [record for record in covered if outcomes.get(record) in ("unsure", "conflict")]
-        if left or open_ones:
-            raise ScreeningError(
-                f"{len(left):,} records that the sample or the reading before it covers have no decision, and "
-                f"{len(open_ones):,} are unsure or in conflict. Decide these first."
-            )
-        found = sum(outcomes[record] == "include" for record in sample.seen)
-        hits = sum(outcomes[record] == "include" for record in sample.records)
+        found = sum(outcomes.get(record) == "include" for record in sample.seen)
+        hits = sum(outcomes.get(record) == "include" for record in sample.records)
         return certify(len(self.state.samples), found, hits, sample.unseen, len(sample.records), self.settings.target)
 
-    def certificate_cost(self) -> list[str]:
-        """Return in sentences what a certificate would cost now."""
+    def certificate_cost(self) -> Cost:
+        """Return what a certificate would cost now."""
         found = sum(self.relevant().values())
-        return explain_cost(found, len(self.unseen()), self.settings.target, len(self.state.samples) + 1)
+        return certificate_cost(found, len(self.unseen()), self.settings.target, len(self.state.samples) + 1)
 
     def found_curve(self, without: Iterable[str] = ()) -> list[int]:
         """Return how many relevant records were found after each record read, in the order of reading.
@@ -341,6 +363,30 @@ class Project:
         self.records.add(table, self.settings, len(self.tables), event.duplicates)
         self.tables.append(table)
         self.added.append(event)
+
+
+def write_project(folder: str | Path, source: TableSource, *, name: str | None = None, **settings: object) -> None:
+    """Make a screening of a table without opening it; the arguments are those of `Project.create`."""
+    folder = Path(folder)
+    check_new_folder(folder)
+    table = read_table(source)
+    chosen = settings_for(table, name or folder.resolve().name, **settings)
+    event = Added(
+        id=_new_id(),
+        reader=chosen.readers[0],
+        file="tables/0001.parquet",
+        rows=len(table),
+        duplicates=find_duplicates(table, no_records(), chosen),
+    )
+    try:
+        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        write_table(table.frame, folder / event.file, overwrite=True)
+        log = EventLog(folder / "events.jsonl")
+        log.append([event])
+        log.close()
+        write_settings(folder, chosen)  # last: a folder without it is no screening
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from error
 
 
 def _new_id() -> str:

@@ -67,10 +67,8 @@ class State:
         Raises:
             ScreeningError: If its record does not exist, or what it takes back is not the reader's to take back.
         """
-        if isinstance(event, Decided | Noted | Tagged) and event.record >= self.total:
-            raise ScreeningError(
-                f"there is no record {event.record + 1}; the screening has {self.total:,}. Choose one of these."
-            )
+        if isinstance(event, Decided | Noted | Tagged):
+            self.check_record(event.record)
         if isinstance(event, Undone):
             other = self._known.get(event.event) or earlier.get(event.event)
             if not isinstance(other, Decided | Noted | Tagged):
@@ -83,6 +81,17 @@ class State:
                     f"{quoted(event.event)} is by {other.reader}; {event.reader} cannot undo it. Settle the conflict "
                     "instead."
                 )
+
+    def check_record(self, record: int) -> None:
+        """Check that there is such a record.
+
+        Raises:
+            ScreeningError: If not.
+        """
+        if not 0 <= record < self.total:
+            raise ScreeningError(
+                f"there is no record {record + 1}; the screening has {self.total:,}. Choose one of these."
+            )
 
     def apply(self, event: Event) -> None:
         """Apply an event; one with a known id changes nothing."""
@@ -104,10 +113,15 @@ class State:
             case Sampled():
                 self.samples.append(DrawnSample(event.records, event.unseen, frozenset(self.outcomes), self.total))
 
-    def verdict(self, record: int, reader: str) -> Verdict | None:
+    def decision(self, record: int, reader: str) -> Decided | None:
         """Return a reader's decision about a record, if there is one."""
         last = self._last("decided", record, reader)
-        return last.verdict if isinstance(last, Decided) else None
+        return last if isinstance(last, Decided) else None
+
+    def verdict(self, record: int, reader: str) -> Verdict | None:
+        """Return what a reader has decided about a record, if they have."""
+        decision = self.decision(record, reader)
+        return decision.verdict if decision else None
 
     def verdicts(self, record: int) -> dict[str, Verdict]:
         """Return the decision of each reader about a record, by reader in alphabetical order."""
@@ -122,9 +136,9 @@ class State:
         """Return the note of each reader on a record."""
         return {mark.reader: mark.text for mark in self._of("noted", record) if isinstance(mark, Noted) and mark.text}
 
-    def tags(self, record: int) -> list[str]:
-        """Return the tags of a record, of all readers, each once."""
-        marks = [mark for mark in self._of("tagged", record) if isinstance(mark, Tagged)]
+    def tags(self, record: int, reader: str | None = None) -> list[str]:
+        """Return the tags of a record, each once: those of a reader, or of all readers if none is named."""
+        marks = [mark for mark in self._of("tagged", record, reader) if isinstance(mark, Tagged)]
         return list(dict.fromkeys(tag for mark in marks for tag in mark.tags))
 
     def history(self, reader: str | None = None) -> Iterator[Decided]:
@@ -133,14 +147,14 @@ class State:
         Args:
             reader: Only those of a reader; None: of all.
         """
-        for event in reversed(self._known.values()):
+        for event in reversed(list(self._known.values())):  # other threads may add some meanwhile
             if isinstance(event, Decided) and event.id not in self._undone and reader in (None, event.reader):
                 yield event
 
     def reading_order(self) -> list[tuple[int, str]]:
         """Return the records with a decision, in the order of the first decision that stands, with its reader."""
         order: dict[int, str] = {}
-        for event in self._known.values():
+        for event in list(self._known.values()):
             if isinstance(event, Decided) and event.id not in self._undone:
                 order.setdefault(event.record, event.reader)
         return list(order.items())
@@ -149,8 +163,9 @@ class State:
         marks = self._marks.get((kind, record, reader))
         return marks[-1] if marks else None
 
-    def _of(self, kind: str, record: int) -> list[_Mark]:
-        found = (self._last(kind, record, reader) for reader in sorted(self._readers.get(record, ())))
+    def _of(self, kind: str, record: int, reader: str | None = None) -> list[_Mark]:
+        readers = sorted(self._readers.get(record, ())) if reader is None else [reader]
+        found = (self._last(kind, record, each) for each in readers)
         return [mark for mark in found if mark is not None]
 
     def _update(self, event: _Mark) -> None:

@@ -155,31 +155,49 @@ def smallest_sample(found: int, unseen: int, target: float, attempt: int, hits: 
     return low
 
 
-def explain_cost(found: int, unseen: int, target: float, attempt: int) -> list[str]:
-    """Return in sentences what a certificate would cost now, and whether reading all is cheaper.
+@dataclass(frozen=True)
+class Cost:
+    """What a certificate would cost.
 
-    Args:
+    Attributes:
         found: Relevant records found so far.
         unseen: Records without a decision.
         target: Recall.
-        attempt: Which sample it would be, from 1.
+        sizes: (relevant records in the sample, size of the smallest sample that certifies the target with them).
     """
-    if not unseen:
+
+    found: int
+    unseen: int
+    target: float
+    sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def reading_all_is_cheaper(self) -> bool:
+        """Whether a sample would be more than half of the unread records, or no sample would do."""
+        return not self.sizes or self.sizes[0][0] > 0 or 2 * self.sizes[0][1] > self.unseen
+
+
+def certificate_cost(found: int, unseen: int, target: float, attempt: int) -> Cost:
+    """Return what a certificate would cost now; the arguments are those of `smallest_sample`."""
+    sizes = [(hits, smallest_sample(found, unseen, target, attempt, hits)) for hits in range(3)] if found else []
+    return Cost(found, unseen, target, tuple((hits, size) for hits, size in sizes if size is not None))
+
+
+def explain_cost(cost: Cost) -> list[str]:
+    """Return in sentences what a certificate would cost now, and whether reading all is cheaper."""
+    if not cost.unseen:
         return ["Every record has a decision, so nothing is missed and no certificate is needed."]
-    if not found:
+    if not cost.found:
         return ["No relevant record has been found yet, so there is no recall to certify."]
-    sizes = [(hits, smallest_sample(found, unseen, target, attempt, hits)) for hits in range(3)]
     lines = [
-        f"A random sample of {size:,} of the {unseen:,} unread records certifies a recall of {target:.0%} if it has "
-        f"{'no relevant record' if not hits else f'at most {hits}'}."
-        for hits, size in sizes
-        if size is not None
+        f"A random sample of {size:,} of the {cost.unseen:,} unread records certifies a recall of {cost.target:.0%} if "
+        f"it has {'no relevant record' if not hits else f'at most {hits}'}."
+        for hits, size in cost.sizes
     ]
-    best = sizes[0][1]
-    if best is None or 2 * best > unseen:
+    if cost.reading_all_is_cheaper:
         lines.append(
-            f"Reading all {unseen:,} is cheaper in the end: a sample would be more than half of them, may still fail, "
-            "and leaves something to chance."
+            f"Reading all {cost.unseen:,} is cheaper in the end: a sample would be more than half of them, may still "
+            "fail, and leaves something to chance."
         )
     return lines
 

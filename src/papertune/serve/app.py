@@ -11,9 +11,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from papertune.serve import answering, jobs, runs, screens
+from papertune.serve import answering, jobs, runs
 from papertune.serve.errors import handle_errors
 from papertune.serve.recipes import routes as recipe_routes
+from papertune.serve.screens import routes as screen_routes
 from papertune.serve.security import protect
 from papertune.serve.security.keys import Keys
 from papertune.serve.tables import routes as table_routes
@@ -45,7 +46,7 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     app.include_router(jobs.router(workspace, tables))
     app.include_router(runs.router(workspace))
     app.include_router(answering.router(workspace))
-    app.include_router(screens.router(workspace))
+    app.include_router(screen_routes.router(workspace, tables))
     app.mount("/", _Page(directory=PAGE, html=True))
     return app
 

@@ -23,7 +23,7 @@ _PAIRS: dict[str, Any] = {"ngram_range": (1, 2)}
 # Chinese, Japanese and Korean text has no blanks between words.
 _CJK: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 3)}
 VECTOR_WEIGHT = 0.2
-_WORD = re.compile(r"\b\w\w+\b")  # as in scikit-learn
+WORD = re.compile(r"\b\w\w+\b")  # as in scikit-learn
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Features:
     Attributes:
         matrix: Sparse float64, shape (records, features): terms, then elements of vectors; each group has length 1,
             times the root of its weight.
-        terms: The terms of the first features, shape (terms,).
+        terms: The terms of the first features.
         stemmed: Whether the terms are stems.
         similarity: How similar each record is to the text that the screening looks for, float64, shape (records,);
             None if there is no such text, or it shares no term with any record.
     """
 
     matrix: Any
-    terms: NDArray[np.str_]
+    terms: Sequence[str]
     stemmed: bool = False
     similarity: NDArray[np.float64] | None = None
 
@@ -71,7 +71,7 @@ def make_features(documents: Sequence[str], query: str = "", vectors: NDArray[np
 
 def words_of(document: str) -> list[str]:
     """Return the words of a document, in lower case."""
-    return _WORD.findall(document.lower())
+    return WORD.findall(document.lower())
 
 
 def stems(document: str) -> list[str]:
@@ -110,7 +110,7 @@ def embed(documents: Sequence[str], encoder: str, cache: Path | None, listener: 
 
 def _terms(
     documents: Sequence[str], settings: dict[str, Any], query: str
-) -> tuple[Any, NDArray[np.str_], NDArray[np.float64] | None]:
+) -> tuple[Any, list[str], NDArray[np.float64] | None]:
     """Return tf-idf, its terms and the similarity to the query; no features if there are no terms."""
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -119,6 +119,6 @@ def _terms(
     try:
         matrix = vectorizer.fit_transform(documents)
     except ValueError:  # scikit-learn raises it for an empty vocabulary, and where few documents share all terms
-        return csr_matrix((len(documents), 0)), np.zeros(0, dtype=np.str_), None
+        return csr_matrix((len(documents), 0)), [], None
     similarity = (matrix @ vectorizer.transform([query]).T).toarray()[:, 0]
-    return matrix, vectorizer.get_feature_names_out(), similarity if similarity.any() else None
+    return matrix, vectorizer.get_feature_names_out().tolist(), similarity if similarity.any() else None

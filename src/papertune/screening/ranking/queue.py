@@ -1,6 +1,6 @@
 """What to read next: a random sample that was drawn, then the ranking, near duplicates together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.evaluation.checks.near_duplicates import match_earlier_rows
-from papertune.events import SILENT, Listener, Progress
+from papertune.events import SILENT, Listener
+from papertune.screening.ranking.apart import Stopped, remove_left_folders
 from papertune.screening.ranking.background import Latest
-from papertune.screening.ranking.features import Features, embed, make_features
+from papertune.screening.ranking.encoding import embed_apart
+from papertune.screening.ranking.prepared import Prepared, prepare_apart
 from papertune.screening.ranking.ranker import Ranking, rank
 
 if TYPE_CHECKING:
@@ -32,25 +33,6 @@ class Offer:
     reason: Literal["sample", "ranking", "near duplicate"]
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What is computed once for a set of records.
-
-    Attributes:
-        version: The request that it answers.
-        features: Their features.
-        groups: The records that are nearly the same as each one of them, itself included; others are left out.
-    """
-
-    version: int
-    features: Features
-    groups: dict[int, tuple[int, ...]]
-
-
-class _Closed(Exception):
-    """The screening was closed while vectors were computed."""
-
-
 class Queue:
     """The records that a reader should read, the most useful first. Rankings are fitted in a thread of their own.
 
@@ -62,12 +44,13 @@ class Queue:
     def __init__(self, project: "Project", listener: Listener = SILENT) -> None:
         self._project = project
         self._listener = listener
-        self._prepared: _Prepared | None = None
-        # Goes up when features must be computed again, also while older ones are being computed.
-        self._version = 0
+        self._prepared: Prepared | None = None
+        # The version goes up when features must be computed again, also while older ones are being computed.
+        self._version, self._prepared_version = 0, -1
         self._vectors: NDArray[np.float32] | None = None
         self._encoder = ""
         self._closed = False
+        remove_left_folders(project.folder / "cache")
         self._latest: Latest[Ranking | None] = Latest(self._compute)
         # Vectors of a large table take minutes; until they are there, words alone rank.
         self._encoded: Latest[None] = Latest(self._encode)
@@ -132,7 +115,7 @@ class Queue:
                 continue
             taken.add(offer.record)
             found.append(offer)
-            for other in self._group(offer.record) if offer.reason == "ranking" else ():
+            for other in self.near_duplicates(offer.record) if offer.reason == "ranking" else ():
                 if other not in taken and self._wants(other, reader):
                     taken.add(other)
                     found.append(Offer(other, "near duplicate"))
@@ -165,13 +148,15 @@ class Queue:
             and len(decided) < settings.readers_per_record
         )
 
-    def _group(self, record: int) -> tuple[int, ...]:
-        return self._prepared.groups.get(record, ()) if self._prepared else ()
+    def near_duplicates(self, record: int) -> tuple[int, ...]:
+        """Return the records that are nearly the same as a record, without itself."""
+        members = self._prepared.groups.get(record, ()) if self._prepared else ()
+        return tuple(other for other in members if other != record)
 
     def _compute(self) -> Ranking | None:
         project = self._project
         prepared, version = self._prepared, self._version
-        if prepared is None or prepared.version != version:
+        if prepared is None or self._prepared_version != version:
             documents = project.records.documents()
             if not documents:
                 return None
@@ -179,8 +164,11 @@ class Queue:
             if vectors is not None and len(vectors) != len(documents):
                 vectors = None  # records were added
             query = " ".join(project.settings.include)
-            prepared = _Prepared(version, make_features(documents, query, vectors), group(documents))
-            self._prepared = prepared
+            try:
+                prepared = prepare_apart(documents, query, vectors, project.folder / "cache", lambda: self._closed)
+            except Stopped:
+                return self.ranking
+            self._prepared, self._prepared_version = prepared, version
         known = {record: relevant for record, relevant in project.relevant().items() if record < len(prepared.features)}
         return rank(prepared.features, known, project.settings.seed)
 
@@ -189,34 +177,11 @@ class Queue:
         encoder = self._project.settings.encoder
         if self._vectors is not None and len(self._vectors) == len(documents) and self._encoder == encoder:
             return
-        with suppress(_Closed):
-            self._vectors = embed(documents, encoder, self._project.folder / "cache", self)
+        with suppress(Stopped):
+            self._vectors = embed_apart(
+                documents, encoder, self._project.folder / "cache", self._listener, lambda: self._closed
+            )
             self._encoder = encoder
             if self._vectors is not None:
                 self._version += 1
                 self._latest.request()
-
-    def message(self, text: str) -> None:
-        """Hear a message of the encoder."""
-        self._listener.message(text)
-
-    def progress(self, step: Progress) -> None:
-        """Hear how far the encoder is, and end it when the screening is closed."""
-        if self._closed:
-            raise _Closed
-        self._listener.progress(step)
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Pass on what is logged; the encoder is not trained."""
-        self._listener.metrics(step, values)
-
-
-def group(documents: list[str]) -> dict[int, tuple[int, ...]]:
-    """Return the documents that are nearly the same as each document that has such others, in ascending order."""
-    roots = list(range(len(documents)))
-    for match in match_earlier_rows(documents):
-        roots[match.row] = roots[match.other]  # an earlier row, whose root is known
-    members: dict[int, list[int]] = {}
-    for row, root in enumerate(roots):
-        members.setdefault(root, []).append(row)
-    return {row: tuple(rows) for rows in members.values() if len(rows) > 1 for row in rows}

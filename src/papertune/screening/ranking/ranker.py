@@ -57,7 +57,7 @@ class Ranking:
         order = np.argsort(-shares, kind="stable")
         # Of several words with a stem the first one stands for it.
         forms = {stem(word): word for word in reversed(words_of(document))} if self.features.stemmed else {}
-        terms = [str(self.features.terms[columns[place]]) for place in order]
+        terms = [self.features.terms[int(columns[place])] for place in order]
         pairs = [(forms.get(term, term), float(shares[place])) for term, place in zip(terms, order, strict=True)]
         speak_against = [pair for pair in reversed(pairs) if pair[1] < 0]
         return [pair for pair in pairs if pair[1] > 0][:count], speak_against[:count]

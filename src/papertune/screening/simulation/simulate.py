@@ -113,7 +113,7 @@ def systems(documents: Sequence[str], encoder: str, listener: Listener) -> dict[
         matrix = tfidf(documents)
         if matrix is None:
             raise ScreeningError("the documents have no words to rank by. Check the columns with title and abstract.")
-        return Features(matrix, np.zeros(0, dtype=np.str_))
+        return Features(matrix, [])
 
     def own() -> Features:
         return make_features(documents, vectors=embed(documents, encoder, None, listener))

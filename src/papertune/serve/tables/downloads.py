@@ -50,7 +50,7 @@ def write_download(table: Table, kind: Format, folder: Path) -> Path:
     return path
 
 
-def content_disposition(name: str, kind: Format) -> str:
+def content_disposition(name: str, kind: str) -> str:
     """Return the header that names a download (RFC 6266): in ASCII, and in full for clients that know UTF-8."""
     full = f"{Path(name).stem or 'table'}.{kind.removesuffix('-spreadsheet')}"
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", full)
@@ -60,6 +60,5 @@ def content_disposition(name: str, kind: Format) -> str:
 def _without_formulas(table: Table) -> "pl.DataFrame":
     import polars as pl
 
-    text = pl.col(pl.String)
-    frame = table.frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text).name.keep())
+    frame = table.frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$0"))
     return frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})

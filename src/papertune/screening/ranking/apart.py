@@ -1,0 +1,94 @@
+"""Computes in a process of its own what takes long, so that decisions are stored without delay meanwhile."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from papertune.errors import ScreeningError
+
+_DOCUMENTS = "documents.json"
+_ERRORS = "errors.txt"
+# Niceness of the processes: they have time, a reader has not.
+_NICENESS = 10
+_POLL_S = 0.2
+
+
+class Stopped(Exception):
+    """The screening was closed while something was computed."""
+
+
+@contextmanager
+def given_folder(cache: Path, documents: Sequence[str]) -> Iterator[Path]:
+    """Make a folder in the cache for what a process is given, and remove it afterwards."""
+    cache.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="given-", dir=cache))
+    try:
+        (folder / _DOCUMENTS).write_text(json.dumps(list(documents)))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_folders(cache: Path) -> None:
+    """Remove what a kill has left of such folders; nothing may be computed for the screening meanwhile."""
+    for folder in cache.glob("given-*/"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def given_documents(folder: Path) -> list[str]:
+    """Return the documents that a process is given."""
+    documents: list[str] = json.loads((folder / _DOCUMENTS).read_text())
+    return documents
+
+
+def run_apart(
+    module: str,
+    given: Path,
+    arguments: Sequence[str],
+    stopped: Callable[[], bool],
+    look: Callable[[], object] = lambda: None,
+) -> None:
+    """Run a module as a process and wait for its end.
+
+    Args:
+        module: Its name.
+        given: The folder that is its first argument.
+        arguments: Its other arguments.
+        stopped: Whether nobody wants the result any more; the process is then killed.
+        look: Is called now and then.
+
+    Raises:
+        Stopped: If `stopped` has become true.
+        ScreeningError: If the process fails.
+    """
+    command = [sys.executable, "-m", module, str(given), *arguments]
+    with (
+        (given / _ERRORS).open("wb") as errors,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors) as process,
+    ):
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_S)
+            look()
+            if process.returncode is None and stopped():
+                process.kill()
+                process.wait()
+                raise Stopped
+    if process.returncode:
+        last = (given / _ERRORS).read_text(errors="replace").strip().rpartition("\n")[2]
+        raise ScreeningError(
+            f"the ranking could not be computed: {last or f'the process ended with {process.returncode}'}. Make room "
+            "on the disk and in memory, then open the screening again."
+        )
+
+
+def yield_to_readers() -> None:
+    """Give way to other processes, where the system can."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)

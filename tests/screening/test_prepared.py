@@ -1,0 +1,93 @@
+"""Features that are computed in another process and kept on disk are those that this process would compute."""
+
+import itertools
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from papertune.errors import ScreeningError
+from papertune.screening.ranking import apart, prepared
+from papertune.screening.ranking.apart import Stopped
+from papertune.screening.ranking.encoding import embed_apart
+from papertune.screening.ranking.features import embed
+from papertune.screening.ranking.prepared import prepare, prepare_apart
+from papertune.screening.ranking.ranker import rank
+
+WORDS = [f"word{number}" for number in range(50)]
+DOCUMENTS = [" ".join(np.random.default_rng(n).choice(WORDS, 30)) for n in range(40)]
+DOCUMENTS += [DOCUMENTS[3] + " übrigens", "", "Ünïcödé 医学研究"]
+VECTORS = np.random.default_rng(0).normal(size=(len(DOCUMENTS), 4)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _few_are_many(monkeypatch):
+    monkeypatch.setattr(prepared, "_MIN_DOCUMENTS", 3)
+
+
+def same(stored, plain, documents):
+    assert stored.groups == plain.groups
+    assert (stored.features.matrix != plain.features.matrix).nnz == 0
+    assert list(stored.features.terms) == list(plain.features.terms)
+    assert stored.features.terms[-3:] == list(plain.features.terms)[-3:]
+    assert stored.features.stemmed == plain.features.stemmed
+    assert (stored.features.similarity is None) == (plain.features.similarity is None)
+    rankings = [rank(each.features, {0: True, 1: False}) for each in (stored, plain)]
+    assert rankings[0].order.tolist() == rankings[1].order.tolist()
+    assert rankings[0].words(2, documents[2]) == rankings[1].words(2, documents[2])
+
+
+@pytest.mark.slow
+def test_a_process_computes_what_this_one_would_compute_and_only_once(tmp_path, monkeypatch):
+    (tmp_path / "prepared-old").mkdir()
+    for _ in range(2):
+        stored = prepare_apart(DOCUMENTS, "word3 word4", VECTORS, tmp_path)
+        same(stored, prepare(DOCUMENTS, "word3 word4", VECTORS), DOCUMENTS)
+        monkeypatch.setattr(subprocess, "Popen", None)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.parametrize(("documents", "query"), [(DOCUMENTS, ""), (DOCUMENTS, "word3"), (["", "", ""], "")])
+def test_what_is_stored_is_read_again(tmp_path, documents, query):
+    plain = prepare(documents, query, None)
+    prepared._save(plain, tmp_path / "prepared-1")
+    same(prepared._load(tmp_path / "prepared-1"), plain, documents)
+
+
+def test_nobody_waits_for_a_process_that_is_not_needed_any_more(tmp_path, monkeypatch):
+    started = time.monotonic()
+    looks = itertools.count()
+    monkeypatch.setattr(apart, "_POLL_S", 0.01)
+    with pytest.raises(Stopped):
+        prepare_apart(DOCUMENTS, "", None, tmp_path, lambda: next(looks) > 1)
+    assert time.monotonic() - started < 10
+    assert [path.name for path in tmp_path.iterdir() if path.name != "prepared.lock"] == []
+
+
+def test_a_process_that_fails_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(ScreeningError) as caught:
+        prepare_apart(DOCUMENTS, "", None, tmp_path)
+    assert str(caught.value) == (
+        "the ranking could not be computed: the process ended with 1. Make room on the disk and in memory, then open "
+        "the screening again."
+    )
+
+
+@pytest.mark.slow
+def test_vectors_of_another_process_are_those_of_this_one(tmp_path, encoder_folder, make_listener):
+    listener = make_listener(on_rows=lambda _: None)
+    documents = ["a trial in patients", "learning of graphs", ""]
+    vectors = embed_apart(documents, str(encoder_folder), tmp_path, listener)
+    assert np.array_equal(vectors, embed(documents, str(encoder_folder), None))
+    assert [(step.stage, step.done, step.total) for step in listener.steps] == [("rows", 3, 3)]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".f32"]
+
+
+def test_without_an_encoder_there_is_no_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert embed_apart(["a"], "none", tmp_path) is None
+    monkeypatch.setattr("papertune.screening.ranking.encoding.find_spec", lambda _: None)
+    assert embed_apart(["a"], "auto", tmp_path) is None
