@@ -13,10 +13,15 @@ import pytest
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 
 
@@ -62,7 +67,7 @@ def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
-    """Return a function that opens a page by its hash. An error on its console fails the test, unless `allow` has it."""
+    """Return a function that opens a page by its hash. Errors on the console fail the test, unless `allow` has them."""
     contexts, mistakes = [], []
 
     def report(message: Any, allow: Sequence[str]) -> None:
