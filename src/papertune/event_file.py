@@ -34,6 +34,8 @@ PROGRESS_EVERY_S = 0.5
 # Lines for which the disk has no room wait for it, up to this number of bytes.
 MAX_WAITING_BYTES = 1_000_000
 
+_PROC = Path("/proc")
+
 Level = Literal["note", "warning", "error"]
 
 
@@ -89,8 +91,9 @@ class EventFile:
         self._write({"event": "start", "pid": os.getpid(), "began": began(os.getpid())})
 
     def end(self, code: int) -> None:
-        """Write the exit code of the process, which ends now."""
+        """Write the exit code of the process, which ends now, and close the file."""
         self._write({"event": "end", "exit": code})
+        os.close(self._descriptor)
 
     def _write(self, event: Mapping[str, Any], *, waits: bool = True) -> None:
         """Append a line.
@@ -179,13 +182,13 @@ def began(pid: int) -> str | None:
         without such a process.
     """
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         printed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
         return printed.stdout.strip() or None
     try:
         # The name of the program stands in parentheses and may hold any bytes.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
     is_dead = fields[0] in (b"Z", b"X")

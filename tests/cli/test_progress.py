@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from papertune.cli.progress import TerminalListener
@@ -62,3 +64,31 @@ def test_quiet_prints_nothing(capsys):
         listener.progress(rows(3, 6))
         listener.progress(rows(6, 6))
     assert capsys.readouterr().err == ""
+
+
+def test_a_command_reports_to_its_file_of_events_what_it_prints_and_logs(here, papertune, monkeypatch):
+    file = here / "events.jsonl"
+    monkeypatch.setenv("PAPERTUNE_EVENTS", str(file))
+    assert papertune("train", "papers.csv", "-r", "recipe.toml", "-o", "run", "--dev", "papers.csv", "-q").code == 0
+    events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert (events[0]["event"], events[-1]["event"], events[-1]["exit"]) == ("start", "end", 0)
+    logged = [json.loads(line) for line in (here / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
+    losses = [(each["step"], each["loss"]) for each in events if each["event"] == "loss"]
+    assert losses == [(each["step"], each["loss"]) for each in logged if "loss" in each]
+    assert losses
+    scores = [(each["step"], each["score"]) for each in events if each["event"] == "dev" and each["name"] == "score"]
+    assert scores == [(each["step"], each["score"]) for each in logged if "score" in each]
+    assert scores
+    texts = [each["text"] for each in events if each["event"] == "message" and each["level"] == "note"]
+    assert texts[0].startswith("loading ")
+    assert {each["phase"] for each in events if each["event"] == "progress"} == {"training", "rows"}
+
+
+def test_an_error_and_a_warning_are_events_without_their_first_word(here, papertune, monkeypatch):
+    file = here / "events.jsonl"
+    monkeypatch.setenv("PAPERTUNE_EVENTS", str(file))
+    error = papertune("check", "missing.csv", "-r", "recipe.toml").error
+    events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert events[1]["level"] == "error"
+    assert events[1]["text"] == error.strip()
+    assert events[2]["exit"] == 2

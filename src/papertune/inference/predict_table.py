@@ -25,6 +25,7 @@ from papertune.inference.predict import Predicted, predict_rows
 from papertune.kinds.label.output import most_probable_rows
 from papertune.kinds.output_names import ROW
 from papertune.kinds.values import ColumnValues
+from papertune.manifest import Manifest
 from papertune.models import PredictionPrecision
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader, prompt_columns
@@ -59,16 +60,18 @@ def predict_table(
     run: "Run", table: Any, *, columns: Columns, probabilities: bool, precision: PredictionPrecision
 ) -> Any:
     """Fill in the columns of a table, as described in `Run.predict`."""
-    read = _open(run, table)
+    read = open_checked(table, run.recipe)
     chosen = choose_columns(columns, read, run.recipe, probabilities=probabilities)
     asked = predicting(run.recipe, chosen)
-    _warn_of_gaps(run, asked)
+    warn_of_gaps(run.manifest, asked)
     reader = RowReader(read, asked)
     predictor = run.predictor(precision, asked)
-    plan = _plan(run, predictor, read, reader)
+    plan = predictor.plan(reader, range(len(read)))
+    warn_of_truncation(plan, read, asked)
     values = predict_rows(predictor, reader, plan).values
-    output = build_output(read, run.recipe, values, chosen, run.decisions)
-    _warn_of_empty_cells(run, values, chosen, read.source)
+    decisions = run.decisions
+    output = build_output(read, run.recipe, values, chosen, decisions)
+    warn_of_empty_cells(values, run.recipe, decisions, chosen, read.source)
     if type(table).__module__.partition(".")[0] != "pandas":
         return output
     # With the table's own index, `table["label"] = filled["label"]` puts each cell beside its document.
@@ -77,11 +80,11 @@ def predict_table(
 
 def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, listener: Listener) -> Predicted:
     """Fill in the columns of a table and write it, as described in `Run.predict_file`."""
-    read = _open(run, table)
+    read = open_checked(table, run.recipe)
     chosen = choose_columns(options.columns, read, run.recipe, probabilities=options.probabilities)
     sorting = [] if options.sort_by is None else [_sort_column(options.sort_by, run.recipe)]
     asked = predicting(run.recipe, [*chosen, *sorting])
-    _warn_of_gaps(run, asked)
+    warn_of_gaps(run.manifest, asked)
     if sorting:
         _warn_of_unnamed_rows(path, read, chosen, run.recipe)
     reader = RowReader(read, asked)
@@ -99,7 +102,8 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
             found = force = stack.enter_context(workforce(run, asked, options.workers, options.precision))
             run_plan = partial(force.predict_rows, read, asked)
             listener.message(force.about)
-        plan = _plan(run, found, read, reader)
+        plan = found.plan(reader, range(len(read)))
+        warn_of_truncation(plan, read, asked)
         # The number of processes and threads is not among the options: it changes neither the batches nor the output.
         beside = [chosen, list(asked.columns), options.probabilities, found.max_batch_tokens]
         facts = prediction_facts(run, found.precision_name)
@@ -122,13 +126,18 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
             order = most_probable_rows(predicted.values[name], run.decisions[name])
             frame, forms = frame[order], {each: bytes(map(cells.__getitem__, order)) for each, cells in forms.items()}
         _write(frame, forms, path, journal, overwrite=options.overwrite)
-    _warn_of_empty_cells(run, predicted.values, chosen, str(path))
+    warn_of_empty_cells(predicted.values, run.recipe, run.decisions, chosen, str(path))
     return predicted
 
 
-def _open(run: "Run", table: Any) -> Table:
-    read = open_table(table, run.recipe)
-    findings = check_table(read, run.recipe, "predict")
+def open_checked(table: Any, recipe: Recipe) -> Table:
+    """Read a table and check it against a recipe; warnings are shown.
+
+    Raises:
+        TableError: If it cannot be read, or does not fit.
+    """
+    read = open_table(table, recipe)
+    findings = check_table(read, recipe, "predict")
     for warning in findings.warnings:
         warnings.warn(warning, PapertuneWarning, stacklevel=_CALLER)
     findings.raise_problems(read)
@@ -164,10 +173,10 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
     check_output(path, overwrite=overwrite or has_journal)
 
 
-def _plan(run: "Run", found: "BatchPredictor | Workforce", table: Table, reader: RowReader) -> Plan:
-    plan = found.plan(reader, range(len(table)))
+def warn_of_truncation(plan: Plan, table: Table, recipe: Recipe) -> None:
+    """Warn if documents are too long for the prompts of a plan."""
     if plan.truncated:
-        has_rounds = "history" in table.columns and asks_own_questions(table, run.recipe)
+        has_rounds = "history" in table.columns and asks_own_questions(table, recipe)
         what = (
             "the oldest rounds are not read, or only the beginning is" if has_rounds else "only the beginning is read"
         )
@@ -178,13 +187,12 @@ def _plan(run: "Run", found: "BatchPredictor | Workforce", table: Table, reader:
             PapertuneWarning,
             stacklevel=_CALLER,
         )
-    return plan
 
 
-def _warn_of_gaps(run: "Run", asked: Recipe) -> None:
+def warn_of_gaps(manifest: Manifest, asked: Recipe) -> None:
     """Warn of settings that ask for a calibration which found nothing."""
     for name, column in asked.columns.items():
-        for key, consequence in column.calibration_gaps(run.manifest.record(name, column)).items():
+        for key, consequence in column.calibration_gaps(manifest.record(name, column)).items():
             warnings.warn(
                 f'column "{name}": the dev rows of the training gave nothing for {key}; {consequence}.',
                 PapertuneWarning,
@@ -192,10 +200,25 @@ def _warn_of_gaps(run: "Run", asked: Recipe) -> None:
             )
 
 
-def _warn_of_empty_cells(run: "Run", values: Mapping[str, ColumnValues], chosen: Sequence[str], where: str) -> None:
-    counts = empty_cells(values, run.recipe, run.decisions)
+def warn_of_empty_cells(
+    values: Mapping[str, ColumnValues],
+    recipe: Recipe,
+    decisions: Mapping[str, Any],
+    chosen: Sequence[str],
+    where: str,
+) -> None:
+    """Warn of predicted cells that are empty and no answer.
+
+    Args:
+        values: The values of the columns.
+        recipe: The columns.
+        decisions: How each is predicted.
+        chosen: Names of the output's columns.
+        where: What the message calls the output.
+    """
+    counts = empty_cells(values, recipe, decisions)
     for name, count in ((name, counts[name]) for name in chosen if name in counts):
-        why = run.recipe.columns[name].reason_for_empty(run.decisions[name])
+        why = recipe.columns[name].reason_for_empty(decisions[name])
         cells = "1 cell" if count == 1 else f"{count:,} cells"
         verb = "is" if count == 1 else "are"
         warnings.warn(f'{where}: {cells} of "{name}" {verb} empty ({why}).', PapertuneWarning, stacklevel=_CALLER)

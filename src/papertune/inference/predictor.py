@@ -43,6 +43,8 @@ class Predictor:
         decisions: How each column is predicted, as `ColumnSpec.decision` returns it; None: without calibration.
 
     Attributes:
+        model: The model, for what else is asked of it.
+        tokenizer: Its tokenizer.
         encodes_ahead: Whether prompts are encoded while the model answers the batch before. On a CPU the model needs
             the cores itself.
     """
@@ -56,6 +58,8 @@ class Predictor:
         decisions: Mapping[str, Any] | None = None,
     ) -> None:
         self.recipe = recipe
+        self.model = model
+        self.tokenizer = tokenizer
         self._questions = recipe.questions
         self.encoder = encoder_within_context(tokenizer, recipe, model.config, getattr(model, "prefix_length", 0))
         self._engine = Engine(model)

@@ -5,6 +5,7 @@ from typing import Any
 
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import answer_ends, greedy_tokens
+from papertune.decoding.streaming import TextPieces
 from papertune.errors import ModelError
 from papertune.models import context_tokens
 from papertune.prompts import PromptEncoder
@@ -14,9 +15,6 @@ from papertune.recipe import EncodingSpec, Recipe
 
 # Context of a model whose configuration does not state it, in tokens.
 DEFAULT_CONTEXT = 2048
-
-# The replacement character, to which an incomplete character is decoded.
-_INCOMPLETE = "\ufffd"
 
 
 class Conversation:
@@ -38,13 +36,7 @@ class Conversation:
     ) -> None:
         self.messages: list[dict[str, str]] = []
         self._system = system
-        if recipe is None:
-            self._encoder = PromptEncoder(tokenizer, _whole_context(model, max_new_tokens))
-        else:
-            prefix = getattr(model, "prefix_length", 0)
-            self._encoder = encoder_within_context(
-                tokenizer, recipe, model.config, prefix, answer_tokens=max_new_tokens
-            )
+        self._encoder = chat_encoder(model, tokenizer, recipe, max_new_tokens)
         self._engine = Engine(model)
         self._tokenizer = tokenizer
         self._end_ids = answer_ends(model, tokenizer.eos_token_id)
@@ -54,8 +46,7 @@ class Conversation:
         """Yield the answer, decoded greedily, piece by piece."""
         self.messages.append({"role": "user", "content": question})
         state = self._engine.prefill([self._prompt_ids()])
-        ids: list[int] = []
-        shown = ""
+        pieces = TextPieces(self._tokenizer)
         tokens = greedy_tokens(
             self._engine,
             state,
@@ -64,29 +55,36 @@ class Conversation:
             vocabulary=len(self._tokenizer),
         )
         for _, token in tokens:
-            ids.append(token)
-            answer = self._decode(ids)
-            if len(answer) > len(shown) and not answer.endswith(_INCOMPLETE):
-                yield answer[len(shown) :]
-                shown = answer
-        answer = self._decode(ids)
-        if len(answer) > len(shown):
-            yield answer[len(shown) :]
-        self.messages.append({"role": "assistant", "content": answer})
-
-    def _decode(self, ids: list[int]) -> str:
-        """Decode the whole answer so far, since a token alone may lose the blank before it.
-
-        Blanks are not cleaned up, so that each result begins with the one before.
-        """
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+            if piece := pieces.add(token):
+                yield piece
+        if piece := pieces.end():
+            yield piece
+        self.messages.append({"role": "assistant", "content": pieces.text})
 
     def _prompt_ids(self) -> list[int]:
         """Encode the conversation so far, without its oldest rounds if it is too long."""
         *before, question = [message["content"] for message in self.messages]
         history = tuple(zip(before[::2], before[1::2], strict=True))
         return self._encoder.encode(Prompt("", question, "", history, self._system, drops_history=True)).ids
+
+
+def chat_encoder(model: Any, tokenizer: Any, recipe: Recipe | None, max_new_tokens: int) -> PromptEncoder:
+    """Return the encoder of a conversation's prompts.
+
+    Args:
+        model: The model, perhaps with a prefix.
+        tokenizer: Its tokenizer.
+        recipe: The recipe of a run, for prompts like in its training; None, or one without columns: prompts may fill
+            the context of the model.
+        max_new_tokens: Maximum length of an answer, in tokens.
+
+    Raises:
+        ModelError: If the context of the model has no room for a prompt before the longest answer.
+    """
+    if recipe is None or not recipe.columns:
+        return PromptEncoder(tokenizer, _whole_context(model, max_new_tokens), chat=recipe is None or recipe.chat)
+    prefix = getattr(model, "prefix_length", 0)
+    return encoder_within_context(tokenizer, recipe, model.config, prefix, answer_tokens=max_new_tokens)
 
 
 def _whole_context(model: Any, max_new_tokens: int) -> EncodingSpec:

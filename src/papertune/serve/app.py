@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from papertune.serve import answering, jobs, recipes, runs
+from papertune.serve import answering, jobs, runs
 from papertune.serve.errors import handle_errors
+from papertune.serve.recipes import routes as recipe_routes
 from papertune.serve.screens import routes as screen_routes
 from papertune.serve.security import protect
 from papertune.serve.security.keys import Keys
@@ -38,13 +42,24 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     protect(app, keys, host, port)
     app.include_router(_router(workspace))
     app.include_router(table_routes.router(workspace, tables))
-    app.include_router(recipes.router(workspace, tables))
+    app.include_router(recipe_routes.router(workspace, tables))
     app.include_router(jobs.router(workspace, tables))
     app.include_router(runs.router(workspace))
     app.include_router(answering.router(workspace))
     app.include_router(screen_routes.router(workspace, tables))
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    app.mount("/", _Page(directory=PAGE, html=True))
     return app
+
+
+class _Page(StaticFiles):
+    """The files of the page; what no route of the API answers does not exist."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file."""
+        parts = scope["path"].split("/")
+        if parts[1] in ("api", "v1") or ".." in parts:
+            raise HTTPException(404 if scope["method"] in ("GET", "HEAD") else 405)
+        return await super().get_response(path, scope)
 
 
 def _router(workspace: Workspace) -> APIRouter:

@@ -1,5 +1,6 @@
 """The jobs of a work folder: begun, watched, stopped, resumed, and found again after a restart of the server."""
 
+import logging
 import shutil
 import threading
 import time
@@ -27,6 +28,8 @@ from papertune.serve.workspace import Workspace, make_folder
 _LOOK_EVERY_S = 0.2
 # A command that was begun just before the server was killed writes its start event after so many seconds at most.
 _START_LIMIT_S = 20.0
+
+_log = logging.getLogger(__name__)
 
 _open: "weakref.WeakValueDictionary[Path, Jobs]" = weakref.WeakValueDictionary()
 
@@ -180,7 +183,14 @@ class Jobs:
                 return
         ended = end_of(job, folder, None if process is None else process.returncode)
         if ended.state == "done" and job.kind == "predict":
-            ended = self._with_table(ended)
+            try:
+                ended = self._with_table(ended)
+            except OutputError:
+                raise
+            except Exception as error:
+                _log.exception("job %s", job.id)
+                fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
+                ended = replace(ended, state="failed", message=fault, result_table=None)
         self._keep(replace(ended, ended=_now()))
         self._processes.pop(job.id, None)
 

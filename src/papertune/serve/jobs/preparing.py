@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from papertune.errors import quoted
 from papertune.files import write_atomically
-from papertune.recipe import load_recipe
 from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError, place
 from papertune.serve.jobs.job import FILLED, PAIRS, RECIPE, REPORT
@@ -72,7 +71,6 @@ class Preparation:
         if self.request.run is not None:
             raise ServeError(400, "invalid_request", "run: a training makes a run. Name it by `name`.", "run")
         text = recipe_toml(self.request.recipe)
-        load_recipe(self.request.recipe)
         target = self.workspace.new_run_path(self.request.name)
         write_atomically(self.folder / RECIPE, text)
         arguments = ["train", self._table("table", self.request.table), "-r", self._own(RECIPE)]

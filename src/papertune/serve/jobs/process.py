@@ -11,6 +11,8 @@ from typing import Any
 from papertune.event_file import VARIABLE, began
 from papertune.serve.jobs.job import ERRORS, EVENTS, PRINTED
 
+# -P: modules are not looked for in the work folder, into which anybody may put files.
+PROGRAM = (sys.executable, "-P", "-m", "papertune")
 # What a command must not inherit: it is the server's.
 _SECRETS = ("PAPERTUNE_TOKEN",)
 
@@ -29,8 +31,7 @@ def start_process(arguments: Sequence[str], folder: Path, work: Path) -> "subpro
     surroundings = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     with (folder / PRINTED).open("wb") as printed, (folder / ERRORS).open("ab") as errors:
         return subprocess.Popen(
-            # -P: modules are not looked for in the work folder, into which anybody may put files.
-            [sys.executable, "-P", "-m", "papertune", *arguments],
+            [*PROGRAM, *arguments],
             cwd=work,
             env={**surroundings, VARIABLE: str(folder / EVENTS)},
             stdin=subprocess.DEVNULL,

@@ -71,6 +71,9 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
         job = jobs.get(job_id)
         seen = _ID.fullmatch(last_event_id)
         since, attempt = (0, None) if seen is None else (int(seen[1]), seen[2])
+        path = jobs.folder(job) / EVENTS
+        if since > (path.stat().st_size if path.exists() else 0):
+            since = 0  # no id that was ever sent
         if attempt == str(job.attempts) and job.state != "running":
             return Response(status_code=204)  # an EventSource does not connect again
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from papertune.recipe import load_recipe
 from papertune.serve.errors import ServeError
 from papertune.serve.recipes.schema import recipe_schema
+from papertune.serve.recipes.tasks import check, make_recipe
 from papertune.serve.recipes.toml import read_toml, recipe_toml
-from papertune.serve.recipes.worker import Worker, check, make_recipe
+from papertune.serve.recipes.worker import Worker
 from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
 

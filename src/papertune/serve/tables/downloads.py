@@ -60,5 +60,6 @@ def content_disposition(name: str, kind: str) -> str:
 def _without_formulas(table: Table) -> "pl.DataFrame":
     import polars as pl
 
-    frame = table.frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$0"))
+    text = pl.col(pl.String)
+    frame = table.frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text).name.keep())
     return frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})

@@ -1,5 +1,6 @@
 """Parses an uploaded file in a process with limits of memory and time."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -7,16 +8,20 @@ import sys
 import threading
 from pathlib import Path
 
-from papertune.errors import OutputError, TableError
+from papertune.errors import OutputError, TableError, visible
 
 # At most this many files are parsed at once; each may take as much memory as is said below.
 _AT_ONCE = threading.BoundedSemaphore(2)
-# Tables take up to ten times the memory of their file (tests/fuzz); the rest is Python, polars and its threads.
-_BASE_BYTES = 1_500_000_000
-_BYTES_PER_BYTE = 12
+# Of addresses, of which Python, polars and its threads reserve 1 GB. Tables take up to ten times the memory of their
+# file (tests/fuzz), compressed ones more.
+_BASE_BYTES = 3_000_000_000
+_BYTES_PER_BYTE = 20
 _BASE_SECONDS = 20.0
 _BYTES_PER_SECOND = 1_000_000
-_SHOWN_BYTES = 4000
+_SHOWN_CHARACTERS = 4000
+_REASON_CHARACTERS = 200
+
+_LOG = logging.getLogger(__name__)
 
 
 def parse_limited(path: Path, folder: Path, name: str) -> None:
@@ -33,11 +38,10 @@ def parse_limited(path: Path, folder: Path, name: str) -> None:
     """
     size = path.stat().st_size
     memory = _BASE_BYTES + _BYTES_PER_BYTE * size
-    command = [sys.executable, "-m", "papertune.serve.tables.parsing", str(path), str(folder)]
+    command = [sys.executable, "-m", "papertune.serve.tables.parsing", str(memory), str(path), str(folder)]
     environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
     with _AT_ONCE, subprocess.Popen(
-        [sys.executable, "-c", _LIMITED, str(memory), *command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:  # fmt: skip
         try:
             output, errors = process.communicate(timeout=_BASE_SECONDS + size / _BYTES_PER_SECOND)
@@ -61,16 +65,6 @@ def _explain(code: int, errors: str, name: str, memory: int) -> None:
             f"{name} takes more than {memory / 1e9:.1f} GB of memory to read. It is damaged, or not a table. Split it, "
             "or export it again."
         )
-    raise RuntimeError(f"reading {name} ended with {code}: {errors[-_SHOWN_BYTES:]}")
-
-
-# `preexec_fn` is not safe beside threads, so the limit is set by a small program that then becomes the parser.
-_LIMITED = """
-import os, sys
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-except ImportError:
-    pass
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+    _LOG.error("reading %s ended with %d: %s", name, code, errors[-_SHOWN_CHARACTERS:])
+    reason = visible(errors.strip().rpartition("\n")[2][:_REASON_CHARACTERS])
+    raise TableError(f"{name} cannot be read ({reason or code}). Export it again, or in another format.")

@@ -1,13 +1,14 @@
-"""Reads one table in a process of its own: `python -m papertune.serve.tables.parsing FILE FOLDER`.
+"""Reads one table in a process of its own: `python -m papertune.serve.tables.parsing BYTES FILE FOLDER`.
 
-It ends with 0, or with 2 and the user error on its standard output. Files can take far more memory or time than their
-size suggests; the caller sets the limits (`limited.py`).
+It takes at most so many bytes of memory, and ends with 0, or with 2 and the user error on its standard output. Files
+can take far more memory or time than their size suggests (`limited.py`).
 """
 
 import json
 import sys
 import warnings
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,12 @@ def _refuse_register(path: Path) -> None:
 
 def main() -> None:
     """Run the program."""
+    with suppress(ImportError):  # there are no such limits on Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
     try:
-        parse(Path(sys.argv[1]), Path(sys.argv[2]))
+        parse(Path(sys.argv[2]), Path(sys.argv[3]))
     except PapertuneError as error:
         sys.stdout.buffer.write(str(error).encode())
         sys.exit(2)

@@ -17,13 +17,12 @@ from papertune.serve.workspace import Workspace
 _FILE = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
-def router(workspace: Workspace, tables: Tables, max_upload_bytes: int = MAX_UPLOAD_BYTES) -> APIRouter:
+def router(workspace: Workspace, tables: Tables) -> APIRouter:
     """Return the routes of tables.
 
     Args:
         workspace: The work folder.
         tables: Its tables.
-        max_upload_bytes: A larger file is refused.
     """
     router = APIRouter(prefix="/api/tables", tags=["tables"])
 
@@ -34,7 +33,7 @@ def router(workspace: Workspace, tables: Tables, max_upload_bytes: int = MAX_UPL
         """Store a table; the body is the file, and the suffix of its name is the format."""
         path = await run_in_threadpool(tables.start, name)
         try:
-            await receive(request, path, max_upload_bytes)
+            await receive(request, path, MAX_UPLOAD_BYTES)
         except BaseException:
             tables.drop(path)
             raise

@@ -52,7 +52,7 @@ export function keepChoice(key, text) {
 /**
  * State that survives a refresh of this tab.
  *
- * @param {string} key Names the draft, for example "recipe.t1". A component that is shown for another key needs a new
+ * @param {string} key Names the draft. A component that is shown for another key needs a new
  *   `key` prop.
  * @param {*} initial The value if nothing is kept.
  * @returns {[*, function(*): void, function(): void]} The value, its setter and a function that forgets the draft.

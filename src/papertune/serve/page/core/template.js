@@ -1,5 +1,6 @@
 // Document templates of a recipe, as `papertune.templates` reads them: text with column names in braces.
 const PIECE = /\{\{|\}\}|\{\s*("(?:[^"\\]|\\.)*")\s*\}|\{([^{}]*)\}/gs;
+const PIECE_OR_END = new RegExp(`${PIECE.source}|\\n`, "gs");
 
 function nameOf(quoted, plain) {
   if (quoted === undefined) return plain?.trim();
@@ -24,13 +25,21 @@ export function placeholder(name) {
 
 /** Returns a template with one more line, for a column. */
 export function withColumn(template, name) {
-  const line = `${name.replace(/[{}]/g, "$&$&")}: ${placeholder(name)}`;
+  const title = name.replace(/[{}]/g, "$&$&").replace(/\s+/g, " ");
+  const line = `${title}: ${placeholder(name)}`;
   return template.trim() === "" ? line : `${template}\n${line}`;
+}
+
+/** Returns the lines of a template; a line break in the name of a column ends none. */
+function linesOf(template) {
+  const ends = [...template.matchAll(PIECE_OR_END)].filter(([piece]) => piece === "\n").map((end) => end.index);
+  const starts = [0, ...ends.map((end) => end + 1)];
+  return starts.map((start, place) => template.slice(start, ends[place]));
 }
 
 /** Returns a template without a column: its line goes, or only its place if the line has other columns as well. */
 export function withoutColumn(template, name) {
-  const lines = template.split("\n").flatMap((line) => {
+  const lines = linesOf(template).flatMap((line) => {
     const names = columnsOf(line);
     if (!names.includes(name)) return [line];
     if (names.length === 1) return [];

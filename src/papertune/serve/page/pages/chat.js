@@ -89,10 +89,11 @@ function Conversation({ run, draft, setDraft }) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
   };
   return html`
-    <ol class="conversation" aria-label=${t("chat.conversation")}>
+    ${(draft.messages.length > 0 || now) &&
+    html`<ol class="conversation" aria-label=${t("chat.conversation")}>
       ${draft.messages.map((message, place) => html`<${Message} key=${place} message=${message} />`)}
       ${now && html`<${Message} message=${{ ...now, content: now.content || "…" }} />`}
-    </ol>
+    </ol>`}
     <${ErrorNotice} error=${error} />
     <form
       class="card"

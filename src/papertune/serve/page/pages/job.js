@@ -149,6 +149,9 @@ function Shown({ job, onChange, round }) {
     <${Page} title=${`${t(`job.kind.${job.kind}`)}: ${job.name}`} crumbs=${crumbs} lead=${lead} actions=${controls}>
       <${ErrorNotice} error=${error} />
       ${job.message && job.state !== "done" && html`<${Notice} level=${toneOf(job.state)}>${job.message}<//>`}
+      ${job.kind === "train" &&
+      job.state === "failed" &&
+      html`<p><a class="button" href=${link(["tables", job.table, "recipe"])}>${t("job.recipe")}</a></p>`}
       ${job.state === "interrupted" && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />

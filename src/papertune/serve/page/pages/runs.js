@@ -6,7 +6,7 @@ import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
 import { Chip, Empty, ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
 import { LineChart } from "../parts/chart.js";
-import { RunList } from "../parts/lists.js";
+import { JobList, RunList } from "../parts/lists.js";
 
 /** The list of runs. */
 export function RunsPage() {
@@ -126,6 +126,13 @@ function Measures({ measures = {} }) {
   `;
 }
 
+/** The evaluations of a run, each with its report. */
+function Evaluations({ run }) {
+  const jobs = useApi("/api/jobs").data?.jobs ?? [];
+  const done = jobs.filter((job) => job.kind === "evaluate" && job.run === run.name);
+  return done.length > 0 ? html`<${JobList} jobs=${done} />` : null;
+}
+
 function Shown({ run }) {
   const crumbs = [[t("nav.runs"), link(["runs"])]];
   const actions = html`
@@ -142,7 +149,7 @@ function Shown({ run }) {
       ${run.complete &&
       html`<${Section} title=${t("evaluate.title")} hint=${t("evaluate.hint")}>
         <${Evaluate} run=${run} />
-        <p><a href=${link(["runs", run.name, "report"])}>${t("run.report.last")}</a></p>
+        <${Evaluations} run=${run} />
       <//>`}
       ${run.toml && html`<details><summary>${t("recipe.toml")}</summary><pre class="toml" tabindex="0">${run.toml}</pre></details>`}
     <//>

@@ -4,8 +4,8 @@ import { number } from "../core/format.js";
 import { t } from "../core/i18n.js";
 
 const WIDTH = 640;
-const HEIGHT = 220;
-const EDGE = { left: 52, right: 14, top: 12, bottom: 30 };
+const HEIGHT = 240;
+const EDGE = { left: 52, right: 14, top: 12, bottom: 42 };
 const MAX_POINTS = 400;
 
 /**
@@ -62,7 +62,7 @@ function Axes({ across, up, x, y, xLabel }) {
             ${number(value)}
           </text>`,
       )}
-      <text class="axis-name" x=${WIDTH - EDGE.right} y=${HEIGHT - 2} text-anchor="end">${xLabel}</text>
+      <text class="axis-name" x=${WIDTH - EDGE.right} y=${HEIGHT - 4} text-anchor="end">${xLabel}</text>
     </g>
   `;
 }

@@ -7,45 +7,36 @@ import { t } from "../../core/i18n.js";
 import { go, link } from "../../core/router.js";
 import { ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../../parts/basics.js";
 import { Findings } from "../../parts/findings.js";
-import { Scroll } from "../../parts/grid.js";
 import { RecipeForm } from "./form.js";
 import { TableChoice } from "../runs.js";
 import { useChecked } from "./checked.js";
 
+// Dev rows from which probabilities are calibrated (docs/recipes.md).
+const CALIBRATION_ROWS = 60;
 const KINDS = ["label", "labels", "keywords", "text", "number"];
 
 /** Which columns are learned, and what stands in them. */
 function Kinds({ table, kinds, onChange }) {
   return html`
-    <${Scroll} label=${t("recipe.kinds")}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">${t("table.column")}</th>
-            <th scope="col">${t("table.examples")}</th>
-            <th scope="col">${t("recipe.kind")}</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${table.columns.map(
-            ({ name, examples = [] }) => html`<tr key=${name}>
-              <th scope="row">${name}</th>
-              <td class="examples">${examples.slice(0, 2).map((text) => html`<span key=${text}>${shorten(text, 60)}</span>`)}</td>
-              <td>
-                <select
-                  aria-label=${t("recipe.kind.of", { name })}
-                  value=${kinds[name] ?? ""}
-                  onChange=${(event) => onChange({ ...kinds, [name]: event.currentTarget.value })}
-                >
-                  <option value="">${t("recipe.kind.none")}</option>
-                  ${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${t(`kind.${kind}`)}</option>`)}
-                </select>
-              </td>
-            </tr>`,
-          )}
-        </tbody>
-      </table>
-    <//>
+    <ul class="list">
+      ${table.columns.map(
+        ({ name, examples = [] }) => html`<li key=${name}>
+          <div class="list-main examples">
+            <strong>${name}</strong>
+            <p>${examples.slice(0, 2).map((text) => html`<span key=${text}>${shorten(text, 60)}</span>`)}</p>
+          </div>
+          <select
+            class="kind"
+            aria-label=${t("recipe.kind.of", { name })}
+            value=${kinds[name] ?? ""}
+            onChange=${(event) => onChange({ ...kinds, [name]: event.currentTarget.value })}
+          >
+            <option value="">${t("recipe.kind.none")}</option>
+            ${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${t(`kind.${kind}`)}</option>`)}
+          </select>
+        </li>`,
+      )}
+    </ul>
   `;
 }
 
@@ -68,6 +59,17 @@ function RecipeFile({ onRecipe, onError }) {
   </label>`;
 }
 
+/**
+ * Keeps some rows back, a tenth or as many as calibration needs; the form shows the share.
+ *
+ * Without dev rows there is no dev curve, and nothing to calibrate on.
+ */
+function withDevRows(recipe, rows) {
+  if (recipe.training?.dev_fraction) return recipe;
+  const share = Math.min(0.25, Math.max(0.1, Math.ceil((100 * CALIBRATION_ROWS) / rows) / 100));
+  return { ...recipe, training: { ...recipe.training, dev_fraction: share } };
+}
+
 function FirstStep({ table, draft, change }) {
   const [error, setError] = useState(null);
   const columns = Object.entries(draft.kinds)
@@ -75,7 +77,7 @@ function FirstStep({ table, draft, change }) {
     .map(([column, kind]) => ({ column, kind }));
   const make = async () => {
     const { recipe, warnings } = await post("/api/recipes/init", { table: table.id, columns });
-    change({ recipe, warnings: warnings ?? [] });
+    change({ recipe: withDevRows(recipe, table.rows), warnings: warnings ?? [] });
   };
   return html`
     <${Section} title=${t("recipe.first")} hint=${t("recipe.first.hint")}>
@@ -97,13 +99,13 @@ export function runName(fileName) {
   return bare.replace(/^[.-]+|-+$/g, "").slice(0, 60) || "run";
 }
 
-function Start({ table, draft, change, forget, hasErrors }) {
+function Start({ table, draft, change, hasErrors }) {
   const [error, setError] = useState(null);
   const name = draft.name ?? runName(table.name);
   const start = async () => {
     const options = draft.dev ? { dev: draft.dev } : {};
     const job = await post("/api/jobs", { kind: "train", table: table.id, recipe: draft.recipe, name, options });
-    forget();
+    // The draft stays: a training that fails is corrected here.
     go(["jobs", job.id]);
   };
   return html`
@@ -166,18 +168,19 @@ function Toml({ text, name }) {
   `;
 }
 
-function SecondStep({ table, schema, draft, change, forget }) {
-  const { checked, toml, error } = useChecked(table.id, draft.recipe);
+function SecondStep({ table, schema, draft, change }) {
+  const { checked, toml, error, isRunning } = useChecked(table.id, draft.recipe);
   const hasErrors = error !== null || (checked?.findings.some((finding) => finding.level === "error") ?? false);
   return html`
     ${draft.warnings.map((text) => html`<${Notice} key=${text} level="warning">${text}<//>`)}
     <${RecipeForm} table=${table} schema=${schema} recipe=${draft.recipe} onChange=${(recipe) => change({ recipe })} />
     <${Section} title=${t("check.title")} hint=${t("check.hint")}>
+      ${isRunning && html`<p class="hint" role="status">${t("check.running")}</p>`}
       <${ErrorNotice} error=${error} />
       ${checked !== null && html`<${Findings} checked=${checked} table=${table} />`}
       ${toml !== null && html`<${Toml} text=${toml} name=${draft.name ?? runName(table.name)} />`}
     <//>
-    <${Start} ...${{ table, draft, change, forget, hasErrors }} />
+    <${Start} ...${{ table, draft, change, hasErrors }} />
   `;
 }
 
@@ -185,7 +188,7 @@ function SecondStep({ table, schema, draft, change, forget }) {
 export function RecipePage({ id }) {
   const table = useApi(apiPath("tables", id));
   const schema = useApi("/api/recipes/schema");
-  const [draft, setDraft, forget] = useDraft(`recipe.${id}`, { kinds: {}, recipe: null, warnings: [], dev: null });
+  const [draft, setDraft] = useDraft(`recipe.${id}`, { kinds: {}, recipe: null, warnings: [], dev: null });
   const change = (part) => setDraft((before) => ({ ...before, ...part }));
   const crumbs = [
     [t("nav.tables"), link(["tables"])],
@@ -198,7 +201,7 @@ export function RecipePage({ id }) {
           <${FirstStep} table=${data} draft=${draft} change=${change} />
           ${draft.recipe !== null &&
           html`<${Loaded} from=${schema}>
-            ${(described) => html`<${SecondStep} ...${{ table: data, schema: described, draft, change, forget }} />`}
+            ${(described) => html`<${SecondStep} ...${{ table: data, schema: described, draft, change }} />`}
           <//>`}
         `}
       <//>

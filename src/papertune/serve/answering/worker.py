@@ -1,0 +1,254 @@
+"""The model's thread: one model in memory, and requests that share it.
+
+    rows      requests that come within 20 ms, or while the model is busy, go through the model as one table
+    texts     up to four are written side by side, a token of each in turns; also between the batches of rows
+
+The request that waits longest comes first. A run is closed for another one when nothing is written with it.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from papertune.events import Progress
+from papertune.serve.answering.opened import OpenRuns
+from papertune.serve.answering.tasks import RowsTask, Task, WritingTask
+from papertune.serve.answering.wanted import Ended, Filled, Piece, RowsWanted, WritingWanted
+from papertune.serve.errors import ServeError
+
+# How long a request waits for others, in seconds.
+WINDOW_S = 0.02
+# Rows of several requests that go through the model together; one request may have more.
+MAX_ROWS_TOGETHER = 64
+# Texts that are written side by side; each has a cache of its own.
+MAX_TEXTS = 4
+# How often a training is looked for, in seconds.
+_TRAINING_S = 1.0
+
+
+class ModelWorker:
+    """Answers requests in one thread, which begins with the first of them.
+
+    Args:
+        runs: The runs in memory.
+        is_training: Whether a training runs, which needs the memory and the cores: then the runs are closed, and
+            requests are refused.
+        max_waiting: Maximum number of requests that wait; further ones are refused.
+        timeout_s: How long a request may take, waiting included.
+    """
+
+    def __init__(
+        self,
+        runs: OpenRuns,
+        *,
+        is_training: Callable[[], bool] = lambda: False,
+        max_waiting: int = 64,
+        timeout_s: float = 300.0,
+    ) -> None:
+        self._runs = runs
+        self._is_training = is_training
+        self._max_waiting = max_waiting
+        self._timeout_s = timeout_s
+        self._changed = threading.Condition()
+        self._waiting: deque[Task] = deque()  # guarded by `_changed`
+        self._writing: list[WritingTask] = []  # of the model's thread alone
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        self._seen = -math.inf, False  # when a training was looked for, and whether there was one
+
+    async def fill(self, run: str, wanted: RowsWanted) -> Filled:
+        """Fill in rows.
+
+        Args:
+            run: Name of the run.
+            wanted: The rows.
+
+        Raises:
+            ServeError: 404 without such a run, 408 after too long a time, 409 during a training, 429 if too many wait.
+            PapertuneError: If the rows do not fit the run, or it cannot be opened.
+        """
+        task = RowsTask(run, wanted)
+        self._add(task)
+        return await task.result(self._timeout_s)
+
+    def write(self, run: str, wanted: WritingWanted) -> AsyncIterator[Piece | Ended]:
+        """Write a text, piece by piece; closing the iterator ends the writing.
+
+        Raises:
+            ServeError, PapertuneError: As in `fill`; while the text is written, from the iterator.
+        """
+        task = WritingTask(run, wanted)
+        self._add(task)
+        return task.pieces(self._timeout_s)
+
+    def stop(self) -> None:
+        """End the thread after the step that it is in; requests that wait are refused."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout=0.5)
+
+    def _add(self, task: Task) -> None:
+        if self._sees_training():
+            raise _training()
+        with self._changed:
+            waiting = sum(not each.is_gone for each in self._waiting)
+            if waiting >= self._max_waiting:
+                raise ServeError(
+                    429,
+                    "queue_full",
+                    f"{waiting} requests wait already. Try again in a second, or send more rows in each request.",
+                    headers={"Retry-After": "1"},
+                )
+            self._waiting.append(task)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="papertune-model", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _sees_training(self) -> bool:
+        """Whether a training runs, as seen in the last second: looking takes longer than a token."""
+        seen_at, _ = self._seen
+        if time.monotonic() - seen_at >= _TRAINING_S:
+            self._seen = time.monotonic(), self._is_training()
+        return self._seen[1]
+
+    # What follows runs in the model's thread.
+
+    def _work(self) -> None:
+        while not self._is_stopping:
+            is_training = self._sees_training()
+            if is_training:
+                self._refuse_all(_training())
+                if not self._writing and len(self._runs):
+                    self._runs.close()
+            begun = [] if is_training else self._next()
+            if begun:
+                self._begin(begun)
+            self._write_on()
+            if not begun and not self._writing:
+                self._wait(_TRAINING_S)
+        self._refuse_all(ServeError(409, "stopping", "the server ends. Start it again, and repeat the request."))
+
+    def _wait(self, longest_s: float) -> None:
+        """Wait for a request; with one, until others may have joined it."""
+        with self._changed:
+            left_s = longest_s
+            if self._waiting:
+                left_s = min(left_s, self._waiting[0].arrived + WINDOW_S - time.monotonic())
+            if left_s > 0 and not self._is_stopping:
+                self._changed.wait(left_s)
+
+    def _next(self) -> list[Task]:
+        """Take the request that waits longest, with others that share its batch; none if it cannot begin yet."""
+        with self._changed:
+            self._waiting = deque(task for task in self._waiting if not task.is_gone)
+            for task in self._waiting:
+                if self._writing and not self._runs.has_room_for(task.run):
+                    return []  # it comes before what could begin now
+                if isinstance(task, WritingTask) and len(self._writing) >= MAX_TEXTS:
+                    continue
+                if not isinstance(task, RowsTask):
+                    self._waiting.remove(task)
+                    return [task]
+                together = self._sharing(task.run)
+                is_full = sum(len(each.wanted.rows) for each in together) >= MAX_ROWS_TOGETHER
+                if not is_full and time.monotonic() < task.arrived + WINDOW_S:
+                    return []
+                self._waiting = deque(each for each in self._waiting if each not in together)
+                return [*together]
+        return []
+
+    def _sharing(self, run: str) -> list[RowsTask]:
+        """Return the requests for rows of a run that fit into one batch, at least one."""
+        found: list[RowsTask] = []
+        rows = 0
+        for task in self._waiting:
+            if isinstance(task, RowsTask) and task.run == run:
+                rows += len(task.wanted.rows)
+                if found and rows > MAX_ROWS_TOGETHER:
+                    break
+                found.append(task)
+        return found
+
+    def _begin(self, tasks: list[Task]) -> None:
+        """Fill in rows, or begin a text."""
+        from papertune.serve.answering.rows import fill_together
+
+        first = tasks[0]
+        rows = [task for task in tasks if isinstance(task, RowsTask)]
+        try:
+            opened = self._runs.open(first.run)
+            if isinstance(first, WritingTask):
+                first.steps = opened.writer.write(first.wanted)
+                self._writing.append(first)
+                return
+            answers = fill_together(opened, [task.wanted for task in rows], _Between(self, rows))
+            for each, answer in zip(rows, answers, strict=True):
+                each.put(answer)
+        except _AbandonedError:
+            pass
+        except Exception as error:  # the thread must go on; whoever asked raises it
+            for task in tasks:
+                task.put(error)
+
+    def _write_on(self) -> None:
+        """Write a token of each text."""
+        for task in list(self._writing):
+            item: Piece | Ended | Exception | None = None
+            if not task.is_gone:
+                try:
+                    item = next(task.steps)
+                except Exception as error:
+                    item = error
+                task.put(item)
+            if not isinstance(item, Piece):  # gone, failed or ended
+                task.steps = iter(())
+                self._writing.remove(task)
+
+    def _refuse_all(self, error: ServeError) -> None:
+        with self._changed:
+            refused, self._waiting = self._waiting, deque()
+        for task in refused:
+            task.put(error)
+
+    def between_batches(self, tasks: list[RowsTask]) -> None:
+        """Do what must not wait for all batches of some rows.
+
+        Raises:
+            _AbandonedError: If nobody waits for the rows any more.
+        """
+        if self._is_stopping or all(task.is_gone for task in tasks):
+            raise _AbandonedError
+        self._write_on()
+
+
+class _AbandonedError(Exception):
+    """Nobody waits for the rows that are being filled in."""
+
+
+class _Between:
+    """A listener that lets the worker act between batches."""
+
+    def __init__(self, worker: ModelWorker, tasks: list[RowsTask]) -> None:
+        self._worker = worker
+        self._tasks = tasks
+
+    def message(self, text: str) -> None:
+        """Do nothing: there are no messages."""
+
+    def progress(self, step: Progress) -> None:
+        """Act after a batch."""
+        self._worker.between_batches(self._tasks)
+
+
+def _training() -> ServeError:
+    return ServeError(
+        409,
+        "training",
+        "a training runs, which needs the memory and the cores of this machine. Ask again when it has ended.",
+        headers={"x-should-retry": "false"},
+    )

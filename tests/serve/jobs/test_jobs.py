@@ -1,0 +1,278 @@
+import errno
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from papertune.errors import OutputError, PapertuneWarning
+from papertune.event_file import began
+from papertune.serve.errors import ServeError
+from papertune.serve.jobs import jobs as jobs_module
+from papertune.serve.jobs import training_runs
+from papertune.serve.jobs.event_log import last_of, read_events, without_repeats
+from papertune.serve.jobs.job import write_job
+from papertune.serve.jobs.jobs import Jobs
+from papertune.serve.jobs.requests import JobRequest
+
+
+def pid_of(server, job):
+    path = server.workspace.jobs / job / "events.jsonl"
+    return server.waits_for(lambda: last_of(read_events(path), "start"))["pid"]
+
+
+def curve(server, job):
+    events = without_repeats(read_events(server.workspace.jobs / job / "events.jsonl"))
+    return [(each.event["step"], each.event["loss"]) for each in events if each.event["event"] == "loss"]
+
+
+def test_a_job_ends_with_what_its_command_has_printed(server, stand_in):
+    stand_in(prints=f"runs/run: trained\njobs/{'x' * 3}/table/papers.csv")
+    job = server.trains()
+    assert server.jobs.get(job).as_json() | {"created": ""} == {
+        "id": job,
+        "kind": "train",
+        "name": "run",
+        "state": "running",
+        "created": "",
+        "ended": None,
+        "exit": None,
+        "message": None,
+        "table": server.table,
+        "run": "run",
+        "result_table": None,
+        "resumable": False,
+    }
+    ended = server.end_of(job)
+    assert (ended.state, ended.exit, ended.message) == ("done", 0, "runs/run: trained\njobs/xxx/table/papers.csv")
+    assert curve(server, job) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+
+
+def test_a_user_error_is_the_one_message_of_a_failed_job_without_the_folder_of_the_job(server, stand_in):
+    stand_in(error="jobs/{}/table/papers.csv, row 3: no.")
+    job = server.trains()
+    stand_in(error=f"jobs/{job}/table/papers.csv, row 3: the cell is empty. Fill it in.")
+    ended = server.end_of(job)
+    assert (ended.state, ended.exit) == ("failed", 2)
+    again = server.end_of(server.jobs.resume(job).id)
+    assert (again.state, again.message) == ("failed", "papers.csv, row 3: the cell is empty. Fill it in.")
+
+
+def test_a_fault_of_the_program_is_reported_by_the_last_line_of_its_traceback(server, stand_in):
+    stand_in(crashes="a bug")
+    job = server.end_of(server.trains())
+    assert (job.state, job.exit) == ("failed", 1)
+    assert job.message == f"ValueError: a bug (all of it is in jobs/{job.id}/stderr.txt)"
+
+
+def test_a_stopped_training_is_resumed_by_the_same_command_and_repeats_no_step_of_the_curve(server, stand_in):
+    stand_in(steps=5, waits_after=3)
+    job = server.trains()
+    server.reaches(job, 3)
+    assert server.jobs.stop(job).state == "running"
+    stopped = server.end_of(job)
+    assert (stopped.state, stopped.exit, stopped.as_json()["resumable"]) == ("stopped", 143, True)
+    assert stopped.message == "It was stopped; finished work is kept."
+    stand_in(**{"steps": 5, "from": 2})
+    server.jobs.resume(job)
+    done = server.end_of(job)
+    assert (done.state, done.attempts, done.command[-1]) == ("done", 2, "--resume")
+    assert curve(server, job) == [(step, 1 / step) for step in (1, 2, 3, 4, 5)]
+    with pytest.raises(ServeError, match=r'^"run" is done, so nothing is to be resumed\.$'):
+        server.jobs.resume(job)
+    with pytest.raises(ServeError, match=r'^"run" is not running; it is done\. Reload\.$'):
+        server.jobs.stop(job)
+
+
+def test_a_job_goes_on_while_no_server_runs_and_is_found_again_by_the_next_one(server, stand_in):
+    stand_in(steps=3, waits_after=2)
+    job = server.trains()
+    server.reaches(job, 2)
+    server.starts_again()
+    server.jobs.look()
+    assert server.jobs.get(job).state == "running"
+    assert server.jobs.is_training()
+    (server.workspace.root / "go").touch()
+    ended = server.end_of(job)
+    assert (ended.state, ended.exit, ended.message) == ("done", 0, "done")
+    assert curve(server, job) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+
+
+def test_a_job_that_ended_while_no_server_ran_is_what_its_last_event_says(server, stand_in):
+    job = server.trains()
+    server.has_ended(job)
+    write_job(server.workspace.jobs / job, replace(server.jobs.get(job), state="running", exit=None, message=None))
+    server.starts_again()
+    assert server.end_of(job).state == "done"
+
+
+def test_a_found_job_is_stopped_too(server, stand_in):
+    stand_in(waits_after=1)
+    job = server.trains()
+    server.reaches(job, 1)
+    server.starts_again()
+    server.jobs.stop(job)
+    assert server.end_of(job).state == "stopped"
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_a_killed_job_is_interrupted_and_can_be_resumed(found, server, stand_in):
+    stand_in(waits_after=2)
+    job = server.trains()
+    server.reaches(job, 2)
+    if found:
+        server.starts_again()
+    os.kill(pid_of(server, job), signal.SIGKILL)
+    ended = server.end_of(job)
+    why = {
+        False: "The process was ended by SIGKILL; if nobody has sent it, the memory was full",
+        True: "The process was killed, or the machine was restarted",
+    }
+    assert (ended.state, ended.exit) == ("interrupted", None if found else 137)
+    assert ended.message == f"{why[found]}. Finished work is kept: resume it."
+    stand_in()
+    server.jobs.resume(job)
+    assert server.end_of(job).state == "done"
+
+
+def test_another_process_with_the_same_pid_is_not_the_job(server, stand_in):
+    job = server.end_of(server.trains())
+    here = began(os.getpid())
+    assert here is not None
+    other = json.dumps({"event": "start", "pid": os.getpid(), "began": f"{here}0"})
+    (server.workspace.jobs / job.id / "events.jsonl").write_text(f"{other}\n", "utf-8")
+    write_job(server.workspace.jobs / job.id, replace(job, state="running", since=0))
+    server.starts_again()
+    caught = []
+    before = signal.signal(signal.SIGTERM, lambda *_: caught.append(1))
+    try:
+        server.jobs.stop(job.id)
+        assert server.end_of(job.id).state == "stopped"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught == []
+
+
+def test_a_job_that_no_process_was_started_for_is_interrupted_after_a_while(server, monkeypatch):
+    job = server.end_of(server.trains())
+    (server.workspace.jobs / job.id / "events.jsonl").unlink()
+    write_job(server.workspace.jobs / job.id, replace(job, state="running"))
+    server.starts_again()
+    server.jobs.look()
+    assert server.jobs.get(job.id).state == "running"  # its process may be about to report
+    with pytest.raises(ServeError, match=r'^"run" is just starting\. Stop it in a few seconds\.$'):
+        server.jobs.stop(job.id)
+    monkeypatch.setattr(jobs_module, "_START_LIMIT_S", 0.0)
+    assert server.end_of(job.id).state == "interrupted"
+
+
+def test_one_training_runs_at_a_time_and_never_in_the_place_of_a_run(server, stand_in):
+    stand_in(waits_after=1)
+    job = server.trains("first")
+    assert training_runs(server.workspace)
+    with pytest.raises(ServeError) as caught:
+        server.trains("second")
+    assert (caught.value.status, caught.value.code) == (409, "busy")
+    assert caught.value.message == 'the training "first" is running, and one runs at a time. Wait, or stop it.'
+    server.jobs.stop(job)
+    server.end_of(job)
+    assert not training_runs(server.workspace)
+    (server.workspace.runs / "second").mkdir()
+    with pytest.raises(ServeError) as caught:
+        server.trains("second")
+    assert (caught.value.status, caught.value.code) == (409, "exists")
+    assert [each.name for each in server.jobs.all()] == ["first"]
+    assert [path.name for path in server.workspace.jobs.iterdir()] == [job]
+
+
+def test_what_cannot_be_begun_leaves_nothing(server, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(jobs_module, "start_process", full)
+    with pytest.raises(OutputError, match=r"cannot be written: No space left on device\. Make room, or check the disk"):
+        server.trains()
+    assert server.jobs.all() == []
+    assert list(server.workspace.jobs.iterdir()) == []
+
+
+def test_a_job_whose_end_finds_no_room_on_the_disk_is_kept_later(server, monkeypatch):
+    job = server.trains()
+    server.has_ended(job)
+    with monkeypatch.context() as patch:
+
+        def full(*_):
+            raise OutputError("full")
+
+        patch.setattr(jobs_module, "write_job", full)
+        for _ in range(20):
+            server.jobs.look()
+        assert server.jobs.get(job).state == "running"
+    assert server.end_of(job).state == "done"
+
+
+def test_a_damaged_job_is_left_out_with_a_warning(server):
+    job = server.end_of(server.trains()).id
+    path = server.workspace.jobs / job / "job.json"
+    path.write_text('{"id": 3', "utf-8")
+    with pytest.warns(
+        PapertuneWarning, match=r"job\.json is damaged: .* Its job is not shown\. Restore or delete it\.$"
+    ):
+        assert Jobs(server.workspace, server.tables).all() == []
+    assert path.exists()
+
+
+def test_jobs_do_not_inherit_the_token_of_the_server(server, monkeypatch):
+    monkeypatch.setenv("PAPERTUNE_TOKEN", "secret")
+    monkeypatch.setattr("papertune.serve.jobs.process.PROGRAM", ("/bin/sh", "-c", "env"))
+    job = server.end_of(server.trains()).id
+    printed = (server.workspace.jobs / job / "stdout.txt").read_text("utf-8")
+    assert f"PAPERTUNE_EVENTS={server.workspace.jobs / job / 'events.jsonl'}" in printed
+    assert "secret" not in printed
+
+
+class TestFilledTables:
+    @pytest.fixture
+    def filling(self, server, monkeypatch):
+        (server.workspace.runs / "run").mkdir()
+        monkeypatch.setattr("papertune.run_directory.RunDirectory.read", lambda _: None)
+        request = {"kind": "predict", "table": server.table, "run": "run", "name": "New papers"}
+        return JobRequest.model_validate(request)
+
+    def test_a_filled_table_becomes_a_table(self, filling, server):
+        job = server.end_of(server.jobs.begin(filling).id)
+        assert job.state == "done"
+        assert server.tables.meta(job.result_table).name == "New papers.csv"
+        assert len(server.tables.all()) == 2
+
+    @pytest.mark.parametrize("was_finished", [False, True])
+    def test_it_becomes_one_table_if_the_server_is_killed_meanwhile(self, was_finished, filling, server):
+        job = server.end_of(server.jobs.begin(filling).id)
+        write_job(server.workspace.jobs / job.id, replace(job, state="running"))
+        if not was_finished:
+            (server.workspace.tables / job.result_table / "meta.json").unlink()
+        server.starts_again()
+        again = server.end_of(job.id)
+        assert again.state == "done"
+        assert server.tables.meta(again.result_table).rows == 1
+        assert len(server.tables.all()) == 2
+
+    def test_a_fault_of_the_program_in_it_fails_the_job_and_not_the_server(self, filling, server, monkeypatch, caplog):
+        def broken(*_):
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(server.tables, "finish", broken)
+        job = server.end_of(server.jobs.begin(filling).id)
+        assert (job.state, job.message) == ("failed", "a fault of papertune: RuntimeError: a bug. Resume it.")
+        assert "Traceback" in caplog.text
+
+    def test_a_file_that_is_no_table_fails_the_job(self, filling, server):
+        job = server.jobs.begin(filling).id
+        server.has_ended(job)
+        Path(server.workspace.jobs / job / "filled.csv").write_text("", "utf-8")
+        ended = server.end_of(job)
+        assert (ended.state, ended.result_table) == ("failed", None)
+        assert ended.message == "New papers.csv is empty: it has no bytes. Export the table again."
+        assert len(server.tables.all()) == 1
