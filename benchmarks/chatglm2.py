@@ -40,7 +40,7 @@ from papertune.prompts import PromptEncoder, sorted_token_batches
 from papertune.prompts.examples import RowReader
 from papertune.recipe import LoraMethod, TrainingSpec, load_recipe
 from papertune.tables import read_table
-from papertune.training import Question, TrainingRow, fit
+from papertune.training import FitSettings, Question, TrainingRow, fit
 
 # In ChatGLM2's tokenizer "1" and "0" are two tokens each, with the same first one; the end token is 2.
 LABELS = [[30910, 30939], [30910, 30940]]
@@ -133,9 +133,9 @@ def train(model: Any, steps: int, device: torch.device, dtype: torch.dtype) -> t
             micro_batch_size=4, accumulation=4, learning_rate=5e-5, max_steps=count, logging_steps=count
         )
         with tempfile.TemporaryDirectory() as folder:
-            files = {"folder": Path(folder) / "training", "metrics_file": Path(folder) / "metrics.jsonl"}
+            settings = FitSettings(spec, Path(folder) / "training", Path(folder) / "metrics.jsonl", dtype)
             begun = time.monotonic()
-            fit(model, rows[: 16 * count], [], spec, compute_dtype=dtype, **files)
+            fit(model, rows[: 16 * count], [], settings)
             synchronize(device)
             seconds = time.monotonic() - begun
     rate = 16 * steps / seconds

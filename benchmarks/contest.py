@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-from papertune.openmp import SHORT_WAIT
+from papertune.startup.openmp import SHORT_WAIT
 
 HERE = Path(__file__).parent
 

@@ -67,8 +67,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     from papertune.methods import build_trainable, checkpoint_activations
     from papertune.models import choose_dtype, find_config, load_model
     from papertune.recipe import load_recipe
-    from papertune.training import Question, TrainingRow, fit
-    from papertune.training.loop import CPU_PART_TOKENS
+    from papertune.training import FitSettings, Question, TrainingRow, fit
+    from papertune.training.answers.loop import CPU_PART_TOKENS
     from papertune.training.memory import BatchShape, training_memory
 
     logging.getLogger().setLevel(logging.ERROR)
@@ -103,15 +103,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     else:
         Path("/proc/self/clear_refs").write_text("5")  # the highest from now on
     with tempfile.TemporaryDirectory() as folder:
-        fit(
-            model,
-            rows,
-            [],
-            recipe.training,
-            Path(folder) / "training",
-            compute_dtype=dtype,
-            metrics_file=Path(folder) / "metrics.jsonl",
-        )
+        settings = FitSettings(recipe.training, Path(folder) / "training", Path(folder) / "metrics.jsonl", dtype)
+        fit(model, rows, [], settings)
     measured = torch.cuda.max_memory_allocated(arguments.device) if on_gpu else resident("VmHWM") - before
     return {
         "setting": arguments.setting,

@@ -25,7 +25,7 @@ from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader, training_examples
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.training import encode_examples, fit
+from papertune.training import FitSettings, encode_examples, fit
 
 
 def main() -> None:
@@ -50,15 +50,13 @@ def main() -> None:
         examples = encode_examples(list(training_examples(train, recipe)), recipe.questions, encoder)
         model = build_trainable(model, recipe.method, seed=recipe.training.seed)
         with tempfile.TemporaryDirectory() as folder:
-            fit(
-                model,
-                examples.rows,
-                examples.label_sets,
+            settings = FitSettings(
                 recipe.training,
                 Path(folder) / "training",
-                compute_dtype=choose_dtype("auto", "cpu"),
-                metrics_file=Path(folder) / "metrics.jsonl",
+                Path(folder) / "metrics.jsonl",
+                choose_dtype("auto", "cpu"),
             )
+            fit(model, examples.rows, examples.label_sets, settings)
             lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
         seconds = time.monotonic() - begun
         predictor = Predictor(model.merge_and_unload(), tokenizer, recipe)

@@ -19,7 +19,7 @@ import papertune
 from papertune.cli.progress import TerminalListener
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.metrics.intervals import mean_interval
-from papertune.metrics.keyword_scores import f1_at_m
+from papertune.metrics.keyword_scores import f1_at_5_by_paper, f1_at_m
 from papertune.metrics.paired import mean_difference
 from papertune.pipelines.prefer import prefer
 from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("stages that learn from feedback")
     group.add_argument("--start", type=Path, help="a run with the column Keywords to start from; default: train one")
     group.add_argument("--start-rows", type=int, default=320, help="papers that the start learns")
-    group.add_argument("--pairs", type=int, default=64, help="pairs that rm learns")
-    group.add_argument("--judge-pairs", type=int, default=40, help="pairs that judge it")
+    group.add_argument("--pairs", type=int, default=120, help="papers of which rm learns a pair each")
+    group.add_argument("--judge-pairs", type=int, default=64, help="papers of which a pair each judges it")
     group.add_argument("--corrections", type=int, default=48, help="papers whose corrections dpo and kto learn")
     group.add_argument("--prompts", type=int, default=24, help="papers whose rewards rloo and grpo learn")
     group.add_argument("--steps", type=int, default=6, help="optimizer steps of rloo and grpo")
@@ -110,24 +110,29 @@ def start_of(folder: Path, arguments: argparse.Namespace) -> Path:
     return place
 
 
-def f1_of(run: Any, rows: Table, file: Path) -> np.ndarray:
-    """Return F1@M of each paper, predicted once and kept in a file."""
+def f1_of(run: Any, rows: Table, file: Path) -> dict[str, np.ndarray]:
+    """Return F1@M and F1@5 of each paper, predicted once and kept in a file."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with TerminalListener(file.stem) as listener:
             run.predict_file(rows, file, listener=listener)
-    filled = read_table(str(file)).column("Keywords")
-    gold = rows.column("Keywords")
-    return np.array([f1_at_m(split_keywords(g), split_keywords(p)) for g, p in zip(gold, filled, strict=True)])
+    filled, gold = (
+        [split_keywords(cell) for cell in table.column("Keywords")] for table in (read_table(str(file)), rows)
+    )
+    at_m = np.array([f1_at_m(*both) for both in zip(gold, filled, strict=True)])
+    return {"F1@M": at_m, "F1@5": f1_at_5_by_paper(gold, filled)}
 
 
-def scored(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Return both means with their intervals, and the paired difference."""
+def scored(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return both means of each score with their intervals, and the paired difference."""
     return {
-        "papers": len(before),
-        "before": [float(before.mean()), *asdict(mean_interval(before)).values()],
-        "after": [float(after.mean()), *asdict(mean_interval(after)).values()],
-        "difference": asdict(mean_difference(after, before)),
+        name: {
+            "papers": len(old),
+            "before": [float(old.mean()), *asdict(mean_interval(old)).values()],
+            "after": [float(after[name].mean()), *asdict(mean_interval(after[name])).values()],
+            "difference": asdict(mean_difference(after[name], old)),
+        }
+        for name, old in before.items()
     }
 
 
@@ -135,8 +140,8 @@ def measure_rm(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Learn synthetic pairs, judge by those of other papers, and choose the best of eight answers."""
     papers = Papers(arguments)
     learned, judging = (
-        _first(prefer(rows, {"model": arguments.model, **RECIPE}, synthesise=True).pairs, count)
-        for rows, count in ((papers.pairs, arguments.pairs), (papers.judge, arguments.judge_pairs))
+        _one_a_paper(prefer(rows, {"model": arguments.model, **RECIPE}, synthesise=True).pairs)
+        for rows in (papers.pairs, papers.judge)
     )
     reward = train(folder / "rm", learned, arguments, "rm")
     report = evaluate_pairs(reward, judging, folder / "report", overwrite=True)
@@ -153,13 +158,17 @@ def measure_rm(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _first(pairs: list[Any], count: int) -> list[dict[str, Any]]:
-    """Return the first pairs as rows, the tiers in turns."""
-    tiers = list(dict.fromkeys(pair.tier for pair in pairs))
-    queues = {tier: [pair for pair in pairs if pair.tier == tier] for tier in tiers}
-    ordered = [queues[tier][place] for place in range(len(pairs)) for tier in tiers if place < len(queues[tier])]
+def _one_a_paper(pairs: list[Any]) -> list[dict[str, Any]]:
+    """Return a pair of each paper as a row, the tiers in turns.
+
+    Several pairs with the same better answer teach that answer; and pairs of a paper are not independent.
+    """
+    of_papers: dict[str, list[Any]] = {}
+    for pair in pairs:
+        of_papers.setdefault(pair.paper, []).append(pair)
+    chosen = [each[number % len(each)] for number, each in enumerate(of_papers.values())]
     names = ("instruction", "input", "chosen", "rejected", "tier", "source")
-    return [{name: getattr(pair, name) for name in names} for pair in ordered[:count]]
+    return [{name: getattr(pair, name) for name in names} for pair in chosen]
 
 
 def preferring(stage: str) -> Measure:
@@ -173,7 +182,7 @@ def preferring(stage: str) -> Measure:
             file = folder.parent / f"corrected-{name}.csv"
             f1_of(run, rows, file)
             found = prefer(str(file), {"model": arguments.model, **RECIPE}, corrected=rows, documents=rows)
-            corrections[name] = _first(found.pairs, len(rows))
+            corrections[name] = _one_a_paper(found.pairs)
         better = train(folder / stage, corrections["learned"], arguments, stage, dev=corrections["held-out"])
         before = f1_of(run, papers.score, folder.parent / "greedy.csv")
         after = f1_of(better, papers.score, folder / "after.csv")
@@ -284,9 +293,12 @@ def rewarding_section(stage: str) -> Callable[[dict[str, Any]], str]:
 
 
 def _f1(found: dict[str, Any]) -> str:
-    before, after, paired = found["before"], found["after"], found["difference"]
-    return (
-        f"F1@M of {found['papers']} papers: {before[0]:.3f} ({before[1]:.3f}-{before[2]:.3f}) before, {after[0]:.3f} "
-        f"({after[1]:.3f}-{after[2]:.3f}) after; {paired['difference']:+.3f} ({paired['low']:+.3f} to "
-        f"{paired['high']:+.3f})."
-    )
+    sentences = []
+    for name, numbers in found.items():
+        before, after, paired = numbers["before"], numbers["after"], numbers["difference"]
+        sentences.append(
+            f"{name} of {numbers['papers']} papers: {before[0]:.3f} ({before[1]:.3f}-{before[2]:.3f}) before, "
+            f"{after[0]:.3f} ({after[1]:.3f}-{after[2]:.3f}) after; {paired['difference']:+.3f} "
+            f"({paired['low']:+.3f} to {paired['high']:+.3f})."
+        )
+    return " ".join(sentences)

@@ -45,7 +45,7 @@ def one(run: Path) -> list[tuple[str, float, float]]:
     """Answer a row; give the parts, each with the clock and this process's processor time at its end, in seconds."""
     marks = [("Python", *_now())]
     import papertune
-    from papertune.garbage import collection_paused
+    from papertune.startup.garbage import collection_paused
 
     opened = papertune.load_run(run)
     marks.append(("PyTorch, polars, papertune; the run's recipe", *_now()))

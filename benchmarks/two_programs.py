@@ -3,9 +3,10 @@
     python benchmarks/two_programs.py --run RUN                                60 rows of papers_dev.csv, int8
     python benchmarks/two_programs.py --rows 24 --table examples/papers.csv    a run of the small model is made first
 
-Each round starts `papertune predict` alone, then two of them at once, with the setting (src/papertune/openmp.py) and
-without it. A time runs from the start of the processes to the end of the last one. Wanted: alone at most 3% slower with
-the setting than without it; two at once at most 2.1 times the time of one. The last line is JSON.
+Each round starts `papertune predict` alone, then two of them at once, with the setting
+(src/papertune/startup/openmp.py) and without it. A time runs from the start of the processes to the end of the last
+one. Wanted: alone at most 3% slower with the setting than without it; two at once at most 2.1 times the time of one.
+The last line is JSON.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import papertune
-from papertune.openmp import SHORT_WAIT, USER_SETTINGS
+from papertune.startup.openmp import SHORT_WAIT, USER_SETTINGS
 from papertune.tables import write_table
 
 from contest import machine, usable_cores  # isort: skip - beside this file

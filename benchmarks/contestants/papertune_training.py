@@ -42,19 +42,12 @@ class Training(Work):
 
     def run(self) -> dict[str, Any]:
         """Train one epoch."""
-        from papertune.training import fit
+        from papertune.training import FitSettings, fit
 
         folder = Path(self._job["folder"])
         folder.mkdir()
-        result = fit(
-            self._model,
-            self._rows.rows,
-            self._rows.label_sets,
-            self._recipe.training,
-            folder / "training",
-            compute_dtype=self._dtype,
-            metrics_file=folder / "metrics.jsonl",
-        )
+        settings = FitSettings(self._recipe.training, folder / "training", folder / "metrics.jsonl", self._dtype)
+        result = fit(self._model, self._rows.rows, self._rows.label_sets, settings)
         return {"steps": result.steps, "examples": sum(len(row.questions) for row in self._rows.rows)}
 
     def finish(self) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from papertune.errors import (
     TableError,
     TrainingStopped,
 )
-from papertune.foreign_warnings import ignore_unused_kernel
-from papertune.garbage import collection_paused
-from papertune.openmp import limit_spinning
+from papertune.startup.foreign_warnings import ignore_unused_kernel
+from papertune.startup.garbage import collection_paused
+from papertune.startup.openmp import limit_spinning
 
 if TYPE_CHECKING:
     from papertune.pipelines.adopt import adopt

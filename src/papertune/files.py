@@ -1,13 +1,14 @@
 """Writing to disk: early checks, atomic writes, and an error message for a full disk."""
 
 import errno
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from papertune.errors import OutputError
 
@@ -130,3 +131,31 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def check_entries_file(path: Path, *, overwrite: bool) -> None:
+    """Check in advance that a file of JSON objects can be written.
+
+    Raises:
+        OutputError: If it cannot.
+    """
+    if path.suffix not in (".json", ".jsonl"):
+        raise OutputError(f"{path}: give the file the suffix .json or .jsonl.")
+    if not overwrite:
+        check_new_file(path, "Add --overwrite to replace it, or choose another name.")
+
+
+def write_entries(entries: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write objects as a JSON list, or as JSON lines if the file's name ends in .jsonl.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    if path.suffix == ".jsonl":
+        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+    else:
+        text = json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -124,6 +124,25 @@ class RunDirectory:
             columns = ", ".join(f'"{name}"' for name in recipe.columns)
             raise RunError(f"{self.path} has no trained model: words or other sources answer {columns}.")
 
+    def check_fills_columns(self, recipe: Recipe, purpose: str) -> None:
+        """Refuse a run of a stage that does not fill in columns.
+
+        Args:
+            recipe: The recipe of the run.
+            purpose: What it cannot do, such as "predict".
+
+        Raises:
+            RunError: If it is such a run.
+        """
+        stage = recipe.stage
+        if not stage.fills_columns:
+            setting = stage.start_setting(str(self.path), saves_adapter=recipe.method.saves_adapter)
+            start = f" Train from it first, with {setting}." if stage.can_be_start else ""
+            raise RunError(
+                f'{self.path} is {stage.run_in_words} (stage "{stage.kind}"); it fills in no columns, so it '
+                f"cannot {purpose}.{start}"
+            )
+
     @property
     def is_begun(self) -> bool:
         """Whether a training has begun here."""
@@ -227,7 +246,7 @@ class RunDirectory:
         if recipe is None or asks_for_model(recipe):
             missing += [] if self.tokenizer.exists() else [self.tokenizer.name]
             missing += [] if self.has_model else ["adapter or model"]
-        if manifest.joins and not self.sources.is_dir():
+        if recipe is not None and not self.sources.is_dir() and (manifest.joins or not asks_for_model(recipe)):
             missing.append(self.sources.name)
         if missing or recipe is None:
             raise RunError(f"{self.path} is incomplete: {', '.join(missing)} is missing. Copy the whole folder again.")
@@ -270,11 +289,18 @@ class RunDirectory:
 
 
 def asks_for_model(recipe: Recipe) -> bool:
-    """Whether a recipe trains a model: a question names no sources, or the model among them."""
-    if not recipe.stage.fits_sources:
-        return recipe.method.trains
-    chosen = [column.chosen_sources for column in recipe.questions.values()]
-    return recipe.method.trains and any(sources is None or "model" in sources for sources in chosen)
+    """Whether a recipe trains a model."""
+    return bool(trained_columns(recipe)) if recipe.stage.fits_sources else recipe.method.trains
+
+
+def trained_columns(recipe: Recipe) -> tuple[str, ...]:
+    """Return the columns that a model learns: a question names no sources, or the model among them."""
+    if not recipe.method.trains:
+        return ()
+    chosen = {
+        name: [question.chosen_sources for question in recipe.questions_of(name).values()] for name in recipe.columns
+    }
+    return tuple(name for name, each in chosen.items() if any(s is None or "model" in s for s in each))
 
 
 def library_versions() -> dict[str, str]:
@@ -312,7 +338,7 @@ def _readme(name: str, manifest: Manifest, recipe: Recipe) -> str:
     trained = (
         f"trained by papertune from `{manifest.base_name}` ({recipe.method.kind}, {manifest.trained_weights:,} "
         f"trainable parameters, {manifest.steps:,} steps)"
-        if manifest.steps or not manifest.joins
+        if asks_for_model(recipe)
         else "fitted by papertune without training a model"
     )
     score = "" if manifest.dev_score is None else f"\nBest score on the dev rows: {manifest.dev_score:.4f}.\n"

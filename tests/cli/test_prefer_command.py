@@ -46,7 +46,7 @@ def test_from_a_corrected_and_judged_table_to_two_files(papertune, folder):
     done = papertune(*arguments, "-o", "pairs.jsonl", "--thumbs", "thumbs.json")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "label: left out, since cross-entropy over the label set is exact; there is nothing to prefer",
+        "label: 3 cells left out, since cross-entropy over the label set is exact; there is nothing to prefer",
         "filled.csv, row 2 below the header: 1 row is not in corrected.csv; left out",
         "Keywords: 2 cells compared, 1 changed, 1 unchanged",
         "Keywords_good: 1 good, 1 bad",

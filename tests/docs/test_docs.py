@@ -21,16 +21,12 @@ from papertune.cli import commands  # noqa: F401 - its functions join the app
 from papertune.cli.app import app
 from papertune.cli.reference import all_commands, command_reference
 from papertune.errors import PapertuneError
-from papertune.kinds import KeywordsColumn, LabelColumn, LabelsColumn, RankedKeywordsColumn, TextColumn
-from papertune.kinds.number.column import NumberColumn
+from papertune.kinds.registry import KINDS
+from papertune.methods.registry import METHODS
 from papertune.pipelines.init import recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import (
     EncodingSpec,
-    FreezeMethod,
-    FullMethod,
-    LoraMethod,
-    PtuningV2Method,
     Recipe,
     TableSpec,
     TrainingSpec,
@@ -183,16 +179,7 @@ class TestRecipes:
     PARTS = (
         ("## Top level", Recipe),
         ("## `[table]`", TableSpec),
-        ('### `kind = "label"`', LabelColumn),
-        ('### `kind = "labels"`', LabelsColumn),
-        ('### `kind = "keywords"`', KeywordsColumn),
-        ('### `kind = "ranked_keywords"`', RankedKeywordsColumn),
-        ('### `kind = "text"`', TextColumn),
-        ('### `kind = "number"`', NumberColumn),
-        ('### `kind = "lora"`', LoraMethod),
-        ('### `kind = "ptuning_v2"`', PtuningV2Method),
-        ('### `kind = "full"`', FullMethod),
-        ('### `kind = "freeze"`', FreezeMethod),
+        *((f'### `kind = "{each.kind_name()}"`', each) for each in (*KINDS, *METHODS)),
         ("## `[encoding]`", EncodingSpec),
         ("## `[training]`", TrainingSpec),
         *((f'### `kind = "{stage.kind_name()}"`', stage) for stage in STAGES if stage is not SftStage),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from papertune import load_recipe, read_table
-from papertune.evaluation.systems.baselines import tfidf_logistic
+from papertune.evaluation.systems.baselines import TfidfLogistic
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
@@ -142,12 +142,9 @@ def test_the_demo_recipe_fits_the_papers(papers, new, recipe):
 
 def test_the_label_can_be_learned_but_not_too_easily(papers, new, gold, recipe):
     train, test = RowReader(papers, recipe), RowReader(new, recipe)
-    predicted, _ = tfidf_logistic(
-        [train.document(row) for row in range(len(papers))],
-        papers.column("label"),
-        [test.document(row) for row in range(len(new))],
-        ["1", "0"],
-    )
+    documents = [train.document(row) for row in range(len(papers))]
+    model = TfidfLogistic(documents, papers.column("label"), ["1", "0"])
+    predicted, _ = model.predict([test.document(row) for row in range(len(new))])
     right = sum(one == other for one, other in zip(predicted, gold.column("label"), strict=True))
     assert 0.75 <= right / len(new) <= 0.97
 

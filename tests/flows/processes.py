@@ -135,10 +135,10 @@ def lines(file: Path) -> int:
 
 def small_batches() -> None:
     """Make prediction use many batches of few rows, for which there is no option."""
-    from papertune import run
-    from papertune.inference import workforce
+    from papertune.inference.processes import workforce
+    from papertune.run import model
 
-    run.Predictor = partial(run.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
+    model.Predictor = partial(model.Predictor, max_batch_tokens=BATCH_TOKENS)  # type: ignore[misc, assignment]
     workforce.batch_tokens = lambda device: BATCH_TOKENS
 
 
@@ -155,7 +155,7 @@ def workers_die_once(mark: Path) -> None:
     Args:
         mark: A file that exists afterwards.
     """
-    from papertune.inference import workforce
+    from papertune.inference.processes import workforce
 
     open_predictor = workforce._worker_predictor
 
@@ -178,7 +178,7 @@ def workers_die_once(mark: Path) -> None:
 
 def slow_steps() -> None:
     """Delay each forward pass of a training."""
-    from papertune.training import loop
+    from papertune.training.answers import loop
 
     loop.answer_losses = _slowly(loop.answer_losses)
 

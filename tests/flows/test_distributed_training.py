@@ -127,7 +127,7 @@ def test_a_signal_to_one_process_stops_both_and_resuming_trains_the_same_paramet
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_that_dies_stops_the_other(sample, undisturbed, tmp_path, index):
     run = tmp_path / "run"
-    dying = partial(die_at, "papertune.training.loop", "answer_losses", 9)
+    dying = partial(die_at, "papertune.training.answers.loop", "answer_losses", 9)
     launch = Launch(command(sample, run), of_one={index: [dying]})
     codes = launch.end()
     assert codes[index] == -signal.SIGKILL
@@ -172,16 +172,16 @@ def test_an_error_of_all_processes_is_printed_once(sample, undisturbed, tmp_path
 
 def other_seed():
     """Make this process read another recipe than the others."""
-    from papertune.pipelines import training_job
+    from papertune.pipelines import train
 
-    read = training_job.load_recipe
-    training_job.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
+    read = train.load_recipe
+    train.load_recipe = lambda recipe, overrides: read(recipe, [*overrides, "training.seed=5"])
 
 
 def no_model():
     """Make finding the base model fail in this process."""
     from papertune.errors import ModelError
-    from papertune.pipelines import training_job
+    from papertune.pipelines.training import job as training_job
 
     def find_base(*_):
         raise ModelError("tiny: there is no such folder.")

@@ -15,7 +15,7 @@ DISK_FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.fixture
 def run(trained, monkeypatch):
     """Return a run that predicts in many batches."""
-    monkeypatch.setattr("papertune.run.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
+    monkeypatch.setattr("papertune.run.model.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
     return papertune.load_run(trained.directory.path)
 
 

@@ -176,7 +176,7 @@ class TestIncompleteLastLine:
         self, undisturbed, trained, sample, tmp_path, monkeypatch
     ):
         monkeypatch.setattr(
-            "papertune.run.Predictor",
+            "papertune.run.model.Predictor",
             partial(Predictor, max_batch_tokens=BATCH_TOKENS),
         )
         run = papertune.load_run(trained.directory.path)

@@ -45,7 +45,7 @@ def shard_weights(state_dict="FULL_STATE_DICT"):
 
 def watch_weights():
     """Print the share of the first parameter that this process has when it computes the loss."""
-    from papertune.training import loop
+    from papertune.training.answers import loop
 
     compute_loss = loop._AnswerTrainer.compute_loss
 
@@ -59,7 +59,7 @@ def watch_weights():
 
 def small_parts():
     """Make parts so small that any batch would be split if the weights were not sharded."""
-    from papertune.training import loop
+    from papertune.training.answers import loop
 
     loop.CPU_PART_TOKENS = 8
 

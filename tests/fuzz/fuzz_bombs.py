@@ -22,35 +22,33 @@ def book_with_cells(*references: str) -> bytes:
 
 
 def _blanks(count: int) -> bytes:
-    """Return so many blanks, deflated, without deflating all of them."""
+    """Return a number of blanks, deflated, without deflating all of them."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     million = packer.compress(b" " * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH)
     again = packer.compress(b" " * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH)
     return million + again * (count // 1_000_000 - 1) + packer.flush(zlib.Z_FINISH)
 
 
-def book_with_gigabyte(said: int) -> bytes:
+def book_with_gigabyte(stated: int) -> bytes:
     """Return a workbook with a sheet of a gigabyte, of which the zip directory says another size."""
     packed = _blanks(GIGABYTE)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(SHEET, packed)
-    data = bytearray(workbook({}))
-    stored = file.getvalue()
-    # Another archive with the one part, as if it had been deflated from so many bytes.
-    data = bytearray(stored)
+    # The part counts as deflated from the stated number of bytes.
+    data = bytearray(file.getvalue())
     directory = data.index(b"PK\x01\x02")
     for place, at in ((0, 8), (directory, 10)):
         struct.pack_into("<H", data, place + at, zipfile.ZIP_DEFLATED)
-        struct.pack_into("<I", data, place + at + 14, said)
+        struct.pack_into("<I", data, place + at + 14, stated)
     return bytes(data)
 
 
-def book_with_size(said: int) -> bytes:
+def book_with_size(stated: int) -> bytes:
     """Return a small workbook with another size of its sheet in the zip directory."""
     data = bytearray(book_with_cells("A1", "A2"))
     entry = data.rindex(SHEET.encode()) - 46
-    struct.pack_into("<I", data, entry + 24, said)
+    struct.pack_into("<I", data, entry + 24, stated)
     return bytes(data)
 
 

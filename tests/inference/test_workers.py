@@ -8,8 +8,8 @@ import pytest
 
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
-from papertune.inference.ray_session import quiet_ray
-from papertune.inference.workers import (
+from papertune.inference.processes.ray_session import quiet_ray
+from papertune.inference.processes.workers import (
     Workers,
     _Worker,
     cores_per_worker,
@@ -69,7 +69,7 @@ def test_gpus_without_cores_raise():
 
 
 def test_missing_ray_raises(monkeypatch):
-    monkeypatch.setattr("papertune.inference.workers.find_spec", lambda name: None)
+    monkeypatch.setattr("papertune.inference.processes.workers.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"Ray, which is not installed: pip install 'papertune\[ray\]'$"):
         Workers(2)
 

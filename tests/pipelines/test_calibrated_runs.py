@@ -16,7 +16,7 @@ from papertune.kinds import LabelColumn
 from papertune.kinds.label.decision import Decision
 from papertune.kinds.label.fit import fit_decision
 from papertune.kinds.label.record import Calibration
-from papertune.pipelines.training_job import split_dev_rows
+from papertune.pipelines.training.job import split_dev_rows
 from papertune.prompts.examples import RowReader
 from papertune.tables import read_table
 
@@ -266,7 +266,7 @@ class TestEvaluation:
         assert column.systems[0].scores.abstained == 0
         assert column.abstention.answered == pytest.approx(1 - abstained.mean())
         assert column.abstention.accuracy == pytest.approx(right[~abstained].mean())
-        marked = {row.id: row.withheld for row in column.uncertain_rows}
+        marked = {row.id: row.abstained for row in column.uncertain_rows}
         ids = [row["uuid"] for row in new_papers]
         assert marked == {id: no for id, no in zip(ids, abstained.tolist(), strict=True) if id in marked}
         assert any(marked.values())
@@ -277,8 +277,8 @@ class TestEvaluation:
         for key in ("accuracy", "confusion", "abstained"):
             assert getattr(again.columns[0].systems[0].scores, key) == getattr(column.systems[0].scores, key)
         assert again.columns[0].systems[0].paired == column.systems[0].paired
-        assert [(row.id, row.withheld) for row in again.columns[0].confident_errors] == [
-            (row.id, row.withheld) for row in column.confident_errors
+        assert [(row.id, row.abstained) for row in again.columns[0].confident_errors] == [
+            (row.id, row.abstained) for row in column.confident_errors
         ]
 
     def test_the_report_of_an_uncalibrated_run_measures_probabilities(self, run, papers, tmp_path):

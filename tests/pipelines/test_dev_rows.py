@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from papertune import PapertuneWarning, RecipeError
-from papertune.pipelines.training_job import prepare_job, split_dev_rows
+from papertune.pipelines.training.job import prepare_job, split_dev_rows
+from papertune.pipelines.training.request import TrainingRequest
 from papertune.recipe import load_recipe
 from papertune.tables import Table
 
@@ -107,7 +108,7 @@ def test_thresholds_need_dev_rows_with_gold_cells(tiny_folder):
     table = Table(dev_table(8).frame.with_columns(words=pl.lit("one; two")), "papers.csv")
     dev = Table(table.frame.drop("label"), "dev.csv")
     with pytest.raises(RecipeError) as caught:
-        prepare_job(table, recipe, dev, 0.0, (), (), None, 1)
+        prepare_job(TrainingRequest(table, dev), load_recipe(recipe))
     assert str(caught.value) == (
         'columns.label.thresholds is "f1": they are chosen on dev rows, and none of them has an answer. Add --dev or '
         "--dev-fraction, or write numbers."
@@ -126,7 +127,7 @@ def test_settings_that_cannot_be_fitted_are_reported_before_weights_load(tiny_fo
     keys = {"threshold": "f1", "coverage": 0.9}
     recipe = label_recipe(**keys).model_copy(update={"model": str(tiny_folder)})
     with pytest.warns(PapertuneWarning) as caught:
-        job = prepare_job(dev_table(8), recipe, dev, 0.0, (), (), None, 1)
+        job = prepare_job(TrainingRequest(dev_table(8), dev), recipe)
     assert str(caught[-1].message) == (
         f'column "label": threshold and coverage will not be fitted: {why}. Give more rows with --dev or '
         "--dev-fraction; half of them become the calibration set."
@@ -138,4 +139,10 @@ def test_a_recipe_without_fitted_settings_is_not_warned_of(tiny_folder):
     recipe = label_recipe().model_copy(update={"model": str(tiny_folder)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        prepare_job(dev_table(8), recipe, None, 0.0, (), (), None, 1)
+        prepare_job(TrainingRequest(dev_table(8)), recipe)
+
+
+def test_dev_rows_are_a_table_or_a_share_of_the_rows(tiny_folder):
+    recipe = label_recipe().model_copy(update={"model": str(tiny_folder)})
+    with pytest.raises(RecipeError, match=r"^--dev and --dev-fraction exclude each other\. Give one of them\.$"):
+        prepare_job(TrainingRequest(dev_table(8), dev_table(6), 0.1), recipe)

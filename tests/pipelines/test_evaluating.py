@@ -6,8 +6,8 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from papertune import OutputError, TableError, evaluate
 from papertune.evaluation.report import summary
-from papertune.evaluation.systems.baselines import tfidf_logistic
-from papertune.kinds.keywords.by_words.tfidf import tfidf_keywords
+from papertune.evaluation.systems.baselines import TfidfLogistic
+from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.metrics.keyword_scores import score_keywords
 
@@ -65,15 +65,14 @@ class TestNumbers:
     def test_baselines_are_trained_on_the_given_table(self, report, rows, papers):
         train = papers(16)
         gold = [row["label"] for row in rows]
-        cells, probabilities = tfidf_logistic(
-            documents(train), [row["label"] for row in train], documents(rows), ["1", "0"]
-        )
+        baseline = TfidfLogistic(documents(train), [row["label"] for row in train], ["1", "0"])
+        cells, probabilities = baseline.predict(documents(rows))
         tfidf = scores(report, "label", "TF-IDF + logistic regression")
         assert tfidf["accuracy"] == pytest.approx(accuracy_score(gold, cells))
         of_gold = [row["10".index(label)] for row, label in zip(probabilities.tolist(), gold, strict=True)]
         assert tfidf["log_loss"] == pytest.approx(-sum(map(math.log, of_gold)) / len(gold))
         assert scores(report, "label", "majority")["accuracy"] == 0.5
-        lists = tfidf_keywords(documents(train), documents(rows))
+        lists = TfidfKeywords(documents(train)).predict(documents(rows), 5)
         expected = score_keywords([split_keywords(row["Keywords"]) for row in rows], lists, documents(rows))
         assert scores(report, "Keywords", "TF-IDF")["f1_at_5"] == pytest.approx(expected.f1_at_5)
 

@@ -48,7 +48,7 @@ def test_labels_are_tidied_as_a_training_reads_them(cells, labels, unlabelled):
     assert markers == unlabelled
 
 
-def test_what_is_merged_or_left_out_is_told_as_the_page_says():
+def test_what_is_merged_or_left_out_is_reported_as_the_page_says():
     _, _, said = offered(["Yes"] * 3 + ["No"] * 3 + ["yes", "YES"])
     _, _, more = offered(["1"] * 3 + ["0"] * 3 + ["", "-1", ""])
     assert len(said + more) == 2

@@ -76,7 +76,7 @@ class TestWords:
         assert not directory.adapter.exists()
         assert not directory.tokenizer.exists()
         assert not words_run.asks_model()
-        monkeypatch.setattr("papertune.run.find_base", None)  # the base model need not be there
+        monkeypatch.setattr("papertune.run.model.find_base", None)  # the base model need not be there
         filled = papertune.load_run(directory.path).predict(new)
         assert filled["label"].to_list() == [row["label"] for row in new]
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 import papertune
-from papertune import PapertuneWarning, RecipeError, RunError
-from papertune.decoding.engine import Engine
-from papertune.inference.journal import prediction_facts
+from papertune import PapertuneWarning, RecipeError, RunError, TableError
+from papertune.inference.journal import NO_MODEL, prediction_facts
 from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.by_words.words import load_words
 from papertune.kinds.keywords.cells import split_keywords
@@ -36,17 +35,18 @@ def document(row):
     return f"title: {row['title']}\nabstract: {row['abstract']}"
 
 
-def without_model(monkeypatch):
-    """Make a pass of the model an error."""
+def without_weights(monkeypatch):
+    """Make loading weights an error."""
 
-    def fail(*_):
-        raise AssertionError("the model was asked")
+    def fail(*_, **__):
+        raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(Engine, "prefill", fail)
+    monkeypatch.setattr("papertune.models.load_model", fail)
+    monkeypatch.setattr("papertune.pipelines.train.load_model", fail)
 
 
 def test_without_dev_rows_the_words_rank_and_the_model_is_not_asked(run, papers, training_listener, monkeypatch):
-    without_model(monkeypatch)
+    without_weights(monkeypatch)
     rows = papers(8, 100)
     words = load_words(run.directory.source_folder("Keywords"))
     assert words.record.rows == 24
@@ -115,9 +115,13 @@ def test_a_joined_ranking_uses_the_log_odds_of_the_words(run, papers):
 def test_words_alone_with_a_learned_minimum_confidence(ranked, papers, listener, tmp_path, monkeypatch):
     recipe = copy.deepcopy(ranked)
     recipe["columns"]["Keywords"] |= {"sources": ["words"], "min_confidence": "f1"}
+    without_weights(monkeypatch)
     with pytest.warns(PapertuneWarning, match="min_confidence will not be fitted"):
-        trained = papertune.train(papers(24), recipe, tmp_path / "run")
-    without_model(monkeypatch)
+        trained = papertune.train(papers(24), recipe, tmp_path / "run", listener=listener)
+    (message,) = [message for message in listener.messages if message.startswith("Keywords: phrases")]
+    assert message.endswith("; no model is trained for it")
+    assert not trained.directory.has_model
+    assert "fitted by papertune without training a model" in (trained.directory.path / "README.md").read_text()
     calibrated = papertune.calibrate(trained, papers(40, 300), listener=listener)
     found = calibrated.manifest.rankings["Keywords"]
     assert (found.rows, found.weights, found.evidence) == (40, None, None)
@@ -126,6 +130,55 @@ def test_words_alone_with_a_learned_minimum_confidence(ranked, papers, listener,
     cells = calibrated.predict(papers(6, 100), probabilities=True)["Keywords_confidence"]
     confidences = [float(number) for cell in cells for number in cell.split("; ") if number]
     assert all(number >= found.min_confidence - 1e-6 for number in confidences)
+    assert calibrated.settled_precision() == NO_MODEL
+    predicted = calibrated.predict_file(papers(6, 100), tmp_path / "out.csv", probabilities=True)
+    assert predicted.rows_begun == 6
+    shutil.rmtree(calibrated.directory.sources)
+    with pytest.raises(RunError, match="is incomplete: sources is missing"):
+        papertune.load_run(tmp_path / "run")
+
+
+def test_words_alone_beside_columns_that_the_model_learns(ranked, papers, tmp_path, listener):
+    recipe = copy.deepcopy(ranked)
+    recipe["columns"]["Keywords"]["sources"] = ["words"]
+    question = {"kind": "label", "question": "Medical?", "labels": ["1", "0"], "sources": ["model"]}
+    recipe["columns"]["label"] = question
+    both = papertune.train(papers(24), recipe, tmp_path / "both", overrides=["training.max_steps=3"], listener=listener)
+    assert any("parameters on 24 examples" in message for message in listener.messages)
+    alone = papertune.train(papers(24), recipe, tmp_path / "alone", only=["Keywords"])
+    rows = papers(12, 100)
+    filled = both.predict(rows)
+    assert filled["Keywords"].to_list() == alone.predict(rows)["Keywords"].to_list()
+    assert set(filled["label"]) <= {"1", "0"}
+    opened = papertune.load_run(both.directory.path)
+    only = opened.predict(rows, columns=["uuid", "Keywords"])
+    assert only["Keywords"].to_list() == filled["Keywords"].to_list()
+    assert opened._predictor is None  # this column needs no model
+
+
+def test_words_alone_beside_labels_without_a_model(ranked, papers, tmp_path, listener, monkeypatch):
+    without_weights(monkeypatch)
+    recipe = copy.deepcopy(ranked) | {"method": {"kind": "probe"}}
+    with pytest.raises(RecipeError, match=r'ranked_keywords with sources = \["words"\]'):
+        papertune.train(papers(24), recipe, tmp_path / "run")
+    recipe["columns"]["Keywords"] |= {"sources": ["words"], "min_confidence": "f1"}
+    recipe["columns"]["label"] = {"kind": "label", "question": "M?", "labels": ["1", "0"], "sources": ["words"]}
+    with pytest.warns(PapertuneWarning, match="min_confidence will not be fitted"):
+        run = papertune.train(papers(60), recipe, tmp_path / "run", listener=listener)
+    assert not run.manifest.rankings  # the words have seen the training rows' own keywords
+    assert run.manifest.calibration["label"].rows == 60
+    with pytest.warns(PapertuneWarning, match="gave nothing for min_confidence"):
+        filled = run.predict(papers(5, 100))
+    assert all(filled["Keywords"])
+    assert set(filled["label"]) <= {"1", "0"}
+
+
+def test_words_alone_without_a_single_keyword(ranked, papers, tmp_path):
+    recipe = copy.deepcopy(ranked)
+    recipe["columns"]["Keywords"]["sources"] = ["words"]
+    rows = [{**row, "Keywords": "-"} for row in papers(3)]
+    with pytest.raises(TableError, match=r'column "Keywords": no training row has a keyword\. Add rows, or let'):
+        papertune.train(rows, recipe, tmp_path / "run")
 
 
 def test_the_same_words_are_learned_again(run, ranked, papers, tmp_path):

@@ -10,7 +10,6 @@ from sklearn.metrics import f1_score
 
 import papertune
 from papertune import ModelError, RecipeError, TableError
-from papertune import run as run_module
 from papertune.calibration.rows import predict_values
 from papertune.kinds import LabelsColumn
 from papertune.kinds.labels.matrix import label_matrix
@@ -18,6 +17,7 @@ from papertune.kinds.labels.thresholds import f1_thresholds
 from papertune.pipelines.adopt import adopt
 from papertune.pipelines.check import check_tables
 from papertune.pipelines.instructions import write_instructions
+from papertune.run import model as run_model
 from papertune.tables import read_table
 
 LABELS = ["heart", "graph", "aspirin"]
@@ -118,8 +118,8 @@ def test_cells_are_the_labels_above_the_threshold(run, rows):
 
 def test_a_killed_prediction_is_resumed_to_the_same_bytes(run, rows, make_listener, tmp_path, monkeypatch):
     small = lambda *arguments: real(*arguments, max_batch_tokens=200)  # noqa: E731
-    real = run_module.Predictor
-    monkeypatch.setattr(run_module, "Predictor", small)
+    real = run_model.Predictor
+    monkeypatch.setattr(run_model, "Predictor", small)
     opened = papertune.load_run(run.directory.path)
     opened.predict_file(rows, tmp_path / "whole.csv", probabilities=True)
 

@@ -79,7 +79,7 @@ TOLD = (
 )
 
 
-def test_the_sign_that_a_column_clearly_has_is_told_and_used(tmp_path):
+def test_the_separator_that_a_column_clearly_has_is_reported_and_used(tmp_path):
     with pytest.warns(PapertuneWarning) as caught:
         assert outputs(BARS, KEYWORDS, tmp_path)[0] == "algae; lake, blue 0"
     assert TOLD in [str(each.message) for each in caught]
@@ -142,7 +142,7 @@ def test_a_comparison_with_an_old_run_says_how_documents_are_read(tmp_path):
     )
 
 
-def test_an_input_separator_that_no_cell_has_is_told():
+def test_an_input_separator_that_no_cell_has_is_reported():
     recipe = load_recipe(KEYWORDS, ["columns.Keywords.input_separator=#"])
     assert check_table(read_table(BARS), recipe).warnings == [
         'list of rows, column "Keywords": no cell has "#", which is columns.Keywords.input_separator.'

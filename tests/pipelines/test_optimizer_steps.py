@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.pipelines.optimizer_steps import (
+from papertune.pipelines.training.optimizer_steps import (
     ENOUGH_STEPS,
     MIN_STEPS,
     SMALL_TABLE,

@@ -20,14 +20,15 @@ RECIPE = load_recipe(
             "Keywords": {"kind": "keywords", "question": "Which keywords?"},
             "one": {"kind": "ranked_keywords", "question": "Which keyword?"},
             "finding": {"kind": "text", "question": "What was found?", "pattern": "[a-z ]+"},
+            "funding": {"kind": "text", "question": "Who paid?", "empty": "not stated"},
             "patients": {"kind": "number", "question": "How many?", "integer": True, "minimum": 0},
         },
     }
 )
 PAPERS = [{"id": f"0{n}", "title": f"paper {n}"} for n in range(6)]
 FILLED = [
-    {"id": "00", "Keywords": "a; b", "one": "a; b", "finding": "it fell", "patients": "12"},
-    {"id": "01", "Keywords": "c", "one": "", "finding": "", "patients": ""},
+    {"id": "00", "Keywords": "a; b", "one": "a; b", "finding": "it fell", "funding": "X 12"},
+    {"id": "01", "Keywords": "c", "one": "", "finding": "", "funding": ""},
 ]
 GOLD = [{**paper, "Keywords": f"k{n}; l{n}; m{n}; n{n}"} for n, paper in enumerate(PAPERS)]
 
@@ -53,15 +54,13 @@ def refusal(*arguments, error=TableError, **options):
 
 class TestCorrections:
     def test_each_changed_cell_is_a_pair(self):
-        new = corrected(
-            {"Keywords": "a; d", "finding": "it rose", "patients": "1 200"}, {"Keywords": "d", "patients": "3"}
-        )
+        new = corrected({"Keywords": "a; d", "finding": "it rose", "funding": "Y"}, {"Keywords": "d", "funding": "Z"})
         assert preferred(new) == [
             ("00", "Keywords", "a; d", "a; b"),
             ("01", "Keywords", "d", "c"),
             ("00", "finding", "it rose", "it fell"),
-            ("00", "patients", "1200", "12"),
-            ("01", "patients", "3", "not stated"),
+            ("00", "funding", "Y", "X 12"),
+            ("01", "funding", "Z", "not stated"),
         ]
 
     def test_a_pair_has_the_question_and_the_document(self):
@@ -69,19 +68,21 @@ class TestCorrections:
         assert (pair.instruction, pair.input, pair.source, pair.tier) == ("Which keywords?", "paper 0", "human", "")
 
     def test_what_means_the_same_is_no_change(self):
-        new = corrected({"Keywords": "B;a", "one": "b; A", "finding": " it  fell", "patients": "12"})
+        new = corrected({"Keywords": "B;a", "one": "b; A", "finding": " it  fell", "funding": "X  12"})
         found = collect(new)
         assert found.pairs == []
         assert found.lines == [
             "Keywords: 2 cells compared, 0 changed, 2 unchanged",
             "one: 2 cells compared, 0 changed, 2 unchanged",
             "finding: 2 cells compared, 0 changed, 2 unchanged",
-            "patients: 2 cells compared, 0 changed, 2 unchanged",
+            "funding: 2 cells compared, 0 changed, 2 unchanged",
         ]
 
     def test_an_emptied_cell_is_a_pair_where_not_stated_is_an_answer(self):
-        found = collect(corrected({"Keywords": "", "finding": "", "patients": ""}))
-        assert [(pair.column, pair.chosen, pair.rejected) for pair in found.pairs] == [("patients", "not stated", "12")]
+        found = collect(corrected({"Keywords": "", "finding": "", "funding": ""}))
+        assert [(pair.column, pair.chosen, pair.rejected) for pair in found.pairs] == [
+            ("funding", "not stated", "X 12")
+        ]
         assert found.lines[0] == "Keywords: 2 cells compared, 0 changed, 1 unchanged, 1 emptied (nothing to prefer)"
 
     def test_an_empty_prediction_rejects_nothing(self):
@@ -126,8 +127,8 @@ class TestCorrections:
     @given(st.data())
     def test_any_cells_are_compared_or_refused(self, data):
         cell = st.text("ab;,.- 1\n函", max_size=5)
-        row = st.fixed_dictionaries({name: cell for name in ("Keywords", "one", "finding", "patients")})
-        names = sorted(data.draw(st.sets(st.sampled_from(["Keywords", "one", "finding", "patients"]), min_size=1)))
+        row = st.fixed_dictionaries({name: cell for name in ("Keywords", "one", "finding", "funding")})
+        names = sorted(data.draw(st.sets(st.sampled_from(["Keywords", "one", "finding", "funding"]), min_size=1)))
         old, new = ([{"id": f"0{n}", **data.draw(row)} for n in range(2)] for _ in range(2))
         with contextlib.suppress(TableError):
             found = prefer(old, RECIPE, corrected=new, documents=PAPERS, only=names)
@@ -162,13 +163,13 @@ class TestCorrections:
 
 class TestJudgements:
     def test_each_judged_cell_is_a_thumb(self):
-        new = corrected({"Keywords_good": " Yes", "one_good": "0"}, {"Keywords_good": "", "patients_good": "false"})
+        new = corrected({"Keywords_good": " Yes", "one_good": "0"}, {"Keywords_good": "", "funding_good": "false"})
         found = collect(new)
         assert [(thumb.paper, thumb.column, thumb.answer, thumb.good) for thumb in found.thumbs] == [
             ("00", "Keywords", "a; b", True),
             ("00", "one", "a", False),
             ("00", "one", "b", False),
-            ("01", "patients", "not stated", False),
+            ("01", "funding", "not stated", False),
         ]
         assert "Keywords_good: 1 good, 0 bad" in found.lines
 
@@ -291,23 +292,28 @@ class TestMistakes:
     def test_label_columns_have_no_preferences(self):
         rows = [{"id": "00", "label": "1", "Keywords": "a", "title": "t"}]
         assert refusal(rows, RECIPE, corrected=rows, only=["label"], error=RecipeError) == (
-            "label: cross-entropy over the label set is exact; there is nothing to prefer. Correct the labels in the "
+            "label: cross-entropy over the label set is exact; there is nothing to prefer. Correct the cells in the "
             "table, and train on it again."
         )
         changed = [{**rows[0], "Keywords": "b"}]
         assert prefer(rows, RECIPE, corrected=changed, only=["label", "Keywords"]).lines == [
-            "label: left out, since cross-entropy over the label set is exact; there is nothing to prefer",
+            "label: 1 cell left out, since cross-entropy over the label set is exact; there is nothing to prefer",
             "Keywords: 1 cell compared, 1 changed",
         ]
 
     def test_changed_cells_that_are_no_answers_are_in_one_message(self):
-        message = refusal(
-            FILLED, RECIPE, corrected=corrected({"patients": "-1"}, {"patients": "many"}), documents=PAPERS
-        )
+        message = refusal(FILLED, RECIPE, corrected=corrected({"finding": "42"}, {"finding": "43"}), documents=PAPERS)
         assert message.splitlines()[0] == "list of rows does not fit the recipe (2 problems):"
-        assert '  - list of rows, row 2, column "patients": "many" is not a number.' in message
-        message = refusal(FILLED, RECIPE, corrected=corrected({"finding": "42"}), documents=PAPERS)
-        assert message.startswith('list of rows, row 1, column "finding": "42" does not match columns.finding.pattern')
+        assert '  - list of rows, row 2, column "finding": "43" does not match columns.finding.pattern' in message
+
+    def test_number_columns_have_no_preferences_and_their_cells_are_counted(self):
+        rows = [{**row, "patients": "12" if row["id"] == "00" else ""} for row in FILLED]
+        changed = [{**row, "patients": "7", "Keywords": "z"} for row in rows]
+        found = prefer(rows, RECIPE, corrected=changed, documents=PAPERS, only=["Keywords", "patients"])
+        assert {pair.column for pair in found.pairs} == {"Keywords"}
+        assert found.lines[0] == (
+            "patients: 1 cell left out, since a number is right or wrong, which training on gold cells teaches already"
+        )
 
     def test_nothing_has_changed(self, tmp_path):
         path = tmp_path / "p.jsonl"

@@ -11,7 +11,7 @@ from papertune.inference.journal import prediction_facts
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranking import FEATURES
 from papertune.models import cpu_features
-from papertune.pipelines.training_job import split_dev_rows
+from papertune.pipelines.training.job import split_dev_rows
 from papertune.tables import read_table
 
 

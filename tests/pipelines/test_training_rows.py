@@ -10,7 +10,7 @@ import pytest
 import papertune
 from papertune import PapertuneWarning, TableError, compare, evaluate, read_table
 from papertune.evaluation.checks.leaks import find_leaks
-from papertune.evaluation.systems.baselines import tfidf_logistic
+from papertune.evaluation.systems.baselines import TfidfLogistic
 from papertune.events import SILENT
 from papertune.inference.predictor import Predictor
 from papertune.pipelines.comparison.training_rows import find_training_rows
@@ -134,7 +134,7 @@ class TestTrainingRows:
             [f"title: {row['title']}\nabstract: {row['abstract']}" for row in table]
             for table in (training_rows.frame.to_dicts(), rows)
         ]
-        _, probabilities = tfidf_logistic(documents[0], training_rows.column("label"), documents[1], ["1", "0"])
+        _, probabilities = TfidfLogistic(documents[0], training_rows.column("label"), ["1", "0"]).predict(documents[1])
         (kept,) = (tmp_path / "compared" / "contestants").glob("label--tf-idf*.json")
         written = json.loads(kept.read_text("utf-8"))["predictions"]["probabilities"]
         assert written == [pytest.approx(row) for row in probabilities.tolist()]
@@ -176,7 +176,7 @@ class TestDevRows:
 
     def test_no_system_is_trained_on_dev_rows(self, report, tables, both_columns, tmp_path):
         train, test = ([f"title: {row['title']}\nabstract: {row['abstract']}" for row in rows] for rows in tables)
-        predicted, _ = tfidf_logistic(train, [row["label"] for row in tables[0]], test, ["1", "0"])
+        predicted, _ = TfidfLogistic(train, [row["label"] for row in tables[0]], ["1", "0"]).predict(test)
         right = sum(cell == row["label"] for cell, row in zip(predicted, tables[1], strict=True))
         assert system(report, "TF-IDF").scores.accuracy == right / 12
 

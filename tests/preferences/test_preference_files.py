@@ -338,8 +338,8 @@ class TestMistakes:
                 "were made with.",
                 '  - p.jsonl, line 4, column "instruction": "List the keywords." is not the question of output '
                 "({instruction}). Set the question of its column to this text.",
-                '  - p.jsonl, line 5, column "instruction": label is answered by a label: cross-entropy over the label '
-                "set is exact; there is nothing to prefer. Remove these preferences.",
+                '  - p.jsonl, line 5, column "instruction": label has no preferences: cross-entropy over the label set '
+                "is exact; there is nothing to prefer. Remove these.",
                 '  - p.jsonl, line 6, column "history": not a list of [question, answer] pairs. Correct or empty the '
                 "cell.",
                 '  - p.jsonl, line 7, column "rejected": there is no answer. Write it, or remove the entry.',
@@ -356,7 +356,7 @@ class TestMistakes:
 
     def test_a_question_about_one_of_several_labels(self, write):
         source = write({**ONE, "instruction": RECIPE.questions["topics: art"].question})
-        assert "topics: art is answered by a label" in refusal(source)
+        assert "topics: art has no preferences: cross-entropy" in refusal(source)
 
     def test_columns_that_are_missing(self, write):
         assert refusal(write({"instruction": ASKED, "input": "", "chosn": "a", "rejected": "b"})) == (

@@ -2,25 +2,21 @@
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.kinds.keywords import KeywordsColumn, RankedKeywordsColumn
-from papertune.kinds.number import NumberColumn
 from papertune.kinds.text import TextColumn
 
 LIST = KeywordsColumn(kind="keywords", question="Which?", output_separator=" / ")
 RANKED = RankedKeywordsColumn(kind="ranked_keywords", question="Which?")
 TEXT = TextColumn(kind="text", question="What?", empty="not stated")
-NUMBER = NumberColumn(kind="number", question="How many?", integer=True, minimum=0, maximum=5000)
-COLUMNS = {"keywords": LIST, "ranked_keywords": RANKED, "text": TEXT, "number": NUMBER}
+COLUMNS = {"keywords": LIST, "ranked_keywords": RANKED, "text": TEXT}
 
 cells = {
     "keywords": st.lists(st.text("aAbß 函.", min_size=1, max_size=3), max_size=6).map("; ".join),
     "ranked_keywords": st.lists(st.text("aAbß 函.", min_size=1, max_size=3), max_size=6).map("; ".join),
     "text": st.text("ab 函\n", max_size=12) | st.just("Not Stated"),
-    "number": st.integers(0, 5000).map(str) | st.just(""),
 }
 drawn = st.sampled_from(sorted(COLUMNS)).flatmap(
     lambda kind: st.tuples(
@@ -144,23 +140,3 @@ class TestTexts:
     def test_only_what_the_pattern_allows_is_an_answer(self):
         column = TextColumn(kind="text", question="When?", pattern=r"\w+ \w+ \w+ \w+|\w+")
         assert tiers(column, "one two three four", ["x"]) == {"other-paper": "x", "repeated": "one two one two"}
-
-
-class TestNumbers:
-    def test_tiers_of_a_number(self):
-        found = tiers(NUMBER, "1,204", ["7"])
-        assert {**found, "one-digit": ""} == {"other-paper": "7", "not-stated": "not stated", "one-digit": ""}
-        changed = [one for one, other in zip("1204", found["one-digit"], strict=True) if one != other]
-        assert len(changed) == 1
-
-    def test_another_number_of_the_text_is_a_wrong_answer(self):
-        text = "Of 1,204 patients with COVID-19, 7 died in 9999 days."
-        assert tiers(NUMBER, "1204", text=text)["from-text"] == "7"
-        assert tiers(NUMBER, "", text="2 of them")["from-text"] == "2"
-
-    @pytest.mark.parametrize("seed", range(20))
-    def test_a_changed_digit_stays_in_the_range(self, seed):
-        assert int(tiers(NUMBER, "4999", seed=seed)["one-digit"]) <= 5000
-
-    def test_a_number_that_is_not_stated_has_only_other_papers(self):
-        assert tiers(NUMBER, "", ["7"]) == {"other-paper": "7"}

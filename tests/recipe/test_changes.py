@@ -40,7 +40,7 @@ def test_each_setting_that_differs_is_named_with_both_values(changes, found):
     assert changed_settings(recipe(), recipe(**changes)) == found
 
 
-def test_a_long_value_is_shortened():
+def test_a_long_value_is_truncated():
     (found,) = changed_settings(recipe(), recipe(table={"document": "{title} " + "and so on " * 20}))
     assert found == 'table.document: "{title}" before, now "{title} and so on and so on and so on and so on and so o...'
 

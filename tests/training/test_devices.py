@@ -10,7 +10,8 @@ from accelerate.state import AcceleratorState
 
 from papertune.methods import build_trainable
 from papertune.recipe import LoraMethod, TrainingSpec
-from papertune.training import FitSettings, Question, TrainingRow, loop
+from papertune.training import FitSettings, Question, TrainingRow
+from papertune.training.answers import loop
 from papertune.training.arguments import training_arguments
 
 ROWS = [TrainingRow([3, 4, 5 + index], [Question([[6]])]) for index in range(12)]

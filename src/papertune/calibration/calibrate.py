@@ -74,7 +74,8 @@ def calibrate_run(
         columns = {name: run.recipe.columns[name] for name in names}
         on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
         tables = selection if on_selection else calibration
-        if not tables and evidence is not None and not any(run.asks_model(run.recipe.only((each,))) for each in names):
+        are_joined = all(_is_joined(run, name) for name in names)
+        if not tables and evidence is not None and are_joined and not run.asks_model(run.recipe.only(tuple(names))):
             tables = evidence.tables
         consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
         outcomes = {
@@ -136,7 +137,7 @@ def _predicted(
     listener: Listener,
 ) -> dict[str, list[PredictedTable]]:
     """Return what calibration is fitted on: joined values, the model's values, or candidates."""
-    joined = [] if evidence is None else [name for name in names if {*run.recipe.questions_of(name)} <= {*run.joins}]
+    joined = [] if evidence is None else [name for name in names if _is_joined(run, name)]
     others = [name for name in names if name not in joined]
     found: dict[str, list[PredictedTable]] = {}
     if others:
@@ -145,6 +146,11 @@ def _predicted(
         assert evidence is not None
         found[name] = evidence.predicted(run, name, tables)
     return found
+
+
+def _is_joined(run: Run, name: str) -> bool:
+    """Whether sources answer all questions of a column."""
+    return {*run.recipe.questions_of(name)} <= {*run.joins}
 
 
 def _stages(run: Run) -> dict[str, list[str]]:

@@ -7,11 +7,12 @@ from papertune.evaluation.dev_score import RowMeans
 from papertune.events import SILENT, Listener
 from papertune.manifest import Int8Check
 from papertune.run import Run
+from papertune.run_directory import trained_columns
 from papertune.tables import Table
 
 
 def compare_int8(run: Run, tables: Sequence[Table], listener: Listener = SILENT) -> Int8Check:
-    """Predict tables in float32 and in int8, and compare the cells that would be written.
+    """Predict what the model has learned in float32 and in int8, and compare the cells that would be written.
 
     Calibration comes afterwards, in the precision that is chosen here. A labels column that asks for the thresholds
     with the best F1 is therefore scored with the best thresholds of each precision. All rows go through the model in
@@ -25,7 +26,8 @@ def compare_int8(run: Run, tables: Sequence[Table], listener: Listener = SILENT)
     Raises:
         ModelError: If the model cannot be converted to int8.
     """
-    recipe, names = run.recipe, list(run.recipe.columns)
+    recipe = run.recipe.only(trained_columns(run.recipe))
+    names = list(recipe.columns)
     labels = changed = 0
     means = RowMeans(), RowMeans()
     full, low = (predict_values(run, tables, names, listener, precision) for precision in ("fp32", "int8"))

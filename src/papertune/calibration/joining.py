@@ -18,7 +18,7 @@ from papertune.sources.choice import add_model
 from papertune.sources.fit import HeldOut
 from papertune.sources.label_rows import LabelRows, QuestionRows, label_rows
 from papertune.tables import Table
-from papertune.training.label_sets import chance_loss, loss_at_end
+from papertune.training.answers.label_sets import chance_loss, loss_at_end
 
 # With fewer dev rows the model has no evidence of its own.
 MIN_EVIDENCE = 20

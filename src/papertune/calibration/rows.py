@@ -1,13 +1,16 @@
 """Predictions for dev rows, for calibration, in the precision in which the run predicts by default."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from papertune.events import SILENT, Listener
 from papertune.inference.predict import Pace, predict_rows
+from papertune.inference.predictor import Predictor
 from papertune.kinds.base import PredictedTable
 from papertune.models import PredictionPrecision
 from papertune.prompts.examples import RowReader
 from papertune.run import Run
+from papertune.run_directory import trained_columns
 from papertune.tables import Table
 
 
@@ -53,10 +56,11 @@ def find_candidates(
         listener: Gets progress.
 
     Returns:
-        For each column the candidates of each table.
+        For each column the candidates of each table; none for a column that no model has learned.
     """
     recipe = run.recipe.only(tuple(names))
-    predictor = run.model_predictor()
+    learned = trained_columns(recipe)
+    predictor = run.model_predictor() if learned else None
     found: dict[str, list[PredictedTable]] = {name: [] for name in names}
     for table in tables:
         reader = RowReader(table, recipe)
@@ -65,15 +69,20 @@ def find_candidates(
             for row in range(len(table))
             if any(column.has_gold(reader, row, name) for name, column in recipe.columns.items())
         ]
-        plan = predictor.plan(reader, rows)
-        pace = Pace(plan, listener)
-        candidates: dict[str, dict[int, object]] = {name: {} for name in names}
-        for number, batch in enumerate(plan.batches):
-            cells = predictor.find_candidates(reader, batch)
-            for name in names:
-                candidates[name].update(zip(batch, cells[name], strict=True))
-            pace.finish(number)
+        candidates: dict[str, dict[int, Any]] = {name: {row: [] for row in rows} for name in names}
+        if predictor is not None:
+            _search(predictor, reader.only(learned), {name: candidates[name] for name in learned}, listener)
         for name in names:
-            values = [candidates[name][row] for row in rows]
-            found[name].append(PredictedTable(values, reader, rows, run.decisions[name]))
+            found[name].append(PredictedTable(list(candidates[name].values()), reader, rows, run.decisions[name]))
     return found
+
+
+def _search(predictor: Predictor, reader: RowReader, candidates: dict[str, dict[int, Any]], listener: Listener) -> None:
+    """Fill in the candidates of rows, by column and row."""
+    plan = predictor.plan(reader, list(next(iter(candidates.values()))))
+    pace = Pace(plan, listener)
+    for number, batch in enumerate(plan.batches):
+        cells = predictor.find_candidates(reader, batch)
+        for name, found in candidates.items():
+            found.update(zip(batch, cells[name], strict=True))
+        pace.finish(number)

@@ -1,4 +1,4 @@
-"""Answers label questions by several sources together, and the other questions by the model."""
+"""Answers label questions by several sources together, others without the model where possible, the rest by it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +20,21 @@ from papertune.sources.label_sources import LabelSources
 from papertune.sources.weights import join
 
 
-def columns_asking_model(recipe: Recipe, joins: Mapping[str, Join]) -> tuple[str, ...]:
-    """Return the columns of a recipe that need the model for at least one question."""
+def columns_asking_model(recipe: Recipe, joins: Mapping[str, Join], decisions: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns of a recipe that need the model for at least one question.
+
+    Args:
+        recipe: The columns.
+        joins: The join of each question that has one.
+        decisions: How each column is predicted, as `ColumnSpec.decision` returns it.
+    """
     return tuple(
-        column
-        for column in recipe.columns
-        if any(name not in joins or joins[name].asks_model for name in recipe.questions_of(column))
+        name
+        for name, column in recipe.columns.items()
+        if any(
+            joins[question].asks_model if question in joins else column.asks_model(decisions[name])
+            for question in recipe.questions_of(name)
+        )
     )
 
 
@@ -43,7 +52,7 @@ def alone(recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, sour
         for name, join in joins.items()
         if source in join.weights
     }
-    return JoinedPredictor(recipe, single, sources, None)
+    return JoinedPredictor(recipe, single, dict.fromkeys(recipe.columns), sources, None)
 
 
 class JoinedPredictor:
@@ -52,24 +61,33 @@ class JoinedPredictor:
     Args:
         recipe: The columns.
         joins: The join of each question that has one.
-        sources: The fitted sources.
+        decisions: How each column is predicted, as `ColumnSpec.decision` returns it.
+        sources: The fitted sources; None without joins.
         model: Answers what needs the model; None if nothing does.
     """
 
     def __init__(
-        self, recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, model: BatchPredictor | None
+        self,
+        recipe: Recipe,
+        joins: Mapping[str, Join],
+        decisions: Mapping[str, Any],
+        sources: LabelSources | None,
+        model: BatchPredictor | None,
     ) -> None:
         self.recipe = recipe
         self._joins = joins
+        self._decisions = decisions
         self._sources = sources
         self._model = model
-        self._asking_model = columns_asking_model(recipe, joins)
+        self._asking_model = columns_asking_model(recipe, joins, decisions)
         self.max_batch_tokens = 0 if model is None else model.max_batch_tokens
         self.precision_name = NO_MODEL if model is None else model.precision_name
         self.encodes_ahead = model is not None and model.encodes_ahead
 
     def use_decisions(self, decisions: Mapping[str, Any]) -> None:
         """Use these decisions from now on, after calibration has changed."""
+        self._decisions = decisions
+        self._asking_model = columns_asking_model(self.recipe, self._joins, decisions)
         if self._model is not None:
             self._model.use_decisions(decisions)
 
@@ -91,6 +109,27 @@ class JoinedPredictor:
         asking = self._asking(reader)
         if self._model is not None and asking:
             values |= self._model.answer(reader.only(asking), rows, encoded or None)
+        return values | self._without_model(reader, rows) | self._joined(reader, rows, values)
+
+    def _without_model(self, reader: RowReader, rows: Sequence[int]) -> BatchValues:
+        """Answer the columns without a join that need no model."""
+        values: BatchValues = {}
+        for name, column in reader.recipe.columns.items():
+            questions = reader.recipe.questions_of(name)
+            if name in self._asking_model or not self._joins.keys().isdisjoint(questions):
+                continue
+            for question in questions:
+                asked = [question in reader.asked(row) for row in rows]
+                documents = [
+                    reader.prompt(row, question).document for row, asks in zip(rows, asked, strict=True) if asks
+                ]
+                answers = iter(column.answer_without_model(documents, self._decisions[name]))
+                values[question] = [next(answers) if asks else None for asks in asked]
+        return values
+
+    def _joined(self, reader: RowReader, rows: Sequence[int], of_model: BatchValues) -> BatchValues:
+        """Join the sources of the questions that have several, given the values of the model."""
+        values: BatchValues = {}
         places = _places(reader, rows, self._joins)
         numbers: dict[str, int] = {}  # of the different documents of the batch
         texts = {
@@ -99,11 +138,14 @@ class JoinedPredictor:
             ]
             for name in places
         }
+        if self._sources is None:
+            return values
         found = self._sources.log_probabilities(list(numbers), {name: self._joins[name].used for name in places})
         for name, members in places.items():
+            values[name] = [None] * len(rows)
             by_source = {source: scores[texts[name]] for source, scores in found[name].items()}
             if self._joins[name].asks_model:
-                by_source[MODEL] = model_log_probabilities([values[name][place] for place in members])
+                by_source[MODEL] = model_log_probabilities([of_model[name][place] for place in members])
             for place, row in zip(members, joined(self._joins[name], by_source), strict=True):
                 values[name][place] = row.tolist()
         return values

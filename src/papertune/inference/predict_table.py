@@ -35,7 +35,7 @@ from papertune.tables import Table, check_output, write_table
 from papertune.tables.formats.xlsx_files import check_fits_xlsx
 
 if TYPE_CHECKING:
-    from papertune.inference.workforce import Workforce
+    from papertune.inference.processes.workforce import Workforce
     from papertune.run import Run
 
 Columns = Sequence[str] | Literal["all"] | None
@@ -97,7 +97,7 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
             found = predictor = run.predictor(options.precision, asked)
             run_plan: Callable[..., Predicted] = partial(predict_rows, predictor, reader)
         else:
-            from papertune.inference.workforce import workforce
+            from papertune.inference.processes.workforce import workforce
 
             found = force = stack.enter_context(workforce(run, asked, options.workers, options.precision))
             run_plan = partial(force.predict_rows, read, asked)

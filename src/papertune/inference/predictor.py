@@ -121,13 +121,7 @@ class Predictor:
             For each question with candidates those of each row; None where the row does not ask it.
         """
         searched = {name for name, decoder in self._decoders.items() if decoder.has_candidates}
-        try:
-            for name in searched:
-                self._decoders[name].is_calibrating = True
-            answers = self._ask(self.encode(reader, rows), searched)
-        finally:
-            for name in searched:
-                self._decoders[name].is_calibrating = False
+        answers = self._ask(self.encode(reader, rows), searched)
         return {name: answers[name] for name in self._questions if name in searched}
 
     def sample(self, name: str, prompts: Sequence[Sequence[int]], uniforms: Tensor, temperature: float) -> list[Value]:
@@ -162,12 +156,7 @@ class Predictor:
             reading: Questions whose decoders get the text of the documents.
         """
         found: dict[str, list[Any]] = {name: [None] * len(rows) for name in self._questions}
-        for name in [name for name, decoder in self._decoders.items() if not decoder.needs_model]:
-            members = [index for index, row in enumerate(rows) if name in row]
-            whole = [rows[index][name][0].document for index in members]
-            for index, answer in zip(members, self._decoders[name].answer_without_model(whole), strict=True):
-                found[name][index] = answer
-        asked = [tuple(name for name in row if self._decoders[name].needs_model) for row in rows]
+        asked = [tuple(row) for row in rows]
         for names in sorted(set(asked) - {()}):
             members = [index for index, each in enumerate(asked) if each == names]
             prompts = {name: [rows[index][name][1].ids for index in members] for name in names}

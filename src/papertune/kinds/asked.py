@@ -50,7 +50,7 @@ class AskedSpec(ColumnSpec):
         """Check that the answers have different tokens.
 
         Raises:
-            RecipeError: If they have not.
+            RecipeError: If two of them are the same tokens.
         """
 
     def count_left_out(self, answer: str, encoded: Sequence[Sequence[int]], encoder: "PromptEncoder") -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from papertune.evaluation.report import ColumnReport, SampleCell, SampleList
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.asked import AskedSpec
+    from papertune.kinds.decoder import Value
     from papertune.kinds.findings import GoldCheck
     from papertune.kinds.predictions import Predictions
     from papertune.kinds.scoring import Scoring
@@ -224,6 +225,14 @@ class ColumnSpec(Part):
             ValueError: If a file is damaged.
         """
         return decision
+
+    def asks_model(self, decision: Any) -> bool:
+        """Whether predictions with a decision need the model, unless the sources of all questions are joined."""
+        return True
+
+    def answer_without_model(self, documents: Sequence[str], decision: Any) -> "Sequence[Value]":
+        """Return the value of each whole document, where `asks_model` is false."""
+        raise RuntimeError(f"a column of kind {self.kind} needs the model")
 
     # Calibration
 

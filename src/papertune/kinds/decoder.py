@@ -41,20 +41,13 @@ class Decoder(ABC):
     Attributes:
         trie: The labels, if labels are scored and nothing is generated: the predictor then answers several such
             questions in one pass, without a cache if each label is one token.
-        is_calibrating: Whether all candidates are wanted, for calibration.
         has_candidates: Whether `answer` returns candidates from which `value` chooses.
         decision: How the column is predicted; it may change when the run is calibrated.
     """
 
     trie: "LabelTrie | None" = None
     has_candidates: bool = False
-    is_calibrating: bool = False
     decision: Any = None
-
-    @property
-    def needs_model(self) -> bool:
-        """Whether the model has to read the prompts; if not, `answer_without_model` is called."""
-        return True
 
     @property
     def reads_document(self) -> bool:
@@ -77,14 +70,6 @@ class Decoder(ABC):
         Raises:
             ModelError: If the model's numbers overflow.
         """
-
-    def answer_without_model(self, documents: Sequence[str]) -> Sequence[Any]:
-        """Answer the question for a batch from whole documents; for decoders that need no model.
-
-        Raises:
-            RuntimeError: If this decoder needs one.
-        """
-        raise RuntimeError(f"{type(self).__name__} needs a model")
 
     def sample(self, engine: "Engine", state: "PromptState", uniforms: "Tensor", temperature: float) -> list[Value]:
         """Draw an answer for each prompt of a batch; only for columns whose answers are written.

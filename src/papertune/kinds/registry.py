@@ -1,4 +1,4 @@
-"""The column kinds. A new kind is a module of its own and a line in `KINDS`."""
+"""The column kinds. A new kind is a package of its own and a line in `KINDS`."""
 
 from functools import reduce
 from operator import or_

@@ -14,7 +14,7 @@ from papertune.metrics.intervals import share_interval
 
 # The temperature is searched between 1/100 and 100.
 _MAX_LOG_TEMPERATURE = float(np.log(100))
-# The mean of so many draws has a standard error of about a fortieth of their spread.
+# The mean of this many draws has a standard error of about a fortieth of their spread.
 _DRAWS = 400
 
 

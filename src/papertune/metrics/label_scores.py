@@ -174,42 +174,47 @@ def score_labels(
         ValueError: If there are no rows, the lengths or shapes differ, a label is not in the label set or is in it
             twice, the probabilities of a row are invalid, or there is a ranking without probabilities of two labels.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix
 
     _check(gold, predicted, labels)
     shares = None if probabilities is None else _as_probabilities(probabilities, len(gold), len(labels))
     index = {label: number for number, label in enumerate(labels)}
     gold_ids = np.array([index[label] for label in gold])
-    precision, recall, f1, support = precision_recall_fscore_support(
-        gold, predicted, labels=list(labels), average=None, zero_division=0
-    )
+    per_label = _score_each(gold, predicted, labels)
     # Empty predictions are in one more column, which is dropped.
     confusion = confusion_matrix(gold, predicted, labels=[*labels, ""])[: len(labels), : len(labels)]
     ranks = _ranking(shares, ranking)
-    positive = gold_ids == 0
-    screened = None if ranks is None or not positive.any() else (ranks, positive)
     right = sum(label == gold_label for label, gold_label in zip(predicted, gold, strict=True))
     abstained = sum(label == "" for label in predicted)
+    precision, precision_interval, saved = _screening_scores(ranks, gold_ids == 0)
     accuracy_interval, macro_f1_interval = _intervals(gold, predicted, labels)
     return LabelScores(
         rows=len(gold),
         labels=tuple(labels),
         accuracy=right / len(gold),
         accuracy_interval=accuracy_interval,
-        macro_f1=float(f1.mean()),
+        macro_f1=float(np.mean([each.f1 for each in per_label])),
         macro_f1_interval=macro_f1_interval,
-        per_label=tuple(
-            LabelScore(label, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
-            for i, label in enumerate(labels)
-        ),
+        per_label=per_label,
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
         auc=None if shares is None else _auc(gold_ids, shares, ranks),
         log_loss=None if shares is None else _log_loss(gold_ids, shares),
-        average_precision=None if screened is None else precision_recall(*screened).average_precision,
-        average_precision_interval=None if screened is None else average_precision_interval(*screened),
-        wss_at_95=None if screened is None else work_saved(*screened).wss,
+        average_precision=precision,
+        average_precision_interval=precision_interval,
+        wss_at_95=saved,
         abstained=abstained,
         accuracy_answered=right / (len(gold) - abstained) if abstained < len(gold) else None,
+    )
+
+
+def _score_each(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> tuple[LabelScore, ...]:
+    """Return the scores of each label, in the order of the label set."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    of_labels = precision_recall_fscore_support(gold, predicted, labels=list(labels), average=None, zero_division=0)
+    return tuple(
+        LabelScore(label, float(precision), float(recall), float(f1), int(support))
+        for label, precision, recall, f1, support in zip(labels, *of_labels, strict=True)
     )
 
 
@@ -253,6 +258,16 @@ def _intervals(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[s
 
     hits = sum(count for (gold_label, found), count in pairs.items() if gold_label == found)
     return share_interval(hits, len(gold)), counted_interval(occurrences, macro_f1)
+
+
+def _screening_scores(
+    ranks: NDArray[np.float64] | None, positive: NDArray[np.bool_]
+) -> tuple[float | None, Interval | None, float | None]:
+    """Return average precision, its interval and WSS@95; None without a ranking or a row with the first label."""
+    if ranks is None or not positive.any():
+        return None, None, None
+    average = precision_recall(ranks, positive).average_precision
+    return average, average_precision_interval(ranks, positive), work_saved(ranks, positive).wss
 
 
 def _ranking(shares: NDArray[np.float64] | None, ranking: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

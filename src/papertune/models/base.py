@@ -15,7 +15,6 @@ import torch
 from safetensors import SafetensorError
 
 from papertune.errors import ModelError
-from papertune.garbage import collection_paused
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
@@ -27,6 +26,7 @@ from papertune.models.quantization.base_bits import (
     quantization_config,
 )
 from papertune.models.quiet import quiet_transformers
+from papertune.startup.garbage import collection_paused
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -135,7 +135,7 @@ def _check_loaded_weights(base: Base, found: dict[str, Any]) -> None:
         )
 
 
-def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(base: Base) -> Any:
     """Load the tokenizer of a base model, without its weights.
 
     Raises:
@@ -145,7 +145,7 @@ def load_tokenizer(base: Base, *, trust_remote_code: bool = False) -> Any:
 
     register_own_models(base.location)
     try:
-        return AutoTokenizer.from_pretrained(base.location, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(base.location, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(_load_failure(base, "the tokenizer ", error)) from error
 

@@ -48,11 +48,7 @@ def adopt(
         OutputError: If the run directory exists.
     """
     source = Path(adapter)
-    numbers = None if (source / "adapter_config.json").is_file() else official_prefix(source)
-    if numbers is None:
-        config = check_adapter(source)
-    else:
-        config = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}
+    config, is_official = _read_config(source)
     chosen = load_recipe(recipe, overrides)
     chosen = chosen.model_copy(update={"method": adopted_method(chosen.method, config, source)})
     _check_calibration(chosen)
@@ -62,7 +58,7 @@ def adopt(
     found = find_base(chosen.model, None if base is None else Path(base))
     model, tokenizer = load_model(found, device=device, base_bits=chosen.base_bits)
     _check_tokens(chosen, tokenizer)
-    load = load_adapter if numbers is None else load_official_prefix
+    load = load_official_prefix if is_official else load_adapter
     adapted = load(model, source, trainable=True)
     trained, _ = count_parameters(adapted)
     manifest = Manifest(
@@ -70,15 +66,23 @@ def adopt(
     )
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
-        if numbers is None:
-            shutil.copytree(source, directory.adapter)
-        else:
+        if is_official:
             chosen.method.save(adapted, directory.adapter, chosen.model, model.dtype)
+        else:
+            shutil.copytree(source, directory.adapter)
         tokenizer.save_pretrained(directory.tokenizer)
         directory.finish(manifest, chosen)
     except OSError as error:
         raise OutputError(f"{directory.path} cannot be written: {error.strerror or error}.") from error
     return load_run(directory.path, device=device, base=base)
+
+
+def _read_config(source: Path) -> tuple[dict[str, Any], bool]:
+    """Return an adapter's configuration, and whether it is a checkpoint of ChatGLM2's own training."""
+    numbers = None if (source / "adapter_config.json").is_file() else official_prefix(source)
+    if numbers is None:
+        return check_adapter(source), False
+    return {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": len(numbers)}, True
 
 
 def _check_tokens(recipe: Recipe, tokenizer: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from papertune.calibration.calibrate import calibrate_run
 from papertune.errors import PapertuneWarning, RunError, TableError
 from papertune.events import SILENT, Listener
-from papertune.pipelines.training_job import warn_of_shortage
+from papertune.pipelines.training.job import warn_of_shortage
 from papertune.prompts.check_table import check_table
 from papertune.prompts.given_cells import open_table
 from papertune.run import Run, load_run
@@ -44,7 +44,7 @@ def calibrate(
         TableError: If there are no rows, a table does not fit the run, or the run was trained on it.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
-    opened.check_fills_columns("be calibrated")
+    opened.directory.check_fills_columns(opened.recipe, "be calibrated")
     many = isinstance(dev, list | tuple) and not (dev and isinstance(dev[0], dict))
     tables = [open_table(each, opened.recipe) for each in (dev if many else [dev])]
     if not any(map(len, tables)):

@@ -11,8 +11,8 @@ from papertune.errors import PapertuneWarning, TableError, listed
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Finding, Purpose
 from papertune.models import find_base, load_config, load_tokenizer
-from papertune.pipelines.optimizer_steps import too_few_steps
-from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.pipelines.training.job import choose_columns_to_learn
+from papertune.pipelines.training.optimizer_steps import too_few_steps
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
 from papertune.prompts.context import check_context

@@ -23,6 +23,7 @@ from papertune.pipelines.comparison.report_parts import (
     report_on_run,
     training_costs,
     unscored,
+    with_details,
 )
 from papertune.pipelines.comparison.training_rows import find_training_rows
 from papertune.prompts.check_table import check_table
@@ -72,7 +73,7 @@ def evaluate(
         TableError: If the tables do not fit the run, or there is nothing to score.
         OutputError: If a report exists, or the folder cannot be written.
     """
-    run.check_fills_columns("be scored")
+    run.directory.check_fills_columns(run.recipe, "be scored")
     folder = Path(report)
     check_report_place(folder, overwrite=overwrite)
     recipe = run.recipe
@@ -80,31 +81,34 @@ def evaluate(
     gold = documents if truth is None else _join(documents, open_table(truth, recipe), recipe)
     _check_documents(documents, recipe)
     check_gold(gold, recipe)
+    # A copy of a dev row is a leak too, since dev rows chose the checkpoint.
     whole = None if baselines is None else open_table(baselines, recipe)
-    train = None  # for the baselines; a copy of a dev row is a leak too, since dev rows chose the checkpoint
-    if whole is not None:
-        check_table(whole, recipe, "train").raise_problems(whole)
-        train = find_training_rows(run, whole, listener)
+    train = None if whole is None else _rows_for_baselines(run, whole, listener)
+    greedy: dict[str, SystemOutput] = {}
     rate = None
     if predictions is None:
         by_column, rate = _predict(run, gold, precision, listener)
+        greedy = _predict_greedily(run, gold, precision, listener)
     else:
         matched = match_rows(read_table(predictions), gold, recipe, listener)
         by_column = predictions_of_table(matched, recipe, run.decisions)
     columns: list[ColumnReport] = []
-    greedy = _predict_greedily(run, gold, precision, listener) if predictions is None else {}
     for name, predicted in by_column.items():
         output = SystemOutput(predicted, rate, *training_costs(run))
         about = _compare_with_baselines(run, name, output, greedy.get(name), gold, train, listener)
         if about.systems:
             about = with_rows_to_look_at(about, predicted, gold, whole, recipe)
-            record = run.manifest.record(name, recipe.columns[name])
-            reader = RowReader(gold, recipe)
-            columns.append(recipe.columns[name].report_details(about, predicted, reader, run.decisions[name], record))
+            columns.append(with_details(run, about, predicted, RowReader(gold, recipe)))
     title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
     result = report_on_run(run, title, columns, by_column, ScoredTables(gold, whole, recipe, documents.source))
     write_report(result, folder)
     return result
+
+
+def _rows_for_baselines(run: Run, table: Table, listener: Listener) -> Table:
+    """Check the table that a run was trained on, and return it without the dev rows."""
+    check_table(table, run.recipe, "train").raise_problems(table)
+    return find_training_rows(run, table, listener)
 
 
 def _predict(
@@ -130,7 +134,7 @@ def _predict_greedily(
     return {
         name: SystemOutput(predicted, rate, *training_costs(run))
         for name, predicted in by_column.items()
-        if run.chooses_best_of(name)
+        if name in run.best_of.columns
     }
 
 

@@ -1,14 +1,13 @@
 """A table as the tutorial's JSON: a list of instruction, input and output."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import OutputError, PapertuneWarning
-from papertune.files import check_new_file, write_atomically
-from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.errors import PapertuneWarning
+from papertune.files import check_entries_file, write_entries
+from papertune.pipelines.training.job import choose_columns_to_learn
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader, training_examples
 from papertune.prompts.given_cells import open_table
@@ -35,10 +34,7 @@ def write_instructions(
         OutputError: If the file exists or cannot be written.
     """
     path = Path(output)
-    if path.suffix not in (".json", ".jsonl"):
-        raise OutputError(f"{path}: give the file the suffix .json or .jsonl.")
-    if not overwrite:
-        check_new_file(path, "Add --overwrite to replace it, or choose another name.")
+    check_entries_file(path, overwrite=overwrite)
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
     read = open_table(table, chosen)
     chosen, messages = with_clear_separators(chosen, [read])
@@ -59,12 +55,5 @@ def write_instructions(
         if example.prompt.history:
             entry["history"] = [list(turn) for turn in example.prompt.history]
         entries.append(entry)
-    if path.suffix == ".jsonl":
-        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-    else:
-        text = json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    write_entries(entries, path)
     return len(entries)

@@ -7,13 +7,11 @@ from typing import Any
 
 from papertune.errors import OutputError, RecipeError, TableError
 from papertune.events import SILENT, Listener
-from papertune.pipelines.training_job import choose_columns_to_learn
+from papertune.files import check_entries_file
+from papertune.pipelines.training.job import choose_columns_to_learn
 from papertune.preferences import (
-    NOTHING_TO_PREFER,
     Pair,
     Thumb,
-    check_preferences_file,
-    has_preferences,
     write_preferences,
 )
 from papertune.preferences.asking import Asked, find_documents
@@ -85,7 +83,7 @@ def prefer(
     paths = [None if path is None else Path(path) for path in (output, thumbs)]
     for path in paths:
         if path is not None:
-            check_preferences_file(path, overwrite=overwrite)
+            check_entries_file(path, overwrite=overwrite)
     if paths[0] is not None and paths[0] == paths[1]:
         raise OutputError(f"{paths[0]}: pairs and judged answers cannot be in one file. Name another for --thumbs.")
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
@@ -134,11 +132,12 @@ def _generated_columns(recipe: Recipe, rows: Sequence[Rows], found: Preferences)
     Raises:
         RecipeError, TableError: If there are none.
     """
-    generated = [name for name in recipe.columns if has_preferences(recipe, name)]
-    labels = [name for name in recipe.columns if name not in generated]
+    reasons = {name: column.why_no_feedback for name, column in recipe.columns.items()}
+    generated = [name for name, reason in reasons.items() if not reason]
     if not generated:
         raise RecipeError(
-            f"{', '.join(labels)}: {NOTHING_TO_PREFER}. Correct the labels in the table, and train on it again."
+            f"{'; '.join(f'{name}: {reason}' for name, reason in reasons.items())}. Correct the cells in the table, "
+            "and train on it again."
         )
     names = []
     for name in generated:
@@ -150,9 +149,11 @@ def _generated_columns(recipe: Recipe, rows: Sequence[Rows], found: Preferences)
             found.lines.append(f'{lacking.source} has no column "{name}", so it is left out.{hint}')
     if not names:
         raise TableError.collect("there is nothing to compare", found.lines)
-    found.lines += [
-        f"{name}: left out, since {NOTHING_TO_PREFER}" for name in labels if any(name in r.table.columns for r in rows)
-    ]
+    for name, reason in reasons.items():
+        having = next((each.table for each in rows if name in each.table.columns), None)
+        if reason and having is not None:
+            count = sum(1 for cell in having.frame[name] if cell.strip())
+            found.lines.append(f"{name}: {count:,} {'cell' if count == 1 else 'cells'} left out, since {reason}")
     return names
 
 

@@ -5,7 +5,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,26 +24,28 @@ from papertune.methods import (
     count_parameters,
 )
 from papertune.models import choose_dtype, load_model
-from papertune.pipelines.optimizer_steps import MIN_STEPS, too_few_steps
 from papertune.pipelines.stages.frame import train_stage
-from papertune.pipelines.stages.job import StageRequest
-from papertune.pipelines.training_job import TrainingJob, prepare_job
-from papertune.pipelines.training_run import (
-    check_shared,
+from papertune.pipelines.training.job import TrainingJob, prepare_job
+from papertune.pipelines.training.optimizer_steps import MIN_STEPS, too_few_steps
+from papertune.pipelines.training.request import TrainingRequest
+from papertune.pipelines.training.run_files import (
     check_together,
+    claimed_together,
     gather_weights,
     precision_name,
     raise_if_stopped,
     write_weights,
 )
-from papertune.pipelines.training_sources import fit_training_sources
+from papertune.pipelines.training.sources import fit_training_sources
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Example, make_prompt, training_examples
 from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run, load_run
 from papertune.run_directory import RunDirectory
+from papertune.sources.label_sources import LabelSources
 from papertune.training import (
     EncodedExamples,
+    FitSettings,
     Processes,
     encode_examples,
     fit,
@@ -128,51 +129,60 @@ def train(
             listener = SILENT
         with processes.shared_errors():
             chosen = load_recipe(recipe, settings)
-        if not chosen.stage.fits_sources:
-            request = StageRequest(tables, output, dev, dev_fraction, only, base, resume)
-            return train_stage(request, chosen, processes, device=device, listener=listener)
+        run_stage = _train_columns if chosen.stage.fits_sources else train_stage
+        request = TrainingRequest(tables, dev, dev_fraction, only, base)
+        return run_stage(request, chosen, directory, processes, resume=resume, device=device, listener=listener)
+
+
+def _train_columns(
+    request: TrainingRequest,
+    recipe: Recipe,
+    directory: RunDirectory,
+    processes: Processes,
+    *,
+    resume: bool,
+    device: str | None,
+    listener: Listener,
+) -> Run:
+    """Learn the columns of a recipe from gold cells; the arguments are those of `train_stage`."""
+    with processes.shared_errors():
+        job = prepare_job(request, recipe, processes.count)
+    with processes.shared_errors():
+        check_together(job.plan, directory, processes, resume=resume)
+    if processes.first_value(lambda: directory.is_complete):
         with processes.shared_errors():
-            job = prepare_job(tables, chosen, dev, dev_fraction, only, (), base, processes.count)
-        with processes.shared_errors():
-            check_together(job.plan, directory, processes, resume=resume)
-        if processes.first_value(lambda: directory.is_complete):
-            with processes.shared_errors():
-                if processes.is_first:
-                    _calibrate_finished(load_run(directory.path, device=device, base=base), job, listener)
-            return load_run(directory.path, device=device, base=base)
-        learner = None if job.trained_recipe is None else _load(job, job.trained_recipe, processes, listener)
-        evidence: TrainingEvidence | None = None
-        with ExitStack() as held:
-            with processes.shared_errors():
-                if processes.is_first:
-                    held.enter_context(directory.claimed(job.plan, resume=resume))
-                    with disk_full_as_output_error(directory.path):
-                        evidence = fit_training_sources(job, directory, device, listener)
-            with processes.shared_errors():
-                check_shared(directory, processes)
-            sharded = False
-            if learner is None:
-                manifest = _manifest(job)
-            else:
-                manifest, sharded = _train(job, learner, directory, processes, resume=resume, listener=listener)
-            del learner  # not needed beside the weights that predict
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            with processes.shared_errors(), disk_full_as_output_error(directory.path):
-                if processes.is_first:
-                    if sharded and not processes.device.startswith("cpu"):
-                        listener.message("dev rows are predicted on the CPU: a GPU may be too small for the model")
-                    # A model that was sharded over GPUs need not fit on one.
-                    place = None if base is None else Path(base)
-                    run = Run(directory, job.recipe, manifest, device="cpu" if sharded else device, base=place)
-                    _finish(run, job, evidence, listener)
-    return load_run(directory.path, device=device, base=base)
+            if processes.is_first:
+                _calibrate_finished(load_run(directory.path, device=device, base=request.base), job, listener)
+        return load_run(directory.path, device=device, base=request.base)
+    learner = None if job.trained_recipe is None else _load(job, job.trained_recipe, processes, listener)
+    evidence: TrainingEvidence | None = None
+    with claimed_together(job.plan, directory, processes, resume=resume):
+        with processes.shared_errors(), disk_full_as_output_error(directory.path):
+            if processes.is_first:
+                evidence = fit_training_sources(job, directory, device, listener)
+        sharded = False
+        if learner is None:
+            manifest = _manifest(job)
+        else:
+            manifest, sharded = _train(job, learner, directory, processes, resume=resume, listener=listener)
+        del learner  # not needed beside the weights that predict
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        with processes.shared_errors(), disk_full_as_output_error(directory.path):
+            if processes.is_first:
+                if sharded and not processes.device.startswith("cpu"):
+                    listener.message("dev rows are predicted on the CPU: a GPU may be too small for the model")
+                # A model that was sharded over GPUs need not fit on one.
+                place = "cpu" if sharded else device
+                run = Run(directory, job.recipe, manifest, device=place, base=request.base_place)
+                _finish(run, job, evidence, listener)
+    return load_run(directory.path, device=device, base=request.base)
 
 
 def _finish(run: Run, job: TrainingJob, evidence: TrainingEvidence | None, listener: Listener) -> None:
     """Complete a trained run; join its sources, and calibrate it if there are dev rows."""
-    if not run.directory.has_model:
+    if not run.directory.has_model and LabelSources.is_saved(run.directory.sources):
         run.manifest = replace(run.manifest, joins=run.label_sources.plain_joins)
     for name, column in job.recipe.columns.items():
         for message in column.fit_sources(name, job.recipe, job.tables, run.directory.source_folder(name)):
@@ -250,10 +260,10 @@ def _build(job: TrainingJob, chosen: Recipe, processes: Processes) -> tuple[_Lea
             f"{encoded.truncated:,} of {len(examples):,} prompts have more than {encoder.max_prompt_tokens} tokens; "
             f"{'their oldest rounds, or ' if rounds else ''}the ends of their documents are not read.",
             PapertuneWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     for name, count in encoded.left_out.items():
-        warnings.warn(chosen.questions[name].left_out_in_words(name, count), PapertuneWarning, stacklevel=4)
+        warnings.warn(chosen.questions[name].left_out_in_words(name, count), PapertuneWarning, stacklevel=5)
     text = _question_ids(examples, chosen, encoder)
     model = build_trainable(model, chosen.method, seed=chosen.training.seed, start=job.start, text=text)
     if chosen.training.gradient_checkpointing:
@@ -293,23 +303,21 @@ def _train(
     with disk_full_as_output_error(directory.path):
         started = time.monotonic()
         dev_score = DevScore(job.selection_set, learner.recipe, learner.tokenizer, learner.dtype, listener)
-        result = fit(
-            learner.model,
-            learner.encoded.rows,
-            learner.encoded.label_sets,
-            job.recipe.training,
-            directory.checkpoints,
-            compute_dtype=learner.dtype,
+        settings = FitSettings(
+            spec=job.recipe.training,
+            folder=directory.checkpoints,
             metrics_file=directory.metrics,
+            compute_dtype=learner.dtype,
             dev_score=dev_score if job.selection_set else None,
             resume=resume,
             listener=listener,
             processes=processes,
         )
+        result = fit(learner.model, learner.encoded.rows, learner.encoded.label_sets, settings)
         raise_if_stopped(result.stop_signal, result.steps)
         if processes.is_first and result.steps >= MIN_STEPS:
             for text in result.unlearned:
-                warnings.warn(text, PapertuneWarning, stacklevel=3)
+                warnings.warn(text, PapertuneWarning, stacklevel=4)
         manifest = replace(
             _manifest(job),
             examples=len(learner.examples),

@@ -1,16 +1,13 @@
 """Preferences about the answers of generated columns, in the layout of LLaMA-Factory's files."""
 
-from papertune.preferences.entries import NOTHING_TO_PREFER, Entry, Pair, Thumb, has_preferences
+from papertune.preferences.entries import Entry, Pair, Thumb
 from papertune.preferences.reading import read_pairs, read_thumbs
-from papertune.preferences.writing import check_preferences_file, write_preferences
+from papertune.preferences.writing import write_preferences
 
 __all__ = [
-    "NOTHING_TO_PREFER",
     "Entry",
     "Pair",
     "Thumb",
-    "check_preferences_file",
-    "has_preferences",
     "read_pairs",
     "read_thumbs",
     "write_preferences",

@@ -8,8 +8,6 @@ from papertune.recipe import Recipe
 
 Source = Literal["human", "synthetic", "file"]
 SOURCES: tuple[Source, ...] = ("human", "synthetic", "file")
-# Why a column whose answers are labels has no preferences.
-NOTHING_TO_PREFER = "cross-entropy over the label set is exact; there is nothing to prefer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +66,3 @@ class Thumb(Entry):
 
     answer: str
     good: bool
-
-
-def has_preferences(recipe: Recipe, column: str) -> bool:
-    """Whether answers of a column can be preferred: they are generated, not chosen from a label set."""
-    return not any(asked.joined_labels for asked in recipe.questions_of(column).values())

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from papertune.errors import TableError, quoted
-from papertune.preferences.entries import NOTHING_TO_PREFER, SOURCES, Entry, Pair, Thumb, has_preferences
+from papertune.preferences.entries import SOURCES, Entry, Pair, Thumb
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.suggest import did_you_mean
@@ -141,10 +141,8 @@ def _asked(table: Table, reader: RowReader, row: int) -> dict[str, Any]:
             f"({' | '.join(recipe.questions[name].question for name in expected)}). Set the question of its column to "
             "this text.",
         )
-    if not has_preferences(recipe, recipe.owners[found[0]]):
-        raise _Invalid(
-            "instruction", f"{found[0]} is answered by a label: {NOTHING_TO_PREFER}. Remove these preferences."
-        )
+    if reason := recipe.columns[recipe.owners[found[0]]].why_no_feedback:
+        raise _Invalid("instruction", f"{found[0]} has no preferences: {reason}. Remove these.")
     try:
         prompt = reader.prompt(row, found[0])
     except ValueError:

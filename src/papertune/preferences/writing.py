@@ -1,25 +1,11 @@
 """Writes preferences in the layout of LLaMA-Factory."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import OutputError
-from papertune.files import check_new_file, write_atomically
+from papertune.files import check_entries_file, write_entries
 from papertune.preferences.entries import Entry, Pair, Thumb
-
-
-def check_preferences_file(path: Path, *, overwrite: bool) -> None:
-    """Check in advance that a file of preferences can be written.
-
-    Raises:
-        OutputError: If it cannot.
-    """
-    if path.suffix not in (".json", ".jsonl"):
-        raise OutputError(f"{path}: give the file the suffix .json or .jsonl.")
-    if not overwrite:
-        check_new_file(path, "Add --overwrite to replace it, or choose another name.")
 
 
 def write_preferences(entries: Sequence[Pair] | Sequence[Thumb], path: Path, *, overwrite: bool = False) -> None:
@@ -33,19 +19,12 @@ def write_preferences(entries: Sequence[Pair] | Sequence[Thumb], path: Path, *, 
     Raises:
         OutputError: If it cannot be written.
     """
-    check_preferences_file(path, overwrite=overwrite)
+    check_entries_file(path, overwrite=overwrite)
     # Every object has the same keys: other tools infer the columns from the first ones.
     rounds = any(entry.history for entry in entries)
     systems = any(entry.system for entry in entries)
     objects = [_as_object(entry, with_system=systems, with_history=rounds) for entry in entries]
-    if path.suffix == ".jsonl":
-        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects)
-    else:
-        text = json.dumps(objects, ensure_ascii=False, indent=2) + "\n"
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    write_entries(objects, path)
 
 
 def _as_object(entry: Entry, *, with_system: bool, with_history: bool) -> dict[str, Any]:

@@ -24,6 +24,9 @@ def training_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
             found.append(f"{name}: other rows than before")
     if None not in (before["base"], now["base"]) and before["base"] != now["base"]:
         found.append("model: other weights than before")
+    # An earlier papertune did not write down the start of every stage.
+    if before["runs"] and before["runs"] != now["runs"]:
+        found.append("start or reward run: other weights than before")
     if before["processes"] != now["processes"]:
         found.append(f"number of processes: {before['processes']} before, now {now['processes']}")
     return found

@@ -23,10 +23,11 @@ def wanted_sources(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     default = ("words", *((MODEL,) if trains else ("probe",)), *(() if encoder is None else ("encoder",)))
     for name, column in recipe.questions.items():
         chosen = column.chosen_sources
-        if not trains and not column.joined_labels:
+        if not trains and not column.joined_labels and MODEL in (chosen or ()):
             raise RecipeError(
                 f'columns.{name}: method.kind = "{recipe.method.kind}" trains no model, and only label and labels '
-                "columns have other sources. Choose another method, or leave the column out."
+                'columns have other sources, and ranked_keywords with sources = ["words"]. Choose another method, or '
+                "leave the column out."
             )
         if not trains and chosen is not None and MODEL in chosen:
             raise RecipeError(
@@ -41,7 +42,11 @@ def wanted_sources(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def other_sources(wanted: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the sources beside the model, for the questions that have any."""
-    beside = {name: tuple(each for each in sources if each != MODEL) for name, sources in wanted.items()}
+def label_sources(recipe: Recipe, wanted: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the sources beside the model, for the label questions that have any."""
+    beside = {
+        name: tuple(each for each in sources if each != MODEL)
+        for name, sources in wanted.items()
+        if recipe.questions[name].joined_labels
+    }
     return {name: sources for name, sources in beside.items() if sources}

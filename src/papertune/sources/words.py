@@ -54,7 +54,7 @@ class Words(Source):
                 vectorizer = _vectorizer(settings | {"min_df": fewest, "max_features": _MAX_TERMS})
                 try:
                     matrices.append(vectorizer.fit_transform(documents))
-                except ValueError:  # no term occurs in so many documents, or there are no terms
+                except ValueError:  # no term occurs in enough documents, or there are no terms
                     continue
                 vectorizers.append((settings, vectorizer))
                 break

@@ -1,10 +1,10 @@
 """Training, on transformers' Trainer."""
 
-from papertune.training.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
-from papertune.training.loop import fit
-from papertune.training.loss import answer_losses
+from papertune.training.answers.batch import VOCABULARY, Question, TrainingRow, collate, split_batch, tree_inputs
+from papertune.training.answers.loop import fit
+from papertune.training.answers.loss import answer_losses
+from papertune.training.answers.rows import MAX_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.processes import Processes, ProcessLost, is_first_process, joined_processes
-from papertune.training.rows import MAX_QUESTION_TOKENS, EncodedExamples, encode_examples
 from papertune.training.trackers import check_trackers
 from papertune.training.trainer import DevScore, FitResult, FitSettings
 

@@ -37,7 +37,7 @@ from papertune.methods import (
 )
 from papertune.methods.merged_products import merged_products
 from papertune.models import AttentionMasks, answer_positions
-from papertune.training.batch import tree_inputs
+from papertune.training.answers.batch import tree_inputs
 
 _ATTENTION = "papertune_tally"
 # A 4-bit weight and its share of the scales: 8 bits for 64 weights, and 32 bits for 256 of these scales.

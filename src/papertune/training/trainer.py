@@ -134,6 +134,23 @@ class ResumableTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
     def split(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Split a batch into parts whose losses add up to that of the batch."""
 
+    @abstractmethod
+    def summed_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the sum of the losses of a batch, scalar."""
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """Return this batch's share of the mean loss over the examples of the optimizer step."""
+        examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
+        # DDP averages the gradients of the processes, but the loss is already divided by the examples of all.
+        share: Tensor = self.summed_loss(model, inputs) * self.accelerator.num_processes / examples
+        return share
+
     def unlearned(self) -> Sequence[str]:
         """Return a warning for each column that the model has not learned."""
         return ()

@@ -96,8 +96,8 @@ def test_wrong_labels_are_found():
     assert {row.id for row in found.candidates[:3]} == {f"p{row}" for row in wrong}
     assert found.doubted == len(found.candidates) == 3
     first = found.candidates[0]
-    assert first.given != first.said
-    assert first.said_probability > 0.5 > first.given_probability
+    assert first.gold != first.predicted
+    assert first.predicted_probability > 0.5 > first.gold_probability
     assert len(find_label_errors(rows(120, wrong), recipe(), "label", count=1).candidates) == 1
 
 
@@ -150,16 +150,16 @@ def test_wrong_labels_of_a_labels_column_are_found():
     found = find_label_errors(read_table(set_rows(120, wrong)), sets(), "topics")
     assert (found.table, found.rows, list(found.labels)) == ("list of rows", 120, ["medical", "technical"])
     assert found.checked == 240
-    wrong_rows = {(row.id, row.given, row.said) for row in found.candidates[:3]}
+    wrong_rows = {(row.id, row.gold, row.predicted) for row in found.candidates[:3]}
     assert wrong_rows == {
         ("p4", "not medical", "medical"),  # 4 is even, and the table says that it is not medical
         ("p11", "medical", "not medical"),
         ("p9", "not technical", "technical"),
     }
     assert found.doubted == 3
-    leads = [row.said_probability - row.given_probability for row in found.candidates]
+    leads = [row.predicted_probability - row.gold_probability for row in found.candidates]
     assert leads == sorted(leads, reverse=True)
-    assert all(row.said_probability + row.given_probability == 1 for row in found.candidates)
+    assert all(row.predicted_probability + row.gold_probability == 1 for row in found.candidates)
     assert len(find_label_errors(read_table(set_rows(120, wrong)), sets(), "topics", count=1).candidates) == 1
 
 
@@ -172,7 +172,7 @@ def test_a_labels_column_of_one_label_agrees_with_a_label_column_of_two():
     alone = find_label_errors(read_table(made), recipe(), "label")
     assert in_sets.doubted == alone.doubted == 2
     assert [row.id for row in in_sets.candidates] == [row.id for row in alone.candidates]
-    probabilities = [[row.said_probability for row in found.candidates] for found in (in_sets, alone)]
+    probabilities = [[row.predicted_probability for row in found.candidates] for found in (in_sets, alone)]
     assert np.allclose(probabilities[0], probabilities[1])
     assert in_sets.checked == alone.checked == alone.rows == 90
 
@@ -191,8 +191,8 @@ def test_instruction_entries_about_one_label_are_grouped_by_paper():
     asked = find_label_errors(read_table(entries), sets(), "topics")
     plain = find_label_errors(read_table(papers), sets(), "topics")
     assert (asked.rows, asked.doubted, asked.labels) == (plain.rows, plain.doubted, plain.labels)
-    assert [(row.document, row.given) for row in asked.candidates] == [
-        (row.document, row.given) for row in plain.candidates
+    assert [(row.document, row.gold) for row in asked.candidates] == [
+        (row.document, row.gold) for row in plain.candidates
     ]
     assert asked.candidates[0].id == "row 13"  # the first of the paper's three
     # Papers without an entry for each label are not checked.
@@ -231,7 +231,7 @@ def test_review_rows_are_added_to_a_labels_column():
     full = with_rows_to_look_at(column, Predictions(["medical"] * 60, [[0.9, 0.1, 0.1]] * 60), table, None, sets())
     # Each paper has one line in each list, the first ten of equals.
     assert len(full.confident_errors) == len(full.uncertain_rows) == 10
-    assert {(row.given, row.said) for row in full.confident_errors} == {("not medical", "medical")}
+    assert {(row.gold, row.predicted) for row in full.confident_errors} == {("not medical", "medical")}
     assert [row.id for row in full.uncertain_rows] == [f"p{number}" for number in range(10)]
     assert [row.id for row in full.label_errors.candidates] == ["p4"]
 

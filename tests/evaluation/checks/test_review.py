@@ -36,11 +36,11 @@ def test_confident_errors_and_uncertain_rows(table):
     # Rows without a gold label or without a prediction are not errors.
     assert [each.row.id for (each,) in rows] == ["p0", "p1", "p2", "p3"]
     wrong = confident_errors(rows)
-    assert [(row.id, row.document, row.given, row.said) for row in wrong] == [
+    assert [(row.id, row.document, row.gold, row.predicted) for row in wrong] == [
         ("p2", "t2", "0", "1"),
         ("p1", "t1", "1", "0"),
     ]
-    assert (wrong[0].said_probability, wrong[0].given_probability) == (0.95, 0.05)
+    assert (wrong[0].predicted_probability, wrong[0].gold_probability) == (0.95, 0.05)
     assert [row.id for row in uncertain_rows(rows)] == ["p3", "p1", "p0", "p2"]
     assert [row.id for row in uncertain_rows(rows, 1)] == ["p3"]
     assert len(confident_errors(rows, 1)) == 1
@@ -53,7 +53,7 @@ def test_abstained_rows_are_uncertain_and_are_not_errors(table):
         abstained=[False, True, True, False, True, True],
     )
     rows = judged(predictions, table, load_recipe(RECIPE), "label")
-    assert [(row.id, row.said, row.withheld) for row in uncertain_rows(rows, 4)] == [
+    assert [(row.id, row.predicted, row.abstained) for row in uncertain_rows(rows, 4)] == [
         ("p5", "0", True),
         ("p2", "1", True),
         ("p1", "1", True),
@@ -90,19 +90,21 @@ def test_each_label_of_a_labels_column_is_judged():
     nan = float("nan")
     predictions = Predictions(["heart", "", "heart", ""], [[0.9, 0.3], [0.2, 0.4], [0.6, 0.45], [0.1, nan]])
     rows = judged(predictions, table, recipe, "topics")
-    assert [[(each.row.given, each.row.said) for each in row] for row in rows] == [
+    assert [[(each.row.gold, each.row.predicted) for each in row] for row in rows] == [
         [("heart", "heart"), ("not brain", "not brain")],
         [("heart", "not heart"), ("brain", "not brain")],
         [("not heart", "heart"), ("not brain", "not brain")],
         [("not heart", "not heart")],  # the label brain was not asked about
     ]
     # The most confident wrong label stands for its paper.
-    assert [(row.id, row.said, row.said_probability, row.given_probability) for row in confident_errors(rows)] == [
+    assert [
+        (row.id, row.predicted, row.predicted_probability, row.gold_probability) for row in confident_errors(rows)
+    ] == [
         ("p1", "not heart", 0.8, 0.2),
         ("p2", "heart", 0.6, 0.4),
     ]
     uncertain = uncertain_rows(rows, 2)
-    assert [(row.id, row.said, row.said_probability) for row in uncertain] == [
+    assert [(row.id, row.predicted, row.predicted_probability) for row in uncertain] == [
         ("p2", "not brain", 0.55),
         ("p1", "not brain", 0.6),
     ]
@@ -114,5 +116,5 @@ def test_confidence_in_a_label_depends_on_its_threshold():
     rows = judged(predictions, table, recipe, "topics")
     assert [row.id for row in uncertain_rows(rows)] == ["p1", "p2", "p0", "p3"]
     # 0.4 with the threshold 0.05 is more confident than 0.6 with the threshold 0.5.
-    assert [(row.id, row.said) for row in confident_errors(rows)] == [("p3", "heart")]
+    assert [(row.id, row.predicted) for row in confident_errors(rows)] == [("p3", "heart")]
     assert math.isclose(rows[3][0].confidence, math.log(0.4 / 0.6) - math.log(0.05 / 0.95))

@@ -128,7 +128,7 @@ def full_column(**changes):
         work_saved=work_saved(probabilities[:, 0], gold_ids == 0),
         learning_curve={"this run": [LearningPoint(50, 0.8, 0.7, 0.9), LearningPoint(100, 0.9, 0.85, 0.95)]},
         confident_errors=[row],
-        uncertain_rows=[replace(row, id="uncertain row", said="0", withheld=True)],
+        uncertain_rows=[replace(row, id="uncertain row", predicted="0", abstained=True)],
         label_errors=LabelErrors("train.csv", 1400, 12, [replace(row, id="likely error")]),
     )
     return replace(column, **changes)

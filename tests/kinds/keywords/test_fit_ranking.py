@@ -150,7 +150,7 @@ def test_words_that_know_everything_rank_alone():
     assert ranking_in_words(ranking) == (
         "keywords are ranked by the words of the training rows alone: on 100 dev rows the model adds less than the "
         f"standard error of {ranking.evidence['standard_error']:.3f} (F1@5 {ranking.evidence['joined']:.3f} together, "
-        f"{ranking.evidence['words']:.3f} by the words alone); minimum confidence 0.900"
+        f"{ranking.evidence['words']:.3f} by the words alone); minimum confidence 0.900; prediction does not ask it"
     )
 
 

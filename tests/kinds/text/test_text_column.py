@@ -6,7 +6,7 @@ from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import training_examples
 from papertune.recipe import EncodingSpec
-from papertune.training.rows import encode_examples
+from papertune.training.answers.rows import encode_examples
 
 
 def recipe(**settings):

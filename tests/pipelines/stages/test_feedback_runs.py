@@ -4,12 +4,15 @@ import json
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from papertune.pipelines.training_job import find_parents
 
 import papertune
 from papertune.errors import MissingExtraError, PapertuneWarning, RecipeError, RunError, TableError, TrainingStopped
+from papertune.pipelines.stages.feedback import check_feedback_job
 from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
@@ -276,6 +279,14 @@ def test_what_a_stage_cannot_learn_from_is_an_error_before_anything_is_written(
         papertune.train(papers(8) if stage in ("rloo", "grpo") else pairs, recipe, tmp_path / "run", **options)
     assert message in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_are_refused(from_sft, sft):
+    recipe = load_recipe(from_sft("dpo"))
+    job = SimpleNamespace(recipe=recipe, parents=find_parents(recipe), processes=SimpleNamespace(count=2))
+    with pytest.raises(RecipeError) as caught:
+        check_feedback_job(recipe.stage, job)
+    assert str(caught.value) == ('stage "dpo" trains in one process. Start it without torchrun or accelerate launch.')
 
 
 def test_a_reward_run_of_another_base_model_is_refused(sft, rm, tmp_path):

@@ -1,15 +1,16 @@
 """`papertune train --stage pt` on the tiny model: what is read, what a run keeps, and what follows."""
 
 import json
+import shutil
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import papertune
-from papertune import PapertuneWarning, RecipeError, RunError, TableError
+from papertune import OutputError, PapertuneWarning, RecipeError, RunError, TableError
 from papertune.training.documents import TokenFile
 
 DEV = 6
@@ -246,6 +247,25 @@ class TestMistakes:
             'stage.kind is "pt", but only stage "sft" is compared with other systems. Remove [stage] from the recipe, '
             "or add --set stage.kind=sft."
         )
+
+
+@pytest.mark.parametrize("stage", ["pt", "sft"])
+def test_a_training_whose_start_was_replaced_is_not_resumed(
+    domain, settings, both_columns, papers, make_listener, tmp_path, stage
+):
+    start = shutil.copytree(domain.directory.path, tmp_path / "start")
+    recipe = (settings if stage == "pt" else both_columns) | {"method": {"start_from": str(start)}}
+    rows = papers(8)
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        papertune.train(rows, recipe, tmp_path / "run", listener=make_listener(on_training=stop))
+    weights = start / "adapter" / "adapter_model.safetensors"
+    save_file({name: tensor * 2 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    with pytest.raises(OutputError, match=r"begun here \(start or reward run: other weights than before\)\. Resume it"):
+        papertune.train(rows, recipe, tmp_path / "run", resume=True)
 
 
 def test_a_finished_run_is_not_trained_again(domain, settings, papers, listener):

@@ -310,7 +310,7 @@ def test_tab_delimited_exports_of_web_of_science_are_read(tmp_path, name, encodi
         assert read(tmp_path, quoted, name).column("TI") == ['a, "b"']
 
 
-def test_text_files_are_told_apart_by_their_content(tmp_path):
+def test_text_files_are_distinguished_by_their_content(tmp_path):
     with pytest.warns(PapertuneWarning, match="the delimiter is a comma, judged by"):
         assert read(tmp_path, "id,title\n1,a\n2,b\n", "t.txt").column("title") == ["a", "b"]
     text = 'id\ttitle\n1\t"a\nRT PCR"\n2\tb\n'

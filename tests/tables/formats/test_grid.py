@@ -121,7 +121,7 @@ def test_a_header_of_two_rows_is_named(refused, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_only_a_running_index_is_said_to_be_of_pandas(refused, suffix):
+def test_only_a_running_index_is_reported_as_that_of_pandas(refused, suffix):
     header = ["", "title"]
     assert refused(suffix, header, ["0", "a"], ["2", "b"]) == (
         f"papers{suffix}: column 1 has no name (pandas writes its row index like this, unless index=False). Give every "

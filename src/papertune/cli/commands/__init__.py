@@ -3,14 +3,12 @@
 from papertune.cli.app import app
 from papertune.cli.commands import (
     builtin,
-    calibrate,
     chat,
     check,
     compare,
     evaluate,
     init,
     instructions,
-    merge,
     predict,
     prefer,
     screen,
@@ -20,14 +18,12 @@ from papertune.cli.commands import (
 
 __all__ = [
     "builtin",
-    "calibrate",
     "chat",
     "check",
     "compare",
     "evaluate",
     "init",
     "instructions",
-    "merge",
     "predict",
     "prefer",
     "screen",

@@ -1,5 +1,7 @@
-"""papertune train and papertune adopt."""
+"""papertune train, calibrate, adopt and merge: what makes a run, or a model of one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -43,26 +45,29 @@ def train(
 ) -> None:
     """Fine-tune a model on tables; Ctrl-C or SIGTERM writes a checkpoint from which --resume continues."""
     from papertune.pipelines.train import train as run_training
-    from papertune.training import ProcessLost, is_first_process
+    from papertune.training import is_first_process
 
-    try:
+    with _one_message_of_all_processes():
         quiet = quiet or not is_first_process()
         with TerminalListener("training", rows_title="dev rows", quiet=quiet) as listener:
             run = run_training(
-                table,
-                recipe,
-                output,
-                dev=dev,
-                dev_fraction=dev_fraction,
-                only=only,
-                stage=stage,
-                overrides=sets,
-                resume=resume,
-                device=device,
-                base=base,
-                listener=listener,
-            )
-    # If all processes end for the same reason, one message is enough.
+                table, recipe, output, dev=dev, dev_fraction=dev_fraction, only=only, stage=stage, overrides=sets,
+                resume=resume, device=device, base=base, listener=listener,
+            )  # fmt: skip
+    if is_first_process():
+        manifest = run.manifest
+        score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
+        steps = f"{manifest.steps:,} steps in {duration(manifest.seconds)}{score}"
+        typer.echo(f"{output}: {steps if run.directory.has_model else 'ready for papertune predict'}")
+
+
+@contextmanager
+def _one_message_of_all_processes() -> Iterator[None]:
+    """Let only the first of several processes print why all of them end."""
+    from papertune.training import ProcessLost, is_first_process
+
+    try:
+        yield
     except PapertuneError as error:
         if is_first_process() or not error.is_shared:
             raise
@@ -75,11 +80,26 @@ def train(
         if is_first_process():
             typer.echo(str(lost), err=True)
         raise typer.Exit(LOST) from lost
-    if is_first_process():
-        manifest = run.manifest
-        score = "" if manifest.dev_score is None else f", dev score {manifest.dev_score:.4f}"
-        steps = f"{manifest.steps:,} steps in {duration(manifest.seconds)}{score}"
-        typer.echo(f"{output}: {steps if run.directory.has_model else 'ready for papertune predict'}")
+
+
+@app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    dev: Annotated[list[str], typer.Argument(help="Tables with gold columns that the run was not trained on.")],
+    device: options.Device = None,
+    base: options.Base = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit probabilities, thresholds and the ranking of keywords of a finished run on dev rows, again if need be."""
+    from papertune.pipelines.calibrate import calibrate as run_calibration
+
+    with TerminalListener("dev rows", quiet=quiet) as listener:
+        done = run_calibration(run, dev, device=device, base=base, listener=listener)
+    precision = done.manifest.calibrated_in
+    if precision is None:
+        typer.echo(f"{run}: not all of it could be calibrated")
+    else:
+        typer.echo(f"{run}: calibrated in {precision}" if done.asks_model() else f"{run}: calibrated")
 
 
 @app.command()
@@ -96,3 +116,18 @@ def adopt(
 
     adopt_adapter(adapter, recipe, output, overrides=sets, device=device, base=base)
     typer.echo(f"{output}: ready for papertune predict")
+
+
+@app.command()
+def merge(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to make.")],
+    precision: options.Precision = "auto",
+    device: options.Device = None,
+    base: options.Base = None,
+) -> None:
+    """Add the adapter to the base model (W = W0 + scale x B A), and write an ordinary model folder."""
+    from papertune import load_run
+
+    load_run(run, device=device, base=base).merge(output, precision=precision)
+    typer.echo(f"{output}: a model folder for any program that reads transformers models")

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 from papertune.recipe import Recipe
 from papertune.tables import Table
@@ -19,20 +20,32 @@ class ReviewRow:
     Attributes:
         id: The row's id in its table, or its number.
         document: Its text.
-        given: The gold label; in a labels column the label, or "not " and the label.
-        said: The prediction of the run, or the more probable label, in the same words.
-        said_probability: Its probability, from 0 to 1.
-        given_probability: The probability of the gold label, from 0 to 1.
-        withheld: Whether the run abstains.
+        gold: The gold label; in a labels column the label, or "not " and the label.
+        predicted: The prediction of the run, or the more probable label, in the same words.
+        predicted_probability: Its probability, from 0 to 1.
+        gold_probability: The probability of the gold label, from 0 to 1.
+        abstained: Whether the run abstains.
     """
 
     id: str
     document: str
-    given: str
-    said: str
-    said_probability: float
-    given_probability: float
-    withheld: bool = False
+    gold: str
+    predicted: str
+    predicted_probability: float
+    gold_probability: float
+    abstained: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row by the keys of report.json, whose names stay as they are."""
+        return {
+            "id": self.id,
+            "document": self.document,
+            "given": self.gold,
+            "said": self.predicted,
+            "said_probability": self.predicted_probability,
+            "given_probability": self.gold_probability,
+            "withheld": self.abstained,
+        }
 
 
 def row_name(table: Table, recipe: Recipe, row: int) -> str:
@@ -57,7 +70,7 @@ class Judged:
     @property
     def is_error(self) -> bool:
         """Whether the prediction is wrong; a row where the run abstains is not an error."""
-        return self.row.said != self.row.given and not self.row.withheld
+        return self.row.predicted != self.row.gold and not self.row.abstained
 
 
 def confident_errors(rows: Iterable[Sequence[Judged]], count: int = REVIEW_ROWS) -> list[ReviewRow]:

@@ -79,7 +79,7 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 def _plain_column(column: ColumnReport) -> dict[str, Any]:
-    risk, precision = column.risk_coverage, column.precision_recall
+    risk, precision, errors = column.risk_coverage, column.precision_recall, column.label_errors
     return {
         "name": column.name,
         "kind": column.kind,
@@ -115,9 +115,9 @@ def _plain_column(column: ColumnReport) -> dict[str, Any]:
             ],
         },
         "work_saved": _plain_part(column.work_saved),
-        "mistakes": [asdict(row) for row in column.confident_errors],
-        "unsure": [asdict(row) for row in column.uncertain_rows],
-        "noise": _plain_part(column.label_errors),
+        "mistakes": [row.as_dict() for row in column.confident_errors],
+        "unsure": [row.as_dict() for row in column.uncertain_rows],
+        "noise": errors and {**asdict(errors), "candidates": [row.as_dict() for row in errors.candidates]},
     }
 
 

@@ -85,13 +85,6 @@ class TfidfLogistic:
         return [self._labels[number] for number in probabilities.argmax(axis=1)], probabilities
 
 
-def tfidf_logistic(
-    train_documents: Sequence[str], train_labels: Sequence[str], test_documents: Sequence[str], labels: Sequence[str]
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Train `TfidfLogistic` on some documents and classify others."""
-    return TfidfLogistic(train_documents, train_labels, labels).predict(test_documents)
-
-
 def logistic_regression() -> Any:
     """Return an untrained classifier for the features of `fit_tfidf`."""
     from sklearn.linear_model import LogisticRegression

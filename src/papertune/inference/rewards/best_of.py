@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from papertune.decoding.sampling import row_uniforms
+from papertune.errors import RunError
 from papertune.inference.plan import Plan, RowPrompts
 from papertune.inference.predictor import Predictor
 from papertune.kinds.decoder import Value
@@ -13,6 +14,7 @@ from papertune.prompts.examples import RowReader
 
 if TYPE_CHECKING:
     from papertune.inference.rewards.reward_model import RewardModel
+    from papertune.run import Run
 
 TEMPERATURE = 1.0
 
@@ -25,17 +27,44 @@ class BestOf:
         answers: Number of answers, the greedy one included.
         rewards: The reward model.
         seed: Of the drawn answers.
+        columns: The columns whose answers are written, so that they are chosen.
     """
 
     answers: int
     rewards: "RewardModel"
     seed: int
+    columns: frozenset[str]
 
     @property
     def facts(self) -> dict[str, str | None]:
         """What two predictions must share to be the same."""
         how = f"{self.answers} answers, seed {self.seed}, temperature {TEMPERATURE}"
         return {"the best of": how, "the reward model": self.rewards.checksum}
+
+
+def checked_best_of(run: "Run", answers: int, reward: "Run") -> BestOf:
+    """Return how a reward model chooses among the answers of a run.
+
+    Args:
+        run: The run whose answers are chosen.
+        answers: Number of answers, the greedy one included.
+        reward: A run of stage rm.
+
+    Raises:
+        RunError: If the reward run does not fit, or the run has no column whose answers are written.
+    """
+    from papertune.inference.rewards.reward_model import RewardModel
+
+    recipe = run.recipe
+    written = [name for name in recipe.columns if any(each.is_written for each in recipe.questions_of(name).values())]
+    if not written:
+        raise RunError(
+            f"{run.directory.path} has no column of keywords or text, of which several answers could be drawn. "
+            "Leave out --best-of and --reward."
+        )
+    rewards = RewardModel(reward)
+    rewards.check_fits(recipe.only(tuple(written)), run.manifest.base_checksum, str(run.directory.path))
+    return BestOf(answers, rewards, recipe.training.seed, frozenset(written))
 
 
 class BestOfPredictor:

@@ -91,13 +91,6 @@ class RankedDecoder(Decoder):
         self._search = KeywordSearch(column, tools.encoder, tools.tokenizer, tools.end_ids, tools.document_template)
 
     @property
-    def needs_model(self) -> bool:
-        """Whether the model takes part: not if the words alone rank; without these it must."""
-        if self.decision.words is None:
-            return True
-        return "model" in self._column.sources and (self.is_calibrating or not self.decision.is_by_words)
-
-    @property
     def reads_document(self) -> bool:
         """Whether phrases of the document are candidates.
 
@@ -115,14 +108,6 @@ class RankedDecoder(Decoder):
             raise no_numbers(self._name)
         return found
 
-    def answer_without_model(self, documents: Sequence[str]) -> Sequence[list[tuple[str, float]]]:
-        """Return the best phrases of each document with their confidences, ranked by their words."""
-        words = self.decision.words
-        return [[] if words is None else words.rank(document, self._column.count) for document in documents]
-
     def value(self, answer: Any) -> Value:
         """Return the chosen keywords with their confidences, as text."""
-        count = self._column.count
-        if self.needs_model:
-            return ranked_as_text(self.decision.choose(answer, count))
-        return ranked_as_text(self.decision.cut_off(answer, count))
+        return ranked_as_text(self.decision.choose(answer, self._column.count))

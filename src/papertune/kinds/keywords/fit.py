@@ -176,7 +176,7 @@ def ranking_in_words(found: Ranking) -> str:
     if found.weights is None:
         return (
             f"keywords are ranked by the words of the training rows alone: on {found.rows:,} dev rows the model adds "
-            f"less than the standard error of {error:.3f} ({numbers}){cut}"
+            f"less than the standard error of {error:.3f} ({numbers}){cut}; prediction does not ask it"
         )
     return f"words and the model rank keywords together, fitted on {found.rows:,} dev rows: {numbers}{cut}"
 

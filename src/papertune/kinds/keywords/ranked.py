@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from papertune.kinds.decoder import Decoder, DecodingTools
+    from papertune.kinds.decoder import Decoder, DecodingTools, Value
     from papertune.kinds.keywords.ranking import KeywordChoice
     from papertune.kinds.keywords.record import Ranking
     from papertune.kinds.values import ColumnValues
@@ -92,6 +92,23 @@ class RankedKeywordsColumn(KeywordsSpec):
         from papertune.kinds.keywords.by_words.words import load_words
 
         return replace(decision, words=load_words(folder))
+
+    @property
+    def chosen_sources(self) -> tuple[str, ...] | None:
+        """The sources that take part."""
+        return self.sources if self.uses_words else ("model",)
+
+    def asks_model(self, decision: "KeywordChoice") -> bool:
+        """Whether the model ranks, alone or with the words."""
+        return decision.words is None or ("model" in self.sources and not decision.is_by_words)
+
+    def answer_without_model(self, documents: Sequence[str], decision: "KeywordChoice") -> "Sequence[Value]":
+        """Return the best phrases of each document with their confidences, ranked by their words."""
+        from papertune.kinds.keywords.ranking import ranked_as_text
+
+        assert decision.words is not None
+        ranked = (decision.words.rank(document, self.count) for document in documents)
+        return [ranked_as_text(decision.cut_off(keywords, self.count)) for keywords in ranked]
 
     @property
     def fitted_keys(self) -> list[str]:

@@ -17,7 +17,7 @@ from papertune.kinds.predictions import Predictions
 # How many similar training rows a number is taken from.
 NEIGHBOURS = 5
 
-# Positive numbers of which the largest is more than so many times the median are regressed on a logarithmic scale.
+# Positive numbers are regressed on a logarithmic scale if the largest is more than this many times the median.
 _SKEWED = 20
 
 

@@ -1,6 +1,6 @@
 """The number column: its settings and methods."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -12,8 +12,6 @@ from papertune.kinds.number.grammar import NumberGrammar
 from papertune.kinds.text.answered import AnsweredSpec
 
 if TYPE_CHECKING:
-    from random import Random
-
     from papertune.evaluation.report import ColumnReport, SampleCell
     from papertune.evaluation.systems.outputs import Fill
     from papertune.kinds.decoder import Decoder, DecodingTools
@@ -114,23 +112,6 @@ class NumberColumn(AnsweredSpec):
     def max_answer_bytes(self, max_answer_tokens: int) -> int:
         """Return an upper bound: a token is at least a byte; one more for a blank before it, one for the end."""
         return max(self.grammar.max_characters, len(self.empty.encode())) + 2
-
-    # Preferences
-
-    def corruptions(self, answer: str, text: str, others: Sequence[str], generator: "Random") -> dict[str, str]:
-        """Return another paper's answer, a number of the text, "not stated", and the number with another digit."""
-        tiers = super().corruptions(answer, text, others, generator)
-        if numbers := [number for number in self.rules.find(text) if number != answer]:
-            tiers["from-text"] = numbers[int(generator.random() * len(numbers))]
-        if self.is_not_stated(answer):
-            return tiers
-        if self.empty:
-            tiers["not-stated"] = self.empty
-        digits = [(place, digit) for place, old in enumerate(answer) if old.isdigit() for digit in "0123456789"]
-        changed = (f"{answer[:place]}{digit}{answer[place + 1 :]}" for place, digit in digits if answer[place] != digit)
-        if allowed := [text for text in changed if self.grammar.is_complete(text)]:
-            tiers["one-digit"] = allowed[int(generator.random() * len(allowed))]
-        return tiers
 
     # Predicting
 

@@ -16,7 +16,7 @@ from papertune.kinds.text.cells import answer_as_text
 from papertune.prompts import PromptEncoder
 
 _CHARACTERS = frozenset("0123456789.-")
-# Of so many beginnings the next tokens are kept; a large table has many more.
+# Maximum number of beginnings whose next tokens are kept; a large table has many more.
 _MAX_KEPT = 4096
 
 

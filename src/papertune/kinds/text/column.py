@@ -160,7 +160,7 @@ class TextColumn(AnsweredSpec):
 
     @property
     def is_written(self) -> bool:
-        """Yes: the model writes the text."""
+        """True: the model writes the text."""
         return True
 
     def text_of(self, value: "Value") -> str:

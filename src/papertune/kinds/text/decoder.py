@@ -16,7 +16,7 @@ from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.text.cells import answer_as_text, confidence_of
 from papertune.kinds.text.column import TextColumn
 
-# Of a row for which beam search finds nothing that matches the pattern.
+# The answer for a row for which beam search finds nothing that matches the pattern.
 NO_ANSWER = Answer((), -math.inf)
 
 

@@ -45,7 +45,7 @@ def without_shared_beginning(documents: Sequence[str], all_documents: Sequence[s
         all_documents: More than one document of the same template; what they all begin with is the template's, as far
             as a colon or a line break ends it.
     """
-    # What the first and the last in alphabetical order begin with, all begin with.
+    # A beginning that the first and the last in alphabetical order share is shared by all.
     first, last = min(all_documents), max(all_documents)
     if first == last:
         return list(documents)

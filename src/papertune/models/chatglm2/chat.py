@@ -131,22 +131,24 @@ class ChatMixin:
             **_sampling(self, tokenizer, max_length, do_sample, top_p, temperature, options),
         )
         ids: list[int] = []
-        answer: str | None = None
-
-        def result(text: str) -> tuple[Any, ...]:
+        for text in _growing_texts(tokenizer, tokens, ids):
             conversation.ids = [*prompt, *ids][: conversation.cache.get_seq_length()]
             extended = [*_turns(history), (query, text)]
-            return (text, extended, conversation) if return_past_key_values else (text, extended)
+            yield (text, extended, conversation) if return_past_key_values else (text, extended)
 
-        for token in tokens:
-            ids.append(token)
-            text = tokenizer.decode(ids)
-            if text.endswith(_INCOMPLETE_CHARACTER) or (text := process_response(text)) in ("", answer):
-                continue
-            answer = text
-            yield result(text)
-        if (text := process_response(tokenizer.decode(ids))) != answer:
-            yield result(text)
+
+def _growing_texts(tokenizer: ChatGLMTokenizer, tokens: Iterator[int], ids: list[int]) -> Iterator[str]:
+    """Yield the answer so far whenever it has grown by whole characters; `ids` collects the tokens."""
+    answer: str | None = None
+    for token in tokens:
+        ids.append(token)
+        text = tokenizer.decode(ids)
+        if text.endswith(_INCOMPLETE_CHARACTER) or (text := process_response(text)) in ("", answer):
+            continue
+        answer = text
+        yield text
+    if (text := process_response(tokenizer.decode(ids))) != answer:
+        yield text
 
 
 def _turns(history: Sequence[tuple[str, str]] | None) -> History:

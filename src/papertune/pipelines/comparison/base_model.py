@@ -103,15 +103,20 @@ class BaseModelSystems:
         }
         return self._kept.get(f"{name}: {source}", facts, make)
 
-    def few_shot(self, name: str, train: Table) -> SystemOutput:
-        """Predict with training examples before each question; their number is chosen on training rows too.
+    def few_shot(self, name: str, train: Table, examples: int | None = None) -> SystemOutput:
+        """Predict with training examples before each question.
+
+        Args:
+            name: The column.
+            train: The training rows.
+            examples: Number of examples before a question; None: chosen on training rows too.
 
         Raises:
             NotMeasured: If no example fits into the model's context.
         """
         recipe = self._recipe.only((name,))
         known = train.take(list(rows_with_answers(train, recipe, name)))
-        count, how = self._choose_number(recipe, name, known)
+        count, how = self._choose_number(recipe, name, known) if examples is None else (examples, "")
         output = self._with_examples(f"{name}: few-shot", recipe, name, known, self._documents, count)
         return replace(output, note=f"{output.note}; {how}" if how else output.note)
 

@@ -42,6 +42,7 @@ from papertune.pipelines.comparison.report_parts import (
     report_on_run,
     training_costs,
     unscored,
+    with_details,
 )
 from papertune.pipelines.comparison.source_systems import SYSTEMS, title_of
 from papertune.pipelines.comparison.sources_alone import sources_alone
@@ -350,9 +351,7 @@ def _report(work: _Work, run: Run, columns: Mapping[str, _Column], tables: Score
         facts = {**unscored(gold, recipe, name, len(test)), **column.facts}
         about = ColumnReport(name, spec.kind, spec.question_in_words, systems, facts=facts)
         about = with_rows_to_look_at(about, predictions[name], test, tables.train, recipe)
-        # The settings that the run was calibrated with are in its own recipe.
-        own, record = run.recipe.columns[name], run.manifest.record(name, spec)
-        about = own.report_details(about, predictions[name], gold, run.decisions[name], record)
+        about = with_details(run, about, predictions[name], gold)
         reports.append(_with_curve(about, column.curve, work))
     title = f"fine-tuned {run.manifest.base_name} and others on {Path(test.source).name}"
     return report_on_run(run, title, reports, predictions, tables)

@@ -12,7 +12,8 @@ from papertune.kinds import Column
 from papertune.models import find_base
 from papertune.pipelines.comparison.base_model import without_answers
 from papertune.pipelines.comparison.report_parts import check_gold
-from papertune.pipelines.training_job import choose_columns_to_learn, prepare_job
+from papertune.pipelines.training.job import choose_columns_to_learn, prepare_job
+from papertune.pipelines.training.request import TrainingRequest
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
 from papertune.prompts.given_cells import open_table
@@ -117,7 +118,7 @@ def open_run(run: str | Path | Run, comparison: Comparison, device: str | None, 
             be scored on.
     """
     opened = run if isinstance(run, Run) else load_run(run, device=device, base=base)
-    opened.check_fills_columns("be compared")
+    opened.directory.check_fills_columns(opened.recipe, "be compared")
     path, recipe = opened.directory.path, comparison.recipe
     if comparison.test.checksum() in {note.checksum for note in opened.manifest.tables}:
         raise RunError(
@@ -212,7 +213,7 @@ def check_trainings(tables: Sequence[Table], comparison: Comparison, base: str |
                 )
     with warnings.catch_warnings():  # the training warns
         warnings.simplefilter("ignore", PapertuneWarning)
-        prepare_job(tables[0], recipe, comparison.dev, 0.0, (), (), base, processes=1)
+        prepare_job(TrainingRequest(tables[0], comparison.dev, base=base), recipe)
 
 
 def _check_different(train: Table, test: Table, dev: Table | None) -> None:

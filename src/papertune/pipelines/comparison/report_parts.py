@@ -94,6 +94,13 @@ class ScoredTables:
     dev: Table | None = None
 
 
+def with_details(run: Run, about: ColumnReport, predicted: Predictions, gold: RowReader) -> ColumnReport:
+    """Return the report of a column with what only its kind reports."""
+    column = run.recipe.columns[about.name]  # with the settings that the run was calibrated with
+    record = run.manifest.record(about.name, column)
+    return column.report_details(about, predicted, gold, run.decisions[about.name], record)
+
+
 def report_on_run(
     run: Run, title: str, columns: Sequence[ColumnReport], predictions: Mapping[str, Predictions], tables: ScoredTables
 ) -> Report:

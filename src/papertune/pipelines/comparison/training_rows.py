@@ -5,7 +5,7 @@ import warnings
 from papertune.errors import PapertuneWarning
 from papertune.events import Listener
 from papertune.manifest import TableNote
-from papertune.pipelines.training_job import first_label
+from papertune.pipelines.training.job import first_label
 from papertune.run import Run
 from papertune.tables import Table
 

@@ -18,7 +18,7 @@ from papertune.pipelines.init.guess import (
 )
 from papertune.pipelines.init.label_cells import count_labels
 from papertune.pipelines.init.toml_text import comment, quote
-from papertune.pipelines.optimizer_steps import (
+from papertune.pipelines.training.optimizer_steps import (
     LAST_LAYERS,
     SMALL_TABLE,
     label_settings_for,

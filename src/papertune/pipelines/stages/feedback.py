@@ -14,7 +14,7 @@ from papertune.errors import PapertuneWarning, RecipeError
 from papertune.methods import build_trainable, count_parameters
 from papertune.models import choose_dtype, load_model
 from papertune.pipelines.stages.job import StageJob
-from papertune.pipelines.training_run import precision_name, raise_if_stopped, write_weights
+from papertune.pipelines.training.run_files import precision_name, raise_if_stopped, write_weights
 from papertune.preferences import Entry, Thumb, read_pairs, read_thumbs
 from papertune.prompts import PromptEncoder
 from papertune.recipe import Recipe

@@ -1,21 +1,22 @@
 """A training of a stage before weights load: its recipe, input files, start and run directory, checked."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import PapertuneWarning, RecipeError, TableError
+from papertune.errors import PapertuneWarning, TableError
 from papertune.events import Listener
 from papertune.manifest import Parent, TableNote
 from papertune.models import Base, check_quantization, find_base
-from papertune.pipelines.training_job import (
+from papertune.pipelines.training.job import (
     choose_columns_to_learn,
     find_parents,
     inherit_adapter_settings,
     start_adapter,
 )
+from papertune.pipelines.training.request import TrainingRequest
 from papertune.recipe import Recipe, dump_recipe
 from papertune.run_directory import RunDirectory, TrainingPlan
 from papertune.tables import Table, read_table
@@ -77,21 +78,16 @@ class StageJob:
     listener: Listener
 
 
-@dataclass(frozen=True)
-class StageRequest:
-    """What a user asks a stage to do, as in `train`."""
-
-    tables: Any
-    output: str | Path
-    dev: Any = None
-    dev_fraction: float = 0.0
-    only: Sequence[str] = ()
-    base: str | Path | None = None
-    resume: bool = False
-
-
-def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, listener: Listener) -> StageJob:
-    """Read and check all that can be checked before weights load.
+def prepare_stage(
+    request: TrainingRequest,
+    recipe: Recipe,
+    directory: RunDirectory,
+    processes: Processes,
+    *,
+    resume: bool,
+    listener: Listener,
+) -> StageJob:
+    """Read and check all that can be checked before weights load; the arguments are those of `train_stage`.
 
     Raises:
         RecipeError, TableError, ModelError: If something is invalid.
@@ -101,15 +97,10 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
     parents = find_parents(chosen)
-    many = isinstance(request.tables, list | tuple) and not (request.tables and isinstance(request.tables[0], Mapping))
-    tables = TableFiles(request.tables if many else [request.tables])
-    dev = TableFiles([] if request.dev is None else [request.dev])
+    dev_fraction = request.dev_share(chosen)
+    tables, dev = TableFiles(request.table_list), TableFiles(request.dev_list)
     notes, dev_notes = _check([tables, dev], chosen)
-    place = None if request.base is None else Path(request.base)
-    found = find_base(chosen.model, place)
-    dev_fraction = request.dev_fraction or (chosen.training.dev_fraction if request.dev is None else 0.0)
-    if dev_fraction and request.dev is not None:
-        raise RecipeError("--dev and --dev-fraction exclude each other. Give one of them.")
+    found = find_base(chosen.model, request.base_place)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
@@ -124,13 +115,13 @@ def prepare_stage(request: StageRequest, recipe: Recipe, processes: Processes, l
         dev_fraction=dev_fraction,
         notes=notes,
         base=found,
-        base_place=place,
+        base_place=request.base_place,
         start=start_adapter(chosen, found),
         parents=parents,
         plan=plan,
-        directory=RunDirectory(Path(request.output)),
+        directory=directory,
         processes=processes,
-        resume=request.resume,
+        resume=resume,
         listener=listener,
     )
     chosen.stage.check_job(job)

@@ -14,10 +14,10 @@ from papertune.files import write_atomically
 from papertune.methods import build_trainable, checkpoint_activations, count_parameters
 from papertune.metrics.intervals import ratio_interval
 from papertune.models import choose_dtype, load_model
-from papertune.pipelines.optimizer_steps import too_few_steps
 from papertune.pipelines.stages.corpus import Corpus, CorpusWriter
 from papertune.pipelines.stages.job import StageJob
-from papertune.pipelines.training_run import gather_weights, precision_name, raise_if_stopped, write_weights
+from papertune.pipelines.training.optimizer_steps import too_few_steps
+from papertune.pipelines.training.run_files import gather_weights, precision_name, raise_if_stopped, write_weights
 from papertune.prompts import PromptEncoder
 from papertune.stages.pt import PtStage
 from papertune.stages.stage import StageOutcome

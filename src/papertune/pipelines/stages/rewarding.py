@@ -12,7 +12,7 @@ from papertune.evaluation.dev_score import DevScore
 from papertune.inference.rewards.reward_model import RewardModel
 from papertune.pipelines.stages.feedback import open_start, outcome_of, train_learner, warn_of_length
 from papertune.pipelines.stages.job import StageJob
-from papertune.pipelines.training_job import at_most
+from papertune.pipelines.training.job import at_most
 from papertune.prompts.examples import Prompt, RowReader
 from papertune.recipe import Recipe
 from papertune.run import load_run

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from papertune.events import Progress
 from papertune.serve.answering.opened import OpenRuns
@@ -243,6 +243,9 @@ class _Between:
     def progress(self, step: Progress) -> None:
         """Act after a batch."""
         self._worker.between_batches(self._tasks)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Do nothing: nothing is trained."""
 
 
 def _training() -> ServeError:

@@ -18,7 +18,7 @@ from papertune.tables.problems import check_filled_names
 if TYPE_CHECKING:
     import polars as pl
 
-# A header that stands lower, below titles, is looked for in so many rows.
+# Number of rows in which a header is looked for that stands below titles.
 _MAX_TITLE_ROWS = 10
 _MAX_NAME_CHARS = 60
 _MAX_PLACES = 5

@@ -9,9 +9,9 @@ from papertune.errors import TableError
 MAX_COLUMNS = 16_384
 # Cells of a table of which most are not in the file: a row or an object lacks them.
 MAX_LACKING_CELLS = 10_000_000
-# A table in which fewer cells are filled than one in so many is no table.
+# Fewer filled cells than one in this number: the file is no table.
 MAX_CELLS_PER_FILLED = 20
-# What a file may unpack to: this much, and so many times its size. Text compresses to a third or a tenth.
+# What a file may unpack to: this much, and this many times its size. Text compresses to a third or a tenth.
 MAX_SMALL_UNPACKED_BYTES = 100_000_000
 MAX_UNPACKING = 100
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from papertune.models import AttentionMasks
+from papertune.training.answers.loop import CPU_PART_TOKENS
 from papertune.training.documents.blocks import PackedBlocks, collate_blocks, split_blocks, token_losses
-from papertune.training.loop import CPU_PART_TOKENS
 from papertune.training.trainer import FitResult, FitSettings, ResumableTrainer, run_training
 
 
@@ -55,16 +55,7 @@ class _BlockTrainer(ResumableTrainer):
         """Split a batch into parts of few tokens."""
         return split_blocks(batch, CPU_PART_TOKENS)
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
-    ) -> Tensor:
-        """Return this batch's share of the mean loss over the predicted tokens of the optimizer step."""
+    def summed_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the sum of the losses of the predicted tokens."""
         losses, _ = token_losses(model, self._masks, inputs)
-        targets = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
-        # DDP averages the gradients of the processes, but the loss is already divided by the tokens of all.
-        share: Tensor = losses.sum() * inputs["weight"] * self.accelerator.num_processes / targets
-        return share
+        return losses.sum() * inputs["weight"]

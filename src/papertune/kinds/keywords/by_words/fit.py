@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.errors import TableError
 from papertune.kinds.keywords.by_words.counts import Counts
 from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_counts, word_features
 from papertune.kinds.keywords.by_words.tfidf import ngrams
@@ -73,7 +74,11 @@ def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed:
 def fit_source(
     name: str, column: RankedKeywordsColumn, recipe: Recipe, tables: Sequence[Table], folder: Path
 ) -> list[str]:
-    """Fit the source on the rows of training tables that have keywords, write it, and describe it."""
+    """Fit the source on the rows of training tables that have keywords, write it, and describe it.
+
+    Raises:
+        TableError: If no row has keywords, and no model learns the column.
+    """
     documents: list[str] = []
     keywords: list[list[str]] = []
     for table in tables:
@@ -83,11 +88,14 @@ def fit_source(
             if unique_keywords(own):
                 documents.append(reader.input(row))
                 keywords.append(own)
+    is_alone = "model" not in column.sources
     if not documents:
+        if is_alone:
+            raise TableError(f'column "{name}": no training row has a keyword. Add rows, or let the model learn it.')
         return []
     words = fit_words(documents, keywords, recipe.training.seed)
     words.save(folder)
-    return [f"{name}: {words_in_words(words.record)}"]
+    return [f"{name}: {words_in_words(words.record)}{'; no model is trained for it' if is_alone else ''}"]
 
 
 def words_in_words(record: WordsRecord) -> str:

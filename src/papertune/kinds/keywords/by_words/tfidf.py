@@ -64,11 +64,6 @@ class TfidfKeywords:
         return [best_ngrams(ngrams(document), self._frequency, self._documents, count) for document in documents]
 
 
-def tfidf_keywords(train_documents: Sequence[str], test_documents: Sequence[str], count: int = 5) -> list[list[str]]:
-    """Train `TfidfKeywords` on some documents and extract keywords from others."""
-    return TfidfKeywords(train_documents).predict(test_documents, count)
-
-
 @dataclass
 class Ngram:
     """A phrase that may be a keyword.

@@ -27,7 +27,7 @@ from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
 from papertune.inference.predict import Predicted, collect_rows
-from papertune.inference.ray_session import connect_ray, quiet_ray
+from papertune.inference.processes.ray_session import connect_ray, quiet_ray
 from papertune.kinds.values import BatchValues
 from papertune.prompts import Batches
 from papertune.prompts.examples import RowReader, reads_entries

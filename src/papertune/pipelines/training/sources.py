@@ -5,12 +5,12 @@ from papertune.errors import TableError
 from papertune.events import Listener
 from papertune.kinds.label.record import MODEL
 from papertune.models import load_model
-from papertune.pipelines.training_job import TrainingJob
+from papertune.pipelines.training.job import TrainingJob
 from papertune.run_directory import RunDirectory
 from papertune.sources.fit import MIN_ROWS, fit_sources, read_held_out
 from papertune.sources.label_sources import LabelSources
 from papertune.sources.source import Surroundings
-from papertune.sources.wanted import other_sources
+from papertune.sources.wanted import label_sources
 
 
 def fit_training_sources(
@@ -33,7 +33,7 @@ def fit_training_sources(
     Raises:
         TableError: If a question has too few rows for its sources, and no model.
     """
-    wanted = other_sources(job.sources)
+    wanted = label_sources(job.recipe, job.sources)
     if not wanted:
         return None
     tables = job.source_tables

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from papertune.errors import PapertuneWarning, RecipeError, TableError
 from papertune.kinds.label.fit import MIN_ROWS
@@ -12,6 +11,7 @@ from papertune.kinds.label.record import MODEL
 from papertune.manifest import Parent, TableNote
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base, load_config, load_tokenizer
+from papertune.pipelines.training.request import TrainingRequest
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
 from papertune.prompts.context import check_context
@@ -19,7 +19,7 @@ from papertune.prompts.examples import training_examples
 from papertune.prompts.given_cells import open_table
 from papertune.prompts.separators import with_clear_separators
 from papertune.recipe import Recipe, dump_recipe, load_recipe
-from papertune.run_directory import RunDirectory, TrainingPlan
+from papertune.run_directory import RunDirectory, TrainingPlan, trained_columns
 from papertune.sources.wanted import wanted_sources
 from papertune.tables import Table
 
@@ -58,34 +58,16 @@ class TrainingJob:
     @property
     def trained_recipe(self) -> Recipe | None:
         """The recipe with the columns that a model learns; None if there are none."""
-        names = [
-            name
-            for name in self.recipe.columns
-            if any(MODEL in self.sources[question] for question in self.recipe.questions_of(name))
-        ]
-        return self.recipe.only(tuple(names)) if names else None
+        names = trained_columns(self.recipe)
+        return self.recipe.only(names) if names else None
 
 
-def prepare_job(
-    tables: Any,
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    dev: Any,
-    dev_fraction: float,
-    only: Sequence[str],
-    overrides: Sequence[str],
-    base: str | Path | None,
-    processes: int,
-) -> TrainingJob:
+def prepare_job(request: TrainingRequest, recipe: Recipe, processes: int = 1) -> TrainingJob:
     """Read and check all that can be checked before weights load.
 
     Args:
-        tables: As in `train`, like all the others.
-        recipe: A recipe, its file or built-in name, or a mapping.
-        dev: The dev table.
-        dev_fraction: Instead of `dev`: a share of the rows; 0: that of the recipe.
-        only: Just these columns.
-        overrides: Settings.
-        base: Where the base model is now.
+        request: What to learn from.
+        recipe: The recipe.
         processes: Number of processes.
 
     Raises:
@@ -93,7 +75,7 @@ def prepare_job(
     """
     from papertune.training import check_trackers  # late: `papertune check` needs no trainer
 
-    chosen = inherit_adapter_settings(choose_columns_to_learn(load_recipe(recipe, overrides), only))
+    chosen = inherit_adapter_settings(choose_columns_to_learn(recipe, request.only))
     if not chosen.stage.fits_sources:
         raise RecipeError(
             f'stage.kind is "{chosen.stage.kind}", but only stage "sft" is compared with other systems. Remove [stage] '
@@ -102,31 +84,23 @@ def prepare_job(
     check_trackers(chosen.training.report_to)
     check_quantization(chosen.base_bits)
     sources = wanted_sources(chosen)
-    dev_fraction = dev_fraction or (chosen.training.dev_fraction if dev is None else 0.0)
-    training_tables, dev_tables, chosen = _read(tables, dev, dev_fraction, chosen)
+    training_tables, dev_tables, chosen = _read(request, chosen)
     selection_set, calibration_set = split_dev_rows(dev_tables, chosen)
     _check_scored(selection_set, chosen)
     warn_of_shortage(calibration_set, chosen)
-    answered = _count_answered([*selection_set, *calibration_set], chosen)
-    for name, column in chosen.columns.items():
-        has_other_sources = any(set(sources[question]) - {MODEL} for question in chosen.questions_of(name))
-        if column.required_calibration and not answered[name] and (selection_set or not has_other_sources):
-            lack = "none of them has an answer" if selection_set else "there are none"
-            raise RecipeError(
-                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
-                "--dev-fraction, or write numbers."
-            )
+    _check_thresholds([*selection_set, *calibration_set], chosen, sources, has_dev=bool(selection_set))
     notes = [TableNote(table.source, len(table), table.checksum()) for table in training_tables]
-    found = find_base(chosen.model, None if base is None else Path(base))
+    found = find_base(chosen.model, request.base_place)
+    start, parents = start_adapter(chosen, found), find_parents(chosen)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],
         dev=[table.checksum() for table in [*selection_set, *calibration_set]],
         base=found.checksum,
         processes=processes,
+        runs=[each.checksum for each in parents],
     )
-    start, parents = start_adapter(chosen, found), find_parents(chosen)
-    source_tables = [*training_tables, *([*selection_set, *calibration_set] if dev is None else [])]
+    source_tables = [*training_tables, *([*selection_set, *calibration_set] if request.dev is None else [])]
     job = TrainingJob(
         chosen,
         training_tables,
@@ -141,6 +115,21 @@ def prepare_job(
         plan,
     )
     return _within_context(job)
+
+
+def _check_thresholds(
+    dev_tables: Sequence[Table], recipe: Recipe, sources: Mapping[str, Sequence[str]], *, has_dev: bool
+) -> None:
+    """Raise a RecipeError for thresholds that are to be chosen on dev rows of which none has an answer."""
+    answered = _count_answered(dev_tables, recipe)
+    for name, column in recipe.columns.items():
+        has_other_sources = any(set(sources[question]) - {MODEL} for question in recipe.questions_of(name))
+        if column.required_calibration and not answered[name] and (has_dev or not has_other_sources):
+            lack = "none of them has an answer" if has_dev else "there are none"
+            raise RecipeError(
+                f'columns.{name}.thresholds is "f1": they are chosen on dev rows, and {lack}. Add --dev or '
+                "--dev-fraction, or write numbers."
+            )
 
 
 def _within_context(job: TrainingJob) -> TrainingJob:
@@ -163,24 +152,24 @@ def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
     return recipe.only(tuple(only)) if only else recipe
 
 
-def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[list[Table], list[Table], Recipe]:
+def _read(request: TrainingRequest, recipe: Recipe) -> tuple[list[Table], list[Table], Recipe]:
     """Read and check the training and dev tables; warnings name the caller of `train`.
 
     Returns:
         The training and dev tables, and the recipe with the separators that the training tables show.
     """
-    many = isinstance(tables, list | tuple) and not (tables and isinstance(tables[0], Mapping))
-    train_tables = [open_table(table, recipe) for table in (tables if many else [tables])]
-    dev_tables = [] if dev is None else [open_table(dev, recipe)]
+    dev_share = request.dev_share(recipe)
+    train_tables = [open_table(table, recipe) for table in request.table_list]
+    dev_tables = [open_table(table, recipe) for table in request.dev_list]
     recipe, messages = with_clear_separators(recipe, train_tables)
     for message in messages:
-        warnings.warn(message, PapertuneWarning, stacklevel=4)
+        warnings.warn(message, PapertuneWarning, stacklevel=5)
     problems: list[str] = []
     for table in [*train_tables, *dev_tables]:
         findings = check_table(table, recipe, "train")
         problems += findings.problems
         for warning in findings.warnings:
-            warnings.warn(warning, PapertuneWarning, stacklevel=4)
+            warnings.warn(warning, PapertuneWarning, stacklevel=5)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
     asked = {example.column for table in train_tables for example in training_examples(table, recipe)}
@@ -189,8 +178,8 @@ def _read(tables: Any, dev: Any, dev_fraction: float, recipe: Recipe) -> tuple[l
             f'no table has anything to learn for the column "{empty[0]}". Leave it out with --only '
             f"{' --only '.join(n for n in recipe.columns if n not in empty) or 'COLUMN'}, or add a table."
         )
-    if dev_fraction and not dev_tables:
-        parts = [t.split(dev_fraction, recipe.training.seed, first_label(t, recipe)) for t in train_tables]
+    if dev_share:
+        parts = [t.split(dev_share, recipe.training.seed, first_label(t, recipe)) for t in train_tables]
         train_tables, dev_tables = [rest for rest, _ in parts], [part for _, part in parts]
     return train_tables, dev_tables, recipe
 
@@ -266,7 +255,7 @@ def warn_of_shortage(calibration_set: Sequence[Table], recipe: Recipe) -> None:
                 f'column "{name}": {" and ".join(keys)} will not be fitted: {why}. Give more rows with --dev or '
                 "--dev-fraction; half of them become the calibration set.",
                 PapertuneWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

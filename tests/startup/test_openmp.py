@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from papertune.openmp import USER_SETTINGS, limit_spinning
+from papertune.startup.openmp import USER_SETTINGS, limit_spinning
 
 SHOW = "import os, sys, papertune; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
 

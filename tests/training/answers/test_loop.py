@@ -12,7 +12,8 @@ from test_loss import LABEL_SETS, LABELS, label_question, slow_loss
 from papertune.methods import build_trainable, checkpoint_activations
 from papertune.prompts import shuffled_length_batches
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
-from papertune.training import VOCABULARY, Question, TrainingRow, callbacks, fit, loop
+from papertune.training import VOCABULARY, FitSettings, Question, TrainingRow, callbacks, fit
+from papertune.training.answers import loop
 from papertune.training.checkpoints import complete_checkpoints, mark_complete
 
 DROPOUT = LoraMethod(rank=4, dropout=0.2)
@@ -52,7 +53,7 @@ class Training:
         self.prepare(self.model)
         options = {"compute_dtype": torch.float32, "metrics_file": self.metrics_file} | options
         spec = TrainingSpec(**({"micro_batch_size": 2, "warmup_steps": 2, "logging_steps": 1} | (spec or {})))
-        return fit(self.model, make_rows(rows), LABEL_SETS, spec, self.checkpoints, **options)
+        return fit(self.model, make_rows(rows), LABEL_SETS, FitSettings(spec, self.checkpoints, **options))
 
     def prepare(self, model):
         """Change a model before its training."""
@@ -206,15 +207,8 @@ def test_answers_that_share_a_prompt_train_like_answers_with_their_own_prompts(t
     for name, rows in (("together", together), ("apart", apart)):
         model = build_trainable(train.make_model(), method, seed=0)
         spec = TrainingSpec(micro_batch_size=len(rows), epochs=2, logging_steps=1, warmup_steps=0)
-        fit(
-            model,
-            rows,
-            LABEL_SETS,
-            spec,
-            train.folder / name,
-            compute_dtype=torch.float32,
-            metrics_file=train.folder / f"{name}.jsonl",
-        )
+        settings = FitSettings(spec, train.folder / name, train.folder / f"{name}.jsonl", torch.float32)
+        fit(model, rows, LABEL_SETS, settings)
         entries = map(json.loads, (train.folder / f"{name}.jsonl").read_text().splitlines())
         losses.append([entry["loss"] * sum(len(row.questions) for row in rows) for entry in entries if "loss" in entry])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
@@ -502,7 +496,7 @@ def test_examples_with_a_weight_of_zero_change_nothing(train, make_model):
     train.model = build_trainable(make_model(), DROPOUT, seed=0)
     before = train.trained()
     spec = TrainingSpec(micro_batch_size=2)
-    fit(train.model, rows, [], spec, train.folder / "x", compute_dtype=torch.float32, metrics_file=train.folder / "m")
+    fit(train.model, rows, [], FitSettings(spec, train.folder / "x", train.folder / "m", torch.float32))
     assert_same_weights(train.trained(), before, rtol=0, atol=0)
 
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from papertune.training.batch import VOCABULARY
-from papertune.training.label_sets import LabelSet
+from papertune.training.answers.batch import VOCABULARY
+from papertune.training.answers.label_sets import LabelSet
 
 
 def answer_losses(

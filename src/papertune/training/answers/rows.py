@@ -9,8 +9,8 @@ from papertune.errors import RecipeError
 from papertune.kinds import AskedSpec
 from papertune.prompts import PromptEncoder, shared_prefix
 from papertune.prompts.examples import Example, examples_by_document
-from papertune.training.batch import VOCABULARY, Question, TrainingRow
-from papertune.training.label_sets import LabelSet, chance_loss
+from papertune.training.answers.batch import VOCABULARY, Question, TrainingRow
+from papertune.training.answers.label_sets import LabelSet, chance_loss
 
 # Maximum tokens of questions and answers after one document. The attention mask of a row grows with the square of its
 # tokens: with hundreds of labels it would take gigabytes, so the document is then repeated.

@@ -9,8 +9,8 @@ from papertune.methods.freeze import FreezeMethod
 from papertune.methods.full import FullMethod
 from papertune.methods.ptuning_v2 import PtuningV2Method
 from papertune.recipe import LoraMethod
-from papertune.training import lower_states
-from papertune.training.lower_states import LowerStates
+from papertune.training.answers import lower_states
+from papertune.training.answers.lower_states import LowerStates
 
 UPPER = LoraMethod(rank=4, layers=1)
 TWO_EPOCHS = {"epochs": 2, "learning_rate": 3e-3, "save_steps": 1, "keep_checkpoints": 9}

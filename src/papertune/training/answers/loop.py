@@ -3,42 +3,25 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import TrainingArguments
 
-from papertune.events import SILENT, Listener
 from papertune.methods import PrefixModel
 from papertune.models import AttentionMasks, answer_positions
-from papertune.recipe import TrainingSpec
-from papertune.training.batch import TrainingRow, collate, split_batch, tree_inputs
-from papertune.training.label_sets import LabelLosses, LabelSet, above_chance
-from papertune.training.loss import answer_losses
-from papertune.training.lower_states import LowerStates
-from papertune.training.processes import Processes
-from papertune.training.trainer import DevScore, FitResult, FitSettings, ResumableTrainer, run_training
+from papertune.training.answers.batch import TrainingRow, collate, split_batch, tree_inputs
+from papertune.training.answers.label_sets import LabelLosses, LabelSet, above_chance
+from papertune.training.answers.loss import answer_losses
+from papertune.training.answers.lower_states import LowerStates
+from papertune.training.trainer import FitResult, FitSettings, ResumableTrainer, run_training
 
 # On a CPU: maximum of padded tokens in one pass.
 CPU_PART_TOKENS = 1024
 
 
-def fit(
-    model: Any,
-    rows: Sequence[TrainingRow],
-    label_sets: Sequence[LabelSet],
-    spec: TrainingSpec,
-    folder: Path,
-    *,
-    compute_dtype: torch.dtype,
-    metrics_file: Path,
-    dev_score: DevScore | None = None,
-    resume: bool = False,
-    listener: Listener = SILENT,
-    processes: Processes | None = None,
-) -> FitResult:
+def fit(model: Any, rows: Sequence[TrainingRow], label_sets: Sequence[LabelSet], settings: FitSettings) -> FitResult:
     """Train a model. Afterwards it has the weights that the dev score chose, or the last ones without a dev score.
 
     All processes have to call this with the same arguments; each learns from its share of the rows.
@@ -47,28 +30,11 @@ def fit(
         model: A model with trainable parameters, on its device; on the CPU if the processes will divide it.
         rows: The encoded rows.
         label_sets: The label sets that the loss runs over.
-        spec: How to train.
-        folder: Folder of the checkpoints.
-        compute_dtype: Number format of products; trainable parameters stay float32.
-        metrics_file: JSON lines with losses and dev scores.
-        dev_score: Scores the model on dev rows.
-        resume: Continue from the last complete checkpoint, if any; otherwise all checkpoints in the folder are removed.
-        listener: Gets the progress after each step, in the first process only.
-        processes: The processes of the training; None: only this one.
+        settings: How the training runs.
 
     Returns:
         How the training ended, the same in all processes. After a signal a checkpoint has been written.
     """
-    settings = FitSettings(
-        spec=spec,
-        folder=folder,
-        metrics_file=metrics_file,
-        compute_dtype=compute_dtype,
-        dev_score=dev_score,
-        resume=resume,
-        listener=listener,
-        processes=processes or Processes(),
-    )
 
     def make(arguments: TrainingArguments, callbacks: list[Any]) -> ResumableTrainer:
         return _AnswerTrainer(
@@ -124,14 +90,8 @@ class _AnswerTrainer(ResumableTrainer):
         """Split a batch into parts of few tokens."""
         return split_batch(batch, CPU_PART_TOKENS)
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
-    ) -> Tensor:
-        """Return this batch's share of the mean loss over the examples of the optimizer step."""
+    def summed_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the losses of a batch's questions."""
         kept = self._lower_states
         width = inputs["input_ids"].shape[1]
         with (
@@ -142,10 +102,7 @@ class _AnswerTrainer(ResumableTrainer):
             logits = model(input_ids=inputs["input_ids"], use_cache=False, **tree).logits
         losses = answer_losses(logits, inputs["targets"], inputs["label_sets"], inputs["weights"], self._label_sets)
         self._label_losses.add(losses.detach(), inputs["label_sets"], inputs["weights"])
-        examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
-        # DDP averages the gradients of the processes, but the loss is already divided by the examples of all.
-        share: Tensor = losses.sum() * self.accelerator.num_processes / examples
-        return share
+        return losses.sum()
 
     def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
         """Log; the loss of each label column, a weighted mean, beside the loss of all columns."""

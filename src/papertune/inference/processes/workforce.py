@@ -11,7 +11,7 @@ from papertune.inference.joined import columns_asking_model
 from papertune.inference.journal import Journal, prediction_facts
 from papertune.inference.plan import Plan, batch_tokens, document_plan, make_plan
 from papertune.inference.predict import Predicted
-from papertune.inference.workers import Workers
+from papertune.inference.processes.workers import Workers
 from papertune.models import PredictionPrecision, load_config
 from papertune.prompts.context import encoder_within_context
 from papertune.prompts.examples import RowReader
@@ -59,7 +59,7 @@ class Workforce:
         precision_name: str,
         opening: Callable[[str], tuple[BatchPredictor, Mapping[str, str | None]]],
     ) -> None:
-        self._asking_model = columns_asking_model(asked, run.joins)
+        self._asking_model = columns_asking_model(asked, run.joins, run.decisions)
         self.max_batch_tokens = batch_tokens(workers.device) if self._asking_model else 0
         self.precision_name = precision_name
         threads = "1 thread" if workers.threads == 1 else f"{workers.threads} threads"

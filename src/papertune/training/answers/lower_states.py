@@ -18,7 +18,7 @@ from papertune.errors import ModelError
 from papertune.methods import PrefixModel
 from papertune.methods.layers import decoder_layers
 from papertune.models import AttentionMasks
-from papertune.training.batch import TrainingRow, collate, tree_inputs
+from papertune.training.answers.batch import TrainingRow, collate, tree_inputs
 
 # Memory for the states; those of further rows are computed each time. 2 GiB hold 6,000 papers of 300 tokens with 576
 # numbers each.

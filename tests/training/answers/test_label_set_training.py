@@ -8,7 +8,8 @@ from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import training_examples
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
-from papertune.training import collate, encode_examples, rows, split_batch
+from papertune.training import collate, encode_examples, split_batch
+from papertune.training.answers import rows
 
 TABLE = [
     {"text": "the heart of the patients and the effect of aspirin on it, in a randomised trial", "topics": "heart"},

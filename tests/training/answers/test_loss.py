@@ -24,7 +24,7 @@ from papertune.training import (
     split_batch,
     tree_inputs,
 )
-from papertune.training.label_sets import LabelSet
+from papertune.training.answers.label_sets import LabelSet
 
 END = 2
 # One-token labels, labels that begin others, and labels that are told apart by their first tokens.

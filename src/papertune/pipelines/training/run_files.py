@@ -3,6 +3,8 @@
 import shutil
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,21 @@ def check_together(plan: TrainingPlan, directory: RunDirectory, processes: Proce
         directory.check_free(plan, resume=resume)
 
 
-def check_shared(directory: RunDirectory, processes: Processes) -> None:
+@contextmanager
+def claimed_together(
+    plan: TrainingPlan, directory: RunDirectory, processes: Processes, *, resume: bool
+) -> Iterator[None]:
+    """Claim a run directory in the first process, and check that the others see it."""
+    with ExitStack() as held:
+        with processes.shared_errors():
+            if processes.is_first:
+                held.enter_context(directory.claimed(plan, resume=resume))
+        with processes.shared_errors():
+            _check_shared(directory, processes)
+        yield
+
+
+def _check_shared(directory: RunDirectory, processes: Processes) -> None:
     """Check that a process on another machine sees the folder of the first process."""
     if not directory.is_begun:
         raise OutputError(

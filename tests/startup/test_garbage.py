@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from papertune.garbage import collection_paused
+from papertune.startup.garbage import collection_paused
 
 
 def test_the_collector_is_off_in_nested_blocks():

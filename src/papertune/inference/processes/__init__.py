@@ -1,0 +1,1 @@
+"""Prediction in several processes, on one or more machines."""

@@ -1,0 +1,95 @@
+"""A finished run, as what answers batches of rows: its model, its other sources, and what calibration has found."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from papertune.errors import RunError
+from papertune.inference.batches import BatchPredictor
+from papertune.inference.joined import JoinedPredictor, columns_asking_model
+from papertune.inference.journal import NO_MODEL
+from papertune.inference.predictor import Predictor
+from papertune.inference.rewards.best_of import BestOf, BestOfPredictor
+from papertune.kinds import ColumnSpec
+from papertune.kinds.label.record import Join
+from papertune.models import PredictionPrecision
+from papertune.recipe import Recipe
+from papertune.run.model import TrainedModel
+from papertune.run_directory import RESTORE
+from papertune.sources.label_sources import LabelSources
+from papertune.sources.source import Surroundings
+
+
+class AnsweringRun(TrainedModel):
+    """What answers the questions of a run: its model, beside other sources.
+
+    Attributes:
+        best_of: How written answers are chosen among several; None: they are greedy.
+    """
+
+    best_of: BestOf | None = None
+
+    @property
+    def decisions(self) -> dict[str, Any]:
+        """How each column is predicted, by name, with what calibration has found.
+
+        Raises:
+            RunError: If the calibration in run.json, or a file of a source, is damaged.
+        """
+        columns: Mapping[str, ColumnSpec] = self.recipe.columns
+        try:
+            found = {name: each.decision(name, self.manifest.record(name, each)) for name, each in columns.items()}
+        except ValueError as error:
+            raise RunError(f"{self.directory.manifest_file} is damaged: {error}. {RESTORE}") from None
+        try:
+            return {n: each.with_sources(found[n], self.directory.source_folder(n)) for n, each in columns.items()}
+        except ValueError as error:
+            raise RunError(f"{error}. {RESTORE}") from None
+
+    @property
+    def joins(self) -> dict[str, Join]:
+        """How the sources of each question are joined; a question that only the model answers is missing."""
+        return self.manifest.joins
+
+    @cached_property
+    def label_sources(self) -> LabelSources:
+        """The sources beside the model.
+
+        Raises:
+            RunError: If they are missing or damaged.
+        """
+        surroundings = Surroundings(self.recipe, lambda: self.load_base("auto"), self.device)
+        return LabelSources(self.directory.sources, surroundings)
+
+    def asks_model(self, columns: Recipe | None = None) -> bool:
+        """Whether prediction needs the model, for all columns or for those of a recipe."""
+        chosen = self.recipe if columns is None else columns
+        return bool(columns_asking_model(chosen, self.joins, self.decisions))
+
+    def settled_precision(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> str:
+        """Return the name of the precision that `predictor` will have, without loading the weights."""
+        return self._precision_name(precision) if self.asks_model(columns) else NO_MODEL
+
+    def predictor(self, precision: PredictionPrecision = "auto", columns: Recipe | None = None) -> BatchPredictor:
+        """Return what answers batches of rows; the model is loaded if it is needed.
+
+        Args:
+            precision: Number format of the weights.
+            columns: The recipe with the columns to answer; None: all.
+        """
+        model: BatchPredictor | None = None
+        if self.asks_model(columns):
+            model = own = self.model_predictor(precision)
+            if self.best_of is not None:
+                model = BestOfPredictor(own, self.best_of)
+            asking = columns_asking_model(self.recipe, self.joins, self.decisions)
+            if not self.joins and asking == tuple(self.recipe.columns):
+                return model
+        sources = self.label_sources if self.joins else None
+        return JoinedPredictor(self.recipe, self.joins, self.decisions, sources, model)
+
+    def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
+        """Load the trained model and return what answers batches with it alone."""
+        predictor = self._loaded_predictor(precision)
+        predictor.use_decisions(self.decisions)
+        return predictor

@@ -1,0 +1,1 @@
+"""What is set before torch and other large packages are loaded."""
