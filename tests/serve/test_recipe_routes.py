@@ -207,6 +207,7 @@ class TestSchema:
             assert schema["$defs"][name]["properties"].keys() == fields.keys()
 
 
+@pytest.mark.slow
 class TestWorker:
     @pytest.fixture
     def worker(self, tmp_path):
