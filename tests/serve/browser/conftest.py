@@ -3,7 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,15 @@ import pytest
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 
 
@@ -62,10 +67,16 @@ def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
-    """Return a function that opens a page of the server by its hash; what its console reports fails the test."""
+    """Return a function that opens a page by its hash. Errors on the console fail the test, unless `allow` has them."""
     contexts, mistakes = [], []
 
-    def open_at(hash: str = "#/", *, width: int = 1100, locale: str = "en", scheme: str = "light") -> Any:
+    def report(message: Any, allow: Sequence[str]) -> None:
+        if message.type == "error" and not any(part in message.text for part in allow):
+            mistakes.append(message.text)
+
+    def open_at(
+        hash: str = "#/", *, width: int = 1100, locale: str = "en", scheme: str = "light", allow: Sequence[str] = ()
+    ) -> Any:
         context = browser.new_context(
             storage_state=server.cookies,
             viewport={"width": width, "height": 800},
@@ -77,7 +88,7 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: mistakes.append(str(error)))
-        page.on("console", lambda message: mistakes.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: report(message, allow))
         page.on("dialog", lambda dialog: mistakes.append(f"dialog: {dialog.message}") or dialog.dismiss())
         page.goto(server.address + hash)
         page.locator("h1").wait_for()
@@ -104,19 +115,43 @@ def upload(server: Server, browser: Any) -> Iterator[Callable[[str, str], str]]:
     context.close()
 
 
-@pytest.fixture
-def find_barriers() -> Callable[[Any], list[str]]:
-    """Return a function that names what axe finds on a page that is serious or critical."""
+@pytest.fixture(scope="session")
+def find_barriers() -> Callable[..., list[str]]:
+    """Return a function that names what axe finds on a page that is serious or critical; with all rules, or some."""
 
-    def find(page: Any) -> list[str]:
+    def find(page: Any, rules: Sequence[str] = ()) -> list[str]:
         if not page.evaluate("typeof window.axe !== 'undefined'"):
             page.evaluate(AXE.read_text("utf-8"))
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations'], iframes: false})")
+        options = {"resultTypes": ["violations"], "iframes": False}
+        if rules:
+            options["runOnly"] = {"type": "rule", "values": list(rules)}
+        found = page.evaluate("options => axe.run(document, options)", options)
         return [
-            f"{each['id']}: {node['html'][:120]}"
+            f"{each['id']}: {node['html'][:200]}"
             for each in found["violations"]
             if each["impact"] in ("serious", "critical")
             for node in each["nodes"][:3]
         ]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def look_over(find_barriers: Callable[..., list[str]]) -> Callable[[Any], None]:
+    """Return a function that looks at an open page: light on a desk in English, dark on a phone in Chinese."""
+
+    def look(page: Any) -> None:
+        english = page.locator("h1").inner_text()
+        assert find_barriers(page) == []
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.get_by_role("button", name="中文").click()
+        assert page.locator("html").get_attribute("lang") == "zh-CN"
+        assert find_barriers(page, ["color-contrast", "scrollable-region-focusable"]) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.get_by_role("button", name="English").click()
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 1100, "height": 800})
+        assert page.locator("h1").inner_text() == english
+
+    return look

@@ -34,7 +34,9 @@ def wait_for_end(page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.once
-def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(open_page, tmp_path, tiny_folder):
+def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
+    open_page, look_over, tmp_path, tiny_folder
+):
     file = tmp_path / "my papers.csv"
     file.write_text(papers(24).replace("other,a; b", "unheard of,a; b", 1), "utf-8")
     page = open_page("#/")
@@ -45,6 +47,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(o
     assert page.get_by_role("cell", name=BAD_TITLE).first.is_visible()
     assert page.locator("main img").count() == 0
     assert page.title() == "my papers.csv · papertune"
+    look_over(page)
 
     # The recipe as a form, which survives a refresh; the check stands beside the row.
     page.get_by_role("link", name="Train on it").click()
@@ -59,9 +62,12 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(o
     assert "unheard of" in finding.inner_text()
     assert "stones were counted" in finding.locator(".row-cells").inner_text()
     assert page.get_by_role("button", name="Start the training").is_disabled()
+    for summary in page.locator("summary").all():
+        summary.click()
+    look_over(page)
     page.reload()
     page.get_by_role("textbox", name="Labels").fill("medical\nother\nunheard of")
-    page.get_by_text("No problems found.").or_(page.locator(".findings > .warning").first).first.wait_for()
+    page.locator(".findings > .error").wait_for(state="detached")
     page.get_by_text("The recipe as TOML").click()
     assert "sources = [" in page.locator("pre.toml").last.inner_text()
     page.get_by_text("More settings").last.click()
@@ -75,10 +81,13 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(o
     wait_for_end(page)
     assert page.get_by_role("heading", name="The run clinics is ready").is_visible()
     assert page.get_by_role("img", name="Loss on the rows being learned").is_visible()
+    look_over(page)
 
     # Filling in.
     page.get_by_role("link", name="Fill in a table").click()
     page.get_by_label("Table", exact=True).select_option("my papers.csv")
+    page.get_by_role("heading", name="Check").wait_for()
+    look_over(page)
     page.get_by_role("button", name="Start", exact=True).click()
     wait_for_end(page)
     page.get_by_role("heading", name="my papers-filled.csv").wait_for()
@@ -95,6 +104,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(o
     wanted = "other" if cell.input_value() != "other" else "medical"
     cell.select_option(wanted)
     page.get_by_text("All changes are saved.").wait_for()
+    look_over(page)
     page.reload()
     assert page.get_by_role("combobox", name="label corrected").first.input_value() == wanted
     page.get_by_label("Format").select_option("csv")
@@ -103,3 +113,25 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(o
     corrected = cells_of(waiting.value)
     assert corrected[0] == {**filled[0], "label": wanted}
     assert corrected[1:] == filled[1:]
+
+    # The run: chat and report.
+    page.get_by_role("link", name="Runs").click()
+    page.get_by_role("link", name="clinics").click()
+    page.get_by_label("Labelled table").select_option("my papers.csv")
+    page.get_by_role("button", name="Evaluate").click()
+    wait_for_end(page)
+    page.get_by_role("link", name="Open the report").click()
+    report = page.frame_locator("iframe").locator("body")
+    report.wait_for()
+    assert "clinics" in report.inner_text()
+    look_over(page)
+    page.get_by_role("link", name="clinics", exact=True).click()
+    look_over(page)
+    page.get_by_role("link", name="Chat with it").click()
+    page.get_by_role("textbox", name="Paper").fill("title: Clinic\nabstract: patients were treated")
+    page.get_by_role("textbox", name="Paper").press("Control+Enter")
+    page.locator(".message.assistant dd").wait_for()
+    page.get_by_role("button", name="Send").wait_for()
+    page.reload()
+    assert page.locator(".message.assistant dd").inner_text() in {"medical", "other", "unheard of", "–"}
+    look_over(page)

@@ -118,16 +118,22 @@ function Rows({ table, editable, columns, box, changed, onChange }) {
   `;
 }
 
+/** Returns the values of some changes by cell; the last one of a cell counts. */
+const valuesOf = (changes) => Object.fromEntries(changes.map((change) => [`${change.row}.${change.column}`, change.value]));
+
 function Shown({ table, run, session }) {
   const columns = run?.columns ?? [];
   const names = table.columns.map((column) => column.name);
   const filled = columns.map((column) => column.name).filter((name) => names.includes(name));
   const [chosen, setChosen] = useDraft(`correct.${table.id}`, null);
   const editable = chosen ?? (filled.length > 0 ? filled : names.slice(-1));
-  const [changed, setChanged] = useState({});
   const box = useOutbox(`corrections.${table.id}`, (changes) => patch(apiPath("tables", table.id, "cells"), changes));
+  // What waits is shown after a refresh too; what was refused is not.
+  const [kept, setKept] = useState(() => valuesOf(box.waiting));
+  const refused = valuesOf(box.refused);
+  const changed = Object.fromEntries(Object.entries(kept).filter(([cell, value]) => refused[cell] !== value));
   const change = (row, column, value) => {
-    setChanged((before) => ({ ...before, [`${row}.${column}`]: value }));
+    setKept((before) => ({ ...before, [`${row}.${column}`]: value }));
     box.add({ id: newId(), row, column, value });
   };
   const canPrefer = session?.features?.prefer && columns.some((column) => GENERATED.includes(column.kind));

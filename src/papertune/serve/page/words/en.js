@@ -133,7 +133,7 @@ export default {
   "method.probe": "Nothing (probe only)",
   "method.probe.text": "Leaves the model as it is; words, probe and encoder answer. Label columns only, and much faster.",
   "phase.training": "Training",
-  "phase.rows": "Rows",
+  "phase.rows": "Answering rows",
   "check.title": "Check",
   "check.hint": "What papertune found in the table and the recipe, each beside the row that it is about. It is checked again when you change something.",
   "check.running": "Checking …",

@@ -133,7 +133,7 @@ export default {
   "method.probe": "不训练（仅探针）",
   "method.probe.text": "模型保持不变，由词、探针和句向量回答。只适用于标签列，速度快得多。",
   "phase.training": "训练",
-  "phase.rows": "行",
+  "phase.rows": "正在回答各行",
   "check.title": "检查",
   "check.hint": "papertune 在表格和设置中发现的情况，列在相应的行旁。修改后会重新检查。",
   "check.running": "检查中……",

@@ -6,9 +6,9 @@ import { shorten } from "../../core/format.js";
 import { t } from "../../core/i18n.js";
 import { go, link } from "../../core/router.js";
 import { ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../../parts/basics.js";
+import { TableChoice } from "../../parts/choices.js";
 import { Findings } from "../../parts/findings.js";
 import { RecipeForm } from "./form.js";
-import { TableChoice } from "../runs.js";
 import { useChecked } from "./checked.js";
 
 // Dev rows from which probabilities are calibrated (docs/recipes.md).

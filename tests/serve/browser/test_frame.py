@@ -1,0 +1,80 @@
+"""The frame of the page, and pages that need no run."""
+
+import pytest
+
+PAGES = ["#/", "#/tables", "#/runs", "#/jobs", "#/fill", "#/runs/none/report", "#/no/such/page"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hash", PAGES)
+def test_a_page_has_no_barriers_and_fits_a_phone(open_page, look_over, hash, upload):
+    upload("some.csv", "title,label\nA paper,1\n")
+    page = open_page(hash, allow=["404"] if "none" in hash else [])
+    page.locator("main .page").wait_for()
+    look_over(page)
+
+
+def test_the_first_language_is_the_browser_s_and_a_choice_is_remembered(open_page):
+    page = open_page("#/", locale="zh-TW")
+    assert page.locator("h1").inner_text() == "您想做什么？"
+    page.get_by_role("button", name="English").click()
+    page.reload()
+    assert page.locator("h1").inner_text() == "What would you like to do?"
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_a_chosen_theme_is_remembered_and_overrides_the_system_s(open_page):
+    page = open_page("#/", scheme="light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.get_by_label("Colours").select_option("dark")
+    dark = page.evaluate(background)
+    page.reload()
+    page.locator("h1").wait_for()
+    assert page.evaluate(background) == dark != light
+
+
+def test_the_keyboard_reaches_the_content_and_the_heading_is_read_after_a_change_of_page(open_page):
+    page = open_page("#/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.get_by_role("link", name="Jobs").press("Enter")
+    page.get_by_role("heading", name="Jobs").wait_for()
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    assert page.title() == "Jobs · papertune"
+
+
+def test_a_file_that_is_no_table_is_refused_with_the_message_of_the_server(open_page, tmp_path):
+    file = tmp_path / "notes.docx"
+    file.write_text("not a table")
+    page = open_page("#/tables", allow=["415"])
+    page.locator("input[type=file]").set_input_files(file)
+    message = page.get_by_role("alert")
+    message.wait_for()
+    assert 'unknown suffix ".docx"' in message.inner_text()
+
+
+def test_a_deleted_table_leaves_the_list(open_page, upload):
+    table = upload("to delete.csv", "title\nA paper\n")
+    page = open_page(f"#/tables/{table}")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_role("heading", name="Tables").wait_for()
+    assert page.get_by_text("to delete.csv").count() == 0
+
+
+def test_a_correction_waits_while_the_server_is_away_and_is_saved_afterwards(open_page, upload):
+    table = upload("away.csv", "title,label\nA paper,1\n")
+    page = open_page(f"#/tables/{table}/correct", allow=["ERR_INTERNET_DISCONNECTED"])
+    cell = page.get_by_role("textbox", name="label")
+    cell.wait_for()
+    page.context.set_offline(True)
+    cell.fill("0")
+    cell.press("Tab")
+    page.get_by_text("1 change is not saved yet").wait_for()
+    page.context.set_offline(False)
+    page.get_by_text("All changes are saved.").wait_for()
+    page.reload()
+    assert page.get_by_role("textbox", name="label corrected").input_value() == "0"
