@@ -139,6 +139,7 @@ export default {
   "check.running": "检查中……",
   "check.good": "没有发现问题。",
   "check.more": "另有 {n} 条",
+  "check.correct": "校正此单元格",
   "check.empty": "空",
   "check.error": "错误",
   "check.warning": "警告",
