@@ -25,6 +25,10 @@ def cells_of(download) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(Path(download.path()).read_text("utf-8"))))
 
 
+def is_correction(response) -> bool:
+    return response.request.method == "PATCH" and response.ok
+
+
 def wait_for_end(page) -> None:
     """Wait until a job has ended, and fail with its message if it has failed."""
     ended = page.locator(".page-head .chip").filter(has_not_text="Running")
@@ -69,8 +73,8 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     cell = page.get_by_role("textbox", name="label").first
     assert cell.input_value() == "unheard of"
     cell.fill("other")
-    cell.press("Tab")
-    page.get_by_text("All changes are saved.").wait_for()
+    with page.expect_response(is_correction):
+        cell.press("Tab")
     page.go_back()
     page.get_by_role("textbox", name="Labels").wait_for()
     page.reload()
@@ -110,7 +114,8 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     page.get_by_role("link", name="Correct it").click()
     cell = page.get_by_role("combobox", name="label", exact=False).first
     wanted = "other" if cell.input_value() != "other" else "medical"
-    cell.select_option(wanted)
+    with page.expect_response(is_correction):
+        cell.select_option(wanted)
     page.get_by_text("All changes are saved.").wait_for()
     look_over(page)
     page.reload()
