@@ -47,8 +47,9 @@ class TestRanker:
         assert rank(chance, {}, seed=1).order.tolist() != rank(chance, {}, seed=2).order.tolist()
 
     def test_words_speak_for_and_against(self):
-        ranking = rank(make_features(["doctors nudge", "mice swim", "doctors swim"]), {0: True, 1: False})
-        speak_for, against = ranking.words(2, "doctors swim")
+        documents = ["doctors and the nudge", "mice of the swim", "doctors and the swim"]
+        ranking = rank(make_features(documents), {0: True, 1: False})
+        speak_for, against = ranking.words(2, documents[2])
         assert [word for word, _ in speak_for] == ["doctors"]
         assert [word for word, _ in against] == ["swim"]
         assert speak_for[0][1] > 0 > against[0][1]

@@ -328,6 +328,16 @@ def test_a_csv_file_for_spreadsheets_has_no_formulas(client):
     assert [row[1] for row in found[1:]] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "'\rx", "a=b", ""]
 
 
+def test_what_a_format_cannot_hold_is_said_with_the_name_that_people_know(client, workspace):
+    table = upload(client, b"text\n" + b"x" * 40_000 + b"\n", "long cells.csv")
+    assert error_of(client.get(f"/api/tables/{table['id']}/download?format=xlsx")) == (
+        400,
+        'long cells.xlsx, row 2 of the sheet, column "text": the cell has 40,000 characters and xlsx holds at most '
+        "32,767. Write .csv or .parquet instead.",
+    )
+    assert not list((workspace.tables / table["id"]).glob("download*"))
+
+
 def test_a_deleted_table_is_gone(client, workspace, table):
     path = f"/api/tables/{table['id']}"
     client.patch(f"{path}/cells", json=[correction(1, 0, "n", "6")])

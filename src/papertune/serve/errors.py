@@ -39,7 +39,8 @@ class ServeError(Exception):
 
 
 def error_body(code: str, message: str, where: str | None = None) -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the body of an error; half of a character, which a request can name, becomes its escape."""
+    message = message.encode(errors="backslashreplace").decode()
     return {"error": {"message": message, "code": code} | ({} if where is None else {"where": where})}
 
 

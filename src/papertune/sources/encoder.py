@@ -12,7 +12,7 @@ from papertune.errors import RunError
 from papertune.events import SILENT, Listener
 from papertune.files import write_atomically
 from papertune.models.sentence_encoder import ENCODER_INSTALL, SentenceEncoder, find_encoder
-from papertune.sources.kept_rows import KeptRows
+from papertune.sources.fitting.kept_rows import KeptRows
 from papertune.sources.source import Source, Surroundings
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.evaluation.systems.elas_u4 import fit_machine
+from papertune.kinds.keywords.candidates import stop_words
 from papertune.metrics.phrases import stem
 from papertune.screening.ranking.features import Features, words_of
 
@@ -39,6 +40,8 @@ class Ranking:
     ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         """Return the words and word pairs of a record that speak for it, and those against it.
 
+        The machine weighs function words too; they tell a reader nothing and are left out, as are pairs with one.
+
         Args:
             record: Its number.
             document: Its text.
@@ -58,7 +61,12 @@ class Ranking:
         # Of several words with a stem the first one stands for it.
         forms = {stem(word): word for word in reversed(words_of(document))} if self.features.stemmed else {}
         terms = [self.features.terms[int(columns[place])] for place in order]
-        pairs = [(forms.get(term, term), float(shares[place])) for term, place in zip(terms, order, strict=True)]
+        functions = stop_words()
+        pairs = [
+            (forms.get(term, term), float(shares[place]))
+            for term, place in zip(terms, order, strict=True)
+            if functions.isdisjoint(forms.get(term, term).split())
+        ]
         speak_against = [pair for pair in reversed(pairs) if pair[1] < 0]
         return [pair for pair in pairs if pair[1] > 0][:count], speak_against[:count]
 

@@ -13,7 +13,7 @@ from papertune.screening.ranking.ranker import Ranking
 
 # Points of the curve; more cannot be told apart.
 _MAX_POINTS = 300
-_WORDS = 8
+_WORDS = 6
 
 
 def screen_view(screen_id: str, project: Project) -> dict[str, Any]:

@@ -212,13 +212,15 @@ function Export({ screen }) {
 function Content({ screen, onDrawn }) {
   const progress = useApi(apiPath("screens", screen.id, "progress"));
   return html`
-    <${Loaded} from=${progress}>
-      ${(data) => html`
-        <${Section} title=${t("screen.found")}><${Facts} progress=${data} /><${Curve} progress=${data} /><//>
-        <${Certificate} screen=${screen} onDrawn=${onDrawn} />
-        <${Agreement} progress=${data} />
-      `}
-    <//>
+    <div class="screen-page">
+      <${Loaded} from=${progress}>
+        ${(data) => html`
+          <${Section} title=${t("screen.found")}><${Facts} progress=${data} /><${Curve} progress=${data} /><//>
+          <${Certificate} screen=${screen} onDrawn=${onDrawn} />
+          <${Agreement} progress=${data} />
+        `}
+      <//>
+    </div>
     <${Export} screen=${screen} />
   `;
 }

@@ -30,6 +30,7 @@ class Reading {
       this.saving.waiting.filter((event) => event.reader === reader && event.record !== undefined).map((event) => event.record),
     );
     this.isExhausted = false;
+    this.isLearned = false; // whether the order rests on decisions already
     this.error = null;
     this.isLoading = false;
     this.isClosed = false;
@@ -62,6 +63,7 @@ class Reading {
       const found = await get(`${this.path("next")}?${this.query({ n })}`);
       this.take(found.records);
       this.isExhausted = found.exhausted;
+      this.isLearned = found.basis === "decisions";
     });
     this.isLoading = false;
     this.changed();
@@ -80,6 +82,7 @@ class Reading {
 
   take(records) {
     const shown = this.current?.record;
+    this.markCurrent(records.find(({ record }) => record === shown));
     const fresh = records.filter(({ record }) => !this.decided.has(record) && record !== shown);
     // What is nearly the same as this record stays next to it.
     const same = new Set((this.current?.near_duplicates ?? []).map(({ record }) => record));
@@ -87,6 +90,13 @@ class Reading {
     const kept = new Set(together.map(({ record }) => record));
     this.ahead = [...together, ...fresh.filter(({ record }) => !kept.has(record))];
     if (this.current === null) this.advance();
+  }
+
+  // Words that were learned meanwhile; marks that somebody reads already do not change.
+  markCurrent(view) {
+    if (view === undefined || this.current.words_for.length + this.current.words_against.length > 0) return;
+    const { words_for, words_against, title_parts, abstract_parts } = view;
+    this.current = { ...this.current, words_for, words_against, title_parts, abstract_parts };
   }
 
   advance() {
@@ -111,7 +121,7 @@ class Reading {
     this.recent = [{ event, record: view.record, title: view.title, verdict, before }, ...others].slice(0, RECENT);
     this.advance();
     this.changed();
-    if (this.ahead.length < REFILL_BELOW) this.refill();
+    if (this.ahead.length < REFILL_BELOW || !this.isLearned) this.refill();
   }
 
   /** Takes back the last decision, and shows its record again. */

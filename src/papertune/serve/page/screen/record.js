@@ -43,7 +43,7 @@ function Reason({ record }) {
 /** Title and abstract. The title gets the focus when another record is shown, so that it is read out. */
 export function RecordText({ record, isMarked, heading }) {
   return html`
-    <article class="record" aria-labelledby="record-title">
+    <article class="record" aria-labelledby="record-title" data-record=${record.record}>
       <h2 id="record-title" tabindex="-1" ref=${heading}><${Marked} parts=${record.title_parts} isMarked=${isMarked} /></h2>
       <p class="record-line">
         <span>${t("screen.record", { n: record.record + 1 })}</span>

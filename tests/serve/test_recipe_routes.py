@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -46,7 +48,7 @@ def table(workspace, read_table_folder):
 @pytest.fixture
 def here(monkeypatch):
     """Let the functions of the worker run in this process."""
-    monkeypatch.setattr(Worker, "run", lambda _, function, *arguments: function(*arguments))
+    monkeypatch.setattr(Worker, "run", lambda _, function, *arguments, is_wanted: function(*arguments))
 
 
 def test_a_recipe_is_made_for_named_columns(here, table, client):
@@ -137,6 +139,10 @@ def test_mistakes_of_a_recipe_are_findings_each(here, table, client, recipe):
         ({"recipe": RECIPE, "toml": "x"}, "give the recipe once: as `recipe` or as `toml`."),
         ({"toml": "model = smollm2"}, "the recipe is not TOML: "),
         ({"toml": "[table]"}, "the recipe is invalid (2 problems):"),
+        (
+            {"recipe": RECIPE | {"training": {"epochs": math.inf}}},
+            "the recipe: training.epochs is inf: input should be",
+        ),
         ({"recipe": RECIPE | {"encoder": "\ud800"}}, "the recipe: encoder is "),
         ({"recipe": RECIPE | {"columns": {"\ud800": RECIPE["columns"]["label"]}}}, "the recipe"),
     ],
@@ -223,11 +229,28 @@ class TestWorker:
         with pytest.raises(ServeError, match=r"^the check took too long"):
             worker.run(time.sleep, 60)
         monkeypatch.undo()
+        idle = worker.run(os.getpid)
+        os.kill(idle, signal.SIGKILL)
+        wait_until(lambda: worker._pool._broken)  # a thread of the pool notices it
+        assert worker.run(os.getpid) != idle
         with pytest.raises(TableError, match=r"^papers\.csv: there is no such file"):
             worker.run(make_recipe, "missing.csv", "papers.csv", [])
         monkeypatch.setattr(workers, "IDLE_S", 0.0)
         last = worker.run(os.getpid)
         wait_for_end(last)
+
+    def test_what_nobody_waits_for_any_more_is_not_begun(self, worker, tmp_path):
+        mark = tmp_path / "begun"
+        with ThreadPoolExecutor() as threads:
+            # The first one runs, and the pool hands the second one to the process before it is asked for.
+            running = [threads.submit(worker.run, time.sleep, 1.0) for _ in range(2)]
+            wait_until(lambda: worker._asked == 2)
+            with pytest.raises(ServeError, match=r"^the client has gone\. Ask again\.$"):
+                worker.run(os.mkdir, str(mark), is_wanted=lambda: False)
+            for each in running:
+                each.result()
+        worker.run(os.getpid)
+        assert not mark.exists()
 
     def test_it_ends_with_a_killed_server(self, tmp_path):
         script = tmp_path / "server.py"
@@ -247,11 +270,11 @@ class TestWorker:
 
 
 def wait_for_end(pid):
+    wait_until(lambda: began(pid) is None)
+
+
+def wait_until(condition):
     deadline = time.monotonic() + 30
-    while is_running(pid):
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def is_running(pid):
-    return began(pid) is not None
