@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import time
 import zipfile
@@ -149,12 +150,17 @@ def bomb():
     return packed.getvalue()
 
 
-def test_an_xlsx_bomb_is_refused_soon(client):
-    begun = time.monotonic()
-    status, message = error_of(client.put("/api/tables?name=bomb.xlsx", content=bomb()))
-    assert status == 400
-    assert message.startswith("bomb.xlsx")
-    assert time.monotonic() - begun < 10
+def test_an_xlsx_bomb_is_refused_before_it_is_unpacked(client):
+    content = bomb()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status, message = error_of(client.put("/api/tables?name=bomb.xlsx", content=content))
+    assert (status, message) == (
+        400,
+        "bomb.xlsx unpacks to far more than a table of its size does. It is damaged, or not a table. Export the table "
+        "again.",
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - used.ru_utime < 10
 
 
 def test_a_file_that_takes_too_much_memory_or_time_is_refused(client, monkeypatch):
@@ -199,11 +205,11 @@ def test_pages_of_a_large_table_take_milliseconds(workspace, client):
     lines = "".join(f"{row},{'word ' * 100},{row % 7}\n" for row in range(20_000))
     table = upload(client, b"id,abstract,n\n" + lines.encode())
     client.get(f"/api/tables/{table['id']}/rows")
-    begun = time.perf_counter()
+    begun = time.process_time()
     for offset in range(0, 20_000, 1000):
         page = client.get(f"/api/tables/{table['id']}/rows?offset={offset}&limit=20").json()
         assert [row["cells"]["id"] for row in page["rows"]] == [str(offset + row) for row in range(20)]
-    assert (time.perf_counter() - begun) / 20 < 0.1
+    assert (time.process_time() - begun) / 20 < 0.1
 
 
 def test_a_corrected_cell_is_shown_downloaded_and_given_to_commands(client, app, workspace, table):

@@ -104,7 +104,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def answer_without_model(self, documents: Sequence[str], decision: "KeywordChoice") -> "Sequence[Value]":
         """Return the best phrases of each document with their confidences, ranked by their words."""
-        from papertune.kinds.keywords.ranking import ranked_as_text
+        from papertune.kinds.keywords.ranked.ranking import ranked_as_text
 
         assert decision.words is not None
         ranked = (decision.words.rank(document, self.count) for document in documents)
