@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture
-def measured(tmp_path, monkeypatch, capsys):
+def measured(tmp_path, tiny_folder, monkeypatch, capsys):
     """Return a function that runs the script and returns the cells of each line."""
     rows = [
         {"title": f"paper {n}", "abstract": "clinic heart" if n % 3 else "lattice graph", "label": str(int(n % 3 > 0))}
@@ -19,7 +19,7 @@ def measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PAPERTUNE_DATA", str(tmp_path))
 
     def measure(*options):
-        monkeypatch.setattr(sys, "argv", ["joined_sources.py", "tiny", *options])
+        monkeypatch.setattr(sys, "argv", ["joined_sources.py", "tiny", "--set", f"model={tiny_folder}", *options])
         joined_sources.main()
         return [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
 
@@ -37,8 +37,8 @@ def test_each_number_of_rows_has_a_line_for_each_system(measured):
 
 
 @pytest.mark.slow
-def test_prompting_is_scored_on_the_same_rows_and_continues(measured, tiny_folder, tmp_path, monkeypatch):
-    few = ["--few-shot", "--examples", "2", "--prompted-rows", "9", "--set", f"model={tiny_folder}"]
+def test_prompting_is_scored_on_the_same_rows_and_continues(measured, tmp_path, monkeypatch):
+    few = ["--few-shot", "--examples", "2", "--prompted-rows", "9"]
     options = ["--rows", "20", "--samples", "1", *few, "-o", str(tmp_path / "kept")]
     cells = measured(*options)
     assert [row[3:5] for row in cells] == [
