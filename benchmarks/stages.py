@@ -186,9 +186,9 @@ def pt_section(numbers: dict[str, Any]) -> str:
         [
             "## pt",
             "",
-            f"{numbers['papers']:,} papers ({numbers['tokens']:,} tokens) were read: {numbers['steps']:,} steps, "
-            f"{numbers['seconds'] / 60:.0f} minutes. The perplexity of {numbers['held_out_papers']:,} unseen papers is "
-            f"{lower:.1%} lower; a token {numbers['nll_difference']:+.3f} nats (95% interval {interval}). Then "
+            f"{numbers['papers']:,.0f} papers ({numbers['tokens']:,.0f} tokens) were read: {numbers['steps']:,} steps, "
+            f"{numbers['seconds'] / 60:.0f} minutes. The perplexity of {numbers['held_out_papers']:,.0f} unseen papers "
+            f"is {lower:.1%} lower; a token {numbers['nll_difference']:+.3f} nats (95% interval {interval}). Then "
             f"{numbers['rows']:,} labelled rows were learned, and {numbers['test_rows']:,} others scored.",
             "",
             f"| | perplexity | accuracy of the label, mean of {len(numbers['accuracy']['with'])} seeds (each) |",

@@ -45,7 +45,7 @@ def read_pairs(source: TableSource, recipe: Recipe) -> list[Pair]:
 
     Raises:
         TableError: With every row that is not a pair: the two answers are equal, `chosen` is empty, or the question is
-            not one of the recipe's or is answered by a label.
+            not one of the recipe's or its column has no preferences.
     """
     table = read_table(source)
     if not {"chosen", "rejected"} <= set(table.columns) and "kto_tag" in table.columns:
@@ -65,7 +65,7 @@ def read_thumbs(source: TableSource, recipe: Recipe) -> list[Thumb]:
 
     Raises:
         TableError: With every row that is not such an answer: its `kto_tag` is not true or false, or the question is
-            not one of the recipe's or is answered by a label.
+            not one of the recipe's or its column has no preferences.
     """
     table = read_table(source)
     if "kto_tag" not in table.columns and {"chosen", "rejected"} <= set(table.columns):
@@ -119,7 +119,7 @@ def _asked(table: Table, reader: RowReader, row: int) -> dict[str, Any]:
     """Return the fields that all entries have.
 
     Raises:
-        _Invalid: If the row does not ask a question of the recipe, or one that is answered by a label.
+        _Invalid: If the row does not ask a question of the recipe, or one whose column has no preferences.
     """
     recipe = reader.recipe
     cell: dict[str, str] = table.frame.row(row, named=True)
