@@ -74,7 +74,8 @@ class Server:
     def kill(self) -> None:
         """Kill it as `kill -9` does."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.process.stdout.close()  # type: ignore[union-attr]
 
     def ask(self, method: str, path: str, body: Any = None) -> bytes:
         """Send a request as a program does, and return the body of the answer."""
@@ -223,7 +224,7 @@ def main() -> None:
         outcome = screen(browser, Path(folder) / "work", table, arguments.labels, arguments.kills, arguments.encoder,
                          arguments.pause, arguments.seed)  # fmt: skip
         browser.close()
-    print(report(outcome, time.monotonic() - started))
+    print(report(outcome, time.monotonic() - started), flush=True)
 
 
 def report(outcome: Outcome, seconds: float) -> str:

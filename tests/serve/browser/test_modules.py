@@ -60,7 +60,7 @@ def test_a_line_with_two_columns_keeps_the_other_one(call):
 
 
 @settings(max_examples=50, deadline=None)
-@given(lowest=st.floats(-1e6, 1e6), span=st.floats(1e-6, 1e6))
+@given(lowest=st.floats(-1e3, 1e3), span=st.floats(1e-3, 1e6))
 def test_the_marks_of_an_axis_are_round_and_inside(call, lowest, span):
     marks = call("parts/chart.js", "ticks", lowest, lowest + span)
     assert 1 <= len(marks) <= 6

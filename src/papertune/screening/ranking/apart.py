@@ -57,9 +57,9 @@ def run_apart(
     """Run a module as a process and wait for its end.
 
     Args:
-        module: Its name.
-        given: The folder that is its first argument.
-        arguments: Its other arguments.
+        module: Its name; its arguments are the folder, the number of this process, and the others.
+        given: The folder.
+        arguments: The other arguments.
         stopped: Whether nobody wants the result any more; the process is then killed.
         look: Is called now and then.
 
@@ -67,10 +67,10 @@ def run_apart(
         Stopped: If `stopped` has become true.
         ScreeningError: If the process fails.
     """
-    command = [sys.executable, "-m", module, str(given), *arguments]
+    command = [sys.executable, "-m", module, str(given), str(os.getpid()), *arguments]
     with (
         (given / _ERRORS).open("wb") as errors,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors) as process,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors) as process,
     ):
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):

@@ -62,16 +62,17 @@ def embed_apart(
 class _Report:
     """Writes the progress into a file, and ends the process if nobody is there to read it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, parent: int) -> None:
         self._path = path
-        self._parent = os.getppid()
+        self._parent = parent
 
     def message(self, text: str) -> None:
         """Ignore a message."""
 
     def progress(self, step: Progress) -> None:
         """Write how far it is."""
-        if os.getppid() != self._parent:
+        # Windows keeps the number of a parent that has ended; there the vectors are computed to their end.
+        if os.name == "posix" and os.getppid() != self._parent:
             raise Stopped
         write_atomically(self._path, json.dumps(asdict(step)))
 
@@ -79,13 +80,13 @@ class _Report:
         """Ignore what is logged; nothing is trained."""
 
 
-def main(given: Path, encoder: str, cache: Path) -> None:
-    """Compute in this process what `embed_apart` wants."""
+def main(given: Path, parent: int, encoder: str, cache: Path) -> None:
+    """Compute in this process what `embed_apart` wants, as long as the process that wants it is there."""
     yield_to_readers()
     with suppress(Stopped):
-        vectors = embed(given_documents(given), encoder, cache, _Report(given / _PROGRESS))
+        vectors = embed(given_documents(given), encoder, cache, _Report(given / _PROGRESS, parent))
         np.save(given / _VECTORS, vectors)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

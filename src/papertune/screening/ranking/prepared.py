@@ -184,4 +184,4 @@ def main(given: Path, query: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[3], Path(sys.argv[4]))

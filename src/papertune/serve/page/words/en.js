@@ -139,6 +139,7 @@ export default {
   "check.running": "Checking …",
   "check.good": "No problems found.",
   "check.more": "{n} more",
+  "check.correct": "Correct this cell",
   "check.empty": "empty",
   "check.error": "Error",
   "check.warning": "Warning",

@@ -170,7 +170,9 @@ function Toml({ text, name }) {
 
 function SecondStep({ table, schema, draft, change }) {
   const { checked, toml, error, isRunning } = useChecked(table.id, draft.recipe);
-  const hasErrors = error !== null || (checked?.findings.some((finding) => finding.level === "error") ?? false);
+  // A table that is too large to check here can be trained on all the same: the training checks it again.
+  const isInvalid = error !== null && error.code !== "too_large";
+  const hasErrors = isInvalid || (checked?.findings.some((finding) => finding.level === "error") ?? false);
   return html`
     ${draft.warnings.map((text) => html`<${Notice} key=${text} level="warning">${text}<//>`)}
     <${RecipeForm} table=${table} schema=${schema} recipe=${draft.recipe} onChange=${(recipe) => change({ recipe })} />
