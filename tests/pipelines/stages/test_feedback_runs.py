@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from papertune.pipelines.training_job import find_parents
 
 import papertune
 from papertune.errors import MissingExtraError, PapertuneWarning, RecipeError, RunError, TableError, TrainingStopped
 from papertune.pipelines.stages.feedback import check_feedback_job
 from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
+from papertune.pipelines.training.job import find_parents
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
