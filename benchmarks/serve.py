@@ -15,6 +15,7 @@ Other programs slow both sides down; the table gives the load of the machine. La
 import argparse
 import asyncio
 import json
+import math
 import os
 import re
 import statistics
@@ -395,7 +396,7 @@ def print_result(result: dict[str, Any], output: Path | None) -> None:
 def quantile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _bearer() -> dict[str, str]:

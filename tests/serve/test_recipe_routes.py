@@ -32,6 +32,8 @@ RECIPE = {
     "columns": {"label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}},
 }
 
+COLUMN_TITLE = [{"column": "title", "kind": "text"}]
+
 
 @pytest.fixture
 def recipe(tiny_folder):
@@ -59,6 +61,10 @@ def test_a_recipe_is_made_for_named_columns(here, table, client):
     assert made["recipe"]["columns"]["label"]["kind"] == "text"
     (warning,) = made["warnings"]
     assert warning.startswith('papers.csv: no abstract was found, so the model reads only "title".')
+    read = client.post(
+        "/api/recipes/init", json={"table": table, "columns": COLUMN_TITLE, "document": ["label"]}
+    ).json()
+    assert read["recipe"]["table"]["document"] == "label: {label}"
     again = client.post("/api/recipes/init", json=body | {"columns": [{"column": "Label ", "kind": "keywords"}]}).json()
     assert again["error"]["code"] == "invalid"
     assert again["error"]["message"].startswith('papers.csv has no column "Label ". Did you mean "label"?')
@@ -68,7 +74,7 @@ def test_the_warnings_of_a_first_recipe_are_in_the_answer(tmp_path):
     path = tmp_path / "original.csv"
     rows = "".join(f"p{n},paper {n} of many,{'Yes' if n % 3 else 'yes'}\np{n}x,other {n},No\n" for n in range(9))
     path.write_text("id,title,label\n" + rows, "utf-8")
-    made = make_recipe(str(path), "papers.csv", [("label", "label")])
+    made = make_recipe(str(path), "papers.csv", [("label", "label")], [])
     assert made["warnings"] == [
         'papers.csv: no abstract was found, so the model reads only "title". Add a column with the abstracts, if you '
         "have them.",
@@ -207,6 +213,7 @@ class TestSchema:
             assert schema["$defs"][name]["properties"].keys() == fields.keys()
 
 
+@pytest.mark.slow
 class TestWorker:
     @pytest.fixture
     def worker(self, tmp_path):
@@ -234,7 +241,7 @@ class TestWorker:
         wait_until(lambda: worker._pool._broken)  # a thread of the pool notices it
         assert worker.run(os.getpid) != idle
         with pytest.raises(TableError, match=r"^papers\.csv: there is no such file"):
-            worker.run(make_recipe, "missing.csv", "papers.csv", [])
+            worker.run(make_recipe, "missing.csv", "papers.csv", [], [])
         monkeypatch.setattr(workers, "IDLE_S", 0.0)
         last = worker.run(os.getpid)
         wait_for_end(last)

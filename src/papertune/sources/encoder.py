@@ -25,7 +25,7 @@ class Encoder(Source):
 
     name: ClassVar[str] = "encoder"
     cost: ClassVar[int] = 1
-    strengths: ClassVar[tuple[float, ...]] = (3.0, 10.0, 30.0)
+    strengths: ClassVar[tuple[float, ...]] = (0.3, 1.0, 3.0, 10.0, 30.0)
 
     def __init__(self, encoder: SentenceEncoder) -> None:
         self.encoder = encoder

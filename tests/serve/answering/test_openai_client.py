@@ -295,6 +295,29 @@ def test_a_wrong_request_is_400_and_names_the_parameter(client, tiny_folder, opt
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("options", "param", "message"),
+    [
+        (
+            {"prompt": [5, 6]},
+            "prompt",
+            "prompt: Value error, it must be a text or a list of texts; tokens are not supported. Correct the request.",
+        ),
+        ({"prompt": "a", "best_of": 2}, "best_of", "papertune does not support best_of. Leave it out."),
+        (
+            {"prompt": "a", "max_tokens": 4096},
+            None,
+            "the prompt has 1 token and max_tokens is 4,096, but the model reads 4,096 tokens at most, prompt and "
+            "answer together. Shorten the prompt, or lower max_tokens.",
+        ),
+    ],
+)
+def test_a_wrong_completion_is_400(client, options, param, message):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="all", **options)
+    assert (caught.value.body["message"], caught.value.param) == (message, param)
+
+
 def test_parameters_that_change_nothing_are_accepted(client):
     ask(
         client,

@@ -95,3 +95,21 @@ def test_errors(server):
             assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_value")
     answer = server.client.get(f"{server.url}/v1/models/gpt")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_half_of_a_character_is_refused(server):
+    """JSON can name it, but no text has it."""
+    text = "\ud800"
+    bodies = {
+        "messages[0].content": {"messages": [{"role": "user", "content": text}]},
+        "prompt": {"prompt": ["a", text]},
+    }
+    for where, body in bodies.items():
+        path = "completions" if where == "prompt" else "chat/completions"
+        content = json.dumps({"model": "all", **body})
+        headers = {"Content-Type": "application/json"}
+        answer = server.client.post(f"{server.url}/v1/{path}", content=content, headers=headers)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == where
+        expected = rf"{where} has half of a surrogate pair (\ud800), which is not a character."
+        assert answer.json()["error"]["message"] == expected

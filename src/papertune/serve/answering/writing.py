@@ -80,10 +80,12 @@ class Writer:
         room = context - max_tokens - getattr(self._model, "prefix_length", 0)
         encoder = PromptEncoder(self._tokenizer, EncodingSpec(), chat=False)
         (ids,) = encoder.encode_documents([text])
-        if len(ids) - 1 > room:
+        count = len(ids) - 1
+        if count > room:
+            tokens = "1 token" if count == 1 else f"{count:,} tokens"
             raise ModelError(
-                f"the prompt has {len(ids) - 1:,} tokens and max_tokens is {max_tokens:,}, but the model reads "
-                f"{context:,} tokens at most, prompt and answer together. Shorten the prompt, or lower max_tokens."
+                f"the prompt has {tokens} and max_tokens is {max_tokens:,}, but the model reads {context:,} tokens at "
+                "most, prompt and answer together. Shorten the prompt, or lower max_tokens."
             )
         # Of an empty prompt, in a model without a begin token, the end token is what stands before a text.
         return ids[:-1] or ids

@@ -30,10 +30,11 @@ class InitColumn(_Body):
 
 
 class InitRequest(_Body):
-    """A table, and the columns to learn; none: they are guessed."""
+    """A table, the columns to learn, and the columns to read; without any they are guessed."""
 
     table: str
     columns: list[InitColumn] = []
+    document: list[str] = []
 
 
 class Written(_Body):
@@ -76,7 +77,7 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
         """Make a first recipe for a table."""
         table = str(tables.file(request.table)), tables.meta(request.table).name
         columns = [(each.column, each.kind) for each in request.columns]
-        made = worker.run(make_recipe, *table, columns, is_wanted=_is_there(connection))
+        made = worker.run(make_recipe, *table, columns, request.document, is_wanted=_is_there(connection))
         return {"recipe": read_toml(made["toml"]), **made}
 
     @router.post("/check")

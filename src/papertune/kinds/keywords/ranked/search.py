@@ -5,9 +5,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from papertune.decoding.answer_scoring import answer_log_probabilities
 from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine, PromptState
+from papertune.decoding.scoring.answer_scoring import answer_log_probabilities
 from papertune.kinds.keywords.by_words.words import Words
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.ranked.candidates import Candidate, find_candidates
