@@ -152,7 +152,7 @@ function Shown({ job, onChange, round }) {
       ${job.kind === "train" &&
       job.state === "failed" &&
       html`<p><a class="button" href=${link(["tables", job.table, "recipe"])}>${t("job.recipe")}</a></p>`}
-      ${job.state === "interrupted" && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
+      ${job.state === "interrupted" && !job.message && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
       <${Curves} events=${events} />
