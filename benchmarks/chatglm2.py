@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from papertune.decoding.engine import Engine
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.inference.plan import batch_tokens
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor

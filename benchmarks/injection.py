@@ -29,7 +29,7 @@ import torch
 
 import papertune
 from papertune.decoding.engine import Engine
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.errors import PapertuneError, TableError
 from papertune.kinds import LabelColumn
 from papertune.metrics.intervals import mean_interval

@@ -21,10 +21,10 @@ import numpy as np
 
 from papertune.inference.predictor import Predictor
 from papertune.kinds import RankedKeywordsColumn
-from papertune.kinds.keywords.candidates import Candidate
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.fit import fit_ranking
-from papertune.kinds.keywords.ranking import FEATURES, FoundKeyword, KeywordChoice
+from papertune.kinds.keywords.ranked.candidates import Candidate
+from papertune.kinds.keywords.ranked.fit import fit_ranking
+from papertune.kinds.keywords.ranked.ranking import FEATURES, FoundKeyword, KeywordChoice
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, score_keywords
 from papertune.metrics.paired import mean_difference
 from papertune.prompts.examples import RowReader

@@ -64,15 +64,15 @@ SECTIONS = {
     "medical_abstracts": Section(
         "Five classes of medical abstracts",
         'Labels by people, but noisy: "general pathological conditions" overlaps with the other four. Recipe: '
-        "`benchmarks/recipes/medical_abstracts.toml`, with balanced class weights.",
+        "`benchmarks/recipes/medical_abstracts.toml`.",
     ),
     "screening_nudging": Section(
         "Screening: nudging healthcare professionals",
         "Decisions of the reviewers of a systematic review; 5 percent of the papers are included. So accuracy means "
         "little: a system that excludes every paper is right about nearly all of them. What counts is how early the "
         "included papers come when papers are sorted by probability: average precision, and the share of the reading "
-        "that is saved until 95 percent of them are found (WSS@95; reading in random order saves 0). In the training "
-        'both labels count the same (`weights = "balanced"`). Recipe: `benchmarks/recipes/screening_nudging.toml`.',
+        "that is saved until 95 percent of them are found (WSS@95; reading in random order saves 0). Recipe: "
+        "`benchmarks/recipes/screening_nudging.toml`.",
     ),
     "screening_depression": Section(
         "Screening: animal models of depression",

@@ -53,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--corrections", type=int, default=48, help="papers whose corrections dpo and kto learn")
     group.add_argument("--prompts", type=int, default=24, help="papers whose rewards rloo and grpo learn")
     group.add_argument("--steps", type=int, default=6, help="optimizer steps of rloo and grpo")
+    group.add_argument("--generations", type=int, default=4, help="answers of rloo and grpo to a prompt")
+    group.add_argument("--reward-seeds", type=int, default=1, help="trainings with rloo, and with grpo")
     group.add_argument("--dev-papers", type=int, default=16, help="papers whose score ends rloo and grpo")
     group.add_argument("--score-rows", type=int, default=64, help="papers that score the runs")
 
@@ -85,8 +87,9 @@ def train(folder: Path, rows: Any, arguments: argparse.Namespace, stage: str, **
     """Train a run, or finish or open the one that the folder has."""
     settings: dict[str, Any] = {"micro_batch_size": 4, "warmup_steps": 2, "logging_steps": 1}
     settings |= options.pop("training", {})
-    method: dict[str, Any] = {} if stage == "sft" else {"start_from": str(start_of(folder.parent, arguments))}
-    recipe = {"model": arguments.model, **RECIPE, "method": method, "training": settings, "stage": {"kind": stage}}
+    method = {"start_from": str(options.pop("start"))} if "start" in options else {}
+    kind = {"kind": stage, **options.pop("stage_settings", {})}
+    recipe = {"model": arguments.model, **RECIPE, "method": method, "training": settings, "stage": kind}
     with TerminalListener(folder.name) as listener:
         return papertune.train(
             rows,
@@ -143,9 +146,10 @@ def measure_rm(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         _one_a_paper(prefer(rows, {"model": arguments.model, **RECIPE}, synthesise=True).pairs)
         for rows in (papers.pairs, papers.judge)
     )
-    reward = train(folder / "rm", learned, arguments, "rm")
+    start = start_of(folder, arguments)
+    reward = train(folder / "rm", learned, arguments, "rm", start=start)
     report = evaluate_pairs(reward, judging, folder / "report", overwrite=True)
-    run = papertune.load_run(start_of(folder, arguments), device=arguments.device)
+    run = papertune.load_run(start, device=arguments.device)
     greedy = f1_of(run, papers.score, folder.parent / "greedy.csv")
     best = f1_of(run.with_best_of(8, folder / "rm"), papers.score, folder / "best.csv")
     return {
@@ -176,14 +180,17 @@ def preferring(stage: str) -> Measure:
 
     def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         papers = Papers(arguments)
-        run = papertune.load_run(start_of(folder, arguments), device=arguments.device)
+        start = start_of(folder, arguments)
+        run = papertune.load_run(start, device=arguments.device)
         corrections: dict[str, list[dict[str, Any]]] = {}
         for name, rows in (("learned", papers.corrections), ("held-out", papers.judge_corrections)):
             file = folder.parent / f"corrected-{name}.csv"
             f1_of(run, rows, file)
             found = prefer(str(file), {"model": arguments.model, **RECIPE}, corrected=rows, documents=rows)
             corrections[name] = _one_a_paper(found.pairs)
-        better = train(folder / stage, corrections["learned"], arguments, stage, dev=corrections["held-out"])
+        better = train(
+            folder / stage, corrections["learned"], arguments, stage, start=start, dev=corrections["held-out"]
+        )
         before = f1_of(run, papers.score, folder.parent / "greedy.csv")
         after = f1_of(better, papers.score, folder / "after.csv")
         counts = {name: len(pairs) for name, pairs in corrections.items()}
@@ -193,29 +200,63 @@ def preferring(stage: str) -> Measure:
 
 
 def rewarding(stage: str) -> Measure:
-    """Return what measures rloo or grpo."""
+    """Return what measures rloo or grpo, beside supervised training on the same papers for the same time."""
 
     def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         papers = Papers(arguments)
-        settings = {"max_steps": arguments.steps, "save_steps": arguments.steps}
-        better = train(folder / stage, papers.prompts, arguments, stage, dev=papers.dev, training=settings)
-        lines = [json.loads(line) for line in (folder / stage / "metrics.jsonl").read_text("utf-8").splitlines()]
-        steps = [line for line in lines if "loss" in line]
-        run = papertune.load_run(start_of(folder, arguments), device=arguments.device)
-        weights = [each.directory.adapter / "adapter_model.safetensors" for each in (run, better)]
+        start = start_of(folder, arguments)
+        run = papertune.load_run(start, device=arguments.device)
         before = f1_of(run, papers.score, folder.parent / "greedy.csv")
-        after = f1_of(better, papers.score, folder / "after.csv")
-        return {
-            "changed": weights[0].read_bytes() != weights[1].read_bytes(),
-            "prompts": len(papers.prompts),
-            "no_spread": statistics.mean(line["no_spread"] for line in steps),
-            "kl": max(line["kl"] for line in steps),
-            "rewards": [line["reward"] for line in steps],
-            **_cost(better),
-            "f1": scored(before, after),
-        }
+        seeds = []
+        for seed in range(arguments.reward_seeds):
+            place = folder / f"{stage}-{seed}"
+            settings = {"max_steps": arguments.steps, "save_steps": max(6, arguments.steps // 8), "seed": seed}
+            better = train(
+                place,
+                papers.prompts,
+                arguments,
+                stage,
+                start=start,
+                dev=papers.dev,
+                training=settings,
+                stage_settings={"generations": arguments.generations},
+            )
+            lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text("utf-8").splitlines()]
+            steps = [line for line in lines if "loss" in line]
+            weights = [each.directory.adapter / "adapter_model.safetensors" for each in (run, better)]
+            seeds.append(
+                {
+                    "changed": weights[0].read_bytes() != weights[1].read_bytes(),
+                    "no_spread": statistics.mean(line["no_spread"] for line in steps),
+                    "kl": max(line["kl"] for line in steps),
+                    "rewards": [line["reward"] for line in steps],
+                    **_cost(better),
+                    "f1": scored(before, f1_of(better, papers.score, folder / f"after-{seed}.csv")),
+                }
+            )
+        return {"prompts": len(papers.prompts), "seeds": seeds, "sft": _sft_for_as_long(folder, arguments, seeds[0])}
 
     return measure
+
+
+def _sft_for_as_long(folder: Path, arguments: argparse.Namespace, other: dict[str, Any]) -> dict[str, Any]:
+    """Train the start further on the same papers for about as many seconds as another training took."""
+    papers = Papers(arguments)
+    start = papertune.load_run(start_of(folder, arguments), device=arguments.device)
+    step_s = start.manifest.seconds / start.manifest.steps
+    steps = max(1, round(other["seconds"] / step_s))
+    settings = {"max_steps": steps, "save_steps": max(6, steps // 8)}
+    more = train(
+        folder / "sft",
+        papers.prompts,
+        arguments,
+        "sft",
+        start=start.directory.path,
+        dev=papers.dev,
+        training=settings,
+    )
+    before = f1_of(start, papers.score, folder.parent / "greedy.csv")
+    return {**_cost(more), "f1": scored(before, f1_of(more, papers.score, folder / "after-sft.csv"))}
 
 
 def _cost(run: Any) -> dict[str, Any]:
@@ -274,20 +315,23 @@ def rewarding_section(stage: str) -> Callable[[dict[str, Any]], str]:
     """Return what writes the section of rloo or grpo."""
 
     def section(numbers: dict[str, Any]) -> str:
-        changed = "changed" if numbers["changed"] else "did not change"
-        rewards = ", ".join(f"{reward:.3f}" for reward in numbers["rewards"])
-        return "\n".join(
-            [
-                f"## {stage}",
+        lines = [f"## {stage}", "", f"{numbers['prompts']} prompts."]
+        for seed, found in enumerate(numbers["seeds"]):
+            changed = "changed" if found["changed"] else "did not change"
+            rewards = found["rewards"]
+            third = -(-len(rewards) // 3)
+            lines += [
                 "",
-                f"{numbers['prompts']} prompts, {numbers['steps']} steps, {numbers['seconds'] / 60:.0f} minutes. "
-                f"Prompts without spread: {numbers['no_spread']:.0%}; divergence from the start at most "
-                f"{numbers['kl']:.3f} nats a token; the adapter {changed}. "
-                f"Mean reward by step: {rewards}.",
-                "",
-                _f1(numbers["f1"]),
+                f"Seed {seed}: {found['steps']} steps, {found['seconds'] / 60:.0f} minutes. Prompts without spread: "
+                f"{found['no_spread']:.0%}; divergence from the start at most {found['kl']:.3f} nats a token; the "
+                f"adapter {changed}. Mean reward of the first and last third of the steps: "
+                f"{statistics.mean(rewards[:third]):.3f}, "
+                f"{statistics.mean(rewards[-third:]):.3f}. {_f1(found['f1'])}",
             ]
-        )
+        sft = numbers["sft"]
+        lines += ["", f"Stage sft for as long: {sft['steps']} steps, {sft['seconds'] / 60:.0f} minutes. "]
+        lines[-1] += _f1(sft["f1"])
+        return "\n".join(lines)
 
     return section
 

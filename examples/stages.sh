@@ -20,8 +20,7 @@ papers 177 248 feedback.csv
 
 # 1. Read: continued pre-training on titles and abstracts, without any keywords. The perplexity is that of papers whose
 # keywords are not learned yet.
-$papertune train stages/learn.csv -r $recipe -o stages/pt --stage pt --dev stages/feedback.csv \
-    --set training.learning_rate=2e-4
+$papertune train stages/learn.csv -r $recipe -o stages/pt --stage pt --dev stages/feedback.csv
 
 # 2. Be instructed: learn the keywords, from where reading has ended.
 $papertune train stages/learn.csv -r $recipe -o stages/sft --stage sft --set method.start_from=stages/pt
@@ -42,12 +41,12 @@ $papertune evaluate stages/sft $new --predictions stages/best.csv -o stages/best
 $papertune predict stages/sft stages/feedback.csv -o stages/filled.csv --columns uuid,Keywords
 $papertune prefer stages/filled.csv stages/feedback.csv -r $recipe -o stages/corrections.jsonl
 $papertune train stages/corrections.jsonl -r $recipe -o stages/dpo --stage dpo --set method.start_from=stages/sft \
-    --set training.learning_rate=1e-4 --set training.max_steps=12
+    --set training.max_steps=12
 $papertune evaluate stages/dpo $new -o stages/dpo-report
 
 # 6. Learn from rewards of the model's own answers: F1 against the authors' keywords.
 $papertune train stages/feedback.csv -r $recipe -o stages/rloo --stage rloo --set method.start_from=stages/sft \
-    --dev stages/judge.csv --set training.learning_rate=1e-4 --set training.max_steps=6
+    --dev stages/judge.csv --set training.max_steps=6
 $papertune evaluate stages/rloo $new -o stages/rloo-report
 
 echo

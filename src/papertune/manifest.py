@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from papertune.kinds import ColumnSpec
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.kinds.label.record import Calibration, Join
 from papertune.records import AS_WRITTEN
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MistralConfig, MistralForCausalLM
 
-from papertune.decoding import answer_scoring
-from papertune.decoding.answer_scoring import answer_log_probabilities
 from papertune.decoding.engine import Engine
+from papertune.decoding.scoring import answer_scoring
+from papertune.decoding.scoring.answer_scoring import answer_log_probabilities
 from papertune.methods import build_trainable
 from papertune.recipe import PtuningV2Method
 

@@ -6,7 +6,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM, 
 
 from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import greedy
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.methods import build_trainable
 from papertune.models import use_grouped_attention
 from papertune.recipe import PtuningV2Method

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from papertune.decoding.engine import Engine
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 
 END = 2
 # Few tokens, so that labels share prefixes and are prefixes of each other.

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.decoding.label_scoring import LabelTrie
-from papertune.decoding.question_tree import QuestionTree, split_questions
+from papertune.decoding.scoring.label_scoring import LabelTrie
+from papertune.decoding.scoring.question_tree import QuestionTree, split_questions
 
 
 def test_a_tree_shares_the_common_beginning_of_questions():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from papertune.decoding import rewards as module
 from papertune.decoding.engine import Engine
-from papertune.decoding.rewards import answer_rewards
+from papertune.decoding.scoring import rewards as module
+from papertune.decoding.scoring.rewards import answer_rewards
 from papertune.models.reward_head import add_reward_head
 
 PROMPTS = [[5, 6, 7, 8], [9, 10], [11, 12, 13]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import logit
 
-from papertune.decoding.question_tree import QuestionTree
+from papertune.decoding.scoring.question_tree import QuestionTree
 from papertune.inference import predictor as predictor_module
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor

@@ -14,7 +14,7 @@ from papertune.inference.journal import Journal
 from papertune.inference.plan import MIN_PROMPT_TOKENS
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
-from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice
+from papertune.kinds.keywords.ranked.ranking import FEATURES, KeywordChoice
 from papertune.prompts.examples import RowReader
 from papertune.recipe import load_recipe
 from papertune.tables import read_table

@@ -13,10 +13,10 @@ from papertune.decoding.greedy import greedy
 from papertune.errors import ModelError
 from papertune.inference import predictor
 from papertune.inference.predictor import Predictor
-from papertune.kinds.keywords.candidates import find_candidates
 from papertune.kinds.keywords.cells import split_keywords
 from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
-from papertune.kinds.keywords.ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
+from papertune.kinds.keywords.ranked.candidates import find_candidates
+from papertune.kinds.keywords.ranked.ranking import FEATURES, KeywordChoice, ranked_as_text, read_ranked
 from papertune.methods import build_trainable
 from papertune.metrics.phrases import normalise_keyword
 from papertune.prompts import PromptEncoder
@@ -259,7 +259,7 @@ def test_a_list_cut_off_at_the_token_limit_loses_its_last_keyword(
 )
 def test_the_cell_of_ranked_keywords(tiny_model, tiny_tokenizer, monkeypatch, answer, count, written):
     beams = [Answer(tuple(tiny_tokenizer.encode(answer)), -1.0)]
-    monkeypatch.setattr("papertune.kinds.keywords.search.beam_search", lambda *_, **__: [beams])
+    monkeypatch.setattr("papertune.kinds.keywords.ranked.search.beam_search", lambda *_, **__: [beams])
     column = {"count": count, "output_separator": " | ", "candidates": "generated"}
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | column})
     (value,) = answers(tiny_model, tiny_tokenizer, recipe, [{"text": "x"}])["ranked"]
@@ -268,7 +268,7 @@ def test_the_cell_of_ranked_keywords(tiny_model, tiny_tokenizer, monkeypatch, an
 
 def test_a_phrase_whose_probability_is_not_a_number_is_an_error(tiny_model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(
-        "papertune.kinds.keywords.search.answer_log_probabilities",
+        "papertune.kinds.keywords.ranked.search.answer_log_probabilities",
         lambda _, __, answers, *___: [[math.nan] * len(row) for row in answers],
     )
     recipe = make_recipe(columns={"ranked": COLUMNS["ranked"] | {"candidates": "document"}})

@@ -15,7 +15,7 @@ from papertune.evaluation.matching import match_rows
 from papertune.evaluation.predictions import predictions_of_table, predictions_of_values
 from papertune.inference.outputs import build_output, choose_columns
 from papertune.kinds.keywords.cells import clean_keywords, keywords_as_text
-from papertune.kinds.keywords.ranking import ranked_as_text
+from papertune.kinds.keywords.ranked.ranking import ranked_as_text
 from papertune.kinds.label.output import most_probable_rows
 from papertune.kinds.labels.cells import read_labels
 from papertune.kinds.text.cells import answer_as_text

@@ -11,8 +11,8 @@ from papertune.inference.journal import NO_MODEL, prediction_facts
 from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.by_words.words import load_words
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.ranking import JOINED_FEATURES
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.ranking import JOINED_FEATURES
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.metrics.phrases import normalise_keyword
 
 
@@ -41,8 +41,7 @@ def without_weights(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("papertune.models.load_model", fail)
-    monkeypatch.setattr("papertune.pipelines.train.load_model", fail)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
 
 
 def test_without_dev_rows_the_words_rank_and_the_model_is_not_asked(run, papers, training_listener, monkeypatch):
@@ -176,8 +175,9 @@ def test_words_alone_beside_labels_without_a_model(ranked, papers, tmp_path, lis
 def test_words_alone_without_a_single_keyword(ranked, papers, tmp_path):
     recipe = copy.deepcopy(ranked)
     recipe["columns"]["Keywords"]["sources"] = ["words"]
-    rows = [{**row, "Keywords": "-"} for row in papers(3)]
-    with pytest.raises(TableError, match=r'column "Keywords": no training row has a keyword\. Add rows, or let'):
+    rows = [{**row, "Keywords": "+"} for row in papers(3)]
+    expected = r'column "Keywords": no training row has a keyword\. Add rows, or let'
+    with pytest.raises(TableError, match=expected):
         papertune.train(rows, recipe, tmp_path / "run")
 
 

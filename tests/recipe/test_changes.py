@@ -10,7 +10,7 @@ def recipe(**changes):
     return dump_recipe(load_recipe({"table": {"document": "{title}"}, "columns": {"label": LABEL}, **changes}))
 
 
-PLAN = {"recipe": recipe(), "tables": ["a"], "dev": [], "base": "w", "processes": 1}
+PLAN = {"recipe": recipe(), "tables": ["a"], "dev": [], "base": "w", "processes": 1, "runs": ["start"]}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,7 @@ def test_a_recipe_that_cannot_be_read_any_more_is_another_one():
         ({"base": "x"}, ["model: other weights than before"]),
         ({"base": None}, []),
         ({"processes": 2}, ["number of processes: 1 before, now 2"]),
+        ({"runs": ["other"]}, ["start or reward run: other weights than before"]),
     ],
 )
 def test_what_differs_beside_the_recipe_is_named(now, found):

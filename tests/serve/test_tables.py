@@ -1,5 +1,6 @@
 """Uploads, pages of rows, corrections, downloads."""
 
+import asyncio
 import csv
 import datetime
 import errno
@@ -7,6 +8,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import time
 import zipfile
@@ -16,6 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from papertune.errors import TableError
 from papertune.serve.app import create_app
@@ -24,6 +27,7 @@ from papertune.serve.tables.corrections import Corrections, corrected_table
 from papertune.serve.tables.downloads import content_disposition
 from papertune.serve.tables.models import Correction
 from papertune.serve.tables.store import Tables
+from papertune.serve.tables.uploads import receive
 from papertune.serve.workspace import open_workspace
 from papertune.tables import Table, read_table
 
@@ -146,12 +150,17 @@ def bomb():
     return packed.getvalue()
 
 
-def test_an_xlsx_bomb_is_refused_soon(client):
-    begun = time.monotonic()
-    status, message = error_of(client.put("/api/tables?name=bomb.xlsx", content=bomb()))
-    assert status == 400
-    assert message.startswith("bomb.xlsx")
-    assert time.monotonic() - begun < 10
+def test_an_xlsx_bomb_is_refused_before_it_is_unpacked(client):
+    content = bomb()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status, message = error_of(client.put("/api/tables?name=bomb.xlsx", content=content))
+    assert (status, message) == (
+        400,
+        "bomb.xlsx unpacks to far more than a table of its size does. It is damaged, or not a table. Export the table "
+        "again.",
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - used.ru_utime < 10
 
 
 def test_a_file_that_takes_too_much_memory_or_time_is_refused(client, monkeypatch):
@@ -164,7 +173,7 @@ def test_a_file_that_takes_too_much_memory_or_time_is_refused(client, monkeypatc
         400,
         "a.csv takes more than 0.7 GB of memory to read. It is damaged, or not a table. Split it, or export it again.",
     )
-    monkeypatch.setattr(limited, "_BASE_SECONDS", 0.01)
+    monkeypatch.setattr(limited, "_WAIT", 0.001)
     assert error_of(client.put("/api/tables?name=a.csv", content=CSV)) == (
         400,
         "a.csv takes too long to read. It is damaged, or not a table. Export it again.",
@@ -196,11 +205,11 @@ def test_pages_of_a_large_table_take_milliseconds(workspace, client):
     lines = "".join(f"{row},{'word ' * 100},{row % 7}\n" for row in range(20_000))
     table = upload(client, b"id,abstract,n\n" + lines.encode())
     client.get(f"/api/tables/{table['id']}/rows")
-    begun = time.perf_counter()
+    begun = time.process_time()
     for offset in range(0, 20_000, 1000):
         page = client.get(f"/api/tables/{table['id']}/rows?offset={offset}&limit=20").json()
         assert [row["cells"]["id"] for row in page["rows"]] == [str(offset + row) for row in range(20)]
-    assert (time.perf_counter() - begun) / 20 < 0.1
+    assert (time.process_time() - begun) / 20 < 0.1
 
 
 def test_a_corrected_cell_is_shown_downloaded_and_given_to_commands(client, app, workspace, table):
@@ -325,6 +334,16 @@ def test_a_csv_file_for_spreadsheets_has_no_formulas(client):
     assert [row[1] for row in found[1:]] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "'\rx", "a=b", ""]
 
 
+def test_what_a_format_cannot_hold_is_said_with_the_name_that_people_know(client, workspace):
+    table = upload(client, b"text\n" + b"x" * 40_000 + b"\n", "long cells.csv")
+    assert error_of(client.get(f"/api/tables/{table['id']}/download?format=xlsx")) == (
+        400,
+        'long cells.xlsx, row 2 of the sheet, column "text": the cell has 40,000 characters and xlsx holds at most '
+        "32,767. Write .csv or .parquet instead.",
+    )
+    assert not list((workspace.tables / table["id"]).glob("download*"))
+
+
 def test_a_deleted_table_is_gone(client, workspace, table):
     path = f"/api/tables/{table['id']}"
     client.patch(f"{path}/cells", json=[correction(1, 0, "n", "6")])
@@ -365,6 +384,31 @@ def test_a_full_disk_is_said_and_the_upload_works_when_there_is_room(client, wor
     assert status == 507
     assert "the correction was not saved: No space left on device. Make room" in message
     assert client.patch(f"{path}/cells", json=[correction(1, 0, "n", "6")]).json() == {"saved": 1, "cells": 1}
+
+
+def test_a_file_is_taken_to_its_end_although_the_disk_is_full(tmp_path, monkeypatch):
+    def full(file, piece):
+        wrote.append(len(piece))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def messages():
+        return sent.pop()
+
+    wrote = []
+    sent = [{"type": "http.request", "body": b"x" * 2**20, "more_body": left > 0} for left in range(5)]
+    monkeypatch.setattr("papertune.serve.tables.uploads._write_all", full)
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(receive(Request({"type": "http"}, messages), tmp_path / "a.csv", 2**30))
+    assert (wrote, sent) == ([2**20], [])
+    assert (tmp_path / "a.csv").stat().st_size == 0
+
+
+def test_a_full_disk_while_a_table_is_read_is_no_fault_of_the_table(client, workspace, monkeypatch):
+    monkeypatch.setattr(limited, "_MODULE", "tests_have_no_such_module: No space left on device")
+    assert error_of(client.put("/api/tables?name=a.csv", content=CSV)) == (
+        507, "a.csv was not stored: the disk of the server is full. Make room, then upload it again.",
+    )  # fmt: skip
+    assert list(workspace.tables.iterdir()) == []
 
 
 def test_what_a_kill_has_left_of_an_upload_is_removed(workspace):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from papertune.kinds.label.record import Join
-from papertune.sources.choice import add_model, choose_sources, first_as_good, standard_error
+from papertune.sources.fitting.choice import add_model, choose_sources, first_as_good, standard_error
 
 COSTS = {"words": 0, "encoder": 1}
 
@@ -71,8 +71,8 @@ class TestModel:
         assert join.offsets == [0.0, 0.0]
 
     def test_the_weights_give_the_join_that_was_measured(self, rng, make_source):
-        from papertune.sources.weights import join as joined
-        from papertune.sources.weights import mean_log_loss
+        from papertune.sources.fitting.weights import join as joined
+        from papertune.sources.fitting.weights import mean_log_loss
 
         gold = rng.integers(2, size=300)
         plain = Join({"words": 0.7}, [0.4, -0.4], "held-out rows", 300, {})

@@ -4,7 +4,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from papertune.sources.classifier import MIN_PROBABILITY, cross_validate, fit_classifier, folds
-from papertune.sources.weights import fit_weights, mean_log_loss
+from papertune.sources.fitting.weights import fit_weights, mean_log_loss
 
 
 def make_rows(labels=3, rows=60, width=8, signal=2.0):

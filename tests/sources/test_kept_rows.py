@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from papertune.sources.kept_rows import KeptRows
+from papertune.sources.fitting.kept_rows import KeptRows
 
 
 def vectors(documents):

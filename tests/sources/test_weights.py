@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad, minimize
 
-from papertune.sources import weights as module
 from papertune.sources.classifier import log_softmax
-from papertune.sources.weights import fit_weights, join, mean_log_loss
+from papertune.sources.fitting import weights as module
+from papertune.sources.fitting.weights import fit_weights, join, mean_log_loss
 
 
 @pytest.fixture

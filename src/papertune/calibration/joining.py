@@ -14,9 +14,9 @@ from papertune.kinds.base import PredictedTable
 from papertune.kinds.label.record import MODEL, Join
 from papertune.prompts.examples import RowReader
 from papertune.run import Run
-from papertune.sources.choice import add_model
-from papertune.sources.fit import HeldOut
-from papertune.sources.label_rows import LabelRows, QuestionRows, label_rows
+from papertune.sources.fitting.choice import add_model
+from papertune.sources.fitting.fit import HeldOut
+from papertune.sources.fitting.label_rows import LabelRows, QuestionRows, label_rows
 from papertune.tables import Table
 from papertune.training.answers.label_sets import chance_loss, loss_at_end
 

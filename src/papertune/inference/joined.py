@@ -16,8 +16,8 @@ from papertune.kinds.values import BatchValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.sources.classifier import MIN_PROBABILITY, log_softmax
+from papertune.sources.fitting.weights import join
 from papertune.sources.label_sources import LabelSources
-from papertune.sources.weights import join
 
 
 def columns_asking_model(recipe: Recipe, joins: Mapping[str, Join], decisions: Mapping[str, Any]) -> tuple[str, ...]:

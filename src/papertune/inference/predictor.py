@@ -9,7 +9,7 @@ from torch import Tensor
 
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends
-from papertune.decoding.question_tree import QuestionTree, split_questions
+from papertune.decoding.scoring.question_tree import QuestionTree, split_questions
 from papertune.errors import ModelError
 from papertune.inference.gpu_memory import is_sharded, tokens_on_gpu
 from papertune.inference.plan import MIN_PROMPT_TOKENS, Plan, RowPrompts, batch_tokens, encode_rows, make_plan

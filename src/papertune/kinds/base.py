@@ -58,9 +58,9 @@ def check_sources(sources: tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 
 class Part(BaseModel):
-    """A part of a recipe: frozen, and an unknown key is an error."""
+    """A part of a recipe: frozen; an unknown key is an error, and so is a number that is not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from papertune.decoding.engine import Engine, PromptState
-    from papertune.decoding.label_scoring import LabelTrie
+    from papertune.decoding.scoring.label_scoring import LabelTrie
     from papertune.prompts import PromptEncoder
 
 # The value of a question for one row: label probabilities in the recipe's order, or text.

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from papertune.kinds.base import ColumnSpec
 from papertune.kinds.keywords.column import KeywordsColumn
-from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked.column import RankedKeywordsColumn
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.labels.column import LabelsColumn
 from papertune.kinds.number.column import NumberColumn

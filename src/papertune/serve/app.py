@@ -1,5 +1,6 @@
 """The app: routers of the parts, the page, errors, security."""
 
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.types import Scope
 
 from papertune.serve import answering, jobs, runs
 from papertune.serve.errors import handle_errors
+from papertune.serve.jobs.jobs import training_runs
 from papertune.serve.recipes import routes as recipe_routes
 from papertune.serve.screens import routes as screen_routes
 from papertune.serve.security import protect
@@ -45,7 +47,7 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     app.include_router(recipe_routes.router(workspace, tables))
     app.include_router(jobs.router(workspace, tables))
     app.include_router(runs.router(workspace))
-    app.include_router(answering.router(workspace))
+    app.include_router(answering.router(workspace, partial(training_runs, workspace)))
     app.include_router(screen_routes.router(workspace, tables))
     app.mount("/", _Page(directory=PAGE, html=True))
     return app

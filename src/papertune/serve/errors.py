@@ -1,6 +1,7 @@
 """Errors as JSON: `{"error": {"message", "code", "where"?}}`. A mistake of the user is never a status of 500."""
 
 import errno
+import os
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from papertune.errors import PapertuneError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ServeError(Exception):
@@ -36,7 +39,8 @@ class ServeError(Exception):
 
 
 def error_body(code: str, message: str, where: str | None = None) -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the body of an error; half of a character, which a request can name, becomes its escape."""
+    message = message.encode(errors="backslashreplace").decode()
     return {"error": {"message": message, "code": code} | ({} if where is None else {"where": where})}
 
 
@@ -77,7 +81,10 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that it comes from, is a full disk."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
+            return True
+        # polars and others have it in their message.
+        if any(os.strerror(number) in str(cause) for number in _DISK_FULL):
             return True
         cause = cause.__cause__
     return False

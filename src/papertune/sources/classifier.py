@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.sources.weights import fit_weights, mean_log_loss
+from papertune.sources.fitting.weights import fit_weights, mean_log_loss
 
 # The smallest probability of a label; a label that the training rows lack has it.
 MIN_PROBABILITY = 1e-5

@@ -12,7 +12,7 @@ from papertune.errors import RunError
 from papertune.events import SILENT, Listener
 from papertune.files import write_atomically
 from papertune.models.sentence_encoder import ENCODER_INSTALL, SentenceEncoder, find_encoder
-from papertune.sources.kept_rows import KeptRows
+from papertune.sources.fitting.kept_rows import KeptRows
 from papertune.sources.source import Source, Surroundings
 
 
@@ -25,7 +25,7 @@ class Encoder(Source):
 
     name: ClassVar[str] = "encoder"
     cost: ClassVar[int] = 1
-    strengths: ClassVar[tuple[float, ...]] = (3.0, 10.0, 30.0)
+    strengths: ClassVar[tuple[float, ...]] = (0.3, 1.0, 3.0, 10.0, 30.0)
 
     def __init__(self, encoder: SentenceEncoder) -> None:
         self.encoder = encoder

@@ -22,7 +22,7 @@ from papertune.files import atomic_writer, write_atomically
 from papertune.methods.layers import decoder_layers
 from papertune.prompts import PromptEncoder, pad_right
 from papertune.prompts.examples import Prompt
-from papertune.sources.kept_rows import KeptRows
+from papertune.sources.fitting.kept_rows import KeptRows
 from papertune.sources.source import DAMAGED, Source, Surroundings
 
 # Shares of the layers after which states are read: the middle ones hold the topic of a text, the last its next word.

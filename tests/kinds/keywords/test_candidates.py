@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.kinds.keywords.candidates import CJK_LENGTHS, MAX_WORDS, find_candidates
+from papertune.kinds.keywords.ranked.candidates import CJK_LENGTHS, MAX_WORDS, find_candidates
 from papertune.metrics.phrases import normalise_keyword
 
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.kinds import RankedKeywordsColumn
-from papertune.kinds.keywords.candidates import Candidate
-from papertune.kinds.keywords.fit import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
-from papertune.kinds.keywords.ranking import FEATURES, JOINED_FEATURES, FoundKeyword, KeywordChoice
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.candidates import Candidate
+from papertune.kinds.keywords.ranked.fit import f1_confidence, fit_ranking, ranking_in_words, ranking_shortage
+from papertune.kinds.keywords.ranked.ranking import FEATURES, JOINED_FEATURES, FoundKeyword, KeywordChoice
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.metrics.keyword_scores import score_keywords
 
 COLUMN = RankedKeywordsColumn(kind="ranked_keywords", question="Keyword?", count=3)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertune.kinds import KeywordsColumn, RankedKeywordsColumn
-from papertune.kinds.keywords.candidates import find_candidates
-from papertune.kinds.keywords.ranking import (
+from papertune.kinds.keywords.ranked.candidates import find_candidates
+from papertune.kinds.keywords.ranked.ranking import (
     FEATURES,
     FoundKeyword,
     KeywordChoice,
@@ -16,7 +16,7 @@ from papertune.kinds.keywords.ranking import (
     ranked_as_text,
     read_ranked,
 )
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.metrics.phrases import normalise_keyword
 
 

@@ -12,7 +12,7 @@ from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_c
 from papertune.kinds.keywords.by_words.fit import fit_words, words_in_words
 from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords, ngrams
 from papertune.kinds.keywords.by_words.words import WordsRecord, load_words
-from papertune.kinds.keywords.candidates import find_candidates
+from papertune.kinds.keywords.ranked.candidates import find_candidates
 from papertune.metrics.keyword_scores import unique_keywords
 
 TOPICS = ("graph learning", "solar cells", "protein folding", "market design", "speech synthesis", "glacier melt")

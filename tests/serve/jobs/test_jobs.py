@@ -241,23 +241,20 @@ class TestFilledTables:
         request = {"kind": "predict", "table": server.table, "run": "run", "name": "New papers"}
         return JobRequest.model_validate(request)
 
-    def test_a_filled_table_becomes_a_table(self, filling, server):
+    def test_a_filled_table_becomes_one_table_also_if_the_server_is_killed_meanwhile(self, filling, server):
         job = server.end_of(server.jobs.begin(filling).id)
         assert job.state == "done"
         assert server.tables.meta(job.result_table).name == "New papers.csv"
-        assert len(server.tables.all()) == 2
-
-    @pytest.mark.parametrize("was_finished", [False, True])
-    def test_it_becomes_one_table_if_the_server_is_killed_meanwhile(self, was_finished, filling, server):
-        job = server.end_of(server.jobs.begin(filling).id)
-        write_job(server.workspace.jobs / job.id, replace(job, state="running"))
-        if not was_finished:
-            (server.workspace.tables / job.result_table / "meta.json").unlink()
-        server.starts_again()
-        again = server.end_of(job.id)
-        assert again.state == "done"
-        assert server.tables.meta(again.result_table).rows == 1
-        assert len(server.tables.all()) == 2
+        for was_finished in (True, False):
+            write_job(server.workspace.jobs / job.id, replace(job, state="running"))
+            if not was_finished:
+                (server.workspace.tables / job.result_table / "meta.json").unlink()
+            server.starts_again()
+            again = server.end_of(job.id)
+            assert again.state == "done"
+            assert (again.result_table == job.result_table) is was_finished
+            assert server.tables.meta(again.result_table).rows == 1
+            assert len(server.tables.all()) == 2
 
     def test_a_fault_of_the_program_in_it_fails_the_job_and_not_the_server(self, filling, server, monkeypatch, caplog):
         def broken(*_):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.training.answers.label_sets import LabelLosses, LabelSet, above_chance, chance_loss, loss_at_end
 
 TRIE = LabelTrie.build([[5], [6]], 2)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.errors import RecipeError
 from papertune.kinds import KeywordsColumn, LabelColumn, RankedKeywordsColumn
 from papertune.models import AttentionMasks, answer_positions

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from papertune.decoding.engine import Engine
-from papertune.decoding.rewards import answer_rewards
+from papertune.decoding.scoring.rewards import answer_rewards
 from papertune.errors import RunError
 from papertune.prompts import PromptEncoder
 from papertune.prompts.answers import encode_answer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
-from papertune.kinds.keywords.candidates import find_candidates
+from papertune.kinds.keywords.ranked.candidates import find_candidates
 from papertune.metrics.phrases import CJK_CHARACTER, normalise_keyword
 
 

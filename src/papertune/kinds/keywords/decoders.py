@@ -13,9 +13,9 @@ from papertune.decoding.sampling import sample
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.keywords.column import KeywordsColumn
 from papertune.kinds.keywords.no_repetition import NoRepeatedKeyword
-from papertune.kinds.keywords.ranked import RankedKeywordsColumn
-from papertune.kinds.keywords.ranking import FoundKeyword, KeywordChoice, ranked_as_text
-from papertune.kinds.keywords.search import KeywordSearch
+from papertune.kinds.keywords.ranked.column import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked.ranking import FoundKeyword, KeywordChoice, ranked_as_text
+from papertune.kinds.keywords.ranked.search import KeywordSearch
 
 # Prompt tokens that take the memory of one token of a phrase, which has logits.
 _TOKENS_PER_NODE = 16

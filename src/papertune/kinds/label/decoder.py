@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from papertune.decoding.engine import Engine, PromptState
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.kinds.decoder import Decoder, DecodingTools, Value
 from papertune.kinds.label.column import LabelColumn
 

@@ -34,7 +34,7 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class Join:
-    """How the sources of a label question are joined, see `papertune.sources.weights`.
+    """How the sources of a label question are joined, see `papertune.sources.fitting.weights`.
 
     Attributes:
         weights: The weight of each source, "model" among them if it is one; 0: it is not used.

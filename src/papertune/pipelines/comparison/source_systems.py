@@ -13,10 +13,10 @@ from papertune.models.sentence_encoder import ENCODER_INSTALL, find_encoder
 from papertune.recipe import Recipe
 from papertune.sources.classifier import cross_validate
 from papertune.sources.encoder import Encoder
-from papertune.sources.fit import can_be_fitted
+from papertune.sources.fitting.fit import can_be_fitted
+from papertune.sources.fitting.weights import fit_weights
 from papertune.sources.probe import Probe
 from papertune.sources.source import Source, Surroundings
-from papertune.sources.weights import fit_weights
 
 # By the name of the source in a recipe.
 SYSTEMS: dict[str, type[Source]] = {"encoder": Encoder, "probe": Probe}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from papertune.decoding.engine import Engine
-from papertune.decoding.rewards import answer_rewards
+from papertune.decoding.scoring.rewards import answer_rewards
 from papertune.models.reward_head import add_reward_head, save_reward_head
 from papertune.pipelines.stages.feedback import (
     open_start,

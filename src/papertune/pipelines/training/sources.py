@@ -7,7 +7,7 @@ from papertune.kinds.label.record import MODEL
 from papertune.models import load_model
 from papertune.pipelines.training.job import TrainingJob
 from papertune.run_directory import RunDirectory
-from papertune.sources.fit import MIN_ROWS, fit_sources, read_held_out
+from papertune.sources.fitting.fit import MIN_ROWS, fit_sources, read_held_out
 from papertune.sources.label_sources import LabelSources
 from papertune.sources.source import Surroundings
 from papertune.sources.wanted import label_sources

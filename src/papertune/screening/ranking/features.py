@@ -94,7 +94,7 @@ def embed(documents: Sequence[str], encoder: str, cache: Path | None, listener: 
     if encoder == "none":
         return None
     from papertune.models.sentence_encoder import SentenceEncoder, find_encoder
-    from papertune.sources.kept_rows import KeptRows
+    from papertune.sources.fitting.kept_rows import KeptRows
 
     folder = find_encoder(None if encoder == "auto" else encoder)
     if folder is None:

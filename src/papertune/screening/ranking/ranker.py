@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.evaluation.systems.elas_u4 import fit_machine
-from papertune.kinds.keywords.candidates import stop_words
+from papertune.kinds.keywords.ranked.candidates import stop_words
 from papertune.metrics.phrases import stem
 from papertune.screening.ranking.features import Features, words_of
 

@@ -10,11 +10,8 @@ from papertune.serve.answering.opened import OpenRuns
 from papertune.serve.answering.worker import ModelWorker
 from papertune.serve.workspace import Workspace
 
-# The text of 1,000 papers takes 2 MB.
-_MAX_BODY = 32 * 2**20
 
-
-def router(workspace: Workspace, is_training: Callable[[], bool] = lambda: False) -> APIRouter:
+def router(workspace: Workspace, is_training: Callable[[], bool]) -> APIRouter:
     """Return the routes.
 
     Args:
@@ -28,7 +25,7 @@ def router(workspace: Workspace, is_training: Callable[[], bool] = lambda: False
         yield
         worker.stop()
 
-    routes = APIRouter(lifespan=lifespan, max_body_size=_MAX_BODY)
+    routes = APIRouter(lifespan=lifespan)
     routes.include_router(predict.router(workspace, worker))
     routes.include_router(openai_api.router(workspace, worker))
     return routes

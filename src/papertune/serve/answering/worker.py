@@ -20,6 +20,10 @@ from papertune.serve.errors import ServeError
 
 # How long a request waits for others, in seconds.
 WINDOW_S = 0.02
+# Requests that wait at most.
+MAX_WAITING = 64
+# How long a request may take, waiting included.
+TIMEOUT_S = 300.0
 # Rows of several requests that go through the model together; one request may have more.
 MAX_ROWS_TOGETHER = 64
 # Texts that are written side by side; each has a cache of its own.
@@ -44,8 +48,8 @@ class ModelWorker:
         runs: OpenRuns,
         *,
         is_training: Callable[[], bool] = lambda: False,
-        max_waiting: int = 64,
-        timeout_s: float = 300.0,
+        max_waiting: int = MAX_WAITING,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._runs = runs
         self._is_training = is_training

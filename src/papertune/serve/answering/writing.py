@@ -38,15 +38,7 @@ class Writer:
         Raises:
             ModelError: If prompt and answer do not fit into the context of the model, or its numbers overflow.
         """
-        with collected_warnings() as warnings:
-            ids, is_truncated = self._encode(wanted)
-        if is_truncated:
-            warnings.append(
-                f"the prompt has more than {len(ids):,} tokens: the oldest rounds of the conversation are not read, or "
-                "only the beginning of its last message is."
-            )
-        else:
-            warnings.clear()  # of limits that do not matter here
+        ids, warnings = self._encode(wanted)
         pieces, stop, count = TextPieces(self._tokenizer), StopTexts(wanted.stop), 0
         for token in self._tokens(ids, wanted):
             count += 1
@@ -69,25 +61,31 @@ class Writer:
             alternatives=wanted.alternatives or 0,
         )
 
-    def _encode(self, wanted: WritingWanted) -> tuple[list[int], bool]:
-        """Return the token ids of the prompt, and whether something of it is missing."""
+    def _encode(self, wanted: WritingWanted) -> tuple[list[int], list[str]]:
+        """Return the token ids of the prompt, and a warning if something of it is missing."""
         if isinstance(wanted.prompt, str):
-            return self._encode_text(wanted.prompt, wanted.max_tokens), False
-        encoder = chat_encoder(self._model, self._tokenizer, self._recipe, wanted.max_tokens)
+            return self._encode_text(wanted.prompt, wanted.max_tokens), []
+        with collected_warnings():  # of limits that do not matter to a prompt that fits
+            encoder = chat_encoder(self._model, self._tokenizer, self._recipe, wanted.max_tokens)
         asked = wanted.prompt
-        prompt = Prompt("", asked.question, "", asked.history, asked.system, drops_history=True)
-        encoded = encoder.encode(prompt)
-        return encoded.ids, encoded.truncated
+        encoded = encoder.encode(Prompt("", asked.question, "", asked.history, asked.system, drops_history=True))
+        truncated = (
+            f"the prompt has more than {encoder.max_prompt_tokens:,} tokens: the oldest rounds of the conversation are "
+            "not read, or only the beginning of its last message is."
+        )
+        return encoded.ids, [truncated] if encoded.truncated else []
 
     def _encode_text(self, text: str, max_tokens: int) -> list[int]:
         context = context_tokens(self._model.config) or DEFAULT_CONTEXT
         room = context - max_tokens - getattr(self._model, "prefix_length", 0)
         encoder = PromptEncoder(self._tokenizer, EncodingSpec(), chat=False)
         (ids,) = encoder.encode_documents([text])
-        if len(ids) - 1 > room:
+        count = len(ids) - 1
+        if count > room:
+            tokens = "1 token" if count == 1 else f"{count:,} tokens"
             raise ModelError(
-                f"the prompt has {len(ids) - 1:,} tokens and max_tokens is {max_tokens:,}, but the model reads "
-                f"{context:,} tokens at most, prompt and answer together. Shorten the prompt, or lower max_tokens."
+                f"the prompt has {tokens} and max_tokens is {max_tokens:,}, but the model reads {context:,} tokens at "
+                "most, prompt and answer together. Shorten the prompt, or lower max_tokens."
             )
         # Of an empty prompt, in a model without a begin token, the end token is what stands before a text.
         return ids[:-1] or ids

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 from papertune.errors import OutputError, PapertuneError, PapertuneWarning, quoted
 from papertune.serve.errors import ServeError
@@ -47,6 +48,7 @@ class Jobs:
         self._tables = tables
         self._lock = threading.RLock()
         self._processes: dict[str, Popen[bytes]] = {}
+        self._found: dict[str, dict[str, Any]] = {}  # start events of processes that an earlier server has started
         self._opened = time.monotonic()
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -124,7 +126,7 @@ class Jobs:
             if job.state != "running":
                 raise ServeError(409, "not_running", f"{quoted(job.name)} is not running; it is {job.state}. Reload.")
             process = self._processes.get(job.id)
-            start = None if process else last_of(read_events(self.folder(job) / EVENTS, job.since), "start")
+            start = None if process else self._find(job)
             if process is None and start is None:
                 raise ServeError(409, "starting", f"{quoted(job.name)} is just starting. Stop it in a few seconds.")
             self._keep(replace(job, stop_requested=True))
@@ -176,7 +178,7 @@ class Jobs:
             if process.poll() is None:
                 return
         else:
-            start = last_of(read_events(folder / EVENTS, job.since), "start")
+            start = self._find(job)
             if start is None and time.monotonic() - self._opened < _START_LIMIT_S:
                 return
             if start is not None and is_alive(start):
@@ -193,6 +195,16 @@ class Jobs:
                 ended = replace(ended, state="failed", message=fault, result_table=None)
         self._keep(replace(ended, ended=_now()))
         self._processes.pop(job.id, None)
+        self._found.pop(job.id, None)
+
+    def _find(self, job: Job) -> dict[str, Any] | None:
+        """Return the start event of a process that an earlier server has started; None until it is there."""
+        if job.id not in self._found:
+            start = last_of(read_events(self.folder(job) / EVENTS, job.since), "start")
+            if start is None:
+                return None
+            self._found[job.id] = start
+        return self._found[job.id]
 
     def _with_table(self, job: Job) -> Job:
         """Make a table of what a job has filled in; after a kill in the middle it is made once all the same."""

@@ -111,7 +111,7 @@ function App() {
     </main>
     <footer class="foot">
       ${session.data && html`<span>papertune ${session.data.version}</span><span>${session.data.work}</span>`}
-      <a href="/docs">API</a>
+      <a href="/docs/">API</a>
     </footer>
     <div class="hidden" role="status" aria-live="polite" ref=${region}></div>
   `;

@@ -1,10 +1,11 @@
 """The routes of recipes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI
+from anyio import from_thread
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from papertune.recipe import load_recipe
@@ -29,10 +30,11 @@ class InitColumn(_Body):
 
 
 class InitRequest(_Body):
-    """A table, and the columns to learn; none: they are guessed."""
+    """A table, the columns to learn, and the columns to read; without any they are guessed."""
 
     table: str
     columns: list[InitColumn] = []
+    document: list[str] = []
 
 
 class Written(_Body):
@@ -71,17 +73,19 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
     router = APIRouter(prefix="/api/recipes", tags=["recipes"], lifespan=lifespan)
 
     @router.post("/init")
-    def init(request: InitRequest) -> dict[str, Any]:
+    def init(request: InitRequest, connection: Request) -> dict[str, Any]:
         """Make a first recipe for a table."""
         table = str(tables.file(request.table)), tables.meta(request.table).name
-        made = worker.run(make_recipe, *table, [(each.column, each.kind) for each in request.columns])
+        columns = [(each.column, each.kind) for each in request.columns]
+        made = worker.run(make_recipe, *table, columns, request.document, is_wanted=_is_there(connection))
         return {"recipe": read_toml(made["toml"]), **made}
 
     @router.post("/check")
-    def check_recipe(request: CheckRequest) -> dict[str, Any]:
+    def check_recipe(request: CheckRequest, connection: Request) -> dict[str, Any]:
         """Check a table against a recipe; all that is found is in the answer, errors too."""
         table = str(tables.file(request.table)), tables.meta(request.table).name
-        return worker.run(check, *table, request.values(), request.purpose)
+        values = request.values()
+        return worker.run(check, *table, values, request.purpose, is_wanted=_is_there(connection))
 
     @router.post("/toml")
     def as_toml(request: Written) -> dict[str, Any]:
@@ -99,3 +103,8 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
         return recipe_schema()
 
     return router
+
+
+def _is_there(connection: Request) -> Callable[[], bool]:
+    """Return a function that asks whether the client still waits: a page gives a check up when its form changes."""
+    return lambda: not from_thread.run(connection.is_disconnected)

@@ -37,13 +37,14 @@ def prepare_process(folder: str) -> None:
     threading.Thread(target=end_with_server, daemon=True).start()
 
 
-def make_recipe(path: str, name: str, columns: list[tuple[str, str]]) -> dict[str, Any]:
+def make_recipe(path: str, name: str, columns: list[tuple[str, str]], document: list[str]) -> dict[str, Any]:
     """Write a first recipe for a table, as `papertune init` does.
 
     Args:
         path: The table.
         name: What messages call it.
         columns: Names and kinds of the columns to learn; none: they are guessed.
+        document: Columns that the model reads; none: they are guessed.
 
     Returns:
         The recipe as TOML, and warnings.
@@ -54,7 +55,7 @@ def make_recipe(path: str, name: str, columns: list[tuple[str, str]]) -> dict[st
     for column, kind in columns:
         by_kind.setdefault(kind, []).append(column)
     with _collected_warnings() as messages:
-        toml = recipe_for(_read(path, name), **by_kind)
+        toml = recipe_for(_read(path, name), document=document, **by_kind)
     return {"toml": toml, "warnings": [message.replace(path, name) for message in messages]}
 
 

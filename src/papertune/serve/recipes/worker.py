@@ -1,10 +1,12 @@
 """A process that makes and checks recipes, so that large tables and tokenizers of models never hold up the server."""
 
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,8 @@ from papertune.serve.recipes.tasks import prepare_process
 LIMIT_S = 300.0
 # The process ends if nothing is asked of it for so long.
 IDLE_S = 300.0
+
+_ASK_EVERY_S = 0.5
 
 _Result = TypeVar("_Result")
 
@@ -34,24 +38,23 @@ class Worker:
         self._timer: threading.Timer | None = None
         self._asked = 0
 
-    def run(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+    def run(
+        self, function: Callable[..., _Result], *arguments: object, is_wanted: Callable[[], bool] = lambda: True
+    ) -> _Result:
         """Return what a function returns; both must be importable and picklable.
+
+        Args:
+            function: The function.
+            arguments: Its arguments.
+            is_wanted: Asked twice a second; if nobody wants the result any more, a call that waits is not begun.
 
         Raises:
             PapertuneError: What it raises.
-            ServeError: 400 if it takes too long, or ends the process, as full memory does.
+            ServeError: 400 if it takes too long, or ends the process, as full memory does; 499 if nobody wants it.
         """
-        with self._lock:
-            self._stop_timer()
-            self._asked += 1
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(
-                    1, mp_context=get_context("spawn"), initializer=prepare_process, initargs=(str(self._folder),)
-                )
-            pool = self._pool
-            future = pool.submit(function, *arguments)
+        pool, future = self._submit(function, *arguments)
         try:
-            return future.result(LIMIT_S)
+            return _wait(future, is_wanted)
         except (TooLate, BrokenProcessPool) as error:
             self._end(pool)
             what = "took too long" if isinstance(error, TooLate) else "was ended, perhaps since the memory was full"
@@ -62,9 +65,23 @@ class Worker:
             with self._lock:
                 self._asked -= 1
                 if not self._asked and self._pool is pool:
-                    self._timer = threading.Timer(IDLE_S, self._end, [pool])
+                    self._timer = threading.Timer(IDLE_S, self._end, [pool, True])
                     self._timer.daemon = True
                     self._timer.start()
+
+    def _submit(
+        self, function: Callable[..., _Result], *arguments: object
+    ) -> tuple[ProcessPoolExecutor, Future[_Result]]:
+        with self._lock:
+            self._stop_timer()
+            self._asked += 1
+            if self._pool is not None:
+                with suppress(BrokenProcessPool):  # it may have been killed while nobody asked
+                    return self._pool, self._pool.submit(function, *arguments)
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=get_context("spawn"), initializer=prepare_process, initargs=(str(self._folder),)
+            )
+            return self._pool, self._pool.submit(function, *arguments)
 
     def close(self) -> None:
         """End the process."""
@@ -74,11 +91,11 @@ class Worker:
         if pool is not None:
             self._end(pool)
 
-    def _end(self, pool: ProcessPoolExecutor) -> None:
+    def _end(self, pool: ProcessPoolExecutor, only_if_idle: bool = False) -> None:
         with self._lock:
+            if only_if_idle and self._asked:
+                return  # asked again at the moment when the time was over
             if self._pool is pool:
-                if self._asked and self._timer is not None:
-                    return  # asked again at the moment when the time was over
                 self._pool = None
         for process in list((pool._processes or {}).values()):
             process.kill()
@@ -88,3 +105,22 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _wait(future: "Future[_Result]", is_wanted: Callable[[], bool]) -> _Result:
+    """Return the result of a call.
+
+    Raises:
+        TooLate: If it takes too long.
+        ServeError: If nobody wants it any more.
+    """
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            return future.result(min(_ASK_EVERY_S, LIMIT_S))
+        except TooLate:
+            if time.monotonic() >= deadline:
+                raise
+            if not is_wanted():
+                future.cancel()
+                raise ServeError(499, "gone", "the client has gone. Ask again.") from None

@@ -4,6 +4,8 @@
 server.
 """
 
+from base64 import b64encode
+from hashlib import sha256
 from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -17,7 +19,13 @@ from papertune.serve.security.keys import Keys
 from papertune.serve.security.refusals import refusal, single_header
 
 _OPEN_PATHS = {"/health"}
-_FORM = Path(__file__).parent / "sign_in.html"
+_FORM = (Path(__file__).parent / "sign_in.html").read_text("utf-8")
+# The form comes before any file of the page may be read, so its style is in it and known by its checksum.
+_STYLE = _FORM.partition("<style>")[2].partition("</style>")[0]
+_FORM_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _MAX_FORM_BYTES = 10_000
 _COOKIE_SECONDS = 30 * 24 * 3600
 # Set in the scope of a request that only a program sends: no page elsewhere can.
@@ -110,7 +118,8 @@ class Access:
 
     def _refuse(self, request: Request, message: str) -> Response:
         if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/v1/")):
-            answer: Response = HTMLResponse(_FORM.read_bytes().replace(b"MESSAGE", message.encode()), 401)
+            page = _FORM.replace("MESSAGE", message[0].upper() + message[1:])
+            answer: Response = HTMLResponse(page, 401, {"Content-Security-Policy": _FORM_POLICY})
         else:
             answer = refusal(request.scope, 401, "no_access", message)
         answer.headers["WWW-Authenticate"] = "Bearer"

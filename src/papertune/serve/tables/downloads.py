@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from papertune.errors import OutputError
 from papertune.serve.tables.models import Format
 from papertune.tables import Table, write_table
 
@@ -39,14 +40,17 @@ def write_download(table: Table, kind: Format, folder: Path) -> Path:
         OutputError: If it cannot be written, or the format cannot hold it.
     """
     path = folder / f"download-{secrets.token_hex(8)}.{kind.removesuffix('-spreadsheet')}"
-    if kind != "csv-spreadsheet":
-        write_table(table.frame, path, forms=table.forms)
-        return path
-    write_table(_without_formulas(table), path)
-    with path.open("r+b") as file:
-        content = file.read()
-        file.seek(0)
-        file.write(_BYTE_ORDER_MARK + content)
+    try:
+        if kind == "csv-spreadsheet":
+            write_table(_without_formulas(table), path)
+            path.write_bytes(_BYTE_ORDER_MARK + path.read_bytes())
+        else:
+            write_table(table.frame, path, forms=table.forms)
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(path), f"{Path(table.source).stem}{path.suffix}")) from error
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
@@ -60,6 +64,5 @@ def content_disposition(name: str, kind: str) -> str:
 def _without_formulas(table: Table) -> "pl.DataFrame":
     import polars as pl
 
-    text = pl.col(pl.String)
-    frame = table.frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text).name.keep())
+    frame = table.frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$0"))
     return frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})

@@ -1,7 +1,7 @@
-"""Reads one table in a process of its own: `python -m papertune.serve.tables.parsing BYTES FILE FOLDER`.
+"""Reads one table in a process of its own: `python -m papertune.serve.tables.parsing BYTES SECONDS FILE FOLDER`.
 
-It takes at most so many bytes of memory, and ends with 0, or with 2 and the user error on its standard output. Files
-can take far more memory or time than their size suggests (`limited.py`).
+It takes at most so much memory and processor time, and ends with 0, or with 2 and the user error on its standard
+output. Files can take far more of both than their size suggests (`limited.py`).
 """
 
 import json
@@ -70,8 +70,9 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
     try:
-        parse(Path(sys.argv[2]), Path(sys.argv[3]))
+        parse(Path(sys.argv[3]), Path(sys.argv[4]))
     except PapertuneError as error:
         sys.stdout.buffer.write(str(error).encode())
         sys.exit(2)

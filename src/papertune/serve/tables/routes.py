@@ -51,7 +51,9 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
 
     @router.get("/{table_id}/rows")
     def rows(
-        table_id: str, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 50
+        table_id: str,
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> TableRows:
         """Return a page of rows, with what people have changed."""
         found = [TableRow.model_construct(**row) for row in tables.rows(table_id, offset, limit)]

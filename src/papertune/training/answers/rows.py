@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from papertune.decoding.label_scoring import LabelTrie
+from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.errors import RecipeError
 from papertune.kinds import AskedSpec
 from papertune.prompts import PromptEncoder, shared_prefix

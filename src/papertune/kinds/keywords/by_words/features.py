@@ -25,7 +25,7 @@ from papertune.kinds.keywords.by_words.counts import (
     Counts,
     count_once,
 )
-from papertune.kinds.keywords.candidates import Candidate, stop_words
+from papertune.kinds.keywords.ranked.candidates import Candidate, stop_words
 from papertune.metrics.phrases import CJK_CHARACTER, normalise_keyword
 
 # The features, in the order of `word_features`.

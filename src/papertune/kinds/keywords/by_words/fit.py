@@ -11,8 +11,8 @@ from papertune.kinds.keywords.by_words.counts import Counts
 from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_counts, word_features
 from papertune.kinds.keywords.by_words.tfidf import ngrams
 from papertune.kinds.keywords.by_words.words import Words, WordsRecord
-from papertune.kinds.keywords.candidates import find_candidates
-from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked.candidates import find_candidates
+from papertune.kinds.keywords.ranked.column import RankedKeywordsColumn
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from papertune.kinds.keywords.candidates import CJK_LENGTHS, stop_words
+from papertune.kinds.keywords.ranked.candidates import CJK_LENGTHS, stop_words
 from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits, stem
 
 # Maximum words of a keyword; in Chinese, Japanese and Korean text `CJK_LENGTHS` limits its characters.

@@ -16,7 +16,7 @@ from papertune.files import write_atomically
 from papertune.kinds.keywords.by_words.counts import NGRAM, PHRASE, Counts
 from papertune.kinds.keywords.by_words.features import WORD_FEATURES, word_features
 from papertune.kinds.keywords.by_words.tfidf import best_ngrams, ngrams
-from papertune.kinds.keywords.candidates import Candidate, find_candidates
+from papertune.kinds.keywords.ranked.candidates import Candidate, find_candidates
 
 # The files of the source, in the folder of its column.
 _COUNTS, _RANKING = "words.npz", "words.json"

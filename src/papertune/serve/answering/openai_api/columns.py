@@ -46,7 +46,7 @@ async def fill_texts(
             yield place, _piece(filled, target, row)
             # Tokens and warnings are those of all rows together; the first of them has these.
             is_first = row == 0
-            yield place, Ended("stop", filled.prompt_tokens * is_first, 1, filled.warnings * is_first)
+            yield place, Ended("stop", filled.prompt_tokens * is_first, len(target.columns), filled.warnings * is_first)
 
 
 def _row(text: str) -> dict[str, Any] | None:

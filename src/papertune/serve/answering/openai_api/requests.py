@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from papertune.decoding.choosing import Sampling
 from papertune.serve.answering.openai_api.errors import unsupported
@@ -26,7 +26,6 @@ _WITHOUT_EFFECT = {
 # Values with which a parameter that papertune does not have asks for nothing.
 _ASKS_NOTHING: list[Any] = [None, 0, 1, "", "none", "auto", [], {}, ["text"], {"type": "text"}]
 
-# A prompt is at most so many times continued in one request.
 Texts = Annotated[list[str], Field(min_length=1, max_length=MAX_ROWS)]
 
 
@@ -113,7 +112,7 @@ class Message(BaseModel):
             ServeError: 400 if a part is not text.
         """
         if self.content is None or isinstance(self.content, str):
-            return self.content or ""
+            return whole_text(self.content or "", f"{place}.content")
         texts = []
         for number, part in enumerate(self.content):
             if part.get("type") != "text" or not isinstance(part.get("text"), str):
@@ -121,7 +120,7 @@ class Message(BaseModel):
                     f"{place}.content[{number}]", f"{place}.content[{number}] is not text. Send text only."
                 )
             texts.append(part["text"])
-        return "\n".join(texts)
+        return whole_text("\n".join(texts), f"{place}.content")
 
 
 class ChatRequest(SharedRequest):
@@ -174,14 +173,46 @@ class CompletionRequest(SharedRequest):
 
     @property
     def prompts(self) -> list[str]:
-        """The prompts, each with an answer of its own."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        """The prompts, each with an answer of its own.
+
+        Raises:
+            ServeError: 400 if one cannot be read.
+        """
+        texts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        return [whole_text(text, "prompt") for text in texts]
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _check_prompt(cls, value: Any) -> Any:
+        if not isinstance(value, str | list) or (
+            isinstance(value, list) and not all(isinstance(each, str) for each in value)
+        ):
+            raise ValueError("it must be a text or a list of texts; tokens are not supported")
+        return value
 
     def check(self, target: Target) -> None:
         """Check that a run can do what is asked for; see `SharedRequest.check`."""
         super().check(target)
         if self.logprobs is not None:
             check_logprobs(target)
+
+
+def whole_text(text: str, where: str) -> str:
+    """Return a text, if it has whole characters only: JSON can name half of one.
+
+    Args:
+        text: The text.
+        where: The parameter that it comes from, for the message.
+
+    Raises:
+        ServeError: 400 if it has not.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])[1:-1]
+        raise unsupported(where, f"{where} has half of a surrogate pair ({half}), which is not a character.") from None
+    return text
 
 
 def check_logprobs(target: Target) -> None:

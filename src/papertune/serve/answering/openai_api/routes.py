@@ -37,7 +37,7 @@ def router(workspace: Workspace, worker: ModelWorker) -> APIRouter:
         """List the models: RUN for texts, RUN:COLUMN and RUN:* for columns."""
         return {"object": "list", "data": await models.all()}
 
-    @routes.get("/models/{name}")
+    @routes.get("/models/{name:path}")
     async def describe_model(name: str) -> dict[str, Any]:
         """Return one model."""
         return await models.describe(name)

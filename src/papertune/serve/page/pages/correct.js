@@ -102,8 +102,8 @@ function Prefer({ table, run }) {
   `;
 }
 
-function Rows({ table, editable, columns, box, changed, onChange }) {
-  const [offset, setOffset] = useState(0);
+function Rows({ table, first, editable, columns, box, changed, onChange }) {
+  const [offset, setOffset] = useState(first);
   const rows = useApi(`${apiPath("tables", table.id, "rows")}?offset=${offset}&limit=${SIZE}`);
   return html`
     <div class="sticky"><${Saved} box=${box} /></div>
@@ -118,16 +118,26 @@ function Rows({ table, editable, columns, box, changed, onChange }) {
   `;
 }
 
-function Shown({ table, run, session }) {
+/** Returns the values of some changes by cell; the last one of a cell counts. */
+const valuesOf = (changes) => Object.fromEntries(changes.map((change) => [`${change.row}.${change.column}`, change.value]));
+
+/** Returns the columns with the one that the address names, in the table's order. */
+const withColumn = (chosen, column, names) => names.filter((name) => chosen.includes(name) || name === column);
+
+function Shown({ table, run, session, query }) {
   const columns = run?.columns ?? [];
   const names = table.columns.map((column) => column.name);
   const filled = columns.map((column) => column.name).filter((name) => names.includes(name));
   const [chosen, setChosen] = useDraft(`correct.${table.id}`, null);
-  const editable = chosen ?? (filled.length > 0 ? filled : names.slice(-1));
-  const [changed, setChanged] = useState({});
+  const first = Math.min(Number(query.row) || 0, Math.max(table.rows - 1, 0));
+  const editable = withColumn(chosen ?? (filled.length > 0 ? filled : names.slice(-1)), query.column, names);
   const box = useOutbox(`corrections.${table.id}`, (changes) => patch(apiPath("tables", table.id, "cells"), changes));
+  // What waits is shown after a refresh too; what was refused is not.
+  const [kept, setKept] = useState(() => valuesOf(box.waiting));
+  const refused = valuesOf(box.refused);
+  const changed = Object.fromEntries(Object.entries(kept).filter(([cell, value]) => refused[cell] !== value));
   const change = (row, column, value) => {
-    setChanged((before) => ({ ...before, [`${row}.${column}`]: value }));
+    setKept((before) => ({ ...before, [`${row}.${column}`]: value }));
     box.add({ id: newId(), row, column, value });
   };
   const canPrefer = session?.features?.prefer && columns.some((column) => GENERATED.includes(column.kind));
@@ -145,13 +155,13 @@ function Shown({ table, run, session }) {
         )}
       </div>
     </details>
-    <${Rows} ...${{ table, editable, columns, box, changed, onChange: change }} />
+    <${Rows} ...${{ table, first, editable, columns, box, changed, onChange: change }} />
     ${canPrefer && html`<${Prefer} table=${table} run=${run} />`}
   `;
 }
 
 /** The page that corrects a table. */
-export function CorrectPage({ id, session }) {
+export function CorrectPage({ id, session, query }) {
   const table = useApi(apiPath("tables", id));
   const run = useRunOf(id);
   const crumbs = [
@@ -161,7 +171,7 @@ export function CorrectPage({ id, session }) {
   const actions = table.data && html`<${Download} table=${table.data} />`;
   return html`
     <${Page} title=${t("correct.title")} crumbs=${crumbs} lead=${t("correct.lead")} actions=${actions}>
-      <${Loaded} from=${table}>${(data) => html`<${Shown} table=${data} run=${run} session=${session} />`}<//>
+      <${Loaded} from=${table}>${(data) => html`<${Shown} ...${{ table: data, run, session, query }} />`}<//>
     <//>
   `;
 }

@@ -5,28 +5,9 @@ import { useDraft } from "../core/kept.js";
 import { t } from "../core/i18n.js";
 import { go } from "../core/router.js";
 import { ErrorNotice, Field, Page, Section, Tick, WorkButton } from "../parts/basics.js";
+import { RunChoice, TableChoice } from "../parts/choices.js";
 import { Findings } from "../parts/findings.js";
 import { Upload } from "../parts/upload.js";
-import { TableChoice } from "./runs.js";
-
-function RunChoice({ value, onChange }) {
-  const runs = useApi("/api/runs");
-  const complete = (runs.data?.runs ?? []).filter((run) => run.complete);
-  return html`
-    <${Field} label=${t("fill.run")} hint=${runs.data && complete.length === 0 ? t("fill.run.none") : t("fill.run.hint")}>
-      ${(attributes) => html`
-        <select ...${attributes} value=${value ?? ""} onChange=${(event) => onChange(event.currentTarget.value || null)}>
-          <option value="">${t("choose.run")}</option>
-          ${complete.map(
-            (run) => html`<option key=${run.name} value=${run.name}>
-              ${run.name} (${run.columns.map((column) => column.name).join(", ")})
-            </option>`,
-          )}
-        </select>
-      `}
-    <//>
-  `;
-}
 
 /** Checks a table against a run's own recipe. */
 function useCheck(table, run) {

@@ -57,7 +57,7 @@ export function HomePage({ session }) {
       ${tables.length + runs.length > 0 &&
       html`<div class="cards recent">
         ${tables.length > 0 &&
-        html`<${Section} title=${t("nav.tables")}><${TableList} tables=${tables.slice(-RECENT)} /><//>`}
+        html`<${Section} title=${t("nav.tables")}><${TableList} tables=${tables.slice(0, RECENT)} /><//>`}
         ${runs.length > 0 && html`<${Section} title=${t("nav.runs")}><${RunList} runs=${runs.slice(0, RECENT)} /><//>`}
       </div>`}
     <//>

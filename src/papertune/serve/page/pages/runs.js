@@ -4,8 +4,9 @@ import { apiPath, post, useApi } from "../core/api.js";
 import { duration, moment, number } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
-import { Chip, Empty, ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
+import { Chip, Empty, ErrorNotice, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
 import { LineChart } from "../parts/chart.js";
+import { TableChoice } from "../parts/choices.js";
 import { JobList, RunList } from "../parts/lists.js";
 
 /** The list of runs. */
@@ -57,21 +58,6 @@ function Curve({ points }) {
         series=${[{ name: t("job.dev.name"), points: line("score") }]}
       />
     </div>
-  `;
-}
-
-/** A choice among the tables of the work folder. */
-export function TableChoice({ label, hint, value, onChange, none = null }) {
-  const tables = useApi("/api/tables");
-  return html`
-    <${Field} label=${label} hint=${hint}>
-      ${(attributes) => html`
-        <select ...${attributes} value=${value ?? ""} onChange=${(event) => onChange(event.currentTarget.value || null)}>
-          <option value="">${none ?? t("choose.table")}</option>
-          ${(tables.data?.tables ?? []).map((table) => html`<option key=${table.id} value=${table.id}>${table.name}</option>`)}
-        </select>
-      `}
-    <//>
   `;
 }
 

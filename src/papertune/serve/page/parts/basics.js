@@ -163,7 +163,8 @@ export function Progress({ share, label }) {
 }
 
 /**
- * A button whose work takes a moment: disabled meanwhile, and its failure is shown by the caller.
+ * A button whose work takes a moment: it ignores presses meanwhile (a disabled one would lose the focus), and its
+ * failure is shown by the caller.
  *
  * @param {function(): Promise} onClick The work.
  * @param {function(Error|null): void} onError Gets null when the work begins, and the error if it fails.
@@ -171,6 +172,7 @@ export function Progress({ share, label }) {
 export function WorkButton({ onClick, onError, className = "", disabled = false, children }) {
   const [isBusy, setBusy] = useState(false);
   const work = async () => {
+    if (isBusy) return;
     setBusy(true);
     onError(null);
     try {
@@ -183,7 +185,7 @@ export function WorkButton({ onClick, onError, className = "", disabled = false,
     }
   };
   return html`
-    <button type="button" class=${className} disabled=${disabled || isBusy} aria-busy=${isBusy} onClick=${work}>
+    <button type="button" class=${className} disabled=${disabled} aria-disabled=${isBusy} aria-busy=${isBusy} onClick=${work}>
       ${children}
     </button>
   `;

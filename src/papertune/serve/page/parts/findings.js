@@ -3,6 +3,7 @@ import { html, useState } from "../vendor/preact.js";
 import { apiPath, useApi } from "../core/api.js";
 import { shorten } from "../core/format.js";
 import { t } from "../core/i18n.js";
+import { link } from "../core/router.js";
 import { Loading, Notice } from "./basics.js";
 
 const ORDER = { error: 0, warning: 1, note: 2 };
@@ -28,6 +29,9 @@ function RowCells({ table, finding }) {
   `;
 }
 
+/** The page on which the cell can be corrected. */
+const target = (table, { row, column }) => link(["tables", table.id, "correct"], { row, column });
+
 function Finding({ finding, table }) {
   const hasRow = typeof finding.row === "number" && table !== null;
   return html`
@@ -36,6 +40,7 @@ function Finding({ finding, table }) {
       <div>
         <p><span class="hidden">${t(`check.${finding.level}`)}: </span>${finding.message}</p>
         ${hasRow && html`<${RowCells} table=${table} finding=${finding} />`}
+        ${hasRow && finding.column && html`<p class="correct-link"><a href=${target(table, finding)}>${t("check.correct")}</a></p>`}
       </div>
     </li>
   `;

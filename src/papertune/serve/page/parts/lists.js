@@ -1,4 +1,4 @@
-// Lists of tables, runs and jobs, as several pages show them.
+// Lists of tables, runs and jobs, in the order of the server: the newest first.
 import { html } from "../vendor/preact.js";
 import { moment } from "../core/format.js";
 import { t } from "../core/i18n.js";
@@ -10,14 +10,11 @@ const TONES = { running: "accent", done: "good", failed: "error", stopped: "warn
 /** Returns the tone of a job's state for its chip. */
 export const toneOf = (state) => TONES[state] ?? "plain";
 
-/** The newest first. */
-const newestFirst = (items) => [...items].sort((one, other) => (one.created < other.created ? 1 : -1));
-
 /** The tables of the work folder. */
 export function TableList({ tables }) {
   return html`
     <ul class="list">
-      ${newestFirst(tables).map(
+      ${tables.map(
         (table) => html`<li key=${table.id}>
           <div class="list-main">
             <a href=${link(["tables", table.id])}>${table.name}</a>
@@ -35,7 +32,7 @@ export function TableList({ tables }) {
 export function RunList({ runs }) {
   return html`
     <ul class="list">
-      ${newestFirst(runs).map(
+      ${runs.map(
         (run) => html`<li key=${run.name}>
           <div class="list-main">
             <a href=${link(["runs", run.name])}>${run.name}</a>
@@ -56,7 +53,7 @@ export function RunList({ runs }) {
 export function JobList({ jobs }) {
   return html`
     <ul class="list">
-      ${newestFirst(jobs).map(
+      ${jobs.map(
         (job) => html`<li key=${job.id}>
           <div class="list-main">
             <a href=${link(["jobs", job.id])}>${t(`job.kind.${job.kind}`)}: ${job.name}</a>

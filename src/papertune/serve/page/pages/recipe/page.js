@@ -6,9 +6,9 @@ import { shorten } from "../../core/format.js";
 import { t } from "../../core/i18n.js";
 import { go, link } from "../../core/router.js";
 import { ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../../parts/basics.js";
+import { TableChoice } from "../../parts/choices.js";
 import { Findings } from "../../parts/findings.js";
 import { RecipeForm } from "./form.js";
-import { TableChoice } from "../runs.js";
 import { useChecked } from "./checked.js";
 
 // Dev rows from which probabilities are calibrated (docs/recipes.md).
@@ -170,7 +170,9 @@ function Toml({ text, name }) {
 
 function SecondStep({ table, schema, draft, change }) {
   const { checked, toml, error, isRunning } = useChecked(table.id, draft.recipe);
-  const hasErrors = error !== null || (checked?.findings.some((finding) => finding.level === "error") ?? false);
+  // A table that is too large to check here can be trained on all the same: the training checks it again.
+  const isInvalid = error !== null && error.code !== "too_large";
+  const hasErrors = isInvalid || (checked?.findings.some((finding) => finding.level === "error") ?? false);
   return html`
     ${draft.warnings.map((text) => html`<${Notice} key=${text} level="warning">${text}<//>`)}
     <${RecipeForm} table=${table} schema=${schema} recipe=${draft.recipe} onChange=${(recipe) => change({ recipe })} />

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from papertune.decoding.label_scoring import LabelTrie, ancestors
+from papertune.decoding.scoring.label_scoring import LabelTrie, ancestors
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from papertune.kinds.decoder import Decoder, DecodingTools, Value
-    from papertune.kinds.keywords.ranking import KeywordChoice
-    from papertune.kinds.keywords.record import Ranking
+    from papertune.kinds.keywords.ranked.ranking import KeywordChoice
+    from papertune.kinds.keywords.ranked.record import Ranking
     from papertune.kinds.values import ColumnValues
     from papertune.prompts import PromptEncoder
     from papertune.recipe import Recipe
@@ -104,7 +104,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def answer_without_model(self, documents: Sequence[str], decision: "KeywordChoice") -> "Sequence[Value]":
         """Return the best phrases of each document with their confidences, ranked by their words."""
-        from papertune.kinds.keywords.ranking import ranked_as_text
+        from papertune.kinds.keywords.ranked.ranking import ranked_as_text
 
         assert decision.words is not None
         ranked = (decision.words.rank(document, self.count) for document in documents)
@@ -128,7 +128,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def calibrate(self, name: str, predicted: Sequence[PredictedTable]) -> CalibrationOutcome:
         """Fit the ranking of keywords."""
-        from papertune.kinds.keywords.fit import calibrate
+        from papertune.kinds.keywords.ranked.fit import calibrate
 
         return calibrate(name, self, predicted)
 
@@ -140,7 +140,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
     def decision(self, name: str, record: "Ranking | None") -> "KeywordChoice":
         """Return how keywords are ranked and cut off."""
-        from papertune.kinds.keywords.ranking import KeywordChoice
+        from papertune.kinds.keywords.ranked.ranking import KeywordChoice
 
         return KeywordChoice.of(name, self, record)
 
@@ -244,7 +244,7 @@ class RankedKeywordsColumn(KeywordsSpec):
 
 def _clean(value: str) -> list[tuple[str, float]]:
     """Return cleaned keywords, each with its confidence."""
-    from papertune.kinds.keywords.ranking import read_ranked
+    from papertune.kinds.keywords.ranked.ranking import read_ranked
     from papertune.kinds.values import writable
 
     clean = ((" ".join(writable(keyword).split()), confidence) for keyword, confidence in read_ranked(value))

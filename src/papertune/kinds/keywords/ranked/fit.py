@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.keywords.by_words.words import Words
-from papertune.kinds.keywords.ranked import RankedKeywordsColumn
-from papertune.kinds.keywords.ranking import (
+from papertune.kinds.keywords.ranked.column import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked.ranking import (
     FEATURES,
     JOINED_FEATURES,
     FoundKeyword,
@@ -16,7 +16,7 @@ from papertune.kinds.keywords.ranking import (
     features,
     joined_features,
 )
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.kinds.label.fit import row_shortage
 from papertune.metrics.keyword_scores import f1_at_5_by_paper, unique_keywords
 from papertune.metrics.phrases import normalise_keyword

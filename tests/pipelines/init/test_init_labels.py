@@ -11,7 +11,7 @@ from papertune.pipelines.init import recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import load_recipe
 
-PAGE = (Path(__file__).parents[2] / "docs" / "your-table.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "your-table.md").read_text("utf-8")
 
 
 def offered(cells, name="included"):

@@ -9,7 +9,7 @@ import pytest
 import papertune
 from papertune.tables import read_table
 
-OLD = Path(__file__).parents[1] / "data" / "run_format_3"
+OLD = Path(__file__).parents[2] / "data" / "run_format_3"
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -30,6 +32,8 @@ RECIPE = {
     "columns": {"label": {"kind": "label", "question": "Medical?", "labels": ["1", "0"]}},
 }
 
+COLUMN_TITLE = [{"column": "title", "kind": "text"}]
+
 
 @pytest.fixture
 def recipe(tiny_folder):
@@ -46,7 +50,7 @@ def table(workspace, read_table_folder):
 @pytest.fixture
 def here(monkeypatch):
     """Let the functions of the worker run in this process."""
-    monkeypatch.setattr(Worker, "run", lambda _, function, *arguments: function(*arguments))
+    monkeypatch.setattr(Worker, "run", lambda _, function, *arguments, is_wanted: function(*arguments))
 
 
 def test_a_recipe_is_made_for_named_columns(here, table, client):
@@ -57,6 +61,10 @@ def test_a_recipe_is_made_for_named_columns(here, table, client):
     assert made["recipe"]["columns"]["label"]["kind"] == "text"
     (warning,) = made["warnings"]
     assert warning.startswith('papers.csv: no abstract was found, so the model reads only "title".')
+    read = client.post(
+        "/api/recipes/init", json={"table": table, "columns": COLUMN_TITLE, "document": ["label"]}
+    ).json()
+    assert read["recipe"]["table"]["document"] == "label: {label}"
     again = client.post("/api/recipes/init", json=body | {"columns": [{"column": "Label ", "kind": "keywords"}]}).json()
     assert again["error"]["code"] == "invalid"
     assert again["error"]["message"].startswith('papers.csv has no column "Label ". Did you mean "label"?')
@@ -66,7 +74,7 @@ def test_the_warnings_of_a_first_recipe_are_in_the_answer(tmp_path):
     path = tmp_path / "original.csv"
     rows = "".join(f"p{n},paper {n} of many,{'Yes' if n % 3 else 'yes'}\np{n}x,other {n},No\n" for n in range(9))
     path.write_text("id,title,label\n" + rows, "utf-8")
-    made = make_recipe(str(path), "papers.csv", [("label", "label")])
+    made = make_recipe(str(path), "papers.csv", [("label", "label")], [])
     assert made["warnings"] == [
         'papers.csv: no abstract was found, so the model reads only "title". Add a column with the abstracts, if you '
         "have them.",
@@ -137,6 +145,10 @@ def test_mistakes_of_a_recipe_are_findings_each(here, table, client, recipe):
         ({"recipe": RECIPE, "toml": "x"}, "give the recipe once: as `recipe` or as `toml`."),
         ({"toml": "model = smollm2"}, "the recipe is not TOML: "),
         ({"toml": "[table]"}, "the recipe is invalid (2 problems):"),
+        (
+            {"recipe": RECIPE | {"training": {"epochs": math.inf}}},
+            "the recipe: training.epochs is inf: input should be",
+        ),
         ({"recipe": RECIPE | {"encoder": "\ud800"}}, "the recipe: encoder is "),
         ({"recipe": RECIPE | {"columns": {"\ud800": RECIPE["columns"]["label"]}}}, "the recipe"),
     ],
@@ -201,6 +213,7 @@ class TestSchema:
             assert schema["$defs"][name]["properties"].keys() == fields.keys()
 
 
+@pytest.mark.slow
 class TestWorker:
     @pytest.fixture
     def worker(self, tmp_path):
@@ -223,11 +236,28 @@ class TestWorker:
         with pytest.raises(ServeError, match=r"^the check took too long"):
             worker.run(time.sleep, 60)
         monkeypatch.undo()
+        idle = worker.run(os.getpid)
+        os.kill(idle, signal.SIGKILL)
+        wait_until(lambda: worker._pool._broken)  # a thread of the pool notices it
+        assert worker.run(os.getpid) != idle
         with pytest.raises(TableError, match=r"^papers\.csv: there is no such file"):
-            worker.run(make_recipe, "missing.csv", "papers.csv", [])
+            worker.run(make_recipe, "missing.csv", "papers.csv", [], [])
         monkeypatch.setattr(workers, "IDLE_S", 0.0)
         last = worker.run(os.getpid)
         wait_for_end(last)
+
+    def test_what_nobody_waits_for_any_more_is_not_begun(self, worker, tmp_path):
+        mark = tmp_path / "begun"
+        with ThreadPoolExecutor() as threads:
+            # The first one runs, and the pool hands the second one to the process before it is asked for.
+            running = [threads.submit(worker.run, time.sleep, 1.0) for _ in range(2)]
+            wait_until(lambda: worker._asked == 2)
+            with pytest.raises(ServeError, match=r"^the client has gone\. Ask again\.$"):
+                worker.run(os.mkdir, str(mark), is_wanted=lambda: False)
+            for each in running:
+                each.result()
+        worker.run(os.getpid)
+        assert not mark.exists()
 
     def test_it_ends_with_a_killed_server(self, tmp_path):
         script = tmp_path / "server.py"
@@ -247,11 +277,11 @@ class TestWorker:
 
 
 def wait_for_end(pid):
+    wait_until(lambda: began(pid) is None)
+
+
+def wait_until(condition):
     deadline = time.monotonic() + 30
-    while is_running(pid):
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def is_running(pid):
-    return began(pid) is not None

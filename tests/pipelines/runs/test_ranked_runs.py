@@ -9,7 +9,7 @@ from papertune import PapertuneWarning, RunError
 from papertune.calibration.rows import find_candidates
 from papertune.inference.journal import prediction_facts
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.ranking import FEATURES
+from papertune.kinds.keywords.ranked.ranking import FEATURES
 from papertune.models import cpu_features
 from papertune.pipelines.training.job import split_dev_rows
 from papertune.tables import read_table

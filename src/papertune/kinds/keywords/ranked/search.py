@@ -5,14 +5,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from papertune.decoding.answer_scoring import answer_log_probabilities
 from papertune.decoding.beams import beam_search
 from papertune.decoding.engine import Engine, PromptState
+from papertune.decoding.scoring.answer_scoring import answer_log_probabilities
 from papertune.kinds.keywords.by_words.words import Words
-from papertune.kinds.keywords.candidates import Candidate, find_candidates
 from papertune.kinds.keywords.cells import split_keywords
-from papertune.kinds.keywords.ranked import RankedKeywordsColumn
-from papertune.kinds.keywords.ranking import FoundKeyword, distinct
+from papertune.kinds.keywords.ranked.candidates import Candidate, find_candidates
+from papertune.kinds.keywords.ranked.column import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked.ranking import FoundKeyword, distinct
 from papertune.metrics.phrases import normalise_keyword
 from papertune.prompts import PromptEncoder
 from papertune.templates import parse_template

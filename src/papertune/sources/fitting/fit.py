@@ -12,9 +12,9 @@ from papertune.events import SILENT, Listener
 from papertune.files import atomic_writer
 from papertune.kinds.label.record import Join
 from papertune.recipe import Recipe
-from papertune.sources.choice import choose_sources
 from papertune.sources.classifier import LinearClassifier, cross_validate, has_company
-from papertune.sources.label_rows import QuestionRows, label_rows
+from papertune.sources.fitting.choice import choose_sources
+from papertune.sources.fitting.label_rows import QuestionRows, label_rows
 from papertune.sources.label_sources import LabelSources
 from papertune.sources.registry import sources_by_name
 from papertune.sources.source import Source, Surroundings

@@ -12,7 +12,7 @@ from papertune.recipe import load_recipe
 from papertune.tables import read_table
 from papertune.templates import template_columns
 
-CASES = Path(__file__).parent.parent / "data" / "cases"
+CASES = Path(__file__).parents[2] / "data" / "cases"
 
 
 def written(name, **named):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.keywords.candidates import Candidate
-from papertune.kinds.keywords.record import Ranking
+from papertune.kinds.keywords.ranked.candidates import Candidate
+from papertune.kinds.keywords.ranked.record import Ranking
 from papertune.metrics.phrases import CJK_CHARACTER
 
 if TYPE_CHECKING:
     from papertune.kinds.keywords.by_words.words import Words
-    from papertune.kinds.keywords.ranked import RankedKeywordsColumn
+    from papertune.kinds.keywords.ranked.column import RankedKeywordsColumn
 
 # The features of a ranking, in the order of `features`.
 FEATURES = (

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.label.record import Join
-from papertune.sources.weights import Weights, fit_weights, join, log_losses
+from papertune.sources.fitting.weights import Weights, fit_weights, join, log_losses
 
 Name = TypeVar("Name")
 LogProbabilities = NDArray[np.float64]

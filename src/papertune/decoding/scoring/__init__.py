@@ -1,0 +1,1 @@
+"""Scores of given answers: of labels, of several questions in one pass, of written answers, and their rewards."""

@@ -1,0 +1,1 @@
+"""`kind = "ranked_keywords"`: keywords found by search, ranked, with a confidence."""

@@ -1,0 +1,1 @@
+"""Fitting the sources on training rows, and choosing their weights in the join."""
