@@ -1,6 +1,8 @@
 """Features that are computed in another process and kept on disk are those that this process would compute."""
 
 import itertools
+import json
+import os
 import subprocess
 import sys
 import time
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 
 from papertune.errors import ScreeningError
+from papertune.events import Progress
 from papertune.screening.ranking import apart, prepared
 from papertune.screening.ranking.apart import Stopped
-from papertune.screening.ranking.encoding import embed_apart
+from papertune.screening.ranking.encoding import _Report, embed_apart
 from papertune.screening.ranking.features import embed
 from papertune.screening.ranking.prepared import prepare, prepare_apart
 from papertune.screening.ranking.ranker import rank
@@ -84,6 +87,14 @@ def test_vectors_of_another_process_are_those_of_this_one(tmp_path, encoder_fold
     assert np.array_equal(vectors, embed(documents, str(encoder_folder), None))
     assert [(step.stage, step.done, step.total) for step in listener.steps] == [("rows", 3, 3)]
     assert [path.suffix for path in tmp_path.iterdir()] == [".f32"]
+
+
+def test_a_process_whose_parent_has_ended_makes_no_more_vectors(tmp_path):
+    step = Progress("rows", 1, 2, 1.0, 1.0)
+    _Report(tmp_path / "progress.json", os.getppid()).progress(step)
+    assert Progress(**json.loads((tmp_path / "progress.json").read_text())) == step
+    with pytest.raises(Stopped):
+        _Report(tmp_path / "progress.json", -1).progress(step)
 
 
 def test_without_an_encoder_there_is_no_process(tmp_path, monkeypatch):
