@@ -285,7 +285,7 @@ def serving(workspace: Workspace) -> Iterator[tuple[str, ModelWorker]]:
     """Serve answers in this process; yield the address and the worker."""
     worker = ModelWorker(OpenRuns(workspace.run_path))
     app = FastAPI()
-    app.get("/health")(dict)
+    app.get("/health")(lambda: {"status": "ok"})
     handle_errors(app)
     app.include_router(predict.router(workspace, worker))
     app.include_router(openai_api.router(workspace, worker))
