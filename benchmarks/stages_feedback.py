@@ -113,6 +113,11 @@ def start_of(folder: Path, arguments: argparse.Namespace) -> Path:
     return place
 
 
+def greedy_file(folder: Path, rows: Table) -> Path:
+    """Return where the start's own answers for these papers are kept, for all stages."""
+    return folder.parent / f"greedy-{rows.checksum()[:12]}.csv"
+
+
 def f1_of(run: Any, rows: Table, file: Path) -> dict[str, np.ndarray]:
     """Return F1@M and F1@5 of each paper, predicted once and kept in a file."""
     if not file.exists():
@@ -150,7 +155,7 @@ def measure_rm(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     reward = train(folder / "rm", learned, arguments, "rm", start=start)
     report = evaluate_pairs(reward, judging, folder / "report", overwrite=True)
     run = papertune.load_run(start, device=arguments.device)
-    greedy = f1_of(run, papers.score, folder.parent / "greedy.csv")
+    greedy = f1_of(run, papers.score, greedy_file(folder, papers.score))
     best = f1_of(run.with_best_of(8, folder / "rm"), papers.score, folder / "best.csv")
     return {
         "pairs": len(learned),
@@ -191,7 +196,7 @@ def preferring(stage: str) -> Measure:
         better = train(
             folder / stage, corrections["learned"], arguments, stage, start=start, dev=corrections["held-out"]
         )
-        before = f1_of(run, papers.score, folder.parent / "greedy.csv")
+        before = f1_of(run, papers.score, greedy_file(folder, papers.score))
         after = f1_of(better, papers.score, folder / "after.csv")
         counts = {name: len(pairs) for name, pairs in corrections.items()}
         return {**better.manifest.stage_results, "counts": counts, **_cost(better), "f1": scored(before, after)}
@@ -206,7 +211,7 @@ def rewarding(stage: str) -> Measure:
         papers = Papers(arguments)
         start = start_of(folder, arguments)
         run = papertune.load_run(start, device=arguments.device)
-        before = f1_of(run, papers.score, folder.parent / "greedy.csv")
+        before = f1_of(run, papers.score, greedy_file(folder, papers.score))
         seeds = []
         for seed in range(arguments.reward_seeds):
             place = folder / f"{stage}-{seed}"
@@ -255,7 +260,7 @@ def _sft_for_as_long(folder: Path, arguments: argparse.Namespace, other: dict[st
         dev=papers.dev,
         training=settings,
     )
-    before = f1_of(start, papers.score, folder.parent / "greedy.csv")
+    before = f1_of(start, papers.score, greedy_file(folder, papers.score))
     return {**_cost(more), "f1": scored(before, f1_of(more, papers.score, folder / "after-sft.csv"))}
 
 
