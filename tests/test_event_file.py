@@ -4,6 +4,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -45,7 +47,7 @@ def test_each_kind_of_report_is_a_line(tmp_path):
 def test_progress_is_written_twice_a_second_and_at_the_end_of_each_pass(tmp_path, monkeypatch):
     path = tmp_path / "events.jsonl"
     now = 100.0
-    monkeypatch.setattr(event_file.time, "monotonic", lambda: now)
+    monkeypatch.setattr(event_file, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
     file = EventFile(path)
     for stage, done, total, at in (
         ("rows", 1, 9, 100.0),

@@ -3,6 +3,7 @@ import math
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -540,7 +541,7 @@ def test_the_time_left_is_exact_from_the_first_step_where_each_token_takes_a_sec
         return learn(self, model, inputs, *rest)
 
     monkeypatch.setattr(loop._AnswerTrainer, "training_step", take_a_second_for_each_token)
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     remember = make_listener(on_training=lambda step: steps.append((clock[0], step.seconds_left)))
     train(rows=23, spec=spec, listener=remember)
     assert len(steps) > 4
