@@ -182,8 +182,8 @@ def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_pa
     assert "Micro F1" in page
     assert "The label of each paper whose probability is nearest to its threshold, right or wrong." in page
     assert len(column.uncertain_rows) == 10
-    assert {row.said.removeprefix("not ") for row in column.uncertain_rows} <= {"heart", "graph", "aspirin"}
-    wrong = [row for row in column.confident_errors if row.said == row.given]
+    assert {row.predicted.removeprefix("not ") for row in column.uncertain_rows} <= {"heart", "graph", "aspirin"}
+    wrong = [row for row in column.confident_errors if row.predicted == row.gold]
     assert column.confident_errors
     assert not wrong
     # A file of predictions scores the same.
