@@ -248,7 +248,7 @@ def _sft_for_as_long(folder: Path, arguments: argparse.Namespace, other: dict[st
     """Train the start further on the same papers for about as many seconds as another training took."""
     papers = Papers(arguments)
     start = papertune.load_run(start_of(folder, arguments), device=arguments.device)
-    step_s = start.manifest.seconds / start.manifest.steps
+    step_s = max(start.manifest.seconds, 0.1) / start.manifest.steps  # tiny models take none
     steps = max(1, round(other["seconds"] / step_s))
     settings = {"max_steps": steps, "save_steps": max(6, steps // 8)}
     more = train(

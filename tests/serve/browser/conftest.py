@@ -34,7 +34,8 @@ class Server:
     cookies: Any
 
 
-@pytest.fixture(scope="session")
+# One for each module: while playwright is there, asyncio.run works nowhere else in this thread.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     chromium = os.environ.get("PAPERTUNE_CHROMIUM") or shutil.which("chromium")
     if chromium is None:
@@ -45,9 +46,9 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for all browser tests, and the cookies of a browser that has opened its link."""
+    """A server for the tests of a module, and the cookies of a browser that has opened its link."""
     work = tmp_path_factory.mktemp("serve") / "work"
     command = [sys.executable, "-m", "papertune", "serve", "--work", str(work), "--port", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

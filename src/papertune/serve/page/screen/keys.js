@@ -31,9 +31,9 @@ function isElsewhere(event) {
  */
 export function useKeys(isOn, actions) {
   const latest = useRef(actions);
-  latest.current = actions;
+  // Not by removing the listener, which would act until the effect runs.
+  latest.current = isOn ? actions : {};
   useEffect(() => {
-    if (!isOn) return undefined;
     const press = (event) => {
       const act = latest.current[event.key.toLowerCase()];
       if (act === undefined || isElsewhere(event)) return;
@@ -42,5 +42,5 @@ export function useKeys(isOn, actions) {
     };
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
-  }, [isOn]);
+  }, []);
 }
