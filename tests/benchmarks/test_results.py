@@ -32,7 +32,7 @@ def tables(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_tables(folder, "papers")
     write_tables(folder, "keywords")
-    write_tables(folder, "screening_nudging", ("excluded", "included", "excluded", "excluded"))
+    write_tables(folder, "screening_nudging", ("excluded", "included", *["excluded"] * 4))
     return folder
 
 

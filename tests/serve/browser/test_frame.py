@@ -51,7 +51,7 @@ def test_the_keyboard_reaches_the_content_and_the_heading_is_read_after_a_change
     assert page.evaluate("document.activeElement.id") == "main"
     page.get_by_role("link", name="Jobs").press("Enter")
     page.get_by_role("heading", name="Jobs").wait_for()
-    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.wait_for_function("document.activeElement.tagName === 'H1'")
     assert page.title() == "Jobs · papertune"
 
 
