@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from papertune.errors import OutputError
-from papertune.serve.server import name_of_run, serve
+from papertune.serve.server import _listening, name_of_run, serve
 from papertune.serve.workspace import is_name, make_folder, open_workspace
 
 TOKEN = "a-token-for-tests"
@@ -169,3 +169,9 @@ def test_ids_are_names_in_the_order_of_making(tmp_path):
     made = [make_folder(tmp_path).name for _ in range(12)]
     assert sorted(made) == made
     assert all(map(is_name, made))
+
+
+def test_answers_are_sent_at_once():
+    with _listening("127.0.0.1", 0) as listening:
+        # Else asyncio does not set TCP_NODELAY, and an answer on a connection that is kept waits for 40 ms.
+        assert listening.proto == socket.IPPROTO_TCP
