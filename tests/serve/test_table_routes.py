@@ -166,12 +166,12 @@ def test_an_xlsx_bomb_is_refused_before_it_is_unpacked(client):
 def test_a_file_that_takes_too_much_memory_or_time_is_refused(client, monkeypatch):
     lines = "".join(f"{row},{'x' * 40}\n" for row in range(200_000))
     with monkeypatch.context() as patch:
-        patch.setattr(limited, "_BASE_BYTES", 700_000_000)
+        patch.setattr(limited, "_BASE_BYTES", 400_000_000)
         patch.setattr(limited, "_BYTES_PER_BYTE", 0)
         answer = client.put("/api/tables?name=a.csv", content=b"id,text\n" + lines.encode())
     assert error_of(answer) == (
         400,
-        "a.csv takes more than 0.7 GB of memory to read. It is damaged, or not a table. Split it, or export it again.",
+        "a.csv takes more than 0.4 GB of memory to read. It is damaged, or not a table. Split it, or export it again.",
     )
     monkeypatch.setattr(limited, "_WAIT", 0.001)
     assert error_of(client.put("/api/tables?name=a.csv", content=CSV)) == (
