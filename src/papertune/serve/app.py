@@ -1,6 +1,5 @@
 """The app: routers of the parts, the page, errors, security."""
 
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,6 @@ from starlette.types import Scope
 
 from papertune.serve import answering, jobs, runs
 from papertune.serve.errors import handle_errors
-from papertune.serve.jobs.jobs import training_runs
 from papertune.serve.recipes import routes as recipe_routes
 from papertune.serve.screens import routes as screen_routes
 from papertune.serve.security import protect
@@ -39,15 +37,16 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
         An ASGI application; a part that must start or end something gives its router a lifespan.
     """
     tables = Tables(workspace)
+    all_jobs = jobs.Jobs(workspace, tables)
     app = FastAPI(title="papertune", version=version("papertune"), docs_url=None, redoc_url=None)
     handle_errors(app)
     protect(app, keys, host, port)
     app.include_router(_router(workspace))
     app.include_router(table_routes.router(workspace, tables))
     app.include_router(recipe_routes.router(workspace, tables))
-    app.include_router(jobs.router(workspace, tables))
+    app.include_router(jobs.router(all_jobs))
     app.include_router(runs.router(workspace))
-    app.include_router(answering.router(workspace, partial(training_runs, workspace)))
+    app.include_router(answering.router(workspace, all_jobs.is_training))
     app.include_router(screen_routes.router(workspace, tables))
     app.mount("/", _Page(directory=PAGE, html=True))
     return app

@@ -11,7 +11,6 @@ from papertune.errors import OutputError, PapertuneWarning
 from papertune.event_file import began
 from papertune.serve.errors import ServeError
 from papertune.serve.jobs import jobs as jobs_module
-from papertune.serve.jobs import training_runs
 from papertune.serve.jobs.event_log import last_of, read_events, without_repeats
 from papertune.serve.jobs.job import write_job
 from papertune.serve.jobs.jobs import Jobs
@@ -171,14 +170,14 @@ def test_a_job_that_no_process_was_started_for_is_interrupted_after_a_while(serv
 def test_one_training_runs_at_a_time_and_never_in_the_place_of_a_run(server, stand_in):
     stand_in(waits_after=1)
     job = server.trains("first")
-    assert training_runs(server.workspace)
+    assert server.jobs.is_training()
     with pytest.raises(ServeError) as caught:
         server.trains("second")
     assert (caught.value.status, caught.value.code) == (409, "busy")
     assert caught.value.message == 'the training "first" is running, and one runs at a time. Wait, or stop it.'
     server.jobs.stop(job)
     server.end_of(job)
-    assert not training_runs(server.workspace)
+    assert not server.jobs.is_training()
     (server.workspace.runs / "second").mkdir()
     with pytest.raises(ServeError) as caught:
         server.trains("second")

@@ -5,7 +5,6 @@ import shutil
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -32,8 +31,6 @@ _START_LIMIT_S = 20.0
 
 _log = logging.getLogger(__name__)
 
-_open: "weakref.WeakValueDictionary[Path, Jobs]" = weakref.WeakValueDictionary()
-
 
 class Jobs:
     """The jobs of a work folder. One server at a time has them.
@@ -53,7 +50,6 @@ class Jobs:
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
         self._jobs = {job.id: job for job in _read_all(workspace.jobs)}
-        _open[workspace.root] = self
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -247,12 +243,6 @@ class Jobs:
     def _watch(self) -> None:
         while not self._closing.wait(_LOOK_EVERY_S):
             self.look()
-
-
-def training_runs(workspace: Workspace) -> bool:
-    """Whether a training runs in a work folder that this process serves."""
-    jobs = _open.get(workspace.root)
-    return jobs is not None and jobs.is_training()
 
 
 def _read_all(folder: Path) -> Iterator[Job]:

@@ -17,8 +17,6 @@ from papertune.serve.jobs.job import EVENTS, PAIRS, Job, without_folder
 from papertune.serve.jobs.jobs import Jobs
 from papertune.serve.jobs.report import report_page
 from papertune.serve.jobs.requests import JobRequest
-from papertune.serve.tables.store import Tables
-from papertune.serve.workspace import Workspace
 
 # Seconds between two looks at a file of events, and between two lines that only keep a connection open.
 _LOOK_EVERY_S = 0.25
@@ -29,9 +27,8 @@ _SHOWN = frozenset({"progress", "loss", "dev", "message"})
 _ID = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,9})-end)?")
 
 
-def router(workspace: Workspace, tables: Tables) -> APIRouter:
+def router(jobs: Jobs) -> APIRouter:
     """Return the routes; the processes are watched while the app runs."""
-    jobs = Jobs(workspace, tables)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
