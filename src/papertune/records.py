@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 from papertune.errors import quoted
 
 if TYPE_CHECKING:
-    from pydantic import ConfigDict
+    from pydantic import ConfigDict, ValidationError
 
 # For each dataclass in such a file, as `__pydantic_config__`: no other keys, and no value of another type.
 AS_WRITTEN: "ConfigDict" = {"extra": "forbid", "strict": True}
@@ -28,3 +28,14 @@ def parse_record(kind: type[_Record], text: str | bytes) -> _Record:
         place = ".".join(map(str, first["loc"]))
         reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
         raise ValueError(f"{quoted(place)}: {reason}" if place else reason) from None
+
+
+def first_problem(error: "ValidationError", whole: str) -> str:
+    """Return the place and the message of the first problem that pydantic has found.
+
+    Args:
+        error: All problems.
+        whole: The place of a problem that is about no single value.
+    """
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from papertune.errors import ScreeningError, quoted
+from papertune.records import first_problem
 
 Verdict = Literal["include", "exclude", "unsure"]
 
@@ -128,9 +129,7 @@ def read_event(line: bytes | str) -> Event:
     try:
         return _EVENTS.validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the event"
-        raise ScreeningError(f"{place}: {first['msg']}. Send an event as the API describes it.") from None
+        raise ScreeningError(f"{first_problem(error, 'the event')}. Send an event as the API describes it.") from None
 
 
 def event_line(event: Event) -> bytes:

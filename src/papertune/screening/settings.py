@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from papertune.errors import ScreeningError
 from papertune.files import write_atomically
+from papertune.records import first_problem
 from papertune.screening.events import Reader
 from papertune.suggest import did_you_mean
 from papertune.tables import Table
@@ -129,10 +130,8 @@ def read_settings(folder: Path) -> Settings:
     try:
         return Settings.model_validate_json(content, strict=False)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
         raise ScreeningError(
-            f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}. Correct it, or copy it from a "
-            "backup."
+            f"{path}: {first_problem(error, 'the file')}. Correct it, or copy it from a backup."
         ) from None
 
 

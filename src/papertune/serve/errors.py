@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from papertune.errors import PapertuneError
@@ -67,9 +68,8 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = place(first["loc"])
-        return _answer(400, "invalid_request", f"{where}: {first['msg']}. Correct the request.", where)
+        invalid = invalid_request(error)
+        return _answer(invalid.status, invalid.code, invalid.message, invalid.where)
 
     @app.exception_handler(HTTPException)
     def _(_: Request, error: HTTPException) -> Response:
@@ -90,7 +90,22 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
-def place(location: Sequence[int | str]) -> str:
+def invalid_request(
+    error: ValidationError | RequestValidationError, *within: str, code: str = "invalid_request"
+) -> ServeError:
+    """Return the error of a request that does not fit its description, about the first problem.
+
+    Args:
+        error: All problems.
+        within: Where in the request the values stand that were checked.
+        code: The word for programs.
+    """
+    first = error.errors()[0]
+    where = _place((*within, *first["loc"]))
+    return ServeError(400, code, f"{where}: {first['msg']}. Correct the request.", where)
+
+
+def _place(location: Sequence[int | str]) -> str:
     """Write where in a request something is, such as `columns[2].kind`."""
     parts = [part for part in location if part not in ("body", "query", "path")] or list(location)
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")

@@ -89,6 +89,6 @@ def run_apart(
 
 
 def yield_to_readers() -> None:
-    """Give way to other processes, where the system can."""
+    """Lower the priority of this process, where the system can."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)

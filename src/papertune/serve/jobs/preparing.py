@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from papertune.errors import quoted
 from papertune.files import write_atomically
 from papertune.run_directory import RunDirectory
-from papertune.serve.errors import ServeError, place
+from papertune.serve.errors import ServeError, invalid_request
 from papertune.serve.jobs.job import FILLED, PAIRS, RECIPE, REPORT
 from papertune.serve.jobs.requests import (
     EvaluateOptions,
@@ -127,9 +127,7 @@ class Preparation:
         try:
             return kind.model_validate(self.request.options)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = place(("options", *first["loc"]))
-            raise ServeError(400, "invalid_request", f"{where}: {first['msg']}. Correct the request.", where) from None
+            raise invalid_request(error, "options") from None
 
     def _run(self) -> str:
         """Return the path of the run that the job uses."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from papertune.appending import AppendedLines
 from papertune.errors import TableError
+from papertune.records import first_problem
 from papertune.serve.tables.models import Correction
 from papertune.tables import Table
 from papertune.tables.cells import JSON_TEXT, JSON_VALUE
@@ -123,9 +124,7 @@ def _read(line: bytes) -> Correction:
     try:
         return Correction.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the line"
-        raise TableError(f"{place}: {first['msg']}") from None
+        raise TableError(first_problem(error, "the line")) from None
 
 
 def _write(correction: Correction) -> bytes:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from papertune.errors import PapertuneError
-from papertune.serve.errors import ServeError, place
+from papertune.serve.errors import ServeError, invalid_request
 
 _TYPES = {408: "timeout_error", 409: "conflict_error", 429: "rate_limit_error"}
 
@@ -37,9 +37,7 @@ def as_serve_error(error: ServeError | PapertuneError | RequestValidationError) 
         return error
     if isinstance(error, PapertuneError):
         return ServeError(400, "invalid", str(error))
-    first = error.errors()[0]
-    where = place(first["loc"])
-    return ServeError(400, "invalid_value", f"{where}: {first['msg']}. Correct the request.", where)
+    return invalid_request(error, code="invalid_value")
 
 
 def error_body(error: ServeError) -> dict[str, Any]:

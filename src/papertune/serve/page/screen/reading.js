@@ -6,7 +6,7 @@ import { savingOf } from "./saving.js";
 const AHEAD = 20;
 const REFILL_BELOW = 16;
 const RECENT = 10;
-const MOST_AT_ONCE = 100;
+const MAX_FETCHED = 100;
 
 /**
  * The state of reading. It lives outside of the component, because key presses can come faster than paints.
@@ -59,7 +59,7 @@ class Reading {
     if (this.isLoading) return;
     this.isLoading = true;
     await this.attempt(async () => {
-      const n = Math.min(AHEAD + this.saving.waiting.length, MOST_AT_ONCE);
+      const n = Math.min(AHEAD + this.saving.waiting.length, MAX_FETCHED);
       const found = await get(`${this.path("next")}?${this.query({ n })}`);
       this.take(found.records);
       this.isExhausted = found.exhausted;
