@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,6 +21,8 @@ from papertune.screening.ranking.ranker import rank
 WORDS = [f"word{number}" for number in range(50)]
 DOCUMENTS = [" ".join(np.random.default_rng(n).choice(WORDS, 30)) for n in range(40)]
 DOCUMENTS += [DOCUMENTS[3] + " übrigens", "", "Ünïcödé 医学研究"]
+# More than an argument of a command may have, and a character that none may have.
+LONG_QUERY = "word3 word4 \0 " + "医学研究 " * 20_000
 VECTORS = np.random.default_rng(0).normal(size=(len(DOCUMENTS), 4)).astype(np.float32)
 
 
@@ -45,9 +46,10 @@ def same(stored, plain, documents):
 @pytest.mark.slow
 def test_a_process_computes_what_this_one_would_compute_and_only_once(tmp_path, monkeypatch):
     (tmp_path / "prepared-old").mkdir()
+    (tmp_path / "new-prepared-killed").mkdir()
     for _ in range(2):
-        stored = prepare_apart(DOCUMENTS, "word3 word4", VECTORS, tmp_path)
-        same(stored, prepare(DOCUMENTS, "word3 word4", VECTORS), DOCUMENTS)
+        stored = prepare_apart(DOCUMENTS, LONG_QUERY, VECTORS, tmp_path)
+        same(stored, prepare(DOCUMENTS, LONG_QUERY, VECTORS), DOCUMENTS)
         monkeypatch.setattr(subprocess, "Popen", None)
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
 
@@ -60,12 +62,10 @@ def test_what_is_stored_is_read_again(tmp_path, documents, query):
 
 
 def test_nobody_waits_for_a_process_that_is_not_needed_any_more(tmp_path, monkeypatch):
-    started = time.monotonic()
     looks = itertools.count()
     monkeypatch.setattr(apart, "_POLL_S", 0.01)
     with pytest.raises(Stopped):
         prepare_apart(DOCUMENTS, "", None, tmp_path, lambda: next(looks) > 1)
-    assert time.monotonic() - started < 10
     assert [path.name for path in tmp_path.iterdir() if path.name != "prepared.lock"] == []
 
 

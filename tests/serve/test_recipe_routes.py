@@ -235,6 +235,12 @@ class TestWorker:
         monkeypatch.setattr(workers, "LIMIT_S", 0.1)
         with pytest.raises(ServeError, match=r"^the check took too long"):
             worker.run(time.sleep, 60)
+        # Calls that wait behind it end with it.
+        with ThreadPoolExecutor() as threads:
+            waiting = [threads.submit(worker.run, time.sleep, 60) for _ in range(5)]
+            for each in waiting:
+                with pytest.raises(ServeError, match=r"^the check (took too long|was ended)"):
+                    each.result()
         monkeypatch.undo()
         idle = worker.run(os.getpid)
         os.kill(idle, signal.SIGKILL)

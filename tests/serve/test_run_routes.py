@@ -2,7 +2,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from papertune.serve.app import create_app
 from papertune.serve.jobs.job import Job, write_job
 
 OLD = Path(__file__).parents[1] / "data" / "run_format_3" / "run"
@@ -59,12 +61,15 @@ def test_unfinished_and_damaged_runs_are_listed_with_what_is_wrong(workspace, cl
     assert client.get("/api/runs/other").status_code == 404
 
 
-def test_the_report_of_a_run_is_that_of_its_last_evaluation(old, workspace, client):
+def test_a_run_without_an_evaluation_has_no_report(old, client):
     missing = client.get("/api/runs/old/report")
     assert (missing.status_code, missing.json()["error"]["message"]) == (
         404,
         "there is no report yet: only a finished evaluation has one. Evaluate the run.",
     )
+
+
+def test_the_report_of_a_run_is_that_of_its_last_evaluation(old, workspace, keys, client):
     made = "evaluate old done, evaluate old done, evaluate new done, predict old done, evaluate old failed"
     for number, (kind, run, state) in enumerate(each.split() for each in made.split(", ")):
         folder = workspace.jobs / f"00000{number}-0"
@@ -73,7 +78,8 @@ def test_the_report_of_a_run_is_that_of_its_last_evaluation(old, workspace, clie
         job = Job(folder.name, kind, "n", f"2026-01-01T00:0{number}", "t", run, [], state=state)
         write_job(folder, job)
     (workspace.jobs / "000009-0").mkdir()
-    page = client.get("/api/runs/old/report")
+    with TestClient(create_app(workspace, keys), base_url=client.base_url, headers=client.headers) as another:
+        page = another.get("/api/runs/old/report")
     assert page.text == "<p>1</p>"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'; style-src 'unsafe-inline';")

@@ -238,7 +238,6 @@ def test_a_file_of_a_command_does_not_change_under_it(client, workspace, table):
     store.correct(table["id"], [Correction(**correction(2, 0, "n", "2"))])
     assert store.file(table["id"]) != first
     assert first.read_bytes() == before
-    assert store.name_in(f"{first}, row 1: wrong", table["id"]) == "papers.csv, row 1: wrong"
 
 
 def test_a_correction_that_is_sent_twice_counts_once(client, app, table):
@@ -414,9 +413,21 @@ def test_a_full_disk_while_a_table_is_read_is_no_fault_of_the_table(client, work
 def test_what_a_kill_has_left_of_an_upload_is_removed(workspace):
     (workspace.tables / "000001-half").mkdir()
     (workspace.tables / "000001-half" / "original.csv").write_bytes(CSV)
-    (workspace.tables / ".removed-000002-x").mkdir()
+    removed = workspace.tables / ".removed-000002-x"
+    removed.mkdir()
+    (removed / "meta.json").write_text("{}", "utf-8")
     assert Tables(workspace).all() == []
     assert list(workspace.tables.iterdir()) == []
+
+
+def test_a_table_that_is_being_removed_or_is_damaged_leaves_the_others_in_the_list(client, workspace, table, caplog):
+    for name in (".removed-000008-x", "000009-damaged"):
+        (workspace.tables / name).mkdir()
+        (workspace.tables / name / "meta.json").write_text("{", "utf-8")
+    assert [each["id"] for each in client.get("/api/tables").json()["tables"]] == [table["id"]]
+    assert [record.message.partition(" is damaged")[0] for record in caplog.records] == [
+        str(workspace.tables / "000009-damaged" / "meta.json")
+    ]
 
 
 def test_cells_that_are_lost_are_read_again(client, workspace, table):

@@ -45,7 +45,7 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     app.include_router(table_routes.router(workspace, tables))
     app.include_router(recipe_routes.router(workspace, tables))
     app.include_router(jobs.router(all_jobs))
-    app.include_router(runs.router(workspace))
+    app.include_router(runs.router(workspace, all_jobs))
     app.include_router(answering.router(workspace, all_jobs.is_training))
     app.include_router(screen_routes.router(workspace, tables))
     app.mount("/", _Page(directory=PAGE, html=True))

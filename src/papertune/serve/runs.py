@@ -13,12 +13,12 @@ from fastapi.responses import HTMLResponse, Response
 from papertune.errors import PapertuneError
 from papertune.recipe import Recipe, load_recipe
 from papertune.run_directory import RunDirectory
-from papertune.serve.jobs.job import read_job
+from papertune.serve.jobs.jobs import Jobs
 from papertune.serve.jobs.report import report_page
 from papertune.serve.workspace import Workspace, is_name
 
 
-def router(workspace: Workspace) -> APIRouter:
+def router(workspace: Workspace, jobs: Jobs) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/api/runs", tags=["runs"])
 
@@ -43,7 +43,10 @@ def router(workspace: Workspace) -> APIRouter:
     @router.get("/{name}/report", response_class=HTMLResponse)
     def report(name: str) -> Response:
         """Return the report of the last evaluation of a run, for a sandboxed frame."""
-        return report_page(last_evaluation(workspace, workspace.run_path(name).name))
+        run = workspace.run_path(name).name
+        done = (job for job in jobs.all() if (job.kind, job.run, job.state) == ("evaluate", run, "done"))
+        last = next(done, None)
+        return report_page(None if last is None else jobs.folder(last))
 
     return router
 
@@ -90,17 +93,6 @@ def recipe_text(folder: Path) -> str | None:
         return (folder / "recipe.toml").read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def last_evaluation(workspace: Workspace, run: str) -> Path:
-    """Return the folder of the last finished evaluation of a run; one that does not exist if there is none."""
-    found: list[tuple[str, Path]] = []
-    for folder in workspace.jobs.iterdir():
-        with suppress(OSError, ValueError):
-            job = read_job(folder)
-            if (job.kind, job.run, job.state) == ("evaluate", run, "done"):
-                found.append((job.created, folder))
-    return max(found)[1] if found else workspace.jobs / "none"
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:

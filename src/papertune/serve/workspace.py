@@ -54,10 +54,6 @@ class Workspace:
         """Return the folder of a table; ServeError 404 if there is none."""
         return _existing(self.tables, table_id, "table")
 
-    def job_path(self, job_id: str) -> Path:
-        """Return the folder of a job; ServeError 404 if there is none."""
-        return _existing(self.jobs, job_id, "job")
-
     def run_path(self, name: str) -> Path:
         """Return the folder of a run; ServeError 404 if there is none."""
         return _existing(self.runs, name, "run")

@@ -144,7 +144,7 @@ def follow(app, job, until):
             seen.set()
 
     async def read():
-        await asyncio.wait_for(app(scope, receive, send), 5)
+        await asyncio.wait_for(app(scope, receive, send), 60)
 
     asyncio.run(read())
     found = {}

@@ -212,6 +212,17 @@ def test_a_job_whose_end_finds_no_room_on_the_disk_is_kept_later(server, monkeyp
     assert server.end_of(job).state == "done"
 
 
+def test_an_event_that_makes_no_sense_fails_its_job_and_no_other(server, stand_in):
+    job = server.trains()
+    server.has_ended(job)
+    with (server.workspace.jobs / job / "events.jsonl").open("a", encoding="utf-8") as events:
+        events.write('{"event": "end", "exit": "soon"}\n')
+    server.starts_again()
+    ended = server.end_of(job)
+    assert (ended.state, ended.message.partition(":")[0]) == ("failed", "a fault of papertune")
+    assert server.end_of(server.trains("another")).state == "done"
+
+
 def test_a_damaged_job_is_left_out_with_a_warning(server):
     job = server.end_of(server.trains()).id
     path = server.workspace.jobs / job / "job.json"

@@ -27,7 +27,7 @@ from papertune.screening.ranking.features import Features, make_features
 _MIN_DOCUMENTS = 1000
 # Part of the key: goes up when the same documents make other features.
 _FORMAT = 1
-_VECTORS = "vectors.npy"
+_VECTORS, _QUERY = "vectors.npy", "query.json"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def prepare_apart(
         with given_folder(cache, documents) as given:
             if vectors is not None:
                 np.save(given / _VECTORS, vectors)
-            run_apart("papertune.screening.ranking.prepared", given, [query, str(folder)], stopped)
+            (given / _QUERY).write_text(json.dumps(query))  # it may be longer than an argument of a command
+            run_apart("papertune.screening.ranking.prepared", given, [str(folder)], stopped)
     prepared = _load(folder)
     for other in cache.glob("prepared-*/"):
         if other != folder:
@@ -128,7 +129,6 @@ def _key(documents: Sequence[str], query: str, vectors: NDArray[np.float32] | No
 def _save(prepared: Prepared, folder: Path) -> None:
     """Write the result, whole or not at all."""
     temporary = folder.with_name(f"new-{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     features = prepared.features
     terms = [term.encode() for term in features.terms]
@@ -167,21 +167,23 @@ def _load(folder: Path) -> Prepared:
     return Prepared(features, {record: tuple(members) for members in notes["groups"] for record in members})
 
 
-def main(given: Path, query: str, folder: Path) -> None:
+def main(given: Path, folder: Path) -> None:
     """Compute in this process what `prepare_apart` wants.
 
     Args:
-        given: Folder with the documents and, if there are any, their vectors.
-        query: What is looked for.
+        given: Folder with the documents, what is looked for, and, if there are any, the vectors.
         folder: New folder for the result.
     """
     yield_to_readers()
     # A process whose parent was killed ends its work; the next one waits, and finds it done.
     with FileLock(folder.with_name("prepared.lock")):
+        for unfinished in folder.parent.glob("new-prepared-*/"):
+            shutil.rmtree(unfinished, ignore_errors=True)
         if not folder.is_dir():
+            query = json.loads((given / _QUERY).read_text())
             vectors = np.load(given / _VECTORS) if (given / _VECTORS).exists() else None
             _save(prepare(given_documents(given), query, vectors), folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[3], Path(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[3]))

@@ -163,8 +163,8 @@ class Jobs:
         """Notice which processes have ended, and keep how."""
         for job in self.all():
             if job.state == "running":
-                # Without room on the disk it is kept at a later look.
-                with suppress(OutputError), self._lock:
+                # Without room on the disk, or if its files cannot be read, it is kept at a later look.
+                with suppress(OutputError, OSError), self._lock:
                     self._look_at(self._jobs[job.id])
 
     def _look_at(self, job: Job) -> None:
@@ -179,16 +179,16 @@ class Jobs:
                 return
             if start is not None and is_alive(start):
                 return
-        ended = end_of(job, folder, None if process is None else process.returncode)
-        if ended.state == "done" and job.kind == "predict":
-            try:
+        try:
+            ended = end_of(job, folder, None if process is None else process.returncode)
+            if ended.state == "done" and job.kind == "predict":
                 ended = self._with_table(ended)
-            except OutputError:
-                raise
-            except Exception as error:
-                _log.exception("job %s", job.id)
-                fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
-                ended = replace(ended, state="failed", message=fault, result_table=None)
+        except (OutputError, OSError):
+            raise
+        except Exception as error:  # the watcher goes on with the other jobs
+            _log.exception("job %s", job.id)
+            fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
+            ended = replace(job, state="failed", message=fault, result_table=None)
         self._keep(replace(ended, ended=_now()))
         self._processes.pop(job.id, None)
         self._found.pop(job.id, None)

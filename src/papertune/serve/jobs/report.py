@@ -11,14 +11,17 @@ from papertune.serve.jobs.job import REPORT
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 
 
-def report_page(folder: Path) -> Response:
+def report_page(folder: Path | None) -> Response:
     """Return the report in the folder of a job.
+
+    Args:
+        folder: The folder; None: there is no such job.
 
     Raises:
         ServeError: 404 if there is none.
     """
-    page = folder / REPORT / "report.html"
-    if not page.is_file():
+    page = None if folder is None else folder / REPORT / "report.html"
+    if page is None or not page.is_file():
         raise ServeError(
             404, "not_found", "there is no report yet: only a finished evaluation has one. Evaluate the run."
         )

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -55,7 +55,7 @@ class Worker:
         pool, future = self._submit(function, *arguments)
         try:
             return _wait(future, is_wanted)
-        except (TooLate, BrokenProcessPool) as error:
+        except (TooLate, BrokenProcessPool, CancelledError) as error:
             self._end(pool)
             what = "took too long" if isinstance(error, TooLate) else "was ended, perhaps since the memory was full"
             raise ServeError(
@@ -119,8 +119,8 @@ def _wait(future: "Future[_Result]", is_wanted: Callable[[], bool]) -> _Result:
         try:
             return future.result(min(_ASK_EVERY_S, LIMIT_S))
         except TooLate:
-            if time.monotonic() >= deadline:
-                raise
+            if future.done() or time.monotonic() >= deadline:
+                raise  # done: the function's own
             if not is_wanted():
                 future.cancel()
                 raise ServeError(499, "gone", "the client has gone. Ask again.") from None

@@ -66,9 +66,10 @@ class Corrections:
 
     def close(self) -> None:
         """Close the file."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        with self._lock:
+            if self._log is not None:
+                self._log.close()
+                self._log = None
 
     def _opened(self) -> AppendedLines[Correction]:
         if self._log is None:

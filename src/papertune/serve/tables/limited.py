@@ -52,9 +52,7 @@ def parse_limited(path: Path, folder: Path, name: str) -> None:
             output, errors = process.communicate(timeout=seconds * _WAIT)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise TableError(
-                f"{name} takes too long to read. It is damaged, or not a table. Export it again."
-            ) from None
+            raise _too_long(name) from None
     if process.returncode == 2 and output:
         raise TableError(output.decode(errors="replace").replace(str(path), name))
     if process.returncode:

@@ -1,6 +1,7 @@
 """All tables of a work folder. One server has a work folder, so this is the only writer."""
 
 import json
+import logging
 import shutil
 import threading
 from base64 import b64decode
@@ -18,13 +19,16 @@ from papertune.serve.tables.corrections import Corrections, corrected_table
 from papertune.serve.tables.limited import parse_limited
 from papertune.serve.tables.models import Correction, TableMeta
 from papertune.serve.tables.parsing import CELLS, PLACES, SUMMARY
-from papertune.serve.workspace import Workspace, make_folder
+from papertune.serve.workspace import Workspace, is_name, make_folder
 from papertune.tables import SUFFIXES, Table, write_table
 
 _META, _CORRECTIONS = "meta.json", "corrections.jsonl"
 # So many tables stay open; their cells are mapped from disk, not held in memory.
 _OPEN = 16
 _NAME_CHARACTERS = 200
+
+
+_log = logging.getLogger(__name__)
 
 
 class Tables:
@@ -38,9 +42,16 @@ class Tables:
         self._remove_unfinished()
 
     def all(self) -> list[TableMeta]:
-        """Return all tables, the newest first."""
+        """Return all tables that are there and whole, the newest first."""
         names = sorted((path.parent.name for path in self._workspace.tables.glob(f"*/{_META}")), reverse=True)
-        return [self.meta(name) for name in names]
+        found = []
+        for name in names:
+            try:
+                found.append(self.meta(name))
+            except ServeError as error:  # 404: it is being removed at this moment
+                if error.status != 404:
+                    _log.warning("%s", error)
+        return found
 
     def meta(self, table_id: str) -> TableMeta:
         """Return what the page shows of a table.
@@ -196,14 +207,6 @@ class Tables:
                 write_table(table.frame, path, forms=table.forms)
         return path
 
-    def name_in(self, message: str, table_id: str) -> str:
-        """Return a message of a command with the name that people know instead of the server's path."""
-        folder = self._workspace.table_path(table_id)
-        name = self.meta(table_id).name
-        for path in (*sorted(folder.glob("corrected-*")), self._original(folder)):
-            message = message.replace(str(path), name)
-        return message
-
     def corrections(self, table_id: str) -> Corrections:
         """Return the corrections of a table."""
         folder = self._workspace.table_path(table_id)
@@ -255,7 +258,7 @@ class Tables:
     def _remove_unfinished(self) -> None:
         """Remove what a kill has left: uploads that did not end, and tables that were being removed."""
         for folder in self._workspace.tables.iterdir():
-            if folder.is_dir() and not (folder / _META).exists():
+            if folder.is_dir() and not (is_name(folder.name) and (folder / _META).exists()):
                 shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
                 for leftover in (*folder.glob(".papertune-*.tmp"), *folder.glob("download-*")):
