@@ -6,7 +6,6 @@
 The request that waits longest comes first. A run is closed for another one when nothing is written with it.
 """
 
-import math
 import threading
 import time
 from collections import deque
@@ -28,7 +27,7 @@ TIMEOUT_S = 300.0
 MAX_ROWS_TOGETHER = 64
 # Texts that are written side by side; each has a cache of its own.
 MAX_TEXTS = 4
-# How often a training is looked for, in seconds.
+# How often a training is looked for while nothing is asked, in seconds.
 _TRAINING_S = 1.0
 
 
@@ -60,7 +59,6 @@ class ModelWorker:
         self._writing: list[WritingTask] = []  # of the model's thread alone
         self._thread: threading.Thread | None = None
         self._is_stopping = False
-        self._seen = -math.inf, False  # when a training was looked for, and whether there was one
 
     async def fill(self, run: str, wanted: RowsWanted) -> Filled:
         """Fill in rows.
@@ -96,7 +94,7 @@ class ModelWorker:
             self._thread.join(timeout=0.5)
 
     def _add(self, task: Task) -> None:
-        if self._sees_training():
+        if self._is_training():
             raise _training()
         with self._changed:
             waiting = sum(not each.is_gone for each in self._waiting)
@@ -113,18 +111,11 @@ class ModelWorker:
                 self._thread.start()
             self._changed.notify()
 
-    def _sees_training(self) -> bool:
-        """Whether a training runs, as seen in the last second: looking takes longer than a token."""
-        seen_at, _ = self._seen
-        if time.monotonic() - seen_at >= _TRAINING_S:
-            self._seen = time.monotonic(), self._is_training()
-        return self._seen[1]
-
     # What follows runs in the model's thread.
 
     def _work(self) -> None:
         while not self._is_stopping:
-            is_training = self._sees_training()
+            is_training = self._is_training()
             if is_training:
                 self._refuse_all(_training())
                 if not self._writing and len(self._runs):
