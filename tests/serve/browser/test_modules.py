@@ -132,7 +132,7 @@ def test_what_waits_to_be_saved_is_sent_in_order_again_until_the_server_has_it(c
     page = context.new_page()
     page.goto(server.address)
     seen = page.evaluate("""async () => {
-      const { Outbox } = await import("/core/outbox.js");
+      const { KeptOutbox } = await import("/core/outbox.js");
       const { ApiError } = await import("/core/api.js");
       const tries = [];
       let failures = 2;
@@ -141,7 +141,7 @@ def test_what_waits_to_be_saved_is_sent_in_order_again_until_the_server_has_it(c
         if (failures-- > 0) throw new ApiError(507, "disk_full", "full");
         if (changes.some((change) => change.id === "bad")) throw new ApiError(400, "invalid", "no");
       };
-      const box = new Outbox("test", send, () => {});
+      const box = new KeptOutbox("test", send, () => {});
       for (const id of ["a", "bad", "b"]) box.add({ id });
       while (box.waiting.length) await new Promise((done) => setTimeout(done, 20));
       return { tries, refused: box.refused, kept: sessionStorage.getItem("papertune.test") };

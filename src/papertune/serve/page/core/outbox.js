@@ -11,22 +11,21 @@ const BATCH = 100;
 const isPassing = (error) => error.status === 0 || error.status === 429 || error.status === 507 || error.status === 401;
 
 /**
- * A queue of changes that carry ids.
+ * A queue of changes that carry ids. How they outlive a refresh is for subclasses, in `keep`.
  *
  * A change leaves the queue when the server has answered for it, or has refused it for good. The server takes each id
  * once, so a change whose answer got lost is sent again.
  */
 export class Outbox {
   /**
-   * @param {string} key Names the queue in this tab's storage.
+   * @param {Array} waiting What was kept.
    * @param {function(Array): Promise} send Sends some changes together.
    * @param {function(Outbox): void} onChange Is called when `waiting`, `error` or `refused` changes.
    */
-  constructor(key, send, onChange) {
-    this.key = key;
+  constructor(waiting, send, onChange) {
     this.send = send;
     this.onChange = onChange;
-    this.waiting = readDraft(key, []);
+    this.waiting = waiting;
     this.error = null;
     this.refused = [];
     this.sending = false;
@@ -50,7 +49,7 @@ export class Outbox {
     this.sending = true;
     const changes = this.waiting.slice(0, this.batch);
     try {
-      this.answer = await this.send(changes);
+      await this.send(changes);
       this.leave(changes);
       this.error = null;
       this.wait = FIRST_WAIT_MS;
@@ -84,14 +83,26 @@ export class Outbox {
   }
 
   keep() {
-    keepDraft(this.key, this.waiting.length > 0 ? this.waiting : undefined);
     this.onChange(this);
   }
 
-  /** Stops sending; what waits stays in the tab's storage. */
+  /** Stops sending; what waits stays kept. */
   close() {
     clearTimeout(this.timer);
     this.onChange = () => {};
+  }
+}
+
+/** An outbox in this tab's storage, under a key. */
+export class KeptOutbox extends Outbox {
+  constructor(key, send, onChange) {
+    super(readDraft(key, []), send, onChange);
+    this.key = key;
+  }
+
+  keep() {
+    keepDraft(this.key, this.waiting.length > 0 ? this.waiting : undefined);
+    super.keep();
   }
 }
 
@@ -105,7 +116,7 @@ export class Outbox {
 export function useOutbox(key, send) {
   const [, paint] = useState(0);
   const box = useRef(null);
-  box.current ??= new Outbox(key, send, () => paint((before) => before + 1));
+  box.current ??= new KeptOutbox(key, send, () => paint((before) => before + 1));
   useEffect(() => {
     const warn = (event) => box.current.waiting.length > 0 && event.preventDefault();
     addEventListener("beforeunload", warn);

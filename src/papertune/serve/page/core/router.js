@@ -34,7 +34,7 @@ export function go(segments, query = {}) {
  *
  * @param {Array} routes Pairs of a pattern, such as "tables/:id/recipe", and a component.
  * @param {string[]} segments The path.
- * @returns {{pattern: string, page: Function, parameters: Object}|null} null if there is no such page.
+ * @returns {{page: Function, parameters: Object}|null} null if there is no such page.
  */
 export function findPage(routes, segments) {
   for (const [pattern, page] of routes) {
@@ -46,7 +46,7 @@ export function findPage(routes, segments) {
     names.forEach((name, place) => {
       if (name.startsWith(":")) parameters[name.slice(1)] = segments[place];
     });
-    return { pattern, page, parameters };
+    return { page, parameters };
   }
   return null;
 }

@@ -3,7 +3,7 @@ import { useEffect, useState } from "../vendor/preact.js";
 import { apiPath } from "./api.js";
 
 const KINDS = ["progress", "loss", "dev", "message", "end"];
-const NOTHING = { progress: null, losses: [], scores: {}, messages: [], end: null, isOpen: false };
+const NOTHING = { progress: null, losses: [], scores: {}, messages: [], end: null };
 
 /** Returns what is known about a job after some more events, pairs of kind and content. */
 export function follow(before, events) {
@@ -62,8 +62,6 @@ export function useJobEvents(id, round) {
         timer ||= setTimeout(paint, 100);
       });
     }
-    source.onopen = () => setState((before) => ({ ...before, isOpen: true }));
-    source.onerror = () => setState((before) => ({ ...before, isOpen: false }));
     return () => {
       source.close();
       clearTimeout(timer);

@@ -133,7 +133,6 @@ function Controls({ job, onError, onChange }) {
 function Shown({ job, onChange, round }) {
   const events = useJobEvents(job.id, round);
   const [error, setError] = useState(null);
-  const isOver = job.state !== "running";
   useEffect(() => {
     if (events.end !== null) onChange();
   }, [events.end]);
@@ -156,7 +155,7 @@ function Shown({ job, onChange, round }) {
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
       <${Curves} events=${events} />
-      <${Section}><${Messages} messages=${events.messages} isOpen=${!isOver || job.state === "failed"} /><//>
+      <${Section}><${Messages} messages=${events.messages} isOpen=${["running", "failed"].includes(job.state)} /><//>
     <//>
   `;
 }

@@ -104,14 +104,13 @@ function Numbers({ series, xLabel }) {
  * @param {string} label What the chart shows.
  * @param {string} xLabel The name of the axis below.
  * @param {Array<{name: string, points: Array<[number, number]>}>} series The lines; those without points are left out.
- * @param {[number, number]|null} range The limits of the values; null: those of the lines.
  */
-export function LineChart({ label, xLabel, series, range = null }) {
+export function LineChart({ label, xLabel, series }) {
   const lines = series.filter((each) => each.points.length > 0);
   if (lines.length === 0) return null;
   const points = lines.flatMap((each) => each.points);
   const across = limits(points.map((point) => point[0]));
-  const up = range ?? limits(points.map((point) => point[1]));
+  const up = limits(points.map((point) => point[1]));
   const x = scale(across, EDGE.left, WIDTH - EDGE.right);
   const y = scale(up, HEIGHT - EDGE.bottom, EDGE.top);
   const last = lines.map((each) => `${each.name}: ${number(each.points.at(-1)[1], 4)}`).join("; ");

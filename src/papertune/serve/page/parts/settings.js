@@ -79,7 +79,8 @@ const readNumber = (isNull) => (text) => {
   return value;
 };
 
-const readLines = (text) =>
+/** Returns the lines of a text that are not blank. */
+export const readLines = (text) =>
   text
     .split("\n")
     .map((line) => line.trim())

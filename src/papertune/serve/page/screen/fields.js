@@ -4,9 +4,6 @@ import { useApi } from "../core/api.js";
 import { t } from "../core/i18n.js";
 import { Field } from "../parts/basics.js";
 
-/** Returns the lines of a text that are not blank. */
-export const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-
 /** A choice among the tables of the work folder. */
 export function TableChoice({ value, onChange }) {
   const tables = useApi("/api/tables").data?.tables ?? [];

@@ -46,12 +46,18 @@ class Reading {
 
   /** Loads the first records and the last decisions; `record` is shown first, if it is given. */
   async begin(record) {
+    const isBehind = this.saving.waiting.length > 0; // another tab has left decisions, which are being sent
     await this.attempt(async () => {
-      const history = await get(`${this.path("history")}?${this.query({ n: RECENT })}`);
-      this.recent = history.decisions.filter((each) => !each.settles);
+      await this.loadRecent();
       if (record !== undefined) this.current = await get(`${this.path("records", record)}?${this.query()}`);
     });
+    if (isBehind) this.saving.whenSent(() => this.attempt(() => this.loadRecent()));
     await this.refill();
+  }
+
+  async loadRecent() {
+    const history = await get(`${this.path("history")}?${this.query({ n: RECENT })}`);
+    this.recent = history.decisions.filter((each) => !each.settles);
   }
 
   /** Loads the next records while this one is read. */

@@ -22,10 +22,11 @@ function leftLists(screen) {
 
 class Saving extends Outbox {
   constructor(screen) {
-    super(`screen.${screen}.${TAB}`, (events) => post(apiPath("screens", screen, "events"), events), () => {});
+    const listeners = new Set();
+    const tell = () => [...listeners].forEach((listener) => listener());
+    super([], (events) => post(apiPath("screens", screen, "events"), events), tell);
     this.own = `${PREFIX}${screen}.${TAB}`;
-    this.listeners = new Set();
-    this.onChange = () => this.listeners.forEach((listener) => listener());
+    this.listeners = listeners;
     this.adopt(leftLists(screen));
   }
 
@@ -47,6 +48,17 @@ class Saving extends Outbox {
       // A full storage: the page still sends what it has in memory.
     }
     this.onChange(this);
+  }
+
+  /** Calls a function once, when nothing waits any more. */
+  whenSent(act) {
+    const look = () => {
+      if (this.waiting.length > 0) return;
+      this.listeners.delete(look);
+      act();
+    };
+    this.listeners.add(look);
+    look();
   }
 
   /** Forgets what was refused, after the person has seen it. */

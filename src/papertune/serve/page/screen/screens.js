@@ -6,7 +6,8 @@ import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
 import { Empty, ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
 import { Upload } from "../parts/upload.js";
-import { ColumnChoice, TableChoice, lines } from "./fields.js";
+import { readLines } from "../parts/settings.js";
+import { ColumnChoice, TableChoice } from "./fields.js";
 
 function Screens({ screens }) {
   return html`<ul class="list">
@@ -40,8 +41,8 @@ function NewScreen({ first }) {
   const create = async () => {
     const { criteria, exclude, readers, ...rest } = form;
     const chosen = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== ""));
-    const names = lines(readers);
-    const body = { ...chosen, criteria: lines(criteria), exclude: lines(exclude), ...(names.length ? { readers: names } : {}) };
+    const names = readLines(readers);
+    const body = { ...chosen, criteria: readLines(criteria), exclude: readLines(exclude), ...(names.length ? { readers: names } : {}) };
     const screen = await post("/api/screens", body);
     go(["screens", screen.id]);
   };

@@ -6,7 +6,8 @@ import { t } from "../core/i18n.js";
 import { ErrorNotice, Field, Notice, Section, WorkButton } from "../parts/basics.js";
 import { Upload } from "../parts/upload.js";
 import { ScreenPage } from "./frame.js";
-import { ColumnChoice, TableChoice, lines } from "./fields.js";
+import { readLines } from "../parts/settings.js";
+import { ColumnChoice, TableChoice } from "./fields.js";
 
 function Basics({ screen, reload }) {
   const [form, setForm] = useState({
@@ -26,9 +27,9 @@ function Basics({ screen, reload }) {
   const save = async () => {
     await patch(apiPath("screens", screen.id), {
       name: form.name,
-      criteria: lines(form.criteria),
-      exclude: lines(form.exclude),
-      readers: lines(form.readers),
+      criteria: readLines(form.criteria),
+      exclude: readLines(form.exclude),
+      readers: readLines(form.readers),
       readers_per_record: Number(form.both),
       target: Number(form.target) / 100,
     });
@@ -93,7 +94,7 @@ function Prior({ screen, reload }) {
   const set = (name, value) => setForm({ ...form, [name]: value });
   const load = async () => {
     const { reader, include, exclude, ...rest } = form;
-    const body = { ...rest, include: lines(include), exclude: lines(exclude), ...(reader ? { reader } : {}) };
+    const body = { ...rest, include: readLines(include), exclude: readLines(exclude), ...(reader ? { reader } : {}) };
     setDone(await post(apiPath("screens", screen.id, "prior"), body));
     reload();
   };
