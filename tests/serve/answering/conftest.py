@@ -113,6 +113,7 @@ class Server:
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         while not self._server.started:
+            assert self._thread.is_alive()
             time.sleep(0.01)
         self.client = httpx2.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"

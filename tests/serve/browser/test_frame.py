@@ -66,12 +66,13 @@ def test_a_file_that_is_no_table_is_refused_with_the_message_of_the_server(open_
 
 
 def test_a_deleted_table_leaves_the_list(open_page, upload):
+    upload("to keep.csv", "title\nA paper\n")
     table = upload("to delete.csv", "title\nA paper\n")
     page = open_page(f"#/tables/{table}")
     page.locator(".grid").wait_for()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    page.get_by_role("heading", name="Tables").wait_for()
+    page.get_by_role("link", name="to keep.csv").first.wait_for()
     assert page.get_by_text("to delete.csv").count() == 0
 
 

@@ -91,8 +91,8 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     page.get_by_role("heading", name="Training: clinics").wait_for()
     page.reload()
     wait_for_end(page)
-    assert page.get_by_role("heading", name="The run clinics is ready").is_visible()
-    assert page.get_by_role("img", name="Loss on the rows being learned").is_visible()
+    page.get_by_role("heading", name="The run clinics is ready").wait_for()
+    page.get_by_role("img", name="Loss on the rows being learned").wait_for()
     look_over(page)
 
     # Filling in.

@@ -61,6 +61,14 @@ def recent(page):
     return [" ".join(text.split()) for text in page.locator(".recent-list button").all_inner_texts()]
 
 
+def until_ranked(api, screen):
+    for _ in range(600):
+        if json.loads(api("GET", f"screens/{screen}/progress"))["ranking"] == "decisions":
+            return
+        time.sleep(0.1)
+    raise AssertionError("the decisions were not learned")
+
+
 def saved(page):
     page.get_by_text("All decisions are saved.").wait_for()
 
@@ -99,8 +107,7 @@ def test_a_search_is_screened_by_keyboard_and_becomes_a_table_to_train_on(open_p
 
     # Words for and against are marked; the legend says which is which.
     screen = page.url.split("/screens/")[1]
-    while json.loads(api("GET", f"screens/{screen}/progress"))["ranking"] != "decisions":
-        time.sleep(0.1)
+    until_ranked(api, screen)
     page.reload()
     page.locator(".legend-line mark.for").wait_for()
     assert page.locator("mark.against").count() > 0
