@@ -92,7 +92,7 @@ def false_certificates(reviews: int, seed: int = 0) -> tuple[int, int]:
     return false, certified
 
 
-def refit_time(rows: int, decided: int, *, terms: int = 60_000, words: int = 110, dimensions: int = 384) -> float:
+def refit_time(rows: int, decided: int, *, terms: int = 60_000, words: int = 110) -> float:
     """Return the seconds of one ranking of random records with as many terms as abstracts have, the best of three."""
     from scipy.sparse import csr_matrix, hstack
 
@@ -101,6 +101,7 @@ def refit_time(rows: int, decided: int, *, terms: int = 60_000, words: int = 110
     drawn = draw.choice(terms, size=(rows, words), p=popularity / popularity.sum())
     counts = csr_matrix((np.ones(drawn.size), (np.repeat(np.arange(rows), words), drawn.ravel())), (rows, terms))
     counts.data = (1 + np.log(counts.data)) / words**0.5
+    dimensions = 384  # of all-MiniLM-L6-v2
     vectors = draw.normal(size=(rows, dimensions)) * (VECTOR_WEIGHT / dimensions) ** 0.5
     features = Features(hstack([counts, csr_matrix(vectors)]).tocsr(), [""] * terms)
     relevant = dict(zip(range(decided), (draw.random(decided) < 0.1).tolist(), strict=True)) | {0: True, 1: False}

@@ -6,6 +6,7 @@ keywords. The same papers, which nothing has learned, score all of them.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 from collections.abc import Callable
@@ -26,7 +27,6 @@ from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
 from papertune.tables import Table, read_table
 
 from data import data_file  # isort: skip - beside this file
-import itertools
 
 Measure = Callable[[Path, argparse.Namespace], dict[str, Any]]
 SEED = 2
@@ -189,7 +189,7 @@ def preferring(stage: str) -> Measure:
         run = papertune.load_run(start, device=arguments.device)
         corrections: dict[str, list[dict[str, Any]]] = {}
         for name, rows in (("learned", papers.corrections), ("held-out", papers.judge_corrections)):
-            file = folder.parent / f"corrected-{name}.csv"
+            file = folder.parent / f"corrected-{name}-{rows.checksum()[:12]}.csv"
             f1_of(run, rows, file)
             found = prefer(str(file), {"model": arguments.model, **RECIPE}, corrected=rows, documents=rows)
             corrections[name] = _one_a_paper(found.pairs)

@@ -70,7 +70,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
         summary.click()
     look_over(page)
     finding.get_by_role("link", name="Correct this cell").click()
-    cell = page.get_by_role("textbox", name="label").first
+    cell = page.get_by_role("textbox", name="label", exact=True).first
     assert cell.input_value() == "unheard of"
     cell.fill("other")
     with page.expect_response(is_correction):

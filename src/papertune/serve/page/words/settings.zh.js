@@ -32,7 +32,7 @@ export default {
   "coverage": "为每行增加一列标签集合；集合中应含正确标签的比例。",
   "sources": "由什么回答：words（tf-idf）、model、probe（基础模型的表示）、encoder（句向量）；空：所有可用的。",
   "answers": "两个答案，“是”在前。",
-  "thresholds": "标签的最小概率，统一设置或逐个设置；f1：训练后在检验行上为每个标签选择。",
+  "thresholds": "标签的最小概率，统一设置或逐个设置；f1：训练后在开发集上为每个标签选择。",
   "rank": "矩阵 B A 的秩。",
   "alpha": "缩放为 alpha / rank；使用 rslora 时为 alpha / sqrt(rank)。",
   "dropout": "训练时的 dropout。",
