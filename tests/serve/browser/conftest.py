@@ -147,7 +147,7 @@ def look_over(find_barriers: Callable[..., list[str]]) -> Callable[[Any], None]:
         page.emulate_media(color_scheme="dark")
         page.set_viewport_size({"width": 360, "height": 740})
         page.get_by_role("button", name="中文").click()
-        assert page.locator("html").get_attribute("lang") == "zh-CN"
+        page.locator("html[lang=zh-CN]").wait_for()
         assert find_barriers(page, ["color-contrast", "scrollable-region-focusable"]) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         page.get_by_role("button", name="English").click()

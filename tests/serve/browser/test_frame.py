@@ -29,7 +29,7 @@ def test_the_first_language_is_the_browser_s_and_a_choice_is_remembered(open_pag
     page.get_by_role("button", name="English").click()
     page.reload()
     assert page.locator("h1").inner_text() == "What would you like to do?"
-    assert page.locator("html").get_attribute("lang") == "en"
+    page.locator("html[lang=en]").wait_for()
 
 
 def test_a_chosen_theme_is_remembered_and_overrides_the_system_s(open_page):
@@ -48,11 +48,11 @@ def test_the_keyboard_reaches_the_content_and_the_heading_is_read_after_a_change
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    page.wait_for_function("document.activeElement.id === 'main'")
     page.get_by_role("link", name="Jobs").press("Enter")
     page.get_by_role("heading", name="Jobs").wait_for()
     page.wait_for_function("document.activeElement.tagName === 'H1'")
-    assert page.title() == "Jobs · papertune"
+    page.wait_for_function("document.title === 'Jobs · papertune'")
 
 
 def test_a_file_that_is_no_table_is_refused_with_the_message_of_the_server(open_page, tmp_path):

@@ -50,7 +50,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     page.get_by_role("heading", name="my papers.csv").wait_for()
     assert page.get_by_role("cell", name=BAD_TITLE).first.is_visible()
     assert page.locator("main img").count() == 0
-    assert page.title() == "my papers.csv · papertune"
+    page.wait_for_function("document.title === 'my papers.csv · papertune'")
     look_over(page)
 
     # The recipe as a form, which survives a refresh; the check stands beside the row.

@@ -99,7 +99,7 @@ def test_a_search_is_screened_by_keyboard_and_becomes_a_table_to_train_on(open_p
         key = "i" if "doctors" in title_of(page) else "e"
         decided[press(page, key)] = key
         assert button.bounding_box() == place
-    assert page.evaluate("document.activeElement.id") == "record-title"
+    page.wait_for_function("document.activeElement.id === 'record-title'")
     assert len(recent(page)) == 8
     unsure = press(page, "u")
     assert recent(page)[0] == f"? unsure {unsure}"
