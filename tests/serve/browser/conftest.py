@@ -153,6 +153,6 @@ def look_over(find_barriers: Callable[..., list[str]]) -> Callable[[Any], None]:
         page.get_by_role("button", name="English").click()
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": 1100, "height": 800})
-        assert page.locator("h1").inner_text() == english
+        page.get_by_role("heading", level=1, name=english, exact=True).wait_for()
 
     return look

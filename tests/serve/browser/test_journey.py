@@ -129,6 +129,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
 
     # The run: chat and report.
     page.get_by_role("link", name="Runs").click()
+    page.get_by_role("heading", name="Runs").wait_for()
     page.get_by_role("link", name="clinics").click()
     page.get_by_label("Labelled table").select_option("my papers.csv")
     page.get_by_role("button", name="Evaluate").click()
@@ -139,6 +140,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     assert "clinics" in report.inner_text()
     look_over(page)
     page.get_by_role("link", name="clinics", exact=True).click()
+    page.get_by_role("heading", name="clinics", exact=True).wait_for()
     look_over(page)
     page.get_by_role("link", name="Chat with it").click()
     page.get_by_role("textbox", name="Paper").fill("title: Clinic\nabstract: patients were treated")
