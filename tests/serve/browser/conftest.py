@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
+playwright.expect.set_options(timeout=120_000)
 
 FLAGS = [
     "--no-sandbox",

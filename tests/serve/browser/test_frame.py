@@ -2,6 +2,8 @@
 
 import pytest
 
+expect = pytest.importorskip("playwright.sync_api").expect
+
 PAGES = {
     "#/": "What would you like to do?",
     "#/tables": "Tables",
@@ -48,11 +50,10 @@ def test_the_keyboard_reaches_the_content_and_the_heading_is_read_after_a_change
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id === 'main'")
+    expect(page.locator("#main")).to_be_focused()
     page.get_by_role("link", name="Jobs").press("Enter")
-    page.get_by_role("heading", name="Jobs").wait_for()
-    page.wait_for_function("document.activeElement.tagName === 'H1'")
-    page.wait_for_function("document.title === 'Jobs · papertune'")
+    expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_focused()
+    expect(page).to_have_title("Jobs · papertune")
 
 
 def test_a_file_that_is_no_table_is_refused_with_the_message_of_the_server(open_page, tmp_path):

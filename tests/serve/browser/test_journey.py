@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+expect = pytest.importorskip("playwright.sync_api").expect
+
 BAD_TITLE = "<img src=x onerror=\"document.title='hacked'\"> and <b>obesity</b>"
 
 
@@ -50,7 +52,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     page.get_by_role("heading", name="my papers.csv").wait_for()
     assert page.get_by_role("cell", name=BAD_TITLE).first.is_visible()
     assert page.locator("main img").count() == 0
-    page.wait_for_function("document.title === 'my papers.csv · papertune'")
+    expect(page).to_have_title("my papers.csv · papertune")
     look_over(page)
 
     # The recipe as a form, which survives a refresh; the check stands beside the row.

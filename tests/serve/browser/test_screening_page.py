@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+expect = pytest.importorskip("playwright.sync_api").expect
+
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -53,7 +55,7 @@ def press(page, key):
     """Press a key that decides, and wait for the next record."""
     before = title_of(page)
     page.keyboard.press(key)
-    page.wait_for_function("t => document.querySelector('#record-title')?.innerText !== t", arg=before)
+    expect(page.locator("#record-title")).not_to_have_text(before)
     return before
 
 
@@ -99,7 +101,7 @@ def test_a_search_is_screened_by_keyboard_and_becomes_a_table_to_train_on(open_p
         key = "i" if "doctors" in title_of(page) else "e"
         decided[press(page, key)] = key
         assert button.bounding_box() == place
-    page.wait_for_function("document.activeElement.id === 'record-title'")
+    expect(page.locator("#record-title")).to_be_focused()
     assert len(recent(page)) == 8
     unsure = press(page, "u")
     assert recent(page)[0] == f"? unsure {unsure}"
@@ -116,7 +118,7 @@ def test_a_search_is_screened_by_keyboard_and_becomes_a_table_to_train_on(open_p
 
     # Undo, and a new decision from the list of the last ones.
     page.keyboard.press("z")
-    page.wait_for_function("t => document.querySelector('#record-title').innerText === t", arg=unsure)
+    expect(page.locator("#record-title")).to_have_text(unsure)
     decided[press(page, "e")] = "e"
     changed = next(iter(decided))
     page.get_by_role("button", name=changed).click()
