@@ -31,7 +31,7 @@ export function HomePage({ session }) {
     <${Page} title=${t("home.title")} lead=${t("home.lead")}>
       ${running.length > 0 && html`<${Section} title=${t("home.running")}><${JobList} jobs=${running} /><//>`}
       ${session?.run &&
-      html`<div class="card open-run">
+      html`<div class="card">
         <h2>${t("home.run", { name: session.run })}</h2>
         <div class="actions">
           <a class="button main" href=${link(["fill"], { run: session.run })}>${t("run.fill")}</a>

@@ -7,7 +7,7 @@ import { hasWord, t } from "../core/i18n.js";
 import { link } from "../core/router.js";
 import { useJobEvents } from "../core/stream.js";
 import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
-import { LineChart } from "../parts/chart.js";
+import { Curves } from "../parts/curves.js";
 import { Download } from "../parts/download.js";
 import { toneOf } from "../parts/lists.js";
 
@@ -26,7 +26,7 @@ function Now({ job, events }) {
     typeof progress.left === "number" && t("job.left", { time: duration(progress.left) }),
   ];
   return html`
-    <div class="card now">
+    <div class="card">
       <p class="now-phase">${phaseName(progress.phase)}</p>
       <${Progress} share=${share} label=${phaseName(progress.phase)} />
       <p class="now-facts">${facts.filter(Boolean).map((fact) => html`<span key=${fact}>${fact}</span>`)}</p>
@@ -34,31 +34,10 @@ function Now({ job, events }) {
   `;
 }
 
-/** The loss while training, and the dev score by which the checkpoint is chosen ("score"). */
-function Curves({ events }) {
-  const scores = events.scores.score ?? [];
-  if (events.losses.length + scores.length === 0) return null;
-  const best = scores.length > 0 ? Math.max(...scores.map((point) => point[1])) : null;
-  return html`
-    <div class="cards charts">
-      <${LineChart}
-        label=${t("job.loss")}
-        xLabel=${t("job.step")}
-        series=${[{ name: t("job.loss.name"), points: events.losses }]}
-      />
-      <${LineChart}
-        label=${best === null ? t("job.dev") : t("job.dev.best", { score: number(best, 4) })}
-        xLabel=${t("job.step")}
-        series=${[{ name: t("job.dev.name"), points: scores }]}
-      />
-    </div>
-  `;
-}
-
 function Messages({ messages, isOpen }) {
   if (messages.length === 0) return null;
   return html`
-    <details class="messages" open=${isOpen}>
+    <details open=${isOpen}>
       <summary>${t("job.messages", { n: messages.length })}</summary>
       <ul class="log" tabindex="0" aria-label=${t("job.messages", { n: messages.length })}>
         ${messages.map((message, place) => html`<li key=${place} class=${message.level ?? ""}>${message.text}</li>`)}
@@ -154,7 +133,7 @@ function Shown({ job, onChange, round }) {
       ${job.state === "interrupted" && !job.message && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
-      <${Curves} events=${events} />
+      <${Curves} losses=${events.losses} scores=${events.scores.score ?? []} />
       <${Section}><${Messages} messages=${events.messages} isOpen=${["running", "failed"].includes(job.state)} /><//>
     <//>
   `;

@@ -11,7 +11,7 @@ let isFirstPage = true;
  * @param {string} lead A sentence below it.
  * @param {Array} crumbs Pairs of text and link to the pages above.
  */
-export function Page({ title, lead, crumbs = [], actions, children, wide = false }) {
+export function Page({ title, lead, crumbs = [], actions, children }) {
   const heading = useRef(null);
   useEffect(() => {
     document.title = title ? `${title} · papertune` : "papertune";
@@ -22,7 +22,7 @@ export function Page({ title, lead, crumbs = [], actions, children, wide = false
     isFirstPage = false;
   }, []);
   return html`
-    <div class=${wide ? "page wide" : "page"}>
+    <div class="page">
       ${crumbs.length > 0 &&
       html`<nav class="crumbs" aria-label=${t("page.crumbs")}>
         <ol>

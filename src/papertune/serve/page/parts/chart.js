@@ -62,19 +62,19 @@ function Axes({ across, up, x, y, xLabel }) {
             ${number(value)}
           </text>`,
       )}
-      <text class="axis-name" x=${WIDTH - EDGE.right} y=${HEIGHT - 4} text-anchor="end">${xLabel}</text>
+      <text x=${WIDTH - EDGE.right} y=${HEIGHT - 4} text-anchor="end">${xLabel}</text>
     </g>
   `;
 }
 
-function Line({ points, x, y, place }) {
+function Line({ points, x, y }) {
   const path = thin(points).map(([a, b], at) => `${at ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
   const [lastX, lastY] = points.at(-1);
   return html`
-    <g class=${`series s${place}`}>
+    <g class="series">
       <path d=${path} />
       ${points.length <= 40 && points.map(([a, b]) => html`<circle cx=${x(a)} cy=${y(b)} r="2.5" />`)}
-      <circle class="last" cx=${x(lastX)} cy=${y(lastY)} r="4" />
+      <circle cx=${x(lastX)} cy=${y(lastY)} r="4" />
     </g>
   `;
 }
@@ -119,14 +119,14 @@ export function LineChart({ label, xLabel, series }) {
       <figcaption>
         <span class="chart-title">${label}</span>
         ${lines.map(
-          (each, place) => html`<span key=${each.name} class=${`legend s${place}`}>
+          (each) => html`<span key=${each.name} class="legend">
             ${each.name} <b>${number(each.points.at(-1)[1], 4)}</b>
           </span>`,
         )}
       </figcaption>
       <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`${label}. ${last}`}>
         <${Axes} across=${across} up=${up} x=${x} y=${y} xLabel=${xLabel} />
-        ${lines.map((each, place) => html`<${Line} key=${each.name} points=${each.points} x=${x} y=${y} place=${place} />`)}
+        ${lines.map((each) => html`<${Line} key=${each.name} points=${each.points} x=${x} y=${y} />`)}
       </svg>
       <${Numbers} series=${lines} xLabel=${xLabel} />
     </figure>
