@@ -38,7 +38,7 @@ from papertune.run import load_run
 from papertune.serve.answering import openai_api, predict
 from papertune.serve.answering import rows as rows_module
 from papertune.serve.answering import writing as writing_module
-from papertune.serve.answering.opened import OpenRuns
+from papertune.serve.answering.opened import RunInMemory
 from papertune.serve.answering.worker import ModelWorker
 from papertune.serve.errors import handle_errors
 from papertune.serve.workspace import Workspace, open_workspace
@@ -283,7 +283,7 @@ def full_queue(url: str, rows: Sequence[dict[str, str]]) -> dict[str, Any]:
 @contextmanager
 def serving(workspace: Workspace) -> Iterator[tuple[str, ModelWorker]]:
     """Serve answers in this process; yield the address and the worker."""
-    worker = ModelWorker(OpenRuns(workspace.run_path))
+    worker = ModelWorker(RunInMemory(workspace.run_path))
     app = FastAPI()
     app.get("/health")(lambda: {"status": "ok"})
     handle_errors(app)

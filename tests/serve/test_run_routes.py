@@ -61,6 +61,19 @@ def test_unfinished_and_damaged_runs_are_listed_with_what_is_wrong(workspace, cl
     assert client.get("/api/runs/other").status_code == 404
 
 
+def test_a_deleted_run_is_gone_and_of_a_linked_one_only_the_link(old, workspace, client):
+    own = workspace.runs / "own"
+    shutil.copytree(OLD, own)
+    for name in ("own", "old"):
+        answer = client.delete(f"/api/runs/{name}")
+        assert (answer.status_code, answer.json()) == (200, {"deleted": name})
+    assert list(workspace.runs.iterdir()) == []
+    assert (OLD / "run.json").is_file()
+    assert client.delete("/api/runs/own").json()["error"]["message"] == (
+        'there is no run "own". It may have been deleted: reload.'
+    )
+
+
 def test_a_run_without_an_evaluation_has_no_report(old, client):
     missing = client.get("/api/runs/old/report")
     assert (missing.status_code, missing.json()["error"]["message"]) == (

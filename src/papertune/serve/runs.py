@@ -15,7 +15,7 @@ from papertune.recipe import Recipe, load_recipe
 from papertune.run_directory import RunDirectory
 from papertune.serve.jobs.jobs import Jobs
 from papertune.serve.jobs.report import report_page
-from papertune.serve.workspace import Workspace, is_name
+from papertune.serve.workspace import Workspace, is_name, remove, set_aside
 
 
 def router(workspace: Workspace, jobs: Jobs) -> APIRouter:
@@ -39,6 +39,14 @@ def router(workspace: Workspace, jobs: Jobs) -> APIRouter:
             values = None if toml is None else tomllib.loads(toml)
         curve = RunDirectory(folder).metric_entries()
         return {**describe_run(folder), "recipe": values, "toml": toml, "curve": curve}
+
+    @router.delete("/{name}")
+    def delete(name: str) -> dict[str, str]:
+        """Delete a run that no running job uses; of a run elsewhere only the link goes."""
+        with jobs.unused(workspace.run_path(name)):
+            hidden = set_aside(workspace.run_path(name))
+        remove(hidden)
+        return {"deleted": name}
 
     @router.get("/{name}/report", response_class=HTMLResponse)
     def report(name: str) -> Response:

@@ -8,14 +8,18 @@ WORK/screens/ID/    screenings (screens/)
 
 import re
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from papertune.errors import OutputError, quoted
 from papertune.files import check_place
+from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
+# What is being deleted; hidden, and so in no list.
+_ASIDE = ".removed-"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class Workspace:
         """Return the folder of a run; ServeError 404 if there is none."""
         return _existing(self.runs, name, "run")
 
+    def job_path(self, job_id: str) -> Path:
+        """Return the folder of a job; ServeError 404 if there is none."""
+        return _existing(self.jobs, job_id, "job")
+
     def screen_path(self, screen_id: str) -> Path:
         """Return the folder of a screening; ServeError 404 if there is none."""
         return _existing(self.screens, screen_id, "screening")
@@ -94,6 +102,8 @@ def open_workspace(root: Path, run: str | None = None) -> Workspace:
         for folder in (workspace.tables, workspace.jobs, workspace.runs, workspace.screens):
             folder.mkdir(parents=True, exist_ok=True)
             check_place(folder)
+            for leftover in folder.glob(f"{_ASIDE}*"):
+                remove(leftover)
     except OSError as error:
         raise OutputError(f"{root} cannot be written: {error.strerror or error}. Choose another place.") from None
     return workspace
@@ -117,6 +127,35 @@ def make_folder(parent: Path) -> Path:
         except FileExistsError:
             continue
         return path
+
+
+def changed_at(run: Path) -> int:
+    """Return when a run was last trained or calibrated, in nanoseconds; 0: it is unfinished."""
+    manifest = RunDirectory(run).manifest_file
+    return manifest.stat().st_mtime_ns if manifest.is_file() else 0
+
+
+def set_aside(folder: Path) -> Path:
+    """Take a table, job or run out of its list, at once, so that a kill leaves no half of it; return what to remove.
+
+    Raises:
+        OutputError: If it cannot be moved.
+    """
+    hidden = folder.with_name(f"{_ASIDE}{folder.name}-{secrets.token_hex(4)}")
+    try:
+        return folder.rename(hidden)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be deleted: {error.strerror or error}. Check who may write there, then delete it again."
+        ) from error
+
+
+def remove(hidden: Path) -> None:
+    """Remove what was set aside: a folder, or the link to one elsewhere; what is left of it goes at the next start."""
+    if hidden.is_symlink():
+        hidden.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _existing(folder: Path, name: str, what: str) -> Path:

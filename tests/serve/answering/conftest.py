@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from papertune.serve.answering import openai_api, predict
-from papertune.serve.answering.opened import OpenRuns
+from papertune.serve.answering.opened import RunInMemory
 from papertune.serve.answering.worker import ModelWorker
 from papertune.serve.errors import handle_errors
 from papertune.serve.security import protect
@@ -128,7 +128,7 @@ class Server:
 @pytest.fixture(scope="session")
 def worker(workspace: Workspace) -> Iterator[ModelWorker]:
     """Return a worker with a place for four requests that wait, and for one run."""
-    made = ModelWorker(OpenRuns(workspace.run_path, device="cpu"), max_waiting=4)
+    made = ModelWorker(RunInMemory(workspace.run_path, device="cpu"), max_waiting=4)
     yield made
     made.stop()
 

@@ -55,9 +55,9 @@ class Server:
         self.tables = Tables(self.workspace)
         self.jobs = Jobs(self.workspace, self.tables)
 
-    def trains(self, name: str = "run", **options: Any) -> str:
-        """Begin a training, and return its id."""
-        request = {"kind": "train", "table": self.table, "name": name, "recipe": RECIPE, "options": options}
+    def trains(self, name: str = "run", **parts: Any) -> str:
+        """Begin a training, and return its id; `parts` are those of the recipe."""
+        request = {"kind": "train", "table": self.table, "name": name, "recipe": RECIPE | parts}
         return self.jobs.begin(JobRequest.model_validate(request)).id
 
     def waits_for(self, condition: Callable[[], Any]) -> Any:

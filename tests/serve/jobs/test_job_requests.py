@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 import typer
@@ -7,8 +8,10 @@ from papertune.errors import RecipeError, RunError
 from papertune.recipe import load_recipe
 from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError
-from papertune.serve.jobs.preparing import Preparation
+from papertune.serve.jobs.job import Job, write_job
+from papertune.serve.jobs.preparing import prepare as prepare_job
 from papertune.serve.jobs.requests import JobRequest
+from papertune.serve.recipes.toml import recipe_toml
 from papertune.serve.tables.models import Correction
 from papertune.serve.workspace import make_folder
 
@@ -27,7 +30,7 @@ def prepare(server, monkeypatch):
     def prepare(**request):
         folder = make_folder(server.workspace.jobs)
         asked = JobRequest.model_validate({"table": server.table, "name": "new", **request})
-        arguments = Preparation(server.workspace, server.tables, folder, asked).arguments()
+        arguments = prepare_job(server.workspace, server.tables, folder, asked).arguments
         assert_understood(arguments)
         return [argument.replace(f"jobs/{folder.name}/", "JOB/") for argument in arguments], folder
 
@@ -59,6 +62,63 @@ def test_a_training_has_copies_of_its_tables_and_its_recipe(prepare, server):
     assert (folder / "dev" / "papers.csv").read_bytes() == server.tables.file(server.table).read_bytes()
     assert load_recipe(folder / "recipe.toml").columns["label"].labels == ("1", "0")
     assert prepare(kind="train", recipe=RECIPE, options={"dev_fraction": 0.25})[0][-1] == "--dev-fraction=0.25"
+
+
+def test_a_training_starts_from_a_run_with_that_runs_recipe_or_another(prepare, server):
+    old = server.workspace.runs / "old" / "recipe.toml"
+    old.write_text(
+        recipe_toml(
+            RECIPE
+            | {
+                "stage": {"kind": "kto", "beta": 0.2},
+                "training": {"learning_rate": 0.02, "epochs": 2.0},
+                "method": {"kind": "lora", "rank": 4},
+            }
+        ),
+        "utf-8",
+    )
+    _, folder = prepare(kind="train", options={"start_from": "old", "stage": "dpo"})
+    recipe = load_recipe(folder / "recipe.toml")
+    assert (recipe.stage.kind, recipe.method.rank, recipe.method.start_from) == ("sft", 4, "runs/old")
+    assert (recipe.training.learning_rate, recipe.training.epochs) == (1e-3, 2.0)
+    _, again = prepare(kind="train", name="again", options={"start_from": "old"})
+    recipe = load_recipe(again / "recipe.toml")
+    assert (recipe.stage.kind, recipe.stage.beta, recipe.training.learning_rate) == ("kto", 0.2, 0.02)
+    _, own = prepare(kind="train", name="own", recipe=RECIPE, options={"start_from": "old"})
+    assert load_recipe(own / "recipe.toml").method.start_from == "runs/old"
+    assert load_recipe(own / "recipe.toml").method.rank == 8
+
+
+def test_a_training_learns_the_pairs_of_another_job_which_it_copies(prepare, server):
+    made = make_folder(server.workspace.jobs)
+    job = Job(made.name, "prefer", "corrections", "", server.table, "old", [], state="done")
+    write_job(made, job)
+    (made / "pairs.jsonl").write_text("{}\n", "utf-8")
+    options = {"stage": "dpo", "start_from": "old", "pairs": made.name, "dev": made.name}
+    asked = {"kind": "train", "table": None, "recipe": RECIPE, "options": options}
+    arguments, folder = prepare(**asked)
+    assert arguments == [
+        "train",
+        "JOB/pairs/pairs.jsonl",
+        "-r",
+        "JOB/recipe.toml",
+        "-o",
+        "runs/new",
+        "--dev=JOB/dev/pairs.jsonl",
+        "--stage=dpo",
+    ]
+    assert (folder / "pairs" / "pairs.jsonl").read_text("utf-8") == "{}\n"
+    write_job(made, replace(job, state="failed"))
+    for changes, message in (
+        ({}, '"corrections" has no pairs of answers: only a finished `prefer` job has. Choose one.'),
+        ({"options": options | {"pairs": "000009-0"}}, 'there is no job "000009-0". It may have been deleted: reload.'),
+        ({"options": options | {"start_from": "x"}}, 'there is no run "x". It may have been deleted: reload.'),
+        ({"table": server.table}, "a training learns a table or `options.pairs`. Leave one of them out."),
+        ({"options": {}}, "table is missing. Choose one of /api/tables."),
+    ):
+        with pytest.raises(ServeError) as caught:
+            prepare(**(asked | changes))
+        assert caught.value.message == message
 
 
 def test_a_training_learns_corrections_and_not_those_that_come_later(prepare, server):

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 
 from papertune.errors import OutputError, PapertuneWarning
 from papertune.event_file import began
+from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError
 from papertune.serve.jobs import jobs as jobs_module
 from papertune.serve.jobs.event_log import last_of, read_events, without_repeats
 from papertune.serve.jobs.job import write_job
 from papertune.serve.jobs.jobs import Jobs
 from papertune.serve.jobs.requests import JobRequest
+from papertune.serve.workspace import open_workspace, set_aside
 
 
 def pid_of(server, job):
@@ -83,6 +86,85 @@ def test_a_stopped_training_is_resumed_by_the_same_command_and_repeats_no_step_o
         server.jobs.resume(job)
     with pytest.raises(ServeError, match=r'^"run" is not running; it is done\. Reload\.$'):
         server.jobs.stop(job)
+
+
+def test_a_job_is_deleted_once_it_has_ended_and_stays_deleted(server, stand_in):
+    stand_in(waits_after=1)
+    job = server.trains()
+    with pytest.raises(ServeError, match=r'^"run" is running\. Stop it, and delete it when it has ended\.$') as caught:
+        server.jobs.delete(job)
+    assert caught.value.status == 409
+    (server.workspace.root / "go").touch()
+    server.end_of(job)
+    server.jobs.delete(job)
+    assert list(server.workspace.jobs.iterdir()) == []
+    assert server.jobs.all() == []
+    with pytest.raises(ServeError, match=r"^there is no job "):
+        server.jobs.delete(job)
+
+
+def test_a_deletion_that_a_kill_cut_off_is_ended_by_the_next_server(server, stand_in):
+    job = server.trains()
+    server.end_of(job)
+    run = server.workspace.runs / "run"
+    elsewhere = server.workspace.root / "elsewhere"
+    for folder in (run, elsewhere):
+        folder.mkdir()
+    (server.workspace.runs / "link").symlink_to(elsewhere)
+    hidden = [set_aside(path) for path in (server.workspace.jobs / job, run, server.workspace.runs / "link")]
+    assert all(path.exists() and path.name.startswith(".removed-") for path in hidden)
+    open_workspace(server.workspace.root)
+    server.starts_again()
+    assert server.jobs.all() == []
+    assert not any(os.path.lexists(path) for path in hidden)
+    assert elsewhere.exists()
+
+
+def test_a_run_is_in_use_while_a_job_makes_it_or_starts_from_it(server, stand_in):
+    runs = [server.workspace.runs / name for name in ("run", "start", "other")]
+    stand_in(waits_after=1)
+    job = server.trains(method={"kind": "lora", "start_from": "runs/start"})
+    for run in runs:
+        run.mkdir()
+    for run in runs[:2]:
+        with pytest.raises(ServeError) as caught, server.jobs.unused(run):
+            pass
+        assert caught.value.status == 409
+        assert caught.value.message == (
+            f'"{run.name}" is in use by "run" (train). Wait until that has ended, or stop it.'
+        )
+    with server.jobs.unused(runs[2]):
+        pass
+    (server.workspace.root / "go").touch()
+    server.end_of(job)
+    with server.jobs.unused(runs[0]):
+        pass
+
+
+def test_a_table_that_was_filled_in_is_read_while_other_jobs_are_asked_for(server, stand_in, monkeypatch):
+    (server.workspace.runs / "old").mkdir()
+    monkeypatch.setattr(RunDirectory, "read", lambda _: None)
+    stand_in()
+    request = {"kind": "predict", "table": server.table, "name": "filled", "run": "old"}
+    job = server.jobs.begin(JobRequest.model_validate(request)).id
+    server.has_ended(job)
+    reading, may_end = threading.Event(), threading.Event()
+    finish = server.tables.finish
+
+    def slowly(path, name):
+        reading.set()
+        assert may_end.wait(60)
+        return finish(path, name)
+
+    monkeypatch.setattr(server.tables, "finish", slowly)
+    watcher = threading.Thread(target=server.end_of, args=[job])
+    watcher.start()
+    assert reading.wait(60)
+    assert server.jobs.stop(job).stop_requested
+    may_end.set()
+    watcher.join()
+    assert server.jobs.get(job).state == "done"
+    assert server.tables.meta(server.jobs.get(job).result_table).rows == 1
 
 
 def test_a_job_goes_on_while_no_server_runs_and_is_found_again_by_the_next_one(server, stand_in):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter
 
 from papertune.serve.answering import openai_api, predict
-from papertune.serve.answering.opened import OpenRuns
+from papertune.serve.answering.opened import RunInMemory
 from papertune.serve.answering.worker import ModelWorker
 from papertune.serve.workspace import Workspace
 
@@ -18,7 +18,7 @@ def router(workspace: Workspace, is_training: Callable[[], bool]) -> APIRouter:
         workspace: The work folder.
         is_training: Whether a training runs, during which no model is in memory.
     """
-    worker = ModelWorker(OpenRuns(workspace.run_path), is_training=is_training)
+    worker = ModelWorker(RunInMemory(workspace.run_path), is_training=is_training)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:

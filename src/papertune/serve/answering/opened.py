@@ -1,7 +1,6 @@
-"""Runs in memory: as many as fit, and the least recently used one leaves."""
+"""A run in memory, with what it needs to answer again and again."""
 
 import gc
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from papertune.recipe import Recipe
 from papertune.serve.answering.collecting import collected_warnings
 from papertune.serve.answering.wanted import TEXT
+from papertune.serve.errors import ServeError
+from papertune.serve.workspace import changed_at
 
 if TYPE_CHECKING:
     from papertune.inference.batches import BatchPredictor
@@ -71,23 +72,28 @@ class OpenRun:
         return self._writer
 
 
-class OpenRuns:
-    """Runs that are open.
+class RunInMemory:
+    """The run that answers; another one takes its place.
+
+    One at a time: a model of 7 billion weights leaves no room for a second one where it runs at all, and a small one is
+    loaded in the time of a few requests.
 
     Args:
         find: Returns the folder of a run by its name; raises if there is none.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
-        capacity: Maximum number of open runs.
     """
 
-    def __init__(self, find: Callable[[str], Path], device: str | None = None, capacity: int = 1) -> None:
+    def __init__(self, find: Callable[[str], Path], device: str | None = None) -> None:
         self._find = find
         self._device = device
-        self._capacity = capacity
-        self._open: OrderedDict[str, tuple[OpenRun, int]] = OrderedDict()
+        self._name: str | None = None
+        self._changed_at = 0
+        self._opened: OpenRun | None = None
 
-    def __len__(self) -> int:
-        return len(self._open)
+    @property
+    def name(self) -> str | None:
+        """Its name; None: no run is in memory."""
+        return self._name
 
     def open(self, name: str) -> OpenRun:
         """Return a run; one that was trained or calibrated anew meanwhile is opened again.
@@ -99,33 +105,26 @@ class OpenRuns:
         from papertune.run import load_run
 
         path = self._find(name)
-        if name in self._open:
-            known, stamp = self._open.pop(name)
-            if stamp == _stamp(path):
-                self._open[name] = known, stamp  # now the most recently used one
-                return known
-            del known
-        while len(self._open) >= self._capacity:
-            self._open.popitem(last=False)
-        gc.collect()  # a model is part of reference cycles
-        stamp = _stamp(path)
-        opened = OpenRun(load_run(path, device=self._device))
-        self._open[name] = opened, stamp
-        return opened
+        changed = changed_at(path)
+        if self._opened is None or (self._name, self._changed_at) != (name, changed):
+            self.close()
+            self._opened = OpenRun(load_run(path, device=self._device))
+            self._name, self._changed_at = name, changed
+        return self._opened
 
-    def has_room_for(self, name: str) -> bool:
-        """Whether a run can be opened without closing another one."""
-        return name in self._open or len(self._open) < self._capacity
+    def close_if_deleted(self) -> None:
+        """Close the run if its folder is gone."""
+        if self._name is not None:
+            try:
+                self._find(self._name)
+            except ServeError:
+                self.close()
 
     def close(self) -> None:
-        """Close all, so that their memory is free."""
-        self._open.clear()
-        gc.collect()
-
-
-def _stamp(path: Path) -> int:
-    manifest = path / "run.json"
-    return manifest.stat().st_mtime_ns if manifest.is_file() else 0
+        """Close the run, so that its memory is free."""
+        if self._name is not None:
+            self._name = self._opened = None
+            gc.collect()  # a model is part of reference cycles
 
 
 def _with_table(recipe: Recipe, **changes: Any) -> Recipe:

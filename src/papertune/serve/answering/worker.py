@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from papertune.events import Progress
-from papertune.serve.answering.opened import OpenRuns
+from papertune.serve.answering.opened import RunInMemory
 from papertune.serve.answering.tasks import RowsTask, Task, WritingTask
 from papertune.serve.answering.wanted import Ended, Filled, Piece, RowsWanted, WritingWanted
 from papertune.serve.errors import ServeError
@@ -35,8 +35,8 @@ class ModelWorker:
     """Answers requests in one thread, which begins with the first of them.
 
     Args:
-        runs: The runs in memory.
-        is_training: Whether a training runs, which needs the memory and the cores: then the runs are closed, and
+        memory: The run in memory.
+        is_training: Whether a training runs, which needs the memory and the cores: then the run is closed, and
             requests are refused.
         max_waiting: Maximum number of requests that wait; further ones are refused.
         timeout_s: How long a request may take, waiting included.
@@ -44,13 +44,13 @@ class ModelWorker:
 
     def __init__(
         self,
-        runs: OpenRuns,
+        memory: RunInMemory,
         *,
         is_training: Callable[[], bool] = lambda: False,
         max_waiting: int = MAX_WAITING,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self._runs = runs
+        self._memory = memory
         self._is_training = is_training
         self._max_waiting = max_waiting
         self._timeout_s = timeout_s
@@ -118,8 +118,10 @@ class ModelWorker:
             is_training = self._is_training()
             if is_training:
                 self._refuse_all(_training())
-                if not self._writing and len(self._runs):
-                    self._runs.close()
+                if not self._writing:
+                    self._memory.close()
+            elif not self._writing:
+                self._memory.close_if_deleted()
             begun = [] if is_training else self._next()
             if begun:
                 self._begin(begun)
@@ -142,7 +144,7 @@ class ModelWorker:
         with self._changed:
             self._waiting = deque(task for task in self._waiting if not task.is_gone)
             for task in self._waiting:
-                if self._writing and not self._runs.has_room_for(task.run):
+                if self._writing and self._memory.name not in (None, task.run):
                     return []  # it comes before what could begin now
                 if isinstance(task, WritingTask) and len(self._writing) >= MAX_TEXTS:
                     continue
@@ -176,7 +178,7 @@ class ModelWorker:
         first = tasks[0]
         rows = [task for task in tasks if isinstance(task, RowsTask)]
         try:
-            opened = self._runs.open(first.run)
+            opened = self._memory.open(first.run)
             if isinstance(first, WritingTask):
                 first.steps = opened.writer.write(first.wanted)
                 self._writing.append(first)

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from papertune.errors import OutputError
+from papertune.errors import OutputError, quoted
 from papertune.files import write_atomically
 from papertune.records import AS_WRITTEN, parse_record
+from papertune.serve.errors import ServeError
 
 Kind = Literal["train", "predict", "evaluate", "prefer"]
 State = Literal["running", "done", "failed", "stopped", "interrupted"]
@@ -80,6 +81,11 @@ class Job:
         return {name: getattr(self, name) for name in shown} | {"resumable": self.state in RESUMABLE}
 
 
+def no_such_job(job_id: str) -> ServeError:
+    """Return the error for an id that no job has."""
+    return ServeError(404, "not_found", f"there is no job {quoted(job_id)}. Reload the list of jobs.")
+
+
 def read_job(folder: Path) -> Job:
     """Read a job.
 
@@ -113,6 +119,6 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 def without_folder(text: str, job: Job) -> str:
     """Return a message without the folder of the job before the names of its files."""
-    for folder in ("table/", "dev/", "truth/", "baselines/", "corrected/", ""):
+    for folder in ("table/", "pairs/", "dev/", "truth/", "baselines/", "corrected/", ""):
         text = text.replace(f"jobs/{job.id}/{folder}", "")
     return text

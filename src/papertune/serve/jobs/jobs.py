@@ -17,12 +17,12 @@ from papertune.errors import OutputError, PapertuneError, PapertuneWarning, quot
 from papertune.serve.errors import ServeError
 from papertune.serve.jobs.ending import end_of
 from papertune.serve.jobs.event_log import last_of, read_events
-from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_write, read_job, write_job
-from papertune.serve.jobs.preparing import Preparation
+from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_write, no_such_job, read_job, write_job
+from papertune.serve.jobs.preparing import prepare, reads_run
 from papertune.serve.jobs.process import is_alive, start_process, terminate
 from papertune.serve.jobs.requests import JobRequest
 from papertune.serve.tables.store import Tables
-from papertune.serve.workspace import Workspace, make_folder
+from papertune.serve.workspace import Workspace, make_folder, remove, set_aside
 
 # Seconds between two looks at the processes.
 _LOOK_EVERY_S = 0.2
@@ -43,7 +43,8 @@ class Jobs:
     def __init__(self, workspace: Workspace, tables: Tables) -> None:
         self._workspace = workspace
         self._tables = tables
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # guards what follows; files of tables are never read or written with it
+        self._looking = threading.Lock()
         self._processes: dict[str, Popen[bytes]] = {}
         self._found: dict[str, dict[str, Any]] = {}  # start events of processes that an earlier server has started
         self._opened = time.monotonic()
@@ -74,7 +75,7 @@ class Jobs:
         """
         job = self._jobs.get(job_id)
         if job is None:
-            raise ServeError(404, "not_found", f"there is no job {quoted(job_id)}. Reload the list of jobs.")
+            raise no_such_job(job_id)
         return job
 
     def folder(self, job: Job) -> Path:
@@ -93,23 +94,61 @@ class Jobs:
                 the name is that of a run.
             RecipeError, RunError, OutputError: If the recipe or the run is invalid, or the disk is full.
         """
-        with self._lock:
-            if request.kind == "train":
-                self._check_no_training()
-            folder = make_folder(self._workspace.jobs)
-            try:
-                arguments = Preparation(self._workspace, self._tables, folder, request).arguments()
-                run = request.name if request.kind == "train" else request.run
-                job = Job(folder.name, request.kind, request.name, _now(), request.table, run, arguments)
+        is_training = request.kind == "train"
+        if is_training:
+            self._check_no_training()
+        folder = make_folder(self._workspace.jobs)
+        try:
+            prepared = prepare(self._workspace, self._tables, folder, request)
+            run = request.name if is_training else request.run
+            job = Job(folder.name, request.kind, request.name, _now(), prepared.table, run, prepared.arguments)
+            with self._lock:
+                if is_training:
+                    self._check_no_training()  # another one may have begun meanwhile
                 write_job(folder, job)
                 self._start(job)
-            except BaseException as error:
-                self._jobs.pop(folder.name, None)
-                shutil.rmtree(folder, ignore_errors=True)
-                if isinstance(error, OSError):
-                    raise cannot_write(folder, error) from error
-                raise
-            return job
+        except BaseException as error:
+            self._jobs.pop(folder.name, None)
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise cannot_write(folder, error) from error
+            raise
+        return job
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended.
+
+        Raises:
+            ServeError: 404 if there is none, 409 if it runs.
+            OutputError: If its folder cannot be moved.
+        """
+        with self._lock:
+            job = self.get(job_id)
+            if job.state == "running":
+                raise ServeError(
+                    409, "job_running", f"{quoted(job.name)} is running. Stop it, and delete it when it has ended."
+                )
+            hidden = set_aside(self.folder(job))
+            del self._jobs[job_id]
+        remove(hidden)
+
+    @contextmanager
+    def unused(self, run: Path) -> Iterator[None]:
+        """Hold back what begins or ends while a run is deleted that nothing uses.
+
+        Raises:
+            ServeError: 409 if a running job makes or reads the run.
+        """
+        with self._lock:
+            for job in self.all():
+                if job.state == "running" and (job.run == run.name or reads_run(self._workspace, job.id, run)):
+                    raise ServeError(
+                        409,
+                        "run_in_use",
+                        f"{quoted(run.name)} is in use by {quoted(job.name)} ({job.kind}). Wait until that has ended, "
+                        "or stop it.",
+                    )
+            yield
 
     def stop(self, job_id: str) -> Job:
         """Ask the process of a job to end; a second time it ends at once, without a checkpoint.
@@ -161,26 +200,20 @@ class Jobs:
 
     def look(self) -> None:
         """Notice which processes have ended, and keep how."""
-        for job in self.all():
-            if job.state == "running":
-                # Without room on the disk, or if its files cannot be read, it is kept at a later look.
-                with suppress(OutputError, OSError), self._lock:
-                    self._look_at(self._jobs[job.id])
+        with self._looking:
+            for job in self.all():
+                if job.state == "running":
+                    # Without room on the disk, or if its files cannot be read, it is kept at a later look.
+                    with suppress(OutputError, OSError):
+                        self._look_at(job.id)
 
-    def _look_at(self, job: Job) -> None:
-        folder = self.folder(job)
-        process = self._processes.get(job.id)
-        if process is not None:
-            if process.poll() is None:
-                return
-        else:
-            start = self._find(job)
-            if start is None and time.monotonic() - self._opened < _START_LIMIT_S:
-                return
-            if start is not None and is_alive(start):
+    def _look_at(self, job_id: str) -> None:
+        with self._lock:
+            job, process = self._jobs[job_id], self._processes.get(job_id)
+            if self._is_running(job, process):
                 return
         try:
-            ended = end_of(job, folder, None if process is None else process.returncode)
+            ended = end_of(job, self.folder(job), None if process is None else process.returncode)
             if ended.state == "done" and job.kind == "predict":
                 ended = self._with_table(ended)
         except (OutputError, OSError):
@@ -189,9 +222,18 @@ class Jobs:
             _log.exception("job %s", job.id)
             fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
             ended = replace(job, state="failed", message=fault, result_table=None)
-        self._keep(replace(ended, ended=_now()))
-        self._processes.pop(job.id, None)
-        self._found.pop(job.id, None)
+        with self._lock:
+            self._keep(replace(ended, ended=_now()))
+            self._processes.pop(job.id, None)
+            self._found.pop(job.id, None)
+
+    def _is_running(self, job: Job, process: "Popen[bytes] | None") -> bool:
+        if process is not None:
+            return process.poll() is None
+        start = self._find(job)
+        if start is None:
+            return time.monotonic() - self._opened < _START_LIMIT_S
+        return is_alive(start)
 
     def _find(self, job: Job) -> dict[str, Any] | None:
         """Return the start event of a process that an earlier server has started; None until it is there."""
@@ -210,7 +252,8 @@ class Jobs:
                 return job
         name = job.name if Path(job.name).suffix.lower() == ".csv" else f"{job.name}.csv"
         path = self._tables.start("filled.csv")
-        self._keep(replace(job, state="running", result_table=path.parent.name))
+        with self._lock:
+            self._keep(replace(self._jobs[job.id], result_table=path.parent.name))
         try:
             shutil.copyfile(self.folder(job) / FILLED, path)
             self._tables.finish(path, name)
@@ -232,7 +275,7 @@ class Jobs:
         self._jobs[job.id] = job
 
     def _check_no_training(self) -> None:
-        running = next((job for job in self._jobs.values() if job.kind == "train" and job.state == "running"), None)
+        running = next((job for job in self.all() if job.kind == "train" and job.state == "running"), None)
         if running is not None:
             raise ServeError(
                 409,

@@ -1,9 +1,12 @@
 """From a request to the files and the arguments of a job."""
 
 import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -11,7 +14,7 @@ from papertune.errors import quoted
 from papertune.files import write_atomically
 from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError, invalid_request
-from papertune.serve.jobs.job import FILLED, PAIRS, RECIPE, REPORT
+from papertune.serve.jobs.job import FILLED, PAIRS, RECIPE, REPORT, Job, no_such_job, read_job
 from papertune.serve.jobs.requests import (
     EvaluateOptions,
     JobRequest,
@@ -32,7 +35,52 @@ _Options = TypeVar("_Options", bound=Options)
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Prepared:
+    """A job that can begin.
+
+    Attributes:
+        arguments: Arguments of `papertune`.
+        table: Id of the table that it is about.
+    """
+
+    arguments: list[str]
+    table: str
+
+
+def prepare(workspace: Workspace, tables: Tables, folder: Path, request: JobRequest) -> Prepared:
+    """Write the files that a job reads, and return how it is begun.
+
+    Args:
+        workspace: The work folder.
+        tables: Its tables.
+        folder: The folder of the job, empty at first.
+        request: What was asked for.
+
+    Raises:
+        ServeError: If something of the request is missing or does not fit.
+        RecipeError: If the recipe is invalid.
+        OSError: If a file cannot be written.
+    """
+    preparation = _Preparation(workspace, tables, folder, request)
+    return Prepared(preparation.arguments(), preparation.about)
+
+
+def reads_run(workspace: Workspace, job_id: str, run: Path) -> bool:
+    """Whether the recipe of a training names a run, or a file in it."""
+    try:
+        recipe = tomllib.loads((workspace.job_path(job_id) / RECIPE).read_text("utf-8"))
+    except FileNotFoundError:
+        return False
+    there = run.resolve()
+    for text in _texts(recipe):
+        with suppress(OSError, ValueError):  # a text that cannot be a path
+            if (workspace.root / text).resolve().is_relative_to(there):
+                return True
+    return False
+
+
+@dataclass(frozen=True)
+class _Preparation:
     """The folder of a new job.
 
     Attributes:
@@ -47,14 +95,18 @@ class Preparation:
     folder: Path
     request: JobRequest
 
-    def arguments(self) -> list[str]:
-        """Write the files that the job reads, and return its arguments.
+    @property
+    def about(self) -> str:
+        """Id of the table that the job is about: of pairs, the table that was corrected."""
+        if self.request.table is not None:
+            return self.request.table
+        pairs = self.request.options.get("pairs") if self.request.kind == "train" else None
+        if pairs is None:
+            raise _missing("table", "Choose one of /api/tables.")
+        return self._prefer_job(pairs).table
 
-        Raises:
-            ServeError: If something of the request is missing or does not fit.
-            RecipeError: If the recipe is invalid.
-            OSError: If a file cannot be written.
-        """
+    def arguments(self) -> list[str]:
+        """Write the files that the job reads, and return its arguments."""
         match self.request.kind:
             case "train":
                 return self._train(self._options(TrainOptions))
@@ -66,21 +118,46 @@ class Preparation:
                 return self._prefer(self._options(PreferOptions))
 
     def _train(self, options: TrainOptions) -> list[str]:
-        if self.request.recipe is None:
-            raise _missing("recipe", "A training needs one: make it with /api/recipes/init.")
         if self.request.run is not None:
             raise ServeError(400, "invalid_request", "run: a training makes a run. Name it by `name`.", "run")
-        text = recipe_toml(self.request.recipe)
+        text = recipe_toml(self._recipe(options))
         target = self.workspace.new_run_path(self.request.name)
         write_atomically(self.folder / RECIPE, text)
-        arguments = ["train", self._table("table", self.request.table), "-r", self._own(RECIPE)]
-        arguments += ["-o", str(target.relative_to(self.workspace.root))]
-        if options.dev is not None:
-            arguments.append(f"--dev={self._table('dev', options.dev)}")
+        if options.pairs is None:
+            source, dev = self._table("table", self.about), options.dev and self._table("dev", options.dev)
+        elif self.request.table is not None:
+            raise ServeError(
+                400, "table_and_pairs", "a training learns a table or `options.pairs`. Leave one of them out.", "table"
+            )
+        else:
+            source, dev = self._pairs("pairs", options.pairs), options.dev and self._pairs("dev", options.dev)
+        arguments = ["train", source, "-r", self._own(RECIPE), "-o", str(target.relative_to(self.workspace.root))]
+        if dev is not None:
+            arguments.append(f"--dev={dev}")
         if options.dev_fraction is not None:
             arguments.append(f"--dev-fraction={options.dev_fraction}")
         arguments += [f"--only={name}" for name in options.only]
         return arguments if options.stage is None else [*arguments, f"--stage={options.stage}"]
+
+    def _recipe(self, options: TrainOptions) -> dict[str, Any]:
+        """Return the recipe of a training, from the run that it starts from."""
+        recipe = self.request.recipe
+        if options.start_from is None:
+            if recipe is None:
+                raise _missing("recipe", "A training needs one: make it with /api/recipes/init.")
+            return recipe
+        start = self.workspace.run_path(options.start_from)
+        RunDirectory(start).read()
+        if recipe is None:
+            recipe = tomllib.loads((start / RECIPE).read_text("utf-8"))
+            if options.stage is not None:
+                # A run's recipe has all defaults, and those of its own stage: what another stage needs is different.
+                recipe.pop("stage", None)
+                recipe.get("training", {}).pop("learning_rate", None)
+        method = recipe.get("method", {})
+        if not isinstance(method, Mapping):
+            return recipe  # which is then found to be invalid
+        return recipe | {"method": {**method, "start_from": str(start.relative_to(self.workspace.root))}}
 
     def _predict(self, options: PredictOptions) -> list[str]:
         columns = options.columns if options.columns == "all" else ",".join(options.columns)
@@ -91,14 +168,14 @@ class Preparation:
                 f'options.columns: {quoted(comma)} has a comma, which separates names. Choose "all".',
                 "options.columns",
             )
-        arguments = ["predict", self._run(), self._table("table", self.request.table), "-o", self._own(FILLED)]
+        arguments = ["predict", self._run(), self._table("table", self.about), "-o", self._own(FILLED)]
         arguments.append(f"--columns={columns}")
         if options.probabilities:
             arguments.append("--probabilities")
         return arguments if options.sort_by is None else [*arguments, f"--sort-by={options.sort_by}"]
 
     def _evaluate(self, options: EvaluateOptions) -> list[str]:
-        arguments = ["evaluate", self._run(), self._table("table", self.request.table), "-o", self._own(REPORT)]
+        arguments = ["evaluate", self._run(), self._table("table", self.about), "-o", self._own(REPORT)]
         for name in ("truth", "baselines"):
             if (table := getattr(options, name)) is not None:
                 arguments.append(f"--{name}={self._table(name, table)}")
@@ -106,14 +183,14 @@ class Preparation:
 
     def _prefer(self, options: PreferOptions) -> list[str]:
         recipe = f"{self._run()}/{RECIPE}"
-        filled = self._table("table", self.request.table, corrected=False)
+        filled = self._table("table", self.about, corrected=False)
         arguments = ["prefer", filled]
         if options.corrected is not None:
             arguments.append(self._table("corrected", options.corrected))
-        elif self.tables.changed_cells(self.request.table):
-            arguments.append(self._table("corrected", self.request.table))
+        elif self.tables.changed_cells(self.about):
+            arguments.append(self._table("corrected", self.about))
         elif not options.synthesise:
-            name = self.tables.meta(self.request.table).name
+            name = self.tables.meta(self.about).name
             raise ServeError(
                 400,
                 "nothing_corrected",
@@ -139,6 +216,27 @@ class Preparation:
         RunDirectory(path).read()  # an unfinished or damaged run is an error before the job begins
         return str(path.relative_to(self.workspace.root))
 
+    def _prefer_job(self, job_id: str) -> Job:
+        """Return a job that has made pairs of answers."""
+        folder = self.workspace.job_path(job_id)
+        try:
+            job = read_job(folder)
+        except (OSError, ValueError):
+            raise no_such_job(job_id) from None
+        if (job.kind, job.state) != ("prefer", "done"):
+            raise ServeError(
+                409,
+                "no_pairs",
+                f"{quoted(job.name)} has no pairs of answers: only a finished `prefer` job has. Choose one.",
+                "options.pairs",
+            )
+        return job
+
+    def _pairs(self, role: str, job_id: str) -> str:
+        """Copy the pairs of a job, which may be deleted, and return the path of the copy."""
+        self._prefer_job(job_id)
+        return self._copy(role, self.workspace.job_path(job_id) / PAIRS, PAIRS)
+
     def _table(self, role: str, table: str, *, corrected: bool = True) -> str:
         """Write a copy of a table, and return its path; later corrections would keep the job from being resumed.
 
@@ -148,11 +246,14 @@ class Preparation:
             corrected: Whether corrections are in the copy.
         """
         source = self.tables.file(table, corrected=corrected)
+        return self._copy(role, source, f"{_stem(self.tables.meta(table).name)}{source.suffix}")
+
+    def _copy(self, role: str, source: Path, name: str) -> str:
         folder = self.folder / role
         folder.mkdir()
-        target = folder / f"{_stem(self.tables.meta(table).name)}{source.suffix}"
+        target = folder / name
         try:
-            target.hardlink_to(source)  # files of tables never change
+            target.hardlink_to(source)  # it never changes
         except OSError:
             shutil.copyfile(source, target)
         return self._own(f"{role}/{target.name}")
@@ -160,6 +261,18 @@ class Preparation:
     def _own(self, name: str) -> str:
         """Return the path of a file of the job in the work folder."""
         return f"{self.folder.relative_to(self.workspace.root)}/{name}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a recipe."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def _stem(name: str) -> str:

@@ -24,12 +24,16 @@ class TrainOptions(Options):
         dev_fraction: Instead of `dev`: share of the rows; None: that of the recipe.
         only: Only these of the recipe's columns.
         stage: The stage, instead of the recipe's.
+        start_from: Name of the run whose adapter is trained further, instead of the recipe's `method.start_from`.
+        pairs: Id of a `prefer` job that is done; its pairs are learned instead of a table. `dev` is such an id as well.
     """
 
     dev: Name | None = None
     dev_fraction: Annotated[float, Field(gt=0, le=0.9)] | None = None
     only: Columns = []
     stage: Name | None = None
+    start_from: Name | None = None
+    pairs: Name | None = None
 
 
 class PredictOptions(Options):
@@ -75,9 +79,9 @@ class JobRequest(BaseModel):
 
     Attributes:
         kind: The command.
-        table: Id of the table.
+        table: Id of the table; a training on `options.pairs` has none.
         name: Name of the new run, of the filled table, or a title.
-        recipe: The recipe of a training.
+        recipe: The recipe of a training; None with `options.start_from`: that of the start.
         run: The run that a job other than a training uses.
         options: Options of the kind.
     """
@@ -85,7 +89,7 @@ class JobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Kind
-    table: Name
+    table: Name | None = None
     name: Name
     recipe: dict[str, Any] | None = None
     run: Name | None = None

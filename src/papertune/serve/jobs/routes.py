@@ -52,6 +52,12 @@ def router(jobs: Jobs) -> APIRouter:
         """Return a job."""
         return jobs.get(job_id).as_json()
 
+    @router.delete("/api/jobs/{job_id}")
+    def delete(job_id: str) -> dict[str, str]:
+        """Delete a job that has ended, with its report or pairs; what it has made elsewhere stays."""
+        jobs.delete(job_id)
+        return {"deleted": job_id}
+
     @router.post("/api/jobs/{job_id}/stop")
     def stop(job_id: str) -> dict[str, Any]:
         """Ask a job to end; a training writes a checkpoint first. A second time it ends at once."""
@@ -105,7 +111,10 @@ async def _stream(jobs: Jobs, job_id: str, since: int) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     while True:
         # The state is read first: what a job has written before it ended is then sent before its end.
-        job = jobs.get(job_id)
+        try:
+            job = jobs.get(job_id)
+        except ServeError:
+            return  # it was deleted, and had ended before
         found = await asyncio.to_thread(read_events, jobs.folder(job) / EVENTS, since)
         for each in without_repeats(found):
             # How far an earlier attempt had come says nothing about this one.

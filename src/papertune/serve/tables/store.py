@@ -19,7 +19,7 @@ from papertune.serve.tables.corrections import Corrections, corrected_table
 from papertune.serve.tables.limited import parse_limited
 from papertune.serve.tables.models import Correction, TableMeta
 from papertune.serve.tables.parsing import CELLS, PLACES, SUMMARY
-from papertune.serve.workspace import Workspace, is_name, make_folder
+from papertune.serve.workspace import Workspace, is_name, make_folder, remove, set_aside
 from papertune.tables import SUFFIXES, Table, write_table
 
 _META, _CORRECTIONS = "meta.json", "corrections.jsonl"
@@ -130,9 +130,8 @@ class Tables:
             corrections = self._corrections.pop(table_id, None)
             if corrections is not None:
                 corrections.close()
-            hidden = folder.with_name(f".removed-{table_id}")
-            folder.rename(hidden)  # at once, so that a kill leaves no half of a table
-        shutil.rmtree(hidden, ignore_errors=True)
+            hidden = set_aside(folder)
+        remove(hidden)
 
     def read(self, table_id: str, *, corrected: bool = True) -> Table:
         """Return the cells of a table, with what people have changed."""

@@ -9,7 +9,7 @@ from papertune.errors import PapertuneError, quoted
 from papertune.recipe import Recipe
 from papertune.run_directory import RunDirectory
 from papertune.serve.errors import ServeError
-from papertune.serve.workspace import Workspace
+from papertune.serve.workspace import Workspace, changed_at
 
 ALL = "*"
 
@@ -97,25 +97,20 @@ class Models:
         return Target(run, names, is_all=column == ALL, recipe=recipe, checksum=self._checksum(path))
 
     def _recipe(self, path: Path) -> Recipe:
-        stamp = _stamp(path)
+        stamp = changed_at(path)
         if self._recipes.get(path, (None,))[0] != stamp:
             self._recipes[path] = stamp, RunDirectory(path).read()[0]
         return self._recipes[path][1]
 
     def _checksum(self, path: Path) -> str:
-        stamp = _stamp(path)
+        stamp = changed_at(path)
         if self._checksums.get(path, (None,))[0] != stamp:
             self._checksums[path] = stamp, RunDirectory(path).weights_checksum()
         return self._checksums[path][1]
 
 
 def _model(name: str, path: Path) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": _stamp(path) // 10**9, "owned_by": "papertune"}
-
-
-def _stamp(path: Path) -> int:
-    manifest = RunDirectory(path).manifest_file
-    return manifest.stat().st_mtime_ns if manifest.is_file() else 0
+    return {"id": name, "object": "model", "created": changed_at(path) // 10**9, "owned_by": "papertune"}
 
 
 def _not_found(name: str, why: str) -> ServeError:

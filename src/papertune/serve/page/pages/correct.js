@@ -124,7 +124,7 @@ const valuesOf = (changes) => Object.fromEntries(changes.map((change) => [`${cha
 /** Returns the columns with the one that the address names, in the table's order. */
 const withColumn = (chosen, column, names) => names.filter((name) => chosen.includes(name) || name === column);
 
-function Shown({ table, run, session, query }) {
+function Shown({ table, run, query }) {
   const columns = run?.columns ?? [];
   const names = table.columns.map((column) => column.name);
   const filled = columns.map((column) => column.name).filter((name) => names.includes(name));
@@ -140,7 +140,7 @@ function Shown({ table, run, session, query }) {
     setKept((before) => ({ ...before, [`${row}.${column}`]: value }));
     box.add({ id: newId(), row, column, value });
   };
-  const canPrefer = session?.features?.prefer && columns.some((column) => GENERATED.includes(column.kind));
+  const canPrefer = columns.some((column) => GENERATED.includes(column.kind));
   return html`
     <details>
       <summary>${t("correct.columns", { n: editable.length })}</summary>
@@ -161,7 +161,7 @@ function Shown({ table, run, session, query }) {
 }
 
 /** The page that corrects a table. */
-export function CorrectPage({ id, session, query }) {
+export function CorrectPage({ id, query }) {
   const table = useApi(apiPath("tables", id));
   const run = useRunOf(id);
   const crumbs = [
@@ -171,7 +171,7 @@ export function CorrectPage({ id, session, query }) {
   const actions = table.data && html`<${Download} table=${table.data} />`;
   return html`
     <${Page} title=${t("correct.title")} crumbs=${crumbs} lead=${t("correct.lead")} actions=${actions}>
-      <${Loaded} from=${table}>${(data) => html`<${Shown} ...${{ table: data, run, session, query }} />`}<//>
+      <${Loaded} from=${table}>${(data) => html`<${Shown} ...${{ table: data, run, query }} />`}<//>
     <//>
   `;
 }

@@ -26,7 +26,6 @@ export function HomePage({ session }) {
   const runs = useApi("/api/runs").data?.runs ?? [];
   const jobs = useApi("/api/jobs", 3000).data?.jobs ?? [];
   const running = jobs.filter((job) => job.state === "running");
-  const canScreen = session?.features?.screening;
   return html`
     <${Page} title=${t("home.title")} lead=${t("home.lead")}>
       ${running.length > 0 && html`<${Section} title=${t("home.running")}><${JobList} jobs=${running} /><//>`}
@@ -46,10 +45,9 @@ export function HomePage({ session }) {
         <${Way} number="2" title=${t("home.fill")} target=${link(["fill"])} action=${t("home.fill.do")}>
           ${t("home.fill.text")}
         <//>
-        ${canScreen &&
-        html`<${Way} number="3" title=${t("home.screen")} target=${link(["screens"])} action=${t("home.screen.do")}>
+        <${Way} number="3" title=${t("home.screen")} target=${link(["screens"])} action=${t("home.screen.do")}>
           ${t("home.screen.text")}
-        <//>`}
+        <//>
       </ol>
       <${Section} title=${t("home.bring")}>
         <${Upload} onTable=${(table) => go(["tables", table.id])} />

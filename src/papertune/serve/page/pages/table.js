@@ -69,13 +69,13 @@ function Delete({ table, onError }) {
 }
 
 /** The ways on from a table. */
-function Ways({ table, session }) {
+function Ways({ table }) {
   const ways = [
     ["train", link(["tables", table.id, "recipe"])],
     ["fill", link(["fill"], { table: table.id })],
+    ["screen", link(["screens"], { table: table.id })],
     ["correct", link(["tables", table.id, "correct"])],
   ];
-  if (session?.features?.screening) ways.splice(2, 0, ["screen", link(["screens"], { table: table.id })]);
   return html`
     <ul class="cards ways small">
       ${ways.map(
@@ -91,7 +91,7 @@ function Ways({ table, session }) {
 }
 
 /** The page of a table. */
-export function TablePage({ id, session }) {
+export function TablePage({ id }) {
   const table = useApi(apiPath("tables", id));
   const [error, setError] = useState(null);
   const crumbs = [[t("nav.tables"), link(["tables"])]];
@@ -108,7 +108,7 @@ export function TablePage({ id, session }) {
     >
       <${ErrorNotice} error=${error} />
       ${(warnings ?? []).length > 0 && html`<div class="stack"><${Warnings} texts=${warnings} /></div>`}
-      <${Ways} table=${table.data} session=${session} />
+      <${Ways} table=${table.data} />
       <${Section} title=${t("table.columns")}><${Columns} table=${table.data} /><//>
       <${Section}
         title=${t("table.rows")}
