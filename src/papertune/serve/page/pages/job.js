@@ -8,8 +8,10 @@ import { link } from "../core/router.js";
 import { useJobEvents } from "../core/stream.js";
 import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
 import { Curves } from "../parts/curves.js";
+import { Delete } from "../parts/delete.js";
 import { Download } from "../parts/download.js";
-import { toneOf } from "../parts/lists.js";
+import { titleOf, toneOf } from "../parts/lists.js";
+import { PairsTraining } from "./pairs.js";
 
 /** The name of a phase in the page's language, if it has one. */
 const phaseName = (phase) => (hasWord(`phase.${phase}`) ? t(`phase.${phase}`) : phase);
@@ -87,9 +89,8 @@ function Result({ job }) {
     return html`<p><a class="button main" href=${target}>${t("run.report")}</a></p>`;
   }
   return html`
-    <p>
-      <a class="button main" href=${apiPath("jobs", job.id, "pairs")} download>${t("job.pairs")}</a>
-    </p>
+    <p><a class="button" href=${apiPath("jobs", job.id, "pairs")} download>${t("job.pairs")}</a></p>
+    <${PairsTraining} job=${job} />
   `;
 }
 
@@ -106,6 +107,10 @@ function Controls({ job, onError, onChange }) {
     ${job.resumable &&
     !isRunning &&
     html`<${WorkButton} className="main" onError=${onError} onClick=${() => ask("resume")}>${t("job.resume")}<//>`}
+    ${!isRunning &&
+    html`<${Delete} path=${apiPath("jobs", job.id)} name=${titleOf(job)} after=${["jobs"]} onError=${onError}>
+      ${t(`job.delete.${job.kind}`)}
+    <//>`}
   `;
 }
 
@@ -124,7 +129,7 @@ function Shown({ job, onChange, round }) {
     ? t("job.times", { created: moment(job.created), ended: moment(job.ended) })
     : t("job.since", { created: moment(job.created) });
   return html`
-    <${Page} title=${`${t(`job.kind.${job.kind}`)}: ${job.name}`} crumbs=${crumbs} lead=${lead} actions=${controls}>
+    <${Page} title=${titleOf(job)} crumbs=${crumbs} lead=${lead} actions=${controls}>
       <${ErrorNotice} error=${error} />
       ${job.message && job.state !== "done" && html`<${Notice} level=${toneOf(job.state)}>${job.message}<//>`}
       ${job.kind === "train" &&

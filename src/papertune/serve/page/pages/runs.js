@@ -7,6 +7,7 @@ import { go, link } from "../core/router.js";
 import { Chip, Empty, ErrorNotice, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
 import { TableChoice } from "../parts/choices.js";
 import { Curves } from "../parts/curves.js";
+import { Delete } from "../parts/delete.js";
 import { JobList, RunList } from "../parts/lists.js";
 
 /** The list of runs. */
@@ -108,13 +109,19 @@ function Evaluations({ run }) {
 
 function Shown({ run }) {
   const crumbs = [[t("nav.runs"), link(["runs"])]];
+  const [error, setError] = useState(null);
   const actions = html`
-    <a class="button main" href=${link(["fill"], { run: run.name })}>${t("run.fill")}</a>
-    <a class="button" href=${link(["runs", run.name, "chat"])}>${t("run.chat")}</a>
+    ${run.complete &&
+    html`<a class="button main" href=${link(["fill"], { run: run.name })}>${t("run.fill")}</a>
+      <a class="button" href=${link(["runs", run.name, "chat"])}>${t("run.chat")}</a>`}
+    <${Delete} path=${apiPath("runs", run.name)} name=${run.name} after=${["runs"]} onError=${setError}>
+      ${t("run.delete.text")}
+    <//>
   `;
   const lead = [run.base, run.method && t(`method.${run.method}`), moment(run.created)].filter(Boolean).join(" · ");
   return html`
-    <${Page} title=${run.name} crumbs=${crumbs} lead=${lead} actions=${run.complete && actions}>
+    <${Page} title=${run.name} crumbs=${crumbs} lead=${lead} actions=${actions}>
+      <${ErrorNotice} error=${error} />
       ${!run.complete && html`<${Notice} level="warning" title=${t("run.incomplete")}>${run.message}<//>`}
       <${Measures} measures=${run.measures} />
       <${Section} title=${t("run.columns")}><${Columns} run=${run} /><//>
