@@ -70,6 +70,19 @@ def test_a_stream_has_the_whole_curve_once_and_ends_with_the_job(ended, get):
     assert events[-1][:2] == ("end", {"state": "done", "exit": 0, "message": "done", "result_table": None})
 
 
+def test_a_resumed_job_shows_no_progress_of_its_last_attempt_but_its_curve(server, stand_in):
+    stand_in(steps=4, waits_after=3)
+    job = server.trains()
+    server.reaches(job, 3)
+    server.jobs.stop(job)
+    server.end_of(job)
+    stand_in(**{"steps": 4, "from": 4, "waits_after": 4})
+    server.jobs.resume(job)
+    found = follow(make_app(server), job, lambda text: '"step": 3' in text)
+    assert [each["step"] for each in found["loss"]] == [1, 2, 3]
+    assert "progress" not in found
+
+
 def test_a_stream_goes_on_after_any_event_without_gaps_or_repeats(ended, get):
     whole = sent(get(ended).text)
     assert len({identity for *_, identity in whole}) == len(whole) == 6

@@ -117,7 +117,9 @@ async def _stream(jobs: Jobs, job_id: str, since: int) -> AsyncIterator[bytes]:
             return  # it was deleted, and had ended before
         found = await asyncio.to_thread(read_events, jobs.folder(job) / EVENTS, since)
         for each in without_repeats(found):
-            if each.event["event"] in _SHOWN:
+            # How far an earlier attempt had come says nothing about this one.
+            is_old = each.event["event"] == "progress" and each.end <= job.since
+            if each.event["event"] in _SHOWN and not is_old:
                 yield _message(each.event["event"], _shown(each.event, job), str(each.end))
         if found:
             since, idle_s = found[-1].end, 0.0

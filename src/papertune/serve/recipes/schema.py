@@ -11,6 +11,8 @@ from papertune.recipe import Recipe
 
 # Of a docstring: "    name: What it is", and lines below that are indented further.
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
+# What only readers of the code can follow.
+_CODE = re.compile(r",? see `papertune\.[^`]*`| \(`[^`]*\.py`\)")
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -27,11 +29,16 @@ def _describe(definition: dict[str, Any], part: type[BaseModel]) -> None:
     words: dict[str, str] = {}
     for each in reversed(part.__mro__):
         found = _ATTRIBUTE.findall(inspect.cleandoc(each.__doc__ or "").partition("\nAttributes:\n")[2])
-        words |= {name: " ".join(description.split()) for name, description in found}
+        words |= {name: _in_a_form(" ".join(description.split())) for name, description in found}
     definition["description"] = (part.__doc__ or "").partition("\n")[0]
     for name, setting in definition.get("properties", {}).items():
         if name in words:
             setting["description"] = words[name]
+
+
+def _in_a_form(description: str) -> str:
+    """Write a description for somebody who fills in a form: what is None in the code is an empty field there."""
+    return re.sub(r"\bNone\b", "empty", _CODE.sub("", description)).replace("`", "")
 
 
 def _subclasses(part: type[BaseModel]) -> list[type[BaseModel]]:

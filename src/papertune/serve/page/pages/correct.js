@@ -8,9 +8,9 @@ import { go, link } from "../core/router.js";
 import { Chip, ErrorNotice, Field, Loaded, Notice, Page, Section, Tick, WorkButton } from "../parts/basics.js";
 import { Download } from "../parts/download.js";
 import { Pager } from "../parts/grid.js";
+import { isWriting } from "./pairs.js";
 
 const SIZE = 10;
-const GENERATED = ["keywords", "ranked_keywords", "text"];
 
 /** Returns the run that filled a table in, or null. */
 function useRunOf(tableId) {
@@ -140,7 +140,7 @@ function Shown({ table, run, query }) {
     setKept((before) => ({ ...before, [`${row}.${column}`]: value }));
     box.add({ id: newId(), row, column, value });
   };
-  const canPrefer = columns.some((column) => GENERATED.includes(column.kind));
+  const canPrefer = isWriting(run);
   return html`
     <details>
       <summary>${t("correct.columns", { n: editable.length })}</summary>

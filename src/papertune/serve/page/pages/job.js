@@ -7,9 +7,11 @@ import { hasWord, t } from "../core/i18n.js";
 import { link } from "../core/router.js";
 import { useJobEvents } from "../core/stream.js";
 import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
-import { LineChart } from "../parts/chart.js";
+import { Curves } from "../parts/curves.js";
+import { Delete } from "../parts/delete.js";
 import { Download } from "../parts/download.js";
-import { toneOf } from "../parts/lists.js";
+import { titleOf, toneOf } from "../parts/lists.js";
+import { PairsTraining } from "./pairs.js";
 
 /** The name of a phase in the page's language, if it has one. */
 const phaseName = (phase) => (hasWord(`phase.${phase}`) ? t(`phase.${phase}`) : phase);
@@ -26,7 +28,7 @@ function Now({ job, events }) {
     typeof progress.left === "number" && t("job.left", { time: duration(progress.left) }),
   ];
   return html`
-    <div class="card now">
+    <div class="card">
       <p class="now-phase">${phaseName(progress.phase)}</p>
       <${Progress} share=${share} label=${phaseName(progress.phase)} />
       <p class="now-facts">${facts.filter(Boolean).map((fact) => html`<span key=${fact}>${fact}</span>`)}</p>
@@ -34,31 +36,10 @@ function Now({ job, events }) {
   `;
 }
 
-/** The loss while training, and the dev score by which the checkpoint is chosen ("score"). */
-function Curves({ events }) {
-  const scores = events.scores.score ?? [];
-  if (events.losses.length + scores.length === 0) return null;
-  const best = scores.length > 0 ? Math.max(...scores.map((point) => point[1])) : null;
-  return html`
-    <div class="cards charts">
-      <${LineChart}
-        label=${t("job.loss")}
-        xLabel=${t("job.step")}
-        series=${[{ name: t("job.loss.name"), points: events.losses }]}
-      />
-      <${LineChart}
-        label=${best === null ? t("job.dev") : t("job.dev.best", { score: number(best, 4) })}
-        xLabel=${t("job.step")}
-        series=${[{ name: t("job.dev.name"), points: scores }]}
-      />
-    </div>
-  `;
-}
-
 function Messages({ messages, isOpen }) {
   if (messages.length === 0) return null;
   return html`
-    <details class="messages" open=${isOpen}>
+    <details open=${isOpen}>
       <summary>${t("job.messages", { n: messages.length })}</summary>
       <ul class="log" tabindex="0" aria-label=${t("job.messages", { n: messages.length })}>
         ${messages.map((message, place) => html`<li key=${place} class=${message.level ?? ""}>${message.text}</li>`)}
@@ -108,9 +89,8 @@ function Result({ job }) {
     return html`<p><a class="button main" href=${target}>${t("run.report")}</a></p>`;
   }
   return html`
-    <p>
-      <a class="button main" href=${apiPath("jobs", job.id, "pairs")} download>${t("job.pairs")}</a>
-    </p>
+    <p><a class="button" href=${apiPath("jobs", job.id, "pairs")} download>${t("job.pairs")}</a></p>
+    <${PairsTraining} job=${job} />
   `;
 }
 
@@ -127,6 +107,10 @@ function Controls({ job, onError, onChange }) {
     ${job.resumable &&
     !isRunning &&
     html`<${WorkButton} className="main" onError=${onError} onClick=${() => ask("resume")}>${t("job.resume")}<//>`}
+    ${!isRunning &&
+    html`<${Delete} path=${apiPath("jobs", job.id)} name=${titleOf(job)} after=${["jobs"]} onError=${onError}>
+      ${t(`job.delete.${job.kind}`)}
+    <//>`}
   `;
 }
 
@@ -145,7 +129,7 @@ function Shown({ job, onChange, round }) {
     ? t("job.times", { created: moment(job.created), ended: moment(job.ended) })
     : t("job.since", { created: moment(job.created) });
   return html`
-    <${Page} title=${`${t(`job.kind.${job.kind}`)}: ${job.name}`} crumbs=${crumbs} lead=${lead} actions=${controls}>
+    <${Page} title=${titleOf(job)} crumbs=${crumbs} lead=${lead} actions=${controls}>
       <${ErrorNotice} error=${error} />
       ${job.message && job.state !== "done" && html`<${Notice} level=${toneOf(job.state)}>${job.message}<//>`}
       ${job.kind === "train" &&
@@ -154,7 +138,7 @@ function Shown({ job, onChange, round }) {
       ${job.state === "interrupted" && !job.message && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
-      <${Curves} events=${events} />
+      <${Curves} losses=${events.losses} scores=${events.scores.score ?? []} />
       <${Section}><${Messages} messages=${events.messages} isOpen=${["running", "failed"].includes(job.state)} /><//>
     <//>
   `;

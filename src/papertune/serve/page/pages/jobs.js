@@ -2,6 +2,7 @@
 import { html } from "../vendor/preact.js";
 import { useApi } from "../core/api.js";
 import { t } from "../core/i18n.js";
+import { link } from "../core/router.js";
 import { Empty, Loaded, Page } from "../parts/basics.js";
 import { JobList } from "../parts/lists.js";
 
@@ -14,7 +15,9 @@ export function JobsPage() {
         ${(data) =>
           data.jobs.length > 0
             ? html`<${JobList} jobs=${data.jobs} />`
-            : html`<${Empty} title=${t("jobs.none")}><p>${t("jobs.none.text")}</p><//>`}
+            : html`<${Empty} title=${t("jobs.none")}>
+                <a class="button" href=${link(["tables"], { for: "train" })}>${t("home.train")}</a>
+              <//>`}
       <//>
     <//>
   `;

@@ -5,8 +5,9 @@ import { duration, moment, number } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
 import { Chip, Empty, ErrorNotice, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
-import { LineChart } from "../parts/chart.js";
 import { TableChoice } from "../parts/choices.js";
+import { Curves } from "../parts/curves.js";
+import { Delete } from "../parts/delete.js";
 import { JobList, RunList } from "../parts/lists.js";
 
 /** The list of runs. */
@@ -42,23 +43,10 @@ function Columns({ run }) {
   `;
 }
 
-/** The curve of the training, as the run itself keeps it. */
-function Curve({ points }) {
+/** The curves of the training, as the run itself keeps them. */
+function Training({ points }) {
   const line = (name) => points.filter((point) => typeof point[name] === "number").map((point) => [point.step, point[name]]);
-  return html`
-    <div class="cards charts">
-      <${LineChart}
-        label=${t("job.loss")}
-        xLabel=${t("job.step")}
-        series=${[{ name: t("job.loss.name"), points: line("loss") }]}
-      />
-      <${LineChart}
-        label=${t("job.dev")}
-        xLabel=${t("job.step")}
-        series=${[{ name: t("job.dev.name"), points: line("score") }]}
-      />
-    </div>
-  `;
+  return html`<${Curves} losses=${line("loss")} scores=${line("score")} />`;
 }
 
 /** Starts an evaluation on a table whose columns are filled in. */
@@ -121,17 +109,23 @@ function Evaluations({ run }) {
 
 function Shown({ run }) {
   const crumbs = [[t("nav.runs"), link(["runs"])]];
+  const [error, setError] = useState(null);
   const actions = html`
-    <a class="button main" href=${link(["fill"], { run: run.name })}>${t("run.fill")}</a>
-    <a class="button" href=${link(["runs", run.name, "chat"])}>${t("run.chat")}</a>
+    ${run.complete &&
+    html`<a class="button main" href=${link(["fill"], { run: run.name })}>${t("run.fill")}</a>
+      <a class="button" href=${link(["runs", run.name, "chat"])}>${t("run.chat")}</a>`}
+    <${Delete} path=${apiPath("runs", run.name)} name=${run.name} after=${["runs"]} onError=${setError}>
+      ${t("run.delete.text")}
+    <//>
   `;
   const lead = [run.base, run.method && t(`method.${run.method}`), moment(run.created)].filter(Boolean).join(" · ");
   return html`
-    <${Page} title=${run.name} crumbs=${crumbs} lead=${lead} actions=${run.complete && actions}>
+    <${Page} title=${run.name} crumbs=${crumbs} lead=${lead} actions=${actions}>
+      <${ErrorNotice} error=${error} />
       ${!run.complete && html`<${Notice} level="warning" title=${t("run.incomplete")}>${run.message}<//>`}
       <${Measures} measures=${run.measures} />
       <${Section} title=${t("run.columns")}><${Columns} run=${run} /><//>
-      ${(run.curve ?? []).length > 0 && html`<${Section} title=${t("run.training")}><${Curve} points=${run.curve} /><//>`}
+      ${(run.curve ?? []).length > 0 && html`<${Section} title=${t("run.training")}><${Training} points=${run.curve} /><//>`}
       ${run.complete &&
       html`<${Section} title=${t("evaluate.title")} hint=${t("evaluate.hint")}>
         <${Evaluate} run=${run} />

@@ -1,10 +1,11 @@
 // One table: what stands in it, and what can be done with it.
 import { html, useState } from "../vendor/preact.js";
-import { apiPath, remove, useApi } from "../core/api.js";
+import { apiPath, useApi } from "../core/api.js";
 import { number, percent, shorten } from "../core/format.js";
 import { t } from "../core/i18n.js";
-import { go, link } from "../core/router.js";
-import { Confirm, ErrorNotice, Loaded, Notice, Page, Section } from "../parts/basics.js";
+import { link } from "../core/router.js";
+import { ErrorNotice, Loaded, Notice, Page, Section } from "../parts/basics.js";
+import { Delete } from "../parts/delete.js";
 import { Download } from "../parts/download.js";
 import { Scroll, TableRows } from "../parts/grid.js";
 
@@ -44,30 +45,6 @@ function Warnings({ texts }) {
   return texts.map((text) => html`<${Notice} key=${text} level="warning">${text}<//>`);
 }
 
-function Delete({ table, onError }) {
-  const [isAsked, setAsked] = useState(false);
-  const work = async () => {
-    try {
-      await remove(apiPath("tables", table.id));
-      go(["tables"]);
-    } catch (error) {
-      onError(error);
-    }
-  };
-  return html`
-    <button type="button" class="quiet" onClick=${() => setAsked(true)}>${t("table.delete")}</button>
-    ${isAsked &&
-    html`<${Confirm}
-      title=${t("table.delete.title", { name: table.name })}
-      action=${t("table.delete")}
-      onConfirm=${work}
-      onClose=${() => setAsked(false)}
-    >
-      ${t("table.delete.text")}
-    <//>`}
-  `;
-}
-
 /** The ways on from a table. */
 function Ways({ table }) {
   const ways = [
@@ -99,12 +76,15 @@ export function TablePage({ id }) {
     return html`<${Page} title=${t("table.title")} crumbs=${crumbs}><${Loaded} from=${table}>${() => null}<//><//>`;
   }
   const { name, rows, columns, warnings } = table.data;
+  const actions = html`<${Delete} path=${apiPath("tables", id)} name=${name} after=${["tables"]} onError=${setError}>
+    ${t("table.delete.text")}
+  <//>`;
   return html`
     <${Page}
       title=${name}
       crumbs=${crumbs}
       lead=${t("table.size", { rows, columns: columns.length })}
-      actions=${html`<${Delete} table=${table.data} onError=${setError} />`}
+      actions=${actions}
     >
       <${ErrorNotice} error=${error} />
       ${(warnings ?? []).length > 0 && html`<div class="stack"><${Warnings} texts=${warnings} /></div>`}

@@ -11,7 +11,7 @@ let isFirstPage = true;
  * @param {string} lead A sentence below it.
  * @param {Array} crumbs Pairs of text and link to the pages above.
  */
-export function Page({ title, lead, crumbs = [], actions, children, wide = false }) {
+export function Page({ title, lead, crumbs = [], actions, children }) {
   const heading = useRef(null);
   useEffect(() => {
     document.title = title ? `${title} · papertune` : "papertune";
@@ -22,7 +22,7 @@ export function Page({ title, lead, crumbs = [], actions, children, wide = false
     isFirstPage = false;
   }, []);
   return html`
-    <div class=${wide ? "page wide" : "page"}>
+    <div class="page">
       ${crumbs.length > 0 &&
       html`<nav class="crumbs" aria-label=${t("page.crumbs")}>
         <ol>
@@ -42,14 +42,13 @@ export function Page({ title, lead, crumbs = [], actions, children, wide = false
 }
 
 /** A part of a page with a heading of its own. */
-export function Section({ title, hint, actions, children, level = 2, className = "" }) {
-  const Heading = `h${level}`;
+export function Section({ title, hint, actions, children }) {
   return html`
-    <section class=${`section ${className}`}>
+    <section class="section">
       ${title &&
       html`<div class="section-head">
         <div>
-          <${Heading}>${title}<//>
+          <h2>${title}</h2>
           ${hint && html`<p class="hint">${hint}</p>`}
         </div>
         ${actions && html`<div class="actions">${actions}</div>`}
@@ -120,12 +119,12 @@ export function useId(prefix = "f") {
  *
  * @param {function(Object): *} children Gets the attributes of the control (id, aria-describedby, aria-invalid).
  */
-export function Field({ label, hint, problem, children, className = "" }) {
+export function Field({ label, hint, problem, children }) {
   const id = useId();
   const described = [hint && `${id}-hint`, problem && `${id}-problem`].filter(Boolean).join(" ") || undefined;
   const attributes = { id, "aria-describedby": described, "aria-invalid": problem ? "true" : undefined };
   return html`
-    <div class=${`field ${className}`}>
+    <div class="field">
       <label for=${id}>${label}</label>
       ${children(attributes)} ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
       ${problem && html`<p class="problem" id=${`${id}-problem`}>${problem}</p>`}

@@ -3,10 +3,12 @@ import { html } from "../vendor/preact.js";
 import { number } from "../core/format.js";
 import { t } from "../core/i18n.js";
 
-const WIDTH = 640;
 const HEIGHT = 240;
 const EDGE = { left: 52, right: 14, top: 12, bottom: 42 };
 const MAX_POINTS = 400;
+
+/** The width of a chart in its own units, narrower on a phone, so that its numbers stay readable, and its marks below. */
+const shape = () => (innerWidth <= 640 ? { width: 340, marks: 4 } : { width: 640, marks: 6 });
 
 /**
  * Returns round values between two numbers, about as many as wanted.
@@ -47,34 +49,34 @@ function scale([lowest, highest], from, to) {
   return (value) => from + ((value - lowest) / (highest - lowest)) * (to - from);
 }
 
-function Axes({ across, up, x, y, xLabel }) {
+function Axes({ across, up, x, y, xLabel, width, marks }) {
   return html`
     <g class="axes">
       ${ticks(...up).map(
         (value) => html`<g key=${`y${value}`}>
-          <line x1=${EDGE.left} x2=${WIDTH - EDGE.right} y1=${y(value)} y2=${y(value)} />
+          <line x1=${EDGE.left} x2=${width - EDGE.right} y1=${y(value)} y2=${y(value)} />
           <text x=${EDGE.left - 8} y=${y(value) + 4} text-anchor="end">${number(value, 4)}</text>
         </g>`,
       )}
-      ${ticks(...across, 6).map(
+      ${ticks(...across, marks).map(
         (value) =>
           html`<text key=${`x${value}`} x=${x(value)} y=${HEIGHT - EDGE.bottom + 18} text-anchor="middle">
             ${number(value)}
           </text>`,
       )}
-      <text class="axis-name" x=${WIDTH - EDGE.right} y=${HEIGHT - 4} text-anchor="end">${xLabel}</text>
+      <text x=${width - EDGE.right} y=${HEIGHT - 4} text-anchor="end">${xLabel}</text>
     </g>
   `;
 }
 
-function Line({ points, x, y, place }) {
+function Line({ points, x, y }) {
   const path = thin(points).map(([a, b], at) => `${at ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
   const [lastX, lastY] = points.at(-1);
   return html`
-    <g class=${`series s${place}`}>
+    <g class="series">
       <path d=${path} />
       ${points.length <= 40 && points.map(([a, b]) => html`<circle cx=${x(a)} cy=${y(b)} r="2.5" />`)}
-      <circle class="last" cx=${x(lastX)} cy=${y(lastY)} r="4" />
+      <circle cx=${x(lastX)} cy=${y(lastY)} r="4" />
     </g>
   `;
 }
@@ -111,7 +113,8 @@ export function LineChart({ label, xLabel, series }) {
   const points = lines.flatMap((each) => each.points);
   const across = limits(points.map((point) => point[0]));
   const up = limits(points.map((point) => point[1]));
-  const x = scale(across, EDGE.left, WIDTH - EDGE.right);
+  const { width, marks } = shape();
+  const x = scale(across, EDGE.left, width - EDGE.right);
   const y = scale(up, HEIGHT - EDGE.bottom, EDGE.top);
   const last = lines.map((each) => `${each.name}: ${number(each.points.at(-1)[1], 4)}`).join("; ");
   return html`
@@ -119,14 +122,14 @@ export function LineChart({ label, xLabel, series }) {
       <figcaption>
         <span class="chart-title">${label}</span>
         ${lines.map(
-          (each, place) => html`<span key=${each.name} class=${`legend s${place}`}>
+          (each) => html`<span key=${each.name} class="legend">
             ${each.name} <b>${number(each.points.at(-1)[1], 4)}</b>
           </span>`,
         )}
       </figcaption>
-      <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`${label}. ${last}`}>
-        <${Axes} across=${across} up=${up} x=${x} y=${y} xLabel=${xLabel} />
-        ${lines.map((each, place) => html`<${Line} key=${each.name} points=${each.points} x=${x} y=${y} place=${place} />`)}
+      <svg viewBox=${`0 0 ${width} ${HEIGHT}`} role="img" aria-label=${`${label}. ${last}`}>
+        <${Axes} ...${{ across, up, x, y, xLabel, width, marks }} />
+        ${lines.map((each) => html`<${Line} key=${each.name} points=${each.points} x=${x} y=${y} />`)}
       </svg>
       <${Numbers} series=${lines} xLabel=${xLabel} />
     </figure>

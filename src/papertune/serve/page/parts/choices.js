@@ -1,40 +1,53 @@
 // Choices among what is in the work folder.
-import { html } from "../vendor/preact.js";
+import { html, useEffect } from "../vendor/preact.js";
 import { useApi } from "../core/api.js";
 import { t } from "../core/i18n.js";
+import { link } from "../core/router.js";
 import { Field } from "./basics.js";
 
-/** A choice among the tables of the work folder. */
-export function TableChoice({ label, hint, value, onChange, none = null }) {
-  const tables = useApi("/api/tables");
+/** A field with a list to choose from: pairs of value and text. `none` says what it means to choose nothing. */
+function Choice({ label, hint, value, onChange, none, options }) {
   return html`
     <${Field} label=${label} hint=${hint}>
       ${(attributes) => html`
         <select ...${attributes} value=${value ?? ""} onChange=${(event) => onChange(event.currentTarget.value || null)}>
-          <option value="">${none ?? t("choose.table")}</option>
-          ${(tables.data?.tables ?? []).map((table) => html`<option key=${table.id} value=${table.id}>${table.name}</option>`)}
+          <option value="">${none}</option>
+          ${options.map(([each, text]) => html`<option key=${each} value=${each}>${text}</option>`)}
         </select>
       `}
     <//>
   `;
 }
 
-/** A choice among the finished runs, each with its columns. */
+/** A choice among the tables of the work folder; null is none. */
+export function TableChoice({ label, hint, value, onChange, none = null }) {
+  const { data, reload } = useApi("/api/tables");
+  const tables = data?.tables ?? [];
+  useEffect(() => {
+    // A table that was uploaded beside the list.
+    if (data !== null && value && !tables.some((table) => table.id === value)) reload();
+  }, [value]);
+  const options = tables.map((table) => [table.id, t("choose.table.of", { name: table.name, rows: table.rows })]);
+  return html`<${Choice} ...${{ label, hint, value, onChange, options }} none=${none ?? t("choose.table")} />`;
+}
+
+/** A choice among the columns of a table; null is none. */
+export function ColumnChoice({ label, table, value, onChange, none = "–" }) {
+  const options = (table?.columns ?? []).map(({ name }) => [name, name]);
+  return html`<${Choice} ...${{ label, value, onChange, none, options }} />`;
+}
+
+/** A choice among the finished runs, each with its columns; null is none. */
 export function RunChoice({ value, onChange }) {
-  const runs = useApi("/api/runs");
-  const complete = (runs.data?.runs ?? []).filter((run) => run.complete);
-  return html`
-    <${Field} label=${t("fill.run")} hint=${runs.data && complete.length === 0 ? t("fill.run.none") : t("fill.run.hint")}>
-      ${(attributes) => html`
-        <select ...${attributes} value=${value ?? ""} onChange=${(event) => onChange(event.currentTarget.value || null)}>
-          <option value="">${t("choose.run")}</option>
-          ${complete.map(
-            (run) => html`<option key=${run.name} value=${run.name}>
-              ${run.name} (${run.columns.map((column) => column.name).join(", ")})
-            </option>`,
-          )}
-        </select>
-      `}
-    <//>
-  `;
+  const { data } = useApi("/api/runs");
+  const complete = (data?.runs ?? []).filter((run) => run.complete);
+  const options = complete.map((run) => [run.name, `${run.name} (${run.columns.map((column) => column.name).join(", ")})`]);
+  const isNone = data !== null && complete.length === 0;
+  const train = html`${t("fill.run.none")} <a href=${link(["tables"], { for: "train" })}>${t("home.train")}</a>`;
+  return html`<${Choice}
+    label=${t("fill.run")}
+    hint=${isNone ? train : t("fill.run.hint")}
+    none=${t("choose.run")}
+    ...${{ value, onChange, options }}
+  />`;
 }

@@ -6,18 +6,29 @@ import { useId } from "./basics.js";
 
 const FORMATS = ["xlsx", "csv", "csv-spreadsheet", "tsv", "jsonl", "json", "parquet"];
 
-/** Chooses a format and downloads a table; with corrections, if it has some. */
-export function Download({ table }) {
+/**
+ * A file in a format that is chosen.
+ *
+ * @param {string} path Where the server has it.
+ * @param {Object} query What the path needs beside the format.
+ * @param {string[]} more Formats beside those of every table.
+ * @param {*} children Further choices.
+ */
+export function DownloadAs({ path, query, more = [], children }) {
   const [format, setFormat] = useState("xlsx");
   const id = useId();
-  const query = new URLSearchParams({ format, corrected: "true" });
   return html`
     <div class="download">
       <label for=${id}>${t("download.as")}</label>
       <select id=${id} value=${format} onChange=${(event) => setFormat(event.currentTarget.value)}>
-        ${FORMATS.map((name) => html`<option key=${name} value=${name}>${t(`download.${name}`)}</option>`)}
+        ${[...FORMATS, ...more].map((name) => html`<option key=${name} value=${name}>${t(`download.${name}`)}</option>`)}
       </select>
-      <a class="button" href=${`${apiPath("tables", table.id, "download")}?${query}`} download>${t("download.get")}</a>
+      ${children}
+      <a class="button" href=${`${path}?${new URLSearchParams({ format, ...query })}`} download>${t("download.get")}</a>
     </div>
   `;
 }
+
+/** A table as a file; with corrections, if it has some. */
+export const Download = ({ table }) =>
+  html`<${DownloadAs} path=${apiPath("tables", table.id, "download")} query=${{ corrected: "true" }} />`;

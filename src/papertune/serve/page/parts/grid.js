@@ -4,23 +4,19 @@ import { apiPath, useApi } from "../core/api.js";
 import { t } from "../core/i18n.js";
 import { Loaded } from "./basics.js";
 
-/** Buttons for the pages of a long list. */
-export function Pager({ offset, size, total, onOffset }) {
-  if (total <= size) return null;
+/** Buttons for the pages of a long list; the server has counted it (`total`), or knows only whether there is `more`. */
+export function Pager({ offset, size, total, more = offset + size < total, onOffset }) {
+  if (offset === 0 && !more) return null;
   return html`
     <nav class="pager" aria-label=${t("grid.pages")}>
       <button type="button" class="quiet" disabled=${offset === 0} onClick=${() => onOffset(Math.max(0, offset - size))}>
         ${t("grid.before")}
       </button>
-      <span aria-live="polite">
+      ${total !== undefined &&
+      html`<span aria-live="polite">
         ${t("grid.range", { from: offset + 1, to: Math.min(offset + size, total), total })}
-      </span>
-      <button
-        type="button"
-        class="quiet"
-        disabled=${offset + size >= total}
-        onClick=${() => onOffset(offset + size)}
-      >
+      </span>`}
+      <button type="button" class="quiet" disabled=${!more} onClick=${() => onOffset(offset + size)}>
         ${t("grid.after")}
       </button>
     </nav>

@@ -10,6 +10,9 @@ const TONES = { running: "accent", done: "good", failed: "error", stopped: "warn
 /** Returns the tone of a job's state for its chip. */
 export const toneOf = (state) => TONES[state] ?? "plain";
 
+/** Returns what a job is called: its kind and its name. */
+export const titleOf = (job) => t("job.title", { kind: t(`job.kind.${job.kind}`), name: job.name });
+
 /** The tables of the work folder. */
 export function TableList({ tables }) {
   return html`
@@ -56,7 +59,7 @@ export function JobList({ jobs }) {
       ${jobs.map(
         (job) => html`<li key=${job.id}>
           <div class="list-main">
-            <a href=${link(["jobs", job.id])}>${t(`job.kind.${job.kind}`)}: ${job.name}</a>
+            <a href=${link(["jobs", job.id])}>${titleOf(job)}</a>
             <p class="hint">${moment(job.created)}</p>
             ${job.state === "running" && html`<${Progress} label=${t("job.running")} />`}
           </div>

@@ -92,14 +92,14 @@ export function SaveTrouble({ screen }) {
  * @param {string} current The last part of the page's address.
  * @param {function(Object, function(): void): *} children Gets the screening, and a function that loads it anew.
  */
-export function ScreenPage({ id, current, wide = false, children }) {
+export function ScreenPage({ id, current, children }) {
   const found = useApi(apiPath("screens", id));
   const crumbs = [[t("nav.screening"), link(["screens"])]];
   if (found.data === null) {
     return html`<${Page} title=${t("nav.screening")} crumbs=${crumbs}><${Loaded} from=${found}>${() => null}<//><//>`;
   }
   return html`
-    <${Page} title=${found.data.name} crumbs=${crumbs} wide=${wide}>
+    <${Page} title=${found.data.name} crumbs=${crumbs}>
       <div class="screen-page">
         <${Ways} screen=${found.data} current=${current} />
         <${SaveTrouble} screen=${found.data} />

@@ -5,6 +5,7 @@ import { moment } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { link } from "../core/router.js";
 import { Empty, Loaded, useId } from "../parts/basics.js";
+import { Pager } from "../parts/grid.js";
 import { ScreenPage, Verdict } from "./frame.js";
 
 const SIZE = 50;
@@ -50,14 +51,7 @@ function Decisions({ screen }) {
           : html`<ul class="list">
               ${data.decisions.map((each) => html`<${Decision} key=${each.event} screen=${screen} decision=${each} />`)}
             </ul>
-            <nav class="pager" aria-label=${t("grid.pages")}>
-              <button type="button" class="quiet" disabled=${offset === 0} onClick=${() => setOffset(Math.max(0, offset - SIZE))}>
-                ${t("grid.before")}
-              </button>
-              <button type="button" class="quiet" disabled=${!data.more} onClick=${() => setOffset(offset + SIZE)}>
-                ${t("grid.after")}
-              </button>
-            </nav>`}
+            <${Pager} offset=${offset} size=${SIZE} more=${data.more} onOffset=${setOffset} />`}
     <//>
   `;
 }

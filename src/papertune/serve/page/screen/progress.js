@@ -6,10 +6,9 @@ import { languageTag, t } from "../core/i18n.js";
 import { go } from "../core/router.js";
 import { LineChart } from "../parts/chart.js";
 import { Confirm, ErrorNotice, Loaded, Notice, Section, WorkButton, useId } from "../parts/basics.js";
+import { DownloadAs } from "../parts/download.js";
 import { Scroll } from "../parts/grid.js";
 import { ScreenPage, Verdict, useReader } from "./frame.js";
-
-const FORMATS = ["xlsx", "csv", "csv-spreadsheet", "ris", "tsv", "jsonl", "json", "parquet"];
 
 /** Returns a share with one decimal, never rounded up: 94.96% is not 95%. */
 function share(value) {
@@ -176,21 +175,15 @@ function Agreement({ progress }) {
 }
 
 function Export({ screen }) {
-  const [format, setFormat] = useState("xlsx");
   const [isDecided, setDecided] = useState(false);
   const [error, setError] = useState(null);
-  const id = useId();
-  const query = new URLSearchParams({ format, decided_only: String(isDecided) });
+  const query = { decided_only: String(isDecided) };
   const make = async () => {
     const table = await post(apiPath("screens", screen.id, "table"), {});
     go(["tables", table.id, "recipe"]);
   };
   return html`<${Section} title=${t("screen.export")} hint=${t("screen.export.hint")}>
-    <div class="download">
-      <label for=${id}>${t("download.as")}</label>
-      <select id=${id} value=${format} onChange=${(event) => setFormat(event.currentTarget.value)}>
-        ${FORMATS.map((name) => html`<option key=${name} value=${name}>${t(name === "ris" ? "screen.ris" : `download.${name}`)}</option>`)}
-      </select>
+    <${DownloadAs} path=${apiPath("screens", screen.id, "export")} query=${query} more=${["ris"]}>
       <select
         aria-label=${t("screen.export.which")}
         value=${String(isDecided)}
@@ -199,8 +192,7 @@ function Export({ screen }) {
         <option value="false">${t("screen.export.all")}</option>
         <option value="true">${t("screen.export.decided")}</option>
       </select>
-      <a class="button" href=${`${apiPath("screens", screen.id, "export")}?${query}`} download>${t("download.get")}</a>
-    </div>
+    <//>
     <${ErrorNotice} error=${error} />
     <div class="actions">
       <${WorkButton} className="main" onClick=${make} onError=${setError}>${t("screen.train")}<//>

@@ -32,7 +32,7 @@ function Buttons({ reading, isOn, onDecide, onUndo }) {
       )}
       <button
         type="button"
-        class="quiet undo"
+        class="quiet"
         disabled=${reading.recent.length === 0}
         aria-keyshortcuts=${isOn ? "z" : undefined}
         onClick=${onUndo}
@@ -191,7 +191,7 @@ function ReaderOf({ screen, record }) {
 /** The page. */
 export function ReadPage({ id, query }) {
   const record = /^\d+$/.test(query.record ?? "") ? Number(query.record) : undefined;
-  return html`<${ScreenPage} id=${id} current="" wide=${true}>
+  return html`<${ScreenPage} id=${id} current="">
     ${(screen) => html`<${ReaderOf} key=${record} screen=${screen} record=${record} />`}
   <//>`;
 }

@@ -5,9 +5,9 @@ import { moment } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
 import { Empty, ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
+import { ColumnChoice, TableChoice } from "../parts/choices.js";
 import { Upload } from "../parts/upload.js";
 import { readLines } from "../parts/settings.js";
-import { ColumnChoice, TableChoice } from "./fields.js";
 
 function Screens({ screens }) {
   return html`<ul class="list">
@@ -29,18 +29,13 @@ function Screens({ screens }) {
 }
 
 function NewScreen({ first }) {
-  const [form, setForm] = useState({ table: first, name: "", criteria: "", exclude: "", readers: "", title: "", abstract: "", id: "", doi: "" });
+  const [form, setForm] = useState({ table: first, name: "", criteria: "", exclude: "", readers: "", title: null, abstract: null, id: null, doi: null });
   const [error, setError] = useState(null);
-  const [round, setRound] = useState(0);
-  const table = useApi(form.table ? apiPath("tables", form.table) : null).data;
+  const table = useApi(form.table === null ? null : apiPath("tables", form.table)).data;
   const set = (name, value) => setForm((before) => ({ ...before, [name]: value }));
-  const uploaded = (made) => {
-    set("table", made.id);
-    setRound(round + 1);
-  };
   const create = async () => {
     const { criteria, exclude, readers, ...rest } = form;
-    const chosen = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== ""));
+    const chosen = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== ""));
     const names = readLines(readers);
     const body = { ...chosen, criteria: readLines(criteria), exclude: readLines(exclude), ...(names.length ? { readers: names } : {}) };
     const screen = await post("/api/screens", body);
@@ -53,13 +48,13 @@ function NewScreen({ first }) {
       label=${t(`screen.column.${name}`)}
       table=${table}
       value=${form[name]}
-      empty=${t("screen.column.auto")}
+      none=${t("screen.column.auto")}
       onChange=${(value) => set(name, value)}
     />`;
   return html`<${Section} title=${t("screen.new")} hint=${t("screen.new.hint")}>
-    <${Upload} onTable=${uploaded} />
+    <${Upload} onTable=${(made) => set("table", made.id)} />
     <div class="fields">
-      <${TableChoice} key=${round} value=${form.table} onChange=${(id) => set("table", id)} />
+      <${TableChoice} label=${t("screen.table")} value=${form.table} onChange=${(id) => set("table", id)} />
       <${Field} label=${t("screen.name")} hint=${t("screen.name.hint")}>
         ${(attributes) => html`<input ...${attributes} maxlength="200" value=${form.name} onInput=${(event) => set("name", event.currentTarget.value)} />`}
       <//>
@@ -75,7 +70,7 @@ function NewScreen({ first }) {
     </details>
     <${ErrorNotice} error=${error} />
     <div class="actions">
-      <${WorkButton} className="main" disabled=${form.table === ""} onClick=${create} onError=${setError}>${t("screen.create")}<//>
+      <${WorkButton} className="main" disabled=${form.table === null} onClick=${create} onError=${setError}>${t("screen.create")}<//>
     </div>
   <//>`;
 }
@@ -90,6 +85,6 @@ export function ScreensPage({ query }) {
           ? html`<${Section} title=${t("screen.there")}><${Screens} screens=${data.screens} /><//>`
           : html`<${Empty} title=${t("screen.none")} />`}
     <//>
-    <${NewScreen} first=${query.table ?? ""} />
+    <${NewScreen} first=${query.table ?? null} />
   <//>`;
 }

@@ -4,10 +4,10 @@ import { apiPath, patch, post, useApi } from "../core/api.js";
 import { moment } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { ErrorNotice, Field, Notice, Section, WorkButton } from "../parts/basics.js";
+import { ColumnChoice, TableChoice } from "../parts/choices.js";
+import { readLines } from "../parts/settings.js";
 import { Upload } from "../parts/upload.js";
 import { ScreenPage } from "./frame.js";
-import { readLines } from "../parts/settings.js";
-import { ColumnChoice, TableChoice } from "./fields.js";
 
 function Basics({ screen, reload }) {
   const [form, setForm] = useState({
@@ -58,17 +58,12 @@ function Basics({ screen, reload }) {
 }
 
 function MoreResults({ screen, reload }) {
-  const [table, setTable] = useState("");
+  const [table, setTable] = useState(null);
   const [error, setError] = useState(null);
   const [done, setDone] = useState(null);
-  const [round, setRound] = useState(0);
   const add = async (id) => {
     setDone(await post(apiPath("screens", screen.id, "tables"), { table: id }));
     reload();
-  };
-  const uploaded = (made) => {
-    setTable(made.id);
-    setRound(round + 1);
   };
   return html`<${Section} title=${t("screen.more")} hint=${t("screen.more.hint")}>
     <ul class="plain">
@@ -76,21 +71,21 @@ function MoreResults({ screen, reload }) {
         (each, place) => html`<li key=${place}>${t("screen.more.was", { rows: each.rows, fresh: each.new })} · ${moment(each.at)}</li>`,
       )}
     </ul>
-    <${Upload} onTable=${uploaded} />
-    <${TableChoice} key=${round} value=${table} onChange=${setTable} />
+    <${Upload} onTable=${(made) => setTable(made.id)} />
+    <${TableChoice} label=${t("screen.table")} value=${table} onChange=${setTable} />
     <${ErrorNotice} error=${error} />
     ${done && html`<${Notice} level="good">${t("screen.more.done", { fresh: done.new, duplicates: done.duplicates })}<//>`}
     <div class="actions">
-      <${WorkButton} disabled=${table === ""} onClick=${() => add(table)} onError=${setError}>${t("screen.more.add")}<//>
+      <${WorkButton} disabled=${table === null} onClick=${() => add(table)} onError=${setError}>${t("screen.more.add")}<//>
     </div>
   <//>`;
 }
 
 function Prior({ screen, reload }) {
-  const [form, setForm] = useState({ table: "", label: "", include: "included\n1\nASReview_relevant", exclude: "excluded\n0\nASReview_irrelevant", reader: "" });
+  const [form, setForm] = useState({ table: null, label: null, include: "included\n1\nASReview_relevant", exclude: "excluded\n0\nASReview_irrelevant", reader: "" });
   const [error, setError] = useState(null);
   const [done, setDone] = useState(null);
-  const table = useApi(form.table ? apiPath("tables", form.table) : null).data;
+  const table = useApi(form.table === null ? null : apiPath("tables", form.table)).data;
   const set = (name, value) => setForm({ ...form, [name]: value });
   const load = async () => {
     const { reader, include, exclude, ...rest } = form;
@@ -102,7 +97,11 @@ function Prior({ screen, reload }) {
     html`<textarea ...${attributes} rows="3" value=${form[name]} onInput=${(event) => set(name, event.currentTarget.value)}></textarea>`;
   return html`<${Section} title=${t("screen.prior")} hint=${t("screen.prior.hint")}>
     <div class="fields">
-      <${TableChoice} value=${form.table} onChange=${(id) => setForm({ ...form, table: id, label: "" })} />
+      <${TableChoice}
+        label=${t("screen.table")}
+        value=${form.table}
+        onChange=${(id) => setForm({ ...form, table: id, label: null })}
+      />
       <${ColumnChoice} label=${t("screen.prior.label")} table=${table} value=${form.label} onChange=${(name) => set("label", name)} />
       <${Field} label=${t("screen.prior.include")} hint=${t("screen.lines")}>${area("include")}<//>
       <${Field} label=${t("screen.prior.exclude")} hint=${t("screen.lines")}>${area("exclude")}<//>
@@ -118,7 +117,7 @@ function Prior({ screen, reload }) {
       ${Object.entries(done.other).map(([cell, n]) => html`<p key=${cell}>${t("screen.prior.other", { cell, n })}</p>`)}
     <//>`}
     <div class="actions">
-      <${WorkButton} disabled=${form.table === "" || form.label === ""} onClick=${load} onError=${setError}>${t("screen.prior.load")}<//>
+      <${WorkButton} disabled=${form.table === null || form.label === null} onClick=${load} onError=${setError}>${t("screen.prior.load")}<//>
     </div>
   <//>`;
 }

@@ -88,17 +88,17 @@ function Column({ name, column, schema, definitions, onChange, onRemove }) {
           ${onRemove && html`<button type="button" class="quiet" onClick=${onRemove}>${t("recipe.leave")}</button>`}
         </div>
       </div>
+      <${Field} label=${t("recipe.question")} hint=${t("recipe.question.hint")}>
+        ${(attributes) => html`
+          <textarea
+            ...${attributes}
+            rows="2"
+            value=${column.question}
+            onInput=${(event) => change({ question: event.currentTarget.value })}
+          ></textarea>
+        `}
+      <//>
       <div class="fields">
-        <${Field} label=${t("recipe.question")} hint=${t("recipe.question.hint")} className="whole">
-          ${(attributes) => html`
-            <textarea
-              ...${attributes}
-              rows="2"
-              value=${column.question}
-              onInput=${(event) => change({ question: event.currentTarget.value })}
-            ></textarea>
-          `}
-        <//>
         ${properties.labels &&
         html`<${Field} label=${t("recipe.labels")} hint=${t(`recipe.labels.${column.kind}`)}>
           ${(attributes) => html`<${Lines} attributes=${attributes} value=${column.labels} onChange=${(labels) => change({ labels })} />`}
