@@ -105,11 +105,16 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
-        temporary.replace(target)
-        _sync_folder(target.parent)
+        move_into_place(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def move_into_place(complete: Path, target: Path) -> None:
+    """Give a complete and synced file its final name, in a folder of the same disk; a file of that name is replaced."""
+    complete.replace(target)
+    _sync_folder(target.parent)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 import warnings
 from typing import TextIO
@@ -11,6 +12,8 @@ import typer
 from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped, visible
 from papertune.event_file import Level, report_message, reported_events
 
+# The variable with which a shell asks for completions; typer derives its name from the program's.
+COMPLETION_VARIABLE = "_PAPERTUNE_COMPLETE"
 # 128 + SIGINT, as in shells.
 INTERRUPTED = 130
 
@@ -28,6 +31,10 @@ def main() -> None:
     """Run the program. A user error is one message and exit code 2; a bug keeps its traceback."""
     from papertune.cli import commands  # noqa: F401 - registers the commands
 
+    if COMPLETION_VARIABLE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()  # `papertune completion` is in the place of typer's options, which would also call this
     # Otherwise Python would collect garbage among a million objects before it exits, which takes a second.
     atexit.register(gc.freeze)
     warnings.showwarning = _show_warning

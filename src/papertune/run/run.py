@@ -1,12 +1,14 @@
 """A finished run: a handle to its files, its model and what it predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from papertune.events import SILENT, Listener
+from papertune.inference.parts.predict_parts import PredictedParts, predict_parts
+from papertune.inference.parts.shard import Shard
 from papertune.inference.predict import Predicted
 from papertune.inference.predict_table import Columns, FileOptions, predict_file, predict_table
 from papertune.inference.rewards.best_of import checked_best_of
@@ -128,6 +130,44 @@ class Run(AnsweringRun):
         self.directory.check_fills_columns(self.recipe, "predict")
         options = FileOptions(columns, probabilities, sort_by, precision, overwrite, workers)
         return predict_file(self, table, Path(output), options, listener)
+
+    def predict_parts(
+        self,
+        parts: Sequence[str | Path],
+        folder: str | Path,
+        *,
+        shard: tuple[int, int] = (1, 1),
+        columns: Columns = None,
+        probabilities: bool = False,
+        precision: PredictionPrecision = "auto",
+        overwrite: bool = False,
+        workers: int = 1,
+        listener: Listener = SILENT,
+    ) -> PredictedParts:
+        """Fill in Parquet files, each into a file of the same name; the same call resumes a killed one.
+
+        A file is read and filled in some row groups at a time, so that memory does not depend on its length. It appears
+        in the folder when it is complete; files that are there are skipped.
+
+        Args:
+            parts: The files; no two have the same name.
+            folder: Where the files go; it is made if it is missing.
+            shard: Number, from 1, and count: of so many processes that are given the same files, this one fills in
+                those that belong to its number. Each file belongs to one.
+            columns: As in `predict`.
+            probabilities: As in `predict`.
+            precision: As in `predict`.
+            overwrite: Replace files that are another prediction.
+            workers: As in `predict_file`.
+            listener: Gets messages, and the progress after each batch.
+
+        Raises:
+            OutputError: If a file is another prediction, cannot be written, or is being written by another process.
+            TableError: If a file is no Parquet file or does not fit the run, or the shard does not exist.
+        """
+        self.directory.check_fills_columns(self.recipe, "predict")
+        options = FileOptions(columns, probabilities, None, precision, overwrite, workers)
+        return predict_parts(self, [*map(Path, parts)], Path(folder), Shard(*shard), options, listener)
 
     def merge(self, folder: str | Path, *, precision: Precision = "auto") -> None:
         """Write the merged model as an ordinary model folder, W = W0 + scale x B A.

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def polars_to_text(frame: "pl.DataFrame", source: str) -> "pl.DataFrame":
+def polars_to_text(frame: "pl.DataFrame", source: str, first_row: int = 0) -> "pl.DataFrame":
     """Convert every column of a polars frame to text; text columns are not copied.
 
     Args:
         frame: Columns of any type.
         source: What messages call the frame, or the file that it comes from.
+        first_row: Number of rows of the file before the frame.
 
     Raises:
         TableError: If column names are invalid, or values have no text form.
@@ -28,7 +29,7 @@ def polars_to_text(frame: "pl.DataFrame", source: str) -> "pl.DataFrame":
     for series in frame.get_columns():
         texts, bad = text_series(series)
         for row, reason in bad:
-            problems.add(f"row {row + 1}, column {quoted(series.name)}", f"the value {reason}")
+            problems.add(f"row {first_row + row + 1}, column {quoted(series.name)}", f"the value {reason}")
         columns.append(texts)
     problems.raise_if_any()
     return frame.clear().select() if not columns else type(frame)(columns)

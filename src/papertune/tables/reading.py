@@ -12,10 +12,9 @@ from papertune.errors import TableError, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables import conversations, dataset_info, frames
 from papertune.tables.decisions import with_decisions
-from papertune.tables.formats import csv_files, json_files, reference_files, xlsx_files
+from papertune.tables.formats import csv_files, json_files, parquet_files, reference_files, xlsx_files
 from papertune.tables.formats.delimiters import has_fields
 from papertune.tables.formats.encodings import XLSX_SIGNATURE, open_text
-from papertune.tables.limits.parquet import check_parquet, check_texts
 from papertune.tables.problems import Problems
 from papertune.tables.table import Table
 
@@ -73,6 +72,25 @@ def read_table(source: TableSource) -> Table:
             f"a table cannot be made from the type {type(source).__name__}. Pass a path, a data frame of polars or "
             f"pandas, or a list of dicts.{hint}"
         )
+    return _completed(table)
+
+
+def read_parquet_rows(path: Path, rows: range) -> Table:
+    """Read some rows of a Parquet file as a table whose messages count the rows of the file.
+
+    Args:
+        path: A file that `parquet_files.read_group_rows` has checked.
+        rows: The rows, from 0.
+
+    Raises:
+        TableError: If they cannot be read as a table.
+    """
+    frame = parquet_files.read_rows(path, str(path), rows)
+    return _completed(Table(frame, str(path), numbers=range(rows.start + 1, rows.stop + 1)))
+
+
+def _completed(table: Table) -> Table:
+    """Return a table from any source with the columns that are made from others of its columns."""
     table = with_decisions(_checked(table))
     tags = conversations.find_tags(table)
     return table if tags is None else conversations.read_conversations(table, tags)
@@ -171,22 +189,7 @@ def _read_json(path: Path, source: str, entry: str | None = None) -> Table:
 
 
 def _read_parquet(path: Path, source: str) -> Table:
-    import polars as pl
-
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        check_parquet(file, size, source)
-    try:
-        # A path like "x[1].parquet" or "label=1/x.parquet" is just a path.
-        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
-        check_texts(frame, size, source)
-    except pl.exceptions.DuplicateError as error:
-        raise TableError(f"{source}: {error}. Give every column a name of its own.") from None
-    # polars panics at some damage.
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]
-        raise TableError(f"{source} is not a valid Parquet file ({reason}). Export it again.") from None
-    return Table(frames.polars_to_text(frame, source), source)
+    return Table(parquet_files.read_parquet(path, source), source)
 
 
 def _read_xlsx(path: Path, source: str) -> Table:

@@ -6,6 +6,8 @@ from papertune.cli.commands import (
     chat,
     check,
     compare,
+    completion,
+    doctor,
     evaluate,
     init,
     instructions,
@@ -21,6 +23,8 @@ __all__ = [
     "chat",
     "check",
     "compare",
+    "completion",
+    "doctor",
     "evaluate",
     "init",
     "instructions",
@@ -34,6 +38,6 @@ __all__ = [
 # The order of the help page: the order in which users need the commands.
 _ORDER = (
     "init", "check", "train", "predict", "evaluate", "compare", "calibrate", "chat", "serve", "instructions", "prefer",
-    "adopt", "merge", "recipes", "models",
+    "adopt", "merge", "recipes", "models", "doctor", "completion",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))

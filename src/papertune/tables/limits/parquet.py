@@ -149,6 +149,17 @@ def check_parquet(file: BinaryIO, size: int, source: str) -> int:
         raise TableError(f"{source} is not a valid Parquet file ({error}). Export it again.") from None
 
 
+def group_rows(file: BinaryIO, size: int, source: str) -> list[int]:
+    """Return the number of rows of each row group, from the footer of a file that `check_parquet` has checked.
+
+    Args:
+        file: The bytes, seekable.
+        size: Their number.
+        source: What messages call the file.
+    """
+    return [_number(group, 3) for group in _structures(_footer(file, size, source), 4)]
+
+
 def check_texts(frame: "pl.DataFrame", size: int, source: str) -> None:
     """Check that the texts of a frame are no longer than those of a table.
 
