@@ -7,6 +7,7 @@ from papertune.cli.commands import (
     check,
     compare,
     evaluate,
+    export,
     init,
     instructions,
     predict,
@@ -22,6 +23,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "export",
     "init",
     "instructions",
     "predict",
@@ -34,6 +36,6 @@ __all__ = [
 # The order of the help page: the order in which users need the commands.
 _ORDER = (
     "init", "check", "train", "predict", "evaluate", "compare", "calibrate", "chat", "serve", "instructions", "prefer",
-    "adopt", "merge", "recipes", "models",
+    "adopt", "merge", "export", "recipes", "models",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))
