@@ -26,6 +26,7 @@ from papertune.startup.garbage import collection_paused
 from papertune.startup.openmp import limit_spinning
 
 if TYPE_CHECKING:
+    from papertune.exports.export import export
     from papertune.pipelines.adopt import adopt
     from papertune.pipelines.calibrate import calibrate
     from papertune.pipelines.comparison.compare import compare
@@ -50,6 +51,7 @@ _LATE = {
     "calibrate": "papertune.pipelines.calibrate",
     "compare": "papertune.pipelines.comparison.compare",
     "evaluate": "papertune.pipelines.evaluate",
+    "export": "papertune.exports.export",
     "load_recipe": "papertune.recipe",
     "load_run": "papertune.run",
     "prefer": "papertune.pipelines.prefer",
@@ -75,6 +77,7 @@ __all__ = [
     "calibrate",
     "compare",
     "evaluate",
+    "export",
     "load_recipe",
     "load_run",
     "prefer",

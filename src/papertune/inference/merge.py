@@ -34,7 +34,7 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
             PapertuneWarning,
             stacklevel=3,  # the caller of `Run.merge`
         )
-    model, tokenizer = _merged(run, precision)
+    model, tokenizer = merged_model(run, precision)
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -42,7 +42,13 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
 
 
-def _merged(run: "Run", precision: Precision) -> tuple[Any, Any]:
+def merged_model(run: "Run", precision: Precision) -> tuple[Any, Any]:
+    """Return the run's model as an ordinary one, and its tokenizer.
+
+    Args:
+        run: A run that can be merged.
+        precision: Number format of the weights.
+    """
     from papertune.methods import load_adapter, merge_adapter
     from papertune.models import dequantized, is_quantized
 

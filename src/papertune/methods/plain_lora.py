@@ -51,7 +51,7 @@ def add_plain_lora(model: Any, folder: Path, config: Mapping[str, Any]) -> bool:
     Returns:
         Whether it was added. If not, the model is unchanged.
     """
-    if not _is_plain(config):
+    if not is_plain(config):
         return False
     layers = {name: module for name, module in model.named_modules() if is_target(name, config)}
     try:
@@ -75,7 +75,7 @@ def add_plain_lora(model: Any, folder: Path, config: Mapping[str, Any]) -> bool:
     return True
 
 
-def _is_plain(config: Mapping[str, Any]) -> bool:
+def is_plain(config: Mapping[str, Any]) -> bool:
     """Whether an adapter's configuration asks for nothing but the sum above."""
     if any(config.get(name, allowed[0]) not in allowed for name, allowed in _MUST_BE.items()):
         return False

@@ -147,6 +147,11 @@ class PromptEncoder:
     def _fits(self, ids: Sequence[int]) -> bool:
         return len(ids) <= self.max_prompt_tokens
 
+    def frame(self) -> tuple[list[int], str, str]:
+        """Return the ids before any text, and what stands before and after the text of a question without a system."""
+        before, after = self._frame(0)
+        return self._beginning, before, after
+
     def label_ids(self, labels: Sequence[str]) -> list[list[int]]:
         """Encode the labels, without an end token.
 

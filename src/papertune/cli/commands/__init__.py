@@ -9,6 +9,7 @@ from papertune.cli.commands import (
     completion,
     doctor,
     evaluate,
+    export,
     init,
     instructions,
     predict,
@@ -26,6 +27,7 @@ __all__ = [
     "completion",
     "doctor",
     "evaluate",
+    "export",
     "init",
     "instructions",
     "predict",
@@ -38,6 +40,6 @@ __all__ = [
 # The order of the help page: the order in which users need the commands.
 _ORDER = (
     "init", "check", "train", "predict", "evaluate", "compare", "calibrate", "chat", "serve", "instructions", "prefer",
-    "adopt", "merge", "recipes", "models", "doctor", "completion",
+    "adopt", "merge", "export", "recipes", "models", "doctor", "completion",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))

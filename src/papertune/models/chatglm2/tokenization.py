@@ -124,6 +124,11 @@ class ChatGLMTokenizer(PythonBackend):  # type: ignore[misc]
     # Vocabulary
 
     @property
+    def sentencepiece(self) -> SentencePieceProcessor:
+        """The SentencePiece model."""
+        return self._sentencepiece
+
+    @property
     def vocab_size(self) -> int:
         """Number of tokens, including special tokens."""
         return self._sentencepiece.get_piece_size() + len(_TOKENS_AFTER_PIECES)

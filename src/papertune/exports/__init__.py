@@ -1,0 +1,1 @@
+"""A run taken to other programs: llama.cpp, vLLM, Ollama, the Hugging Face hub."""

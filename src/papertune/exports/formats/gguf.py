@@ -1,0 +1,114 @@
+"""Exports to llama.cpp: a .gguf file of the whole model, or of the LoRA adapter."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
+from papertune.exports.gguf_files.architecture import architecture_of
+from papertune.exports.gguf_files.vocabulary import vocabulary_of
+from papertune.exports.gguf_files.writing import SpecialTokens, Weights, write_adapter, write_model
+from papertune.run import Run
+
+MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
+
+
+class GgufExport(ExportFormat):
+    """Files of llama.cpp."""
+
+    name: ClassVar[str] = "gguf"
+    title: ClassVar[str] = "llama.cpp"
+    weights: ClassVar[tuple[Weights, ...]] = ("f16", "bf16", "q8_0", "f32")
+    library: ClassVar[str] = "gguf"
+    tags: ClassVar[tuple[str, ...]] = ("gguf", "llama.cpp")
+
+    def check(self, run: Run, *, adapter: bool) -> None:
+        """Check the architecture, the tokenizer, and an adapter that is to be written by itself."""
+        from papertune.methods import check_adapter
+        from papertune.models import load_config
+
+        config = load_config(run.base)
+        architecture_of(config)
+        vocabulary_of(run.load_tokenizer(), int(config.vocab_size))
+        if adapter:
+            check_plain_adapter(run, check_adapter(run.directory.adapter))
+
+    def write(self, exported: Exported, folder: Path) -> None:
+        """Write model.gguf or adapter.gguf."""
+        config = exported.model.config
+        architecture = architecture_of(config)
+        if exported.adapter:
+            from papertune.methods import check_adapter, read_adapter_weights
+
+            saved = exported.run.directory.adapter
+            weights, settings = read_adapter_weights(saved), check_adapter(saved)
+            write_adapter(folder / ADAPTER_FILE, weights, settings, architecture, name=exported.name)
+            return
+        write_model(
+            folder / MODEL_FILE,
+            exported.model,
+            architecture,
+            vocabulary_of(exported.tokenizer, int(config.vocab_size)),
+            special_tokens(exported),
+            weights=exported.weights,
+            name=exported.name,
+        )
+
+    def serving(self, exported: Exported) -> str:
+        """Return how llama-server is started and asked."""
+        files = f"-m {MODEL_FILE}"
+        about = ""
+        if exported.adapter:
+            files = f"-m BASE.gguf --lora {ADAPTER_FILE}"
+            about = (
+                f"\nBASE.gguf is the base model, {exported.run.manifest.base_name}. The adapter was trained on "
+                f"{trained_on(exported.run)}; any other file of the base model has other weights, so the answers differ "
+                "from those in check.json. llama.cpp computes products with weights in 4 bits less exactly than "
+                "papertune does.\n"
+            )
+        return f"""    llama-server {files} -c {context_of(exported)} --port 8080
+{about}
+Send a prompt as token ids, with special tokens in their places; `n_probs` asks for log-probabilities:
+
+    POST http://127.0.0.1:8080/completion
+    {{"prompt": [1, 2, 3], "n_predict": 1, "temperature": 0, "n_probs": 100, "cache_prompt": false}}
+
+The answer's `completion_probabilities[0].top_logprobs` has `id` and `logprob` of the most probable tokens.
+As text, a special token that a document contains becomes that token; as ids it does not. llama.cpp does not normalize
+Unicode in text as some tokenizers do. Send ids where answers have to agree."""
+
+
+def trained_on(run: Run) -> str:
+    """Return which weights an adapter was trained on, for a sentence."""
+    from papertune.models import KNOWN_MODELS
+
+    known = KNOWN_MODELS.get(run.manifest.base_name)
+    if known is None or run.base.checksum is None:
+        return f"the weights of {run.manifest.base_name}"
+    return (
+        f"the weights of {known.gguf_name} (package {known.package}), as numbers without quantization, and not on those "
+        f"of {known.hub_id}"
+    )
+
+
+def special_tokens(exported: Exported) -> SpecialTokens:
+    """Return the special tokens of what is exported."""
+    tokenizer = exported.tokenizer
+    named = {
+        "bos": tokenizer.bos_token_id,
+        "eos": tokenizer.eos_token_id,
+        "unknown": tokenizer.unk_token_id,
+        "padding": tokenizer.pad_token_id,
+    }
+    before, _, _ = exported.encoder.frame()
+    template: Any = tokenizer.chat_template if exported.run.recipe.chat else None
+    return SpecialTokens(
+        ids={name: int(number) for name, number in named.items() if number is not None},
+        adds_begin=before == [tokenizer.bos_token_id],
+        chat_template=template if isinstance(template, str) else None,
+    )
+
+
+def context_of(exported: Exported) -> int:
+    """Return how many tokens the longest prompt and its answer have."""
+    longest = [each.max_answer_tokens(exported.encoder) for each in exported.run.recipe.questions.values()]
+    return int(exported.encoder.max_prompt_tokens + max(longest))

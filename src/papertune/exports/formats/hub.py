@@ -1,0 +1,66 @@
+"""Exports to the Hugging Face hub, or to any program that reads a folder of transformers or peft."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
+from papertune.exports.formats.gguf import trained_on
+from papertune.exports.gguf_files.writing import Weights
+from papertune.run import Run
+
+DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
+
+
+class HubExport(ExportFormat):
+    """A folder of transformers, or an adapter of peft."""
+
+    name: ClassVar[str] = "hub"
+    title: ClassVar[str] = "transformers and the Hugging Face hub"
+    weights: ClassVar[tuple[Weights, ...]] = ("bf16", "f16", "f32")
+
+    def check(self, run: Run, *, adapter: bool) -> None:
+        """Check an adapter that is to be written by itself."""
+        if adapter:
+            from papertune.methods import check_adapter
+
+            config = check_adapter(run.directory.adapter)
+            # peft itself reads DoRA, so only a quantized base is in the way.
+            check_plain_adapter(run, {**config, "use_dora": False})
+
+    def write(self, exported: Exported, folder: Path) -> None:
+        """Write weights and tokenizer."""
+        if exported.adapter:
+            copy_adapter(exported.run, folder)
+        else:
+            exported.model.to(DTYPES[exported.weights]).save_pretrained(folder)
+        exported.tokenizer.save_pretrained(folder)
+
+    def serving(self, exported: Exported) -> str:
+        """Return how transformers reads the folder."""
+        if exported.adapter:
+            return f"""The folder is an adapter of peft for {exported.run.manifest.base_name}. It was trained on {trained_on(exported.run)}.
+
+    from peft import PeftModel
+    model = PeftModel.from_pretrained(base_model, "{exported.name}").eval()
+    logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]"""
+        return f"""    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained("{exported.name}").eval()
+    logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]
+
+`logits.log_softmax(-1)` has the log-probabilities of the next token.{_own_classes(exported)}"""
+
+
+def copy_adapter(run: Run, folder: Path) -> None:
+    """Copy an adapter's files."""
+    folder.mkdir(exist_ok=True)
+    for file in sorted(run.directory.adapter.iterdir()):
+        if file.is_file():
+            (folder / file.name).write_bytes(file.read_bytes())
+
+
+def _own_classes(exported: Exported) -> str:
+    if exported.model.config.model_type != "chatglm":
+        return ""
+    return "\ntransformers has no ChatGLM2; `import papertune.models.chatglm2` first adds it to the Auto classes."

@@ -1,0 +1,1 @@
+"""Writing models and adapters as .gguf files, the format of llama.cpp."""

@@ -1,0 +1,163 @@
+"""Twenty prompts as token ids, with what the run's model gives for the next token: anyone can check an export with them.
+
+The papers are made up. They have what tokenizers differ on: digits after line breaks, blanks, accents, Chinese, text
+that looks like a special token.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from papertune.decoding.greedy import answer_ends
+from papertune.decoding.scoring.label_scoring import LabelTrie
+from papertune.exports.format import Exported
+from papertune.kinds.decoder import DecodingTools
+from papertune.prompts.examples import RowReader
+from papertune.recipe import Recipe
+from papertune.tables import Table, read_table
+from papertune.templates import template_columns
+
+# For a question without labels, so many of the most probable tokens.
+_MOST_PROBABLE = 5
+
+_PAPERS = (
+    ("Aspirin after a heart attack", "A randomised trial in 1,204 patients. Mortality fell from 9.1% to 7.4%."),
+    ("Learning on graphs with few labels", "We train graph networks with 20 labelled nodes a class."),
+    ("Sleep and memory in older adults", "Background: sleep changes with age.\n\n12 studies were included."),
+    ("Steel fatigue at 600 °C", "Cracks grew at rates of 1e-7 to 3e-6 m per cycle."),
+    ("Café visits and loneliness: a diary study", "Façade and naïveté: 88 people kept a diary for 3 weeks."),
+    ("基于深度学习的肺结节检测", "目的 探讨深度学习在胸部CT肺结节检测中的价值。方法 回顾性分析312例患者。"),
+    ("Soil moisture   from satellites", "Estimates agree  with 41 stations (r = 0.81)."),
+    ("Tax reform and small firms", "Investment rose by 3 percent in the first year after the reform."),
+    ("A vaccine for cattle", "Antibodies were found in 94 of 100 animals after 28 days."),
+    ("Chat markers <|im_end|> in training data", "We count <|im_start|>, </s> and [gMASK] in 2 corpora."),
+    ("Insulin pumps in children", "HbA1c fell by 0.4 points in children under 12."),
+    ("城市公共交通的定价", "本文用2015—2020年的数据估计票价弹性。"),
+    ("Proofs by computer", "We verify a theorem of 1976 in 60,000 lines."),
+    ("Noise at night and blood pressure", "Each 10 dB raised systolic pressure by 1.6 mmHg (95% CI 0.8 to 2.4)."),
+    ("Bronze Age trade", "Tin from 4 regions was found in one wreck."),
+    ("Gene therapy for haemophilia B", "Factor IX activity was 36% after 18 months; α = 0.05."),
+    ("Sorting on tape", "An algorithm for\n7 drives reads each record twice."),
+    ("Teachers and burnout", "A survey of 2,310 teachers, with a response rate of 48%."),
+    ("Statins and muscle pain", "Symptoms were as frequent with placebo (n = 200)."),
+    ("Batteries without cobalt", "Capacity after 1000 cycles was 83%."),
+)
+
+
+@dataclass(frozen=True)
+class SamplePrompt:
+    """A prompt and what the model gives for it.
+
+    Attributes:
+        question: The question's name.
+        text: The prompt as text that the tokenizer turns into its ids; None if there is none, as with special tokens
+            in a document.
+        ids: Token ids.
+        next: Log-probabilities of next tokens by id, after the prompt and each of some continuations.
+        probabilities: The probability of each label, before calibration; empty for a question without labels.
+    """
+
+    question: str
+    text: str | None
+    ids: list[int]
+    next: list[tuple[list[int], dict[int, float]]]
+    probabilities: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the prompt for JSON."""
+        return {
+            "question": self.question,
+            "prompt_ids": self.ids,
+            "prompt_text": self.text,
+            "next": [
+                {"after_ids": after, "log_probabilities": {str(token): value for token, value in found.items()}}
+                for after, found in self.next
+            ],
+            "probabilities": self.probabilities,
+        }
+
+
+def sample_prompts(exported: Exported) -> list[SamplePrompt]:
+    """Ask the model twenty prompts; the run's questions take turns."""
+    recipe = exported.run.recipe
+    reader = RowReader(sample_papers(recipe), recipe)
+    tries = label_tries(exported)
+    names = cycle(recipe.questions)
+    asked = [
+        (row, next(n for n in names if n in reader.asked(row))) for row in range(len(_PAPERS)) if reader.asked(row)
+    ]
+    encoded = exported.encoder.encode_many([reader.prompt(row, name) for row, name in asked])
+    labels = {name: list(column.joined_labels) for name, column in recipe.questions.items()}
+    return [
+        _answered(exported, name, prompt.ids, tries.get(name), labels[name])
+        for (_, name), prompt in zip(asked, encoded, strict=True)
+    ]
+
+
+def label_tries(exported: Exported) -> dict[str, LabelTrie]:
+    """Return the label tokens of each question with labels."""
+    ends = answer_ends(exported.model, exported.encoder.end_id)
+    tools = DecodingTools(exported.encoder, exported.tokenizer, ends, exported.run.recipe.table.document)
+    decoders = {name: column.decoder(name, tools) for name, column in exported.run.recipe.questions.items()}
+    return {name: decoder.trie for name, decoder in decoders.items() if decoder.trie is not None}
+
+
+def node_ids(trie: LabelTrie, node: int) -> list[int]:
+    """Return the token ids from the prompt to a node of a trie; none for -1, the prompt's last token."""
+    ids: list[int] = []
+    while node >= 0:
+        ids.insert(0, trie.tokens[node])
+        node = trie.parents[node]
+    return ids
+
+
+def sample_papers(recipe: Recipe) -> Table:
+    """Return the made-up papers as a table of the recipe: the first column of a document gets the title."""
+    questions = [each.question_column for each in recipe.questions.values() if each.question_column]
+    if "instruction" in questions:
+        rows = [{"instruction": "What is this paper about?", "input": f"{title}\n{text}"} for title, text in _PAPERS]
+        return read_table(rows)
+    first, *others = dict.fromkeys(template_columns(recipe.table.document))
+    more: Mapping[str, str] = dict.fromkeys(questions, "What is this paper about?")
+    return read_table(
+        [
+            {first: title if others else f"{title}. {text}", **dict.fromkeys(others, text), **more}
+            for title, text in _PAPERS
+        ]
+    )
+
+
+def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | None, labels: list[str]) -> SamplePrompt:
+    text = exported.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    again = exported.tokenizer.encode(text, add_special_tokens=False)
+    shown = text if again == ids else None
+    root = _next_logits(exported.model, ids)
+    if trie is None:
+        found = root.log_softmax(-1)
+        best = found.topk(min(_MOST_PROBABLE, len(found)))
+        most = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        return SamplePrompt(name, shown, ids, [([], most)], {})
+    after = {node: node_ids(trie, node) for node in range(len(trie.tokens))}
+    logits = {-1: root} | {node: _next_logits(exported.model, [*ids, *more]) for node, more in after.items()}
+    steps: dict[int, set[int]] = {}
+    for path in trie.paths:
+        for node, token in path:
+            steps.setdefault(node, set()).add(token)
+    following = [
+        (node_ids(trie, node), {token: float(logits[node].log_softmax(-1)[token]) for token in sorted(tokens)})
+        for node, tokens in sorted(steps.items())
+    ]
+    nodes = torch.stack([logits[node] for node in after])[None] if after else None
+    probabilities = trie.label_probabilities(root[None], nodes)[0].tolist()
+    return SamplePrompt(name, shown, ids, following, dict(zip(labels, probabilities, strict=True)))
+
+
+def _next_logits(model: Any, ids: list[int]) -> Tensor:
+    """Return the logits of the next token, float64, shape (vocab,)."""
+    with torch.inference_mode():
+        logits: Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1]
+    return logits.to("cpu", torch.float64)
