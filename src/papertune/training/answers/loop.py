@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from papertune.training.answers.batch import TrainingRow, collate, split_batch, 
 from papertune.training.answers.label_sets import LabelLosses, LabelSet, above_chance
 from papertune.training.answers.loss import answer_losses
 from papertune.training.answers.lower_states import LowerStates
+from papertune.training.answers.own_passes import OwnPasses
+from papertune.training.layers.decoder import own_decoder
 from papertune.training.trainer import FitResult, FitSettings, ResumableTrainer, run_training
 
 # On a CPU: maximum of padded tokens in one pass.
@@ -67,6 +70,7 @@ class _AnswerTrainer(ResumableTrainer):
         # A GPU's passes are short, and those of single rows a waste of it.
         keeps_states = args.device.type == "cpu" and not self.is_sharded and self._repeats_rows()
         self._lower_states = LowerStates.of(model, rows) if keeps_states else None
+        self._own: OwnPasses | None = None
 
     def _repeats_rows(self) -> bool:
         """Whether the training has more than one epoch."""
@@ -89,6 +93,28 @@ class _AnswerTrainer(ResumableTrainer):
     def split(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Split a batch into parts of few tokens."""
         return split_batch(batch, CPU_PART_TOKENS)
+
+    def run_from(self, checkpoint: Path | None) -> None:
+        """Train, in own passes where one process trains LoRA in a model that these cover."""
+        alone = self.args.device.type == "cpu" and self.args.world_size == 1 and not self.is_sharded
+        with own_decoder(self.model, self._compute_dtype) if alone else nullcontext() as decoder:
+            if decoder is not None:
+                if self._lower_states is not None:
+                    self._lower_states.decoder = decoder
+                self._own = OwnPasses(decoder, self._label_sets, self._lower_states)
+            super().run_from(checkpoint)
+
+    def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | None = None) -> Tensor:
+        """Learn from a batch."""
+        if self._own is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
+        learned = self._own.learn(inputs, examples)
+        for part, losses in learned:
+            self._label_losses.add(losses, part["label_sets"], part["weights"])
+        return torch.stack([losses for _, losses in learned]).sum() / examples
 
     def summed_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the losses of a batch's questions."""

@@ -9,6 +9,7 @@ training computes the same ones.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from papertune.methods import PrefixModel
 from papertune.methods.layers import decoder_layers
 from papertune.models import AttentionMasks
 from papertune.training.answers.batch import TrainingRow, collate, tree_inputs
+from papertune.training.layers.decoder import Decoder
 
 # Memory for the states; those of further rows are computed each time. 2 GiB hold 6,000 papers of 300 tokens with 576
 # numbers each.
@@ -49,7 +51,10 @@ class LowerStates:
         self._first = first
         self._free_bytes = MAX_BYTES
         self._kept: dict[int, Tensor] = {}
+        # Runs the lower layers in place of the model, with the arguments of `Decoder.states_below`.
+        self.decoder: Decoder | None = None
         self._masks = AttentionMasks(model)
+        self._lock = Lock()  # parts of a batch may run side by side
 
     @classmethod
     def of(cls, model: Any, rows: Sequence[TrainingRow]) -> "LowerStates | None":
@@ -74,13 +79,22 @@ class LowerStates:
             numbers: The rows of a batch, int64, shape (batch,).
             width: Tokens of a row, padding included.
         """
+        padded = self.padded(numbers, width)
+        with _forwards({layer: lambda *_, **__: padded for layer in self._layers[: self._first]}):
+            yield
+
+    def padded(self, numbers: Tensor, width: int) -> Tensor:
+        """Return the states of some rows, shape (batch, width, hidden); those of padding are zero.
+
+        Args:
+            numbers: As in `given`.
+            width: As in `given`.
+        """
         rows = [self._states(number) for number in numbers.tolist()]
         padded = rows[0].new_zeros(len(rows), width, rows[0].shape[-1])
         for states, row in zip(padded, rows, strict=True):
             states[: len(row)] = row
-        padded = padded.to(numbers.device)
-        with _forwards({layer: lambda *_, **__: padded for layer in self._layers[: self._first]}):
-            yield
+        return padded.to(numbers.device)
 
     def _states(self, number: int) -> Tensor:
         """Return the states of a row, shape (seq, hidden)."""
@@ -88,15 +102,20 @@ class LowerStates:
             return self._kept[number]
         states = self._compute(self._rows[number]).cpu()
         size = states.numel() * states.element_size()
-        if size <= self._free_bytes:
-            self._free_bytes -= size
-            self._kept[number] = states
+        with self._lock:
+            if number not in self._kept and size <= self._free_bytes:
+                self._free_bytes -= size
+                self._kept[number] = states
         return states
 
     @torch.no_grad()
     def _compute(self, row: TrainingRow) -> Tensor:
         device = next(self._model.parameters()).device
         batch = {name: tensor.to(device) for name, tensor in collate([row], pad_id=0).items()}
+        if self.decoder is not None:
+            ids = batch["input_ids"]
+            positions = batch.get("position_ids", torch.arange(ids.shape[1])[None])
+            return self.decoder.states_below(ids, positions, batch.get("visible"))[0]
 
         def stop(states: Tensor, *_: Any, **__: Any) -> Tensor:
             raise _Reached(states)

@@ -1,0 +1,83 @@
+"""Losses and gradients of a batch of answers through the passes of `training.layers`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from papertune.training.answers.batch import split_batch
+from papertune.training.answers.label_sets import LabelSet
+from papertune.training.answers.loss import answer_losses
+from papertune.training.answers.lower_states import LowerStates
+from papertune.training.layers.decoder import Decoder
+from papertune.training.layers.passes import side_by_side
+
+# Maximum of padded tokens in one pass, of which several run side by side.
+PASS_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What a pass over a part of a batch gives.
+
+    Attributes:
+        losses: As from `answer_losses`.
+        gradients: Of the sum of the losses over `examples`.
+    """
+
+    losses: Tensor
+    gradients: dict[nn.Parameter, Tensor]
+
+
+class OwnPasses:
+    """Learns from batches.
+
+    Args:
+        decoder: The model's decoder.
+        label_sets: The label sets that the loss runs over.
+        kept: States of lower layers from earlier epochs; None: they are not kept.
+    """
+
+    def __init__(self, decoder: Decoder, label_sets: Sequence[LabelSet], kept: LowerStates | None) -> None:
+        self._decoder = decoder
+        self._label_sets = label_sets
+        self._kept = kept
+
+    def learn(self, batch: Mapping[str, Tensor], examples: Tensor) -> list[tuple[Mapping[str, Tensor], Tensor]]:
+        """Add the gradients of a batch to those of the parameters.
+
+        Args:
+            batch: From `collate`, with "numbers" of the rows.
+            examples: By which the loss is divided, shape ().
+
+        Returns:
+            The parts of the batch with their losses, which are not divided.
+        """
+        self._decoder.read_adapters()
+        parts = split_batch(batch, PASS_TOKENS)
+        learned = side_by_side(lambda part: self._pass(part, examples), parts)
+        for each in learned:
+            for parameter, gradient in each.gradients.items():
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        return [(part, each.losses) for part, each in zip(parts, learned, strict=True)]
+
+    def _pass(self, part: Mapping[str, Tensor], examples: Tensor) -> _Learned:
+        positions = part.get("position_ids", torch.arange(part["input_ids"].shape[1])[None])
+        visible = part.get("visible")
+        first = int(part["columns"].min())
+        states, done = self._decoder.forward(self._states_below(part, positions), positions, visible, first)
+        with torch.enable_grad():
+            wanted = states[part["rows"], part["columns"] - first].requires_grad_()
+            losses = answer_losses(
+                self._decoder.logits(wanted), part["targets"], part["label_sets"], part["weights"], self._label_sets
+            )
+            (above,) = torch.autograd.grad(losses.sum() / examples, wanted)
+        gradient = torch.zeros_like(states).index_put_((part["rows"], part["columns"] - first), above, accumulate=True)
+        return _Learned(losses.detach(), self._decoder.backward(gradient, done))
+
+    def _states_below(self, part: Mapping[str, Tensor], positions: Tensor) -> Tensor:
+        """Return the states before the first trained layer, from memory where they are kept."""
+        if self._kept is not None:
+            return self._kept.padded(part["numbers"], part["input_ids"].shape[1])
+        return self._decoder.states_below(part["input_ids"], positions, part.get("visible"))
