@@ -28,7 +28,9 @@ def raised():
 
 
 def documented():
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|([^|]*)\|", PAGE.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \|([^|]*)\|", PAGE.read_text("utf-8").partition("\n### Errors\n")[2], re.MULTILINE
+    )
     return {code: set(re.findall(r"`(\w+)`", params)) for code, _, params in rows}
 
 
