@@ -13,6 +13,9 @@ import { Download } from "../parts/download.js";
 import { titleOf, toneOf } from "../parts/lists.js";
 import { PairsTraining } from "./pairs.js";
 
+// The exit code of a process that SIGKILL has ended.
+const KILLED = 137;
+
 /** The name of a phase in the page's language, if it has one. */
 const phaseName = (phase) => (hasWord(`phase.${phase}`) ? t(`phase.${phase}`) : phase);
 
@@ -66,6 +69,14 @@ function FilledTable({ id }) {
       `}
     <//>
   `;
+}
+
+/** Why a job has ended without being done. */
+function Ending({ job }) {
+  if (job.state === "failed") return html`<${Notice} level="error">${job.message}<//>`;
+  if (job.state === "stopped") return html`<${Notice} level="warning">${t("job.stopped")}<//>`;
+  if (job.state !== "interrupted") return null;
+  return html`<${Notice} level="warning">${t(job.exit === KILLED ? "job.killed" : "job.interrupted")}<//>`;
 }
 
 /** Where to go when a job is done. */
@@ -131,11 +142,10 @@ function Shown({ job, onChange, round }) {
   return html`
     <${Page} title=${titleOf(job)} crumbs=${crumbs} lead=${lead} actions=${controls}>
       <${ErrorNotice} error=${error} />
-      ${job.message && job.state !== "done" && html`<${Notice} level=${toneOf(job.state)}>${job.message}<//>`}
+      <${Ending} job=${job} />
       ${job.kind === "train" &&
       job.state === "failed" &&
       html`<p><a class="button" href=${link(["tables", job.table, "recipe"])}>${t("job.recipe")}</a></p>`}
-      ${job.state === "interrupted" && !job.message && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
       <${Curves} losses=${events.losses} scores=${events.scores.score ?? []} />

@@ -215,6 +215,8 @@ export default {
   "job.stop": "Stop",
   "job.resume": "Go on",
   "job.interrupted": "The process ended without a word, for example because the machine was switched off. What it had finished is kept: go on.",
+  "job.killed": "The process was killed, perhaps because the memory was full. What it had finished is kept: go on.",
+  "job.stopped": "It was stopped. What it had finished is kept: go on.",
   "job.recipe": "Back to the recipe",
   "job.trained": "The run {name} is ready",
   "job.correct": "Correct it",

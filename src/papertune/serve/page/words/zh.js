@@ -215,6 +215,8 @@ export default {
   "job.stop": "停止",
   "job.resume": "继续",
   "job.interrupted": "进程意外结束，例如机器被关闭。已完成的部分保留着，可以继续。",
+  "job.killed": "进程被强行结束，可能是因为内存不足。已完成的部分保留着，可以继续。",
+  "job.stopped": "任务已停止。已完成的部分保留着，可以继续。",
   "job.recipe": "回到配方",
   "job.trained": "模型 {name} 已就绪",
   "job.correct": "更正",
