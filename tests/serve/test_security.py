@@ -198,7 +198,9 @@ def test_every_answer_tells_browsers_to_run_only_the_servers_scripts(stranger):
 def test_a_large_body_is_refused_by_its_header_and_while_it_streams(stranger):
     pieces = [b" " * 2**20] * 33
     refused(
-        stranger.request("PATCH", "/api/tables/x/cells", headers=BEARER, content=b"".join(pieces)), 413, "too_large"
+        stranger.request("PATCH", "/api/tables/x/cells", headers=BEARER, content=b"".join(pieces)),
+        413,
+        "body_too_large",
     )
     answer = stranger.request("PATCH", "/api/tables/x/cells", headers=BEARER, content=iter(pieces))
     assert answer.status_code == 413

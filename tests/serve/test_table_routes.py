@@ -134,6 +134,7 @@ def test_a_file_is_counted_while_it_streams(workspace, keys, monkeypatch):
             "code": "too_large",
             "message": "the file has more than 3 MB. Leave out columns or rows that are not needed, or compress it: "
             "Parquet takes a third of a CSV file.",
+            "params": {"limit_mb": 3},
         }
         assert list(workspace.tables.iterdir()) == []
         assert client.put("/api/tables?name=a.csv", content=b"a\n1\n").status_code == 200

@@ -1,10 +1,14 @@
-"""Errors as JSON: `{"error": {"message", "code", "where"?}}`. A mistake of the user is never a status of 500."""
+"""Errors as JSON: `{"error": {"message", "code", "where"?, "params"?}}`.
+
+A mistake of the user is never a status of 500.
+"""
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from math import isfinite
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +18,11 @@ from starlette.exceptions import HTTPException
 
 from papertune.errors import PapertuneError
 
+Param: TypeAlias = str | int | float
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of a text that a request has named.
+_MAX_PARAM_CHARS = 300
 
 
 class ServeError(Exception):
@@ -26,10 +34,18 @@ class ServeError(Exception):
         message: What is wrong, where, and what to do.
         where: What the message is about, such as a column; None: the whole request.
         headers: Headers of the answer, such as Retry-After.
+        params: The values in the message, from which a page makes a sentence in another language; docs/serve.md lists
+            those of each code.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, where: str | None = None, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        where: str | None = None,
+        headers: dict[str, str] | None = None,
+        **params: Param,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -37,12 +53,34 @@ class ServeError(Exception):
         self.message = message
         self.where = where
         self.headers = headers
+        self.params = params
 
 
-def error_body(code: str, message: str, where: str | None = None) -> dict[str, Any]:
+class RefusedBodyError(HTTPException):
+    """An error while a body is read, where FastAPI lets no other class through."""
+
+    def __init__(self, error: ServeError) -> None:
+        super().__init__(error.status, error.message)
+        self.error = error
+
+
+def error_body(
+    code: str, message: str, where: str | None = None, params: Mapping[str, Param] | None = None
+) -> dict[str, Any]:
     """Return the body of an error; half of a character, which a request can name, becomes its escape."""
-    message = message.encode(errors="backslashreplace").decode()
-    return {"error": {"message": message, "code": code} | ({} if where is None else {"where": where})}
+    body: dict[str, Any] = {"message": _encodable(message), "code": code}
+    if where is not None:
+        body["where"] = where
+    if params:
+        body["params"] = {
+            name: _encodable(value)[:_MAX_PARAM_CHARS] if isinstance(value, str) else value
+            for name, value in params.items()
+        }
+    return {"error": body}
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -50,31 +88,30 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ServeError)
     def _(_: Request, error: ServeError) -> Response:
-        return _answer(error.status, error.code, error.message, error.where, error.headers)
+        return _answer(error)
 
     @app.exception_handler(PapertuneError)
     def _(_: Request, error: PapertuneError) -> Response:
-        if is_disk_full(error):
-            return _answer(507, "disk_full", str(error))
-        return _answer(400, "invalid", str(error))
+        full = is_disk_full(error)
+        return _answer(ServeError(507 if full else 400, "disk_full" if full else "invalid", str(error)))
 
     @app.exception_handler(OSError)
     def _(_: Request, error: OSError) -> Response:
         if not is_disk_full(error):
             raise error
-        return _answer(
-            507, "disk_full", "the disk of the server is full, so nothing was stored. Make room, then do it again."
-        )
+        message = "the disk of the server is full, so nothing was stored. Make room, then do it again."
+        return _answer(ServeError(507, "disk_full", message))
 
     @app.exception_handler(RequestValidationError)
     def _(_: Request, error: RequestValidationError) -> Response:
-        invalid = invalid_request(error)
-        return _answer(invalid.status, invalid.code, invalid.message, invalid.where)
+        return _answer(invalid_request(error))
 
     @app.exception_handler(HTTPException)
     def _(_: Request, error: HTTPException) -> Response:
+        if isinstance(error, RefusedBodyError):
+            return _answer(error.error)
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        return _answer(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+        return _answer(ServeError(error.status_code, code, str(error.detail), headers=dict(error.headers or {})))
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -102,7 +139,12 @@ def invalid_request(
     """
     first = error.errors()[0]
     where = _place((*within, *first["loc"]))
-    return ServeError(400, code, f"{where}: {first['msg']}. Correct the request.", where)
+    message = f"{where}: {first['msg']}. Correct the request."
+    context = {name: value for name, value in first.get("ctx", {}).items() if isinstance(value, str | int | float)}
+    limits = {name: value for name, value in context.items() if isinstance(value, str) or isfinite(value)}
+    invalid = ServeError(400, code, message, where, place=where, problem=first["type"])
+    invalid.params |= limits
+    return invalid
 
 
 def _place(location: Sequence[int | str]) -> str:
@@ -111,7 +153,5 @@ def _place(location: Sequence[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
 
 
-def _answer(
-    status: int, code: str, message: str, where: str | None = None, headers: dict[str, str] | None = None
-) -> Response:
-    return JSONResponse(error_body(code, message, where), status, headers)
+def _answer(error: ServeError) -> Response:
+    return JSONResponse(error_body(error.code, error.message, error.where, error.params), error.status, error.headers)

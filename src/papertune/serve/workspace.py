@@ -83,10 +83,12 @@ class Workspace:
                 f"{quoted(name)} cannot be the name of a run. Use up to 64 letters of a-z and A-Z, digits, dots, "
                 "hyphens and underscores, and no dot at the beginning.",
                 "name",
+                name=name,
             )
         path = self.runs / name
         if path.is_symlink() or path.exists():
-            raise ServeError(409, "exists", f"there is a run {quoted(name)} already. Choose another name.", "name")
+            message = f"there is a run {quoted(name)} already. Choose another name."
+            raise ServeError(409, "exists", message, "name", name=name)
         return path
 
 
@@ -161,5 +163,6 @@ def remove(hidden: Path) -> None:
 def _existing(folder: Path, name: str, what: str) -> Path:
     path = folder / name
     if not is_name(name) or path.parent != folder or not path.is_dir():
-        raise ServeError(404, "not_found", f"there is no {what} {quoted(name)}. It may have been deleted: reload.")
+        message = f"there is no {what} {quoted(name)}. It may have been deleted: reload."
+        raise ServeError(404, "not_found", message, what=what, name=name)
     return path

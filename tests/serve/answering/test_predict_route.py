@@ -45,12 +45,20 @@ def test_the_cells_are_those_that_papertune_predict_writes(server, workspace, pa
         (
             {"run": "none", "rows": [{"title": "x"}]},
             404,
-            {"message": 'there is no run "none". It may have been deleted: reload.', "code": "not_found"},
+            {
+                "message": 'there is no run "none". It may have been deleted: reload.',
+                "code": "not_found",
+                "params": {"what": "run", "name": "none"},
+            },
         ),
         (
             {"run": "../all", "rows": [{"title": "x"}]},
             404,
-            {"message": 'there is no run "../all". It may have been deleted: reload.', "code": "not_found"},
+            {
+                "message": 'there is no run "../all". It may have been deleted: reload.',
+                "code": "not_found",
+                "params": {"what": "run", "name": "../all"},
+            },
         ),
         (
             {"run": "all", "rows": [{"title": "x", "abstrakt": "y"}]},
@@ -68,6 +76,13 @@ def test_the_cells_are_those_that_papertune_predict_writes(server, workspace, pa
                 "message": "rows: List should have at least 1 item after validation, not 0. Correct the request.",
                 "code": "invalid_request",
                 "where": "rows",
+                "params": {
+                    "place": "rows",
+                    "problem": "too_short",
+                    "field_type": "List",
+                    "min_length": 1,
+                    "actual_length": 0,
+                },
             },
         ),
         (

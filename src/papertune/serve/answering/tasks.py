@@ -114,4 +114,5 @@ def too_late(timeout_s: float) -> ServeError:
         f"the answer was not ready after {timeout_s:g} seconds, and nobody waits for it any more. Ask for fewer rows "
         "or tokens, or try again when fewer requests wait.",
         headers={"x-should-retry": "false"},
+        seconds=timeout_s,
     )

@@ -104,6 +104,7 @@ class ModelWorker:
                     "queue_full",
                     f"{waiting} requests wait already. Try again in a second, or send more rows in each request.",
                     headers={"Retry-After": "1"},
+                    waiting=waiting,
                 )
             self._waiting.append(task)
             if self._thread is None:

@@ -83,7 +83,8 @@ class Job:
 
 def no_such_job(job_id: str) -> ServeError:
     """Return the error for an id that no job has."""
-    return ServeError(404, "not_found", f"there is no job {quoted(job_id)}. Reload the list of jobs.")
+    message = f"there is no job {quoted(job_id)}. Reload the list of jobs."
+    return ServeError(404, "not_found", message, what="job", name=job_id)
 
 
 def read_job(folder: Path) -> Job:

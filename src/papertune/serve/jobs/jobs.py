@@ -126,7 +126,10 @@ class Jobs:
             job = self.get(job_id)
             if job.state == "running":
                 raise ServeError(
-                    409, "job_running", f"{quoted(job.name)} is running. Stop it, and delete it when it has ended."
+                    409,
+                    "job_running",
+                    f"{quoted(job.name)} is running. Stop it, and delete it when it has ended.",
+                    name=job.name,
                 )
             hidden = set_aside(self.folder(job))
             del self._jobs[job_id]
@@ -147,6 +150,9 @@ class Jobs:
                         "run_in_use",
                         f"{quoted(run.name)} is in use by {quoted(job.name)} ({job.kind}). Wait until that has ended, "
                         "or stop it.",
+                        name=run.name,
+                        job=job.name,
+                        kind=job.kind,
                     )
             yield
 
@@ -159,11 +165,13 @@ class Jobs:
         with self._lock:
             job = self.get(job_id)
             if job.state != "running":
-                raise ServeError(409, "not_running", f"{quoted(job.name)} is not running; it is {job.state}. Reload.")
+                message = f"{quoted(job.name)} is not running; it is {job.state}. Reload."
+                raise ServeError(409, "not_running", message, name=job.name, state=job.state)
             process = self._processes.get(job.id)
             start = None if process else self._find(job)
             if process is None and start is None:
-                raise ServeError(409, "starting", f"{quoted(job.name)} is just starting. Stop it in a few seconds.")
+                message = f"{quoted(job.name)} is just starting. Stop it in a few seconds."
+                raise ServeError(409, "starting", message, name=job.name)
             self._keep(replace(job, stop_requested=True))
             if process is not None:
                 process.terminate()
@@ -181,9 +189,8 @@ class Jobs:
         with self._lock:
             job = self.get(job_id)
             if job.state not in RESUMABLE:
-                raise ServeError(
-                    409, "not_resumable", f"{quoted(job.name)} is {job.state}, so nothing is to be resumed."
-                )
+                message = f"{quoted(job.name)} is {job.state}, so nothing is to be resumed."
+                raise ServeError(409, "not_resumable", message, name=job.name, state=job.state)
             if job.kind == "train":
                 self._check_no_training()
             events = self.folder(job) / EVENTS
@@ -281,6 +288,7 @@ class Jobs:
                 409,
                 "busy",
                 f"the training {quoted(running.name)} is running, and one runs at a time. Wait, or stop it.",
+                name=running.name,
             )
 
     def _watch(self) -> None:

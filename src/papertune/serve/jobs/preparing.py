@@ -119,7 +119,7 @@ class _Preparation:
 
     def _train(self, options: TrainOptions) -> list[str]:
         if self.request.run is not None:
-            raise ServeError(400, "invalid_request", "run: a training makes a run. Name it by `name`.", "run")
+            raise ServeError(400, "run_not_wanted", "run: a training makes a run. Name it by `name`.", "run")
         text = recipe_toml(self._recipe(options))
         target = self.workspace.new_run_path(self.request.name)
         write_atomically(self.folder / RECIPE, text)
@@ -164,9 +164,10 @@ class _Preparation:
         if options.columns != "all" and (comma := next((each for each in options.columns if "," in each), None)):
             raise ServeError(
                 400,
-                "invalid_request",
+                "comma",
                 f'options.columns: {quoted(comma)} has a comma, which separates names. Choose "all".',
                 "options.columns",
+                column=comma,
             )
         arguments = ["predict", self._run(), self._table("table", self.about), "-o", self._own(FILLED)]
         arguments.append(f"--columns={columns}")
@@ -196,6 +197,7 @@ class _Preparation:
                 "nothing_corrected",
                 f"no cell of {name} is corrected, so no answer is preferred. Correct some cells first.",
                 "table",
+                table=name,
             )
         arguments += ["-r", recipe, "-o", self._own(PAIRS), "--overwrite"]
         return [*arguments, *(["--synthesise"] if options.synthesise else [])]
@@ -209,7 +211,7 @@ class _Preparation:
     def _run(self) -> str:
         """Return the path of the run that the job uses."""
         if self.request.recipe is not None:
-            raise ServeError(400, "invalid_request", "recipe: only a training has one. Leave it out.", "recipe")
+            raise ServeError(400, "recipe_not_wanted", "recipe: only a training has one. Leave it out.", "recipe")
         if self.request.run is None:
             raise _missing("run", "Choose one of /api/runs.")
         path = self.workspace.run_path(self.request.run)
@@ -229,6 +231,7 @@ class _Preparation:
                 "no_pairs",
                 f"{quoted(job.name)} has no pairs of answers: only a finished `prefer` job has. Choose one.",
                 "options.pairs",
+                name=job.name,
             )
         return job
 
@@ -282,4 +285,4 @@ def _stem(name: str) -> str:
 
 
 def _missing(name: str, remedy: str) -> ServeError:
-    return ServeError(400, "invalid_request", f"{name} is missing. {remedy}", name)
+    return ServeError(400, "missing", f"{name} is missing. {remedy}", name, name=name)

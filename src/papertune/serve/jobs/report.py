@@ -23,6 +23,6 @@ def report_page(folder: Path | None) -> Response:
     page = None if folder is None else folder / REPORT / "report.html"
     if page is None or not page.is_file():
         raise ServeError(
-            404, "not_found", "there is no report yet: only a finished evaluation has one. Evaluate the run."
+            404, "no_report", "there is no report yet: only a finished evaluation has one. Evaluate the run."
         )
     return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": _POLICY})

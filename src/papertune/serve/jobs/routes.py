@@ -93,7 +93,8 @@ def router(jobs: Jobs) -> APIRouter:
         job = jobs.get(job_id)
         path = jobs.folder(job) / PAIRS
         if not path.is_file():
-            raise ServeError(404, "not_found", "this job has no pairs of answers: only a finished `prefer` job has.")
+            message = "this job has no pairs of answers: only a finished `prefer` job has."
+            raise ServeError(404, "no_pairs", message, name=job.name)
         return FileResponse(path, media_type="application/jsonl", filename=PAIRS)
 
     return router

@@ -50,7 +50,7 @@ class Written(_Body):
             ServeError: If there is none, or two, or the TOML cannot be read.
         """
         if (self.recipe is None) == (self.toml is None):
-            raise ServeError(400, "invalid_request", "give the recipe once: as `recipe` or as `toml`.", "recipe")
+            raise ServeError(400, "recipe_once", "give the recipe once: as `recipe` or as `toml`.", "recipe")
         return read_toml(self.toml) if self.toml is not None else dict(self.recipe or {})
 
 

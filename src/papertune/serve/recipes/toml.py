@@ -39,7 +39,7 @@ def read_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise ServeError(
-            400, "invalid_toml", f"the recipe is not TOML: {error}. Text values need quotes.", "toml"
+            400, "invalid_toml", f"the recipe is not TOML: {error}. Text values need quotes.", "toml", why=str(error)
         ) from None
 
 

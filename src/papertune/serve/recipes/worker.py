@@ -57,10 +57,10 @@ class Worker:
             return _wait(future, is_wanted)
         except (TooLate, BrokenProcessPool, CancelledError) as error:
             self._end(pool)
-            what = "took too long" if isinstance(error, TooLate) else "was ended, perhaps since the memory was full"
-            raise ServeError(
-                400, "too_large", f"the check {what}. Check a smaller table, or use papertune check.", "table"
-            ) from None
+            is_late = isinstance(error, TooLate)
+            what = "took too long" if is_late else "was ended, perhaps since the memory was full"
+            message = f"the check {what}. Check a smaller table, or use papertune check."
+            raise ServeError(400, "check_too_long" if is_late else "check_ended", message, "table") from None
         finally:
             with self._lock:
                 self._asked -= 1
@@ -123,4 +123,4 @@ def _wait(future: "Future[_Result]", is_wanted: Callable[[], bool]) -> _Result:
                 raise  # done: the function's own
             if not is_wanted():
                 future.cancel()
-                raise ServeError(499, "gone", "the client has gone. Ask again.") from None
+                raise ServeError(499, "client_left", "the client has gone. Ask again.") from None

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from papertune.serve.errors import ServeError
 from papertune.serve.security.keys import Keys
 from papertune.serve.security.refusals import refusal, single_header
 
@@ -121,7 +122,7 @@ class Access:
             page = _FORM.replace("MESSAGE", message[0].upper() + message[1:])
             answer: Response = HTMLResponse(page, 401, {"Content-Security-Policy": _FORM_POLICY})
         else:
-            answer = refusal(request.scope, 401, "no_access", message)
+            answer = refusal(request.scope, ServeError(401, "no_access", message))
         answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
 

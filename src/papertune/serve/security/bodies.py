@@ -1,8 +1,8 @@
 """The size of what is sent: uploads are counted by their route, everything else here."""
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from papertune.serve.errors import RefusedBodyError, ServeError
 from papertune.serve.security.refusals import refusal, single_header
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -20,7 +20,8 @@ class Bodies:
     def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._message = f"more than {max_bytes / 2**20:,.0f} MB were sent. Send them in parts."
+        message = f"more than {max_bytes / 2**20:,.0f} MB were sent. Send them in parts."
+        self._error = ServeError(413, "body_too_large", message, limit_mb=round(max_bytes / 2**20))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -29,7 +30,7 @@ class Bodies:
             return
         length = single_header(scope, "content-length") or "0"
         if length.isascii() and length.isdecimal() and int(length[:20]) > self._max_bytes:
-            await refusal(scope, 413, "too_large", self._message)(scope, receive, send)
+            await refusal(scope, self._error)(scope, receive, send)
             return
         received = 0
 
@@ -38,7 +39,7 @@ class Bodies:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise HTTPException(413, self._message)
+                raise RefusedBodyError(self._error)
             return message
 
         await self._app(scope, counted, send)

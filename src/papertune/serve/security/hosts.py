@@ -10,6 +10,7 @@ from ipaddress import IPv6Address, ip_address
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from papertune.errors import quoted
+from papertune.serve.errors import ServeError
 from papertune.serve.security.refusals import refusal, single_header
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII)
@@ -33,11 +34,12 @@ class Hosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "http" and not self._is_own(single_header(scope, "host") or ""):
+            host = single_header(scope, "host") or ""
             message = (
-                f"the server is not at the address {quoted(single_header(scope, 'host') or '')}. Open the address that "
+                f"the server is not at the address {quoted(host)}. Open the address that "
                 "papertune serve has printed, or start it with --host and this name."
             )
-            await refusal(scope, 403, "foreign_host", message)(scope, receive, send)
+            await refusal(scope, ServeError(403, "foreign_host", message, host=host))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

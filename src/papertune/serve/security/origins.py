@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from papertune.serve.errors import ServeError
 from papertune.serve.security.access import BY_BEARER
 from papertune.serve.security.refusals import refusal, single_header
 
@@ -25,7 +26,7 @@ class Origins:
             await self._app(scope, receive, send)
             return
         message = "another page has sent this request. Use the page of papertune, or send Authorization: Bearer TOKEN."
-        await refusal(scope, 403, "foreign_origin", message)(scope, receive, send)
+        await refusal(scope, ServeError(403, "foreign_origin", message))(scope, receive, send)
 
 
 def _is_same_origin(scope: Scope) -> bool:

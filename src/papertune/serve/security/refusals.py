@@ -4,15 +4,17 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from papertune.serve.errors import error_body
+from papertune.serve.errors import ServeError, error_body
 
 
-def refusal(scope: Scope, status: int, code: str, message: str) -> Response:
+def refusal(scope: Scope, error: ServeError) -> Response:
     """Return the answer to a request that is refused, in the shape of its route."""
-    body = error_body(code, message)
     if scope["path"].startswith("/v1/"):
+        body = error_body(error.code, error.message)
         body["error"] |= {"type": "invalid_request_error", "param": None}
-    return JSONResponse(body, status)
+    else:
+        body = error_body(error.code, error.message, params=error.params)
+    return JSONResponse(body, error.status)
 
 
 def single_header(scope: Scope, name: str) -> str | None:

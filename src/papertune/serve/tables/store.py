@@ -63,9 +63,11 @@ class Tables:
         try:
             return TableMeta.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise ServeError(404, "not_found", f"there is no table {quoted(table_id)}. Reload the list.") from None
+            message = f"there is no table {quoted(table_id)}. Reload the list."
+            raise ServeError(404, "not_found", message, what="table", name=table_id) from None
         except ValueError:
-            raise ServeError(409, "damaged", f"{path} is damaged. Copy it from a backup, or upload again.") from None
+            message = f"{path} is damaged. Copy it from a backup, or upload again."
+            raise ServeError(409, "damaged", message, file=str(path)) from None
 
     def start(self, name: str) -> Path:
         """Make the folder of a new table and return the file in it that is to be written.
@@ -81,7 +83,13 @@ class Tables:
             what = f"the unknown suffix {quoted(suffix)}" if suffix else "no suffix"
             known = ", ".join(SUFFIXES)
             raise ServeError(
-                415, "unknown_format", f"{quoted(name)} has {what}. The known suffixes are {known}.", "name"
+                415,
+                "unknown_format",
+                f"{quoted(name)} has {what}. The known suffixes are {known}.",
+                "name",
+                name=name,
+                suffix=suffix,
+                known=known,
             )
         return make_folder(self._workspace.tables) / f"original{suffix}"
 
@@ -167,17 +175,17 @@ class Tables:
             if correction.row >= len(table):
                 raise ServeError(
                     400, "no_such_row", f"there is no row {correction.row}: the table has {len(table):,} rows, counted "
-                    "from 0. Reload it.", f"[{number}].row",
+                    "from 0. Reload it.", f"[{number}].row", row=correction.row, rows=len(table),
                 )  # fmt: skip
             if correction.column not in columns:
                 raise ServeError(
                     400, "no_such_column", f"there is no column {quoted(correction.column)}. Reload the table.",
-                    f"[{number}].column",
+                    f"[{number}].column", column=correction.column,
                 )  # fmt: skip
             if "\0" in correction.value:
                 raise ServeError(
                     400, "nul", "the value has a NUL character, which tables cannot hold. Remove it.",
-                    f"[{number}].value",
+                    f"[{number}].value", row=correction.row, column=correction.column,
                 )  # fmt: skip
         return self.corrections(table_id).submit(corrections)
 

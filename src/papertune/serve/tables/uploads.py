@@ -46,6 +46,7 @@ async def receive(request: Request, path: Path, max_bytes: int) -> None:
             "too_large",
             f"the file has more than {max_bytes / 2**20:,.0f} MB. Leave out columns or rows that are not needed, or "
             "compress it: Parquet takes a third of a CSV file.",
+            limit_mb=round(max_bytes / 2**20),
         )
     if failure:
         raise failure

@@ -171,7 +171,7 @@ function Toml({ text, name }) {
 function SecondStep({ table, schema, draft, change }) {
   const { checked, toml, error, isRunning } = useChecked(table.id, draft.recipe);
   // A table that is too large to check here can be trained on all the same: the training checks it again.
-  const isInvalid = error !== null && error.code !== "too_large";
+  const isInvalid = error !== null && !["check_too_long", "check_ended"].includes(error.code);
   const hasErrors = isInvalid || (checked?.findings.some((finding) => finding.level === "error") ?? false);
   return html`
     ${draft.warnings.map((text) => html`<${Notice} key=${text} level="warning">${text}<//>`)}

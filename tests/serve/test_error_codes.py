@@ -1,0 +1,52 @@
+"""Each error of the server has a code and params, of which a page makes sentences in other languages."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import papertune.serve
+from papertune.serve.errors import ServeError, error_body
+
+PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
+# They hold what OpenAI's clients expect, without params.
+OPENAI = {"unsupported_value", "unsupported_parameter", "model_not_found", "invalid_row", "invalid_value"}
+
+
+def raised():
+    """Return the params of each code in the source of the server, one entry for each place."""
+    found = []
+    for path in Path(papertune.serve.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "ServeError":
+                params = {each.arg for each in call.keywords if each.arg not in ("where", "headers", None)}
+                code = call.args[1]
+                codes = [code.body, code.orelse] if isinstance(code, ast.IfExp) else [code]
+                found += [(each.value, params) for each in codes if isinstance(each, ast.Constant)]
+    return found
+
+
+def documented():
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \|([^|]*)\|", PAGE.read_text("utf-8").partition("\n### Errors\n")[2], re.MULTILINE
+    )
+    return {code: set(re.findall(r"`(\w+)`", params)) for code, _, params in rows}
+
+
+def test_the_page_lists_each_code_with_its_params():
+    known = documented()
+    found = [(code, params) for code, params in raised() if code not in OPENAI]
+    assert len(found) > 30
+    for code, params in found:
+        assert code in known, code
+        assert params == known[code], code
+    assert known.keys() - {code for code, _ in found} == {"invalid_request"}
+
+
+@pytest.mark.parametrize(("given", "shown"), [("\ud800", "\\ud800"), ("x" * 400, "x" * 300), (3, 3), ("名", "名")])
+def test_params_can_be_sent_whatever_a_request_has_named(given, shown):
+    error = ServeError(404, "not_found", "no", name=given)
+    assert error_body(error.code, error.message, error.where, error.params) == {
+        "error": {"message": "no", "code": "not_found", "params": {"name": shown}}
+    }
