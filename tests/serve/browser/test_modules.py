@@ -100,17 +100,20 @@ def test_events_that_repeat_a_step_replace_it_and_only_the_last_progress_counts(
 
 
 def test_what_the_server_refuses_is_said_in_the_language_of_the_page(call):
-    refused = ("exists", "there is a run already.")
-    assert call("core/i18n.js", "errorText", *refused) == "there is a run already."
+    refused = ("exists", 'there is a run "a" already.', {"name": "a"})
+    assert call("core/i18n.js", "errorText", *refused) == 'there is a run "a" already.'
     call("core/i18n.js", "setLanguage", "zh")
     try:
-        assert call("core/i18n.js", "errorText", *refused) == "已有同名的模型。请换一个名字。"
+        assert call("core/i18n.js", "errorText", *refused) == "已有名为“a”的模型。请换一个名字。"
         assert call("core/i18n.js", "errorText", "new_code", "something new.") == "something new."
-        assert call("core/i18n.js", "errorText", "invalid_toml", "line 3") == "配方不是有效的 TOML。文本值需要加引号。（line 3）"
         # A sentence that needs what the server has not sent gives way to the server's own.
-        unsupported = ("unsupported_parameter", "tools are not supported.")
-        assert call("core/i18n.js", "errorText", *unsupported) == "tools are not supported."
-        assert call("core/i18n.js", "errorText", *unsupported, {"where": "tools"}) == "不支持参数 tools。请去掉它。"
+        assert call("core/i18n.js", "errorText", *refused[:2]) == 'there is a run "a" already.'
+        missing = {"what": "table", "name": "000001"}
+        assert call("core/i18n.js", "errorText", "not_found", "no", missing).startswith("找不到表格“000001”")
+        used = {"name": "a", "job": "b", "kind": "predict"}
+        assert "任务“b”（填写）" in call("core/i18n.js", "errorText", "run_in_use", "no", used)
+        long = {"place": "name", "problem": "string_too_long", "max_length": 200}
+        assert call("core/i18n.js", "errorText", "invalid_request", "no", long) == "name 最多可有 200 个字符。"
     finally:
         call("core/i18n.js", "setLanguage", "en")
 

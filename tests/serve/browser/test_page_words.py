@@ -1,10 +1,7 @@
 """The page's dictionaries, read as text: no browser is needed."""
 
-import ast
 import json
 import re
-from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,7 @@ pytest.importorskip("fastapi")
 
 from papertune.serve.recipes.schema import recipe_schema
 
-SERVE = Path(__file__).parents[3] / "src" / "papertune" / "serve"
-PAGE = SERVE / "page"
+PAGE = Path(__file__).parents[3] / "src" / "papertune" / "serve" / "page"
 SOURCES = [path for path in sorted(PAGE.rglob("*.js")) if path.parent.name not in ("vendor", "words")]
 # Keys whose end is a value: t(`kind.${kind}`).
 OPEN_KEY = re.compile(r"`([a-z]\w*\.[\w.-]*)\$\{")
@@ -53,37 +49,6 @@ def test_every_setting_of_a_recipe_is_explained_in_chinese():
     parts = [part for name, part in schema["$defs"].items() if not name.endswith("Stage")]
     names = {name for part in (schema, *parts) for name in part.get("properties", {})}
     assert set(words("settings.zh.js")) == names
-
-
-# Where the code of an error stands in the calls that make one.
-CODE_PLACES = {"ServeError": 1, "_answer": 1, "refusal": 2}
-
-
-def error_codes() -> Iterator[tuple[str, str | None]]:
-    """Yield the file and the code of each error in the source of the server; None: it is a variable."""
-    for path in SERVE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            given: list[ast.expr] = []
-            if isinstance(node, ast.arguments):
-                names = [argument.arg for argument in node.kwonlyargs]
-                given = [value for name, value in zip(names, node.kw_defaults, strict=True) if name == "code" and value]
-            elif isinstance(node, ast.Call):
-                place = CODE_PLACES.get(getattr(node.func, "id", getattr(node.func, "attr", "")))
-                given = [] if place is None else [node.args[place]]
-                given += [keyword.value for keyword in node.keywords if keyword.arg == "code"]
-            for value in given:
-                is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
-                yield path.name, value.value if is_text else None
-
-
-def test_every_error_of_the_server_has_a_sentence_in_chinese_and_no_sentence_is_without_an_error():
-    found = list(error_codes())
-    codes = {code for _, code in found if code is not None}
-    # Those of Starlette are the phrase of their status; that of 413 depends on Python's version.
-    statuses = {HTTPStatus(status).phrase.lower().replace(" ", "_") for status in (404, 405, 413)}
-    assert set(words("errors.zh.js")) == codes | statuses | {"request_entity_too_large", "content_too_large"}
-    # The three that pass on what they were given: an error, a status, a request that does not fit.
-    assert {file for file, code in found if code is None} == {"errors.py"}
 
 
 def test_every_class_of_a_page_has_a_style_and_every_style_a_page():

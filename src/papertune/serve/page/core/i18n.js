@@ -58,9 +58,12 @@ export function settingText(name, description = "") {
  * @param {Object} values What the sentence is about, by name.
  */
 export function errorText(code, message, values = {}) {
-  const text = current === "zh" ? errorsZh[code] : undefined;
+  if (current !== "zh") return message;
+  const text = errorsZh[`${code}.${values.what ?? values.problem}`] ?? errorsZh[code];
   if (text === undefined) return message;
   const all = { message, ...values };
+  // Of a job, in the page's words.
+  for (const name of ["kind", "state"]) if (hasWord(`job.${name}.${all[name]}`)) all[name] = t(`job.${name}.${all[name]}`);
   const isComplete = [...text.matchAll(PLACE)].every(([, name]) => (all[name] ?? null) !== null);
   return isComplete ? filled(text, all) : message;
 }
