@@ -7,6 +7,7 @@ import { hasWord, t } from "../core/i18n.js";
 import { link } from "../core/router.js";
 import { useJobEvents } from "../core/stream.js";
 import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
+import { fillsIn } from "../parts/choices.js";
 import { Curves } from "../parts/curves.js";
 import { Delete } from "../parts/delete.js";
 import { Download } from "../parts/download.js";
@@ -71,6 +72,26 @@ function FilledTable({ id }) {
   `;
 }
 
+/** What stands where a run is ready. */
+function TrainedRun({ name }) {
+  const run = useApi(apiPath("runs", name));
+  return html`
+    <${Loaded} from=${run}>
+      ${(data) => html`
+        <div class="card">
+          <h2>${t("job.trained", { name })}</h2>
+          <div class="actions">
+            ${fillsIn(data) &&
+            html`<a class="button main" href=${link(["fill"], { run: name })}>${t("run.fill")}</a>
+              <a class="button" href=${link(["runs", name, "chat"])}>${t("run.chat")}</a>`}
+            <a class="button" href=${link(["runs", name])}>${t("run.about")}</a>
+          </div>
+        </div>
+      `}
+    <//>
+  `;
+}
+
 /** Why a job has ended without being done. */
 function Ending({ job }) {
   if (job.state === "failed") return html`<${Notice} level="error">${job.message}<//>`;
@@ -83,18 +104,7 @@ function Ending({ job }) {
 function Result({ job }) {
   if (job.state !== "done") return null;
   if (job.kind === "predict" && job.result_table) return html`<${FilledTable} id=${job.result_table} />`;
-  if (job.kind === "train") {
-    return html`
-      <div class="card">
-        <h2>${t("job.trained", { name: job.run })}</h2>
-        <div class="actions">
-          <a class="button main" href=${link(["fill"], { run: job.run })}>${t("run.fill")}</a>
-          <a class="button" href=${link(["runs", job.run, "chat"])}>${t("run.chat")}</a>
-          <a class="button" href=${link(["runs", job.run])}>${t("run.about")}</a>
-        </div>
-      </div>
-    `;
-  }
+  if (job.kind === "train") return html`<${TrainedRun} name=${job.run} />`;
   if (job.kind === "evaluate") {
     const target = link(["runs", job.run, "report"], { job: job.id });
     return html`<p><a class="button main" href=${target}>${t("run.report")}</a></p>`;
@@ -134,6 +144,9 @@ function Shown({ job, onChange, round }) {
   useEffect(() => {
     announce(t("job.is", { name: job.name, state: t(`job.state.${job.state}`) }));
   }, [job.state]);
+  // What a job that is done warns of, such as rows that were trained on, is read without a press.
+  const hasWarning = events.messages.some((message) => message.level === "warning");
+  const isOpen = hasWarning || ["running", "failed"].includes(job.state);
   const crumbs = [[t("nav.jobs"), link(["jobs"])]];
   const controls = html`<${Controls} job=${job} onError=${setError} onChange=${onChange} />`;
   const lead = job.ended
@@ -149,7 +162,7 @@ function Shown({ job, onChange, round }) {
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
       <${Curves} losses=${events.losses} scores=${events.scores.score ?? []} />
-      <${Section}><${Messages} messages=${events.messages} isOpen=${["running", "failed"].includes(job.state)} /><//>
+      <${Section}><${Messages} messages=${events.messages} isOpen=${isOpen} /><//>
     <//>
   `;
 }

@@ -100,6 +100,8 @@ export default {
   "run.fill": "Fill in a table",
   "run.chat": "Chat with it",
   "run.about": "About this run",
+  "run.stage.pt": "It has only read papers and fills in no columns. Train from it: it is a start for other runs.",
+  "run.stage.rm": "A reward model: it says which of two answers is better, and fills in no columns. papertune predict --best-of on the command line uses it.",
   "run.delete.text": "The run and its weights leave the work folder, and cannot be brought back. Tables that it has filled in stay, and so do reports. A run that lies elsewhere stays there; only its link goes.",
   "jobs.title": "Jobs",
   "jobs.lead": "Trainings, tables being filled in, evaluations. They go on when this page or the server is closed.",

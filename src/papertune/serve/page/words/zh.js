@@ -100,6 +100,8 @@ export default {
   "run.fill": "填写表格",
   "run.chat": "与它对话",
   "run.about": "关于此模型",
+  "run.stage.pt": "它只读过论文，不填写任何列。可以从它开始训练别的模型。",
+  "run.stage.rm": "奖励模型：它判断两个答案中哪个更好，不填写任何列。命令行的 papertune predict --best-of 使用它。",
   "run.delete.text": "模型及其权重将从工作文件夹中删除，无法恢复。由它填写的表格和报告不受影响。存放在别处的模型不会删除，只去掉链接。",
   "jobs.title": "任务",
   "jobs.lead": "训练、填写、评估。关闭本页或服务器后，任务仍会继续。",
