@@ -12,7 +12,7 @@ import papertune
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 
-PAPERS = "title,answer\n" + "".join(f"Paper {number},It is a {('trial', 'review')[number % 2]}.\n" for number in range(8))
+PAPERS = "title,answer\n" + "".join(f"Paper {n},It is a {('trial', 'review')[n % 2]}.\n" for n in range(8))
 
 
 def recipe(model: Path, **training: Any) -> dict[str, Any]:
