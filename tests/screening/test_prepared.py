@@ -1,21 +1,25 @@
 """Features that are computed in another process and kept on disk are those that this process would compute."""
 
+import io
 import itertools
 import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from papertune.errors import ScreeningError
 from papertune.events import Progress
+from papertune.screening import Project
 from papertune.screening.ranking import apart, prepared
 from papertune.screening.ranking.apart import Stopped
 from papertune.screening.ranking.encoding import _Report, embed_apart
 from papertune.screening.ranking.features import embed
-from papertune.screening.ranking.prepared import prepare, prepare_apart
+from papertune.screening.ranking.fitting import Fitter, main
+from papertune.screening.ranking.prepared import load_prepared, prepare, prepare_apart
 from papertune.screening.ranking.ranker import rank
 
 WORDS = [f"word{number}" for number in range(50)]
@@ -58,7 +62,64 @@ def test_a_process_computes_what_this_one_would_compute_and_only_once(tmp_path, 
 def test_what_is_stored_is_read_again(tmp_path, documents, query):
     plain = prepare(documents, query, None)
     prepared._save(plain, tmp_path / "prepared-1")
-    same(prepared._load(tmp_path / "prepared-1"), plain, documents)
+    same(load_prepared(tmp_path / "prepared-1"), plain, documents)
+
+
+@pytest.mark.slow
+def test_a_process_ranks_as_this_one_would_until_it_is_killed_or_closed(tmp_path):
+    folder = tmp_path / "prepared-1"
+    prepared._save(prepare(DOCUMENTS, "word3", None), folder)
+    features = load_prepared(folder).features
+    with closing(Fitter(folder)) as fitter:
+        for known in ({0: True, 1: False}, {5: True, 1: False, 0: True}, {0: True}, {}):
+            ranked, plain = fitter.rank(features, known, 7), rank(features, known, 7)
+            assert (ranked.basis, ranked.order.tolist()) == (plain.basis, plain.order.tolist())
+            assert ranked.scores.tolist() == plain.scores.tolist()
+            assert ranked.words(2, DOCUMENTS[2]) == plain.words(2, DOCUMENTS[2])
+        with pytest.raises(ScreeningError, match=r"^the ranking could not be computed: IndexError: .*\.$"):
+            fitter.rank(features, {0: True, 99: False}, 7)
+        assert fitter.is_alive
+        fitter._process.kill()
+        with pytest.raises(ScreeningError) as caught:
+            fitter.rank(features, {0: True, 1: False}, 7)
+        assert str(caught.value) == (
+            "the ranking could not be computed: its process has ended. Make room in memory, then decide about another "
+            "record."
+        )
+        assert not fitter.is_alive
+    with pytest.raises(Stopped):
+        fitter.rank(features, {0: True, 1: False}, 7)
+
+
+def test_a_process_that_ranks_ends_with_the_one_that_asks(tmp_path):
+    prepared._save(prepare(DOCUMENTS, "", None), tmp_path / "prepared-1")
+    answers = io.BytesIO()
+    main(tmp_path / "prepared-1", io.BytesIO(b'{"relevant": [], "seed": 3}\n'), answers)
+    assert json.loads(answers.getvalue().partition(b"\n")[0]) == {
+        "basis": "chance",
+        "has_weights": False,
+        "lengths": [len(DOCUMENTS), len(DOCUMENTS), 0, 0],
+    }
+
+
+@pytest.mark.slow
+def test_decisions_are_learned_in_the_process_and_it_ends_with_the_screening(tmp_path):
+    rows = [{"title": f"{'heart' if n % 2 else 'graph'} {n}", "abstract": DOCUMENTS[n]} for n in range(20)]
+    with Project.create(tmp_path / "screen", rows, encoder="none") as project:
+        project.decide(1, "include")
+        project.decide(0, "exclude")
+        assert project.queue.wait()
+        fitter = project.queue._fitter
+        assert fitter.is_alive
+        plain = rank(prepare(project.records.documents(), "", None).features, {1: True, 0: False})
+        assert project.queue.ranking.order.tolist() == plain.order.tolist()
+        fitter._process.kill()
+        fitter._process.wait()
+        project.decide(3, "include")
+        assert project.queue.wait()
+        assert project.queue.ranking.basis == "decisions"
+    assert not fitter.is_alive
+    assert not project.queue._fitter.is_alive
 
 
 def test_nobody_waits_for_a_process_that_is_not_needed_any_more(tmp_path, monkeypatch):

@@ -21,6 +21,8 @@ from papertune.serve.tables.store import Tables
 from papertune.serve.workspace import Workspace
 
 PAGE = Path(__file__).parent / "page"
+# FastAPI would send the texts of requests to whatever OTEL_EXPORTER_OTLP_ENDPOINT names.
+_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", port: int = 8765) -> FastAPI:
@@ -37,7 +39,9 @@ def create_app(workspace: Workspace, keys: Keys, *, host: str = "127.0.0.1", por
     """
     tables = Tables(workspace)
     all_jobs = jobs.Jobs(workspace, tables)
-    app = FastAPI(title="papertune", version=version("papertune"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="papertune", version=version("papertune"), docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY
+    )
     handle_errors(app)
     protect(app, keys, host, port)
     app.include_router(_router(workspace))

@@ -133,6 +133,23 @@ def test_a_full_batch_does_not_wait_and_a_large_request_stays_whole(make_worker,
     assert [len(batch) for batch in model.batches] == [1, 1, MAX_ROWS_TOGETHER + 1, 1]
 
 
+@pytest.mark.parametrize(("clients", "batches"), [(6, [1, 6]), (7, [1, 4, 3]), (16, [1, 9, 7])])
+def test_many_clients_are_answered_in_two_groups_so_that_one_waits_while_the_other_comes_back(
+    make_worker, model, clients, batches
+):
+    async def ask():
+        worker = make_worker()
+        first = await busy(worker, model)
+        others = [asyncio.ensure_future(worker.fill("a", wanted(n))) for n in range(clients)]
+        await asyncio.sleep(0)
+        model.may_go_on.set()
+        await asyncio.gather(first, *others)
+
+    asyncio.run(ask())
+    assert [len(batch) for batch in model.batches] == batches
+    assert [row for batch in model.batches for row in batch] == ["first", *range(clients)]
+
+
 def test_an_error_is_that_of_its_request(make_worker, model):
     async def ask():
         worker = make_worker()

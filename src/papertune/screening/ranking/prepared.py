@@ -37,10 +37,12 @@ class Prepared:
     Attributes:
         features: The features of all records.
         groups: The records that are nearly the same as each one of them, itself included; others are left out.
+        folder: Where they stand on disk; None: they are only in memory.
     """
 
     features: Features
     groups: dict[int, tuple[int, ...]]
+    folder: Path | None = None
 
 
 def prepare(documents: Sequence[str], query: str, vectors: NDArray[np.float32] | None) -> Prepared:
@@ -77,7 +79,7 @@ def prepare_apart(
                 np.save(given / _VECTORS, vectors)
             (given / _QUERY).write_text(json.dumps(query))  # it may be longer than an argument of a command
             run_apart("papertune.screening.ranking.prepared", given, [str(folder)], stopped)
-    prepared = _load(folder)
+    prepared = load_prepared(folder)
     for other in cache.glob("prepared-*/"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -149,7 +151,8 @@ def _save(prepared: Prepared, folder: Path) -> None:
     temporary.replace(folder)
 
 
-def _load(folder: Path) -> Prepared:
+def load_prepared(folder: Path) -> Prepared:
+    """Return what `prepare_apart` has left in a folder."""
     from scipy.sparse import csr_matrix
 
     parts: dict[str, Any] = {
@@ -164,7 +167,8 @@ def _load(folder: Path) -> Prepared:
         notes["stemmed"],
         similarity if len(similarity) else None,
     )
-    return Prepared(features, {record: tuple(members) for members in notes["groups"] for record in members})
+    groups = {record: tuple(members) for members in notes["groups"] for record in members}
+    return Prepared(features, groups, folder)
 
 
 def main(given: Path, folder: Path) -> None:

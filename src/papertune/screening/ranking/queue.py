@@ -1,6 +1,7 @@
 """What to read next: a random sample that was drawn, then the ranking, near duplicates together."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from papertune.events import SILENT, Listener
 from papertune.screening.ranking.apart import Stopped, remove_left_folders
 from papertune.screening.ranking.background import Latest
 from papertune.screening.ranking.encoding import embed_apart
+from papertune.screening.ranking.fitting import Fitter
 from papertune.screening.ranking.prepared import Prepared, prepare_apart
 from papertune.screening.ranking.ranker import Ranking, rank
 
@@ -50,6 +52,8 @@ class Queue:
         self._vectors: NDArray[np.float32] | None = None
         self._encoder = ""
         self._closed = False
+        self._fitter: Fitter | None = None
+        self._fitting = threading.Lock()  # guards `_fitter`
         remove_left_folders(project.folder / "cache")
         self._latest: Latest[Ranking | None] = Latest(self._compute)
         # Vectors of a large table take minutes; until they are there, words alone rank.
@@ -93,8 +97,11 @@ class Queue:
         return done
 
     def close(self) -> None:
-        """End the threads; vectors that are computed already are kept."""
+        """End the threads and processes; vectors that are computed already are kept."""
         self._closed = True
+        with self._fitting:
+            if self._fitter is not None:
+                self._fitter.close()
         self._encoded.close()
         self._latest.close()
 
@@ -170,7 +177,25 @@ class Queue:
                 return self.ranking
             self._prepared, self._prepared_version = prepared, version
         known = {record: relevant for record, relevant in project.relevant().items() if record < len(prepared.features)}
-        return rank(prepared.features, known, project.settings.seed)
+        try:
+            return self._rank(prepared, known)
+        except Stopped:
+            return self.ranking
+
+    def _rank(self, prepared: Prepared, known: Mapping[int, bool]) -> Ranking:
+        """Rank records: in the process for it where there are many and something is to be learned."""
+        seed = self._project.settings.seed
+        if prepared.folder is None or len(set(known.values())) < 2:
+            return rank(prepared.features, known, seed)
+        with self._fitting:
+            if self._closed:
+                raise Stopped
+            if self._fitter is None or self._fitter.folder != prepared.folder or not self._fitter.is_alive:
+                if self._fitter is not None:
+                    self._fitter.close()
+                self._fitter = Fitter(prepared.folder)
+            fitter = self._fitter
+        return fitter.rank(prepared.features, known, seed)
 
     def _encode(self) -> None:
         documents = self._project.records.documents()

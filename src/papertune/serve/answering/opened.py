@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from papertune.recipe import Recipe
-from papertune.serve.answering.collecting import collected_warnings
 from papertune.serve.answering.wanted import TEXT
+from papertune.serve.collecting import collected_warnings
 from papertune.serve.errors import ServeError
 from papertune.serve.workspace import changed_at
 

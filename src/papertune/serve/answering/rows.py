@@ -15,9 +15,9 @@ from papertune.inference.predict_table import open_checked, warn_of_empty_cells,
 from papertune.kinds.values import ColumnValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
-from papertune.serve.answering.collecting import collected_warnings
 from papertune.serve.answering.opened import OpenRun
 from papertune.serve.answering.wanted import Filled, RowsWanted
+from papertune.serve.collecting import collected_warnings
 from papertune.tables import Table
 
 

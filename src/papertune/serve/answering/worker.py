@@ -6,10 +6,12 @@
 The request that waits longest comes first. A run is closed for another one when nothing is written with it.
 """
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import accumulate
 
 from papertune.events import Progress
 from papertune.serve.answering.opened import RunInMemory
@@ -25,6 +27,9 @@ MAX_WAITING = 64
 TIMEOUT_S = 300.0
 # Rows of several requests that go through the model together; one request may have more.
 MAX_ROWS_TOGETHER = 64
+# So many clients and more are answered in two groups in turns: while one is being answered, the other one comes back
+# with its next requests, and the model never waits.
+MIN_CLIENTS_IN_TURNS = 8
 # Texts that are written side by side; each has a cache of its own.
 MAX_TEXTS = 4
 # How often a training is looked for while nothing is asked, in seconds.
@@ -57,6 +62,7 @@ class ModelWorker:
         self._changed = threading.Condition()
         self._waiting: deque[Task] = deque()  # guarded by `_changed`
         self._writing: list[WritingTask] = []  # of the model's thread alone
+        self._answered = ("", 0)  # the run of the last rows, and how many requests they were
         self._thread: threading.Thread | None = None
         self._is_stopping = False
 
@@ -161,16 +167,15 @@ class ModelWorker:
         return []
 
     def _sharing(self, run: str) -> list[RowsTask]:
-        """Return the requests for rows of a run that fit into one batch, at least one."""
-        found: list[RowsTask] = []
-        rows = 0
-        for task in self._waiting:
-            if isinstance(task, RowsTask) and task.run == run:
-                rows += len(task.wanted.rows)
-                if found and rows > MAX_ROWS_TOGETHER:
-                    break
-                found.append(task)
-        return found
+        """Return the requests for rows of a run that go through the model together, at least one."""
+        waiting = [task for task in self._waiting if isinstance(task, RowsTask) and task.run == run]
+        last_run, answered = self._answered
+        clients = len(waiting) + (answered if last_run == run else 0)
+        if clients >= MIN_CLIENTS_IN_TURNS:
+            waiting = waiting[: math.ceil(clients / 2)]
+        sizes = accumulate(len(task.wanted.rows) for task in waiting)
+        fitting = sum(rows <= MAX_ROWS_TOGETHER for rows in sizes)
+        return waiting[: max(1, fitting)]
 
     def _begin(self, tasks: list[Task]) -> None:
         """Fill in rows, or begin a text."""
@@ -184,6 +189,7 @@ class ModelWorker:
                 first.steps = opened.writer.write(first.wanted)
                 self._writing.append(first)
                 return
+            self._answered = first.run, len(rows)
             answers = fill_together(opened, [task.wanted for task in rows], _Between(self, rows))
             for each, answer in zip(rows, answers, strict=True):
                 each.put(answer)

@@ -12,8 +12,8 @@ from papertune.pipelines.chat import DEFAULT_CONTEXT, chat_encoder
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec, Recipe
-from papertune.serve.answering.collecting import collected_warnings
 from papertune.serve.answering.wanted import Ended, Piece, Token, WritingWanted
+from papertune.serve.collecting import collected_warnings
 
 
 class Writer:

@@ -1,20 +1,18 @@
 """What the process of `worker.py` does.
 
-Warnings belong to a whole process: in this one there is nothing else that could warn. It imports only what it needs, so
-that it starts fast.
+It imports only what it needs, so that it starts fast.
 """
 
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
-from papertune.errors import PapertuneError, PapertuneWarning
+from papertune.errors import PapertuneError
+from papertune.serve.collecting import collected_warnings
 
 if TYPE_CHECKING:
     from papertune.kinds.findings import Finding, Purpose
@@ -26,6 +24,7 @@ _MAX_EXAMPLES = 4
 def prepare_process(folder: str) -> None:
     """Prepare the process: it works in a folder, and ends with the server also where that is killed."""
     os.chdir(folder)
+    warnings.simplefilter("ignore")  # of other packages; those of papertune are collected
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the server
     server = parent_process()
     assert server is not None
@@ -54,9 +53,9 @@ def make_recipe(path: str, name: str, columns: list[tuple[str, str]], document: 
     by_kind: dict[str, list[str]] = {}
     for column, kind in columns:
         by_kind.setdefault(kind, []).append(column)
-    with _collected_warnings() as messages:
+    with collected_warnings() as messages:
         toml = recipe_for(_read(path, name), document=document, **by_kind)
-    return {"toml": toml, "warnings": [message.replace(path, name) for message in messages]}
+    return {"toml": toml, "warnings": [text.replace(path, name) for text in dict.fromkeys(messages)]}
 
 
 def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> dict[str, Any]:
@@ -78,7 +77,7 @@ def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> d
     facts: list[str] = []
     examples: list[Any] = []
     rows = 0
-    with _collected_warnings() as messages:
+    with collected_warnings() as messages:
         try:
             table = _read(path, name)
             rows = len(table)
@@ -88,7 +87,7 @@ def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> d
             if not any(each.level == "error" for each in findings):
                 texts = error.problems or (str(error),)
                 findings += [Finding("error", text.replace(path, name)) for text in texts]
-    findings += [Finding("warning", text.replace(path, name)) for text in messages]
+    findings += [Finding("warning", text.replace(path, name)) for text in dict.fromkeys(messages)]
     findings.sort(key=lambda each: each.level != "error")
     errors = sum(each.level == "error" for each in findings)
     return {
@@ -116,14 +115,3 @@ def _read(path: str, name: str) -> Any:
 def _as_json(finding: "Finding") -> dict[str, Any]:
     values = {"level": finding.level, "message": finding.text, "row": finding.row, "column": finding.column}
     return {name: value for name, value in values.items() if value is not None}
-
-
-@contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    """Collect the texts of papertune's warnings, each once, in the list that is yielded."""
-    texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", PapertuneWarning)
-        yield texts
-    texts += dict.fromkeys(str(each.message) for each in caught)

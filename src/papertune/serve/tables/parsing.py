@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from papertune.errors import PapertuneError, PapertuneWarning, TableError
+from papertune.errors import PapertuneError, TableError
+from papertune.serve.collecting import collected_warnings
 from papertune.tables import Table, read_table
 from papertune.tables.cells import NOT_BLANK
 from papertune.tables.dataset_info import parse_register
@@ -29,9 +30,7 @@ def parse(path: Path, folder: Path) -> None:
         PapertuneError: If it is no table.
     """
     _refuse_register(path)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", PapertuneWarning)
+    with collected_warnings() as texts:
         table = read_table(path)
     table.frame.write_ipc(folder / CELLS, compression="uncompressed")
     places = {
@@ -44,7 +43,7 @@ def parse(path: Path, folder: Path) -> None:
     summary = {
         "rows": len(table),
         "columns": [_column(table, name) for name in table.columns],
-        "warnings": list(dict.fromkeys(str(warning.message) for warning in caught)),
+        "warnings": list(dict.fromkeys(texts)),
     }
     (folder / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
 
@@ -71,6 +70,7 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
+    warnings.simplefilter("ignore")  # of other packages; those of papertune are collected
     try:
         parse(Path(sys.argv[3]), Path(sys.argv[4]))
     except PapertuneError as error:
