@@ -105,12 +105,10 @@ def test_corrections_become_preferences_on_which_a_training_begins(
 ):
     source = tmp_path / "papers.csv"
     source.write_text(PAPERS)
-    papertune.train(source, recipe(tiny_folder, epochs=20), server.work / "runs" / "writer")
+    papertune.train(source, recipe(tiny_folder, epochs=10), server.work / "runs" / "writer")
     filling = begin(kind="predict", table=upload("new.csv", PAPERS), run="writer", name="filled")
     page = open_page(f"#/jobs/{filling}")
     wait_for_state(page, "Done")
-    look_over(page)
-
     page.get_by_role("link", name="Correct it").click()
     cell = page.get_by_role("textbox", name="answer").first
     assert cell.input_value() != ""
