@@ -356,6 +356,16 @@ class TestMistakes:
             "was predicted."
         )
 
+    def test_without_ids_rows_are_matched_by_their_place_if_their_documents_are_the_same(self):
+        filled = [{"title": f"paper {n}", "Keywords": "a; b"} for n in range(3)]
+        changed = [filled[0], filled[1], {**filled[2], "Keywords": "c"}]
+        recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})
+        found = prefer(filled, recipe, corrected=changed, only=["Keywords"]).pairs
+        assert [(pair.paper, pair.chosen, pair.rejected) for pair in found] == [("3", "c", "a; b")]
+        message = 'list of rows has no column "row", so its rows cannot be matched.'
+        for other in (changed[1:], changed[1:] + changed[:1]):
+            assert refusal(filled, recipe, corrected=other, only=["Keywords"]).startswith(message)
+
     def test_rows_that_cannot_be_matched(self):
         other = [{"id": "1", "Keywords": "a"}]
         assert refusal(FILLED, RECIPE, corrected=other, documents=PAPERS, only=["Keywords"]) == (

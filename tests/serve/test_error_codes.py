@@ -1,6 +1,7 @@
 """Each error of the server has a code and params, of which a page makes sentences in other languages."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def test_the_page_lists_each_code_with_its_params():
         assert code in known, code
         assert params == known[code], code
     assert known.keys() - {code for code, _ in found} == {"invalid_request"}
+
+
+def test_each_code_has_a_sentence_in_chinese_of_what_it_has_and_no_sentence_is_left_over():
+    words = Path(papertune.serve.__file__).parent / "page" / "words" / "errors.zh.js"
+    sentences = json.loads(words.read_text("utf-8").removeprefix("export default ").rstrip().removesuffix(";"))
+    known = documented() | {code: {"where"} for code in OPENAI} | {"method_not_allowed": set()}
+    assert {code.partition(".")[0] for code in sentences} == set(known)
+    assert set(known) - set(sentences) == set()
+    limits = {"min_length", "max_length", "gt", "ge", "lt", "le"}
+    for code, sentence in sentences.items():
+        plain, _, problem = code.partition(".")
+        params = known[plain] | {"message"} | (limits if plain == "invalid_request" and problem else set())
+        assert set(re.findall(r"\{(\w+)\}", sentence)) <= params, code
 
 
 @pytest.mark.parametrize(("given", "shown"), [("\ud800", "\\ud800"), ("x" * 400, "x" * 300), (3, 3), ("名", "名")])

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -200,6 +201,18 @@ class TestSchema:
             "For the row order, new parameters and dropout."
         )
         assert schema["$defs"]["LabelColumn"]["description"] == "A column that holds one of a set of labels."
+
+    def test_no_setting_needs_the_code_to_be_understood(self):
+        schema = recipe_schema()
+        texts = [
+            setting.get("description", "")
+            for part in (schema, *schema["$defs"].values())
+            for setting in part.get("properties", {}).values()
+        ]
+        assert [text for text in texts if re.search(r"`|\bNone\b|\.py\b|[a-z]Column\b|\bpapertune\.", text)] == []
+        assert schema["$defs"]["TableSpec"]["properties"]["id"]["description"] == (
+            "The column that names a row; empty: rows are identified by their number."
+        )
 
     def test_the_parts_are_found_by_kind(self):
         schema = recipe_schema()

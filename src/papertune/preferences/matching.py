@@ -8,6 +8,7 @@ from papertune.kinds.output_names import ROW
 from papertune.prompts.examples import reads_entries
 from papertune.recipe import Recipe
 from papertune.tables import Table
+from papertune.templates import template_columns
 
 # What makes an entry of an instruction file.
 _ENTRY = ("instruction", "input", "system", "history")
@@ -34,14 +35,15 @@ class Rows:
 
 
 def rows_by_key(tables: Sequence[Table], recipe: Recipe) -> list[Rows]:
-    """Return the rows of tables by the columns that name them in all of these tables.
+    """Return the rows of tables by the columns that name them in all of these tables, or else by their place.
 
     Args:
         tables: The tables; a single one needs no such columns, since its rows have numbers.
         recipe: Names the id column.
 
     Raises:
-        TableError: If the tables have no such columns in common, or a key is empty or occurs twice.
+        TableError: If the tables have no such columns in common and not the same documents in the same order, or a key
+            is empty or occurs twice.
     """
     names = _key_columns(tables, recipe)
     return [index_rows(table, names) for table in tables]
@@ -83,12 +85,23 @@ def _key_columns(tables: Sequence[Table], recipe: Recipe) -> tuple[str, ...]:
         return (ROW,)
     if all(reads_entries(table, recipe) for table in tables):
         return tuple(name for name in _ENTRY if all(name in table.columns for table in tables))
+    if _have_same_documents(tables, recipe):
+        return (ROW,)
     lacking = next(table for table in tables if identity not in table.columns)
     columns = f'no column "{ROW}"' if identity is None else f'neither the id column "{identity}" nor "{ROW}"'
     raise TableError(
         f"{lacking.source} has {columns}, so its rows cannot be matched. Keep the columns that predict has written, or "
         "name the id in table.id."
     )
+
+
+def _have_same_documents(tables: Sequence[Table], recipe: Recipe) -> bool:
+    """Whether each row of a table has the document of the same row in the others, so that its place names it."""
+    names = template_columns(recipe.table.document)
+    if not all(name in table.columns for table in tables for name in names):
+        return False
+    first = tables[0].frame.select(names)
+    return all(table.frame.select(names).equals(first) for table in tables[1:])
 
 
 def common_rows(first: Rows, second: Rows) -> tuple[list[Key], list[str]]:

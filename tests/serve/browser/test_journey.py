@@ -99,12 +99,13 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
 
     # Filling in.
     page.get_by_role("link", name="Fill in a table").click()
-    page.get_by_label("Table", exact=True).select_option("my papers.csv")
+    page.get_by_label("Table", exact=True).select_option("my papers.csv · 24 rows")
     page.get_by_role("heading", name="Check").wait_for()
     look_over(page)
     page.get_by_role("button", name="Start", exact=True).click()
     wait_for_end(page)
     page.get_by_role("heading", name="my papers-filled.csv").wait_for()
+    look_over(page)
     page.get_by_label("Format").select_option("csv")
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download").click()
@@ -133,9 +134,10 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     page.get_by_role("link", name="Runs").click()
     page.get_by_role("heading", name="Runs").wait_for()
     page.get_by_role("link", name="clinics").click()
-    page.get_by_label("Labelled table").select_option("my papers.csv")
+    page.get_by_label("Labelled table").select_option("my papers.csv · 24 rows")
     page.get_by_role("button", name="Evaluate").click()
     wait_for_end(page)
+    look_over(page)
     page.get_by_role("link", name="Open the report").click()
     report = page.frame_locator("iframe").locator("body")
     report.wait_for()

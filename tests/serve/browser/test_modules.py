@@ -99,6 +99,25 @@ def test_events_that_repeat_a_step_replace_it_and_only_the_last_progress_counts(
     }
 
 
+def test_what_the_server_refuses_is_said_in_the_language_of_the_page(call):
+    refused = ("exists", 'there is a run "a" already.', {"name": "a"})
+    assert call("core/i18n.js", "errorText", *refused) == 'there is a run "a" already.'
+    call("core/i18n.js", "setLanguage", "zh")
+    try:
+        assert call("core/i18n.js", "errorText", *refused) == "已有名为“a”的模型。请换一个名字。"
+        assert call("core/i18n.js", "errorText", "new_code", "something new.") == "something new."
+        # A sentence that needs what the server has not sent gives way to the server's own.
+        assert call("core/i18n.js", "errorText", *refused[:2]) == 'there is a run "a" already.'
+        missing = {"what": "table", "name": "000001"}
+        assert call("core/i18n.js", "errorText", "not_found", "no", missing).startswith("找不到表格“000001”")
+        used = {"name": "a", "job": "b", "kind": "predict"}
+        assert "任务“b”（填写）" in call("core/i18n.js", "errorText", "run_in_use", "no", used)
+        long = {"place": "name", "problem": "string_too_long", "max_length": 200}
+        assert call("core/i18n.js", "errorText", "invalid_request", "no", long) == "name 最多可有 200 个字符。"
+    finally:
+        call("core/i18n.js", "setLanguage", "en")
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("", None), ("0.5", 0.5), ("f1", "f1"), ('{"a": 0.2}', {"a": 0.2}), ('["x"]', ["x"]), ("1e-3", 0.001)],

@@ -51,6 +51,16 @@ def test_every_setting_of_a_recipe_is_explained_in_chinese():
     assert set(words("settings.zh.js")) == names
 
 
+def test_every_class_of_a_page_has_a_style_and_every_style_a_page():
+    styles = "".join(path.read_text("utf-8") for path in PAGE.glob("styles/*.css"))
+    selectors = "".join(re.findall(r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", styles, flags=re.DOTALL)))
+    styled = set(re.findall(r"\.([a-z][a-z-]*)", selectors))
+    code = "".join(path.read_text("utf-8") for path in SOURCES if path.parent.name != "docs")
+    named = set(" ".join(re.findall(r'\bclass(?:Name)?="([^"$]*)"', code)).split())
+    assert named - styled == set()
+    assert [each for each in sorted(styled) if not re.search(rf"(?<![\w-]){each}(?![\w-])", code)] == []
+
+
 def test_no_page_uses_html_as_text_or_styles_in_attributes():
     forbidden = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|document\.write|\bstyle=")
     assert [path.name for path in SOURCES if forbidden.search(path.read_text("utf-8"))] == []

@@ -54,10 +54,12 @@ class LabelsColumn(ColumnSpec):
         input_separator: What read cells are split at as well; None: nothing, or the sign at which all become labels.
         thresholds: Minimum probability of a label, for all labels or for each; "f1": for each label the one with the
             highest F1 on dev rows, chosen after the training.
-        loss: As in `LabelColumn`, of the two answers.
+        loss: "labels": cross-entropy over the two answers; "answer": cross-entropy over the whole vocabulary at each
+            answer token.
         weights: For each label the weight of its yes in the loss, while its no has 1; "balanced": its yes and its no
             count the same in total.
-        sources: As in `LabelColumn`; each label has weights of its own.
+        sources: What answers: "words" (tf-idf), "model", "probe" (states of the base model), "encoder" (a sentence
+            encoder), joined by weights of each label; None: all that are there.
     """
 
     empty_is_gold: ClassVar[bool] = True

@@ -43,7 +43,8 @@ class RankedKeywordsColumn(KeywordsSpec):
             endings only, and are written once.
         max_keyword_tokens: Maximum tokens of a keyword, in training and in prediction.
         output_separator: The text between keywords in written cells.
-        input_separator: As in `KeywordsColumn`.
+        input_separator: The text between keywords in the table's cells; None: semicolons or commas, or the sign that
+            the column clearly has.
     """
 
     record_field: ClassVar[str] = "rankings"

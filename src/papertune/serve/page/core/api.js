@@ -1,29 +1,47 @@
 // Requests to the server. Each failure is an ApiError with the server's own message.
 import { useCallback, useEffect, useRef, useState } from "../vendor/preact.js";
-import { t } from "./i18n.js";
+import { errorText, t } from "./i18n.js";
 
-/** What the server refused, or that it did not answer (status 0). */
+/**
+ * What the server refused, or that it did not answer (status 0).
+ *
+ * @property {string} message In the language that the page has when it is read.
+ */
 export class ApiError extends Error {
-  constructor(status, code, message, where = null) {
-    super(message);
+  /**
+   * @param {number} status The status of the answer.
+   * @param {string} code What went wrong, for programs.
+   * @param {string|null} text The server's own sentence; null: the page has one for this code.
+   * @param {Object} about `where`, and `params`: what the sentence is about, by name.
+   */
+  constructor(status, code, text = null, { where = null, params = {} } = {}) {
+    super();
     this.status = status;
     this.code = code;
+    this.text = text;
     this.where = where;
+    this.params = params;
+  }
+
+  get message() {
+    const { status, code, text, where, params } = this;
+    if (text === null) return t(`error.${code}`, { status: String(status) });
+    return errorText(code, text, { where, ...params });
   }
 }
 
 /** Makes an ApiError of an answer's status and text. */
 export function readError(status, text) {
-  if (status === 401) return new ApiError(status, "unauthorized", t("error.unauthorized"));
+  if (status === 401) return new ApiError(status, "unauthorized");
   try {
-    const { message, code, where } = JSON.parse(text).error;
-    return new ApiError(status, code, message, where);
+    const { message, code, where, param, params } = JSON.parse(text).error;
+    return new ApiError(status, code, message, { where: where ?? param, params });
   } catch {
-    return new ApiError(status, "unknown", t("error.unknown", { status: String(status) }));
+    return new ApiError(status, "unknown");
   }
 }
 
-export const unreachable = () => new ApiError(0, "unreachable", t("error.unreachable"));
+export const unreachable = () => new ApiError(0, "unreachable");
 
 /**
  * Sends a request and returns the JSON of its answer.

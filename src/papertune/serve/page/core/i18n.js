@@ -1,5 +1,6 @@
 // The page's language: one dictionary a language, with equal keys (compared by tests).
 import en from "../words/en.js";
+import errorsZh from "../words/errors.zh.js";
 import screenEn from "../words/screen.en.js";
 import screenZh from "../words/screen.zh.js";
 import settingsZh from "../words/settings.zh.js";
@@ -49,6 +50,24 @@ export function settingText(name, description = "") {
   return current === "zh" ? (settingsZh[name] ?? description) : description;
 }
 
+/**
+ * Returns what the server refused: its own sentence in English, the one for the code in other languages.
+ *
+ * @param {string} code What went wrong.
+ * @param {string} message The server's sentence; it stands as it is where a code has none, or needs what is not there.
+ * @param {Object} values What the sentence is about, by name.
+ */
+export function errorText(code, message, values = {}) {
+  if (current !== "zh") return message;
+  const text = errorsZh[`${code}.${values.what ?? values.problem}`] ?? errorsZh[code];
+  if (text === undefined) return message;
+  const all = { message, ...values };
+  // Of a job, in the page's words.
+  for (const name of ["kind", "state"]) if (hasWord(`job.${name}.${all[name]}`)) all[name] = t(`job.${name}.${all[name]}`);
+  const isComplete = [...text.matchAll(PLACE)].every(([, name]) => (all[name] ?? null) !== null);
+  return isComplete ? filled(text, all) : message;
+}
+
 /** Whether the dictionaries have this key. */
 export const hasWord = (key) => key in DICTIONARIES[current];
 
@@ -60,7 +79,10 @@ export const hasWord = (key) => key in DICTIONARIES[current];
  */
 export function t(key, values = {}) {
   const text = DICTIONARIES[current][key];
-  if (text === undefined) return key;
+  return text === undefined ? key : filled(text, values);
+}
+
+function filled(text, values) {
   return text.replace(PLACE, (whole, name, one, other) => {
     const value = values[name];
     if (one !== undefined) return value === 1 ? one : other;

@@ -18,11 +18,18 @@ function cellsOf(text) {
   }
 }
 
-function Message({ message }) {
+/** Returns what the page calls a model: what is asked for. */
+function titleOf(model, run) {
+  if (model === run) return t("chat.free");
+  const column = model.slice(run.length + 1);
+  return column === "*" ? t("chat.all") : column;
+}
+
+function Message({ message, run }) {
   const cells = message.role === "assistant" ? cellsOf(message.content) : null;
   return html`
     <li class=${`message ${message.role}`}>
-      <p class="hint">${message.role === "user" ? t("chat.you") : message.model}</p>
+      <p class="hint">${message.role === "user" ? t("chat.you") : titleOf(message.model, run)}</p>
       ${cells
         ? html`<dl class="facts">
             ${cells.map(
@@ -77,8 +84,6 @@ function Conversation({ run, draft, setDraft }) {
   const { now, error, say, stop } = useConversation(draft.messages, setMessages);
   const model = draft.model ?? `${run.name}:*`;
   const models = [`${run.name}:*`, ...run.columns.map((column) => `${run.name}:${column.name}`), run.name];
-  const titles = (each) =>
-    each === run.name ? t("chat.free") : each.endsWith(":*") ? t("chat.all") : each.slice(run.name.length + 1);
   const send = () => {
     const text = draft.text.trim();
     if (text === "" || now !== null) return;
@@ -91,8 +96,8 @@ function Conversation({ run, draft, setDraft }) {
   return html`
     ${(draft.messages.length > 0 || now) &&
     html`<ol class="conversation" aria-label=${t("chat.conversation")}>
-      ${draft.messages.map((message, place) => html`<${Message} key=${place} message=${message} />`)}
-      ${now && html`<${Message} message=${{ ...now, content: now.content || "…" }} />`}
+      ${draft.messages.map((message, place) => html`<${Message} key=${place} message=${message} run=${run.name} />`)}
+      ${now && html`<${Message} message=${{ ...now, content: now.content || "…" }} run=${run.name} />`}
     </ol>`}
     <${ErrorNotice} error=${error} />
     <form
@@ -109,7 +114,7 @@ function Conversation({ run, draft, setDraft }) {
             value=${model}
             onChange=${(event) => setDraft((before) => ({ ...before, model: event.currentTarget.value }))}
           >
-            ${models.map((each) => html`<option key=${each} value=${each}>${titles(each)}</option>`)}
+            ${models.map((each) => html`<option key=${each} value=${each}>${titleOf(each, run.name)}</option>`)}
           </select>
         `}
       <//>

@@ -7,11 +7,15 @@ import { hasWord, t } from "../core/i18n.js";
 import { link } from "../core/router.js";
 import { useJobEvents } from "../core/stream.js";
 import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
+import { fillsIn } from "../parts/choices.js";
 import { Curves } from "../parts/curves.js";
 import { Delete } from "../parts/delete.js";
 import { Download } from "../parts/download.js";
 import { titleOf, toneOf } from "../parts/lists.js";
 import { PairsTraining } from "./pairs.js";
+
+// The exit code of a process that SIGKILL has ended.
+const KILLED = 137;
 
 /** The name of a phase in the page's language, if it has one. */
 const phaseName = (phase) => (hasWord(`phase.${phase}`) ? t(`phase.${phase}`) : phase);
@@ -68,22 +72,39 @@ function FilledTable({ id }) {
   `;
 }
 
+/** What stands where a run is ready. */
+function TrainedRun({ name }) {
+  const run = useApi(apiPath("runs", name));
+  return html`
+    <${Loaded} from=${run}>
+      ${(data) => html`
+        <div class="card">
+          <h2>${t("job.trained", { name })}</h2>
+          <div class="actions">
+            ${fillsIn(data) &&
+            html`<a class="button main" href=${link(["fill"], { run: name })}>${t("run.fill")}</a>
+              <a class="button" href=${link(["runs", name, "chat"])}>${t("run.chat")}</a>`}
+            <a class="button" href=${link(["runs", name])}>${t("run.about")}</a>
+          </div>
+        </div>
+      `}
+    <//>
+  `;
+}
+
+/** Why a job has ended without being done. */
+function Ending({ job }) {
+  if (job.state === "failed") return html`<${Notice} level="error">${job.message}<//>`;
+  if (job.state === "stopped") return html`<${Notice} level="warning">${t("job.stopped")}<//>`;
+  if (job.state !== "interrupted") return null;
+  return html`<${Notice} level="warning">${t(job.exit === KILLED ? "job.killed" : "job.interrupted")}<//>`;
+}
+
 /** Where to go when a job is done. */
 function Result({ job }) {
   if (job.state !== "done") return null;
   if (job.kind === "predict" && job.result_table) return html`<${FilledTable} id=${job.result_table} />`;
-  if (job.kind === "train") {
-    return html`
-      <div class="card">
-        <h2>${t("job.trained", { name: job.run })}</h2>
-        <div class="actions">
-          <a class="button main" href=${link(["fill"], { run: job.run })}>${t("run.fill")}</a>
-          <a class="button" href=${link(["runs", job.run, "chat"])}>${t("run.chat")}</a>
-          <a class="button" href=${link(["runs", job.run])}>${t("run.about")}</a>
-        </div>
-      </div>
-    `;
-  }
+  if (job.kind === "train") return html`<${TrainedRun} name=${job.run} />`;
   if (job.kind === "evaluate") {
     const target = link(["runs", job.run, "report"], { job: job.id });
     return html`<p><a class="button main" href=${target}>${t("run.report")}</a></p>`;
@@ -123,6 +144,9 @@ function Shown({ job, onChange, round }) {
   useEffect(() => {
     announce(t("job.is", { name: job.name, state: t(`job.state.${job.state}`) }));
   }, [job.state]);
+  // What a job that is done warns of, such as rows that were trained on, is read without a press.
+  const hasWarning = events.messages.some((message) => message.level === "warning");
+  const isOpen = hasWarning || ["running", "failed"].includes(job.state);
   const crumbs = [[t("nav.jobs"), link(["jobs"])]];
   const controls = html`<${Controls} job=${job} onError=${setError} onChange=${onChange} />`;
   const lead = job.ended
@@ -131,15 +155,14 @@ function Shown({ job, onChange, round }) {
   return html`
     <${Page} title=${titleOf(job)} crumbs=${crumbs} lead=${lead} actions=${controls}>
       <${ErrorNotice} error=${error} />
-      ${job.message && job.state !== "done" && html`<${Notice} level=${toneOf(job.state)}>${job.message}<//>`}
+      <${Ending} job=${job} />
       ${job.kind === "train" &&
       job.state === "failed" &&
       html`<p><a class="button" href=${link(["tables", job.table, "recipe"])}>${t("job.recipe")}</a></p>`}
-      ${job.state === "interrupted" && !job.message && html`<${Notice} level="warning">${t("job.interrupted")}<//>`}
       <${Now} job=${job} events=${events} />
       <${Result} job=${job} />
       <${Curves} losses=${events.losses} scores=${events.scores.score ?? []} />
-      <${Section}><${Messages} messages=${events.messages} isOpen=${["running", "failed"].includes(job.state)} /><//>
+      <${Section}><${Messages} messages=${events.messages} isOpen=${isOpen} /><//>
     <//>
   `;
 }

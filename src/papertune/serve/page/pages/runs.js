@@ -5,7 +5,7 @@ import { duration, moment, number } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { go, link } from "../core/router.js";
 import { Chip, Empty, ErrorNotice, Loaded, Notice, Page, Section, WorkButton } from "../parts/basics.js";
-import { TableChoice } from "../parts/choices.js";
+import { fillsIn, TableChoice } from "../parts/choices.js";
 import { Curves } from "../parts/curves.js";
 import { Delete } from "../parts/delete.js";
 import { JobList, RunList } from "../parts/lists.js";
@@ -111,7 +111,7 @@ function Shown({ run }) {
   const crumbs = [[t("nav.runs"), link(["runs"])]];
   const [error, setError] = useState(null);
   const actions = html`
-    ${run.complete &&
+    ${fillsIn(run) &&
     html`<a class="button main" href=${link(["fill"], { run: run.name })}>${t("run.fill")}</a>
       <a class="button" href=${link(["runs", run.name, "chat"])}>${t("run.chat")}</a>`}
     <${Delete} path=${apiPath("runs", run.name)} name=${run.name} after=${["runs"]} onError=${setError}>
@@ -123,10 +123,11 @@ function Shown({ run }) {
     <${Page} title=${run.name} crumbs=${crumbs} lead=${lead} actions=${actions}>
       <${ErrorNotice} error=${error} />
       ${!run.complete && html`<${Notice} level="warning" title=${t("run.incomplete")}>${run.message}<//>`}
+      ${run.complete && !fillsIn(run) && html`<${Notice}>${t(`run.stage.${run.stage}`)}<//>`}
       <${Measures} measures=${run.measures} />
-      <${Section} title=${t("run.columns")}><${Columns} run=${run} /><//>
+      ${(fillsIn(run) || !run.complete) && html`<${Section} title=${t("run.columns")}><${Columns} run=${run} /><//>`}
       ${(run.curve ?? []).length > 0 && html`<${Section} title=${t("run.training")}><${Training} points=${run.curve} /><//>`}
-      ${run.complete &&
+      ${fillsIn(run) &&
       html`<${Section} title=${t("evaluate.title")} hint=${t("evaluate.hint")}>
         <${Evaluate} run=${run} />
         <${Evaluations} run=${run} />

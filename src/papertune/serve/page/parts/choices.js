@@ -37,10 +37,16 @@ export function ColumnChoice({ label, table, value, onChange, none = "–" }) {
   return html`<${Choice} ...${{ label, value, onChange, none, options }} />`;
 }
 
-/** A choice among the finished runs, each with its columns; null is none. */
+// Stages whose runs are a start for others, or judge answers (docs/stages.md).
+const WITHOUT_COLUMNS = ["pt", "rm"];
+
+/** Whether a run fills in tables. */
+export const fillsIn = (run) => run.complete && !WITHOUT_COLUMNS.includes(run.stage);
+
+/** A choice among the runs that fill in tables, each with its columns; null is none. */
 export function RunChoice({ value, onChange }) {
   const { data } = useApi("/api/runs");
-  const complete = (data?.runs ?? []).filter((run) => run.complete);
+  const complete = (data?.runs ?? []).filter(fillsIn);
   const options = complete.map((run) => [run.name, `${run.name} (${run.columns.map((column) => column.name).join(", ")})`]);
   const isNone = data !== null && complete.length === 0;
   const train = html`${t("fill.run.none")} <a href=${link(["tables"], { for: "train" })}>${t("home.train")}</a>`;
