@@ -24,7 +24,7 @@ def fill_in(table: Path, folder: Path) -> list[str]:
 
 
 class Quiet:
-    """A listener needs no base class."""
+    """A listener that lacks two methods."""
 
     def message(self, text: str) -> None:
         print(text)
