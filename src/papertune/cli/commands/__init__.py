@@ -2,14 +2,12 @@
 
 from papertune.cli.app import app
 from papertune.cli.commands import (
-    builtin,
     chat,
     check,
     compare,
-    completion,
-    doctor,
     evaluate,
     init,
+    installation,
     instructions,
     predict,
     prefer,
@@ -19,14 +17,12 @@ from papertune.cli.commands import (
 )
 
 __all__ = [
-    "builtin",
     "chat",
     "check",
     "compare",
-    "completion",
-    "doctor",
     "evaluate",
     "init",
+    "installation",
     "instructions",
     "predict",
     "prefer",
