@@ -5,6 +5,7 @@
 #   make test       checks and the whole suite      make test-fast  most of it in two minutes
 #   make check      lint, types, import rules       make fix        correct what ruff can correct
 #   make fuzz       damaged files, 10,000 for each format, an hour
+#   make release-check   builds the package, and tries it with the oldest and the newest versions of others
 #   make bench      small speed benchmarks, a few minutes; their tables go to bench/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
@@ -14,7 +15,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARG
 INSTALLED = .venv/.installed
 DEV = .venv/.installed-dev
 
-.PHONY: setup dev demo fix test test-fast fuzz check bench docs clean
+.PHONY: setup dev demo fix test test-fast fuzz check release-check bench docs clean
 
 setup: $(INSTALLED)
 
@@ -62,6 +63,10 @@ NOT_FAST = flows benchmarks serve fuzz pipelines/comparison pipelines/runs
 
 test-fast: dev
 	$(BIN)/pytest -n 2 --dist worksteal --cpu none --hypothesis-profile fast -m 'not slow' $(NOT_FAST:%=--ignore tests/%)
+
+# Two environments of their own in build/release/, 1.5 GB each; it needs the network. PyTorch is that of constraints.txt.
+release-check: dev
+	PIP_ARGS='$(PIP_ARGS)' sh release/check.sh
 
 # 10,000 new examples for each test of damaged files, in place of the same 200; an hour on one core. One format:
 # make fuzz FUZZ="-k parquet"

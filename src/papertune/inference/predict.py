@@ -64,7 +64,7 @@ def predict_rows(
 
     def answering(numbers: list[int]) -> Iterator[tuple[int, BatchValues]]:
         batches = (plan.batches[number] for number in numbers)
-        with closing(_encode_batches(predictor, reader, batches)) as encoded:
+        with closing(encode_batches(predictor, reader, batches)) as encoded:
             for number, prompts in zip(numbers, encoded, strict=True):
                 rows = plan.batches[number]
                 if journal is not None:
@@ -74,7 +74,7 @@ def predict_rows(
     return collect_rows(answering, predictor.recipe, plan, journal=journal, listener=listener)
 
 
-def _encode_batches(
+def encode_batches(
     predictor: BatchPredictor, reader: RowReader, batches: Iterable[Sequence[int]]
 ) -> Generator[list[RowPrompts], None, None]:
     """Yield the prompts of batches; with `encodes_ahead` a thread encodes a batch while the one before is answered.

@@ -7,4 +7,13 @@ from papertune.tables.reading import SUFFIXES, TableSource, read_parquet_rows, r
 from papertune.tables.table import Table
 from papertune.tables.writing import WRITABLE, check_output, write_table
 
-__all__ = ["SUFFIXES", "WRITABLE", "Table", "TableSource", "check_output", "read_parquet_rows", "read_table", "write_table"]
+__all__ = [
+    "SUFFIXES",
+    "WRITABLE",
+    "Table",
+    "TableSource",
+    "check_output",
+    "read_parquet_rows",
+    "read_table",
+    "write_table",
+]

@@ -2,15 +2,13 @@
 
 from papertune.cli.app import app
 from papertune.cli.commands import (
-    builtin,
     chat,
     check,
     compare,
-    completion,
-    doctor,
     evaluate,
     export,
     init,
+    installation,
     instructions,
     predict,
     prefer,
@@ -20,15 +18,13 @@ from papertune.cli.commands import (
 )
 
 __all__ = [
-    "builtin",
     "chat",
     "check",
     "compare",
-    "completion",
-    "doctor",
     "evaluate",
     "export",
     "init",
+    "installation",
     "instructions",
     "predict",
     "prefer",

@@ -17,7 +17,7 @@ def predict(
     table: Annotated[
         list[str],
         typer.Argument(
-            help='The table; "-" reads JSON lines from standard input. Or several Parquet files, the parts of one table.'
+            help='The table; "-" reads JSON lines from standard input. Or Parquet files, the parts of one table.'
         ),
     ],
     output: Annotated[
@@ -74,7 +74,8 @@ def predict(
         if _are_parts(table, output, shard):
             _check_unsorted(sort_by)
             parts = opened.predict_parts(table, output, shard=_shard(shard), **settings, listener=listener)
-            done = f"{parts.parts:,} parts, {parts.rows:,} rows"
+            count = "1 part" if parts.parts == 1 else f"{parts.parts:,} parts"
+            done = f"{count}, {parts.rows:,} rows"
         else:
             predicted = opened.predict_file(table[0], output, sort_by=sort_by, **settings, listener=listener)
             passed = "went through the model" if opened.asks_model() else "were computed without a model"

@@ -1,10 +1,10 @@
 """One file to fill in, and what has been done of it.
 
-    OUT/a.parquet                    the file filled in; it appears when it is complete
-    OUT/a.parquet.partial/           until then:
-        facts.json                   what is predicted, with which run, from which file
-        00000003.parquet             the fourth piece filled in; beside an unfinished one lies its journal
-    OUT/a.parquet.lock               while a process works on it
+OUT/a.parquet                    the file filled in; it appears when it is complete
+OUT/a.parquet.partial/           until then:
+    facts.json                   what is predicted, with which run, from which file
+    00000003.parquet             the fourth piece filled in; beside an unfinished one lies its journal
+OUT/a.parquet.lock               while a process works on it
 """
 
 import hashlib
@@ -52,7 +52,9 @@ class Part:
         try:
             groups = read_group_rows(path, str(path))
         except OSError as error:
-            raise TableError(f"{path} cannot be read: {error.strerror or error}. Check the path and the disk.") from None
+            raise TableError(
+                f"{path} cannot be read: {error.strerror or error}. Check the path and the disk."
+            ) from None
         if not sum(groups):
             raise TableError(f"{path} has no rows. Leave it out.")
         return cls(path, folder / path.name, tuple(_pieces(groups)))
@@ -103,8 +105,8 @@ class Part:
             return False
         what = "is not from this command" if before is None else "; ".join(changed_facts(before, facts))
         raise OutputError(
-            f"{self.target} exists and is another prediction ({what}). Add --overwrite to replace it, or choose another "
-            "folder."
+            f"{self.target} exists and is another prediction ({what}). Add --overwrite to replace it, or choose "
+            "another folder."
         )
 
     def begin(self, facts: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -118,10 +120,10 @@ class Part:
             before = json.loads(file.read_text("utf-8")) if file.exists() else None
             if before is not None and before != facts:
                 if not overwrite:
+                    what = "; ".join(changed_facts(before, facts))
                     raise OutputError(
-                        f"{self.partial} keeps the rows of another prediction ({'; '.join(changed_facts(before, facts))}"
-                        "). Finish that one with its own command, add --overwrite to discard its rows, or choose another "
-                        "folder."
+                        f"{self.partial} keeps the rows of another prediction ({what}). Finish that one with its own "
+                        "command, add --overwrite to discard its rows, or choose another folder."
                     )
                 shutil.rmtree(self.partial)
             self.partial.mkdir(exist_ok=True)

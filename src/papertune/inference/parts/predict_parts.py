@@ -69,9 +69,7 @@ def predict_parts(
     return PredictedParts(len(parts), before, overall.total)
 
 
-def _predict_part(
-    run: "Run", part: Part, facts: Mapping[str, Any], options: FileOptions, overall: "_Overall"
-) -> None:
+def _predict_part(run: "Run", part: Part, facts: Mapping[str, Any], options: FileOptions, overall: "_Overall") -> None:
     """Fill in one file, continuing with the first piece that is not filled in."""
     part.begin(facts, overwrite=options.overwrite)
     shown: set[str] = set()
@@ -94,8 +92,8 @@ def _check_same_columns(part: Part, number: int) -> None:
         names = sorted(dict(first.items() ^ here.items()))
         rows = part.pieces[number]
         raise TableError(
-            f"{part.path}, rows {rows.start + 1:,} to {rows.stop:,}: the output has other columns here than in the rows "
-            f"before ({', '.join(names)}). Name the columns to write with --columns."
+            f"{part.path}, rows {rows.start + 1:,} to {rows.stop:,}: the output has other columns here than in the "
+            f"rows before ({', '.join(names)}). Name the columns to write with --columns."
         )
 
 
@@ -107,7 +105,7 @@ def _checked_paths(paths: Sequence[Path], folder: Path) -> Sequence[Path]:
         OutputError: If the folder is named like a table, or a part would be replaced by its output.
     """
     if folder.suffix.lower() in WRITABLE:
-        raise OutputError(f"{folder}: parts are filled in into a folder, not a file. Name a folder, such as {folder.stem}.")
+        raise OutputError(f"{folder}: parts go into a folder, not into a file. Name a folder, such as {folder.stem}.")
     problems = []
     first: dict[str, Path] = {}
     for path in paths:

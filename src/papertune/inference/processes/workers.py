@@ -12,7 +12,7 @@ no table file: the columns that prompts need, and the rows of all batches, are i
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from papertune.events import SILENT, Listener
 from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import Journal
 from papertune.inference.plan import Plan
-from papertune.inference.predict import Predicted, collect_rows
+from papertune.inference.predict import Predicted, collect_rows, encode_batches
 from papertune.inference.processes.ray_session import connect_ray, quiet_ray
 from papertune.kinds.values import BatchValues
 from papertune.prompts import Batches
@@ -42,6 +42,11 @@ Opening = Callable[[], tuple[BatchPredictor, Mapping[str, str | None]]]
 
 # Ray needs some milliseconds and kilobytes for each part, so the parts of a large table have several batches.
 _MAX_PARTS = 4000
+
+# Batches of a part where prompts are encoded ahead, so that a worker waits for the first of them only; and how many
+# parts each worker has at least, so that all end at about the same time.
+_BATCHES_AHEAD = 8
+_MIN_PARTS_PER_WORKER = 16
 
 # Retries of a part that has crashed its worker, which may need more memory than there is.
 _MAX_RETRIES = 2
@@ -181,7 +186,8 @@ class Workers:
         import pyarrow as pa
         import ray
 
-        parts = np.array_split(np.asarray(numbers, dtype=np.int64), min(len(numbers), _MAX_PARTS))
+        count = count_parts(len(numbers), self.count, encodes_ahead=self.device != "cpu")
+        parts = np.array_split(np.asarray(numbers, dtype=np.int64), count)
         done = ray.data.from_arrow([pa.table({"number": part}) for part in parts]).map_batches(
             _Worker,
             fn_constructor_args=arguments,
@@ -195,6 +201,20 @@ class Workers:
         )
         for part in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from read_results(part)
+
+
+def count_parts(batches: int, workers: int, *, encodes_ahead: bool) -> int:
+    """Return into how many parts the batches are divided.
+
+    Args:
+        batches: Number of batches.
+        workers: Number of workers.
+        encodes_ahead: Whether a worker encodes the prompts of a batch of its part while it answers the one before.
+    """
+    if not encodes_ahead:
+        return min(batches, _MAX_PARTS)
+    wanted = max(batches // _BATCHES_AHEAD, _MIN_PARTS_PER_WORKER * workers)
+    return min(batches, wanted, _MAX_PARTS)
 
 
 def prompt_columns(table: Table, recipe: Recipe) -> list[str]:
@@ -314,16 +334,22 @@ class _Worker:
     def __call__(self, part: Any) -> dict[str, list[Any]]:
         """Answer the batches of a part, a pyarrow table with their numbers."""
         results: dict[str, list[Any]] = {"number": [], "values": [], "error": [], "message": []}
-        for number in part["number"].to_pylist():
-            values, error, message = "", "", ""
-            try:
-                if self._failure is not None:
-                    raise self._failure
-                values = json.dumps(self._predictor.answer(self._reader, self._batches[number]))
-            except PapertuneError as failure:
-                error, message = type(failure).__name__, str(failure)
-            for name, value in zip(results, (number, values, error, message), strict=True):
+        numbers = part["number"].to_pylist()
+
+        def add(values: str, error: str = "", message: str = "") -> None:
+            line = numbers[len(results["number"])], values, error, message
+            for name, value in zip(results, line, strict=True):
                 results[name].append(value)
+
+        try:
+            if self._failure is not None:
+                raise self._failure
+            batches = [self._batches[number] for number in numbers]
+            with closing(encode_batches(self._predictor, self._reader, batches)) as encoded:
+                for rows, prompts in zip(batches, encoded, strict=True):
+                    add(json.dumps(self._predictor.answer(self._reader, rows, prompts)))
+        except PapertuneError as failure:  # the driver ends with it, so the rest of the part is not answered
+            add("", type(failure).__name__, str(failure))
         return results
 
 

@@ -59,7 +59,9 @@ def extras() -> tuple[Extra, ...]:
         names = metadata("papertune").get_all("Provides-Extra") or []
     except PackageNotFoundError:
         names = []
-    wanted = {name: [each for each in _requirements() if _is_for(each, name) and not _is_for(each, "")] for name in names}
+    wanted = {
+        name: [each for each in _requirements() if _is_for(each, name) and not _is_for(each, "")] for name in names
+    }
     found = [
         Extra(name, tuple(map(_package, packages)), f'pip install "papertune[{name}]"')
         for name, packages in wanted.items()
