@@ -104,7 +104,7 @@ def test_logits_and_gradients_are_those_of_autograd(name, method, kind, monkeypa
     model, batch = trained_model(MODELS[name], METHODS[method]), collate(BATCHES[kind], pad_id=0)
     expected_logits, expected = autograd_pass(model, batch)
     logits, gradients = own_pass(model, batch)
-    torch.testing.assert_close(logits, expected_logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits, expected_logits, rtol=1e-5, atol=1e-5 * float(expected_logits.abs().max()))
     assert gradients.keys() == expected.keys()
     for each, gradient in expected.items():
         assert gradient.any()
@@ -114,7 +114,7 @@ def test_logits_and_gradients_are_those_of_autograd(name, method, kind, monkeypa
 @pytest.mark.parametrize("kind", BATCHES)
 def test_bfloat16_is_as_near_to_float32_as_autograd_in_bfloat16(kind):
     batch = collate(BATCHES[kind], pad_id=0)
-    _, exact = autograd_pass(trained_model(MODELS["llama"], METHODS["all"]), batch)
+    _, exact = autograd_pass(trained_model(MODELS["llama"], METHODS["all"], torch.bfloat16).float(), batch)
     model = trained_model(MODELS["llama"], METHODS["all"], torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         _, slow = autograd_pass(model, batch)
@@ -123,8 +123,8 @@ def test_bfloat16_is_as_near_to_float32_as_autograd_in_bfloat16(kind):
     def distance(gradients):
         return sum((gradients[name] - exact[name]).square().sum().item() for name in exact) ** 0.5
 
-    assert distance(fast) < 0.05 * distance({name: torch.zeros(()) for name in exact})
-    assert distance(fast) < 1.5 * distance(slow)
+    assert distance(fast) < 0.1 * distance({name: torch.zeros(()) for name in exact})
+    assert distance(fast) < 1.2 * distance(slow)
 
 
 def test_weights_belong_to_their_layers_again_afterwards(own_tiny_model):
