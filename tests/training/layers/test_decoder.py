@@ -108,6 +108,7 @@ def test_logits_and_gradients_are_those_of_autograd(name, method, kind, monkeypa
     assert gradients.keys() == expected.keys()
     for each, gradient in expected.items():
         assert gradient.any()
+        assert gradients[each].is_contiguous()  # as fused optimizers want it
         torch.testing.assert_close(gradients[each], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
 
 
