@@ -11,20 +11,23 @@ the cached keys through a mask that hides the padding:
 A trained prefix comes first in the cache of every row. Tokens that all prompts begin with are treated in the same way:
 they go through the model once and are then part of the prefix.
 
-On a CPU prompts run in parts whose activations fit into its caches; on a GPU whole batches are faster.
+On a CPU prompts run in parts whose activations fit into its caches, if possible a part in each thread; on a GPU whole
+batches are faster.
 """
 
 from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from papertune.decoding.threads import map_in_threads
 from papertune.methods import Prefix, prefix_of
-from papertune.models import AttentionMasks, answer_positions
+from papertune.models import AttentionMasks, OwnLlama, answer_positions
 from papertune.prompts import pad_right
 
 # Padded tokens that go through the model together on a CPU.
@@ -93,6 +96,8 @@ class Engine:
         self.device = next(self.model.parameters()).device
         self._masks = AttentionMasks(self.model)
         self._part_tokens = CPU_PART_TOKENS if self.device.type == "cpu" else None
+        # transformers' models share state between calls, such as hooks.
+        self._in_threads = isinstance(self.model, OwnLlama)
 
     @torch.inference_mode()
     def after(self, beginning: Sequence[int]) -> "Engine | None":
@@ -118,14 +123,23 @@ class Engine:
         return engine
 
     @torch.inference_mode()
-    def last_logits(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Return the logits after each prompt, without a cache; shape (batch, vocab)."""
-        return torch.cat([self._run(part, caching=False)[1] for part in self._parts(prompts)])
+    def last_logits(self, prompts: Sequence[Sequence[int]], tokens: Sequence[int] | None = None) -> Tensor:
+        """Return the logits of some tokens after each prompt, without a cache.
+
+        Args:
+            prompts: Token ids.
+            tokens: Which token ids; None: all.
+
+        Returns:
+            Shape (batch, tokens or vocab).
+        """
+        wanted = None if tokens is None else torch.tensor(tokens, device=self.device)
+        return torch.cat([logits for _, logits in self._run_parts(self._parts(prompts), caching=False, tokens=wanted)])
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> PromptState:
         """Run prompts and cache their keys and values."""
-        parts = [self._run(part, caching=True) for part in self._parts(prompts)]
+        parts = self._run_parts(self._parts(prompts), caching=True)
         if len(parts) > 1 and not all(_stores_keys_and_values(cache) for cache, _ in parts):
             self._part_tokens = None  # from now on
             parts = [self._run(prompts, caching=True)]
@@ -151,13 +165,23 @@ class Engine:
                 widest = len(prompt)
         return list(parts)
 
-    def _run(self, prompts: Sequence[Sequence[int]], *, caching: bool) -> tuple[Any, Tensor]:
+    def _run_parts(
+        self, parts: Sequence[Sequence[Sequence[int]]], *, caching: bool, tokens: Tensor | None = None
+    ) -> list[tuple[Any, Tensor]]:
+        """Run parts with `_run`, several at a time where the model allows it."""
+        run = partial(self._run, caching=caching, tokens=tokens)
+        return map_in_threads(run, parts) if self._in_threads else [run(part) for part in parts]
+
+    @torch.inference_mode()
+    def _run(
+        self, prompts: Sequence[Sequence[int]], *, caching: bool, tokens: Tensor | None = None
+    ) -> tuple[Any, Tensor]:
         """Run prompts together; return the cache, with them if `caching`, and the logits after each prompt."""
         rows = torch.arange(len(prompts), device=self.device)
         last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
         ids = pad_right(prompts, 0).to(self.device)
         start = self._start(ids, caching=caching)
-        with answer_positions(self.model, rows, last):
+        with answer_positions(self.model, rows, last, tokens):
             output = self.model(input_ids=ids, use_cache=caching, **start)
         return start.get("past_key_values"), output.logits
 

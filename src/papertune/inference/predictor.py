@@ -239,8 +239,9 @@ class Predictor:
         if len(prompts) == 1:
             ((name, rows),) = prompts.items()
             if name in self._tries and not self._tries[name].tokens:
-                logits = engine.last_logits(rows)
-                return {name: self._tries[name].label_probabilities(logits, None).tolist()}
+                trie = self._tries[name]
+                logits = engine.last_logits(rows, trie.root_tokens)
+                return {name: trie.at_root.label_probabilities(logits, None).tolist()}
             return {name: self._decoders[name].answer(engine, engine.prefill(rows), documents[name], tokens)}
         # Where the document stands first, its keys and values serve all questions.
         cuts = [length - begun for length in shared]

@@ -6,6 +6,7 @@ modules of `prefix/` that compute are not imported here.
 
 from papertune.methods.adapters import (
     adapters_in_compute_dtype,
+    add_adapter,
     adopted_method,
     check_adapter,
     load_adapter,
@@ -34,6 +35,7 @@ __all__ = [
     "TrainingMethod",
     "WholeModelMethod",
     "adapters_in_compute_dtype",
+    "add_adapter",
     "adopted_method",
     "build_trainable",
     "check_adapter",

@@ -62,6 +62,24 @@ def load_for_prediction(model: Any, folder: Path) -> Any:
     return _method(config).load_for_prediction(model, folder, config)
 
 
+def add_adapter(model: Any, folder: Path) -> bool:
+    """Add a saved adapter to the weights of a base model in memory, without peft.
+
+    Args:
+        model: The base model, or its weights under the same names.
+        folder: The adapter.
+
+    Returns:
+        Whether that was possible. If not, the model is unchanged.
+
+    Raises:
+        RunError: If the folder is not an adapter.
+    """
+    from papertune.methods.plain_lora import add_plain_lora
+
+    return add_plain_lora(model, folder, check_adapter(folder))
+
+
 def merge_adapter(model: Any) -> Any:
     """Add an adapter to its base weights, and return the plain model."""
     return model.merge_and_unload()

@@ -18,6 +18,8 @@ from papertune.models.configurations import find_config
 from papertune.models.context import context_tokens
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
+from papertune.models.llama.loading import load_own_llama
+from papertune.models.llama.model import OwnLlama
 from papertune.models.quantization.base_bits import BaseBits, check_quantization, dequantized, is_quantized
 from papertune.models.quantization.int8 import (
     PredictionPrecision,
@@ -33,6 +35,7 @@ __all__ = [
     "AttentionMasks",
     "Base",
     "BaseBits",
+    "OwnLlama",
     "Precision",
     "PredictionPrecision",
     "answer_positions",
@@ -50,6 +53,7 @@ __all__ = [
     "is_quantized",
     "load_config",
     "load_model",
+    "load_own_llama",
     "load_tokenizer",
     "output_layer",
     "precision_name",

@@ -6,8 +6,9 @@ pass: models that scale or cap their logits afterwards stay correct, and wrapper
 ordinary call.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,27 +16,45 @@ from torch import Tensor, nn
 from papertune.errors import ModelError
 
 
+class SelectsAnswers(ABC):
+    """A model that selects positions and tokens itself."""
+
+    @abstractmethod
+    def answering(self, rows: Tensor, columns: Tensor, tokens: Tensor | None) -> AbstractContextManager[None]:
+        """Compute some logits only, inside this context and in this thread; the arguments of `answer_positions`."""
+
+
 @contextmanager
-def answer_positions(model: Any, rows: Tensor, columns: Tensor) -> Iterator[None]:
+def answer_positions(model: Any, rows: Tensor, columns: Tensor, tokens: Tensor | None = None) -> Iterator[None]:
     """Compute logits at some positions only, inside this context.
 
-    The model's `logits` then have shape (positions, vocab).
+    The model's `logits` then have shape (positions, vocab), or (positions, tokens).
 
     Args:
         model: A causal language model, wrapped or not.
         rows: Batch index of each position, int64, shape (positions,).
         columns: Sequence index of each position, int64, shape (positions,).
+        tokens: Token ids whose logits are kept, int64; None: all.
     """
+    if isinstance(model, SelectsAnswers):
+        with model.answering(rows, columns, tokens):
+            yield
+        return
 
     def select(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden = arguments[0]  # (batch, seq, hidden)
         return (hidden[rows, columns], *arguments[1:])
 
-    handle = output_layer(model).register_forward_pre_hook(select)
+    def keep(_: nn.Module, __: Any, logits: Tensor) -> Tensor:
+        return logits if tokens is None else logits[..., tokens]
+
+    layer = output_layer(model)
+    handles = [layer.register_forward_pre_hook(select), layer.register_forward_hook(keep)]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def output_layer(model: Any) -> nn.Module:

@@ -135,19 +135,26 @@ def _check_loaded_weights(base: Base, found: dict[str, Any]) -> None:
         )
 
 
-def load_tokenizer(base: Base) -> Any:
+def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
     """Load the tokenizer of a base model, without its weights.
+
+    Args:
+        base: The base model.
+        folder: The folder of the tokenizer, if it is not the model's.
 
     Raises:
         ModelError: If it cannot be loaded.
     """
     from transformers import AutoTokenizer
 
-    register_own_models(base.location)
+    location = folder or base.location
+    register_own_models(location)
     try:
-        return AutoTokenizer.from_pretrained(base.location, trust_remote_code=False)
+        with quiet_transformers():
+            return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(_load_failure(base, "the tokenizer ", error)) from error
+        part = f"the tokenizer {'' if folder is None else f'in {folder} '}"
+        raise ModelError(_load_failure(base, part, error)) from error
 
 
 def load_config(base: Base) -> Any:

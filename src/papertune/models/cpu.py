@@ -56,6 +56,13 @@ def adds_int8_in_32_bits() -> bool:
     return cpu_features().int8 and any(capabilities.get(name, False) for name in _INT8)
 
 
+def packs_weights(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies by weights of a dtype that it has packed before."""
+    if not has_onednn() or not torch.cpu.get_capabilities().get("avx2", False):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def has_onednn() -> bool:
     """Whether this PyTorch has oneDNN, which multiplies 8-bit integers."""
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

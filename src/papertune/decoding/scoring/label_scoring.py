@@ -19,7 +19,8 @@ token. The probabilities add up to 1 without a softmax over the labels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -102,6 +103,17 @@ class LabelTrie:
             ),
             choices=True,
         )
+
+    @cached_property
+    def root_tokens(self) -> tuple[int, ...]:
+        """The tokens that are read at the root, ascending."""
+        return tuple(sorted({token for path in self.paths for node, token in path if node < 0}))
+
+    @cached_property
+    def at_root(self) -> "LabelTrie":
+        """This trie, which must have no inner nodes, for logits of `root_tokens` alone."""
+        place = {token: index for index, token in enumerate(self.root_tokens)}
+        return replace(self, paths=tuple(tuple((node, place[token]) for node, token in path) for path in self.paths))
 
     def ancestors(self) -> Tensor:
         """Return which nodes each node sees: itself and its ancestors; bool, shape (nodes, nodes)."""

@@ -8,6 +8,7 @@ and most of the hidden keys are skipped. This is used for causal attention of se
 without cached keys; everything else goes to torch's `scaled_dot_product_attention`.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ _NAME = "papertune_grouped"
 _MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "chatglm")
 _DTYPES = (torch.float32, torch.bfloat16)
 # Queries in a block: few enough to skip most of the hidden half, enough for matrix products at full speed.
-_BLOCK = 64
+_BLOCK = 96
 # Settings that change the scores or the keys.
 _SPECIAL = ("softcap", "s_aux", "sliding_window", "position_bias", "cache", "output_attentions")
 
@@ -87,23 +88,49 @@ def grouped_attention(
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
     batch, heads, seq, head_dim = query.shape
-    groups, keys = key.shape[1:3]
-    group_size = heads // groups
-    queries = (query * scaling).reshape(batch * groups, group_size, seq, head_dim)
+    groups = key.shape[1]
+    queries = (query * scaling).view(batch, groups, heads // groups, seq, head_dim).transpose(2, 3).contiguous()
+    return attend(queries, key, value, None).view(batch, seq, heads, -1)
+
+
+def attend(queries: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Compute attention of queries that are stacked by group.
+
+    Args:
+        queries: Multiplied by the factor of the scores, contiguous, shape (batch, groups, seq, heads of a group,
+            head_dim).
+        key: Shape (batch, groups, keys, head_dim); the last `seq` keys belong to the queries.
+        value: Shape (batch, groups, keys, value_dim).
+        mask: Which key a query sees, bool, shape (batch or 1, 1, seq, keys); None: all that are not later.
+
+    Returns:
+        Shape (batch, seq, heads x value_dim).
+    """
+    batch, groups, seq, group_size, head_dim = queries.shape
+    keys = key.shape[2]
     transposed = key.reshape(batch * groups, keys, head_dim).transpose(1, 2)
     values = value.reshape(batch * groups, keys, -1)
-    hidden = torch.full((_BLOCK, _BLOCK), -torch.inf, dtype=query.dtype, device=query.device).triu_(1)
-    blocks: list[Tensor] = []
+    stacked = queries.view(batch * groups, seq * group_size, head_dim)
+    attended = queries.new_empty(batch, seq, groups, group_size, values.shape[2])
     for start in range(0, seq, _BLOCK):
-        block = queries[:, :, start : start + _BLOCK]
-        size = block.shape[2]
-        seen = keys - seq + start + size
-        scores = torch.bmm(block.reshape(batch * groups, group_size * size, head_dim), transposed[:, :, :seen])
-        # The last keys are those of the block itself; each is hidden from the queries before it.
-        scores.view(-1, group_size, size, seen)[..., seen - size :] += hidden[:size, :size]
-        blocks.append(torch.bmm(scores.softmax(dim=-1), values[:, :seen]).view(batch, groups, group_size, size, -1))
-    attended = torch.cat(blocks, dim=3)  # (batch, groups, group_size, seq, value_dim)
-    return attended.permute(0, 3, 1, 2, 4).reshape(batch, seq, heads, -1)
+        size = min(_BLOCK, seq - start)
+        seen = keys if mask is not None else keys - seq + start + size
+        scores = torch.bmm(stacked[:, start * group_size : (start + size) * group_size], transposed[:, :, :seen])
+        shaped = scores.view(batch, groups, size, group_size, seen)
+        if mask is not None:
+            shaped.masked_fill_(~mask[:, :, start : start + size, None], -torch.inf)
+        elif size > 1:
+            # The last keys are those of the block itself; each is hidden from the queries before it.
+            shaped[..., seen - size :] += _hidden(size, scores.dtype)[:, None]
+        block = torch.bmm(scores.softmax(dim=-1), values[:, :seen])
+        attended[:, start : start + size] = block.view(batch, groups, size, group_size, -1).transpose(1, 2)
+    return attended.view(batch, seq, -1)
+
+
+@cache
+def _hidden(size: int, dtype: torch.dtype) -> Tensor:
+    """Return what is added to the scores of a block, shape (size, size)."""
+    return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
 def _mask(*arguments: Any, **settings: Any) -> Tensor | None:

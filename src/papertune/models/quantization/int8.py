@@ -26,7 +26,7 @@ from papertune.models.quantization.base_bits import BaseBits
 
 PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
 
-_ZERO_POINT = 128  # of an activation
+ZERO_POINT = 128  # of an activation
 _MAX_ACTIVATION = 127
 _MIN_SCALE = 1e-30  # so that a row of zeros is not divided by zero
 
@@ -66,6 +66,8 @@ def int8_name() -> str:
 
 def precision_name(model: Any) -> str:
     """Return the name of the precision of a model's products: int8 or its dtype."""
+    if (own := getattr(model, "precision_name", None)) is not None:
+        return str(own)
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         return int8_name()
     return str(model.dtype).removeprefix("torch.")
@@ -101,6 +103,30 @@ def to_int8(model: Any) -> int:
     return replaced
 
 
+def pack_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Round weights, shape (out_features, in_features); return q, packed for oneDNN, and s, float32."""
+    exact = weight.float()
+    scales = exact.abs().amax(dim=1).clamp_min(_MIN_SCALE) / max_int8_weight()
+    numbers = (exact / scales[:, None]).round().to(torch.int8)
+    return torch.ops.onednn.qlinear_prepack(numbers, None), scales
+
+
+def int8_product(numbers: Tensor, packed: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the sums over p q, times s; the caller multiplies by r.
+
+    Args:
+        numbers: p + 128, uint8, shape (..., in_features).
+        packed: q, from `pack_int8`.
+        scales: s. oneDNN's scale for activations would be one for all tokens.
+        dtype: Of the result.
+    """
+    zeros = torch.zeros(len(scales), dtype=torch.int64)
+    epilogue: tuple[Any, ...] = (None, 1.0, 0, dtype, "none", [], "")
+    return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
+        numbers, 1.0, ZERO_POINT, packed, scales, zeros, *epilogue
+    )
+
+
 class Int8Linear(nn.Module):
     """A linear layer with integer weights.
 
@@ -113,34 +139,14 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
-        weight = linear.weight.detach().float()
-        scales = weight.abs().amax(dim=1).clamp_min(_MIN_SCALE) / max_int8_weight()
-        numbers = (weight / scales[:, None]).round().to(torch.int8)
-        # oneDNN applies these; its scale for activations would be one for all tokens, so `forward` applies those.
-        self._scales = scales
+        self._packed, self._scales = pack_int8(linear.weight.detach())
         self._bias = None if linear.bias is None else linear.bias.detach().float()
-        self._packed = torch.ops.onednn.qlinear_prepack(numbers, None)
-        self._zero_points = torch.zeros(linear.out_features, dtype=torch.int64)
         self._rounding = rounding
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply: shape (..., in_features) to (..., out_features), in the dtype of `x`."""
         numbers, token_scales = self._rounding(x)
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            numbers,
-            1.0,
-            _ZERO_POINT,
-            self._packed,
-            self._scales,
-            self._zero_points,
-            None,
-            1.0,
-            0,
-            torch.float32,
-            "none",
-            [],
-            "",
-        )
+        y = int8_product(numbers, self._packed, self._scales, torch.float32)
         y.mul_(token_scales)
         if self._bias is not None:
             y.add_(self._bias)
@@ -166,7 +172,7 @@ class _TokenRounding:
             scales = torch.maximum(-flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True))
             scales.clamp_min_(_MIN_SCALE).div_(_MAX_ACTIVATION)
             signed = (flat * scales.reciprocal()).round_().to(torch.int8)
-            self._numbers = signed.view(torch.uint8).add_(_ZERO_POINT)  # wraps around, as intended
+            self._numbers = signed.view(torch.uint8).add_(ZERO_POINT)  # wraps around, as intended
             self._scales = scales
             self._seen = weakref.ref(x, self._forget)
         return self._numbers, self._scales

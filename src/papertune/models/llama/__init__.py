@@ -1,0 +1,6 @@
+"""Llama-like models for prediction on a CPU, from their weights, without transformers' modelling code.
+
+The results are those of transformers up to rounding. Products have packed weights, take the silu, the gate and the sum
+with the residual in their last step, and queries, keys and values come from one product. The last layer computes only
+the positions whose logits are wanted.
+"""

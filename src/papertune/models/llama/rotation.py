@@ -1,0 +1,74 @@
+"""Rotation of queries and keys by their positions (Su et al. 2021, arXiv:2104.09864), in halves as llama does."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Of transformers' kinds of scaling those whose frequencies do not depend on the length of the text.
+KNOWN_ROPES = ("default", "linear", "llama3")
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Rotates by given angles.
+
+    Attributes:
+        cos: Shape (batch or 1, seq, 1, head_dim / 2).
+        sin: As `cos`.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def at(self, rows: Tensor, columns: Tensor) -> "Rotation":
+        """Return the rotation at some positions, shape (positions, 1, 1, head_dim / 2)."""
+        first = torch.zeros_like(rows) if len(self.cos) == 1 else rows
+        return Rotation(self.cos[first, columns][:, None], self.sin[first, columns][:, None])
+
+    def turn(self, states: Tensor) -> Tensor:
+        """Return rotated heads, shape (batch, seq, heads, head_dim)."""
+        turned = states.new_empty(states.shape)
+        half = states.shape[-1] // 2
+        one, two = states.split(half, dim=-1)
+        to_one, to_two = turned.split(half, dim=-1)
+        torch.mul(one, self.cos, out=to_one)
+        to_one.addcmul_(two, self.sin, value=-1)
+        torch.mul(two, self.cos, out=to_two)
+        to_two.addcmul_(one, self.sin)
+        return turned
+
+
+class Rotary:
+    """Makes rotations from positions.
+
+    Args:
+        config: A transformers configuration whose kind of scaling is in `KNOWN_ROPES`.
+        head_dim: Numbers of a head.
+    """
+
+    def __init__(self, config: Any, head_dim: int) -> None:
+        kind = rope_type(config)
+        if kind == "default":
+            exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
+            self._frequencies, self._factor = 1.0 / config.rope_parameters["rope_theta"] ** exponents, 1.0
+        else:
+            from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+            self._frequencies, self._factor = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))
+
+    def at(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+        """Return the rotation of positions, int64, shape (batch or 1, seq); angles are computed in float32."""
+        angles = positions[:, :, None, None].float() * self._frequencies
+        return Rotation((angles.cos() * self._factor).to(dtype), (angles.sin() * self._factor).to(dtype))
+
+
+def rope_type(config: Any) -> str | None:
+    """Return the kind of scaling that a configuration names; None: one for each kind of layer, or none stated."""
+    settings = getattr(config, "rope_parameters", None)
+    if not isinstance(settings, dict) or not isinstance(settings.get("rope_theta"), int | float):
+        return None
+    if settings.get("partial_rotary_factor", 1.0) != 1.0:
+        return None
+    return settings.get("rope_type", "default")
