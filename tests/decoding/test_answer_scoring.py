@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MistralConfig, MistralForCausalLM
 
-from papertune.decoding.engine import Engine
+from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.scoring import answer_scoring
 from papertune.decoding.scoring.answer_scoring import answer_log_probabilities
 from papertune.methods import build_trainable
@@ -51,15 +51,16 @@ def slow_log_probability(model, prompt, answer):
 
 @pytest.mark.slow
 @settings(max_examples=25)
-@given(rows)
-def test_a_batch_equals_its_answers_one_by_one(model, rows):
-    """Rows of different lengths and answers, some without answers, in parts of few nodes."""
+@given(rows, st.booleans())
+def test_a_batch_equals_its_answers_one_by_one(model, rows, row_by_row):
+    """Rows of different lengths and answers, some without answers, in parts of few nodes; as on a CPU, as on a GPU."""
     prompts, answers = [prompt for prompt, _ in rows], [found for _, found in rows]
     engine = Engine(model)
     state = engine.prefill(prompts)
     keys = [layer.keys.clone() for layer in state.cache.layers]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answer_scoring, "CPU_PART_TOKENS", 7)
+        patch.setattr(PromptState, "is_divisible", row_by_row)
         got = answer_log_probabilities(engine, state, answers, {END, OTHER_END})
     assert all(torch.equal(a.keys, b) for a, b in zip(state.cache.layers, keys, strict=True))
     for prompt, found, logs in zip(prompts, answers, got, strict=True):
@@ -78,4 +79,8 @@ def test_the_logits_of_a_part_are_limited(tiny_model, monkeypatch):
     monkeypatch.setattr(answer_scoring, "CPU_PART_TOKENS", 8)
     answers = [[[8, 9], [8, 10], [11]], [[token, 9] for token in range(10, 20)]]
     answer_log_probabilities(engine, engine.prefill([[5], [6, 7]]), answers, {END})
-    assert sizes == [8, 4, 4, 4, 4]  # 4 nodes of the first row, 20 of the second; padding has no logits
+    assert sizes == [4, 8, 8, 4]  # 4 nodes of the first row, 20 of the second
+    sizes.clear()
+    monkeypatch.setattr(PromptState, "is_divisible", False)
+    answer_log_probabilities(engine, engine.prefill([[5], [6, 7]]), answers, {END})
+    assert sizes == [8, 4, 4, 4, 4]  # together; padding has no logits

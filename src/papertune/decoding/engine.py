@@ -54,6 +54,23 @@ class PromptState:
         """Return a copy that can be extended without changing this one."""
         return PromptState(deepcopy(self.cache), self.visible, self.lengths, self.last_logits)
 
+    @property
+    def is_divisible(self) -> bool:
+        """Whether `part` works: every layer has just a key and a value of each token."""
+        return _stores_keys_and_values(self.cache)
+
+    def part(self, rows: Sequence[int]) -> "PromptState":
+        """Return a copy of some rows without the padding that all of them have; `is_divisible` has to be true."""
+        from papertune.models.attention.growing_cache import growing_cache
+
+        chosen = torch.tensor(rows, device=self.lengths.device)
+        visible = self.visible[chosen]
+        seen = visible.any(dim=0).nonzero()[:, 0]
+        cache = growing_cache()
+        for number, layer in enumerate(self.cache.layers):
+            cache.update(layer.keys[chosen][:, :, seen], layer.values[chosen][:, :, seen], number)
+        return PromptState(cache, visible[:, seen], self.lengths[chosen], self.last_logits[chosen])
+
     def select(self, rows: Tensor) -> None:
         """Keep only some rows of the batch, in place."""
         self.cache.batch_select_indices(rows)

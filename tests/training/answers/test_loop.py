@@ -14,7 +14,7 @@ from papertune.methods import build_trainable, checkpoint_activations
 from papertune.prompts import shuffled_length_batches
 from papertune.recipe import FreezeMethod, FullMethod, LoraMethod, PtuningV2Method, TrainingSpec
 from papertune.training import VOCABULARY, FitSettings, Question, TrainingRow, callbacks, fit
-from papertune.training.answers import loop
+from papertune.training.answers import loop, own_passes
 from papertune.training.checkpoints import complete_checkpoints, mark_complete
 
 DROPOUT = LoraMethod(rank=4, dropout=0.2)
@@ -137,7 +137,7 @@ def test_fit_does_the_steps_of_a_plain_loop(train, make_model, method):
 
 def test_fit_in_parts_does_fifty_steps_of_a_plain_loop(train, make_model, monkeypatch):
     # Parts have one or two rows. Rounding errors grow with the steps; the learning rate is that of the built-in recipe.
-    monkeypatch.setattr(loop, "CPU_PART_TOKENS", 24)
+    monkeypatch.setattr(own_passes, "PASS_TOKENS", 24)
     spec = {"micro_batch_size": 4, "epochs": 17, "learning_rate": 1e-3}
     method = LoraMethod(rank=4)
     train(rows=11, method=method, spec=spec)
@@ -546,3 +546,18 @@ def test_the_time_left_is_exact_from_the_first_step_where_each_token_takes_a_sec
     train(rows=23, spec=spec, listener=remember)
     assert len(steps) > 4
     assert [now + left for now, left in steps] == pytest.approx([clock[0]] * len(steps))
+
+
+@pytest.mark.parametrize("method", [LoraMethod(rank=4), LoraMethod(rank=4, layers=1)])
+def test_a_training_is_the_same_to_the_last_bit_however_many_passes_run_side_by_side(train, monkeypatch, method):
+    monkeypatch.setattr(own_passes, "PASS_TOKENS", 24)
+    spec = {"micro_batch_size": 4, "epochs": 2, "learning_rate": 3e-3}
+    train("one", method=method, spec=spec)
+    expected = train.trained()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train("two", method=method, spec=spec)
+    finally:
+        torch.set_num_threads(threads)
+    assert_same_weights(train.trained(), expected, rtol=0, atol=0)

@@ -1,7 +1,8 @@
 """Log-probabilities of many answers to each prompt of a batch.
 
 The answers to a prompt form a tree of tokens after it, like the labels of a `LabelTrie`; tokens that answers share at
-their beginning are computed once. The trees of a batch go through the model together, part by part:
+their beginning are computed once. On a CPU each tree goes through the model by itself. On a GPU those of a batch go
+together, part by part:
 
     row 0   'deep'  'learn'(1)  'net'(1)  'graph' │ 's'(4)  ...        (n): after node n, else after the prompt
     row 1   'cell'  'cells'     .         .       │ .       .          .: padding
@@ -56,6 +57,12 @@ def answer_log_probabilities(
     Returns:
         For each answer the log-probability of all its tokens and an end token after the prompt, in nats.
     """
+    if engine.device.type == "cpu" and len(answers) > 1 and state.is_divisible:
+        # Row by row: a pass over one row's tree is large enough for a CPU, and there is no padding.
+        return [
+            answer_log_probabilities(engine, state.part([number]), [row], end_ids)[0] if row else []
+            for number, row in enumerate(answers)
+        ]
     trees = [_tree(row) for row in answers]
     width = max(len(tree.tokens) for tree in trees)
     if width == 0:

@@ -13,8 +13,9 @@ from papertune.training.answers.lower_states import LowerStates
 from papertune.training.layers.decoder import Decoder
 from papertune.training.layers.passes import side_by_side
 
-# Maximum of padded tokens in one pass, of which several run side by side.
+# Maximum of padded tokens in one pass, of which several run side by side; and what is too little for two passes.
 PASS_TOKENS = 512
+_FEW_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class OwnPasses:
             The parts of the batch with their losses, which are not divided.
         """
         self._decoder.read_adapters()
-        parts = split_batch(batch, PASS_TOKENS)
+        parts = split_batch(batch, _part_tokens(int(batch["lengths"].sum())))
         learned = side_by_side(lambda part: self._pass(part, examples), parts)
         for each in learned:
             for parameter, gradient in each.gradients.items():
@@ -81,3 +82,14 @@ class OwnPasses:
         if self._kept is not None:
             return self._kept.padded(part["numbers"], part["input_ids"].shape[1])
         return self._decoder.states_below(part["input_ids"], positions, part.get("visible"))
+
+
+def _part_tokens(tokens: int) -> int:
+    """Return the maximum of tokens in a part, for a batch of so many.
+
+    An even number of equal parts, whatever the number of threads: it must not change the outcome.
+    """
+    if tokens <= _FEW_TOKENS:
+        return min(tokens, PASS_TOKENS)
+    count = 2 * -(-tokens // (2 * PASS_TOKENS))
+    return -(-tokens // count)

@@ -41,7 +41,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) ->
             `queries` of the keys belong to them.
         key: Rotated, shape (batch, groups, seq, head_dim), contiguous.
         value: Shape (batch, groups, seq, head_dim), contiguous.
-        visible: Which keys each query sees, never later ones, bool, shape (batch, queries, seq); None: all earlier ones.
+        visible: Which keys each query sees, never later ones, bool, shape (batch, queries, seq); None: all earlier
+            ones.
 
     Returns:
         The output, shape (batch, queries, heads x head_dim), and what `attend_backward` needs.

@@ -101,9 +101,7 @@ class Decoder:
         gradients: Gradients = {}
         lowest = self._layers[self.first_trained]
         for layer in reversed(self._layers[self.first_trained :]):
-            below = layer.backward(
-                gradient, done.kept.pop(), done.rotation, gradients, to_input=layer is not lowest
-            )
+            below = layer.backward(gradient, done.kept.pop(), done.rotation, gradients, to_input=layer is not lowest)
             if below is not None:
                 gradient = below
         return gradients
@@ -158,7 +156,7 @@ def is_covered(model: Any, dtype: torch.dtype) -> bool:
         or (config.rope_parameters or {}).get("rope_type") not in ("default", "linear", "llama3")
         or dtype not in _DTYPES
         or model.device.type != "cpu"
-        or getattr(model, "is_gradient_checkpointing", False)
+        or any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
         or _has_window(config)
         or getattr(config, "attention_dropout", 0)
         or type(getattr(model, "lm_head", None)) is not nn.Linear

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from papertune.training.layers.attention import Attended, Rotation, attend, attend_backward
@@ -140,9 +139,9 @@ class Layer:
         dgate_up = gated_backward(dproduct, kept.gate_up, kept.activated)
         dmiddle = self._gate_up.backward(dgate_up, kept.normed_middle, kept.low_gate_up, gradients, to_input=True)
         assert dmiddle is not None
-        dmiddle = norm_backward(
-            dmiddle, kept.middle, kept.normed_middle, kept.scale_middle, self._between.weight
-        ).add_(above)
+        dmiddle = norm_backward(dmiddle, kept.middle, kept.normed_middle, kept.scale_middle, self._between.weight).add_(
+            above
+        )
         dseen = self._out.backward(dmiddle, kept.seen, kept.low_out, gradients, to_input=True)
         assert dseen is not None
         dqkv = self._qkv_gradient(dseen.view(batch, queries, -1), kept, rotation)

@@ -130,6 +130,7 @@ class Product:
         ddown = dlow.T @ x
         dup = dy.T @ low
         for each in self.adapters:
-            gradients[each.a] = ddown[each.ranks].float()
-            gradients[each.b] = dup[each.outputs, each.ranks].float().mul_(each.scale)
+            # Tensors of their own: fused optimizers read a gradient's memory from end to end.
+            gradients[each.a] = ddown[each.ranks].to(torch.float32, copy=True)
+            gradients[each.b] = dup[each.outputs, each.ranks].float().mul(each.scale).contiguous()
         return None if dx is None else dx.addmm_(dlow, self._down)
