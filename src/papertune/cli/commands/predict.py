@@ -33,6 +33,7 @@ def predict(
     ] = None,
     best_of: options.BestOf = None,
     reward: options.Reward = None,
+    cascade: options.Cascade = False,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
@@ -46,6 +47,8 @@ def predict(
     from papertune import load_run
 
     opened = options.choose_best_of(load_run(run, device=device, base=base), best_of, reward)
+    if cascade:
+        opened = opened.with_cascade()
     names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]
     with TerminalListener("predicting", quiet=quiet) as listener:
         predicted = opened.predict_file(
@@ -60,4 +63,6 @@ def predict(
             listener=listener,
         )
     passed = "went through the model" if opened.asks_model() else "were computed without a model"
+    if cascade:
+        passed = "were answered by the model or, with --cascade, without it"
     typer.echo(f"{output}: {predicted.rows:,} rows ({predicted.rows_begun:,} {passed})")
