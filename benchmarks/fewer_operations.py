@@ -29,7 +29,6 @@ from papertune.inference.joined import joined, model_log_probabilities
 from papertune.inference.predict import predict_rows
 from papertune.kinds.label.record import MODEL
 from papertune.models import find_base, load_tokenizer
-from papertune.pipelines.init import recipe_for
 from papertune.pipelines.train import train
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader, make_prompt
@@ -38,6 +37,7 @@ from papertune.run import Run, load_run
 from papertune.tables import Table, read_table
 
 from data import data_file  # isort: skip - beside this file
+from joined_sources import recipe_of  # isort: skip
 
 SEED = 0
 # A cascade's lines: the shares of rows that skip the model.
@@ -66,7 +66,7 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
     """Yield the lines of each setting of a table."""
     train_table, dev = (read_table(data_file(f"{name}_{part}.csv")) for part in ("train", "dev"))
     train_table, dev = drawn(train_table, arguments.rows), drawn(dev, arguments.dev_rows)
-    plain = load_recipe(recipe_for(train_table, label=["label"], document=["title", "abstract"]))
+    plain = recipe_of(name, train_table, [])
     settings = {f"layers {count}": [f"method.keep_layers={count}"] for count in arguments.layers}
     for count in arguments.tokens:
         limit = question_tokens(plain) + count
