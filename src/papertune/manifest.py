@@ -8,7 +8,7 @@ from typing import Any
 
 from papertune.kinds import ColumnSpec
 from papertune.kinds.keywords.ranked.record import Ranking
-from papertune.kinds.label.record import Calibration, Join
+from papertune.kinds.label.record import Calibration, Cascade, Join
 from papertune.records import AS_WRITTEN
 
 # 2: with `calibration`; 3: with `rankings`; 4: with `calibrated_in` and `fitted_settings`; 5: with `joins`, and labels
@@ -89,6 +89,7 @@ class Manifest:
         calibration: The calibration of each label column; empty without a calibration set.
         rankings: The fitted ranking of each column of ranked keywords.
         joins: How the sources of each label question are joined, by question.
+        cascades: By column which rows need no model; a column whose model is not joined with other sources is missing.
         fitted_settings: By column the settings of the recipe that calibration has replaced, as they were.
         calibrated_in: The precision of the model for calibration; None: the run is not calibrated, or not completely.
         stage: The stage of the training.
@@ -112,6 +113,7 @@ class Manifest:
     calibration: dict[str, Calibration] = field(default_factory=dict)
     rankings: dict[str, Ranking] = field(default_factory=dict)
     joins: dict[str, Join] = field(default_factory=dict)
+    cascades: dict[str, Cascade] = field(default_factory=dict)
     fitted_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibrated_in: str | None = None
     stage: str = "sft"

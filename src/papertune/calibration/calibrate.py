@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from papertune.calibration.cascading import choose_cascades
 from papertune.calibration.int8 import compare_int8
 from papertune.calibration.joining import (
     Evidence,
@@ -18,6 +19,7 @@ from papertune.calibration.joining import (
 from papertune.calibration.rows import find_candidates, predict_values
 from papertune.errors import ModelError
 from papertune.events import SILENT, Listener
+from papertune.inference.cascades import cascades_in_words
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.kinds.label.join_words import join_in_words
@@ -58,7 +60,14 @@ def calibrate_run(
     before, columns_before = run.manifest, run.recipe.columns
     run.recipe = run.recipe.with_settings(before.fitted_settings)
     run.manifest = replace(
-        before, int8=None, calibration={}, rankings={}, joins={}, fitted_settings={}, calibrated_in=None
+        before,
+        int8=None,
+        calibration={},
+        rankings={},
+        joins={},
+        cascades={},
+        fitted_settings={},
+        calibrated_in=None,
     )
     parts = _Parts(listener, again)
     if selection and run.directory.has_model and _may_use_int8(run):
@@ -95,6 +104,10 @@ def calibrate_run(
             for message in outcome.messages:
                 listener.message(message)
             _keep(run, name, outcome)
+    if evidence is not None:
+        run.manifest = replace(run.manifest, cascades=choose_cascades(run, evidence))
+        for text in cascades_in_words(run.manifest.cascades, run.recipe):
+            listener.message(f"with --cascade, {text}")
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)

@@ -53,8 +53,17 @@ class Evidence:
     questions: Mapping[str, QuestionRows]
     by_source: Mapping[str, Mapping[str, NDArray[np.float64]]]
 
-    def predicted(self, run: Run, name: str, tables: Sequence[Table]) -> list[PredictedTable]:
-        """Return the joined values of a column for some of the tables; NaN in rows without a gold label."""
+    def predicted(
+        self, run: Run, name: str, tables: Sequence[Table], joins: Mapping[str, Join] | None = None
+    ) -> list[PredictedTable]:
+        """Return the joined values of a column for some of the tables; NaN in rows without a gold label.
+
+        Args:
+            run: The run.
+            name: The column.
+            tables: Some of the tables.
+            joins: By question how its sources are joined; None: as the run joins them.
+        """
         found: list[PredictedTable] = []
         for number, table in enumerate(self.tables):
             if not any(table is each for each in tables):
@@ -67,7 +76,7 @@ class Evidence:
                     rows = self.questions[question]
                     here = rows.tables == number
                     sources = {each: scores[here] for each, scores in self.by_source[question].items()}
-                    probabilities = joined(run.joins[question], sources).tolist() if here.any() else []
+                    probabilities = joined((joins or run.joins)[question], sources).tolist() if here.any() else []
                     for row, answer in zip(rows.rows[here].tolist(), probabilities, strict=True):
                         values[question][row] = answer
             collector.put(range(len(table)), values)

@@ -54,6 +54,16 @@ Reward = Annotated[
 ]
 
 
+Cascade = Annotated[
+    bool,
+    typer.Option(
+        "--cascade",
+        help="Spare the model the rows that words and other sources decide alone, from a certainty that was chosen on "
+        "dev rows.",
+    ),
+]
+
+
 def choose_best_of(run: "Run", best_of: int | None, reward: Path | None) -> "Run":
     """Return the run as `--best-of` and `--reward` ask for it.
 

@@ -1,7 +1,7 @@
 """Answers label questions by several sources together, others without the model where possible, the rest by it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,30 @@ def columns_asking_model(recipe: Recipe, joins: Mapping[str, Join], decisions: M
     )
 
 
+def cascading_questions(recipe: Recipe, joins: Mapping[str, Join], name: str) -> list[str]:
+    """Return the questions of a column for which the model may be spared; [] if another question always needs it.
+
+    Args:
+        recipe: The columns.
+        joins: The join of each question that has one.
+        name: The column.
+    """
+    questions = list(recipe.questions_of(name))
+    if not {*questions} <= {*joins}:
+        return []
+    return [question for question in questions if joins[question].asks_model]
+
+
+def least_certainty(probabilities: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the certainty of rows: the probability of the most probable label, of several questions the lowest.
+
+    Args:
+        probabilities: Of each question, shape (rows, labels); NaN in rows that do not ask it, but each row asks one.
+    """
+    certainty: NDArray[np.float64] = np.nanmin([each.max(axis=1) for each in probabilities], axis=0)
+    return certainty
+
+
 def alone(recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, source: str) -> "JoinedPredictor":
     """Return what answers label columns with one source other than the model.
 
@@ -55,6 +79,19 @@ def alone(recipe: Recipe, joins: Mapping[str, Join], sources: LabelSources, sour
     return JoinedPredictor(recipe, single, dict.fromkeys(recipe.columns), sources, None)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What the sources beside the model say about a question in a batch.
+
+    Attributes:
+        places: The places in the batch of the rows that ask it.
+        by_source: By source the log-probabilities of these rows, float64, shape (rows, labels).
+    """
+
+    places: list[int]
+    by_source: dict[str, NDArray[np.float64]]
+
+
 class JoinedPredictor:
     """Answers batches like `Predictor`; see `BatchPredictor`.
 
@@ -64,6 +101,12 @@ class JoinedPredictor:
         decisions: How each column is predicted, as `ColumnSpec.decision` returns it.
         sources: The fitted sources; None without joins.
         model: Answers what needs the model; None if nothing does.
+        cascades: By column the certainty of the other sources from which a row does not go through the model; every row
+            goes through it for columns that are missing.
+
+    Attributes:
+        decided: By column of `cascades` the number of rows that were answered without the model.
+        answered: The number of rows that were answered.
     """
 
     def __init__(
@@ -73,13 +116,17 @@ class JoinedPredictor:
         decisions: Mapping[str, Any],
         sources: LabelSources | None,
         model: BatchPredictor | None,
+        cascades: Mapping[str, float] | None = None,
     ) -> None:
         self.recipe = recipe
         self._joins = joins
         self._decisions = decisions
         self._sources = sources
         self._model = model
+        self._cascades = dict(cascades or {})
         self._asking_model = columns_asking_model(recipe, joins, decisions)
+        self.decided = dict.fromkeys(self._cascades, 0)
+        self.answered = 0
         self.max_batch_tokens = 0 if model is None else model.max_batch_tokens
         self.precision_name = NO_MODEL if model is None else model.precision_name
         self.encodes_ahead = model is not None and model.encodes_ahead
@@ -107,9 +154,18 @@ class JoinedPredictor:
         """Answer all questions for one batch of rows; see `Predictor.answer`."""
         values: BatchValues = {name: [None] * len(rows) for name in self.recipe.questions}
         asking = self._asking(reader)
+        said = self._ask_sources(reader, rows)
+        decided = self._decided(reader, said, len(rows))
         if self._model is not None and asking:
-            values |= self._model.answer(reader.only(asking), rows, encoded or None)
-        return values | self._without_model(reader, rows) | self._joined(reader, rows, values)
+            prompts = encoded or None
+            if any(map(len, decided.values())):
+                prompts = self._model.encode(reader.only(asking), rows) if prompts is None else prompts
+                prompts = _undecided(prompts, decided, reader.recipe)
+            values |= self._model.answer(reader.only(asking), rows, prompts)
+        self.answered += len(rows)
+        for name, places in decided.items():
+            self.decided[name] += len(places)
+        return values | self._without_model(reader, rows) | self._joined(said, decided, values, len(rows))
 
     def _without_model(self, reader: RowReader, rows: Sequence[int]) -> BatchValues:
         """Answer the columns without a join that need no model."""
@@ -127,9 +183,10 @@ class JoinedPredictor:
                 values[question] = [next(answers) if asks else None for asks in asked]
         return values
 
-    def _joined(self, reader: RowReader, rows: Sequence[int], of_model: BatchValues) -> BatchValues:
-        """Join the sources of the questions that have several, given the values of the model."""
-        values: BatchValues = {}
+    def _ask_sources(self, reader: RowReader, rows: Sequence[int]) -> dict[str, _Said]:
+        """Ask the sources beside the model about the joined questions of a batch; {} without sources."""
+        if self._sources is None:
+            return {}
         places = _places(reader, rows, self._joins)
         numbers: dict[str, int] = {}  # of the different documents of the batch
         texts = {
@@ -138,16 +195,65 @@ class JoinedPredictor:
             ]
             for name in places
         }
-        if self._sources is None:
-            return values
-        found = self._sources.log_probabilities(list(numbers), {name: self._joins[name].used for name in places})
-        for name, members in places.items():
-            values[name] = [None] * len(rows)
-            by_source = {source: scores[texts[name]] for source, scores in found[name].items()}
-            if self._joins[name].asks_model:
-                by_source[MODEL] = model_log_probabilities([of_model[name][place] for place in members])
-            for place, row in zip(members, joined(self._joins[name], by_source), strict=True):
-                values[name][place] = row.tolist()
+        wanted = {name: self._joins[name].used for name in places}
+        for column in self._cascades.keys() & reader.recipe.columns.keys():
+            for name in reader.recipe.questions_of(column):
+                if name in wanted:
+                    wanted[name] = list(dict.fromkeys([*wanted[name], *self._sources.plain_joins[name].used]))
+        found = self._sources.log_probabilities(list(numbers), wanted)
+        return {
+            name: _Said(members, {source: scores[texts[name]] for source, scores in found[name].items()})
+            for name, members in places.items()
+        }
+
+    def _decided(self, reader: RowReader, said: Mapping[str, _Said], rows: int) -> dict[str, set[int]]:
+        """Return by column of the cascades the places in a batch whose rows need no model."""
+        decided: dict[str, set[int]] = {}
+        for column, certainty in self._cascades.items():
+            if column not in reader.recipe.columns or self._sources is None:
+                continue
+            asked = [name for name in cascading_questions(reader.recipe, self._joins, column) if name in said]
+            certain: list[NDArray[np.float64]] = []
+            for name in asked:
+                plain = joined(self._sources.plain_joins[name], said[name].by_source)
+                of_rows = np.full((rows, plain.shape[1]), np.nan)
+                of_rows[said[name].places] = plain
+                certain.append(of_rows)
+            places = sorted({place for name in asked for place in said[name].places})
+            if places:
+                found = least_certainty([each[places] for each in certain])
+                decided[column] = {place for place, each in zip(places, found, strict=True) if each >= certainty}
+        return decided
+
+    def _joined(
+        self, said: Mapping[str, _Said], decided: Mapping[str, set[int]], of_model: BatchValues, rows: int
+    ) -> BatchValues:
+        """Join the sources of the questions that have several.
+
+        Args:
+            said: What the sources beside the model say.
+            decided: By column the places whose rows need no model.
+            of_model: The values of the model.
+            rows: Number of rows of the batch.
+        """
+        values: BatchValues = {}
+        spared = {question: decided[column] for column in decided for question in self.recipe.questions_of(column)}
+        for name, found in said.items():
+            values[name] = [None] * rows
+            skipping = spared.get(name, set()) if self._joins[name].asks_model else set()
+            for is_spared in (False, True):
+                indices = [index for index, place in enumerate(found.places) if (place in skipping) == is_spared]
+                if not indices:
+                    continue
+                places = [found.places[index] for index in indices]
+                by_source = {source: scores[indices] for source, scores in found.by_source.items()}
+                join = self._joins[name]
+                if is_spared and self._sources is not None:
+                    join = self._sources.plain_joins[name]
+                elif join.asks_model:
+                    by_source[MODEL] = model_log_probabilities([of_model[name][place] for place in places])
+                for place, row in zip(places, joined(join, by_source), strict=True):
+                    values[name][place] = row.tolist()
         return values
 
     def _asking(self, reader: RowReader) -> tuple[str, ...]:
@@ -162,6 +268,16 @@ def _places(reader: RowReader, rows: Sequence[int], joins: Mapping[str, Join]) -
             if name in found:
                 found[name].append(place)
     return {name: members for name, members in found.items() if members}
+
+
+def _undecided(prompts: Sequence[RowPrompts], decided: Mapping[str, set[int]], recipe: Recipe) -> list[RowPrompts]:
+    """Leave out the questions of the columns that are decided for a row; a row without any is not asked at all."""
+    left = [dict(each) for each in prompts]
+    for column, places in decided.items():
+        for question in recipe.questions_of(column):
+            for place in places:
+                left[place].pop(question, None)
+    return left
 
 
 def model_log_probabilities(values: Sequence[Value | None]) -> NDArray[np.float64]:

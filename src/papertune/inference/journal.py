@@ -62,6 +62,8 @@ def prediction_facts(run: "Run", precision_name: str) -> dict[str, str | None]:
     if run.manifest.rankings:  # the journal holds keywords as chosen
         rankings = {name: asdict(ranking) for name, ranking in run.manifest.rankings.items()}
         weights["the ranking of keywords"] = json.dumps(rankings)
+    if run.cascades:
+        weights["--cascade"] = ", ".join(f"{name} from {each.certainty}" for name, each in run.cascades.items())
     if run.best_of is not None:
         weights |= run.best_of.facts
     return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}

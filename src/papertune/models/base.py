@@ -42,11 +42,13 @@ class Base:
         name: Its name in the recipe.
         location: A folder, or a hub id that transformers will download.
         checksum: SHA-256 of its weight files, or None for a hub id that is not on this machine.
+        first_layers: How many of its decoder layers are kept, counted from the first; None: all.
     """
 
     name: str
     location: str
     checksum: str | None
+    first_layers: int | None = None
 
 
 def find_base(name: str, folder: Path | None = None) -> Base:
@@ -104,6 +106,7 @@ def load_model(
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
+    kept = {} if base.first_layers is None else {"config": load_config(base)}
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     try:
         with quiet_transformers():
@@ -116,6 +119,7 @@ def load_model(
                 device_map={"": place},
                 ignore_mismatched_sizes=True,  # checked below, with a better message
                 output_loading_info=True,
+                **kept,
                 **quantization,
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
@@ -158,18 +162,36 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
 
 
 def load_config(base: Base) -> Any:
-    """Load the configuration of a base model, without its weights.
+    """Load the configuration of a base model, without its weights; the number of layers is that of the kept ones.
 
     Raises:
-        ModelError: If it cannot be loaded.
+        ModelError: If it cannot be loaded, or the model has fewer layers than are to be kept.
     """
     from transformers import AutoConfig
 
     register_own_models(base.location)
     try:
-        return AutoConfig.from_pretrained(base.location)
+        config = AutoConfig.from_pretrained(base.location)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(_load_failure(base, "the configuration ", error)) from error
+    return config if base.first_layers is None else _with_first_layers(config, base.first_layers)
+
+
+def _with_first_layers(config: Any, count: int) -> Any:
+    """Return a configuration with fewer decoder layers; transformers then reads the weights of no others.
+
+    Raises:
+        ModelError: If the model has fewer, or its layers are not plainly numbered.
+    """
+    layers = getattr(config, "num_hidden_layers", None)
+    if not isinstance(layers, int):
+        raise ModelError(f"method.keep_layers is {count}, but {config.model_type} does not name its number of layers.")
+    if count > layers:
+        raise ModelError(f"method.keep_layers is {count}, but the model has {layers} layers. Choose at most {layers}.")
+    config.num_hidden_layers = count
+    if kinds := getattr(config, "layer_types", None):
+        config.layer_types = kinds[:count]
+    return config
 
 
 def choose_device(device: str | None) -> str:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -135,7 +135,7 @@ def check_tables(
 
 def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:
     """Check a recipe against its model, and return the model's tokenizer and the encoder of prompts."""
-    found = find_base(recipe.model, base)
+    found = replace(find_base(recipe.model, base), first_layers=recipe.method.first_layers)
     tokenizer = load_tokenizer(found)
     encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
     if asks_for_model(recipe):

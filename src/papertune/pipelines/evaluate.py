@@ -11,6 +11,8 @@ from papertune.evaluation.predictions import predictions_of_table, predictions_o
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.outputs import SystemOutput, compare_outputs, rows_per_s, training_rows
 from papertune.events import SILENT, Listener
+from papertune.inference.cascades import cascades_in_words, decided_in_words
+from papertune.inference.joined import JoinedPredictor
 from papertune.inference.predict import predict_rows
 from papertune.kinds.predictions import Predictions
 from papertune.models import PredictionPrecision
@@ -118,7 +120,12 @@ def _predict(
     reader, rows = RowReader(table, run.recipe), range(len(table))
     predictor = run.predictor(precision)
     started = time.monotonic()
+    for text in cascades_in_words(run.cascades, run.recipe):
+        listener.message(f"--cascade: {text}")
     values = predict_rows(predictor, reader, predictor.plan(reader, rows), listener=listener).values
+    if isinstance(predictor, JoinedPredictor):
+        for text in decided_in_words(predictor):
+            listener.message(text)
     return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started)
 
 

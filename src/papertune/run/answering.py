@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from papertune.errors import RunError
@@ -11,7 +12,7 @@ from papertune.inference.journal import NO_MODEL
 from papertune.inference.predictor import Predictor
 from papertune.inference.rewards.best_of import BestOf, BestOfPredictor
 from papertune.kinds import ColumnSpec
-from papertune.kinds.label.record import Join
+from papertune.kinds.label.record import Cascade, Join
 from papertune.models import PredictionPrecision
 from papertune.recipe import Recipe
 from papertune.run.model import TrainedModel
@@ -25,9 +26,11 @@ class AnsweringRun(TrainedModel):
 
     Attributes:
         best_of: How written answers are chosen among several; None: they are greedy.
+        cascades: By column which rows need no model; a column that is missing asks it about all rows.
     """
 
     best_of: BestOf | None = None
+    cascades: Mapping[str, Cascade] = MappingProxyType({})
 
     @property
     def decisions(self) -> dict[str, Any]:
@@ -86,7 +89,8 @@ class AnsweringRun(TrainedModel):
             if not self.joins and asking == tuple(self.recipe.columns):
                 return model
         sources = self.label_sources if self.joins else None
-        return JoinedPredictor(self.recipe, self.joins, self.decisions, sources, model)
+        certainties = {n: each.certainty for n, each in self.cascades.items() if each.certainty is not None}
+        return JoinedPredictor(self.recipe, self.joins, self.decisions, sources, model, certainties)
 
     def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
         """Load the trained model and return what answers batches with it alone."""

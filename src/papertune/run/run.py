@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.events import SILENT, Listener
+from papertune.inference.cascades import checked_cascades
 from papertune.inference.parts.predict_parts import PredictedParts, predict_parts
 from papertune.inference.parts.shard import Shard
 from papertune.inference.predict import Predicted
@@ -59,6 +60,18 @@ class Run(AnsweringRun):
         plain.best_of = None
         return plain
 
+    def with_cascade(self) -> "Run":
+        """Return this run with a cascade: rows that the other sources decide do not go through the model.
+
+        From which certainty they decide was chosen on dev rows, when the run was calibrated.
+
+        Raises:
+            RunError: If the model is joined with other sources in no column, or calibration has chosen no certainty.
+        """
+        chosen = copy(self)
+        chosen.cascades = checked_cascades(self)
+        return chosen
+
     def reopening(self) -> "Callable[[str], Run]":
         """Return a function that opens this run on a device, also in a process with another working directory."""
         base, name = self.base_place, self.manifest.base_name
@@ -66,7 +79,8 @@ class Run(AnsweringRun):
             base = Path(name)
         best = self.best_of
         how = None if best is None else (best.answers, best.rewards.run.directory.path.resolve())
-        return partial(_reopen, self.directory.path.resolve(), None if base is None else base.absolute(), how)
+        place = None if base is None else base.absolute()
+        return partial(_reopen, self.directory.path.resolve(), place, how, bool(self.cascades))
 
     def predict(
         self,
@@ -184,6 +198,8 @@ class Run(AnsweringRun):
         merge(self, Path(folder), precision)
 
 
-def _reopen(path: Path, base: Path | None, best_of: tuple[int, Path] | None, device: str) -> Run:
+def _reopen(path: Path, base: Path | None, best_of: tuple[int, Path] | None, cascade: bool, device: str) -> Run:
     run = load_run(path, device=device, base=base)
+    if cascade:
+        run = run.with_cascade()
     return run if best_of is None else run.with_best_of(*best_of)

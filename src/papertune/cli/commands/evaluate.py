@@ -30,6 +30,7 @@ def evaluate(
     ] = None,
     best_of: options.BestOf = None,
     reward: options.Reward = None,
+    cascade: options.Cascade = False,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
@@ -44,7 +45,11 @@ def evaluate(
     opened = load_run(run, device=device, base=base)
     if opened.recipe.stage.kind == "rm":
         given = {"--truth": truth, "--predictions": predictions, "--baselines": baselines, "--reward": reward}
-        if more := [name for name, value in {**given, "--best-of": best_of}.items() if value is not None]:
+        if more := [
+            name
+            for name, value in {**given, "--best-of": best_of, "--cascade": cascade or None}.items()
+            if value is not None
+        ]:
             raise RunError(
                 f"{run} is a reward model, which is scored on pairs of answers alone. Leave out {' and '.join(more)}."
             )
@@ -54,6 +59,8 @@ def evaluate(
             typer.echo(evaluate_pairs(opened, table, output, overwrite=overwrite, listener=listener).in_words())
         return
     opened = options.choose_best_of(opened, best_of, reward)
+    if cascade:
+        opened = opened.with_cascade()
     with TerminalListener("scoring", quiet=quiet) as listener:
         report = run_evaluation(
             opened,

@@ -42,6 +42,7 @@ def predict(
     ] = None,
     best_of: options.BestOf = None,
     reward: options.Reward = None,
+    cascade: options.Cascade = False,
     precision: options.PredictionPrecision = "auto",
     overwrite: options.Overwrite = False,
     device: options.Device = None,
@@ -62,6 +63,8 @@ def predict(
     from papertune import load_run
 
     opened = options.choose_best_of(load_run(run, device=device, base=base), best_of, reward)
+    if cascade:
+        opened = opened.with_cascade()
     names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]
     settings: Any = {
         "columns": names,
@@ -79,6 +82,8 @@ def predict(
         else:
             predicted = opened.predict_file(table[0], output, sort_by=sort_by, **settings, listener=listener)
             passed = "went through the model" if opened.asks_model() else "were computed without a model"
+            if cascade:
+                passed = "were answered by the model or, with --cascade, without it"
             done = f"{predicted.rows:,} rows ({predicted.rows_begun:,} {passed})"
     typer.echo(f"{output}: {done}")
 

@@ -1,4 +1,4 @@
-"""The calibration of a label column in run.json, and the join of its sources."""
+"""The calibration of a label column in run.json, the join of its sources, and its cascade."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -63,3 +63,30 @@ class Join:
     def used(self) -> list[str]:
         """The sources with a weight above 0, except the model."""
         return [name for name, weight in self.weights.items() if weight > 0 and name != MODEL]
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Which rows of a column the sources beside the model decide alone, chosen on dev rows.
+
+    A row's certainty is the probability of its most probable label by these sources; of a labels column the lowest one
+    among the labels about which the model is asked.
+
+    Attributes:
+        certainty: The certainty from which a row does not go through the model; None: every row does.
+        rows: Number of dev rows.
+        share: Share of them that do not go through the model.
+        log_loss: Log-loss of the probabilities that are written, in nats a row, if all rows go through the model, and
+            with the cascade; of a labels column the mean over its labels.
+        score: Accuracy (a label) or micro F1 (several labels), the same two.
+        changed: Number of rows whose cell the cascade changes.
+    """
+
+    __pydantic_config__ = AS_WRITTEN
+
+    certainty: float | None
+    rows: int
+    share: float
+    log_loss: tuple[float, float]
+    score: tuple[float, float]
+    changed: int

@@ -8,6 +8,7 @@ from papertune.errors import OutputError, TableError
 from papertune.evaluation.checks.leaks import find_leaks
 from papertune.evaluation.report import ColumnReport, Report, sample_rows
 from papertune.files import check_place
+from papertune.inference.cascades import cascades_in_words
 from papertune.kinds.label.join_words import answered_by_each
 from papertune.kinds.predictions import Predictions
 from papertune.prompts.check_table import check_table
@@ -66,7 +67,10 @@ def answered_by(run: Run, name: str) -> dict[str, str]:
     of_label = column.question_of_label(name)
     questions = {question: of_label.get(question, "") for question in run.recipe.questions_of(name)}
     text = answered_by_each(run.joins, questions)
-    return {"answered by": text} if text else {}
+    facts = {"answered by": text} if text else {}
+    if found := cascades_in_words(run.cascades, run.recipe.only((name,))):
+        facts["cascade"] = found[0].removeprefix(f"{name}: ")
+    return facts
 
 
 def name_of_run(run: Run, column: str) -> str:
