@@ -14,7 +14,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARG
 INSTALLED = .venv/.installed
 DEV = .venv/.installed-dev
 
-.PHONY: setup dev demo fix test test-fast fuzz check bench docs clean
+.PHONY: setup dev demo fix test test-fast fuzz check bench docs docs-site notebook clean
 
 setup: $(INSTALLED)
 
@@ -42,7 +42,7 @@ check: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src docs examples benchmarks website README.md CHANGELOG.md CONTRIBUTING.md
 
 fix: dev
 	$(BIN)/ruff check --fix .
@@ -79,6 +79,14 @@ bench: setup
 
 docs: setup
 	$(BIN)/python -m papertune.cli.reference > docs/commands.md
+
+# The pages of docs/ with the API reference, in English and Chinese: build/website/site/index.html
+docs-site: dev
+	$(BIN)/python website/build.py
+
+# Executes the tutorial and keeps its outputs, ten minutes; the words of both notebooks stay.
+notebook: dev
+	$(BIN)/python examples/run_tutorial.py
 
 clean:
 	rm -rf bench demo build dist .pytest_cache .mypy_cache .ruff_cache
