@@ -36,9 +36,9 @@ def execute(notebook: Any, folder: Path, parameters: Mapping[str, Any] | None = 
     (cell,) = (each for each in notebook.cells if "parameters" in each.metadata.get("tags", ()))
     written = cell.source
     for name, value in (parameters or {}).items():
-        cell.source, found = re.subn(rf"^{name} = .*$", lambda _, line=f"{name} = {value!r}": line, cell.source, flags=re.M)
-        if not found:
+        if not re.search(rf"^{name} = ", cell.source, re.MULTILINE):
             raise KeyError(name)
+        cell.source += f"\n{name} = {value!r}"
     client = NotebookClient(
         notebook, timeout=STEP_TIMEOUT_S, record_timing=False, resources={"metadata": {"path": str(folder)}}
     )

@@ -2,8 +2,8 @@
 
     python website/build.py [FOLDER]
 
-Zensical builds one language at a time, each with a search of its own. A broken link or anchor, and a page that no reader
-is led to, end it with exit code 1.
+Zensical builds one language at a time, each with a search of its own. A broken link or anchor, and a page that no
+reader is led to, end it with exit code 1.
 """
 
 import shutil

@@ -1,8 +1,8 @@
 """The repository's Markdown pages as the pages of a site in two languages.
 
-A page keeps its place in the tree, so that its relative links work in the site as they do on GitHub. Both languages have
-the same pages: X.zh-CN.md takes the place of X.md in Chinese, and pages without one stay English. Headings have the same
-anchors in both, those of the English page as GitHub makes them.
+A page keeps its place in the tree, so that its relative links work in the site as they do on GitHub. Both languages
+have the same pages: X.zh-CN.md takes the place of X.md in Chinese, and pages without one stay English. Headings have
+the same anchors in both, those of the English page as GitHub makes them.
 """
 
 import re
@@ -75,10 +75,7 @@ def page_text(root: Path, page: str, language: Language) -> str:
     """Return the text of a page of the site, in Markdown."""
     english = (root / page).read_text("utf-8")
     chinese = root / page.replace(".md", SUFFIX)
-    if language is CHINESE and chinese.exists():
-        text = chinese.read_text("utf-8")
-    else:
-        text = english
+    text = chinese.read_text("utf-8") if language is CHINESE and chinese.exists() else english
     ids = anchors(english)
     if len(anchors(text)) != len(ids):
         raise SiteError(f"{chinese}: it has {len(anchors(text))} headings, but {page} has {len(ids)}.")
@@ -117,7 +114,8 @@ def navigation(root: Path, language: Language) -> list[dict[str, Any]]:
         title = re.sub(r" \{#.*", "", text.split("\n", 1)[0].removeprefix("# "))
         sections.append({title: [{title: reader}, *({name: page} for name, page in listed)]})
     if missing := [page for page in english_pages(root) if page not in seen]:
-        raise SiteError(f"{', '.join(missing)}: on none of {', '.join(READERS)}. Add a line to the one whose readers need it.")
+        readers = ", ".join(READERS)
+        raise SiteError(f"{', '.join(missing)}: on none of {readers}. Add a line to the one whose readers need it.")
     sections[-1][next(iter(sections[-1]))].append({language.api: API})
     return [{language.home: HOME}, *sections]
 
