@@ -73,6 +73,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(f"{site / 'index.html'}: open it in a browser\n")
+    sys.stdout.write(f"with its search: python -m http.server --directory {site}, then http://localhost:8000\n")
     return 0
 
 

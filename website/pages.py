@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from notebooks import notebook_page
+
 SUFFIX = ".zh-CN.md"
 READERS = ("docs/for-students.md", "docs/for-librarians.md", "docs/for-engineers.md")
 HOME, API = "README.md", "docs/api.md"
@@ -20,6 +22,8 @@ _FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^(#+ .*)$", re.MULTILINE)
 _SWITCH = re.compile(r"^\[(?:中文|English)\]\([^)]+\)\n\n", re.MULTILINE)
+# A line break between two Chinese characters would be shown as a blank.
+_WRAPPED = re.compile(r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])")
 
 
 class SiteError(Exception):
@@ -50,8 +54,9 @@ CHINESE = Language("zh", "中文", "zh-CN/", "首页", "API 参考")
 
 
 def english_pages(root: Path) -> list[str]:
-    """Return the English pages of a repository, relative to its root."""
-    files = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    """Return the English pages of a repository, relative to its root; a notebook is a page whose name ends in .md."""
+    notebooks = [file.with_suffix(".md") for file in (root / "examples").glob("*.ipynb")]
+    files = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *notebooks]
     return sorted(file.relative_to(root).as_posix() for file in files if not file.name.endswith(SUFFIX))
 
 
@@ -65,6 +70,10 @@ def write_pages(root: Path, language: Language, folder: Path) -> None:
         place = folder / page
         place.parent.mkdir(parents=True, exist_ok=True)
         text = page_text(root, page, language)
+        notebook = (root / (page.replace(".md", SUFFIX) if language is CHINESE else page)).with_suffix(".ipynb")
+        if notebook.exists():
+            shutil.copy(notebook, place.with_suffix(".ipynb"))
+            text += f'\n<a href="{place.stem}.ipynb" download>{place.stem}.ipynb</a>\n'
         place.write_text(text, "utf-8")
         for target in sorted(set(_LINK.findall(outside_fences(text)))):
             _copy_file(root, page, target, folder)
@@ -73,17 +82,20 @@ def write_pages(root: Path, language: Language, folder: Path) -> None:
 
 def page_text(root: Path, page: str, language: Language) -> str:
     """Return the text of a page of the site, in Markdown."""
-    english = (root / page).read_text("utf-8")
-    chinese = root / page.replace(".md", SUFFIX)
-    text = chinese.read_text("utf-8") if language is CHINESE and chinese.exists() else english
+    english, chinese = _read(root / page), _read(root / page.replace(".md", SUFFIX))
+    text = chinese if language is CHINESE and chinese else english
     ids = anchors(english)
     if len(anchors(text)) != len(ids):
-        raise SiteError(f"{chinese}: it has {len(anchors(text))} headings, but {page} has {len(ids)}.")
+        raise SiteError(
+            f"{page.replace('.md', SUFFIX)}: it has {len(anchors(text))} headings, but {page} has {len(ids)}."
+        )
     numbers = iter(ids)
     text = _outside(_HEADING, lambda match: f"{match[1]} {{#{next(numbers)}}}", text)
     text = _outside(_LINK, lambda match: f"]({_link(root, page, match[1])})", text)
     text = _SWITCH.sub("", text, count=1)
-    if language is CHINESE and not chinese.exists():
+    if language is CHINESE:
+        text = _outside(_WRAPPED, "", text)
+    if language is CHINESE and not chinese:
         title, rest = text.split("\n", 1)
         text = f"{title}\n\n{_UNTRANSLATED}{rest.lstrip()}"
     return text
@@ -131,6 +143,14 @@ def _outside(pattern: re.Pattern[str], replacement: Any, text: str) -> str:
     return "".join(part if number % 2 else pattern.sub(replacement, part) for number, part in enumerate(parts))
 
 
+def _read(file: Path) -> str:
+    """Return the text of a page, or of the notebook in its place; "" if there is neither."""
+    if file.exists():
+        return file.read_text("utf-8")
+    notebook = file.with_suffix(".ipynb")
+    return notebook_page(notebook) if notebook.exists() else ""
+
+
 def _listed(page: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield title and place of the pages that a page lists."""
     for title, target in re.findall(r"^- \[([^]]+)\]\(([^)#]+\.md)\)", text, re.MULTILINE):
@@ -151,15 +171,15 @@ def _place(page: str, target: str) -> str:
 def _link(root: Path, page: str, target: str) -> str:
     """Return a link with the name and the anchor that its target has in the site."""
     path, mark, anchor = target.partition("#")
+    path = path.replace(".ipynb", ".md")
     if re.match(r"[a-z]+:", target) or (path and not path.endswith(".md")):
         return target
+    path = path.replace(SUFFIX, ".md")
     if not anchor:
-        return path.replace(SUFFIX, ".md")
+        return path
     place = _place(page, path) if path else page
-    english = (root / place.replace(SUFFIX, ".md")).read_text("utf-8")
-    chinese = root / place.replace(SUFFIX, ".md").replace(".md", SUFFIX)
-    names = dict(zip(anchors(chinese.read_text("utf-8")), anchors(english), strict=True)) if chinese.exists() else {}
-    return f"{path.replace(SUFFIX, '.md')}{mark}{names.get(anchor, anchor)}"
+    names = dict(zip(anchors(_read(root / place.replace(".md", SUFFIX))), anchors(_read(root / place)), strict=False))
+    return f"{path}{mark}{names.get(anchor, anchor)}"
 
 
 def _copy_file(root: Path, page: str, target: str, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The docs site: all pages in both languages, links that lead somewhere, nothing from other hosts."""
 
+import json
 import re
 import shutil
 import sys
@@ -148,7 +149,7 @@ class TestPages:
         (root / "docs" / "one.zh-CN.md").write_text("# 一\n", "utf-8")
         with pytest.raises(pages.SiteError) as caught:
             pages.page_text(root, "docs/one.md", pages.CHINESE)
-        assert str(caught.value) == f"{root}/docs/one.zh-CN.md: it has 1 headings, but docs/one.md has 2."
+        assert str(caught.value) == "docs/one.zh-CN.md: it has 1 headings, but docs/one.md has 2."
 
     def test_a_page_without_readers_is_an_error(self, root):
         (root / "docs" / "lost.md").write_text("# Lost\n", "utf-8")
@@ -164,6 +165,36 @@ class TestPages:
             {"首页": "README.md"},
             {"Readers": [{"Readers": "docs/for-students.md"}, {"One": "docs/one.md"}]},
         ]
+
+    def test_chinese_lines_are_joined_outside_code(self, root):
+        text = "# 一\n\n前半，\n后半 word\n续 `a`\n\n- 项\n- 项\n\n```text\n甲\n乙\n```\n\n## 部分\n"
+        (root / "docs" / "one.zh-CN.md").write_text(text, "utf-8")
+        assert pages.page_text(root, "docs/one.md", pages.CHINESE) == (
+            "# 一 {#one}\n\n前半，后半 word\n续 `a`\n\n- 项\n- 项\n\n```text\n甲\n乙\n```\n\n## 部分 {#part}\n"
+        )
+
+    def test_a_notebook_is_a_page(self, root):
+        cells = [
+            {"cell_type": "markdown", "source": ["# Title\n", "\n", "words"]},
+            {
+                "cell_type": "code",
+                "source": ["1 + 1"],
+                "outputs": [
+                    {"output_type": "stream", "text": ["said\n"]},
+                    {"output_type": "execute_result", "data": {"text/html": ["<b>2</b>"], "text/plain": ["2"]}},
+                    {"output_type": "display_data", "data": {"image/png": "AA\nBB", "text/plain": ["plot"]}},
+                ],
+            },
+        ]
+        (root / "examples").mkdir()
+        (root / "examples" / "try.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
+        (root / "docs" / "one.md").write_text("[try](../examples/try.ipynb#title)\n\n# One\n\n## Part\n", "utf-8")
+        assert "examples/try.md" in pages.english_pages(root)
+        assert "[try](../examples/try.md#title)" in pages.page_text(root, "docs/one.md", pages.ENGLISH)
+        assert pages.page_text(root, "examples/try.md", pages.ENGLISH) == (
+            "# Title {#title}\n\nwords\n\n```python\n1 + 1\n```\n\n```text\nsaid\n```\n\n```text\n2\n```\n\n"
+            "![](data:image/png;base64,AABB)\n"
+        )
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -120,7 +120,7 @@ def test_code_is_copied_only_between_equal_notebooks():
     with pytest.raises(ValueError, match="do not have the same kinds of cells"):
         run_tutorial.copy_code(english, chinese)
     chinese = notebook("zh")
-    english.cells[3].source = "1 + 1"
+    english.cells[4].source = "1 + 1"
     run_tutorial.copy_code(english, chinese)
-    assert chinese.cells[3].source == "1 + 1"
+    assert chinese.cells[4].source == "1 + 1"
     assert chinese.cells[0].source == notebook("zh").cells[0].source
