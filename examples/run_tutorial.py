@@ -51,10 +51,16 @@ def execute(notebook: Any, folder: Path, parameters: Mapping[str, Any] | None = 
 def clean(notebook: Any, folder: Path) -> None:
     """Remove what only this machine and this moment have: paths, and the earlier states of progress bars."""
     for cell in code_cells(notebook):
+        kept: list[Any] = []
         for output in cell.outputs:
+            if kept and output.output_type == "stream" and output.name == kept[-1].get("name"):
+                kept[-1].text += output.text  # a bar goes on in a stream of its own after each pause
+            else:
+                kept.append(output)
+        for output in kept:
             if output.output_type == "stream":
                 output.text = without_paths(last_states(output.text), folder)
-        cell.outputs = [each for each in cell.outputs if each.output_type != "stream" or each.text.strip()]
+        cell.outputs = [each for each in kept if each.output_type != "stream" or each.text.strip()]
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
