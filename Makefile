@@ -5,6 +5,7 @@
 #   make test       checks and the whole suite      make test-fast  most of it in a few minutes
 #   make check      lint, types, import rules       make fix        correct what ruff can correct
 #   make fuzz       damaged files, 10,000 for each format, an hour
+#   make docs-site  the pages of docs/ as a site      make notebook   the tutorial's outputs anew
 #   make bench      small speed benchmarks, a few minutes; their tables go to bench/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
@@ -82,7 +83,7 @@ docs: setup
 
 # The pages of docs/ with the API reference, in English and Chinese: build/website/site/index.html
 docs-site: dev
-	$(BIN)/python website/build.py
+	$(BIN)/python website/make_site.py
 
 # Executes the tutorial and keeps its outputs, ten minutes; the words of both notebooks stay.
 notebook: dev

@@ -18,8 +18,8 @@ import papertune
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "website"))
 
-import build  # noqa: E402 - scripts, beside the settings of the site
-import pages  # noqa: E402
+import make_site  # noqa: E402 - scripts, beside the settings of the site
+import site_pages as pages  # noqa: E402
 
 FOLDERS = {"en": "", "zh": "zh-CN/"}
 
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return build.build(tmp_path_factory.mktemp("docs") / "website")
+    return make_site.build(tmp_path_factory.mktemp("docs") / "website")
 
 
 @pytest.fixture(scope="module")
@@ -229,4 +229,4 @@ def test_a_broken_link_ends_the_build(tmp_path, monkeypatch):
         (tmp_path / reader).write_text("# Readers\n", "utf-8")
     (tmp_path / "README.md").write_text("# Name\n\n[gone](docs/gone.md)\n", "utf-8")
     with pytest.raises(pages.SiteError, match=r"gone\.md"):
-        build.build(tmp_path / "made", tmp_path)
+        make_site.build(tmp_path / "made", tmp_path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from notebooks import notebook_page
+from notebook_page import notebook_page
 
 SUFFIX = ".zh-CN.md"
 READERS = ("docs/for-students.md", "docs/for-librarians.md", "docs/for-engineers.md")

@@ -1,6 +1,6 @@
 """Builds the docs site in build/website/site: English at its root, Chinese in zh-CN/.
 
-    python website/build.py [FOLDER]
+    python website/make_site.py [FOLDER]
 
 Zensical builds one language at a time, each with a search of its own. A broken link or anchor, and a page that no
 reader is led to, end it with exit code 1.
@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 import tomli_w
-from pages import CHINESE, ENGLISH, Language, SiteError, navigation, write_pages
+from site_pages import CHINESE, ENGLISH, Language, SiteError, navigation, write_pages
 
 ROOT = Path(__file__).parents[1]
 
