@@ -1,6 +1,6 @@
 """Builds the docs site in build/website/site: English at its root, Chinese in zh-CN/.
 
-    python website/make_site.py [FOLDER]
+    python website/make_site.py
 
 Zensical builds one language at a time, each with a search of its own. A broken link or anchor, and a page that no
 reader is led to, end it with exit code 1.
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import tomli_w
@@ -29,8 +30,10 @@ def build(folder: Path, root: Path = ROOT) -> Path:
         The folder of the site.
 
     Raises:
-        SiteError: If a page is missing or has a broken link.
+        SiteError: If a page is missing or has a broken link, or Zensical or mkdocstrings are not installed.
     """
+    if missing := [name for name in ("zensical", "mkdocstrings") if find_spec(name) is None]:
+        raise SiteError(f"the docs site needs {' and '.join(missing)}: pip install 'papertune[docs]'")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copytree(root / "website" / "overrides", folder / "overrides")
@@ -66,9 +69,8 @@ def _config(root: Path, language: Language) -> str:
 
 def main() -> int:
     """Build the site, and say where it is."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "website"
     try:
-        site = build(folder)
+        site = build(ROOT / "build" / "website")
     except SiteError as error:
         sys.stderr.write(f"{error}\n")
         return 1

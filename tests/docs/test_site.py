@@ -218,9 +218,15 @@ class TestPages:
         assert re.findall(r"\{#([\w-]+)\}", made) == pages.anchors(text)
 
 
+def test_missing_packages_are_named_with_their_command(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "zensical", None)
+    assert make_site.main() == 1
+    assert capsys.readouterr().err == "the docs site needs zensical: pip install 'papertune[docs]'\n"
+
+
 @pytest.mark.slow
 @pytest.mark.once
-def test_a_broken_link_ends_the_build(tmp_path, monkeypatch):
+def test_a_broken_link_ends_the_build(tmp_path):
     for name in ("website/overrides/partials", "docs", "src"):
         (tmp_path / name).mkdir(parents=True)
     shutil.copy(ROOT / "website" / "zensical.toml", tmp_path / "website")
