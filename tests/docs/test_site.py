@@ -1,12 +1,16 @@
 """The docs site: all pages in both languages, links that lead somewhere, nothing from other hosts."""
 
 import json
+import os
 import re
 import shutil
 import sys
 import tempfile
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote
 
 import pytest
@@ -106,6 +110,53 @@ class TestSite:
         assert {f"papertune.{name}" for name in papertune.__all__} <= html["docs/api.html"].ids
         assert "a mapping" in page  # of the arguments of `train`
         assert "papertune.Run.predict_file" in html["docs/api.html"].ids
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def address(site):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_a_reader_searches_and_changes_the_language(address):
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = os.environ.get("PAPERTUNE_CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one in PAPERTUNE_CHROMIUM")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1100, "height": 800})
+        requests, mistakes = [], []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", mistakes.append)
+        for folder, words, found in (
+            ("", "truncated prompts", "docs/pitfalls.html#truncated-prompts"),
+            ("zh-CN/", "标签列由谁回答", "zh-CN/docs/sources.html"),
+        ):
+            page.goto(f"{address}{folder}docs/glossary.html")
+            page.keyboard.press("/")
+            page.keyboard.type(words)
+            result = page.locator(f'a[href*="{found}"]').first
+            playwright.expect(result).to_be_visible(timeout=120_000)
+        page.goto(f"{address}zh-CN/docs/sources.html")
+        page.hover(".md-select button")
+        page.click("a[hreflang=en].md-select__link")
+        playwright.expect(page).to_have_url(f"{address}docs/sources.html", timeout=120_000)
+        playwright.expect(page.locator("h1")).to_contain_text("Sources")
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        browser.close()
+    assert mistakes == []
+    assert not [url for url in requests if not url.startswith((address, "data:", "blob:"))]
 
 
 def test_the_reference_names_all_that_is_public():
