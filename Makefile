@@ -6,6 +6,7 @@
 #   make check      lint, types, import rules       make fix        correct what ruff can correct
 #   make fuzz       damaged files, 10,000 for each format, an hour
 #   make release-check   builds the package, and tries it with the oldest and the newest versions of others
+#   make docs-site  the pages of docs/ as a site      make notebook   the tutorial's outputs anew
 #   make bench      small speed benchmarks, a few minutes; their tables go to bench/
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
@@ -15,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARG
 INSTALLED = .venv/.installed
 DEV = .venv/.installed-dev
 
-.PHONY: setup dev demo fix test test-fast fuzz check release-check bench docs clean
+.PHONY: setup dev demo fix test test-fast fuzz check release-check bench docs docs-site notebook clean
 
 setup: $(INSTALLED)
 
@@ -43,7 +44,7 @@ check: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell src docs examples benchmarks README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src docs examples benchmarks website README.md CHANGELOG.md CONTRIBUTING.md
 
 fix: dev
 	$(BIN)/ruff check --fix .
@@ -87,6 +88,14 @@ bench: setup
 
 docs: setup
 	$(BIN)/python -m papertune.cli.reference > docs/commands.md
+
+# The pages of docs/ with the API reference, in English and Chinese: build/website/site/index.html
+docs-site: dev
+	$(BIN)/python website/make_site.py
+
+# Executes the tutorial and keeps its outputs, ten minutes; the words of both notebooks stay.
+notebook: dev
+	$(BIN)/python examples/run_tutorial.py
 
 clean:
 	rm -rf bench demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -239,7 +239,7 @@ class TestTranslation:
             return sorted(set(re.findall(r"\]\(([^)\s]+)\)", text_of(ROOT / name))))
 
         english = {
-            "README.zh-CN.md" if link == "README.md" else link.replace(".zh-CN.md", ".md")
+            "README.zh-CN.md" if link == "README.md" else link.replace(".zh-CN.", ".")
             for link in links("README.zh-CN.md")
         }
         assert sorted(english) == links("README.md")
