@@ -1,5 +1,6 @@
 """Exports to llama.cpp: a .gguf file of the whole model, or of the LoRA adapter."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +54,7 @@ class GgufExport(ExportFormat):
             name=exported.name,
         )
 
-    def serving(self, exported: Exported) -> str:
+    def serving(self, exported: Exported, labels: Sequence[int]) -> str:
         """Return how llama-server is started and asked."""
         files = f"-m {MODEL_FILE}"
         about = ""
@@ -61,20 +62,36 @@ class GgufExport(ExportFormat):
             files = f"-m BASE.gguf --lora {ADAPTER_FILE}"
             about = (
                 f"\nBASE.gguf is the base model, {exported.run.manifest.base_name}. The adapter was trained on "
-                f"{trained_on(exported.run)}; any other file of the base model has other weights, so the answers differ "
-                "from those in check.json. llama.cpp computes products with weights in 4 bits less exactly than "
+                f"{trained_on(exported.run)}. Any other file of the base model has other weights, so its answers "
+                "differ from those in check.json. llama.cpp computes products with weights in 4 bits less exactly than "
                 "papertune does.\n"
             )
         return f"""    llama-server {files} -c {context_of(exported)} --port 8080
 {about}
-Send a prompt as token ids, with special tokens in their places; `n_probs` asks for log-probabilities:
+{_PROMPT}{_labels_request(labels) if labels else ""}
 
-    POST http://127.0.0.1:8080/completion
-    {{"prompt": [1, 2, 3], "n_predict": 1, "temperature": 0, "n_probs": 100, "cache_prompt": false}}
-
-The answer's `completion_probabilities[0].top_logprobs` has `id` and `logprob` of the most probable tokens.
 As text, a special token that a document contains becomes that token; as ids it does not. llama.cpp does not normalize
 Unicode in text as some tokenizers do. Send ids where answers have to agree."""
+
+
+_PROMPT = """Send a prompt as token ids, with special tokens in their places:
+
+    POST http://127.0.0.1:8080/completion
+    {"prompt": [1, 2, 3], "n_predict": 100, "temperature": 0}"""
+
+
+def _labels_request(ids: Sequence[int]) -> str:
+    """Return how a token's share among some tokens is asked for."""
+    bias = ", ".join(f"[{number}, 100]" for number in ids)
+    return f"""
+
+For labels, ask for the shares of their tokens. The same bias for all of them leaves no room for other tokens, and
+leaves their shares as they are:
+
+    {{"prompt": [1, 2, 3], "n_predict": 1, "temperature": 1, "samplers": ["temperature"],
+     "logit_bias": [{bias}], "n_probs": {len(ids)}, "post_sampling_probs": true}}
+
+The answer's `completion_probabilities[0].top_probs` has the share of each, by `id`."""
 
 
 def trained_on(run: Run) -> str:
@@ -85,8 +102,8 @@ def trained_on(run: Run) -> str:
     if known is None or run.base.checksum is None:
         return f"the weights of {run.manifest.base_name}"
     return (
-        f"the weights of {known.gguf_name} (package {known.package}), as numbers without quantization, and not on those "
-        f"of {known.hub_id}"
+        f"the weights of {known.gguf_name} (package {known.package}), as numbers without quantization, and not on "
+        f"those of {known.hub_id}"
     )
 
 

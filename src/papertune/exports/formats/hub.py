@@ -1,5 +1,6 @@
 """Exports to the Hugging Face hub, or to any program that reads a folder of transformers or peft."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,19 +38,28 @@ class HubExport(ExportFormat):
             exported.model.to(DTYPES[exported.weights]).save_pretrained(folder)
         exported.tokenizer.save_pretrained(folder)
 
-    def serving(self, exported: Exported) -> str:
+    def serving(self, exported: Exported, labels: Sequence[int]) -> str:
         """Return how transformers reads the folder."""
         if exported.adapter:
-            return f"""The folder is an adapter of peft for {exported.run.manifest.base_name}. It was trained on {trained_on(exported.run)}.
+            load = f"""The folder is an adapter of peft for {exported.run.manifest.base_name}. It was trained on
+{trained_on(exported.run)}.
 
     from peft import PeftModel
-    model = PeftModel.from_pretrained(base_model, "{exported.name}").eval()
-    logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]"""
-        return f"""    from transformers import AutoModelForCausalLM
-    model = AutoModelForCausalLM.from_pretrained("{exported.name}").eval()
+    model = PeftModel.from_pretrained(base_model, "{exported.name}").eval()"""
+        else:
+            load = f"""    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained("{exported.name}").eval()"""
+        return f"""{load}
     logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]
+{_shares(labels) if labels else ""}{_own_classes(exported)}
+Written answers come from `model.generate(..., do_sample=False)`."""
 
-`logits.log_softmax(-1)` has the log-probabilities of the next token.{_own_classes(exported)}"""
+
+def _shares(labels: Sequence[int]) -> str:
+    return f"""    logits[{list(labels)}].softmax(-1)
+
+The last line has the shares of these tokens, here those of labels.
+"""
 
 
 def copy_adapter(run: Run, folder: Path) -> None:
@@ -63,4 +73,4 @@ def copy_adapter(run: Run, folder: Path) -> None:
 def _own_classes(exported: Exported) -> str:
     if exported.model.config.model_type != "chatglm":
         return ""
-    return "\ntransformers has no ChatGLM2; `import papertune.models.chatglm2` first adds it to the Auto classes."
+    return "\ntransformers has no ChatGLM2: `import papertune.models.chatglm2` adds it to the Auto classes.\n"
