@@ -77,8 +77,8 @@ def _question(exported: Exported, name: str, column: AskedSpec, trie: LabelTrie 
 
 The answer is written: temperature 0 (always the most probable token), no repetition penalty, at most
 {column.max_answer_tokens(exported.encoder)} tokens, until token {exported.encoder.end_id}. This is a column of kind
-{column.kind}: papertune may choose among several answers and tidies what was written, so single cells can differ from those of
-`papertune predict`."""
+{column.kind}: papertune may choose among several answers and tidies what was written, so single cells can differ from
+those of `papertune predict`."""
 
 
 def _labels(trie: LabelTrie, labels: Sequence[str]) -> str:
@@ -95,8 +95,8 @@ def _labels(trie: LabelTrie, labels: Sequence[str]) -> str:
 
 The probability of a label is the share of its token: exp(its log-probability), divided by the sum of that over these
 tokens. Other tokens do not count, and may well be more probable."""
-    begin = """Nothing has to be written: these tokens are compared directly after the prompt, or after the prompt and the
-token ids in brackets."""
+    begin = """Nothing has to be written: these tokens are compared directly after the prompt, or after the prompt
+and the token ids in brackets."""
     if trie.choices:
         return f"""{begin}
 

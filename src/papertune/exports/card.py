@@ -13,7 +13,7 @@ def model_card(exported: Exported, export: ExportFormat) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     manifest = exported.run.manifest
-    base = _hub_id(exported)
+    base = hub_id(manifest.base_name)
     results = None
     if manifest.dev_score is not None:
         results = [
@@ -60,9 +60,8 @@ log-probabilities, to check a server.
 """
 
 
-def _hub_id(exported: Exported) -> str | None:
-    """Return the base model's id on the hub; None if it is a folder or file of the user."""
-    name = exported.run.manifest.base_name
+def hub_id(name: str) -> str | None:
+    """Return the id on the hub of a base model as recipes name it; None if it is a folder or file of the user."""
     if name in KNOWN_MODELS:
         return KNOWN_MODELS[name].hub_id
     owner, slash, model = name.partition("/")

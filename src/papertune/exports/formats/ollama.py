@@ -43,8 +43,8 @@ To compare with check.json use llama.cpp: {MODEL_FILE} is the same file as that 
             return ""
         return (
             f"Ollama only writes the most probable token, and for {written} of {len(asked)} sample prompts that is one "
-            'of a label: the model has learned to choose among labels. Train with loss = "answer", which learns to write '
-            "them, or take --to gguf and ask llama-server as ANSWERS.md says."
+            'of a label: the model has learned to choose among labels. Train with loss = "answer", which learns to '
+            "write them, or take --to gguf and ask llama-server as ANSWERS.md says."
         )
 
 
