@@ -101,14 +101,14 @@ def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | N
     text = exported.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     again = exported.tokenizer.encode(text, add_special_tokens=False)
     shown = text if again == ids else None
-    root = _next_logits(exported.model, ids)
+    root = next_logits(exported.model, ids)
     if trie is None:
         found = root.log_softmax(-1)
         best = found.topk(min(_MOST_PROBABLE, len(found)))
         most = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
         return SamplePrompt(name, shown, ids, [([], most)], {})
     after = {node: node_ids(trie, node) for node in range(len(trie.tokens))}
-    logits = {-1: root} | {node: _next_logits(exported.model, [*ids, *more]) for node, more in after.items()}
+    logits = {-1: root} | {node: next_logits(exported.model, [*ids, *more]) for node, more in after.items()}
     steps: dict[int, set[int]] = {}
     for path in trie.paths:
         for node, token in path:
@@ -123,7 +123,7 @@ def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | N
     return SamplePrompt(name, shown, ids, following, by_label, writes_label=int(root.argmax()) in steps.get(-1, set()))
 
 
-def _next_logits(model: Any, ids: list[int]) -> Tensor:
+def next_logits(model: Any, ids: list[int]) -> Tensor:
     """Return the logits of the next token, float64, shape (vocab,)."""
     with torch.inference_mode():
         logits: Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1]
