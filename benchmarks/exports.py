@@ -27,7 +27,6 @@ from papertune.models.known import KNOWN_MODELS
 from papertune.prompts.context import encoder_within_context
 from papertune.prompts.examples import RowReader
 
-
 ROWS_AT_ONCE = 20
 
 
