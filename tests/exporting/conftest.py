@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +34,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         base, _ = load_model(model, precision="fp32", device="cpu")
         torch.manual_seed(1)
         options = {"r": 4, "lora_alpha": 8, "init_lora_weights": False, "target_modules": linear_layer_names(base)}
-        adapted = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **{**options, **settings}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks by names that transformers is renaming
+            adapted = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **{**options, **settings}))
         adapted.save_pretrained(place / "adapter", save_embedding_layers=False)
         papertune.adopt(place / "adapter", {"model": str(model), **RECIPE, **(changes or {})}, place / "run")
         return place / "run"

@@ -1,9 +1,11 @@
+import inspect
 import json
 import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import get_args
 
 import pytest
 import torch
@@ -382,8 +384,7 @@ def test_the_command(run, tmp_path):
 
 
 def test_the_command_knows_the_formats():
-    import typer
+    from papertune.cli.commands.export import export as command
 
-    (command,) = [each for each in typer.main.get_command(app).commands.values() if each.name == "export"]
-    (option,) = [each for each in command.params if each.name == "to"]
-    assert tuple(option.type.choices) == tuple(FORMATS)
+    annotation = inspect.signature(command).parameters["to"].annotation
+    assert get_args(get_args(annotation)[0]) == tuple(FORMATS)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def exported(chatglm2_folder, tmp_path_factory):
     base, _ = load_model(chatglm2_folder, precision="fp32", device="cpu")
     torch.manual_seed(1)
     names = ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]
-    adapted = get_peft_model(
-        base, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False, target_modules=names)
-    )
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False, target_modules=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks by names that transformers is renaming
+        adapted = get_peft_model(base, config)
     adapted.save_pretrained(place / "adapter", save_embedding_layers=False)
     recipe = {
         "model": str(chatglm2_folder),
