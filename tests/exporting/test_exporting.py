@@ -132,6 +132,9 @@ class TestAnswersAndCard:
         data = ModelCard.load(tmp_path / "out" / "README.md").data
         assert (data.library_name, data.base_model, data.base_model_relation) == (library, "owner/base", relation)
         assert data.tags[0] == "papertune"
+        # Paths of this machine are nobody's business.
+        texts = [file.read_text("utf-8") for file in (tmp_path / "out").iterdir() if file.suffix in (".md", ".json")]
+        assert all(str(tmp_path.parent.parent) not in text for text in texts)
 
     @pytest.mark.parametrize(
         ("name", "id"),
@@ -146,7 +149,7 @@ class TestAnswersAndCard:
         ],
     )
     def test_only_names_of_the_hub_are_base_models_of_a_card(self, name, id):
-        from papertune.exports.card import hub_id
+        from papertune.exports.base_model import hub_id
 
         assert hub_id(name) == id
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from papertune.decoding.scoring.label_scoring import LabelTrie
+from papertune.exports.base_model import base_title
 from papertune.exports.format import Exported, ExportFormat
 from papertune.exports.sample import label_tries, node_ids
 from papertune.kinds import AskedSpec
@@ -36,9 +37,11 @@ before and after the model is described here.""",
 
 
 def _weights(exported: Exported) -> str:
+    base = base_title(exported.run)
     if exported.adapter:
-        return f"It holds the adapter for {exported.run.manifest.base_name}."
-    return f"Its weights are those of {exported.run.manifest.base_name} with the adapter added, in {exported.weights}."
+        return f"It holds the adapter for {base}."
+    how = "with the adapter added" if exported.run.directory.adapter.is_dir() else "trained further"
+    return f"Its weights are those of {base}, {how}, in {exported.weights}."
 
 
 def _prompt(exported: Exported) -> str:

@@ -4,8 +4,7 @@ from typing import Any
 
 from papertune.exports.answers import CHECK_FILE
 from papertune.exports.format import Exported, ExportFormat
-from papertune.exports.formats.gguf import trained_on
-from papertune.models import KNOWN_MODELS
+from papertune.exports.base_model import base_title, hub_id, trained_on
 
 
 def model_card(exported: Exported, export: ExportFormat) -> str:
@@ -46,7 +45,7 @@ def _text(exported: Exported) -> str:
     scored = "" if score is None else f"\nScore on the dev rows that chose the checkpoint: {score:.4f}.\n"
     return f"""# {exported.name}
 
-A language model fine-tuned by papertune on a table of papers, from `{run.manifest.base_name}` with the method
+A language model fine-tuned by papertune on a table of papers, from {base_title(run)} with the method
 `{run.recipe.method.kind}`. It was trained on {trained_on(run)}. It fills in these columns:
 
 {columns}
@@ -58,15 +57,6 @@ Trained on:
 `ANSWERS.md` says how to ask it so that it answers as the run does. `{CHECK_FILE}` has prompts as token ids with
 log-probabilities, to check a server.
 """
-
-
-def hub_id(name: str) -> str | None:
-    """Return the id on the hub of a base model as recipes name it; None if it is a folder or file of the user."""
-    if name in KNOWN_MODELS:
-        return KNOWN_MODELS[name].hub_id
-    owner, slash, model = name.partition("/")
-    is_id = bool(slash and owner.strip(".~") and model) and "/" not in model and not name.endswith(".gguf")
-    return name if is_id else None
 
 
 def _relation(exported: Exported) -> str:

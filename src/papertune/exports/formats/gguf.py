@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from papertune.exports.base_model import base_title, trained_on
 from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
 from papertune.exports.gguf_files.architecture import architecture_of
 from papertune.exports.gguf_files.vocabulary import vocabulary_of
@@ -61,7 +62,7 @@ class GgufExport(ExportFormat):
         if exported.adapter:
             files = f"-m BASE.gguf --lora {ADAPTER_FILE}"
             about = (
-                f"\nBASE.gguf is the base model, {exported.run.manifest.base_name}. The adapter was trained on "
+                f"\nBASE.gguf is the base model, {base_title(exported.run)}. The adapter was trained on "
                 f"{trained_on(exported.run)}. Any other file of the base model has other weights, so its answers "
                 "differ from those in check.json. llama.cpp computes products with weights in 4 bits less exactly than "
                 "papertune does.\n"
@@ -92,19 +93,6 @@ leaves their shares as they are:
      "logit_bias": [{bias}], "n_probs": {len(ids)}, "post_sampling_probs": true}}
 
 The answer's `completion_probabilities[0].top_probs` has the share of each, by `id`."""
-
-
-def trained_on(run: Run) -> str:
-    """Return which weights an adapter was trained on, for a sentence."""
-    from papertune.models import KNOWN_MODELS
-
-    known = KNOWN_MODELS.get(run.manifest.base_name)
-    if known is None or run.base.checksum is None:
-        return f"the weights of {run.manifest.base_name}"
-    return (
-        f"the weights of {known.gguf_name} (package {known.package}), as numbers without quantization, and not on "
-        f"those of {known.hub_id}"
-    )
 
 
 def special_tokens(exported: Exported) -> SpecialTokens:
