@@ -28,6 +28,6 @@ def trained_on(run: Run) -> str:
     if known is None or run.manifest.base_checksum is None:
         return f"the weights of {base_title(run)}{bits}"
     return (
-        f"the weights of {known.gguf_name} (package {known.package}), as numbers without quantization{bits}, and not on "
-        f"those of {known.hub_id}"
+        f"the weights of {known.gguf_name} (package {known.package}), as numbers without quantization{bits}, and not "
+        f"on those of {known.hub_id}"
     )

@@ -3,8 +3,8 @@
 from typing import Any
 
 from papertune.exports.answers import CHECK_FILE
-from papertune.exports.format import Exported, ExportFormat
 from papertune.exports.base_model import base_title, hub_id, trained_on
+from papertune.exports.format import Exported, ExportFormat
 
 
 def model_card(exported: Exported, export: ExportFormat) -> str:

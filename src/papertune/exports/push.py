@@ -12,7 +12,7 @@ def check_repository(name: str) -> None:
         OutputError: If it is no name of one.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)
@@ -33,7 +33,7 @@ def push(folder: Path, name: str) -> None:
         OutputError: If the repository exists, the token is missing or the hub cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError  # of its HTTP client, which has changed
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's; that has changed
 
     api = HfApi()
     try:

@@ -39,7 +39,8 @@ class GgufExport(ExportFormat):
         config = exported.model.config
         architecture = architecture_of(config)
         if exported.adapter:
-            from papertune.methods import check_adapter, read_adapter_weights
+            from papertune.methods import check_adapter
+            from papertune.methods.method import read_adapter_weights
 
             saved = exported.run.directory.adapter
             weights, settings = read_adapter_weights(saved), check_adapter(saved)

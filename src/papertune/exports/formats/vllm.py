@@ -58,7 +58,9 @@ class VllmExport(ExportFormat):
         """Return how vLLM is started and asked."""
         options, model = exported.name, exported.name
         if exported.adapter:
-            rank = int(exported.run.recipe.method.rank)  # type: ignore[union-attr]
+            from papertune.methods import check_adapter
+
+            rank = int(check_adapter(exported.run.directory.adapter)["r"])
             fitting = next(each for each in _RANKS if each >= rank)
             options = (
                 f"{exported.name}/{BASE_FOLDER} --enable-lora --lora-modules run={exported.name}/{ADAPTER_FOLDER} "
