@@ -4,9 +4,9 @@ import argparse
 import json
 from importlib.util import find_spec
 
-import exports
 import pytest
 
+import exports
 import papertune
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
