@@ -20,6 +20,7 @@ from papertune.exports.export import export
 from papertune.exports.formats.gguf import GgufExport
 from papertune.exports.registry import FORMATS
 from papertune.inference.merge import merged_model
+from papertune.methods import load_adapter, merge_adapter
 
 
 def files(folder):
@@ -54,14 +55,13 @@ class TestFolders:
         assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
 
     def test_vllm_with_the_base_model_and_the_adapter_beside_each_other(self, run, tiny_folder, tmp_path):
-        from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
         export(run, tmp_path / "out", to="vllm", weights="f32", adapter=True)
         base = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "base")
         plain = AutoModelForCausalLM.from_pretrained(tiny_folder)
         assert all(torch.equal(base.state_dict()[name], tensor) for name, tensor in plain.state_dict().items())
-        adapted = PeftModel.from_pretrained(base, tmp_path / "out" / "adapter").merge_and_unload()
+        adapted = merge_adapter(load_adapter(base, tmp_path / "out" / "adapter"))
         merged, _ = merged_model(load_run(run, device="cpu"), "fp32")
         ids = torch.tensor([prompts_of(tmp_path / "out")[0]["prompt_ids"]])
         assert torch.allclose(adapted(ids).logits, merged(ids).logits, atol=1e-4)
