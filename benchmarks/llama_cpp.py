@@ -5,10 +5,9 @@
 needs xllamacpp, which has llama.cpp as a prebuilt library. Standard input is an object:
 
     {"model": "model.gguf", "lora": null, "context": 1100, "threads": 1,
-     "asked": [{"prompt": [1, 2, 3], "tokens": [33, 32]}, {"prompt": "text", "most": 5}]}
+     "asked": [{"prompt": [1, 2, 3], "tokens": [33, 32]}, {"prompt": "text", "tokens": [33, 32]}]}
 
-Each question gets the share of each of its tokens, or the log-probabilities of the most probable tokens by id. The
-answer is a JSON list on standard output.
+Each question gets the share of each of its tokens among them. The answer is a JSON list on standard output.
 """
 
 import json
@@ -60,20 +59,14 @@ def main() -> None:
     print(json.dumps(answers), flush=True)
 
 
-def _answer(address: str, asked: dict[str, Any]) -> Any:
-    tokens = asked.get("tokens")
+def _answer(address: str, asked: dict[str, Any]) -> list[float]:
+    tokens = asked["tokens"]
+    # The same bias for all of them leaves no room for other tokens.
     request = {"prompt": asked["prompt"], "n_predict": 1, "temperature": 1, "samplers": ["temperature"]}
-    if tokens is None:
-        request |= {"n_probs": asked["most"]}
-    else:
-        request |= {"logit_bias": [[token, 100] for token in tokens], "n_probs": len(tokens)}
-        request |= {"post_sampling_probs": True}
-    body = json.dumps(request).encode()
-    headers = {"Content-Type": "application/json"}
+    request |= {"logit_bias": [[token, 100] for token in tokens], "n_probs": len(tokens), "post_sampling_probs": True}
+    body, headers = json.dumps(request).encode(), {"Content-Type": "application/json"}
     with urllib.request.urlopen(urllib.request.Request(f"{address}/completion", body, headers)) as response:
         (found,) = json.load(response)["completion_probabilities"]
-    if tokens is None:
-        return {str(each["id"]): each["logprob"] for each in found["top_logprobs"]}
     shares = {each["id"]: each["prob"] for each in found["top_probs"]}
     return [shares.get(token, 0.0) for token in tokens]
 

@@ -148,10 +148,15 @@ class TestLlamaCpp:
         prompts = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))["prompts"]
         readable = [each for each in prompts if each["prompt_text"] is not None]
         assert len(readable) == 19  # one paper has the text of a special token
-        asked = [{"prompt": each[key], "most": 5} for each in readable for key in ("prompt_ids", "prompt_text")]
-        answers = llama_cpp(tmp_path / "out" / "model.gguf", asked)
-        for by_ids, by_text in zip(answers[::2], answers[1::2], strict=True):
-            assert by_text == pytest.approx(by_ids, abs=1e-3)
+        tokens = [list(map(int, each["next"][0]["log_probabilities"])) for each in readable]
+        by_ids, by_text = (
+            llama_cpp(
+                tmp_path / "out" / "model.gguf",
+                [{"prompt": each[key], "tokens": own} for each, own in zip(readable, tokens, strict=True)],
+            )
+            for key in ("prompt_ids", "prompt_text")
+        )
+        assert np.allclose(by_ids, by_text, atol=1e-3)
 
     def test_an_adapter_beside_its_base_model_is_the_merged_model(self, make_run, tiny_folder, differences, tmp_path):
         path = make_run(tiny_folder, use_rslora=True, changes={"method": {"rslora": True}})

@@ -106,7 +106,10 @@ def special_tokens(exported: Exported) -> SpecialTokens:
         "padding": tokenizer.pad_token_id,
     }
     before, _, _ = exported.encoder.frame()
-    template: Any = tokenizer.chat_template if exported.run.recipe.chat else None
+    # A server of llama.cpp does not start with a template that its Jinja cannot read, and ChatGLM2's has an operator
+    # ("//") that it does not know.
+    is_read = exported.run.recipe.chat and exported.model.config.model_type != "chatglm"
+    template: Any = tokenizer.chat_template if is_read else None
     return SpecialTokens(
         ids={name: int(number) for name, number in named.items() if number is not None},
         adds_begin=before == [tokenizer.bos_token_id],
