@@ -7,10 +7,13 @@ needs xllamacpp, which has llama.cpp as a prebuilt library. Standard input is an
     {"model": "model.gguf", "lora": null, "context": 1100, "threads": 1,
      "asked": [{"prompt": [1, 2, 3], "tokens": [33, 32]}, {"prompt": "text", "tokens": [33, 32]}]}
 
-Each question gets the share of each of its tokens among them. The answer is a JSON list on standard output.
+Each question gets the share of each of its tokens among them. The answer is a JSON list on standard output. For tokens
+that are parts of a character a question also has "letter", the token of one letter, and "vocabulary", the number of all
+tokens.
 """
 
 import json
+import math
 import subprocess
 import sys
 import urllib.request
@@ -61,14 +64,26 @@ def main() -> None:
 
 def _answer(address: str, asked: dict[str, Any]) -> list[float]:
     tokens = asked["tokens"]
+    request: dict[str, Any] = {"prompt": asked["prompt"], "n_predict": 1}
+    if "letter" in asked:
+        # Beside a token that is no text by itself, llama.cpp sends no probabilities.
+        request |= {"temperature": 0, "logit_bias": [[asked["letter"], 1000]], "n_probs": asked["vocabulary"]}
+        logs = {each["id"]: each["logprob"] for each in _post(address, request)["top_logprobs"]}
+        shares = [math.exp(logs[token]) for token in tokens]
+        return [share / sum(shares) for share in shares]
     # The same bias for all of them leaves no room for other tokens.
-    request = {"prompt": asked["prompt"], "n_predict": 1, "temperature": 1, "samplers": ["temperature"]}
-    request |= {"logit_bias": [[token, 100] for token in tokens], "n_probs": len(tokens), "post_sampling_probs": True}
+    request |= {"temperature": 1, "samplers": ["temperature"], "logit_bias": [[token, 100] for token in tokens]}
+    request |= {"n_probs": len(tokens), "post_sampling_probs": True}
+    found = {each["id"]: each["prob"] for each in _post(address, request)["top_probs"]}
+    return [found.get(token, 0.0) for token in tokens]
+
+
+def _post(address: str, request: dict[str, Any]) -> dict[str, Any]:
     body, headers = json.dumps(request).encode(), {"Content-Type": "application/json"}
     with urllib.request.urlopen(urllib.request.Request(f"{address}/completion", body, headers)) as response:
         (found,) = json.load(response)["completion_probabilities"]
-    shares = {each["id"]: each["prob"] for each in found["top_probs"]}
-    return [shares.get(token, 0.0) for token in tokens]
+    content: dict[str, Any] = found
+    return content
 
 
 if __name__ == "__main__":

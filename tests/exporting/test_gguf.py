@@ -158,6 +158,25 @@ class TestLlamaCpp:
         )
         assert np.allclose(by_ids, by_text, atol=1e-3)
 
+    def test_labels_whose_tokens_are_parts_of_a_character(self, make_run, tiny_folder, llama_cpp, tmp_path):
+        columns = {"label": {"kind": "label", "question": "Which?", "labels": ["医学", "哲学"]}}
+        path = make_run(tiny_folder, changes={"columns": columns})
+        export(path, tmp_path / "out", to="gguf")
+        page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
+        ids = load_run(path).load_tokenizer().get_vocab()
+        request = f'"logit_bias": [[{ids["a"]}, 1000]],\n     "n_probs": {len(ids)}}}'
+        assert request in page
+        prompts = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))["prompts"]
+        roots = [each["next"][0]["log_probabilities"] for each in prompts]
+        more = {"letter": ids["a"], "vocabulary": len(ids)}
+        asked = [
+            {"prompt": each["prompt_ids"], "tokens": list(map(int, root)), **more}
+            for each, root in zip(prompts, roots, strict=True)
+        ]
+        shares = llama_cpp(tmp_path / "out" / "model.gguf", asked)
+        wanted = np.exp([list(root.values()) for root in roots])
+        assert np.allclose(shares, wanted / wanted.sum(axis=1, keepdims=True), atol=0.01)
+
     def test_an_adapter_beside_its_base_model_is_the_merged_model(self, make_run, tiny_folder, differences, tmp_path):
         path = make_run(tiny_folder, use_rslora=True, changes={"method": {"rslora": True}})
         export(path, tmp_path / "out", to="gguf", adapter=True)

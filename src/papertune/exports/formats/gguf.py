@@ -9,6 +9,7 @@ from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
 from papertune.exports.gguf_files.architecture import architecture_of
 from papertune.exports.gguf_files.vocabulary import vocabulary_of
 from papertune.exports.gguf_files.writing import SpecialTokens, Weights, write_adapter, write_model
+from papertune.exports.sample import label_tries
 from papertune.run import Run
 
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
@@ -70,7 +71,7 @@ class GgufExport(ExportFormat):
             )
         return f"""    llama-server {files} -c {context_of(exported)} --port 8080
 {about}
-{_PROMPT}{_labels_request(labels) if labels else ""}
+{_PROMPT}{_labels_request(labels) if labels else ""}{_parts_of_characters(exported)}
 
 As text, a special token that a document contains becomes that token; as ids it does not. llama.cpp does not normalize
 Unicode in text as some tokenizers do. Send ids where answers have to agree."""
@@ -94,6 +95,26 @@ leaves their shares as they are:
      "logit_bias": [{bias}], "n_probs": {len(ids)}, "post_sampling_probs": true}}
 
 The answer's `completion_probabilities[0].top_probs` has the share of each, by `id`."""
+
+
+def _parts_of_characters(exported: Exported) -> str:
+    """Return how labels are asked whose tokens are parts of a character; "" if none is.
+
+    llama.cpp sends no probabilities beside a token that is no text by itself, as those of rare Chinese characters are.
+    """
+    tokens = {token for trie in label_tries(exported).values() for path in trie.paths for _, token in path}
+    if not any("\ufffd" in exported.tokenizer.decode([token]) for token in tokens):
+        return ""
+    letter = exported.encoder.encode_text("a")[-1]
+    return f"""
+
+Some tokens of labels here are parts of a character. llama.cpp answers without `completion_probabilities` where it
+writes such a token. Let it write the letter a, and read the log-probabilities of all tokens, which are those before the bias:
+
+    {{"prompt": [1, 2, 3], "n_predict": 1, "temperature": 0, "logit_bias": [[{letter}, 1000]],
+     "n_probs": {int(exported.model.config.vocab_size)}}}
+
+The share of a token is exp(its `logprob`), divided by the sum of that over the tokens to compare."""
 
 
 def special_tokens(exported: Exported) -> SpecialTokens:
