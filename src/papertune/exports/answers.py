@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from papertune.decoding.scoring.label_scoring import LabelTrie
+from papertune.exports.base_model import base_title
 from papertune.exports.format import Exported, ExportFormat
 from papertune.exports.sample import label_tries, node_ids
 from papertune.kinds import AskedSpec
@@ -17,13 +18,14 @@ def answers_page(exported: Exported, export: ExportFormat) -> str:
     """Return the page, Markdown."""
     recipe = exported.run.recipe
     tries = label_tries(exported)
+    example = next((sorted({token for path in trie.paths for _, token in path[:1]}) for trie in tries.values()), [])
     parts = [
         f"# Asking {exported.name}",
-        f"This folder is made from a run of papertune for {export.title}. {_weights(exported)} It answers as the run's "
-        "model does if prompts have the same tokens. It has nothing else of the run: what papertune does before and after "
-        "the model is described here.",
+        f"""This folder is made from a run of papertune for {export.title}. {_weights(exported)}
+It answers as the run's model does if prompts have the same tokens. It has nothing else of the run: what papertune does
+before and after the model is described here.""",
         "## Serve it",
-        export.serving(exported),
+        export.serving(exported, example),
         "## The prompt",
         _prompt(exported),
     ]
@@ -35,9 +37,11 @@ def answers_page(exported: Exported, export: ExportFormat) -> str:
 
 
 def _weights(exported: Exported) -> str:
+    base = base_title(exported.run)
     if exported.adapter:
-        return f"It holds the adapter for {exported.run.manifest.base_name}."
-    return f"Its weights are those of {exported.run.manifest.base_name} with the adapter added, in {exported.weights}."
+        return f"It holds the adapter for {base}."
+    how = "with the adapter added" if exported.run.directory.adapter.is_dir() else "trained further"
+    return f"Its weights are those of {base}, {how}, in {exported.weights}."
 
 
 def _prompt(exported: Exported) -> str:
@@ -45,12 +49,6 @@ def _prompt(exported: Exported) -> str:
     recipe = exported.run.recipe
     shown = make_prompt(recipe.layout, "DOCUMENT", "QUESTION")
     begin = f"The token ids begin with {before_ids}, which are not in the text. " if before_ids else ""
-    clean = (
-        "papertune first takes marks of other programs (tags, entities, line breaks in the middle of a sentence) out of "
-        "the cells.\n"
-        if recipe.table.clean
-        else ""
-    )
     return f"""The text is, with nothing before or after it:
 
 {_block(f"{before}{shown.before}{shown.document}{shown.after}{after}")}
@@ -59,9 +57,13 @@ DOCUMENT is the row in this template:
 
 {_block(recipe.table.document)}
 
-{clean}{begin}Special tokens stand in the template only; the document and the question are plain text, also where they look
-like a special token. A document is truncated until the prompt has at most {exported.encoder.max_prompt_tokens:,} tokens.
-Do not let the server add a begin token, another template or a system message."""
+{_CLEANED if recipe.table.clean else ""}{begin}Special tokens stand in the template only; the document and the question
+are plain text, also where they look like a special token. A document is truncated until the prompt has at most
+{exported.encoder.max_prompt_tokens:,} tokens. Do not let the server add a begin token, another template or a system
+message."""
+
+
+_CLEANED = "papertune takes marks of other programs (tags, entities, broken lines) out of the cells first.\n"
 
 
 def _question(exported: Exported, name: str, column: AskedSpec, trie: LabelTrie | None) -> str:
@@ -70,20 +72,16 @@ def _question(exported: Exported, name: str, column: AskedSpec, trie: LabelTrie 
         if column.question_column is None
         else f"The question stands in the table's column {column.question_column}."
     )
-    if trie is None:
-        return f"""QUESTION is:
+    if trie is not None:
+        return f"QUESTION is:\n\n{asked}\n\n{_labels(trie, column.joined_labels)}"
+    return f"""QUESTION is:
 
 {asked}
 
 The answer is written: temperature 0 (always the most probable token), no repetition penalty, at most
 {column.max_answer_tokens(exported.encoder)} tokens, until token {exported.encoder.end_id}. This is a column of kind
-{column.kind}: papertune may choose among several answers and tidies what was written, so single cells can differ from those
-of `papertune predict`."""
-    return f"""QUESTION is:
-
-{asked}
-
-{_labels(trie, column.joined_labels)}"""
+{column.kind}: papertune may choose among several answers and tidies what was written, so single cells can differ from
+those of `papertune predict`."""
 
 
 def _labels(trie: LabelTrie, labels: Sequence[str]) -> str:
@@ -94,26 +92,27 @@ def _labels(trie: LabelTrie, labels: Sequence[str]) -> str:
         rows.append(f"| {_cell(label)} | {', then '.join(steps) or 'none: certain'} |")
     table = "\n".join(rows)
     if not trie.tokens:
-        return f"""Nothing has to be written: read the log-probability of one token for each label, directly after the prompt.
+        return f"""Nothing has to be written: the tokens of the labels are compared directly after the prompt.
 
 {table}
 
-The probability of a label is exp(its log-probability), divided by the sum of that over the labels."""
+The probability of a label is the share of its token: exp(its log-probability), divided by the sum of that over these
+tokens. Other tokens do not count, and may well be more probable."""
+    begin = """Nothing has to be written: these tokens are compared directly after the prompt, or after the prompt
+and the token ids in brackets."""
     if trie.choices:
-        return f"""Nothing has to be written: read the log-probabilities of these tokens, directly after the prompt or after the
-prompt and the token ids in brackets.
+        return f"""{begin}
 
 {table}
 
-In each place a token's share is exp(its log-probability), divided by the sum of that over the tokens of this table in the
-same place. The probability of a label is the product of its shares."""
-    return f"""Nothing has to be written: read the log-probabilities of these tokens, directly after the prompt or after the
-prompt and the token ids in brackets.
+A token's share is exp(its log-probability), divided by the sum of that over the tokens of this table in the same place.
+The probability of a label is the product of its shares."""
+    return f"""{begin}
 
 {table}
 
-The score of a label is the sum of its log-probabilities. Its probability is exp(score), divided by the sum of that over the
-labels."""
+The score of a label is the sum of the log-probabilities, over the whole vocabulary, of its tokens. Its probability is
+exp(score), divided by the sum of that over the labels."""
 
 
 def _decisions(exported: Exported) -> list[str]:
@@ -122,8 +121,8 @@ def _decisions(exported: Exported) -> list[str]:
     lines: list[str] = []
     for name, join in run.joins.items():
         lines.append(
-            f"- {name}: the run answers with {answered_by(join)}, joined; this folder has the fine-tuned model alone, so "
-            "its labels and probabilities differ from the run's."
+            f"- {name}: the run answers with {answered_by(join)}; this folder has the fine-tuned model alone, so its "
+            "labels and probabilities differ from the run's."
         )
     for name, decision in run.decisions.items():
         lines += [f"- {name}: {each}" for each in _of_decision(decision)]
@@ -140,7 +139,7 @@ def _of_decision(decision: Any) -> list[str]:
         values = calibrator.as_dict()
         temperature = values.get("temperature")
         lines.append(
-            f"the probabilities are calibrated: softmax(log p / {temperature:.4f}). The most probable label stays the same."
+            f"the probabilities are calibrated: softmax(log p / {temperature:.4f}). The most probable label stays."
             if temperature is not None
             else f"the probability of the first label is calibrated, linearly between {_pairs(values)}."
         )
@@ -160,13 +159,13 @@ def _pairs(values: dict[str, Any]) -> str:
 
 
 def _check(exported: Exported) -> str:
-    return f"""{CHECK_FILE} has prompts as token ids. For each, `next` has what the run's model gives in float32: natural
-log-probabilities of next tokens over the whole vocabulary, after the prompt and the ids of `after_ids`. Ask the server for
-the same and compare. `probabilities` has what follows for the labels, before calibration. A prompt whose `prompt_text` is
-null has no text with the same tokens.
+    return f"""{CHECK_FILE} has prompts as token ids. For each, `probabilities` has the probability of each label before
+calibration, computed by the run's model in float32; ask the server for the same and compare. `next` has natural
+log-probabilities over the whole vocabulary, after the prompt and the ids of `after_ids`. A prompt whose `prompt_text`
+is null has no text with the same tokens.
 
-float16 differs by about 0.001 in a probability, bfloat16 and 8 bits by about 0.01; a difference of 0.1 means other tokens,
-a sampling setting, or other weights.{_adapter_note(exported)}"""
+float16 changes a probability by about 0.001, bfloat16 and 8 bits by a few hundredths. A difference of 0.1 in most
+prompts means other tokens, a sampling setting, or other weights.{_adapter_note(exported)}"""
 
 
 def _adapter_note(exported: Exported) -> str:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from papertune.exports.answers import CHECK_FILE
+from papertune.exports.base_model import base_title, hub_id, trained_on
 from papertune.exports.format import Exported, ExportFormat
-from papertune.exports.formats.gguf import trained_on
-from papertune.models import KNOWN_MODELS
 
 
 def model_card(exported: Exported, export: ExportFormat) -> str:
@@ -13,7 +12,7 @@ def model_card(exported: Exported, export: ExportFormat) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     manifest = exported.run.manifest
-    base = _hub_id(exported)
+    base = hub_id(manifest.base_name)
     results = None
     if manifest.dev_score is not None:
         results = [
@@ -46,7 +45,7 @@ def _text(exported: Exported) -> str:
     scored = "" if score is None else f"\nScore on the dev rows that chose the checkpoint: {score:.4f}.\n"
     return f"""# {exported.name}
 
-A language model fine-tuned by papertune on a table of papers, from `{run.manifest.base_name}` with the method
+A language model fine-tuned by papertune on a table of papers, from {base_title(run)} with the method
 `{run.recipe.method.kind}`. It was trained on {trained_on(run)}. It fills in these columns:
 
 {columns}
@@ -58,16 +57,6 @@ Trained on:
 `ANSWERS.md` says how to ask it so that it answers as the run does. `{CHECK_FILE}` has prompts as token ids with
 log-probabilities, to check a server.
 """
-
-
-def _hub_id(exported: Exported) -> str | None:
-    """Return the base model's id on the hub; None if it is a folder or file of the user."""
-    name = exported.run.manifest.base_name
-    if name in KNOWN_MODELS:
-        return KNOWN_MODELS[name].hub_id
-    owner, slash, model = name.partition("/")
-    is_id = bool(slash and owner.strip(".~") and model) and "/" not in model and not name.endswith(".gguf")
-    return name if is_id else None
 
 
 def _relation(exported: Exported) -> str:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from papertune.errors import OutputError, PapertuneError, PapertuneWarning, RunE
 from papertune.events import SILENT, Listener
 from papertune.exports.answers import CHECK_FILE, answers_page
 from papertune.exports.card import model_card
-from papertune.exports.format import Exported, ExportFormat, listed_formats
+from papertune.exports.format import Exported, ExportFormat, SamplePrompt, listed_formats
 from papertune.exports.gguf_files.writing import Weights
 from papertune.exports.push import check_repository, push
 from papertune.exports.registry import FORMATS
@@ -61,9 +61,11 @@ def export(
     with _unfinished(folder) as unfinished:
         exported = _loaded(opened, numbers, adapter=adapter, name=folder.absolute().name)
         listener.message("asking the sample prompts")
-        prompts = [each.as_dict() for each in sample_prompts(exported)]
+        prompts = sample_prompts(exported)
+        if warning := chosen.warning(exported, prompts):
+            warnings.warn(warning, PapertuneWarning, stacklevel=2)
         listener.message(f"writing {folder}")
-        (unfinished / CHECK_FILE).write_text(json.dumps({"format": 1, "prompts": prompts}, indent=1) + "\n", "utf-8")
+        (unfinished / CHECK_FILE).write_text(_check_text(prompts), "utf-8")
         (unfinished / "ANSWERS.md").write_text(answers_page(exported, chosen), "utf-8")
         card = model_card(exported, chosen)
         chosen.write(exported, unfinished)  # last: it may change the model
@@ -71,6 +73,12 @@ def export(
     if push_to is not None:
         listener.message(f"uploading to {push_to}")
         push(folder, push_to)
+
+
+def _check_text(prompts: Sequence[SamplePrompt]) -> str:
+    """Return JSON, a line for each prompt."""
+    lines = ",\n".join(json.dumps(each.as_dict(), ensure_ascii=False) for each in prompts)
+    return f'{{"format": 1, "prompts": [\n{lines}\n]}}\n'
 
 
 def _check(run: Run, to: str, weights: Weights | None, *, adapter: bool) -> tuple[ExportFormat, Weights]:
@@ -89,8 +97,8 @@ def _check(run: Run, to: str, weights: Weights | None, *, adapter: bool) -> tupl
     if not run.directory.has_model:
         columns = ", ".join(f'"{name}"' for name in run.recipe.columns)
         raise RunError(
-            f"{path} has no trained model to export: words or other sources answer {columns}. Predict with the run itself, "
-            'or train with sources = ["model"].'
+            f"{path} has no trained model to export: words or other sources answer {columns}. Predict with the run "
+            'itself, or train with sources = ["model"].'
         )
     run.recipe.method.check_mergeable(path)
     if adapter and not chosen.has_adapters:

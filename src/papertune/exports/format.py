@@ -13,6 +13,41 @@ from papertune.run import Run
 
 
 @dataclass(frozen=True)
+class SamplePrompt:
+    """A prompt and what the model gives for it.
+
+    Attributes:
+        question: The question's name.
+        text: The prompt as text that the tokenizer turns into its ids; None if there is none, as with special tokens
+            in a document.
+        ids: Token ids.
+        next: Log-probabilities of next tokens by id, after the prompt and each of some continuations.
+        probabilities: The probability of each label, before calibration; empty for a question without labels.
+        writes_label: Whether the most probable next token of all begins a label.
+    """
+
+    question: str
+    text: str | None
+    ids: list[int]
+    next: list[tuple[list[int], dict[int, float]]]
+    probabilities: dict[str, float]
+    writes_label: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the prompt for JSON."""
+        return {
+            "question": self.question,
+            "prompt_ids": self.ids,
+            "prompt_text": self.text,
+            "next": [
+                {"after_ids": after, "log_probabilities": {str(token): value for token, value in found.items()}}
+                for after, found in self.next
+            ],
+            "probabilities": self.probabilities,
+        }
+
+
+@dataclass(frozen=True)
 class Exported:
     """What is exported.
 
@@ -75,8 +110,22 @@ class ExportFormat(ABC):
         """
 
     @abstractmethod
-    def serving(self, exported: Exported) -> str:
-        """Return in Markdown how the folder is served, and how a prompt of token ids is sent."""
+    def serving(self, exported: Exported, labels: Sequence[int]) -> str:
+        """Return in Markdown how the folder is served and asked.
+
+        Args:
+            exported: What was written.
+            labels: Token ids among which a probability is read, as an example; empty for a run without labels.
+        """
+
+    def warning(self, exported: Exported, prompts: Sequence[SamplePrompt]) -> str:
+        """Return what the user should know of how the program will answer; "" if there is nothing.
+
+        Args:
+            exported: What is written.
+            prompts: The sample prompts.
+        """
+        return ""
 
 
 def check_plain_adapter(run: Run, config: dict[str, Any]) -> None:
@@ -97,7 +146,8 @@ def check_plain_adapter(run: Run, config: dict[str, Any]) -> None:
         raise RunError(f"{path} was trained with DoRA, and other programs read plain LoRA adapters only. {merge}")
     if run.recipe.base_bits is not None:
         raise RunError(
-            f"{path} was trained on a base model in {run.recipe.base_bits} bits, which other programs do not have. {merge}"
+            f"{path} was trained on a base model in {run.recipe.base_bits} bits, which other programs do not have. "
+            f"{merge}"
         )
     if not is_plain(config):
         raise RunError(f"{path}: its adapter has settings that other programs do not read. {merge}")

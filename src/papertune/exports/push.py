@@ -12,46 +12,37 @@ def check_repository(name: str) -> None:
         OutputError: If it is no name of one.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise OutputError(f'--push "{name}": {error}') from None
+        raise OutputError(f'--push "{name}" is not the name of a repository: {error}') from None
     if "/" not in name:
         raise OutputError(f'--push "{name}" names no owner. Write it as owner/name.')
 
 
-def push(folder: Path, name: str) -> str:
+def push(folder: Path, name: str) -> None:
     """Upload a folder into a new, private repository.
 
     Args:
         folder: A finished export.
         name: owner/name.
 
-    Returns:
-        The address of the repository.
-
     Raises:
         OutputError: If the repository exists, the token is missing or the hub cannot be reached.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's; that has changed
 
     api = HfApi()
     try:
-        place = api.create_repo(name, private=True, exist_ok=False)
+        api.create_repo(name, private=True, exist_ok=False)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Export of a papertune run")
-    except (OSError, ValueError, RuntimeError) as error:  # errors of huggingface_hub and of its HTTP client
+    except (OSError, ValueError, HTTPError) as error:
         raise OutputError(
             f"{name}: {_reason(error)} {folder} is complete: `hf upload {name} {folder}` uploads it."
         ) from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "requests"):
-            raise
-        raise OutputError(
-            f"{name}: {_reason(error)} {folder} is complete: `hf upload {name} {folder}` uploads it."
-        ) from error
-    return str(place)
 
 
 def _reason(error: Exception) -> str:

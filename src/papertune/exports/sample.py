@@ -1,11 +1,10 @@
-"""Twenty prompts as token ids, with what the run's model gives for the next token: anyone can check an export with them.
+"""Twenty prompts as token ids, with what the run's model gives for the next token, to check an export.
 
 The papers are made up. They have what tokenizers differ on: digits after line breaks, blanks, accents, Chinese, text
 that looks like a special token.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from papertune.decoding.greedy import answer_ends
 from papertune.decoding.scoring.label_scoring import LabelTrie
-from papertune.exports.format import Exported
+from papertune.exports.format import Exported, SamplePrompt
 from papertune.kinds.decoder import DecodingTools
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -46,39 +45,6 @@ _PAPERS = (
     ("Statins and muscle pain", "Symptoms were as frequent with placebo (n = 200)."),
     ("Batteries without cobalt", "Capacity after 1000 cycles was 83%."),
 )
-
-
-@dataclass(frozen=True)
-class SamplePrompt:
-    """A prompt and what the model gives for it.
-
-    Attributes:
-        question: The question's name.
-        text: The prompt as text that the tokenizer turns into its ids; None if there is none, as with special tokens
-            in a document.
-        ids: Token ids.
-        next: Log-probabilities of next tokens by id, after the prompt and each of some continuations.
-        probabilities: The probability of each label, before calibration; empty for a question without labels.
-    """
-
-    question: str
-    text: str | None
-    ids: list[int]
-    next: list[tuple[list[int], dict[int, float]]]
-    probabilities: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prompt for JSON."""
-        return {
-            "question": self.question,
-            "prompt_ids": self.ids,
-            "prompt_text": self.text,
-            "next": [
-                {"after_ids": after, "log_probabilities": {str(token): value for token, value in found.items()}}
-                for after, found in self.next
-            ],
-            "probabilities": self.probabilities,
-        }
 
 
 def sample_prompts(exported: Exported) -> list[SamplePrompt]:
@@ -135,14 +101,14 @@ def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | N
     text = exported.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     again = exported.tokenizer.encode(text, add_special_tokens=False)
     shown = text if again == ids else None
-    root = _next_logits(exported.model, ids)
+    root = next_logits(exported.model, ids)
     if trie is None:
         found = root.log_softmax(-1)
         best = found.topk(min(_MOST_PROBABLE, len(found)))
         most = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
         return SamplePrompt(name, shown, ids, [([], most)], {})
     after = {node: node_ids(trie, node) for node in range(len(trie.tokens))}
-    logits = {-1: root} | {node: _next_logits(exported.model, [*ids, *more]) for node, more in after.items()}
+    logits = {-1: root} | {node: next_logits(exported.model, [*ids, *more]) for node, more in after.items()}
     steps: dict[int, set[int]] = {}
     for path in trie.paths:
         for node, token in path:
@@ -153,10 +119,11 @@ def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | N
     ]
     nodes = torch.stack([logits[node] for node in after])[None] if after else None
     probabilities = trie.label_probabilities(root[None], nodes)[0].tolist()
-    return SamplePrompt(name, shown, ids, following, dict(zip(labels, probabilities, strict=True)))
+    by_label = dict(zip(labels, probabilities, strict=True))
+    return SamplePrompt(name, shown, ids, following, by_label, writes_label=int(root.argmax()) in steps.get(-1, set()))
 
 
-def _next_logits(model: Any, ids: list[int]) -> Tensor:
+def next_logits(model: Any, ids: list[int]) -> Tensor:
     """Return the logits of the next token, float64, shape (vocab,)."""
     with torch.inference_mode():
         logits: Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1]

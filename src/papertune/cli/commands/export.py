@@ -24,8 +24,7 @@ def export(
         Literal["f32", "f16", "bf16", "q8_0"] | None,
         typer.Option(
             "--weights",
-            help="Number format of the written weights; q8_0 is for gguf and ollama only. Default: f16 for these, bf16 for "
-            "vllm and hub.",
+            help="Number format of the written weights; q8_0 is for gguf and ollama. Default: f16 for them, else bf16.",
             show_default=False,
         ),
     ] = None,

@@ -1,12 +1,14 @@
 """Exports to the Hugging Face hub, or to any program that reads a folder of transformers or peft."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
+from papertune.exports.base_model import base_title, hub_id, trained_on
 from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
-from papertune.exports.formats.gguf import trained_on
 from papertune.exports.gguf_files.writing import Weights
 from papertune.run import Run
 
@@ -37,30 +39,43 @@ class HubExport(ExportFormat):
             exported.model.to(DTYPES[exported.weights]).save_pretrained(folder)
         exported.tokenizer.save_pretrained(folder)
 
-    def serving(self, exported: Exported) -> str:
+    def serving(self, exported: Exported, labels: Sequence[int]) -> str:
         """Return how transformers reads the folder."""
         if exported.adapter:
-            return f"""The folder is an adapter of peft for {exported.run.manifest.base_name}. It was trained on {trained_on(exported.run)}.
+            load = f"""The folder is an adapter of peft for {base_title(exported.run)}. It was trained on
+{trained_on(exported.run)}.
 
     from peft import PeftModel
-    model = PeftModel.from_pretrained(base_model, "{exported.name}").eval()
-    logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]"""
-        return f"""    from transformers import AutoModelForCausalLM
-    model = AutoModelForCausalLM.from_pretrained("{exported.name}").eval()
+    model = PeftModel.from_pretrained(base_model, "{exported.name}").eval()"""
+        else:
+            load = f"""    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained("{exported.name}").eval()"""
+        return f"""{load}
     logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1]
+{_shares(labels) if labels else ""}{_own_classes(exported)}
+Written answers come from `model.generate(..., do_sample=False)`."""
 
-`logits.log_softmax(-1)` has the log-probabilities of the next token.{_own_classes(exported)}"""
+
+def _shares(labels: Sequence[int]) -> str:
+    return f"""    logits[{list(labels)}].softmax(-1)
+
+The last line has the shares of these tokens, here those of labels.
+"""
 
 
 def copy_adapter(run: Run, folder: Path) -> None:
-    """Copy an adapter's files."""
+    """Copy an adapter's files; its configuration gets the base model's id on the hub, if it has one."""
     folder.mkdir(exist_ok=True)
     for file in sorted(run.directory.adapter.iterdir()):
         if file.is_file():
             (folder / file.name).write_bytes(file.read_bytes())
+    config_file = folder / "adapter_config.json"
+    config = json.loads(config_file.read_text("utf-8"))
+    config["base_model_name_or_path"] = hub_id(run.manifest.base_name) or base_title(run)
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _own_classes(exported: Exported) -> str:
     if exported.model.config.model_type != "chatglm":
         return ""
-    return "\ntransformers has no ChatGLM2; `import papertune.models.chatglm2` first adds it to the Auto classes."
+    return "\ntransformers has no ChatGLM2: `import papertune.models.chatglm2` adds it to the Auto classes.\n"

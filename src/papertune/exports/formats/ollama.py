@@ -1,9 +1,10 @@
 """Exports to Ollama: a .gguf file and its Modelfile."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from papertune.exports.format import Exported
+from papertune.exports.format import Exported, SamplePrompt
 from papertune.exports.formats.gguf import MODEL_FILE, GgufExport, context_of
 
 _FILE = "Modelfile"
@@ -22,20 +23,36 @@ class OllamaExport(GgufExport):
         super().write(exported, folder)
         (folder / _FILE).write_text(modelfile(exported), "utf-8")
 
-    def serving(self, exported: Exported) -> str:
+    def serving(self, exported: Exported, labels: Sequence[int]) -> str:
         """Return how Ollama makes and asks a model."""
-        return f"""    ollama create {exported.name.lower()} -f {_FILE}
-    ollama run {exported.name.lower()} "$(cat prompt.txt)"
+        name = exported.name.lower()
+        return f"""    ollama create {name} -f {_FILE}
+    ollama run {name} "$(cat prompt.txt)"
 
-prompt.txt has the document and the question, as below; the Modelfile's TEMPLATE puts the rest around them, the same text
-in every call, so send no system message. Ollama reads text only, no token ids, and its answer is the most probable
-token, so a label of one token is right, and its probability is in `logprobs` of a request with `"logprobs": true`:
+prompt.txt has the document and the question as below; the Modelfile's TEMPLATE puts the rest around them, the same text
+in every call, so send no system message. Ollama reads text, no token ids: a special token that a document contains
+becomes that token.{_LABELS if labels else ""}
 
-    POST http://127.0.0.1:11434/api/generate
-    {{"model": "{exported.name.lower()}", "prompt": "...", "stream": false, "logprobs": true, "top_logprobs": 20}}
+To compare with check.json use llama.cpp: {MODEL_FILE} is the same file as that of --to gguf."""
 
-A special token that a document contains becomes that token. To compare with check.json use llama.cpp: {MODEL_FILE} is
-the same file as that of --to gguf."""
+    def warning(self, exported: Exported, prompts: Sequence[SamplePrompt]) -> str:
+        """Return how often the model would write something else than a label."""
+        asked = [each for each in prompts if each.probabilities]
+        written = sum(each.writes_label for each in asked)
+        if written == len(asked):
+            return ""
+        return (
+            f"Ollama only writes the most probable token, and for {written} of {len(asked)} sample prompts that is one "
+            'of a label: the model has learned to choose among labels. Train with loss = "answer", which learns to '
+            "write them, or take --to gguf and ask llama-server as ANSWERS.md says."
+        )
+
+
+_LABELS = """
+
+Ollama cannot choose among labels, as papertune does: it writes the most probable token of all. A run with
+loss = "answer" learns to write labels; one with loss = "labels", the default, learns to choose among them and may
+write anything."""
 
 
 def modelfile(exported: Exported) -> str:

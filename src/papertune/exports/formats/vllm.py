@@ -1,6 +1,7 @@
 """Exports to vLLM: a model folder, or the base model and the adapter beside each other."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,40 +54,54 @@ class VllmExport(ExportFormat):
         if model.config.model_type == "chatglm":
             _complete_chatglm(place / "config.json", model.config)
 
-    def serving(self, exported: Exported) -> str:
+    def serving(self, exported: Exported, labels: Sequence[int]) -> str:
         """Return how vLLM is started and asked."""
         options, model = exported.name, exported.name
         if exported.adapter:
-            rank = int(exported.run.recipe.method.rank)  # type: ignore[union-attr]
+            from papertune.methods import check_adapter
+
+            rank = int(check_adapter(exported.run.directory.adapter)["r"])
             fitting = next(each for each in _RANKS if each >= rank)
             options = (
                 f"{exported.name}/{BASE_FOLDER} --enable-lora --lora-modules run={exported.name}/{ADAPTER_FOLDER} "
                 f"--max-lora-rank {fitting}"
             )
             model = "run"
+        allowed = [*labels] or [1, 2]
         if exported.model.config.model_type == "chatglm":
-            return _CHATGLM.format(folder=exported.name, context=context_of(exported))
-        return f"""    vllm serve {options} --max-model-len {context_of(exported)} --generation-config vllm --max-logprobs 100
+            return _CHATGLM.format(folder=exported.name, context=context_of(exported), allowed=allowed, n=len(allowed))
+        return f"""    vllm serve {options} --max-model-len {context_of(exported)} \\
+        --generation-config vllm --logprobs-mode processed_logprobs
 
-Send a prompt as token ids, with special tokens in their places:
+`--generation-config vllm` keeps vLLM from the sampling settings of generation_config.json. Send a prompt as token ids,
+with special tokens in their places:
 
     POST http://127.0.0.1:8000/v1/completions
-    {{"model": "{model}", "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 0, "logprobs": 100,
-     "return_tokens_as_token_ids": true}}
-
-The answer's `choices[0].logprobs.top_logprobs[0]` has the log-probabilities of the most probable tokens, by
-`token_id:NUMBER`. `--generation-config vllm` keeps vLLM from the sampling settings of generation_config.json."""
+    {{"model": "{model}", "prompt": [1, 2, 3], "max_tokens": 100, "temperature": 0}}
+{_labels_request(model, labels) if labels else ""}"""
 
 
-_CHATGLM = """vLLM has no tokenizer for ChatGLM2 without the model's own Python files, so it gets and returns token ids. The
-tokenizer in this folder is papertune's: `from papertune.models.chatglm2 import ChatGLMTokenizer`.
+def _labels_request(model: str, ids: Sequence[int]) -> str:
+    """Return how a token's share among some tokens is asked for."""
+    return f"""
+For labels, ask for the shares of their tokens:
+
+    {{"model": "{model}", "prompt": [1, 2, 3], "max_tokens": 1, "temperature": 1,
+     "allowed_token_ids": {list(ids)}, "logprobs": {len(ids)}, "return_tokens_as_token_ids": true}}
+
+The answer's `choices[0].logprobs.top_logprobs[0]` has the logarithm of the share of each, by `token_id:NUMBER`."""
+
+
+_CHATGLM = """vLLM has no tokenizer for ChatGLM2 without the model's own Python files, so it gets and returns token ids.
+The tokenizer in this folder is papertune's: `from papertune.models.chatglm2 import ChatGLMTokenizer`.
 
     from vllm import LLM, SamplingParams
-    model = LLM("{folder}", skip_tokenizer_init=True, max_model_len={context}, max_logprobs=100)
-    settings = SamplingParams(temperature=0, max_tokens=1, logprobs=100, detokenize=False)
+    model = LLM("{folder}", skip_tokenizer_init=True, max_model_len={context}, logprobs_mode="processed_logprobs")
+    settings = SamplingParams(temperature=1, max_tokens=1, allowed_token_ids={allowed}, logprobs={n}, detokenize=False)
     (found,) = model.generate([{{"prompt_token_ids": [1, 2, 3]}}], settings)
 
-`found.outputs[0].logprobs[0]` has the log-probabilities of the most probable tokens, by id."""
+`found.outputs[0].logprobs[0]` has the logarithm of the share of each allowed token, by id. For a written answer take
+temperature 0, no allowed_token_ids, and the tokens of `found.outputs[0].token_ids`."""
 
 
 def _complete_chatglm(file: Path, config: object) -> None:
