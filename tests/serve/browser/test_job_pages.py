@@ -137,4 +137,4 @@ def test_corrections_become_preferences_on_which_a_training_begins(
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Jobs", level=1).wait_for()
     expect(page.get_by_role("link", name="Preferences: filled.csv")).to_be_visible()
-    assert page.get_by_text("writer-dpo").count() == 0
+    expect(page.get_by_role("link", name="Training: writer-dpo")).to_have_count(0)

@@ -143,10 +143,12 @@ def test_a_table_is_filled_in_with_all_columns_or_those_that_are_named(prepare):
         "-o",
         "JOB/filled.csv",
         "--columns=all",
+        "--overwrite",
     ]
     options = {"columns": ["title", "label"], "probabilities": True, "sort_by": "label"}
     assert prepare(kind="predict", run="old", options=options)[0][5:] == [
         "--columns=title,label",
+        "--overwrite",
         "--probabilities",
         "--sort-by=label",
     ]

@@ -170,7 +170,8 @@ class _Preparation:
                 column=comma,
             )
         arguments = ["predict", self._run(), self._table("table", self.about), "-o", self._own(FILLED)]
-        arguments.append(f"--columns={columns}")
+        # An attempt that was killed just before its end has written the file already.
+        arguments += [f"--columns={columns}", "--overwrite"]
         if options.probabilities:
             arguments.append("--probabilities")
         return arguments if options.sort_by is None else [*arguments, f"--sort-by={options.sort_by}"]

@@ -33,7 +33,7 @@ export function HomePage({ session }) {
   if (found.some((each) => each.data === null && each.error === null)) {
     return html`<${Page} title=${t("home.title")} lead=${t("home.lead")}><${Loading} /><//>`;
   }
-  const isEmpty = tables.length + runs.length + jobs.length === 0;
+  const isEmpty = found.every((each) => each.data !== null) && tables.length + runs.length + jobs.length === 0;
   const bring = html`
     <${Section} key="bring" title=${t(isEmpty ? "home.begin" : "home.bring")} hint=${isEmpty && t("home.begin.hint")}>
       <${Upload} onTable=${(table) => go(["tables", table.id])} />

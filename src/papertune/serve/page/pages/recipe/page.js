@@ -173,11 +173,12 @@ function SecondStep({ table, schema, draft, change }) {
   // A table that is too large to check here can be trained on all the same: the training checks it again.
   const isInvalid = error !== null && !["check_too_long", "check_ended"].includes(error.code);
   const hasErrors = isInvalid || (checked?.findings.some((finding) => finding.level === "error") ?? false);
+  // Beside the heading, where it moves nothing when it comes and goes.
+  const state = html`<p class="loading" role="status">${isRunning ? t("check.running") : ""}</p>`;
   return html`
     ${draft.warnings.map((text) => html`<${Notice} key=${text} level="warning">${text}<//>`)}
     <${RecipeForm} table=${table} schema=${schema} recipe=${draft.recipe} onChange=${(recipe) => change({ recipe })} />
-    <${Section} title=${t("check.title")} hint=${t("check.hint")}>
-      ${isRunning && html`<p class="hint" role="status">${t("check.running")}</p>`}
+    <${Section} title=${t("check.title")} hint=${t("check.hint")} actions=${state}>
       <${ErrorNotice} error=${error} />
       ${checked !== null && html`<${Findings} checked=${checked} table=${table} />`}
       ${toml !== null && html`<${Toml} text=${toml} name=${draft.name ?? runName(table.name)} />`}
