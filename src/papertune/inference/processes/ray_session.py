@@ -25,6 +25,8 @@ def connect_ray(workers: int) -> bool:
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
+    # Older versions of Ray have no tokens.
+    refused: type[Exception] = getattr(ray.exceptions, "AuthenticationError", ConnectionError)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     is_local = not address or address == "local"
     try:
@@ -35,7 +37,12 @@ def connect_ray(workers: int) -> bool:
                 ray.init("local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
             else:
                 ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, refused) as error:
+        if isinstance(error, refused) or "AuthenticationError" in str(error):
+            raise ModelError(
+                f"the Ray cluster at RAY_ADDRESS={address} asks for another token. Set RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN or the file ~/.ray/auth_token as on the cluster's first machine."
+            ) from error
         first = str(error).strip().partition("\n")[0]
         where = "Ray cannot be started" if is_local else f"no Ray cluster at RAY_ADDRESS={address}"
         raise ModelError(f"{where}: {first}") from error
