@@ -25,8 +25,6 @@ def connect_ray(workers: int) -> bool:
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
-    # Older versions of Ray have no tokens.
-    refused: type[Exception] = getattr(ray.exceptions, "AuthenticationError", ConnectionError)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     is_local = not address or address == "local"
     try:
@@ -37,8 +35,8 @@ def connect_ray(workers: int) -> bool:
                 ray.init("local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
             else:
                 ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError, refused) as error:
-        if isinstance(error, refused) or "AuthenticationError" in str(error):
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        if _asks_for_token(error):
             raise ModelError(
                 f"the Ray cluster at RAY_ADDRESS={address} asks for another token. Set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN or the file ~/.ray/auth_token as on the cluster's first machine."
@@ -47,6 +45,13 @@ def connect_ray(workers: int) -> bool:
         where = "Ray cannot be started" if is_local else f"no Ray cluster at RAY_ADDRESS={address}"
         raise ModelError(f"{where}: {first}") from error
     return is_local
+
+
+def _asks_for_token(error: BaseException | None) -> bool:
+    """Whether Ray has been refused for lack of the right token; it says so in a cause of its error only."""
+    while error is not None and "AuthenticationError" not in str(error):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @contextmanager
