@@ -17,6 +17,7 @@ from papertune.inference.processes.workers import (
     count_parts,
     prompt_columns,
     read_results,
+    reserved_cores,
     translate_worker_loss,
 )
 from papertune.prompts import Batches
@@ -68,6 +69,13 @@ def test_gpus_without_cores_raise():
     )
     with pytest.raises(ModelError, match=message):
         cores_per_worker([64, 2, 1], 4, [0, 8, 1])
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8])
+def test_the_workers_of_a_lost_machine_find_a_place_on_the_other_one(cores):
+    each = reserved_cores(cores)
+    assert 2 * each <= cores
+    assert each == 0.5 or each == int(each) > 0  # what Ray accepts
 
 
 def test_missing_ray_raises(monkeypatch):
