@@ -65,8 +65,8 @@ NOT_FAST = flows benchmarks serve fuzz pipelines/comparison pipelines/runs
 test-fast: dev
 	$(BIN)/pytest -n 2 --dist worksteal --cpu none --hypothesis-profile fast -m 'not slow' $(NOT_FAST:%=--ignore tests/%)
 
-# Two environments of their own in build/release/, 1.5 GB each; it needs the network. PyTorch is that of constraints.txt.
-release-check: dev
+# Two environments of their own in build/release/, 1.9 GB each; it needs the network. PyTorch is that of constraints.txt.
+release-check: setup
 	PIP_ARGS='$(PIP_ARGS)' sh release/check.sh
 
 # 10,000 new examples for each test of damaged files, in place of the same 200; an hour on one core. One format:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import papertune
 from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.inference.parts import part as part_module
+from papertune.inference.parts import predict_parts
 from papertune.inference.parts.part import Part, _pieces
 from papertune.inference.parts.shard import Shard
 
@@ -161,6 +162,22 @@ def test_a_warning_names_the_part_and_is_given_once(words_run, parts, tmp_path):
     texts = [str(each.message) for each in caught if "was filled in before" in str(each.message)]
     assert len(texts) == 1  # for three pieces
     assert texts[0].startswith(f"{parts[0]} was filled in before")
+
+
+def test_pieces_with_other_columns_are_an_error_that_stays(words_run, parts, tmp_path, monkeypatch):
+    def fill_in(run, table, file, options, listener):
+        pl.DataFrame({"label": ["1"] * len(table), **({} if table.number(0) == 1 else {"more": "x"})}).write_parquet(
+            file
+        )
+
+    monkeypatch.setattr(predict_parts, "predict_file", fill_in)
+    for _ in range(2):  # the piece that is on disk now is looked at too
+        with pytest.raises(TableError) as caught:
+            words_run.predict_parts(parts, tmp_path / "out")
+        assert str(caught.value) == (
+            f"{parts[0]}, rows 21 to 40: the output has other columns here than in the rows before (more). Name the "
+            "columns to write with --columns."
+        )
 
 
 def test_an_output_of_other_options_is_not_skipped(words_run, parts, tmp_path):

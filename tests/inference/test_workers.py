@@ -9,7 +9,7 @@ import pytest
 
 from papertune.errors import MissingExtraError, ModelError, PapertuneError, RunError
 from papertune.inference.plan import Plan
-from papertune.inference.processes.ray_session import quiet_ray
+from papertune.inference.processes.ray_session import connect_ray, quiet_ray
 from papertune.inference.processes.workers import (
     Workers,
     _Worker,
@@ -17,6 +17,7 @@ from papertune.inference.processes.workers import (
     count_parts,
     prompt_columns,
     read_results,
+    reserved_cores,
     translate_worker_loss,
 )
 from papertune.prompts import Batches
@@ -68,6 +69,13 @@ def test_gpus_without_cores_raise():
     )
     with pytest.raises(ModelError, match=message):
         cores_per_worker([64, 2, 1], 4, [0, 8, 1])
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8])
+def test_the_workers_of_a_lost_machine_find_a_place_on_the_other_one(cores):
+    each = reserved_cores(cores)
+    assert 2 * each <= cores
+    assert each == 0.5 or each == int(each) > 0  # what Ray accepts
 
 
 def test_missing_ray_raises(monkeypatch):
@@ -182,6 +190,23 @@ def test_an_unknown_error_class_becomes_a_papertune_error():
     part = pa.table({"number": [0], "values": [""], "error": ["OwnError"], "message": ["it is broken"]})
     with pytest.raises(PapertuneError, match=r"^it is broken$"):
         next(read_results(part))
+
+
+def test_a_cluster_with_another_token_is_an_error_that_says_so(monkeypatch):
+    def refuse(*_, **__):
+        try:
+            raise RuntimeError("Failed to connect to GCS.\nray.exceptions.AuthenticationError: InvalidAuthToken")
+        except RuntimeError as error:
+            raise ConnectionError("Failed to connect to Ray cluster at first:6379") from error
+
+    monkeypatch.setenv("RAY_ADDRESS", "first:6379")
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ModelError) as caught:
+        connect_ray(2)
+    assert str(caught.value) == (
+        "the Ray cluster at RAY_ADDRESS=first:6379 asks for another token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+        "or the file ~/.ray/auth_token as on the cluster's first machine."
+    )
 
 
 def task_error(cause):

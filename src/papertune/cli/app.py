@@ -32,7 +32,7 @@ def main() -> None:
     from papertune.cli import commands  # noqa: F401 - registers the commands
 
     if COMPLETION_VARIABLE in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined, unused-ignore]
 
         completion_init()  # `papertune completion` is in the place of typer's options, which would also call this
     # Otherwise Python would collect garbage among a million objects before it exits, which takes a second.

@@ -78,7 +78,7 @@ def _predict_part(run: "Run", part: Part, facts: Mapping[str, Any], options: Fil
         if not file.exists() or file.with_name(f"{file.name}.journal").exists():
             with _shown_once(shown, str(file), f"{part.target}, rows {rows.start + 1:,} to {rows.stop:,}"):
                 predict_file(run, read_parquet_rows(part.path, rows), file, options, overall)
-            _check_same_columns(part, number)
+        _check_same_columns(part, number)
         overall.advance(len(rows))
     part.finish(facts)
 

@@ -36,10 +36,22 @@ def connect_ray(workers: int) -> bool:
             else:
                 ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        if _asks_for_token(error):
+            raise ModelError(
+                f"the Ray cluster at RAY_ADDRESS={address} asks for another token. Set RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN or the file ~/.ray/auth_token as on the cluster's first machine."
+            ) from error
         first = str(error).strip().partition("\n")[0]
         where = "Ray cannot be started" if is_local else f"no Ray cluster at RAY_ADDRESS={address}"
         raise ModelError(f"{where}: {first}") from error
     return is_local
+
+
+def _asks_for_token(error: BaseException | None) -> bool:
+    """Whether Ray has been refused for lack of the right token; it says so in a cause of its error only."""
+    while error is not None and "AuthenticationError" not in str(error):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @contextmanager

@@ -194,7 +194,7 @@ class Workers:
             batch_size=None,  # all of a part
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(self.count, len(parts))),
-            num_cpus=self._cores,
+            num_cpus=1 if self._is_local else reserved_cores(self._cores),
             num_gpus=int(self.device == "cuda"),
             max_restarts=_MAX_RESTARTS,
             max_task_retries=_MAX_RETRIES,
@@ -290,6 +290,15 @@ def cores_per_worker(nodes: Sequence[int], workers: int, gpus: Sequence[int] | N
         f"each of {workers} workers needs a GPU and a core on the same machine, but the Ray cluster has these for "
         f"{places}. Use fewer workers, or --device cpu."
     )
+
+
+def reserved_cores(cores: int) -> float:
+    """Return how many of a worker's cores are reserved in a cluster: half of them, for Ray in whole numbers above one.
+
+    Ray starts the worker of a lost machine again only where its cores are free. With all of them reserved there would
+    be no such place, and the prediction would wait for another machine to join.
+    """
+    return cores / 2 if cores == 1 else cores // 2
 
 
 def read_results(part: Any) -> Iterator[tuple[int, BatchValues]]:
