@@ -16,24 +16,6 @@ from papertune.models.llama.weights import is_known, read_weights
 from papertune.models.quantization.int8 import int8_name
 from papertune.startup.garbage import collection_paused
 
-# What a configuration of llama decides; the rest of its values changes nothing that is computed here.
-_STATED = {
-    "attention_bias",
-    "head_dim",
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "max_position_embeddings",
-    "mlp_bias",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "rms_norm_eps",
-    "rope_parameters",
-    "tie_word_embeddings",
-    "vocab_size",
-}
-
 
 @collection_paused()
 def load_own_llama(
@@ -56,7 +38,7 @@ def load_own_llama(
         ModelError: If the configuration cannot be loaded.
     """
     folder = Path(base.location)
-    if not (folder / "config.json").is_file() or not is_known(config := _config(folder, base)):
+    if not (folder / "config.json").is_file() or not is_known(config := load_config(base)):
         return None
     is_int8 = precision == "int8"
     weights = read_weights(folder, config, torch.float32 if is_int8 else choose_dtype(precision, "cpu"))
@@ -69,22 +51,6 @@ def load_own_llama(
     name = int8_name() if is_int8 else str(dtype).removeprefix("torch.")
     product = Int8Product if is_int8 else product_of
     return OwnLlama(weights, config, dtype, product, precision_name=name, ends=_ends(folder, config))
-
-
-def _config(folder: Path, base: Base) -> Any:
-    """Return the configuration; where the file leaves no value to a default, without the class of its model.
-
-    Importing that class takes a second or more, for a list of activation functions.
-    """
-    from transformers import PreTrainedConfig
-
-    try:
-        stated = json.loads((folder / "config.json").read_text("utf-8"))
-    except ValueError:
-        stated = None
-    if isinstance(stated, dict) and stated.get("model_type") == "llama" and stated.keys() >= _STATED:
-        return PreTrainedConfig.from_dict(stated)
-    return load_config(base)
 
 
 def _ends(folder: Path, config: Any) -> list[int]:
