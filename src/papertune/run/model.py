@@ -92,7 +92,7 @@ class TrainedModel:
             self._predictor = name, Predictor(model, tokenizer, self.recipe)
         return self._predictor[1]
 
-    def load_to_predict(self, precision: PredictionPrecision) -> tuple[Any, Any]:
+    def load_to_predict(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
         """Load the trained model as it predicts fastest, and the tokenizer.
 
         Raises:
