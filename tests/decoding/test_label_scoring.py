@@ -46,6 +46,19 @@ def test_the_trie_equals_label_by_label_scoring(tiny_model, rows, labels):
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(rows), dtype=torch.float64))
 
 
+@given(prompts, st.lists(st.integers(3, 300), min_size=1, max_size=6, unique=True), st.booleans())
+def test_labels_of_one_token_need_the_logits_of_their_tokens_only(tiny_model, rows, tokens, choices):
+    build = LabelTrie.of_choices if choices else LabelTrie.build
+    trie = build([(token,) for token in tokens], END)
+    engine = Engine(tiny_model)
+    assert trie.root_tokens == (tuple(sorted(tokens)) if not choices or len(tokens) > 1 else ())
+    if trie.tokens or not trie.root_tokens:
+        return
+    expected = trie.label_probabilities(engine.last_logits(rows), None)
+    found = trie.at_root.label_probabilities(engine.last_logits(rows, trie.root_tokens), None)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
 def slow_choices(model, prompt, labels):
     """Multiply the shares of each label's tokens among those that labels have there, in a pass for each label."""
     whole = [(*label, END) for label in labels]

@@ -8,8 +8,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# Needed for other things only. scipy and accelerate are not listed: transformers' models import them.
+# Needed for other things only.
 UNUSED = {
+    "accelerate",
     "bitsandbytes",
     "datasets",
     "gguf",
@@ -22,9 +23,11 @@ UNUSED = {
     "peft",
     "pyarrow",
     "ray",
+    "scipy",
     "sklearn",
     "snowballstemmer",
     "torchvision",
+    "transformers.modeling_utils",
     "transformers.trainer",
     "typer",
 }
@@ -45,7 +48,7 @@ def test_a_prediction_imports_nothing_unused(run, papers):
     assert done.returncode == 0, done.stderr
     labels, modules = json.loads(done.stdout.splitlines()[-1])
     assert labels == run.predict(paper)["label"].to_list()
-    assert {"papertune.run", "torch", "transformers.modeling_utils"} <= set(modules)
+    assert {"papertune.models.llama.model", "papertune.run", "torch", "transformers"} <= set(modules)
     assert UNUSED & set(modules) == set()
 
 

@@ -135,6 +135,7 @@ class TrainedModel:
         model.eval()
         if precision == "int8":
             to_int8(bare)
+            bare.to(choose_dtype("auto", "cpu"))  # what is not in integers
         if bare.device.type == "cpu":
             use_grouped_attention(bare)
         return model, tokenizer

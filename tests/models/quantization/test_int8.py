@@ -118,7 +118,7 @@ def test_logits_of_a_model_in_int8_hardly_change(make_model):
     low = copy.deepcopy(model)
     assert precision_name(low) == "float32"
     assert to_int8(low) == 14
-    assert precision_name(low) == f"int8 (weights up to {max_int8_weight()})"
+    assert precision_name(low).startswith(f"int8 (weights up to {max_int8_weight()}")
     assert type(low.get_output_embeddings()) is nn.Linear
     ids = torch.arange(3, 43).view(2, 20)
     with torch.inference_mode():

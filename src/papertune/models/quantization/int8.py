@@ -10,7 +10,7 @@ Weights are rounded to integers with one scale for each output, activations to i
 The sum is exact, in 32 bits. oneDNN computes it with unsigned activations, p + 128. A CPU without VNNI instructions
 adds pairs of products in 16 bits, where 2 x 255 x 127 would overflow; there weights have 7 bits, q in -64..64.
 
-Embedding, norms, attention and the output layer are not changed.
+Embedding, norms, attention and the output layer are in bfloat16 where the CPU computes that fast, else in float32.
 """
 
 import weakref
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from papertune.errors import ModelError
 from papertune.models.answer_positions import output_layer
-from papertune.models.cpu import adds_int8_in_32_bits, has_onednn
+from papertune.models.cpu import adds_int8_in_32_bits, cpu_features, has_onednn
 from papertune.models.quantization.base_bits import BaseBits
 
 PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
@@ -61,7 +61,8 @@ def max_int8_weight() -> int:
 
 def int8_name() -> str:
     """Return the name of this CPU's int8 precision; results depend on it."""
-    return f"int8 (weights up to {max_int8_weight()})"
+    beside = ", bfloat16 beside them" if cpu_features().bf16 else ""
+    return f"int8 (weights up to {max_int8_weight()}{beside})"
 
 
 def precision_name(model: Any) -> str:
