@@ -177,5 +177,8 @@ class Layer:
         batch, seq, _ = qkv.shape
         heads, groups, width = self._heads, self._groups, self._width
         query, key, value = torch.split(qkv, [heads * width, groups * width, groups * width], dim=-1)
-        stacked = query.view(batch, seq, groups, heads // groups, width).transpose(1, 2)
-        return stacked, *(part.view(batch, seq, groups, width).transpose(1, 2) for part in (key, value))
+        return (
+            query.view(batch, seq, groups, heads // groups, width).transpose(1, 2),
+            key.view(batch, seq, groups, width).transpose(1, 2),
+            value.view(batch, seq, groups, width).transpose(1, 2),
+        )
