@@ -8,6 +8,7 @@ that, and a resumed prediction must split its batches as before, because low-pre
 rows share a pass.
 """
 
+import sys
 from typing import Any
 
 import torch
@@ -39,11 +40,11 @@ def tokens_on_gpu(model: Any) -> int | None:
 
 def is_sharded(model: Any) -> bool:
     """Whether the weights are divided among processes, as by FSDP and DeepSpeed."""
-    from torch.distributed.tensor import DTensor
-
+    # Importing it takes a second; where nothing else has, no weights are divided by it.
+    divided = getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ())
     # FSDP version 1 and DeepSpeed mark divided weights with these attributes.
     return any(
-        isinstance(each, DTensor) or hasattr(each, "_fsdp_flattened") or hasattr(each, "ds_id")
+        isinstance(each, divided) or hasattr(each, "_fsdp_flattened") or hasattr(each, "ds_id")
         for each in model.parameters()
     )
 

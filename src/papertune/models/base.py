@@ -31,6 +31,23 @@ from papertune.startup.garbage import collection_paused
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+# Values by which llama models differ.
+_STATED_BY_LLAMA = {
+    "attention_bias",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "mlp_bias",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "rope_parameters",
+    "tie_word_embeddings",
+    "vocab_size",
+}
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
 
 
@@ -160,13 +177,19 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
 def load_config(base: Base) -> Any:
     """Load the configuration of a base model, without its weights.
 
+    Where the file of a llama leaves none of its values to a default, the class of its configuration is not needed;
+    importing that takes a second or more, for a list of activation functions.
+
     Raises:
         ModelError: If it cannot be loaded.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PreTrainedConfig
 
     register_own_models(base.location)
     try:
+        stated, _ = PreTrainedConfig.get_config_dict(base.location)
+        if stated.get("model_type") == "llama" and stated.keys() >= _STATED_BY_LLAMA:
+            return PreTrainedConfig.from_dict(stated)
         return AutoConfig.from_pretrained(base.location)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(_load_failure(base, "the configuration ", error)) from error

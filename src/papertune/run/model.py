@@ -88,12 +88,18 @@ class TrainedModel:
             if self._predictor is not None:
                 self._predictor = None
                 gc.collect()  # a model is part of reference cycles
-            model, tokenizer = self._load_to_predict(self._with_int8(precision))
+            model, tokenizer = self.load_to_predict(self._with_int8(precision))
             self._predictor = name, Predictor(model, tokenizer, self.recipe)
         return self._predictor[1]
 
-    def _load_to_predict(self, precision: PredictionPrecision) -> tuple[Any, Any]:
-        """Load the trained model as it predicts fastest, and the tokenizer."""
+    def load_to_predict(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
+        """Load the trained model as it predicts fastest, and the tokenizer.
+
+        Raises:
+            RunError: If the base model is not the one the run was trained on, or no model was trained.
+            ModelError: If it cannot be loaded.
+            MissingExtraError: If quantized weights need a package that is not installed.
+        """
         from papertune.methods import add_adapter
         from papertune.models import check_int8, load_own_llama
 
@@ -113,7 +119,7 @@ class TrainedModel:
         return self.directory.tokenizer if self.directory.tokenizer.exists() else None
 
     def load(self, precision: PredictionPrecision = "auto") -> tuple[Any, Any]:
-        """Load the trained model and the tokenizer.
+        """Load the trained model with transformers, and the tokenizer.
 
         A LoRA adapter is merged, except into a quantized base; a prefix is kept as an adapter.
 

@@ -53,7 +53,7 @@ def loaded(monkeypatch):
 
     models = []
     monkeypatch.setattr(training, "load_model", watched(training.load_model))
-    monkeypatch.setattr(Run, "_load_to_predict", watched(Run._load_to_predict))
+    monkeypatch.setattr(Run, "load_to_predict", watched(Run.load_to_predict))
     monkeypatch.setenv("PAPERTUNE_CPU", "none")  # so that "auto" is float32
     return models
 

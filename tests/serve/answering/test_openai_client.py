@@ -135,7 +135,7 @@ def test_the_last_message_of_the_user_is_the_row(client, predicted):
 def expected_chat(workspace):
     """Return what papertune chat answers."""
     run = load_run(workspace.runs / "all", device="cpu")
-    conversation = Conversation(*run.load(), max_new_tokens=9, recipe=run.recipe, system="Be brief.")
+    conversation = Conversation(*run.load_to_predict(), max_new_tokens=9, recipe=run.recipe, system="Be brief.")
     return "".join(conversation.ask("What is it?"))
 
 

@@ -29,7 +29,7 @@ def chat(
     if run.is_complete or run.is_begun:
         opened = load_run(model, device=device, base=base)
         recipe = opened.recipe
-        loaded, tokenizer = opened.load()
+        loaded, tokenizer = opened.load_to_predict()
     else:
         loaded, tokenizer = load_model(find_base(model, base), device=device)
     conversation = Conversation(loaded, tokenizer, max_new_tokens=max_new_tokens, recipe=recipe, system=system)

@@ -110,7 +110,8 @@ class Layer:
         heads = made.view(batch, seq, self._heads + 2 * self._groups, self._size)
         rotated = self._heads + self._groups
         turned = rotation.turn(heads[:, :, :rotated])
-        queries = turned[:, :, : self._heads].unflatten(2, (self._groups, -1)).transpose(1, 2).contiguous()
+        queries = turned[:, :, : self._heads].reshape(batch, seq, self._groups, -1, self._size)
+        queries = queries.transpose(1, 2).contiguous()
         keys, values = turned[:, :, self._heads :].transpose(1, 2), heads[:, :, rotated:].transpose(1, 2)
         if cache is not None:
             keys, values = cache.update(keys, values, self._number)

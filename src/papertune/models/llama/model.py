@@ -69,14 +69,16 @@ class OwnLlama(nn.Module, SelectsAnswers):
         self.dtype = dtype
         self.precision_name = precision_name
         self.generation_config = SimpleNamespace(eos_token_id=ends)
-        tied = weights.lm_head.weight.data_ptr() == weights.model.embed_tokens.weight.data_ptr()
-        self.embed_tokens, self.lm_head = weights.model.embed_tokens.to(dtype), weights.lm_head
+        decoder: Any = weights.model
+        tied = weights.lm_head.weight.data_ptr() == decoder.embed_tokens.weight.data_ptr()
+        self.embed_tokens: nn.Embedding = decoder.embed_tokens.to(dtype)
+        self.lm_head = weights.lm_head
         if tied:
             self.lm_head.weight = self.embed_tokens.weight
         self.lm_head.to(dtype)
-        self._norm: Tensor = weights.model.norm.weight.to(dtype)
+        self._norm: Tensor = decoder.norm.weight.to(dtype)
         self._layers: list[Layer] = []
-        layers = weights.model.layers
+        layers = decoder.layers
         for number in range(len(layers)):
             self._layers.append(Layer(number, layers[number], config, dtype, product))
             layers[number] = nn.Identity()

@@ -128,7 +128,7 @@ class Int8Product(Product):
         largest = torch.maximum(-x.amin(dim=-1, keepdim=True), x.amax(dim=-1, keepdim=True)).float()
         room = 1.0 if x.dtype == torch.float32 else _ROOM
         scales = largest.mul_(room / _MAX_ACTIVATION).clamp_min_(_MIN_SCALE).to(x.dtype)
-        numbers = (x.float() * scales.float().reciprocal()).round_().to(torch.int8)
+        numbers = x.to(torch.float32, copy=True).mul_(scales.float().reciprocal()).round_().to(torch.int8)
         return Activation(numbers.view(torch.uint8).add_(ZERO_POINT), scales)  # wraps around, as intended
 
     def plain(self, x: Activation) -> Tensor:

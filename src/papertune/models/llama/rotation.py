@@ -31,8 +31,8 @@ class Rotation:
         """Return rotated heads, shape (batch, seq, heads, head_dim)."""
         turned = states.new_empty(states.shape)
         half = states.shape[-1] // 2
-        one, two = states.split(half, dim=-1)
-        to_one, to_two = turned.split(half, dim=-1)
+        one, two = states[..., :half], states[..., half:]
+        to_one, to_two = turned[..., :half], turned[..., half:]
         torch.mul(one, self.cos, out=to_one)
         to_one.addcmul_(two, self.sin, value=-1)
         torch.mul(two, self.cos, out=to_two)
@@ -71,4 +71,4 @@ def rope_type(config: Any) -> str | None:
         return None
     if settings.get("partial_rotary_factor", 1.0) != 1.0:
         return None
-    return settings.get("rope_type", "default")
+    return str(settings.get("rope_type", "default"))

@@ -48,25 +48,39 @@ class LlamaWeights(nn.Module):
         out_bias = not qwen and getattr(config, "attention_bias", False)
         mlp_bias = getattr(config, "mlp_bias", False)
         self.head_dim: int = size
-        with torch.device("meta"):
-            self.model = nn.Module()
-            self.model.embed_tokens = nn.Embedding(config.vocab_size, hidden)
-            self.model.layers = nn.ModuleList()
-            for _ in range(config.num_hidden_layers):
-                layer = nn.Module()
-                layer.self_attn, layer.mlp = nn.Module(), nn.Module()
-                layer.self_attn.q_proj = nn.Linear(hidden, heads, bias=qkv_bias)
-                layer.self_attn.k_proj = nn.Linear(hidden, groups, bias=qkv_bias)
-                layer.self_attn.v_proj = nn.Linear(hidden, groups, bias=qkv_bias)
-                layer.self_attn.o_proj = nn.Linear(heads, hidden, bias=out_bias)
-                layer.mlp.gate_proj = nn.Linear(hidden, inner, bias=mlp_bias)
-                layer.mlp.up_proj = nn.Linear(hidden, inner, bias=mlp_bias)
-                layer.mlp.down_proj = nn.Linear(inner, hidden, bias=mlp_bias)
-                layer.input_layernorm = nn.RMSNorm(hidden)
-                layer.post_attention_layernorm = nn.RMSNorm(hidden)
-                self.model.layers.append(layer)
-            self.model.norm = nn.RMSNorm(hidden)
-            self.lm_head = nn.Linear(hidden, config.vocab_size, bias=False)
+        self.model = nn.Module()
+        self.model.embed_tokens = nn.Embedding(1, hidden)
+        self.model.embed_tokens.weight = _unread(config.vocab_size, hidden)
+        self.model.layers = nn.ModuleList()
+        for _ in range(config.num_hidden_layers):
+            layer = nn.Module()
+            layer.self_attn, layer.mlp = nn.Module(), nn.Module()
+            layer.self_attn.q_proj = _linear(hidden, heads, bias=qkv_bias)
+            layer.self_attn.k_proj = _linear(hidden, groups, bias=qkv_bias)
+            layer.self_attn.v_proj = _linear(hidden, groups, bias=qkv_bias)
+            layer.self_attn.o_proj = _linear(heads, hidden, bias=out_bias)
+            layer.mlp.gate_proj = _linear(hidden, inner, bias=mlp_bias)
+            layer.mlp.up_proj = _linear(hidden, inner, bias=mlp_bias)
+            layer.mlp.down_proj = _linear(inner, hidden, bias=mlp_bias)
+            layer.input_layernorm = nn.RMSNorm(hidden)
+            layer.post_attention_layernorm = nn.RMSNorm(hidden)
+            self.model.layers.append(layer)
+        self.model.norm = nn.RMSNorm(hidden)
+        self.lm_head = _linear(hidden, config.vocab_size, bias=False)
+
+
+def _linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
+    """Return a layer without numbers; PyTorch's own would draw some, and import its compiler to draw none."""
+    layer = nn.Linear(1, 1, bias=bias)
+    layer.in_features, layer.out_features = inputs, outputs
+    layer.weight = _unread(outputs, inputs)
+    if bias:
+        layer.bias = _unread(outputs)
+    return layer
+
+
+def _unread(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape, device="meta"))
 
 
 def read_weights(folder: Path, config: Any, dtype: torch.dtype) -> LlamaWeights | None:
@@ -87,7 +101,7 @@ def read_weights(folder: Path, config: Any, dtype: torch.dtype) -> LlamaWeights 
         if config.tie_word_embeddings:
             read["lm_head.weight"] = read["model.embed_tokens.weight"]
         weights.load_state_dict(read, assign=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+    except (OSError, TypeError, ValueError, KeyError, RuntimeError, SafetensorError):
         return None
     return weights.requires_grad_(False)
 

@@ -66,7 +66,7 @@ class OpenRun:
                 predictor = self.run.model_predictor()
                 model, tokenizer = predictor.model, predictor.tokenizer
             else:
-                model, tokenizer = self.run.load()
+                model, tokenizer = self.run.load_to_predict()
             self._writer = Writer(model, tokenizer, self.recipe)
         return self._writer
 
