@@ -266,6 +266,18 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(train, uninterrupted,
     assert train.metrics() == metrics
 
 
+def test_a_resumed_training_in_own_passes_ends_like_an_uninterrupted_one(train, tmp_path):
+    settings = {"rows": 11, "method": LoraMethod(rank=4), "spec": RESUMED}
+    train("whole", **settings)
+    weights, metrics = train.trained(), train.metrics()
+    shutil.copytree(train.checkpoints, tmp_path / "again")
+    for step in range(4, 7):
+        shutil.rmtree(tmp_path / "again" / f"checkpoint-{step}")
+    train("again", **settings, resume=True)
+    assert_same_weights(train.trained(), weights, rtol=0, atol=0)
+    assert train.metrics() == metrics[3:]
+
+
 def test_an_incomplete_checkpoint_is_ignored(train, uninterrupted, tmp_path):
     whole, _, weights = uninterrupted
     again = shutil.copytree(whole, tmp_path / "again")
