@@ -15,11 +15,11 @@ On a CPU prompts run in parts whose activations fit into its caches, if possible
 batches are faster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,8 @@ from papertune.decoding.threads import map_in_threads
 from papertune.methods import Prefix, prefix_of
 from papertune.models import AttentionMasks, OwnLlama, answer_positions
 from papertune.prompts import pad_right
+
+Result = TypeVar("Result")
 
 # Padded tokens that go through the model together on a CPU.
 CPU_PART_TOKENS = 512
@@ -252,6 +254,31 @@ class Engine:
         """
         before = state.lengths[:, None] + depths - 1
         return self._continue(state, ids, sees, before).logits  # type: ignore[no-any-return]
+
+    def map_rows(
+        self, work: Callable[[PromptState, Sequence[int]], Sequence[Result]], state: PromptState
+    ) -> list[Result]:
+        """Work on the rows of a batch, on several parts of it at a time where the model runs in several threads.
+
+        Args:
+            work: Gets the state of some rows, which it may consume, and their numbers; returns something for each row.
+            state: The prompts; consumed.
+
+        Returns:
+            The results, in the order of the rows.
+        """
+        count = len(state.lengths)
+        workers = min(torch.get_num_threads(), count) if self._in_threads and state.is_divisible else 1
+        if workers < 2:
+            return list(work(state, range(count)))
+
+        @torch.inference_mode()
+        def share(first: int) -> Sequence[Result]:
+            rows = range(first, count, workers)  # neighbours are of similar length
+            return work(state.part(rows), rows)
+
+        shares = map_in_threads(share, range(workers))
+        return [shares[row % workers][row // workers] for row in range(count)]
 
     def _empty_cache(self) -> Any:
         from papertune.models.attention.growing_cache import growing_cache

@@ -1,5 +1,5 @@
 """The passes of a training on a CPU in own code: llama-like decoders with frozen weights and LoRA.
 
 Only adapters are learned, so most of what autograd keeps and computes is not needed. Forward and backward pass are
-written out here with as few passes over the activations as possible, each pass of a part of a batch in one thread.
+written out here with as few passes over the activations as possible. Several threads may use them at the same time.
 """

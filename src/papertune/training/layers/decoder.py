@@ -107,7 +107,8 @@ class Decoder:
         return gradients
 
     def _rotation(self, states: Tensor, position_ids: Tensor) -> Rotation:
-        return Rotation(*self._inner.rotary_emb(states, position_ids=position_ids), self._scaling)
+        cos, sin = self._inner.rotary_emb(states, position_ids=position_ids)
+        return Rotation(cos, sin, self._scaling)
 
 
 class Pass:

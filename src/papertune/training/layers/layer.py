@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from papertune.training.layers.attention import Attended, Rotation, attend, attend_backward
@@ -175,6 +176,9 @@ class Layer:
         """
         batch, seq, _ = qkv.shape
         heads, groups, width = self._heads, self._groups, self._width
-        query, key, value = qkv.split([heads * width, groups * width, groups * width], dim=-1)
-        stacked = query.view(batch, seq, groups, heads // groups, width).transpose(1, 2)
-        return stacked, *(part.view(batch, seq, groups, width).transpose(1, 2) for part in (key, value))
+        query, key, value = torch.split(qkv, [heads * width, groups * width, groups * width], dim=-1)
+        return (
+            query.view(batch, seq, groups, heads // groups, width).transpose(1, 2),
+            key.view(batch, seq, groups, width).transpose(1, 2),
+            value.view(batch, seq, groups, width).transpose(1, 2),
+        )

@@ -1,6 +1,6 @@
 """Candidate keywords of a batch of papers, from beam search and document phrases, with log-probabilities."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -72,7 +72,19 @@ class KeywordSearch:
         """
         candidates = [find_candidates(document) for document in documents]
         phrases = [{each.form: each for each in row if each.form not in self._ignored} for row in candidates]
-        found: list[list[FoundKeyword]] = [[] for _ in documents]
+        found = engine.map_rows(
+            lambda part, numbers: self._find(engine, part, [phrases[number] for number in numbers], part_nodes), state
+        )
+        rows = [distinct(keywords) for keywords in found]
+        if words is None:
+            return rows
+        return [_with_words(*row, words) for row in zip(rows, candidates, strict=True)]
+
+    def _find(
+        self, engine: Engine, state: PromptState, phrases: Sequence[Mapping[str, Candidate]], part_nodes: int
+    ) -> list[list[FoundKeyword]]:
+        """Return the candidates of each row with their log-probabilities: its phrases, and results of the search."""
+        found: list[list[FoundKeyword]] = [[] for _ in phrases]
         if self._column.candidates != "generated":
             found = self._score(engine, state, [list(row.values()) for row in phrases], part_nodes)
         if self._column.candidates != "document":
@@ -81,10 +93,7 @@ class KeywordSearch:
                     FoundKeyword(text, form, log_probability, tokens, generated=True, phrase=row.get(form))
                     for text, form, log_probability, tokens in generated
                 )
-        rows = [distinct(keywords) for keywords in found]
-        if words is None:
-            return rows
-        return [_with_words(*row, words) for row in zip(rows, candidates, strict=True)]
+        return found
 
     def _score(
         self, engine: Engine, state: PromptState, phrases: Sequence[Sequence[Candidate]], part_nodes: int
