@@ -32,7 +32,7 @@ def test_each_setting_has_its_lines_and_is_measured_once(tmp_path, tiny_folder, 
         "4",
     ]
     sets = [f"model={tiny_folder}", "training.max_steps=1", "training.precision=fp32"]
-    options += ["--cascade", *(each for setting in sets for each in ("--set", setting))]
+    options += ["--tokens", "4", "--cascade", *(each for setting in sets for each in ("--set", setting))]
     monkeypatch.setattr(sys, "argv", ["fewer_operations.py", *options])
     fewer_operations.main()
     printed = capsys.readouterr().out
