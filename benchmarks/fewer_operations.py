@@ -142,7 +142,8 @@ def cascade_lines(run: Run, dev: Table) -> list[dict[str, Any]]:
     sources, cheap_seconds = without_model(run, dev)
     found = run.joins["label"]
     both = joined(found, {**sources, MODEL: model_log_probabilities(model.tolist())})
-    plain = joined(run.label_sources.plain_joins["label"], sources)
+    cascade = run.manifest.cascades.get("label")
+    plain = joined(run.label_sources.plain_joins["label"] if cascade is None else cascade.joins["label"], sources)
     order = np.argsort(-plain.max(axis=1), kind="stable")
     lines: list[dict[str, Any]] = []
     for share in SHARES:

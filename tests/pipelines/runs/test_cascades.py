@@ -60,8 +60,12 @@ def run(tiny_folder, papers, tmp_path_factory):
     manifest = json.loads((folder / "run.json").read_text())
     for question in QUESTIONS:
         manifest["joins"][question]["weights"] = {"words": 0.5, "model": 0.5}
+    plain = json.loads((folder / "sources" / "sources.json").read_text())["questions"]
     figures = {"rows": 50, "share": 0.5, "log_loss": [0.5, 0.51], "score": [0.9, 0.9], "changed": 1}
-    manifest["cascades"] = {"label": {"certainty": 0.8, **figures}, "topics": {"certainty": 0.7, **figures}}
+    manifest["cascades"] = {
+        "label": {"certainty": 0.8, "joins": {"label": plain["label"]}, **figures},
+        "topics": {"certainty": 0.7, "joins": {name: plain[name] for name in QUESTIONS[1:]}, **figures},
+    }
     (folder / "run.json").write_text(json.dumps(manifest))
     return papertune.load_run(folder)
 
@@ -116,9 +120,8 @@ def test_decided_rows_have_the_answer_of_words_and_the_others_that_of_the_join(r
 
 
 def test_rows_that_are_decided_in_all_columns_are_not_asked_at_all(run, rows, monkeypatch):
-    certain = replace(run.manifest.cascades["label"], certainty=0.5)
     cascading = run.with_cascade()
-    cascading.cascades = {"label": certain, "topics": certain}
+    cascading.cascades = {name: replace(each, certainty=0.5) for name, each in cascading.cascades.items()}
     monkeypatch.setattr(Predictor, "_answer_prompts", None)  # nothing may go through the model
     filled = cascading.predict(rows, columns=["uuid", "label", "topics"])
     words = by_words(run, rows)
@@ -140,13 +143,15 @@ def test_a_stopped_prediction_resumes_to_the_same_bytes_and_only_as_a_cascade(ru
         cascading.predict_file(table, tmp_path / "part.csv", **options, listener=make_listener(on_rows=stop))
     with pytest.raises(OutputError) as caught:
         run.predict_file(table, tmp_path / "part.csv", **options)
-    assert "(--cascade: label from 0.8, topics from 0.7 before, now None)" in str(caught.value)
+    assert "(--cascade: label from 0.8, topics from 0.7 before, now None; the weights of a cascade changed)" in str(
+        caught.value
+    )
     again = make_listener()
     cascading.predict_file(table, tmp_path / "part.csv", **options, listener=again)
     assert (tmp_path / "part.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert again.messages[0] == (
         "--cascade: label: 50% of 50 dev rows need no model, those of which the other sources are certain by 0.800; "
-        "that changes 1 cells, log-loss 0.500 to 0.510, accuracy 0.900 to 0.900"
+        "that changes 1 cell, log-loss 0.500 to 0.510, accuracy 0.900 to 0.900"
     )
     assert any("rows were decided without the model" in text for text in again.messages)
 
@@ -181,7 +186,8 @@ class TestChoosing:
         found = choose_cascades(joined, evidence)
         assert {*found} == {"label", "topics"}
         cascade = found["label"]
-        assert cascade.certainty == pytest.approx(0.99)
+        scale = cascade.joins["label"].weights["words"]
+        assert scale != 1
         assert (cascade.rows, cascade.changed) == (60, 0)
         assert cascade.share == pytest.approx(2 / 3)
         assert cascade.score == (1.0, 1.0)
@@ -192,7 +198,9 @@ class TestChoosing:
             full = np.exp(0.2 * w + m)
             loss = -np.log(full[label] / full.sum())
             losses[0].append(loss)
-            losses[1].append(-w[label] if row % 3 else loss)
+            plain = np.exp(scale * w + cascade.joins["label"].offsets)
+            losses[1].append(-np.log(plain[label] / plain.sum()) if row % 3 else loss)
+            assert (plain.max() / plain.sum() >= cascade.certainty - 1e-9) == (row % 3 > 0)
         assert cascade.log_loss == pytest.approx([np.mean(each) for each in losses])
         rise = np.subtract(losses[1], losses[0])
         assert rise.mean() + rise.std(ddof=1) / np.sqrt(60) <= MAX_RISE
@@ -285,5 +293,5 @@ def test_a_report_says_what_the_cascade_costs(run, rows, tmp_path, listener):
 def test_a_cascade_that_spares_nothing_predicts_like_the_run(run, rows):
     plain = run.predict(rows, columns=["label"], probabilities=True)
     nothing = run.with_cascade()
-    nothing.cascades = {"label": Cascade(None, 50, 0.0, (0.5, 0.5), (0.9, 0.9), 0)}
+    nothing.cascades = {"label": Cascade(None, {}, 50, 0.0, (0.5, 0.5), (0.9, 0.9), 0)}
     assert nothing.predict(rows, columns=["label"], probabilities=True).equals(plain)
