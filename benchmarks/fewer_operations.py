@@ -66,7 +66,8 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
     """Yield the lines of each setting of a table."""
     train_table, dev = (read_table(data_file(f"{name}_{part}.csv")) for part in ("train", "dev"))
     train_table, dev = drawn(train_table, arguments.rows), drawn(dev, arguments.dev_rows)
-    plain = recipe_of(name, train_table, [])
+    plain = recipe_of(name, train_table, arguments.overrides)
+    place = arguments.output / f"{name}-{len(train_table)}-{len(dev)}"
     settings = {f"layers {count}": [f"method.keep_layers={count}"] for count in arguments.layers}
     for count in arguments.tokens:
         limit = question_tokens(plain) + count
@@ -77,11 +78,9 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
         recipe = load_recipe(
             plain, ['columns.label.sources=["words", "model"]', "training.dev_fraction=0.15", *changes]
         )
-        recipe = load_recipe(recipe, arguments.overrides)
-        folder = arguments.output / name / (title if changes else "all")
-        lines_file = arguments.output / name / f"{title}.json"
+        lines_file = place / f"{title}.json"
         if not lines_file.is_file():
-            run = trained(train_table, recipe, folder)
+            run = trained(train_table, recipe, place / (title if changes else "all"))
             lines = cascade_lines(run, dev) if title == "cascade" else [line(title, run, dev)]
             lines_file.write_text(json.dumps(lines))
         yield json.loads(lines_file.read_text())
@@ -143,7 +142,8 @@ def cascade_lines(run: Run, dev: Table) -> list[dict[str, Any]]:
     sources, cheap_seconds = without_model(run, dev)
     found = run.joins["label"]
     both = joined(found, {**sources, MODEL: model_log_probabilities(model.tolist())})
-    plain = joined(run.label_sources.plain_joins["label"], sources)
+    cascade = run.manifest.cascades.get("label")
+    plain = joined(run.label_sources.plain_joins["label"] if cascade is None else cascade.joins["label"], sources)
     order = np.argsort(-plain.max(axis=1), kind="stable")
     lines: list[dict[str, Any]] = []
     for share in SHARES:

@@ -5,7 +5,7 @@ Jones 2001, doi:10.1109/CVPR.2001.990517). Of the shares of dev rows that could 
 whose log-loss is hardly higher, by its mean and one standard error, and whose score is hardly lower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,11 @@ from papertune.calibration.joining import MIN_EVIDENCE, Evidence
 from papertune.evaluation.dev_score import RowMeans
 from papertune.inference.joined import cascading_questions, least_certainty
 from papertune.kinds.base import PredictedTable
-from papertune.kinds.label.record import MODEL, Cascade
+from papertune.kinds.label.record import MODEL, Cascade, Join
 from papertune.run import Run
 from papertune.sources.classifier import MIN_PROBABILITY
 from papertune.sources.fitting.choice import standard_error
+from papertune.sources.fitting.weights import fit_weights, join, mean_log_loss
 
 # What a cascade may cost: the rise of the log-loss and its standard error together, in nats; and the fall of the score,
 # as much as int8 may cost.
@@ -61,17 +62,41 @@ def choose_cascades(run: Run, evidence: Evidence) -> dict[str, Cascade]:
         asking = cascading_questions(run.recipe, run.joins, name)
         if not asking or any(MODEL not in evidence.by_source[question] for question in asking):
             continue
-        parts = [part for part in _read(run, evidence, name, asking) if len(part.certainty)]
-        if sum(len(part.certainty) for part in parts) >= MIN_EVIDENCE:
-            found[name] = _choose(run, name, parts)
+        if min(len(evidence.questions[question].gold) for question in asking) < MIN_EVIDENCE:
+            continue
+        joins = {question: _without_model(run, evidence, question) for question in asking}
+        parts = [part for part in _read(run, evidence, name, asking, joins) if len(part.certainty)]
+        found[name] = _choose(run, name, joins, parts)
     return found
 
 
-def _read(run: Run, evidence: Evidence, name: str, asking: Sequence[str]) -> list[_Rows]:
-    """Return the rows of each table with a gold answer to a question about which the model is asked."""
+def _without_model(run: Run, evidence: Evidence, question: str) -> Join:
+    """Return the join of the other sources, scaled to the dev rows as the join with the model is."""
+    plain, rows = run.label_sources.plain_joins[question], evidence.questions[question]
+    said = [evidence.by_source[question][source] for source in plain.weights]
+    together = join(said, list(plain.weights.values()), plain.offsets)
+    fitted = fit_weights([together], rows.gold)
+    weights = {source: fitted.of_sources[0] * weight for source, weight in plain.weights.items()}
+    offsets = fitted.of_sources[0] * np.asarray(plain.offsets) + fitted.offsets
+    loss = mean_log_loss(fitted.joined([together]), rows.gold)
+    return Join(weights, offsets.tolist(), "dev rows", len(rows.gold), {"joined": loss})
+
+
+def _read(
+    run: Run, evidence: Evidence, name: str, asking: Sequence[str], without_model: Mapping[str, Join]
+) -> list[_Rows]:
+    """Return the rows of each table with a gold answer to a question about which the model is asked.
+
+    Args:
+        run: The run.
+        evidence: What each source says.
+        name: The column.
+        asking: Its questions about which the model is asked.
+        without_model: The joins of the other sources for these.
+    """
     questions = list(run.recipe.questions_of(name))
     full = evidence.predicted(run, name, evidence.tables)
-    cheap = evidence.predicted(run, name, evidence.tables, run.label_sources.plain_joins)
+    cheap = evidence.predicted(run, name, evidence.tables, {**run.joins, **without_model})
     parts: list[_Rows] = []
     for number, (with_model, without) in enumerate(zip(full, cheap, strict=True)):
         values, plain = np.asarray(with_model.values), np.asarray(without.values)
@@ -99,7 +124,7 @@ def _by_question(values: NDArray[np.float64], questions: Sequence[str], name: st
     }
 
 
-def _choose(run: Run, name: str, parts: Sequence[_Rows]) -> Cascade:
+def _choose(run: Run, name: str, joins: dict[str, Join], parts: Sequence[_Rows]) -> Cascade:
     certainty = np.concatenate([part.certainty for part in parts])
     full, cheap = (_losses(run, name, parts, cheap=cheap) for cheap in (False, True))
     best, full_cells = _scored(run, name, parts, None)
@@ -115,9 +140,9 @@ def _choose(run: Run, name: str, parts: Sequence[_Rows]) -> Cascade:
         if best - score <= MAX_FALL:
             changed = sum(one != other for one, other in zip(full_cells, cells, strict=True))
             losses = float(full.mean()), float((full + rise).mean())
-            return Cascade(threshold, rows, float(skips.mean()), losses, (best, score), changed)
+            return Cascade(threshold, joins, rows, float(skips.mean()), losses, (best, score), changed)
     loss = float(full.mean())
-    return Cascade(None, rows, 0.0, (loss, loss), (best, best), 0)
+    return Cascade(None, joins, rows, 0.0, (loss, loss), (best, best), 0)
 
 
 def _losses(run: Run, name: str, parts: Sequence[_Rows], *, cheap: bool) -> NDArray[np.float64]:

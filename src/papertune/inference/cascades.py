@@ -43,11 +43,12 @@ def cascade_in_words(name: str, cascade: Cascade, *, several_labels: bool) -> st
     """
     if cascade.certainty is None:
         return f"{name}: no row skips the model: on {cascade.rows:,} dev rows any share of them cost too much"
+    cells = "1 cell" if cascade.changed == 1 else f"{cascade.changed:,} cells"
     score = "micro F1" if several_labels else "accuracy"
     (full_loss, loss), (full_score, found) = cascade.log_loss, cascade.score
     return (
         f"{name}: {cascade.share:.0%} of {cascade.rows:,} dev rows need no model, those of which the other sources are "
-        f"certain by {cascade.certainty:.3f}; that changes {cascade.changed:,} cells, log-loss {full_loss:.3f} to "
+        f"certain by {cascade.certainty:.3f}; that changes {cells}, log-loss {full_loss:.3f} to "
         f"{loss:.3f}, {score} {full_score:.3f} to {found:.3f}"
     )
 

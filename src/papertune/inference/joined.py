@@ -11,7 +11,7 @@ from papertune.inference.batches import BatchPredictor
 from papertune.inference.journal import NO_MODEL
 from papertune.inference.plan import Plan, RowPrompts, document_plan
 from papertune.kinds.decoder import Value
-from papertune.kinds.label.record import MODEL, Join
+from papertune.kinds.label.record import MODEL, Cascade, Join
 from papertune.kinds.values import BatchValues
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -101,8 +101,8 @@ class JoinedPredictor:
         decisions: How each column is predicted, as `ColumnSpec.decision` returns it.
         sources: The fitted sources; None without joins.
         model: Answers what needs the model; None if nothing does.
-        cascades: By column the certainty of the other sources from which a row does not go through the model; every row
-            goes through it for columns that are missing.
+        cascades: By column which rows do not go through the model; every row goes through it for columns that are
+            missing.
 
     Attributes:
         decided: By column of `cascades` the number of rows that were answered without the model.
@@ -116,14 +116,15 @@ class JoinedPredictor:
         decisions: Mapping[str, Any],
         sources: LabelSources | None,
         model: BatchPredictor | None,
-        cascades: Mapping[str, float] | None = None,
+        cascades: Mapping[str, Cascade] | None = None,
     ) -> None:
         self.recipe = recipe
         self._joins = joins
         self._decisions = decisions
         self._sources = sources
         self._model = model
-        self._cascades = dict(cascades or {})
+        self._cascades = {name: each for name, each in (cascades or {}).items() if each.certainty is not None}
+        self._without_model = {name: join for each in self._cascades.values() for name, join in each.joins.items()}
         self._asking_model = columns_asking_model(recipe, joins, decisions)
         self.decided = dict.fromkeys(self._cascades, 0)
         self.answered = 0
@@ -165,9 +166,9 @@ class JoinedPredictor:
         self.answered += len(rows)
         for name, places in decided.items():
             self.decided[name] += len(places)
-        return values | self._without_model(reader, rows) | self._joined(said, decided, values, len(rows))
+        return values | self._answer_without_model(reader, rows) | self._joined(said, decided, values, len(rows))
 
-    def _without_model(self, reader: RowReader, rows: Sequence[int]) -> BatchValues:
+    def _answer_without_model(self, reader: RowReader, rows: Sequence[int]) -> BatchValues:
         """Answer the columns without a join that need no model."""
         values: BatchValues = {}
         for name, column in reader.recipe.columns.items():
@@ -196,10 +197,8 @@ class JoinedPredictor:
             for name in places
         }
         wanted = {name: self._joins[name].used for name in places}
-        for column in self._cascades.keys() & reader.recipe.columns.keys():
-            for name in reader.recipe.questions_of(column):
-                if name in wanted:
-                    wanted[name] = list(dict.fromkeys([*wanted[name], *self._sources.plain_joins[name].used]))
+        for name in self._without_model.keys() & wanted.keys():
+            wanted[name] = list(dict.fromkeys([*wanted[name], *self._without_model[name].used]))
         found = self._sources.log_probabilities(list(numbers), wanted)
         return {
             name: _Said(members, {source: scores[texts[name]] for source, scores in found[name].items()})
@@ -209,20 +208,20 @@ class JoinedPredictor:
     def _decided(self, reader: RowReader, said: Mapping[str, _Said], rows: int) -> dict[str, set[int]]:
         """Return by column of the cascades the places in a batch whose rows need no model."""
         decided: dict[str, set[int]] = {}
-        for column, certainty in self._cascades.items():
-            if column not in reader.recipe.columns or self._sources is None:
+        for column, cascade in self._cascades.items():
+            if column not in reader.recipe.columns or cascade.certainty is None:
                 continue
-            asked = [name for name in cascading_questions(reader.recipe, self._joins, column) if name in said]
+            asked = [name for name in cascade.joins if name in said]
             certain: list[NDArray[np.float64]] = []
             for name in asked:
-                plain = joined(self._sources.plain_joins[name], said[name].by_source)
-                of_rows = np.full((rows, plain.shape[1]), np.nan)
-                of_rows[said[name].places] = plain
+                found = joined(cascade.joins[name], said[name].by_source)
+                of_rows = np.full((rows, found.shape[1]), np.nan)
+                of_rows[said[name].places] = found
                 certain.append(of_rows)
             places = sorted({place for name in asked for place in said[name].places})
             if places:
-                found = least_certainty([each[places] for each in certain])
-                decided[column] = {place for place, each in zip(places, found, strict=True) if each >= certainty}
+                certainty = least_certainty([each[places] for each in certain])
+                decided[column] = {*np.asarray(places)[certainty >= cascade.certainty].tolist()}
         return decided
 
     def _joined(
@@ -237,22 +236,20 @@ class JoinedPredictor:
             rows: Number of rows of the batch.
         """
         values: BatchValues = {}
-        spared = {question: decided[column] for column in decided for question in self.recipe.questions_of(column)}
+        spared = {question: decided[column] for column in decided for question in self._cascades[column].joins}
         for name, found in said.items():
             values[name] = [None] * rows
-            skipping = spared.get(name, set()) if self._joins[name].asks_model else set()
+            skipping = spared.get(name, set())
             for is_spared in (False, True):
                 indices = [index for index, place in enumerate(found.places) if (place in skipping) == is_spared]
                 if not indices:
                     continue
                 places = [found.places[index] for index in indices]
                 by_source = {source: scores[indices] for source, scores in found.by_source.items()}
-                join = self._joins[name]
-                if is_spared and self._sources is not None:
-                    join = self._sources.plain_joins[name]
-                elif join.asks_model:
+                used = self._without_model[name] if is_spared else self._joins[name]
+                if used.asks_model:
                     by_source[MODEL] = model_log_probabilities([of_model[name][place] for place in places])
-                for place, row in zip(places, joined(join, by_source), strict=True):
+                for place, row in zip(places, joined(used, by_source), strict=True):
                     values[name][place] = row.tolist()
         return values
 

@@ -64,6 +64,8 @@ def prediction_facts(run: "Run", precision_name: str) -> dict[str, str | None]:
         weights["the ranking of keywords"] = json.dumps(rankings)
     if run.cascades:
         weights["--cascade"] = ", ".join(f"{name} from {each.certainty}" for name, each in run.cascades.items())
+        joined = {name: asdict(join) for each in run.cascades.values() for name, join in each.joins.items()}
+        weights["the weights of a cascade"] = json.dumps(joined)
     if run.best_of is not None:
         weights |= run.best_of.facts
     return {**weights, "the precision": precision_name, **{name: versions.get(name) for name in libraries}}

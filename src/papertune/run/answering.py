@@ -89,8 +89,7 @@ class AnsweringRun(TrainedModel):
             if not self.joins and asking == tuple(self.recipe.columns):
                 return model
         sources = self.label_sources if self.joins else None
-        certainties = {n: each.certainty for n, each in self.cascades.items() if each.certainty is not None}
-        return JoinedPredictor(self.recipe, self.joins, self.decisions, sources, model, certainties)
+        return JoinedPredictor(self.recipe, self.joins, self.decisions, sources, model, self.cascades)
 
     def model_predictor(self, precision: PredictionPrecision = "auto") -> Predictor:
         """Load the trained model and return what answers batches with it alone."""

@@ -74,6 +74,7 @@ class Cascade:
 
     Attributes:
         certainty: The certainty from which a row does not go through the model; None: every row does.
+        joins: How the sources are joined in these rows, for each question about which the model is asked otherwise.
         rows: Number of dev rows.
         share: Share of them that do not go through the model.
         log_loss: Log-loss of the probabilities that are written, in nats a row, if all rows go through the model, and
@@ -85,6 +86,7 @@ class Cascade:
     __pydantic_config__ = AS_WRITTEN
 
     certainty: float | None
+    joins: dict[str, Join]
     rows: int
     share: float
     log_loss: tuple[float, float]

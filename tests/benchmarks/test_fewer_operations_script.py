@@ -1,0 +1,51 @@
+"""The benchmark of fewer operations, on a table with a few rows."""
+
+import json
+import sys
+
+import fewer_operations
+import polars as pl
+import pytest
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_each_setting_has_its_lines_and_is_measured_once(tmp_path, tiny_folder, monkeypatch, capsys):
+    rows = [
+        {"title": f"paper {n}", "abstract": "clinic heart" if n % 3 else "lattice graph", "label": str(int(n % 3 > 0))}
+        for n in range(60)
+    ]
+    for part in ("train", "dev"):
+        pl.DataFrame(rows).write_csv(tmp_path / f"tiny_{part}.csv")
+    monkeypatch.setenv("PAPERTUNE_DATA", str(tmp_path))
+    options = [
+        "tiny",
+        "-o",
+        str(tmp_path / "out"),
+        "--rows",
+        "45",
+        "--dev-rows",
+        "30",
+        "--layers",
+        "1",
+        "--tokens",
+        "4",
+    ]
+    sets = [f"model={tiny_folder}", "training.max_steps=1", "training.precision=fp32"]
+    options += ["--tokens", "4", "--cascade", *(each for setting in sets for each in ("--set", setting))]
+    monkeypatch.setattr(sys, "argv", ["fewer_operations.py", *options])
+    fewer_operations.main()
+    printed = capsys.readouterr().out
+    lines = [json.loads(line) for line in printed.splitlines()]
+    cascades = [f"cascade {share}%" for share in range(0, 101, 10)]
+    assert [line["setting"] for line in lines] == ["layers 1", "tokens 4", *cascades]
+    assert all(0 <= line["joined"]["accuracy"] <= 1 and line["rows_per_s"] > 0 for line in lines)
+    kept = json.loads((tmp_path / "out" / "tiny-45-30" / "layers 1" / "run.json").read_text())
+    short = (tmp_path / "out" / "tiny-45-30" / "tokens 4" / "recipe.toml").read_text()
+    assert kept["trained_weights"] > 0
+    assert "max_prompt_tokens = 1024" not in short
+    certainties = [line["certainty"] for line in lines[3:]]
+    assert certainties == sorted(certainties, reverse=True)
+    monkeypatch.setattr(fewer_operations, "train", None)  # nothing is trained or measured again
+    fewer_operations.main()
+    assert capsys.readouterr().out == printed
