@@ -106,7 +106,7 @@ def test_of_a_progress_bar_the_last_state_is_kept(text, shown):
 
 
 def test_warnings_of_packages_are_left_out():
-    warning = "/x/lib/site-packages/tqdm/auto.py:21: TqdmWarning: IProgress not found.\n  from .autonotebook import tqdm\n"
+    warning = "/x/site-packages/tqdm/auto.py:21: TqdmWarning: Not found.\n  from .notebook import tqdm\n"
     assert run_tutorial.without_warnings(f"one\n{warning}two\n") == "one\ntwo\n"
     assert run_tutorial.without_warnings("papers.csv: 1 warning\n  two\n") == "papers.csv: 1 warning\n  two\n"
 
