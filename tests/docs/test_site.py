@@ -164,6 +164,14 @@ def test_the_reference_names_all_that_is_public():
     assert sorted(named) == sorted(papertune.__all__)
 
 
+@pytest.mark.parametrize("language", [pages.ENGLISH, pages.CHINESE], ids=lambda each: each.code)
+def test_every_page_has_readers(language):
+    sections = pages.navigation(ROOT, language)
+    listed = [place for section in sections for item in section.values() if isinstance(item, list) for place in item]
+    places = [place for item in listed for place in item.values()]
+    assert sorted([pages.HOME, *places]) == sorted([*pages.english_pages(ROOT), pages.API])
+
+
 class TestPages:
     @pytest.fixture
     def root(self, tmp_path):
