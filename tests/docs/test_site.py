@@ -292,11 +292,14 @@ def test_a_broken_link_ends_the_build(tmp_path):
     (tmp_path / "website" / "api.md").write_text("# API\n", "utf-8")
     for reader in pages.READERS:
         (tmp_path / reader).write_text("# Readers\n", "utf-8")
-    (tmp_path / "README.md").write_text("# Name\n\n[gone](docs/gone.md)\n", "utf-8")
+    (tmp_path / "README.md").write_text(
+        "# Name\n\n[gone](docs/gone.md)\n\n[part](docs/for-students.md#gone)\n", "utf-8"
+    )
     with pytest.raises(pages.SiteError) as caught:
         make_site.build(tmp_path / "made", tmp_path)
     said = str(caught.value)
     assert "page does not exist" in said
     assert "README.md:3:8" in said
     assert "[gone](docs/gone.md)" in said
-    assert said.endswith("1 issue found")
+    assert "[part](docs/for-students.md#gone)" in said
+    assert said.endswith("2 issues found")
