@@ -59,7 +59,7 @@ def clean(notebook: Any, folder: Path) -> None:
                 kept.append(output)
         for output in kept:
             if output.output_type == "stream":
-                output.text = without_paths(last_states(output.text), folder)
+                output.text = without_paths(without_warnings(last_states(output.text)), folder)
         cell.outputs = [each for each in kept if each.output_type != "stream" or each.text.strip()]
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -70,6 +70,11 @@ def clean(notebook: Any, folder: Path) -> None:
 def last_states(text: str) -> str:
     """Return what a terminal shows in the end of a text with carriage returns."""
     return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+
+
+def without_warnings(text: str) -> str:
+    """Return a text without the warnings of installed packages, each with the line of code that it quotes."""
+    return re.sub(r"^.*/site-packages/.*Warning: .*\n  .*\n", "", text, flags=re.MULTILINE)
 
 
 def without_paths(text: str, folder: Path) -> str:

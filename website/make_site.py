@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import tomli_w
+from click import unstyle
 from site_pages import CHINESE, ENGLISH, Language, SiteError, navigation, write_pages
 
 ROOT = Path(__file__).parents[1]
@@ -43,9 +44,9 @@ def build(folder: Path, root: Path = ROOT) -> Path:
         config = folder / f"{language.code}.toml"
         config.write_text(_config(root, language), "utf-8")
         command = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", str(config)]
-        built = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        built = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
         if built.returncode:
-            raise SiteError(built.stdout)
+            raise SiteError(unstyle(built.stdout).partition("\nTraceback")[0])
     return folder / "site"
 
 

@@ -164,6 +164,14 @@ def test_the_reference_names_all_that_is_public():
     assert sorted(named) == sorted(papertune.__all__)
 
 
+@pytest.mark.parametrize("language", [pages.ENGLISH, pages.CHINESE], ids=lambda each: each.code)
+def test_every_page_has_readers(language):
+    sections = pages.navigation(ROOT, language)
+    listed = [place for section in sections for item in section.values() if isinstance(item, list) for place in item]
+    places = [place for item in listed for place in item.values()]
+    assert sorted([pages.HOME, *places]) == sorted([*pages.english_pages(ROOT), pages.API])
+
+
 class TestPages:
     @pytest.fixture
     def root(self, tmp_path):
@@ -284,6 +292,14 @@ def test_a_broken_link_ends_the_build(tmp_path):
     (tmp_path / "website" / "api.md").write_text("# API\n", "utf-8")
     for reader in pages.READERS:
         (tmp_path / reader).write_text("# Readers\n", "utf-8")
-    (tmp_path / "README.md").write_text("# Name\n\n[gone](docs/gone.md)\n", "utf-8")
-    with pytest.raises(pages.SiteError, match=r"gone\.md"):
+    (tmp_path / "README.md").write_text(
+        "# Name\n\n[gone](docs/gone.md)\n\n[part](docs/for-students.md#gone)\n", "utf-8"
+    )
+    with pytest.raises(pages.SiteError) as caught:
         make_site.build(tmp_path / "made", tmp_path)
+    said = str(caught.value)
+    assert "page does not exist" in said
+    assert "README.md:3:8" in said
+    assert "[gone](docs/gone.md)" in said
+    assert "[part](docs/for-students.md#gone)" in said
+    assert said.endswith("2 issues found")

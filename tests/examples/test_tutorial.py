@@ -105,6 +105,12 @@ def test_of_a_progress_bar_the_last_state_is_kept(text, shown):
     assert run_tutorial.last_states(text) == shown
 
 
+def test_warnings_of_packages_are_left_out():
+    warning = "/x/site-packages/tqdm/auto.py:21: TqdmWarning: Not found.\n  from .notebook import tqdm\n"
+    assert run_tutorial.without_warnings(f"one\n{warning}two\n") == "one\ntwo\n"
+    assert run_tutorial.without_warnings("papers.csv: 1 warning\n  two\n") == "papers.csv: 1 warning\n  two\n"
+
+
 def test_paths_are_written_from_the_notebook():
     assert run_tutorial.without_paths(f"in {EXAMPLES.resolve()}/tutorial/x.csv", EXAMPLES) == "in tutorial/x.csv"
 
