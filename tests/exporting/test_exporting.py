@@ -109,12 +109,23 @@ class TestAnswersAndCard:
         (path / "run.json").write_text(json.dumps(manifest))
         export(path, tmp_path / "out", to="gguf")
         page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
-        assert "the probabilities are calibrated: softmax(log p / 1.5000)." in page
+        assert "the probabilities are calibrated: softmax(log p / 1.5000); the most probable label stays." in page
         assert "the cell stays empty if the calibrated probability of the chosen label is below 0.7000." in page
         ids = load_run(path).load_tokenizer().get_vocab()
         assert f"| 1 | {ids['1']} |\n| 0 | {ids['0']} |" in page
         assert f'"logit_bias": [[{ids["0"]}, 100], [{ids["1"]}, 100]], "n_probs": 2' in page
         assert "DOCUMENT\n\nQUESTION<|im_end|>" in page
+
+    def test_columns_of_several_labels_and_of_ranked_keywords(self, make_run, tiny_folder, tmp_path):
+        columns = {
+            "topics": {"kind": "labels", "question": "Is it about {label}?", "labels": ["a", "b"], "thresholds": 0.25},
+            "Keywords": {"kind": "ranked_keywords", "question": "List the keywords."},
+        }
+        export(make_run(tiny_folder, changes={"columns": columns}), tmp_path / "out", to="hub")
+        page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
+        assert "- topics: a label is predicted from this probability of its first answer: a 0.2500, b 0.2500.\n" in page
+        assert "- Keywords: the run ranks keywords of several answers and of the document; the model alone" in page
+        assert [each["question"] for each in prompts_of(tmp_path / "out")][:3] == ["topics: a", "topics: b", "Keywords"]
 
     @pytest.mark.parametrize(
         ("to", "adapter", "library", "relation"),
