@@ -1,6 +1,7 @@
 """ANSWERS.md: how to ask an export so that its answers are the run's."""
 
 from collections.abc import Sequence
+
 from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.exports.base_model import base_title
 from papertune.exports.format import Exported, ExportFormat
