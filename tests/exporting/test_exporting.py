@@ -398,7 +398,7 @@ def test_the_command(run, tmp_path):
 
 
 def test_the_command_knows_the_formats():
-    from papertune.cli.commands.export import export as command
+    from papertune.cli.commands.train import export as command
 
     annotation = inspect.signature(command).parameters["to"].annotation
     assert get_args(get_args(annotation)[0]) == tuple(FORMATS)
