@@ -318,7 +318,8 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer({"url": f"{self.server.address}/owner/name"}, 409 if taken else 200)
         if "/preupload/" in self.path:
             asked = json.loads(content)["files"]
-            return self.answer({"files": [{"path": each["path"], "uploadMode": "regular"} for each in asked]})
+            plain = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            return self.answer({"files": [{"path": each["path"], **plain} for each in asked]})
         return self.answer({"commitUrl": f"{self.server.address}/owner/name/commit/1", "commitOid": "1"})
 
     def answer(self, content, status=200):
@@ -333,7 +334,6 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.slow
 class TestPush:
     @pytest.fixture
     def hub(self):
