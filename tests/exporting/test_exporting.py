@@ -216,7 +216,7 @@ class TestRefusals:
         )
 
     def test_words_only(self, check, tmp_path):
-        rows = [{"title": word, "abstract": "x", "label": str(i % 2)} for i, word in enumerate("abcdefghij" * 2)]
+        rows = [{"title": f"a {n}", "abstract": f"b {n}", "label": str(n % 2)} for n in range(20)]
         recipe = {
             "table": {"document": "{title}\n{abstract}"},
             "columns": {"label": {"kind": "label", "question": "?", "labels": ["1", "0"], "sources": ["words"]}},
@@ -276,26 +276,21 @@ class TestAtomicWriting:
         export(run, tmp_path / "out", to="gguf")
         assert "model.gguf" in files(tmp_path / "out")
 
-    def test_a_killed_export_leaves_no_folder_that_looks_whole(self, run, tmp_path, monkeypatch):
-        write = GgufExport.write
+    def test_the_folder_is_not_there_until_it_is_complete(self, run, tmp_path, monkeypatch):
+        # What a killed export has left.
+        (tmp_path / ".out.unfinished").mkdir()
+        (tmp_path / ".out.unfinished" / "old.gguf").write_text("half")
+        write, seen = GgufExport.write, []
 
-        def killed(self, exported, folder):
+        def watched(self, exported, folder):
             write(self, exported, folder)
-            os._exit(9)
+            seen.append(((tmp_path / "out").exists(), files(folder)))
 
-        child = os.fork()
-        if child == 0:
-            GgufExport.write = killed
-            try:
-                export(run, tmp_path / "out", to="gguf")
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 9
-        assert not (tmp_path / "out").exists()
-        assert (tmp_path / ".out.unfinished" / "model.gguf").exists()
+        monkeypatch.setattr(GgufExport, "write", watched)
         export(run, tmp_path / "out", to="gguf")
+        assert seen == [(False, ["ANSWERS.md", "check.json", "model.gguf"])]
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        assert files(tmp_path / "out") == ["ANSWERS.md", "README.md", "check.json", "model.gguf"]
 
     def test_two_exports_to_one_folder(self, run, tmp_path):
         from filelock import FileLock
@@ -370,7 +365,7 @@ class TestPush:
         assert done.stderr == ""
         assert done.returncode == 0
         made = json.loads(dict(hub.calls)["/api/repos/create"])
-        assert (made["organization"], made["name"], made["private"]) == ("owner", "name", True)
+        assert (made["organization"], made["name"], made["visibility"]) == ("owner", "name", "private")
         commit = next(content for path, content in hub.calls if "/commit/" in path)
         parts = [json.loads(line) for line in commit.splitlines()]
         assert [part["value"]["path"] for part in parts if part["key"] == "file"] == ["README.md"]
