@@ -218,8 +218,8 @@ class TestRefusals:
         opened = load_run(run)
         monkeypatch.setattr(type(opened.directory), "has_model", property(lambda self: False))
         assert check(opened, RunError, to="hub") == (
-            f'{run} has no trained model to export: words or other sources answer "label". Predict with the run itself, '
-            'or train with sources = ["model"].'
+            f'{run} has no trained model to export: words or other sources answer "label". Predict with the run '
+            'itself, or train with sources = ["model"].'
         )
 
     def test_numbers_that_the_format_does_not_have(self, run, check):
