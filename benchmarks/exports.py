@@ -1,6 +1,6 @@
 """Whether llama.cpp answers an export as the run does: labels and probabilities of the rows of a table.
 
-    python benchmarks/exports.py RUN TABLE --work DIR [--rows 200] [--what f16 bf16 q8_0 adapter]
+    python benchmarks/exports.py RUN TABLE --work DIR [--rows 200] [--max-prompt-tokens 1024] [--what f16 q8_0]
 
 needs xllamacpp, which has llama.cpp as a prebuilt library, and a run with a label column whose labels have one token
 each. The reference is the run's model in float32, with the same token ids and without other sources or calibration. The
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("table", help="rows that the run can read")
     parser.add_argument("--work", type=Path, required=True, help="a folder for exports and answers")
     parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--max-prompt-tokens", type=int, default=1024, help="documents are truncated to fit")
     parser.add_argument("--what", nargs="+", default=["f16", "q8_0"], choices=["f16", "bf16", "q8_0", "adapter"])
     arguments = parser.parse_args()
     arguments.work.mkdir(exist_ok=True)
@@ -46,10 +47,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> str:
     """Return the table."""
     work: Path = arguments.work
-    own_file = work / "run.json"
-    if not own_file.exists():
-        own_file.write_text(json.dumps(own_answers(arguments.run, arguments.table, arguments.rows)))
-    own = json.loads(own_file.read_text())
+    own = own_answers(arguments, work / "run.json")
     lines = [
         "| file | MB | equal labels | largest difference | mean difference | rows/s |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -67,20 +65,29 @@ def measure(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def own_answers(path: Path, table: str, rows: int) -> dict[str, Any]:
-    """Ask the run's model in float32: prompts, tokens of labels and their probabilities."""
-    run = load_run(path, device="cpu")
+def own_answers(arguments: argparse.Namespace, kept: Path) -> dict[str, Any]:
+    """Ask the run's model in float32, a few rows at a time: prompts, tokens of labels and their probabilities."""
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"probabilities": []}
+    done = len(found["probabilities"])
+    if done == arguments.rows:
+        return found
+    run = load_run(arguments.run, device="cpu")
     model, tokenizer = merged_model(run, "fp32")
     encoder = encoder_within_context(tokenizer, run.recipe, model.config, 0)
+    encoder.max_prompt_tokens = min(arguments.max_prompt_tokens, encoder.max_prompt_tokens)
     what = Exported(run, model, tokenizer, encoder, "f32", adapter=False, name="run")
     name, trie = next(iter(label_tries(what).items()))
     if trie.tokens:
         raise SystemExit(f"{name}: its labels have several tokens each; this measurement is for labels of one token.")
-    reader = RowReader(read_table(table).take(list(range(rows))), run.recipe)
-    prompts = [each.ids for each in encoder.encode_many([reader.prompt(row, name) for row in range(rows)])]
-    tokens = [path[0][1] for path in trie.paths]
-    shares = [torch.softmax(next_logits(model, ids)[tokens], dim=-1).tolist() for ids in prompts]
-    return {"prompts": prompts, "tokens": tokens, "probabilities": shares}
+    rows = list(range(arguments.rows))
+    reader = RowReader(read_table(arguments.table).take(rows), run.recipe)
+    prompts = [each.ids for each in encoder.encode_many([reader.prompt(row, name) for row in rows])]
+    found |= {"prompts": prompts, "tokens": [path[0][1] for path in trie.paths]}
+    for begin in range(done, len(prompts), ROWS_AT_ONCE):
+        for ids in prompts[begin : begin + ROWS_AT_ONCE]:
+            found["probabilities"].append(torch.softmax(next_logits(model, ids)[found["tokens"]], dim=-1).tolist())
+        kept.write_text(json.dumps(found))
+    return found
 
 
 def exported(run: Path, folder: Path, what: str) -> tuple[Path, Path | None]:

@@ -27,7 +27,12 @@ def test_labels_and_probabilities_are_compared(tiny_folder, tmp_path, monkeypatc
     (tmp_path / "rows.json").write_text(json.dumps(ROWS))
     (tmp_path / "work").mkdir()
     arguments = argparse.Namespace(
-        run=tmp_path / "run", table=str(tmp_path / "rows.json"), work=tmp_path / "work", rows=3, what=["f16"]
+        run=tmp_path / "run",
+        table=str(tmp_path / "rows.json"),
+        work=tmp_path / "work",
+        rows=3,
+        max_prompt_tokens=1024,
+        what=["f16"],
     )
     monkeypatch.setattr(exports, "ROWS_AT_ONCE", 2)
     table = exports.measure(arguments)

@@ -91,7 +91,7 @@ def make_prefix_run(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path)
     import papertune
 
     path = tmp_path_factory.mktemp("run") / "prefix"
-    rows = [{"title": "a", "abstract": "b", "label": str(number % 2)} for number in range(4)]
+    rows = [{"title": f"a {n}", "abstract": f"b {n}", "label": str(n % 2)} for n in range(4)]
     recipe = {"model": str(tiny_folder), **RECIPE, "method": {"kind": "ptuning_v2", "prefix_length": 2}}
     recipe["columns"] = {"label": {**RECIPE["columns"]["label"], "sources": ["model"]}}
     recipe["training"] = {"max_steps": 1, "precision": "fp32"}

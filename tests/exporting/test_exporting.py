@@ -11,7 +11,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import papertune
 from papertune import load_run
 from papertune.cli import commands  # noqa: F401 - its functions join the app
 from papertune.cli.app import app
@@ -109,12 +108,23 @@ class TestAnswersAndCard:
         (path / "run.json").write_text(json.dumps(manifest))
         export(path, tmp_path / "out", to="gguf")
         page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
-        assert "the probabilities are calibrated: softmax(log p / 1.5000)." in page
+        assert "the probabilities are calibrated: softmax(log p / 1.5000); the most probable label stays." in page
         assert "the cell stays empty if the calibrated probability of the chosen label is below 0.7000." in page
         ids = load_run(path).load_tokenizer().get_vocab()
         assert f"| 1 | {ids['1']} |\n| 0 | {ids['0']} |" in page
         assert f'"logit_bias": [[{ids["0"]}, 100], [{ids["1"]}, 100]], "n_probs": 2' in page
         assert "DOCUMENT\n\nQUESTION<|im_end|>" in page
+
+    def test_columns_of_several_labels_and_of_ranked_keywords(self, make_run, tiny_folder, tmp_path):
+        columns = {
+            "topics": {"kind": "labels", "question": "Is it about {label}?", "labels": ["a", "b"], "thresholds": 0.25},
+            "Keywords": {"kind": "ranked_keywords", "question": "List the keywords."},
+        }
+        export(make_run(tiny_folder, changes={"columns": columns}), tmp_path / "out", to="hub")
+        page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
+        assert "- topics: a label is predicted from this probability of its first answer: a 0.2500, b 0.2500.\n" in page
+        assert "- Keywords: the run ranks keywords of several answers and of the document; the model alone" in page
+        assert [each["question"] for each in prompts_of(tmp_path / "out")][:3] == ["topics: a", "topics: b", "Keywords"]
 
     @pytest.mark.parametrize(
         ("to", "adapter", "library", "relation"),
@@ -204,16 +214,12 @@ class TestRefusals:
             f"{path} has no adapter: its training changed the whole model. Leave --adapter out."
         )
 
-    def test_words_only(self, check, tmp_path):
-        rows = [{"title": word, "abstract": "x", "label": str(i % 2)} for i, word in enumerate("abcdefghij" * 2)]
-        recipe = {
-            "table": {"document": "{title}\n{abstract}"},
-            "columns": {"label": {"kind": "label", "question": "?", "labels": ["1", "0"], "sources": ["words"]}},
-        }
-        papertune.train(rows, recipe, tmp_path / "run")
-        assert check(tmp_path / "run", RunError, to="hub") == (
-            f'{tmp_path / "run"} has no trained model to export: words or other sources answer "label". Predict with '
-            'the run itself, or train with sources = ["model"].'
+    def test_words_only(self, run, check, monkeypatch):
+        opened = load_run(run)
+        monkeypatch.setattr(type(opened.directory), "has_model", property(lambda self: False))
+        assert check(opened, RunError, to="hub") == (
+            f'{run} has no trained model to export: words or other sources answer "label". Predict with the run '
+            'itself, or train with sources = ["model"].'
         )
 
     def test_numbers_that_the_format_does_not_have(self, run, check):
@@ -265,26 +271,21 @@ class TestAtomicWriting:
         export(run, tmp_path / "out", to="gguf")
         assert "model.gguf" in files(tmp_path / "out")
 
-    def test_a_killed_export_leaves_no_folder_that_looks_whole(self, run, tmp_path, monkeypatch):
-        write = GgufExport.write
+    def test_the_folder_is_not_there_until_it_is_complete(self, run, tmp_path, monkeypatch):
+        # What a killed export has left.
+        (tmp_path / ".out.unfinished").mkdir()
+        (tmp_path / ".out.unfinished" / "old.gguf").write_text("half")
+        write, seen = GgufExport.write, []
 
-        def killed(self, exported, folder):
+        def watched(self, exported, folder):
             write(self, exported, folder)
-            os._exit(9)
+            seen.append(((tmp_path / "out").exists(), files(folder)))
 
-        child = os.fork()
-        if child == 0:
-            GgufExport.write = killed
-            try:
-                export(run, tmp_path / "out", to="gguf")
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 9
-        assert not (tmp_path / "out").exists()
-        assert (tmp_path / ".out.unfinished" / "model.gguf").exists()
+        monkeypatch.setattr(GgufExport, "write", watched)
         export(run, tmp_path / "out", to="gguf")
+        assert seen == [(False, ["ANSWERS.md", "check.json", "model.gguf"])]
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        assert files(tmp_path / "out") == ["ANSWERS.md", "README.md", "check.json", "model.gguf"]
 
     def test_two_exports_to_one_folder(self, run, tmp_path):
         from filelock import FileLock
@@ -307,7 +308,8 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer({"url": f"{self.server.address}/owner/name"}, 409 if taken else 200)
         if "/preupload/" in self.path:
             asked = json.loads(content)["files"]
-            return self.answer({"files": [{"path": each["path"], "uploadMode": "regular"} for each in asked]})
+            plain = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            return self.answer({"files": [{"path": each["path"], **plain} for each in asked]})
         return self.answer({"commitUrl": f"{self.server.address}/owner/name/commit/1", "commitOid": "1"})
 
     def answer(self, content, status=200):
@@ -322,7 +324,6 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.slow
 class TestPush:
     @pytest.fixture
     def hub(self):
@@ -359,7 +360,7 @@ class TestPush:
         assert done.stderr == ""
         assert done.returncode == 0
         made = json.loads(dict(hub.calls)["/api/repos/create"])
-        assert (made["organization"], made["name"], made["private"]) == ("owner", "name", True)
+        assert (made["organization"], made["name"], made["visibility"]) == ("owner", "name", "private")
         commit = next(content for path, content in hub.calls if "/commit/" in path)
         parts = [json.loads(line) for line in commit.splitlines()]
         assert [part["value"]["path"] for part in parts if part["key"] == "file"] == ["README.md"]
@@ -387,7 +388,7 @@ def test_the_command(run, tmp_path):
 
 
 def test_the_command_knows_the_formats():
-    from papertune.cli.commands.export import export as command
+    from papertune.cli.commands.train import export as command
 
     annotation = inspect.signature(command).parameters["to"].annotation
     assert get_args(get_args(annotation)[0]) == tuple(FORMATS)

@@ -167,15 +167,21 @@ class TestLlamaCpp:
         request = f'"logit_bias": [[{ids["a"]}, 1000]],\n     "n_probs": {len(ids)}}}'
         assert request in page
         prompts = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))["prompts"]
-        roots = [each["next"][0]["log_probabilities"] for each in prompts]
+        # Both begin with the same byte; after it there is one decision, so its shares are the probabilities.
+        assert all(len(each["next"]) == 1 and len(each["next"][0]["after_ids"]) == 1 for each in prompts)
         more = {"letter": ids["a"], "vocabulary": len(ids)}
         asked = [
-            {"prompt": each["prompt_ids"], "tokens": list(map(int, root)), **more}
-            for each, root in zip(prompts, roots, strict=True)
+            {
+                "prompt": each["prompt_ids"] + step["after_ids"],
+                "tokens": list(map(int, step["log_probabilities"])),
+                **more,
+            }
+            for each in prompts
+            for step in each["next"]
         ]
         shares = llama_cpp(tmp_path / "out" / "model.gguf", asked)
-        wanted = np.exp([list(root.values()) for root in roots])
-        assert np.allclose(shares, wanted / wanted.sum(axis=1, keepdims=True), atol=0.01)
+        wanted = [sorted(each["probabilities"].values()) for each in prompts]
+        assert np.allclose(np.sort(shares, axis=1), wanted, atol=0.01)
 
     def test_an_adapter_beside_its_base_model_is_the_merged_model(self, make_run, tiny_folder, differences, tmp_path):
         path = make_run(tiny_folder, use_rslora=True, changes={"method": {"rslora": True}})

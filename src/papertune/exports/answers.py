@@ -1,7 +1,6 @@
 """ANSWERS.md: how to ask an export so that its answers are the run's."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.exports.base_model import base_title
@@ -125,37 +124,11 @@ def _decisions(exported: Exported) -> list[str]:
             "labels and probabilities differ from the run's."
         )
     for name, decision in run.decisions.items():
-        lines += [f"- {name}: {each}" for each in _of_decision(decision)]
+        lines += [f"- {name}: {each}" for each in run.recipe.columns[name].decision_in_words(decision)]
     if not lines:
         return []
     head = "The run goes on from the probabilities above. Where the same is wanted here, it has to be computed."
     return ["## After the model", "\n".join([head, "", *lines])]
-
-
-def _of_decision(decision: Any) -> list[str]:
-    """Return the sentences for the settings that a decision has; kinds have different ones."""
-    lines: list[str] = []
-    if (calibrator := getattr(decision, "calibrator", None)) is not None:
-        values = calibrator.as_dict()
-        temperature = values.get("temperature")
-        lines.append(
-            f"the probabilities are calibrated: softmax(log p / {temperature:.4f}). The most probable label stays."
-            if temperature is not None
-            else f"the probability of the first label is calibrated, linearly between {_pairs(values)}."
-        )
-    if (threshold := getattr(decision, "threshold", None)) is not None:
-        lines.append(f"the first label is chosen if its calibrated probability is at least {threshold:.4f}.")
-    if below := getattr(decision, "abstain_below", 0.0):
-        lines.append(f"the cell stays empty if the calibrated probability of the chosen label is below {below:.4f}.")
-    if lowest := getattr(decision, "set_threshold", 0.0):
-        lines.append(f"the label set has the labels with an uncalibrated probability of at least {lowest:.4f}.")
-    if isinstance(thresholds := getattr(decision, "thresholds", None), dict | list | tuple) and thresholds:
-        lines.append(f"a label is predicted from these probabilities of its yes: {thresholds}.")
-    return lines
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{a:.4f} → {b:.4f}" for a, b in zip(values["scores"], values["probabilities"], strict=True))
 
 
 def _check(exported: Exported) -> str:

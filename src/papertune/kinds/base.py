@@ -279,6 +279,10 @@ class ColumnSpec(Part):
         """
         return None
 
+    def decision_in_words(self, decision: Any) -> list[str]:
+        """Return what is done with the model's values before they are cells, a sentence each."""
+        return []
+
     def calibration_gaps(self, record: Any) -> dict[str, str]:
         """Return the settings for which calibration found nothing, and the consequences."""
         return {}

@@ -76,3 +76,21 @@ class TestDecisionOfARun:
         fitted = make_column(threshold="f1", abstain_for_accuracy=0.9, coverage=0.9)
         assert fitted.decision("label", None) == Decision()
         assert fitted.decision("label", Calibration(12)) == Decision()
+
+
+class TestWords:
+    def test_nothing_follows_without_calibration(self):
+        assert Decision().in_words() == []
+
+    def test_each_setting_is_a_sentence(self):
+        decision = Decision(Temperature(2.0), threshold=0.3, abstain_below=0.4, set_threshold=0.05)
+        assert decision.in_words() == [
+            "the probabilities are calibrated: softmax(log p / 2.0000); the most probable label stays.",
+            "the first label is chosen if its calibrated probability is at least 0.3000.",
+            "the cell stays empty if the calibrated probability of the chosen label is below 0.4000.",
+            "the label set has the labels with an uncalibrated probability of at least 0.0500.",
+        ]
+        assert Decision(Isotonic((0.1, 0.9), (0.2, 0.8))).in_words() == [
+            "the probability of the first label is calibrated, linearly between these points: 0.1000 to 0.2000, 0.9000 "
+            "to 0.8000."
+        ]

@@ -109,7 +109,8 @@ def _parts_of_characters(exported: Exported) -> str:
     return f"""
 
 Some tokens of labels here are parts of a character. llama.cpp answers without `completion_probabilities` where it
-writes such a token. Let it write the letter a, and read the log-probabilities of all tokens, which are those before the bias:
+writes such a token. Let it write the letter a, and read the log-probabilities of all tokens, which are those before the
+bias:
 
     {{"prompt": [1, 2, 3], "n_predict": 1, "temperature": 0, "logit_bias": [[{letter}, 1000]],
      "n_probs": {int(exported.model.config.vocab_size)}}}

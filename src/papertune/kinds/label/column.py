@@ -160,6 +160,10 @@ class LabelColumn(AskedSpec):
 
         return Decision.of(self, record)
 
+    def decision_in_words(self, decision: "Decision") -> list[str]:
+        """Return what calibration and thresholds do, a sentence each."""
+        return decision.in_words()
+
     def calibration_gaps(self, record: "Calibration | None") -> dict[str, str]:
         """Return the settings for which calibration found nothing."""
         consequences = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.kinds.label.calibrators import Calibrator
+from papertune.kinds.label.calibrators import Calibrator, Isotonic, Temperature
 from papertune.kinds.label.column import LabelColumn
 from papertune.kinds.label.record import Calibration
 
@@ -41,6 +41,26 @@ class Decision:
             abstain_below=max(column.abstain_below, found.abstain_below or 0.0),
             set_threshold=found.set_threshold or 0.0,
         )
+
+    def in_words(self) -> list[str]:
+        """Return what is done with the model's probabilities, a sentence each."""
+        lines = []
+        if isinstance(self.calibrator, Temperature):
+            how = f"softmax(log p / {self.calibrator.temperature:.4f}); the most probable label stays"
+            lines.append(f"the probabilities are calibrated: {how}.")
+        elif isinstance(self.calibrator, Isotonic):
+            pairs = zip(self.calibrator.scores, self.calibrator.probabilities, strict=True)
+            shown = ", ".join(f"{score:.4f} to {probability:.4f}" for score, probability in pairs)
+            lines.append(f"the probability of the first label is calibrated, linearly between these points: {shown}.")
+        if self.threshold is not None:
+            lines.append(f"the first label is chosen if its calibrated probability is at least {self.threshold:.4f}.")
+        if self.abstain_below:
+            limit = f"{self.abstain_below:.4f}"
+            lines.append(f"the cell stays empty if the calibrated probability of the chosen label is below {limit}.")
+        if self.set_threshold:
+            limit = f"{self.set_threshold:.4f}"
+            lines.append(f"the label set has the labels with an uncalibrated probability of at least {limit}.")
+        return lines
 
     def calibrated(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the calibrated probabilities.

@@ -260,6 +260,14 @@ class LabelsColumn(ColumnSpec):
         """Return the probability of each label."""
         return [OutputColumn(f"{name}_probability_{label}", f"the probability of {label}") for label in self.labels]
 
+    def decision_in_words(self, decision: Any) -> list[str]:
+        """Return from which probability each label is predicted."""
+        from papertune.kinds.labels.output import label_thresholds
+
+        limits = zip(self.labels, label_thresholds(self).tolist(), strict=True)
+        shown = ", ".join(f"{label} {limit:.4f}" for label, limit in limits)
+        return [f"a label is predicted from this probability of its first answer: {shown}."]
+
     def cells(self, values: "ColumnValues", decision: Any) -> "pl.Series":
         """Return the labels that reach their thresholds."""
         from papertune.kinds.labels.output import label_set_cells

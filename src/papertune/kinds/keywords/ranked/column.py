@@ -145,6 +145,10 @@ class RankedKeywordsColumn(KeywordsSpec):
 
         return KeywordChoice.of(name, self, record)
 
+    def decision_in_words(self, decision: "KeywordChoice") -> list[str]:
+        """Return that keywords are ranked."""
+        return ["the run ranks keywords of several answers and of the document; the model alone writes one answer."]
+
     def calibration_gaps(self, record: "Ranking | None") -> dict[str, str]:
         """Return the settings for which calibration found nothing."""
         if self.fitted_keys and (record is None or record.min_confidence is None):
