@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,11 @@ def test_a_process_that_ranks_ends_with_the_one_that_asks(tmp_path):
 
 
 @pytest.mark.slow
-def test_decisions_are_learned_in_the_process_and_it_ends_with_the_screening(tmp_path):
+def test_decisions_are_learned_in_the_process_and_it_ends_with_the_screening(tmp_path, monkeypatch):
+    def here(module, given, arguments, stopped):
+        prepared._save(prepare(apart.given_documents(given), "", None), Path(arguments[0]))
+
+    monkeypatch.setattr(prepared, "run_apart", here)
     rows = [{"title": f"{'heart' if n % 2 else 'graph'} {n}", "abstract": DOCUMENTS[n]} for n in range(20)]
     with Project.create(tmp_path / "screen", rows, encoder="none") as project:
         project.decide(1, "include")
