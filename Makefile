@@ -2,7 +2,7 @@
 #   make setup      papertune and its small model, pinned, in .venv
 #   make demo       the whole way on the sample papers
 #   make dev        setup, and what the tests and checks need
-#   make test       checks and the whole suite      make test-fast  most of it in a few minutes
+#   make test       checks and the whole suite      make test-fast  most of it in two minutes
 #   make check      lint, types, import rules       make fix        correct what ruff can correct
 #   make fuzz       damaged files, 10,000 for each format, an hour
 #   make bench      small speed benchmarks, a few minutes; their tables go to bench/
@@ -56,9 +56,12 @@ test: check
 # What depends on the precision that papertune chooses by itself.
 PRECISION_TESTS = tests/pipelines tests/cli tests/flows tests/models/chatglm2/test_tutorial.py
 
-# Without kill loops, Ray, training in several processes, benchmarks and other tests that take seconds.
+# Without kill loops, Ray, training in several processes, benchmarks, servers, damaged files, whole runs of each kind and
+# other tests that take seconds; and with 10 examples for each property.
+NOT_FAST = flows benchmarks serve fuzz pipelines/comparison pipelines/runs
+
 test-fast: dev
-	$(BIN)/pytest -n 2 --dist worksteal --cpu none -m 'not slow' --ignore tests/flows --ignore tests/benchmarks
+	$(BIN)/pytest -n 2 --dist worksteal --cpu none --hypothesis-profile fast -m 'not slow' $(NOT_FAST:%=--ignore tests/%)
 
 # 10,000 new examples for each test of damaged files, in place of the same 200; an hour on one core. One format:
 # make fuzz FUZZ="-k parquet"

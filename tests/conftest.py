@@ -33,6 +33,8 @@ settings.register_profile("papertune", deadline=None, derandomize=True, database
 settings.register_profile("search", deadline=None, database=None, max_examples=1000)
 # `make fuzz`: for tests/fuzz.
 settings.register_profile("fuzz", deadline=None, database=None, max_examples=10_000, print_blob=True)
+# `make test-fast`: the first examples of each test.
+settings.register_profile("fast", deadline=None, derandomize=True, database=None, max_examples=10)
 settings.load_profile("papertune")
 
 CHATML = (

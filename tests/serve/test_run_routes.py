@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_a_deleted_run_is_gone_and_of_a_linked_one_only_the_link(old, workspace,
     assert client.delete("/api/runs/own").json()["error"]["message"] == (
         'there is no run "own". It may have been deleted: reload.'
     )
+
+
+def test_the_run_that_the_page_opens_with_can_be_deleted(old, workspace, keys, client):
+    opened = create_app(replace(workspace, run="old"), keys)
+    with TestClient(opened, base_url=client.base_url, headers=client.headers) as another:
+        assert another.get("/api/session").json()["run"] == "old"
+        another.delete("/api/runs/old")
+        assert another.get("/api/session").json()["run"] is None
 
 
 def test_a_run_without_an_evaluation_has_no_report(old, client):

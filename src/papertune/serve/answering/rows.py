@@ -62,15 +62,17 @@ def _read(recipe: Recipe, requests: Sequence[RowsWanted]) -> list[_Read | Papert
     """Make a table of the rows of each request.
 
     Reading and checking a table takes milliseconds, so all are read together first. What that finds is a matter of one
-    request, or of none, as two equal documents are: then each is read alone.
+    request, or of none, as two equal documents are: then each half is read, down to single requests.
     """
-    if len(requests) > 1:
-        together = _read_one(recipe, RowsWanted([row for each in requests for row in each.rows]))
-        if isinstance(together, _Read) and not together.warnings:
-            ends = accumulate((len(each.rows) for each in requests), initial=0)
-            tables = [replace(together.table, frame=together.table.frame[a:b], forms={}) for a, b in pairwise(ends)]
-            return [_Read(wanted, table, []) for wanted, table in zip(requests, tables, strict=True)]
-    return [_read_one(recipe, wanted) for wanted in requests]
+    if len(requests) == 1:
+        return [_read_one(recipe, requests[0])]
+    together = _read_one(recipe, RowsWanted([row for each in requests for row in each.rows]))
+    if isinstance(together, _Read) and not together.warnings:
+        ends = accumulate((len(each.rows) for each in requests), initial=0)
+        tables = [replace(together.table, frame=together.table.frame[a:b], forms={}) for a, b in pairwise(ends)]
+        return [_Read(wanted, table, []) for wanted, table in zip(requests, tables, strict=True)]
+    middle = len(requests) // 2
+    return [*_read(recipe, requests[:middle]), *_read(recipe, requests[middle:])]
 
 
 def _read_one(recipe: Recipe, wanted: RowsWanted) -> _Read | PapertuneError:
@@ -102,6 +104,7 @@ def _fill(opened: OpenRun, recipe: Recipe, read: Sequence[_Read], listener: List
     reader = RowReader(table, recipe)
     plan = predictor.plan(reader, range(len(table)))
     values = predict_rows(predictor, reader, plan, listener=listener).values
+    cells = _cells(opened, recipe, table, values)
     ends = accumulate((len(each.table) for each in read), initial=0)
     filled = []
     for each, (begin, end) in zip(read, pairwise(ends), strict=True):
@@ -109,7 +112,11 @@ def _fill(opened: OpenRun, recipe: Recipe, read: Sequence[_Read], listener: List
         truncated = replace(plan, truncated=[row - begin for row in plan.truncated if begin <= row < end])
         warnings = [*at_loading, *each.warnings, *_warnings(opened, recipe, each.table, truncated, own)]
         tokens = _prompt_tokens(predictor, reader, range(begin, end)) if each.wanted.counts_tokens else 0
-        filled.append(_filled(opened, recipe, each.table, own, warnings, tokens))
+        predictions = {
+            name: column.predictions(own[name], opened.decisions[name]) for name, column in recipe.columns.items()
+        }
+        own_cells = {title: column[begin:end] for title, column in cells.items()}
+        filled.append(Filled(recipe, own_cells, predictions, warnings, tokens))
     return filled
 
 
@@ -123,21 +130,14 @@ def _warnings(
     return texts
 
 
-def _filled(
-    opened: OpenRun,
-    recipe: Recipe,
-    table: Table,
-    values: Mapping[str, ColumnValues],
-    warnings: list[str],
-    tokens: int,
-) -> Filled:
+def _cells(opened: OpenRun, recipe: Recipe, table: Table, values: Mapping[str, ColumnValues]) -> dict[str, list[str]]:
+    """Return the cells of each column and of the columns beside it, by title."""
     columns = recipe.columns.items()
     titles = [
         title for name, each in columns for title in (name, *(beside.title for beside in each.output_columns(name)))
     ]
-    frame = build_output(table, recipe, values, titles, opened.decisions)
-    predictions = {name: each.predictions(values[name], opened.decisions[name]) for name, each in columns}
-    return Filled(recipe, frame.to_dict(as_series=False), predictions, warnings, tokens)
+    cells: dict[str, list[str]] = build_output(table, recipe, values, titles, opened.decisions).to_dict(as_series=False)
+    return cells
 
 
 def _prompt_tokens(predictor: BatchPredictor, reader: RowReader, rows: Sequence[int]) -> int:

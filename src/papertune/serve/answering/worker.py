@@ -1,6 +1,7 @@
 """The model's thread: one model in memory, and requests that share it.
 
-    rows      requests that come within 20 ms, or while the model is busy, go through the model as one table
+    rows      requests that come within 20 ms, or while the model is busy, go through the model as one table; those of
+              many clients as two, in turns
     texts     up to four are written side by side, a token of each in turns; also between the batches of rows
 
 The request that waits longest comes first. A run is closed for another one when nothing is written with it.

@@ -95,8 +95,9 @@ class Worker:
         with self._lock:
             if only_if_idle and self._asked:
                 return  # asked again at the moment when the time was over
-            if self._pool is pool:
-                self._pool = None
+            if self._pool is not pool:
+                return  # ended by another call that waited for it: two cannot shut it down at once
+            self._pool = None
         for process in list((pool._processes or {}).values()):
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
