@@ -50,7 +50,7 @@ def one(run: Path) -> list[tuple[str, float, float]]:
     opened = papertune.load_run(run)
     marks.append(("PyTorch, polars, papertune; the run's recipe", *_now()))
     with collection_paused():  # as `load_model` does
-        import transformers.modeling_utils  # noqa: F401
+        from transformers import AutoTokenizer, DynamicCache  # noqa: F401
     marks.append(("transformers", *_now()))
     opened.predictor()
     marks.append(("tokenizer, weights, adapter", *_now()))

@@ -78,7 +78,7 @@ def test_a_prefix_works_with_an_int8_model(recipe, papers, new_papers, tmp_path)
     run = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
     full, low = (run.predict(new_papers, probabilities=True, precision=each) for each in ("fp32", "int8"))
     assert probabilities(low) != probabilities(full)
-    assert probabilities(low) == pytest.approx(probabilities(full), abs=0.1)
+    assert probabilities(low) == pytest.approx(probabilities(full), abs=0.2)
 
 
 def test_a_prediction_is_not_resumed_in_another_precision(run, papers, make_listener, tmp_path, monkeypatch):
