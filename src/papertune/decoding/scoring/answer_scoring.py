@@ -19,6 +19,9 @@ from torch import Tensor
 from papertune.decoding.engine import CPU_PART_TOKENS, Engine, PromptState
 from papertune.models import answer_positions
 
+# Positions whose logits are summed up together.
+_SUMMED_POSITIONS = 64
+
 
 @dataclass(frozen=True)
 class _Tree:
@@ -122,14 +125,16 @@ def _steps(
         end = min(begin + part, width)
         rows, places = real[:, begin:end].nonzero(as_tuple=True)
         with answer_positions(engine.model, rows, places):
-            logits = engine.grow_tree(state, tokens[:, begin:end], sees[:, begin:end, :end], depths[:, :end]).float()
-        total = logits.logsumexp(dim=-1)  # (positions,)
-        endings[rows, begin + places] = logits[:, end_ids].logsumexp(dim=-1) - total
+            logits = engine.grow_tree(state, tokens[:, begin:end], sees[:, begin:end, :end], depths[:, :end])
+        # A few positions at a time: copies of all logits would take several times their memory.
+        parts = torch.split(logits, _SUMMED_POSITIONS)
+        total = torch.cat([part.float().logsumexp(dim=-1) for part in parts])  # (positions,)
+        endings[rows, begin + places] = logits[:, end_ids].float().logsumexp(dim=-1) - total
         position = torch.zeros(batch, end - begin, dtype=torch.int64, device=engine.device)
         position[rows, places] = torch.arange(len(rows), device=engine.device)
         rows, nodes = ((parents >= begin) & (parents < end)).nonzero(as_tuple=True)
         above = position[rows, parents[rows, nodes] - begin]
-        steps[rows, nodes] = logits[above, tokens[rows, nodes]] - total[above]
+        steps[rows, nodes] = logits[above, tokens[rows, nodes]].float() - total[above]
     state.cache.crop(-width)
     return steps, endings
 

@@ -85,6 +85,7 @@ class Product:
         """Give each layer a weight of its own again."""
         for base in self._bases:
             base.weight.data = base.weight.data.clone()
+        self._weight = self._weight.new_empty(0)  # or all weights would be in memory twice in the end
 
     @torch.no_grad()
     def read_adapters(self) -> None:
