@@ -124,7 +124,8 @@ def _decisions(exported: Exported) -> list[str]:
             "labels and probabilities differ from the run's."
         )
     for name, decision in run.decisions.items():
-        lines += [f"- {name}: {each}" for each in run.recipe.columns[name].decision_in_words(decision)]
+        joined = "after the join, " if run.joins.keys() & run.recipe.questions_of(name).keys() else ""
+        lines += [f"- {name}: {joined}{each}" for each in run.recipe.columns[name].decision_in_words(decision)]
     if not lines:
         return []
     head = "The run goes on from the probabilities above. Where the same is wanted here, it has to be computed."
