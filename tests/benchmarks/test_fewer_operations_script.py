@@ -9,7 +9,6 @@ import pytest
 
 
 @pytest.mark.once
-@pytest.mark.slow
 def test_each_setting_has_its_lines_and_is_measured_once(tmp_path, tiny_folder, monkeypatch, capsys):
     rows = [
         {"title": f"paper {n}", "abstract": "clinic heart" if n % 3 else "lattice graph", "label": str(int(n % 3 > 0))}
