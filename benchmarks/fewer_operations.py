@@ -6,7 +6,8 @@
 Each table is TABLE_train.csv and TABLE_dev.csv in PAPERTUNE_DATA, with the label in `label`; rows are drawn from the
 first with the shares of the labels, and a part of the second is predicted. `--layers` keeps the first layers of the
 model and learns with these; `--tokens` reads the first tokens of each document, in training and prediction, with all
-layers; `--cascade` takes the run with all layers and tokens. 0 tokens mean all.
+layers; `--cascade` takes the run with all layers and tokens. 0 tokens mean all. All layers have
+adapters.
 
 For each setting there is a run, whose model is scored alone and joined with words; of a cascade each share of rows that
 skip the model. Rows per second are those of one process on one core, by the time that the core has worked, so that
@@ -67,6 +68,8 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
     train_table, dev = (read_table(data_file(f"{name}_{part}.csv")) for part in ("train", "dev"))
     train_table, dev = drawn(train_table, arguments.rows), drawn(dev, arguments.dev_rows)
     plain = recipe_of(name, train_table, arguments.overrides)
+    # The recipe of a small table trains the last layers only, and there may be fewer than it names.
+    plain = plain.model_copy(update={"method": plain.method.model_copy(update={"layers": None})})
     place = arguments.output / f"{name}-{len(train_table)}-{len(dev)}"
     settings = {f"layers {count}": [f"method.keep_layers={count}"] for count in arguments.layers}
     for count in arguments.tokens:

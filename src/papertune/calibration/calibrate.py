@@ -59,16 +59,7 @@ def calibrate_run(
     """
     before, columns_before = run.manifest, run.recipe.columns
     run.recipe = run.recipe.with_settings(before.fitted_settings)
-    run.manifest = replace(
-        before,
-        int8=None,
-        calibration={},
-        rankings={},
-        joins={},
-        cascades={},
-        fitted_settings={},
-        calibrated_in=None,
-    )
+    run.manifest = _uncalibrated(before)
     parts = _Parts(listener, again)
     if selection and run.directory.has_model and _may_use_int8(run):
         rows = sum(map(len, selection))
@@ -105,13 +96,32 @@ def calibrate_run(
                 listener.message(message)
             _keep(run, name, outcome)
     if evidence is not None:
-        run.manifest = replace(run.manifest, cascades=choose_cascades(run, evidence))
-        for text in cascades_in_words(run.manifest.cascades, run.recipe):
-            listener.message(f"with --cascade, {text}")
+        _choose_cascades(run, evidence, listener)
     if not parts.failed:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
     return not parts.failed
+
+
+def _uncalibrated(manifest: Manifest) -> Manifest:
+    """Return a manifest without what calibration finds."""
+    return replace(
+        manifest,
+        int8=None,
+        calibration={},
+        rankings={},
+        joins={},
+        cascades={},
+        fitted_settings={},
+        calibrated_in=None,
+    )
+
+
+def _choose_cascades(run: Run, evidence: Evidence, listener: Listener) -> None:
+    """Choose which rows need no model, and report what that costs."""
+    run.manifest = replace(run.manifest, cascades=choose_cascades(run, evidence))
+    for text in cascades_in_words(run.manifest.cascades, run.recipe):
+        listener.message(f"with --cascade, {text}")
 
 
 def _join(
