@@ -9,7 +9,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import papertune
 from papertune import ModelError, RecipeError
-from papertune.models import find_base, load_config, load_model
+from papertune.models import find_base, load_config, load_model, load_own_llama
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def test_the_first_layers_learn_and_predict_like_a_model_without_the_others(run,
     assert found.equals(expected)
     assert found["label_probability_1"].n_unique() > 6
     assert load_config(run.base).num_hidden_layers == 2
+    assert load_own_llama(run.base, "fp32") is not None
 
 
 def test_a_merged_model_has_the_kept_layers_only(run, papers, tmp_path):
