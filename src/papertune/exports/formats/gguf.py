@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from papertune.exports.base_model import base_title, trained_on
-from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter, check_whole_base
 from papertune.exports.gguf_files.architecture import architecture_of
 from papertune.exports.gguf_files.vocabulary import vocabulary_of
 from papertune.exports.gguf_files.writing import SpecialTokens, Weights, write_adapter, write_model
@@ -33,6 +33,7 @@ class GgufExport(ExportFormat):
         architecture_of(config)
         vocabulary_of(run.load_tokenizer(), int(config.vocab_size))
         if adapter:
+            check_whole_base(run)
             check_plain_adapter(run, check_adapter(run.directory.adapter))
 
     def write(self, exported: Exported, folder: Path) -> None:
