@@ -83,6 +83,19 @@ class TestFolders:
             'PARAMETER num_ctx 1026\nPARAMETER stop "<|im_end|>"\n'
         )
 
+    def test_the_one_first_token_of_all_labels_begins_a_label_for_ollama(
+        self, make_run, tiny_folder, tmp_path, monkeypatch
+    ):
+        from papertune.exports import sample
+
+        column = {"kind": "label", "question": "Which?", "labels": ["one", "one two"]}
+        path = make_run(tiny_folder, changes={"columns": {"label": column}})
+        tokenizer = load_run(path).load_tokenizer()
+        logits = torch.zeros(len(tokenizer), dtype=torch.float64)
+        logits[tokenizer.encode("one", add_special_tokens=False)[0]] = 1
+        monkeypatch.setattr(sample, "next_logits", lambda model, ids: logits)
+        export(path, tmp_path / "out", to="ollama")  # a warning would be an error
+
     def test_columns_that_are_written_have_their_most_probable_tokens(self, make_run, tiny_folder, tmp_path):
         columns = {
             "label": {"kind": "label", "question": "Which one?", "labels": ["one", "one two"], "loss": "answer"},
@@ -364,7 +377,7 @@ class TestPush:
     def hub(self):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
         server.calls, server.address = [], f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
         server.server_close()

@@ -108,7 +108,7 @@ def _check(run: Run, to: str, weights: Weights | None, *, adapter: bool) -> tupl
     try:
         chosen.check(run, adapter=adapter)
     except PapertuneError as error:
-        raise type(error)(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+        raise type(error)(f"{path}: {error}" if not str(error).startswith(str(path)) else str(error)) from None
     if run.joins:
         warnings.warn(
             f"{path} joins its model with other sources ({', '.join(run.joins)}); the export answers as the fine-tuned "
