@@ -247,6 +247,13 @@ class TestRefusals:
         export(path, tmp_path / "out", to="vllm", adapter=True)
         assert json.loads((tmp_path / "out" / "base" / "config.json").read_text())["num_hidden_layers"] == 1
 
+    def test_an_adapter_of_the_embedding_for_llama_cpp(self, make_run, tiny_folder, check):
+        path = make_run(tiny_folder, target_modules=["q_proj", "embed_tokens"])
+        assert check(path, RunError, to="gguf", adapter=True) == (
+            f"{path}: its adapter changes the model's embedding, which llama.cpp reads in another form. Leave "
+            "--adapter out: the merged model has all of it."
+        )
+
     def test_words_only(self, run, check, monkeypatch):
         opened = load_run(run)
         monkeypatch.setattr(type(opened.directory), "has_model", property(lambda self: False))
