@@ -64,6 +64,10 @@ class TestFolders:
         merged, _ = merged_model(load_run(run, device="cpu"), "fp32")
         ids = torch.tensor([prompts_of(tmp_path / "out")[0]["prompt_ids"]])
         assert torch.allclose(adapted(ids).logits, merged(ids).logits, atol=1e-4)
+        # peft's README.md has the base model's path on this machine.
+        assert (run / "adapter" / "README.md").is_file()
+        kept = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
+        assert [file for file in files(tmp_path / "out") if file.startswith("adapter")] == kept
         page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
         assert "vllm serve out/base --enable-lora --lora-modules run=out/adapter --max-lora-rank 8" in page
 
@@ -78,6 +82,19 @@ class TestFolders:
             '{{ .Prompt }}<|im_end|>\n<|im_start|>assistant\n"""\nPARAMETER temperature 0\nPARAMETER repeat_penalty 1\n'
             'PARAMETER num_ctx 1026\nPARAMETER stop "<|im_end|>"\n'
         )
+
+    def test_the_one_first_token_of_all_labels_begins_a_label_for_ollama(
+        self, make_run, tiny_folder, tmp_path, monkeypatch
+    ):
+        from papertune.exports import sample
+
+        column = {"kind": "label", "question": "Which?", "labels": ["one", "one two"]}
+        path = make_run(tiny_folder, changes={"columns": {"label": column}})
+        tokenizer = load_run(path).load_tokenizer()
+        logits = torch.zeros(len(tokenizer), dtype=torch.float64)
+        logits[tokenizer.encode("one", add_special_tokens=False)[0]] = 1
+        monkeypatch.setattr(sample, "next_logits", lambda model, ids: logits)
+        export(path, tmp_path / "out", to="ollama")  # a warning would be an error
 
     def test_columns_that_are_written_have_their_most_probable_tokens(self, make_run, tiny_folder, tmp_path):
         columns = {
@@ -156,11 +173,14 @@ class TestAnswersAndCard:
             ("models/a/b", None),
             ("models/qwen.gguf", None),
             ("qwen", None),
+            ("models/qwen", None),  # a folder
         ],
     )
-    def test_only_names_of_the_hub_are_base_models_of_a_card(self, name, id):
+    def test_only_names_of_the_hub_are_base_models_of_a_card(self, name, id, tmp_path, monkeypatch):
         from papertune.exports.base_model import hub_id
 
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "models" / "qwen").mkdir(parents=True)
         assert hub_id(name) == id
 
 
@@ -212,6 +232,26 @@ class TestRefusals:
         (path / "adapter").rename(path / "model")
         assert check(path, RunError, to="gguf", adapter=True) == (
             f"{path} has no adapter: its training changed the whole model. Leave --adapter out."
+        )
+
+    @pytest.mark.parametrize("to", ["gguf", "hub"])
+    def test_an_adapter_for_the_first_layers_of_a_model_but_not_with_its_base(
+        self, make_run, tiny_folder, check, tmp_path, to
+    ):
+        settings = {"target_modules": ["q_proj"], "layers_to_transform": [0], "layers_pattern": "layers"}
+        path = make_run(tiny_folder, changes={"method": {"keep_layers": 1}}, **settings)
+        assert check(path, RunError, to=to, adapter=True) == (
+            f"{path} was trained on the first 1 layers of its base model, and its adapter does not fit the whole one. "
+            "Leave --adapter out: the merged model has these layers only."
+        )
+        export(path, tmp_path / "out", to="vllm", adapter=True)
+        assert json.loads((tmp_path / "out" / "base" / "config.json").read_text())["num_hidden_layers"] == 1
+
+    def test_an_adapter_of_the_embedding_for_llama_cpp(self, make_run, tiny_folder, check):
+        path = make_run(tiny_folder, target_modules=["q_proj", "embed_tokens"])
+        assert check(path, RunError, to="gguf", adapter=True) == (
+            f"{path}: its adapter changes the model's embedding, which llama.cpp reads in another form. Leave "
+            "--adapter out: the merged model has all of it."
         )
 
     def test_words_only(self, run, check, monkeypatch):
@@ -271,6 +311,21 @@ class TestAtomicWriting:
         export(run, tmp_path / "out", to="gguf")
         assert "model.gguf" in files(tmp_path / "out")
 
+    @pytest.mark.parametrize("write", [export, lambda run, folder, to: load_run(run).merge(folder)])
+    def test_a_disk_that_is_full_while_safetensors_are_written(self, run, tmp_path, monkeypatch, write):
+        from safetensors import SafetensorError
+        from transformers import PreTrainedModel
+
+        def fail(self, folder):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+        monkeypatch.setattr(PreTrainedModel, "save_pretrained", fail)
+        with pytest.raises(OutputError) as caught:
+            write(run, tmp_path / "out", to="hub")
+        assert str(caught.value).startswith(
+            f"{tmp_path / 'out'} cannot be written: I/O error: No space left on device (os error 28)."
+        )
+
     def test_the_folder_is_not_there_until_it_is_complete(self, run, tmp_path, monkeypatch):
         # What a killed export has left.
         (tmp_path / ".out.unfinished").mkdir()
@@ -329,7 +384,7 @@ class TestPush:
     def hub(self):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
         server.calls, server.address = [], f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
         server.server_close()

@@ -297,10 +297,11 @@ class TestVocabulary:
         )
 
 
-def test_a_number_too_large_for_float16(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("to", ["gguf", "hub", "vllm"])
+def test_a_number_too_large_for_float16(run, tmp_path, monkeypatch, to):
     from papertune.exports.gguf_files import writing
 
     monkeypatch.setattr(writing, "_MAX_F16", 0.5)
     with pytest.raises(ModelError, match=r"has the number \d.*, and float16 ends at 0.5. Export with --weights bf16."):
-        export(run, tmp_path / "out", to="gguf")
+        export(run, tmp_path / "out", to=to, weights="f16")
     assert list(tmp_path.iterdir()) == []

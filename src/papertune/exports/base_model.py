@@ -18,7 +18,7 @@ def hub_id(name: str) -> str | None:
         return KNOWN_MODELS[name].hub_id
     owner, slash, model = name.partition("/")
     is_id = bool(slash and owner.strip(".~") and model) and "/" not in model and not name.endswith(".gguf")
-    return name if is_id else None
+    return name if is_id and not Path(name).exists() else None  # as in `find_base`, a folder comes first
 
 
 def trained_on(run: Run) -> str:

@@ -4,7 +4,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from papertune.errors import OutputError, PapertuneError, PapertuneWarning, RunError
@@ -108,7 +108,7 @@ def _check(run: Run, to: str, weights: Weights | None, *, adapter: bool) -> tupl
     try:
         chosen.check(run, adapter=adapter)
     except PapertuneError as error:
-        raise type(error)(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+        raise type(error)(f"{path}: {error}" if not str(error).startswith(str(path)) else str(error)) from None
     if run.joins:
         warnings.warn(
             f"{path} joins its model with other sources ({', '.join(run.joins)}); the export answers as the fine-tuned "
@@ -137,6 +137,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         OutputError: If another export writes there, or a file cannot be written.
     """
     from filelock import FileLock, Timeout
+    from safetensors import SafetensorError
 
     place = folder.absolute()
     unfinished = place.with_name(f".{place.name}.unfinished")
@@ -155,13 +156,16 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         if place.is_dir():
             place.rmdir()  # it is empty, or this fails
         unfinished.rename(place)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the second on a full disk
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        with suppress(OSError):  # Windows removes no open file
+            Path(lock.lock_file).unlink(missing_ok=True)  # before the release: then no other process has locked it
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def _unwritable(folder: Path, error: OSError) -> OutputError:
-    return OutputError(f"{folder} cannot be written: {error.strerror or error}. Choose another folder.")
+def _unwritable(folder: Path, error: Exception) -> OutputError:
+    return OutputError(
+        f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}. Choose another folder."
+    )

@@ -120,7 +120,9 @@ def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | N
     nodes = torch.stack([logits[node] for node in after])[None] if after else None
     probabilities = trie.label_probabilities(root[None], nodes)[0].tolist()
     by_label = dict(zip(labels, probabilities, strict=True))
-    return SamplePrompt(name, shown, ids, following, by_label, writes_label=int(root.argmax()) in steps.get(-1, set()))
+    # The first token of all labels may be the same one, which no step compares.
+    first = steps.get(-1, set()) | {token for token, at in zip(trie.tokens, trie.parents, strict=True) if at < 0}
+    return SamplePrompt(name, shown, ids, following, by_label, writes_label=int(root.argmax()) in first)
 
 
 def next_logits(model: Any, ids: list[int]) -> Tensor:

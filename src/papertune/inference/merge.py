@@ -24,6 +24,8 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
         OutputError: If the folder exists and is not empty, or cannot be written.
         RunError: If the run cannot be merged, such as one with a prefix.
     """
+    from safetensors import SafetensorError
+
     run.recipe.method.check_mergeable(run.directory.path)
     run.directory.check_has_model(run.recipe)
     check_new_folder(folder)
@@ -38,8 +40,8 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    except (OSError, SafetensorError) as error:  # the second on a full disk
+        raise OutputError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def merged_model(run: "Run", precision: Precision) -> tuple[Any, Any]:

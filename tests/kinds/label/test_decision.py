@@ -88,7 +88,8 @@ class TestWords:
             "the probabilities are calibrated: softmax(log p / 2.0000); the most probable label stays.",
             "the first label is chosen if its calibrated probability is at least 0.3000.",
             "the cell stays empty if the calibrated probability of the chosen label is below 0.4000.",
-            "the label set has the labels with an uncalibrated probability of at least 0.0500.",
+            "the label set has the labels with an uncalibrated probability of at least 0.0500, and the most probable "
+            "one.",
         ]
         assert Decision(Isotonic((0.1, 0.9), (0.2, 0.8))).in_words() == [
             "the probability of the first label is calibrated, linearly between these points: 0.1000 to 0.2000, 0.9000 "

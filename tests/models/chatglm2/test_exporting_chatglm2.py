@@ -67,3 +67,12 @@ def test_the_keys_that_vllm_reads(exported):
     page = (exported / "vllm" / "ANSWERS.md").read_text("utf-8")
     assert 'LLM("vllm", skip_tokenizer_init=True' in page
     assert "The token ids begin with [" in page
+
+
+def test_ollama_is_refused(exported, tmp_path):
+    with pytest.raises(papertune.ModelError) as caught:
+        export(exported / "run", tmp_path / "out", to="ollama")
+    assert str(caught.value) == (
+        f'{exported / "run"}: Ollama cannot ask a ChatGLM2: it gets text, in which it takes each "sop" for a special '
+        "token. Take --to gguf, and send token ids to llama-server."
+    )

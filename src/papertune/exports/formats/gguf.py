@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from papertune.errors import RunError
 from papertune.exports.base_model import base_title, trained_on
-from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter, check_whole_base
 from papertune.exports.gguf_files.architecture import architecture_of
 from papertune.exports.gguf_files.vocabulary import vocabulary_of
 from papertune.exports.gguf_files.writing import SpecialTokens, Weights, write_adapter, write_model
@@ -27,13 +28,20 @@ class GgufExport(ExportFormat):
     def check(self, run: Run, *, adapter: bool) -> None:
         """Check the architecture, the tokenizer, and an adapter that is to be written by itself."""
         from papertune.methods import check_adapter
+        from papertune.methods.method import read_adapter_weights
         from papertune.models import load_config
 
         config = load_config(run.base)
         architecture_of(config)
         vocabulary_of(run.load_tokenizer(), int(config.vocab_size))
         if adapter:
+            check_whole_base(run)
             check_plain_adapter(run, check_adapter(run.directory.adapter))
+            if any(".lora_embedding_" in name for name in read_adapter_weights(run.directory.adapter)):
+                raise RunError(
+                    f"{run.directory.path}: its adapter changes the model's embedding, which llama.cpp reads in "
+                    "another form. Leave --adapter out: the merged model has all of it."
+                )
 
     def write(self, exported: Exported, folder: Path) -> None:
         """Write model.gguf or adapter.gguf."""

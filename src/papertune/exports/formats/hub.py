@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from papertune.exports.base_model import base_title, hub_id, trained_on
-from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
-from papertune.exports.gguf_files.writing import Weights
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter, check_whole_base
+from papertune.exports.gguf_files.writing import Weights, check_float16
 from papertune.run import Run
 
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
@@ -27,6 +27,7 @@ class HubExport(ExportFormat):
         if adapter:
             from papertune.methods import check_adapter
 
+            check_whole_base(run)
             config = check_adapter(run.directory.adapter)
             # peft itself reads DoRA, so only a quantized base is in the way.
             check_plain_adapter(run, {**config, "use_dora": False})
@@ -36,7 +37,7 @@ class HubExport(ExportFormat):
         if exported.adapter:
             copy_adapter(exported.run, folder)
         else:
-            exported.model.to(DTYPES[exported.weights]).save_pretrained(folder)
+            converted(exported.model, exported.weights).save_pretrained(folder)
         exported.tokenizer.save_pretrained(folder)
 
     def serving(self, exported: Exported, labels: Sequence[int]) -> str:
@@ -63,11 +64,26 @@ The last line has the shares of these tokens, here those of labels.
 """
 
 
+def converted(model: Any, weights: Weights) -> Any:
+    """Return a model with its weights in a number format; it is changed.
+
+    Raises:
+        ModelError: If a number is too large for the format.
+    """
+    if weights == "f16":
+        for name, tensor in model.named_parameters():
+            check_float16(name, float(tensor.detach().abs().max()))
+    return model.to(DTYPES[weights])
+
+
 def copy_adapter(run: Run, folder: Path) -> None:
-    """Copy an adapter's files; its configuration gets the base model's id on the hub, if it has one."""
+    """Copy an adapter's weights and configuration, which gets the base model's id on the hub, if it has one.
+
+    Nothing else is copied: an adopted folder can have a README.md with paths of this machine, or what a training kept.
+    """
     folder.mkdir(exist_ok=True)
-    for file in sorted(run.directory.adapter.iterdir()):
-        if file.is_file():
+    for file in sorted(run.directory.adapter.glob("adapter_*")):
+        if file.suffix in (".json", ".safetensors", ".bin"):
             (folder / file.name).write_bytes(file.read_bytes())
     config_file = folder / "adapter_config.json"
     config = json.loads(config_file.read_text("utf-8"))

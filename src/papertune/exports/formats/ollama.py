@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from papertune.errors import ModelError
 from papertune.exports.format import Exported, SamplePrompt
 from papertune.exports.formats.gguf import MODEL_FILE, GgufExport, context_of
+from papertune.run import Run
 
 _FILE = "Modelfile"
 
@@ -17,6 +19,17 @@ class OllamaExport(GgufExport):
     title: ClassVar[str] = "Ollama"
     has_adapters: ClassVar[bool] = False
     tags: ClassVar[tuple[str, ...]] = ("gguf", "ollama")
+
+    def check(self, run: Run, *, adapter: bool) -> None:
+        """Check that text has the tokens of the run."""
+        from papertune.models import load_config
+
+        if load_config(run.base).model_type == "chatglm":
+            raise ModelError(
+                'Ollama cannot ask a ChatGLM2: it gets text, in which it takes each "sop" for a special token. Take '
+                "--to gguf, and send token ids to llama-server."
+            )
+        super().check(run, adapter=adapter)
 
     def write(self, exported: Exported, folder: Path) -> None:
         """Write model.gguf and the Modelfile."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from papertune.errors import RunError
 from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
 from papertune.exports.formats.gguf import context_of
-from papertune.exports.formats.hub import DTYPES, copy_adapter
+from papertune.exports.formats.hub import converted, copy_adapter
 from papertune.exports.gguf_files.writing import Weights
 from papertune.run import Run
 
@@ -43,13 +43,12 @@ class VllmExport(ExportFormat):
 
     def write(self, exported: Exported, folder: Path) -> None:
         """Write the merged model, or the base model and the adapter."""
-        dtype = DTYPES[exported.weights]
         model, place = exported.model, folder
         if exported.adapter:
             copy_adapter(exported.run, folder / ADAPTER_FOLDER)
             model, _ = exported.run.load_base("fp32")
             place = folder / BASE_FOLDER
-        model.to(dtype).save_pretrained(place)
+        converted(model, exported.weights).save_pretrained(place)
         exported.tokenizer.save_pretrained(place)
         if model.config.model_type == "chatglm":
             _complete_chatglm(place / "config.json", model.config)

@@ -201,9 +201,15 @@ def _stored(entry: _Entry) -> NDArray[Any]:
     from gguf.quants import quantize
 
     numbers = entry.read().detach().to("cpu", torch.float32).contiguous().numpy()
-    if entry.kind.name == "F16" and (largest := float(np.abs(numbers).max(initial=0))) > _MAX_F16:
-        raise ModelError(
-            f"{entry.name} has the number {largest:g}, and float16 ends at {_MAX_F16:g}. Export with --weights bf16."
-        )
+    if entry.kind.name == "F16":
+        check_float16(entry.name, float(np.abs(numbers).max(initial=0)))
     stored: NDArray[Any] = quantize(numbers, entry.kind)
     return np.ascontiguousarray(stored)
+
+
+def check_float16(name: str, largest: float) -> None:
+    """Raise a ModelError if the largest number of a tensor does not fit into float16."""
+    if largest > _MAX_F16:
+        raise ModelError(
+            f"{name} has the number {largest:g}, and float16 ends at {_MAX_F16:g}. Export with --weights bf16."
+        )

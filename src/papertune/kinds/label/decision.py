@@ -59,7 +59,10 @@ class Decision:
             lines.append(f"the cell stays empty if the calibrated probability of the chosen label is below {limit}.")
         if self.set_threshold:
             limit = f"{self.set_threshold:.4f}"
-            lines.append(f"the label set has the labels with an uncalibrated probability of at least {limit}.")
+            lines.append(
+                f"the label set has the labels with an uncalibrated probability of at least {limit}, and the most "
+                "probable one."
+            )
         return lines
 
     def calibrated(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
