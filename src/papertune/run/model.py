@@ -141,7 +141,10 @@ class TrainedModel:
         model.eval()
         if precision == "int8":
             to_int8(bare)
-            bare.to(choose_dtype("auto", "cpu"))  # what is not in integers
+            dtype = choose_dtype("auto", "cpu")
+            for parameter in bare.parameters():  # what is not in integers
+                # Not buffers: the frequencies of positions stay float32, as in a model that is loaded in bfloat16.
+                parameter.data = parameter.data.to(dtype)
         if bare.device.type == "cpu":
             use_grouped_attention(bare)
         return model, tokenizer

@@ -81,6 +81,13 @@ def test_a_prefix_works_with_an_int8_model(recipe, papers, new_papers, tmp_path)
     assert probabilities(low) == pytest.approx(probabilities(full), abs=0.2)
 
 
+def test_the_frequencies_of_positions_stay_float32_beside_int8(run, monkeypatch):
+    monkeypatch.setenv("PAPERTUNE_CPU", "bf16,int8")
+    model, _ = papertune.load_run(run.directory.path).load("int8")
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
+
+
 def test_a_prediction_is_not_resumed_in_another_precision(run, papers, make_listener, tmp_path, monkeypatch):
     def stop(_):
         raise KeyboardInterrupt
