@@ -41,7 +41,7 @@ def load_own_llama(
     if not (folder / "config.json").is_file() or not is_known(config := load_config(base)):
         return None
     is_int8 = precision == "int8"
-    read_as = choose_dtype("fp32" if is_int8 else precision, "cpu")
+    read_as = choose_dtype("fp32" if precision == "int8" else precision, "cpu")
     weights = read_weights(folder, config, read_as, base.first_layers)
     if weights is None or (adapt is not None and not adapt(weights)):
         return None
@@ -61,4 +61,4 @@ def _ends(folder: Path, config: Any) -> list[int]:
         found = json.loads(file.read_text("utf-8")).get("eos_token_id") if file.is_file() else config.eos_token_id
     except (ValueError, AttributeError):  # transformers ignores a damaged file, too
         found = config.eos_token_id
-    return [found] if isinstance(found, int) else [each for each in found or () if isinstance(each, int)]
+    return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, int)]
