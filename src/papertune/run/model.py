@@ -109,7 +109,8 @@ class TrainedModel:
             check_int8(device, self.recipe.base_bits)
         adapter = self.directory.adapter
         adapt = partial(add_adapter, folder=adapter) if adapter.is_dir() else None
-        own = device == "cpu" and self.recipe.base_bits is None
+        # The weights would be read in vain: a prefix cannot be added to them.
+        own = device == "cpu" and self.recipe.base_bits is None and not self.recipe.method.prefix_tokens
         if not own or (model := load_own_llama(self.base, precision, adapt)) is None:
             return self.load(precision)
         return model, load_tokenizer(self.base, self._tokenizer_folder)
@@ -141,7 +142,10 @@ class TrainedModel:
         model.eval()
         if precision == "int8":
             to_int8(bare)
-            bare.to(choose_dtype("auto", "cpu"))  # what is not in integers
+            dtype = choose_dtype("auto", "cpu")
+            for parameter in bare.parameters():  # what is not in integers
+                # Not buffers: the frequencies of positions stay float32, as in a model that is loaded in bfloat16.
+                parameter.data = parameter.data.to(dtype)
         if bare.device.type == "cpu":
             use_grouped_attention(bare)
         return model, tokenizer

@@ -132,6 +132,8 @@ def test_end_tokens_are_those_of_the_folder(pair, tmp_path):
     file = tmp_path / "model" / "generation_config.json"
     file.write_text(json.dumps({"eos_token_id": [3, 4]}))
     assert own(tmp_path / "model").generation_config.eos_token_id == [3, 4]
+    file.write_text(json.dumps({"eos_token_id": 2.5}))
+    assert own(tmp_path / "model").generation_config.eos_token_id == []
     file.write_text("{")
     assert own(tmp_path / "model").generation_config.eos_token_id == [2] * (pair[0].config.eos_token_id == 2)
 

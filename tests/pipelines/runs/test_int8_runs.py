@@ -73,12 +73,20 @@ def test_an_int8_row_does_not_depend_on_the_others(run, new_papers):
     assert probabilities(together) == pytest.approx([probabilities(one)[0] for one in alone], abs=1e-5)
 
 
-def test_a_prefix_works_with_an_int8_model(recipe, papers, new_papers, tmp_path):
+def test_a_prefix_works_with_an_int8_model(recipe, papers, new_papers, tmp_path, monkeypatch):
+    monkeypatch.setattr("papertune.models.load_own_llama", None)  # it would read the weights in vain
     recipe["method"] = {"kind": "ptuning_v2", "prefix_length": 3}
     run = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
     full, low = (run.predict(new_papers, probabilities=True, precision=each) for each in ("fp32", "int8"))
     assert probabilities(low) != probabilities(full)
     assert probabilities(low) == pytest.approx(probabilities(full), abs=0.2)
+
+
+def test_the_frequencies_of_positions_stay_float32_beside_int8(run, monkeypatch):
+    monkeypatch.setenv("PAPERTUNE_CPU", "bf16,int8")
+    model, _ = papertune.load_run(run.directory.path).load("int8")
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
 
 
 def test_a_prediction_is_not_resumed_in_another_precision(run, papers, make_listener, tmp_path, monkeypatch):

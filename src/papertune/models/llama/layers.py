@@ -45,7 +45,8 @@ class Layer:
                 bias = torch.cat([each.bias * by for each, by in zip(layers, factors, strict=True)]).to(dtype)
             return product(joined, bias)
 
-        # The factor of the scores is part of the queries; it is a power of two for most sizes of a head.
+        # The factor of the scores is part of the queries' weights. For heads of 64 or 256 numbers it is a power of two,
+        # and rounds nothing.
         scaling = self._size**-0.5
         self._qkv = made(attention.q_proj, attention.k_proj, attention.v_proj, factors=(scaling, 1.0, 1.0))
         self._output = made(attention.o_proj)

@@ -61,4 +61,4 @@ def _ends(folder: Path, config: Any) -> list[int]:
         found = json.loads(file.read_text("utf-8")).get("eos_token_id") if file.is_file() else config.eos_token_id
     except (ValueError, AttributeError):  # transformers ignores a damaged file, too
         found = config.eos_token_id
-    return [found] if isinstance(found, int) else [each for each in found or () if isinstance(each, int)]
+    return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, int)]

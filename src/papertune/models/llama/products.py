@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from papertune.models.cpu import packs_weights
-from papertune.models.quantization.int8 import ZERO_POINT, int8_product, pack_int8
+from papertune.models.quantization.int8 import MAX_ACTIVATION, MIN_SCALE, ZERO_POINT, int8_product, pack_int8
 
-_MAX_ACTIVATION = 127
-_MIN_SCALE = 1e-30  # so that a row of zeros is not divided by zero
 # A scale rounded to bfloat16 is up to 1/256 too small; 1% more keeps the largest activation within 127.
 _ROOM = 1.01
 # Rows for which oneDNN chooses the order of packed weights; others are as correct.
@@ -127,7 +125,7 @@ class Int8Product(Product):
         """Round each token to integers."""
         largest = torch.maximum(-x.amin(dim=-1, keepdim=True), x.amax(dim=-1, keepdim=True)).float()
         room = 1.0 if x.dtype == torch.float32 else _ROOM
-        scales = largest.mul_(room / _MAX_ACTIVATION).clamp_min_(_MIN_SCALE).to(x.dtype)
+        scales = largest.mul_(room / MAX_ACTIVATION).clamp_min_(MIN_SCALE).to(x.dtype)
         numbers = x.to(torch.float32, copy=True).mul_(scales.float().reciprocal()).round_().to(torch.int8)
         return Activation(numbers.view(torch.uint8).add_(ZERO_POINT), scales)  # wraps around, as intended
 

@@ -22,11 +22,6 @@ class Rotation:
     cos: Tensor
     sin: Tensor
 
-    def at(self, rows: Tensor, columns: Tensor) -> "Rotation":
-        """Return the rotation at some positions, shape (positions, 1, 1, head_dim / 2)."""
-        first = torch.zeros_like(rows) if len(self.cos) == 1 else rows
-        return Rotation(self.cos[first, columns][:, None], self.sin[first, columns][:, None])
-
     def turn(self, states: Tensor) -> Tensor:
         """Return rotated heads, shape (batch, seq, heads, head_dim)."""
         turned = states.new_empty(states.shape)

@@ -27,8 +27,8 @@ from papertune.models.quantization.base_bits import BaseBits
 PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
 
 ZERO_POINT = 128  # of an activation
-_MAX_ACTIVATION = 127
-_MIN_SCALE = 1e-30  # so that a row of zeros is not divided by zero
+MAX_ACTIVATION = 127
+MIN_SCALE = 1e-30  # so that a row of zeros is not divided by zero
 
 
 def check_int8(device: str, base_bits: BaseBits | None) -> None:
@@ -107,7 +107,7 @@ def to_int8(model: Any) -> int:
 def pack_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Round weights, shape (out_features, in_features); return q, packed for oneDNN, and s, float32."""
     exact = weight.float()
-    scales = exact.abs().amax(dim=1).clamp_min(_MIN_SCALE) / max_int8_weight()
+    scales = exact.abs().amax(dim=1).clamp_min(MIN_SCALE) / max_int8_weight()
     numbers = (exact / scales[:, None]).round().to(torch.int8)
     return torch.ops.onednn.qlinear_prepack(numbers, None), scales
 
@@ -171,7 +171,7 @@ class _TokenRounding:
             flat = x.reshape(-1, x.shape[-1]).float()
             # torch has no vector code for aminmax and for a conversion to uint8; they take ten times as long.
             scales = torch.maximum(-flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True))
-            scales.clamp_min_(_MIN_SCALE).div_(_MAX_ACTIVATION)
+            scales.clamp_min_(MIN_SCALE).div_(MAX_ACTIVATION)
             signed = (flat * scales.reciprocal()).round_().to(torch.int8)
             self._numbers = signed.view(torch.uint8).add_(ZERO_POINT)  # wraps around, as intended
             self._scales = scales
