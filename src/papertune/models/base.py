@@ -123,7 +123,7 @@ def load_model(
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
-    kept = {} if base.first_layers is None else {"config": load_config(base)}
+    kept = {} if base.first_layers is None else {"config": load_config(base, with_class=True)}
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     try:
         with quiet_transformers():
@@ -178,11 +178,15 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
         raise ModelError(_load_failure(base, part, error)) from error
 
 
-def load_config(base: Base) -> Any:
+def load_config(base: Base, *, with_class: bool = False) -> Any:
     """Load the configuration of a base model, without its weights; the number of layers is that of the kept ones.
 
     Where the file of a llama leaves none of its values to a default, the class of its configuration is not needed;
     importing that takes a second or more, for a list of activation functions.
+
+    Args:
+        base: The base model.
+        with_class: Whether the class is needed: transformers finds the class of a model by it.
 
     Raises:
         ModelError: If it cannot be loaded, or the model has fewer layers than are to be kept.
@@ -191,8 +195,8 @@ def load_config(base: Base) -> Any:
 
     register_own_models(base.location)
     try:
-        stated, _ = PreTrainedConfig.get_config_dict(base.location)
-        if stated.get("model_type") == "llama" and stated.keys() >= _STATED_BY_LLAMA:
+        stated = {} if with_class else PreTrainedConfig.get_config_dict(base.location)[0]
+        if stated.get("model_type") == "llama" and all(stated.get(name) is not None for name in _STATED_BY_LLAMA):
             config = PreTrainedConfig.from_dict(stated)
         else:
             config = AutoConfig.from_pretrained(base.location)
