@@ -9,6 +9,7 @@ from dataclasses import replace
 from http.client import InvalidURL
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
@@ -21,6 +22,9 @@ from papertune.pipelines.doctor import diagnosis, machine, network, packages
 def _caches(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
+    # Neither the models nor the disk of this machine count.
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**11))
 
 
 def section(printed, title):

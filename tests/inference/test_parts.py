@@ -102,6 +102,28 @@ def test_what_is_finished_is_skipped_and_what_is_half_done_goes_on(words_run, pa
     assert len([*(tmp_path / "out").iterdir()]) == 3
 
 
+def test_a_kill_at_the_very_end_leaves_nothing(words_run, parts, tmp_path, monkeypatch):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part_module.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            words_run.predict_parts(parts[2:], tmp_path / "out")
+    assert (tmp_path / "out" / "c.parquet.partial").is_dir()
+    assert words_run.predict_parts(parts[2:], tmp_path / "out").parts_before == 1
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["c.parquet"]
+
+
+def test_rows_of_another_prediction_stay_beside_a_finished_part(words_run, parts, tmp_path):
+    words_run.predict_parts(parts[2:], tmp_path / "out")
+    partial = tmp_path / "out" / "c.parquet.partial"
+    partial.mkdir()
+    (partial / "facts.json").write_text("{}")
+    words_run.predict_parts(parts[2:], tmp_path / "out")
+    assert (partial / "facts.json").is_file()
+
+
 def _time(path):
     return path.stat().st_mtime_ns if path.exists() else None
 
@@ -162,6 +184,7 @@ def test_a_warning_names_the_part_and_is_given_once(words_run, parts, tmp_path):
     texts = [str(each.message) for each in caught if "was filled in before" in str(each.message)]
     assert len(texts) == 1  # for three pieces
     assert texts[0].startswith(f"{parts[0]} was filled in before")
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_pieces_with_other_columns_are_an_error_that_stays(words_run, parts, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,13 @@ class Part:
             f"{self.target} exists and is another prediction ({what}). Add --overwrite to replace it, or choose "
             "another folder."
         )
+
+    def discard_remains(self, facts: Mapping[str, Any]) -> None:
+        """Remove what a kill has left between the writing of the file and the end; another prediction's rows stay."""
+        with suppress(OSError, ValueError):
+            file = self.partial / "facts.json"
+            if not file.exists() or json.loads(file.read_text("utf-8")) == facts:
+                shutil.rmtree(self.partial)
 
     def begin(self, facts: Mapping[str, Any], *, overwrite: bool) -> None:
         """Make the folder of what has been done, or check that it belongs to this prediction.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from papertune.run import Run
 
 # Warnings name the line that calls `Run.predict_parts`.
-_CALLER = 5
+_CALLER = 6
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def predict_parts(
             facts = {**common, **part.facts()}
             if part.is_finished(facts, overwrite=options.overwrite):
                 before += 1
+                part.discard_remains(facts)
                 overall.advance(part.rows)
                 continue
             listener.message(f"{part.path} ({number} of {len(parts)})")
