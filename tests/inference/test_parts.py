@@ -168,6 +168,16 @@ def test_any_text_is_a_shard_or_an_error(text):
     assert Shard.parse(str(shard)) == shard
 
 
+def test_a_part_that_is_not_there_ends_every_shard(words_run, parts, tmp_path):
+    """A pattern of the shell that finds nothing is handed on as it is, to all shards."""
+    for number in (1, 2):
+        with pytest.raises(TableError) as caught:
+            words_run.predict_parts([tmp_path / "*.parquet"], tmp_path / "out", shard=(number, 2))
+        assert str(caught.value) == (
+            f"{tmp_path / '*.parquet'} cannot be read: No such file or directory. Check the path and the disk."
+        )
+
+
 def test_an_error_names_the_part_and_its_row(words_run, parts, tmp_path):
     cells = ["x"] * 30
     cells[25] = "x\0"

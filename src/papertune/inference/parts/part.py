@@ -53,9 +53,7 @@ class Part:
         try:
             groups = read_group_rows(path, str(path))
         except OSError as error:
-            raise TableError(
-                f"{path} cannot be read: {error.strerror or error}. Check the path and the disk."
-            ) from None
+            raise TableError(unreadable(path, error)) from None
         if not sum(groups):
             raise TableError(f"{path} has no rows. Leave it out.")
         return cls(path, folder / path.name, tuple(_pieces(groups)))
@@ -171,6 +169,11 @@ class Part:
                 f"{self.target} could not be written: {reason}. Its rows are kept in {self.partial}; make room, then "
                 "run the same command."
             ) from error
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Return the message about a part that cannot be read."""
+    return f"{path} cannot be read: {error.strerror or error}. Check the path and the disk."
 
 
 def _pieces(groups: Sequence[int]) -> list[range]:
