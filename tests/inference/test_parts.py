@@ -241,6 +241,26 @@ def test_a_file_of_another_program_is_not_replaced(words_run, parts, tmp_path):
     assert (tmp_path / "out" / "c.parquet").read_bytes() == b"mine"
 
 
+def test_a_folder_in_the_place_of_a_part_is_found_before_the_work(words_run, parts, tmp_path):
+    there = tmp_path / "out" / "c.parquet"
+    there.mkdir(parents=True)
+    with pytest.raises(OutputError) as caught:
+        words_run.predict_parts(parts[2:], tmp_path / "out", overwrite=True)
+    assert str(caught.value) == f"{there} is a folder. Move it away, or choose another folder for the parts."
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "1"])
+def test_damaged_facts_are_an_error_with_a_remedy(words_run, parts, tmp_path, content):
+    partial = tmp_path / "out" / "c.parquet.partial"
+    partial.mkdir(parents=True)
+    (partial / "facts.json").write_text(content)
+    with pytest.raises(OutputError) as caught:
+        words_run.predict_parts(parts[2:], tmp_path / "out")
+    assert str(caught.value) == (
+        f"{partial / 'facts.json'} is damaged. Delete {partial}; its rows are then predicted again."
+    )
+
+
 def test_what_cannot_be_parts(words_run, parts, tmp_path):
     def refused(paths, folder=tmp_path / "out"):
         with pytest.raises(papertune.PapertuneError) as caught:

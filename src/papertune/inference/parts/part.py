@@ -93,10 +93,12 @@ class Part:
             overwrite: Whether a file with another prediction counts as none.
 
         Raises:
-            OutputError: If there is a file that is another prediction.
+            OutputError: If there is a file that is another prediction, or a folder.
         """
         if not self.target.exists():
             return False
+        if self.target.is_dir():
+            raise OutputError(f"{self.target} is a folder. Move it away, or choose another folder for the parts.")
         before = _written_facts(self.target)
         if before == facts:
             return True
@@ -124,6 +126,8 @@ class Part:
         file = self.partial / "facts.json"
         try:
             before = json.loads(file.read_text("utf-8")) if file.exists() else None
+            if not isinstance(before, dict | None):
+                raise ValueError(before)
             if before is not None and before != facts:
                 if not overwrite:
                     what = "; ".join(changed_facts(before, facts))
