@@ -4,7 +4,7 @@
 #   make dev        setup, and what the tests and checks need
 #   make test       checks and the whole suite      make test-fast  most of it in two minutes
 #   make check      lint, types, import rules       make fix        correct what ruff can correct
-#   make fuzz       damaged files, 10,000 for each format, an hour
+#   make fuzz       damaged files, 10,000 for each format, two hours
 #   make release-check   builds the package, and tries it with the oldest and the newest versions of others
 #   make docs-site  the pages of docs/ as a site      make notebook   the tutorial's outputs anew
 #   make bench      small speed benchmarks, a few minutes; their tables go to bench/
@@ -69,7 +69,7 @@ test-fast: dev
 release-check: setup
 	PIP_ARGS='$(PIP_ARGS)' sh release/check.sh
 
-# 10,000 new examples for each test of damaged files, in place of the same 200; an hour on one core. One format:
+# 10,000 new examples for each test of damaged files, in place of the same 200; two hours on one core. One format:
 # make fuzz FUZZ="-k parquet"
 FUZZ ?=
 

@@ -9,7 +9,8 @@ head -n 41 examples/papers.csv > "$work/papers.csv"
 head -n 5 examples/papers_new.csv > "$work/new.csv"
 head -n 5 examples/papers_new_truth.csv > "$work/truth.csv"
 $papertune doctor > "$work/doctor.txt"
-$papertune completion bash | bash -n
+$papertune completion bash > "$work/completion.bash"
+bash -n "$work/completion.bash"
 _PAPERTUNE_COMPLETE=complete_bash COMP_WORDS="papertune pred" COMP_CWORD=1 $papertune | grep -qx predict
 $papertune check "$work/papers.csv" -r examples/demo.toml > "$work/check.txt"
 $papertune train "$work/papers.csv" -r examples/demo.toml -o "$work/run" --set training.max_steps=3 --quiet

@@ -1,14 +1,19 @@
 """What `papertune doctor` finds and does not print, and the completions of a shell."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from http.client import InvalidURL
 from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
+from huggingface_hub import constants
 
 from papertune.pipelines.doctor import diagnosis, machine, network, packages
 
@@ -17,6 +22,9 @@ from papertune.pipelines.doctor import diagnosis, machine, network, packages
 def _caches(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
+    # Neither the models nor the disk of this machine count.
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**11))
 
 
 def section(printed, title):
@@ -124,6 +132,37 @@ def test_the_network_is_asked_only_if_it_is_wanted(papertune, monkeypatch):
     ended = papertune("doctor", "--network")
     assert asked == ["HEAD"]
     assert "cannot be reached (Network is unreachable). Use models that are on this machine.\n" in ended.error
+
+
+def test_the_password_of_the_hub_is_neither_shown_nor_sent(monkeypatch):
+    sent = []
+
+    def refused(request, timeout):
+        sent.append(request.full_url)
+        raise InvalidURL("nonnumeric port: 'x'")
+
+    monkeypatch.setattr(constants, "ENDPOINT", "https://ann:very-secret@hub.example:x/models")
+    monkeypatch.setattr(network, "urlopen", refused)
+    assert network.reach() == network.Reached("hub.example", "nonnumeric port: 'x'")
+    assert sent == ["https://hub.example:x/models"]
+
+
+def test_a_cache_below_a_closed_folder_is_a_problem_and_no_crash(monkeypatch, tmp_path):
+    """Root may look into every folder, so the refusal is made up."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    real, access = Path.exists, os.access
+
+    def exists(path, **options):
+        if closed in path.parents:
+            raise PermissionError(13, "Permission denied")
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    monkeypatch.setenv("PAPERTUNE_CACHE", str(closed / "cache"))
+    found = machine.folders()[0]
+    assert (found.path, found.size, found.is_writable) == (str(closed / "cache"), None, False)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

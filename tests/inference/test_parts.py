@@ -102,6 +102,28 @@ def test_what_is_finished_is_skipped_and_what_is_half_done_goes_on(words_run, pa
     assert len([*(tmp_path / "out").iterdir()]) == 3
 
 
+def test_a_kill_at_the_very_end_leaves_nothing(words_run, parts, tmp_path, monkeypatch):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part_module.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            words_run.predict_parts(parts[2:], tmp_path / "out")
+    assert (tmp_path / "out" / "c.parquet.partial").is_dir()
+    assert words_run.predict_parts(parts[2:], tmp_path / "out").parts_before == 1
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["c.parquet"]
+
+
+def test_rows_of_another_prediction_stay_beside_a_finished_part(words_run, parts, tmp_path):
+    words_run.predict_parts(parts[2:], tmp_path / "out")
+    partial = tmp_path / "out" / "c.parquet.partial"
+    partial.mkdir()
+    (partial / "facts.json").write_text("{}")
+    words_run.predict_parts(parts[2:], tmp_path / "out")
+    assert (partial / "facts.json").is_file()
+
+
 def _time(path):
     return path.stat().st_mtime_ns if path.exists() else None
 
@@ -146,6 +168,16 @@ def test_any_text_is_a_shard_or_an_error(text):
     assert Shard.parse(str(shard)) == shard
 
 
+def test_a_part_that_is_not_there_ends_every_shard(words_run, parts, tmp_path):
+    """A pattern of the shell that finds nothing is handed on as it is, to all shards."""
+    for number in (1, 2):
+        with pytest.raises(TableError) as caught:
+            words_run.predict_parts([tmp_path / "*.parquet"], tmp_path / "out", shard=(number, 2))
+        assert str(caught.value) == (
+            f"{tmp_path / '*.parquet'} cannot be read: No such file or directory. Check the path and the disk."
+        )
+
+
 def test_an_error_names_the_part_and_its_row(words_run, parts, tmp_path):
     cells = ["x"] * 30
     cells[25] = "x\0"
@@ -162,6 +194,7 @@ def test_a_warning_names_the_part_and_is_given_once(words_run, parts, tmp_path):
     texts = [str(each.message) for each in caught if "was filled in before" in str(each.message)]
     assert len(texts) == 1  # for three pieces
     assert texts[0].startswith(f"{parts[0]} was filled in before")
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_pieces_with_other_columns_are_an_error_that_stays(words_run, parts, tmp_path, monkeypatch):
@@ -206,6 +239,26 @@ def test_a_file_of_another_program_is_not_replaced(words_run, parts, tmp_path):
     with pytest.raises(OutputError, match="is not from this command"):
         words_run.predict_parts(parts[2:], tmp_path / "out")
     assert (tmp_path / "out" / "c.parquet").read_bytes() == b"mine"
+
+
+def test_a_folder_in_the_place_of_a_part_is_found_before_the_work(words_run, parts, tmp_path):
+    there = tmp_path / "out" / "c.parquet"
+    there.mkdir(parents=True)
+    with pytest.raises(OutputError) as caught:
+        words_run.predict_parts(parts[2:], tmp_path / "out", overwrite=True)
+    assert str(caught.value) == f"{there} is a folder. Move it away, or choose another folder for the parts."
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "1"])
+def test_damaged_facts_are_an_error_with_a_remedy(words_run, parts, tmp_path, content):
+    partial = tmp_path / "out" / "c.parquet.partial"
+    partial.mkdir(parents=True)
+    (partial / "facts.json").write_text(content)
+    with pytest.raises(OutputError) as caught:
+        words_run.predict_parts(parts[2:], tmp_path / "out")
+    assert str(caught.value) == (
+        f"{partial / 'facts.json'} is damaged. Delete {partial}; its rows are then predicted again."
+    )
 
 
 def test_what_cannot_be_parts(words_run, parts, tmp_path):

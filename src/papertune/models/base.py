@@ -213,7 +213,9 @@ def _with_first_layers(config: Any, count: int) -> Any:
     """
     layers = getattr(config, "num_hidden_layers", None)
     if not isinstance(layers, int):
-        raise ModelError(f"method.keep_layers is {count}, but {config.model_type} does not name its number of layers.")
+        raise ModelError(
+            f"method.keep_layers is {count}, but {config.model_type} does not name its number of layers. Leave it out."
+        )
     if count > layers:
         raise ModelError(f"method.keep_layers is {count}, but the model has {layers} layers. Choose at most {layers}.")
     config.num_hidden_layers = count

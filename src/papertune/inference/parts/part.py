@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,7 @@ class Part:
         try:
             groups = read_group_rows(path, str(path))
         except OSError as error:
-            raise TableError(
-                f"{path} cannot be read: {error.strerror or error}. Check the path and the disk."
-            ) from None
+            raise TableError(unreadable(path, error)) from None
         if not sum(groups):
             raise TableError(f"{path} has no rows. Leave it out.")
         return cls(path, folder / path.name, tuple(_pieces(groups)))
@@ -94,10 +93,12 @@ class Part:
             overwrite: Whether a file with another prediction counts as none.
 
         Raises:
-            OutputError: If there is a file that is another prediction.
+            OutputError: If there is a file that is another prediction, or a folder.
         """
         if not self.target.exists():
             return False
+        if self.target.is_dir():
+            raise OutputError(f"{self.target} is a folder. Move it away, or choose another folder for the parts.")
         before = _written_facts(self.target)
         if before == facts:
             return True
@@ -109,6 +110,13 @@ class Part:
             "another folder."
         )
 
+    def discard_remains(self, facts: Mapping[str, Any]) -> None:
+        """Remove what a kill has left between the writing of the file and the end; another prediction's rows stay."""
+        with suppress(OSError, ValueError):
+            file = self.partial / "facts.json"
+            if not file.exists() or json.loads(file.read_text("utf-8")) == facts:
+                shutil.rmtree(self.partial)
+
     def begin(self, facts: Mapping[str, Any], *, overwrite: bool) -> None:
         """Make the folder of what has been done, or check that it belongs to this prediction.
 
@@ -118,6 +126,8 @@ class Part:
         file = self.partial / "facts.json"
         try:
             before = json.loads(file.read_text("utf-8")) if file.exists() else None
+            if not isinstance(before, dict | None):
+                raise ValueError(before)
             if before is not None and before != facts:
                 if not overwrite:
                     what = "; ".join(changed_facts(before, facts))
@@ -163,6 +173,11 @@ class Part:
                 f"{self.target} could not be written: {reason}. Its rows are kept in {self.partial}; make room, then "
                 "run the same command."
             ) from error
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Return the message about a part that cannot be read."""
+    return f"{path} cannot be read: {error.strerror or error}. Check the path and the disk."
 
 
 def _pieces(groups: Sequence[int]) -> list[range]:

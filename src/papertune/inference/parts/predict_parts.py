@@ -13,7 +13,7 @@ from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.events import Listener, Progress
 from papertune.files import check_place
 from papertune.inference.journal import prediction_facts
-from papertune.inference.parts.part import Part
+from papertune.inference.parts.part import Part, unreadable
 from papertune.inference.parts.shard import Shard
 from papertune.inference.predict_table import FileOptions, predict_file
 from papertune.tables import WRITABLE, read_parquet_rows
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from papertune.run import Run
 
 # Warnings name the line that calls `Run.predict_parts`.
-_CALLER = 5
+_CALLER = 6
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def predict_parts(
             facts = {**common, **part.facts()}
             if part.is_finished(facts, overwrite=options.overwrite):
                 before += 1
+                part.discard_remains(facts)
                 overall.advance(part.rows)
                 continue
             listener.message(f"{part.path} ({number} of {len(parts)})")
@@ -101,7 +102,7 @@ def _checked_paths(paths: Sequence[Path], folder: Path) -> Sequence[Path]:
     """Check what can be seen of all parts at once, in all shards alike.
 
     Raises:
-        TableError: With each file that is no Parquet file, or has the name of another one.
+        TableError: With each file that is no Parquet file, is not there, or has the name of another one.
         OutputError: If the folder is named like a table, or a part would be replaced by its output.
     """
     if folder.suffix.lower() in WRITABLE:
@@ -113,6 +114,11 @@ def _checked_paths(paths: Sequence[Path], folder: Path) -> Sequence[Path]:
             problems.append(f"{path} is no .parquet file; several tables are filled in only as Parquet parts.")
         elif (other := first.setdefault(path.name.lower(), path)) is not path:
             problems.append(f"{path} has the same name as {other}, so their outputs would be the same file.")
+        else:
+            try:
+                path.stat()
+            except OSError as error:
+                problems.append(unreadable(path, error))
     if problems:
         raise TableError.collect("the parts cannot be filled in", problems)
     inside = [path for path in paths if path.absolute().parent.resolve() == folder.resolve()]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,20 +128,27 @@ def folders() -> tuple[Folder, ...]:
 
 
 def _folder(what: str, path: Path, *, measured: bool = True) -> Folder:
-    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
-    size = _size(path) if measured and path.is_dir() else None
+    nearest = next(place for place in (path, *path.absolute().parents) if _exists(place))
+    size = _size(path) if measured and nearest is path and path.is_dir() else None
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     return Folder(what, _short(path), size, shutil.disk_usage(nearest).free, writable)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder above it cannot be looked into
+        return False
+
+
 def _size(folder: Path) -> int:
     """Return the bytes of all files; a cache of links to files counts each file once."""
-    return sum(
-        (Path(parent) / name).lstat().st_size
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if not (Path(parent) / name).is_symlink()
-    )
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent) / name for name in names):
+            with suppress(OSError):  # another program may remove it at this moment
+                total += 0 if path.is_symlink() else path.lstat().st_size
+    return total
 
 
 def _short(path: Path) -> str:
