@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -106,8 +107,8 @@ def anchors(text: str) -> list[str]:
     found: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", outside_fences(text), re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading).lower()).replace(" ", "-")
-        same = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", each) is not None for each in found)
-        found.append(f"{anchor}-{same}" if same else anchor)
+        numbered = (f"{anchor}-{number}" if number else anchor for number in count())
+        found.append(next(each for each in numbered if each not in found))
     return found
 
 

@@ -260,6 +260,7 @@ class TestPages:
         [
             ("# Where do I change ...?\n", ["where-do-i-change-"]),
             ('## `kind = "lora"`\n## `kind = "lora"`\n', ["kind--lora", "kind--lora-1"]),
+            ("# Step 1\n## Step\n## Step\n", ["step-1", "step", "step-2"]),
             ("# 先试一试\n\n```sh\n# no heading\n```\n", ["先试一试"]),
             ("# [a link](x.md) & more\n", ["a-link--more"]),
         ],
@@ -278,9 +279,10 @@ class TestPages:
 
 
 def test_missing_packages_are_named_with_their_command(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "zensical", None)
+    for name in ("zensical", "mkdocstrings"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert make_site.main() == 1
-    assert capsys.readouterr().err == "the docs site needs zensical: pip install 'papertune[docs]'\n"
+    assert capsys.readouterr().err == "the docs site needs zensical and mkdocstrings: pip install 'papertune[docs]'\n"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -365,6 +366,22 @@ class TestMistakes:
         message = 'list of rows has no column "row", so its rows cannot be matched.'
         for other in (changed[1:], changed[1:] + changed[:1]):
             assert refusal(filled, recipe, corrected=other, only=["Keywords"]).startswith(message)
+
+    def test_rows_are_matched_by_their_place_also_if_one_table_has_the_numbers_of_another_order(self):
+        filled = [{"row": str(3 - n), "title": f"paper {n}", "Keywords": f"k{n}"} for n in range(3)]
+        changed = [{"title": f"paper {n}", "Keywords": f"k{n}"} for n in range(3)]
+        changed[0]["Keywords"] = "new"
+        recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})
+        for pair_of_tables, chosen, rejected in (((filled, changed), "new", "k0"), ((changed, filled), "k0", "new")):
+            found = prefer(pair_of_tables[0], recipe, corrected=pair_of_tables[1], only=["Keywords"]).pairs
+            assert [(p.paper, p.input, p.chosen, p.rejected) for p in found] == [("1", "paper 0", chosen, rejected)]
+
+    def test_the_table_without_row_numbers_is_named(self):
+        recipe = RECIPE.model_copy(update={"table": RECIPE.table.model_copy(update={"id": None})})
+        message = 'data frame has no column "row", so its rows cannot be matched.'
+        numbered, other = [{"row": "1", "Keywords": "a"}], pl.DataFrame({"Keywords": ["b"]})
+        assert refusal(numbered, recipe, corrected=other, only=["Keywords"]).startswith(message)
+        assert refusal(other, recipe, corrected=numbered, only=["Keywords"]).startswith(message)
 
     def test_rows_that_cannot_be_matched(self):
         other = [{"id": "1", "Keywords": "a"}]

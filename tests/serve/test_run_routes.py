@@ -91,17 +91,36 @@ def test_a_run_without_an_evaluation_has_no_report(old, client):
     )
 
 
-def test_the_report_of_a_run_is_that_of_its_last_evaluation(old, workspace, keys, client):
-    made = "evaluate old done, evaluate old done, evaluate new done, predict old done, evaluate old failed"
+@pytest.fixture
+def report_after(old, workspace, keys, client):
+    """Return a function that makes jobs, and returns the answer with the report of the run."""
+
+    def report(made):
+        make_jobs(workspace, made)
+        with TestClient(create_app(workspace, keys), base_url=client.base_url, headers=client.headers) as another:
+            return another.get("/api/runs/old/report")
+
+    return report
+
+
+def make_jobs(workspace, made):
     for number, (kind, run, state) in enumerate(each.split() for each in made.split(", ")):
         folder = workspace.jobs / f"00000{number}-0"
         (folder / "report").mkdir(parents=True)
         (folder / "report" / "report.html").write_text(f"<p>{number}</p>", "utf-8")
         job = Job(folder.name, kind, "n", f"2026-01-01T00:0{number}", "t", run, [], state=state)
         write_job(folder, job)
+
+
+def test_the_report_of_a_run_is_that_of_its_last_evaluation(report_after, workspace):
     (workspace.jobs / "000009-0").mkdir()
-    with TestClient(create_app(workspace, keys), base_url=client.base_url, headers=client.headers) as another:
-        page = another.get("/api/runs/old/report")
-    assert page.text == "<p>1</p>"
+    page = report_after(
+        "train old done, evaluate old done, evaluate old done, evaluate new done, predict old done, evaluate old failed"
+    )
+    assert page.text == "<p>2</p>"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'; style-src 'unsafe-inline';")
+
+
+def test_a_run_does_not_have_the_report_of_a_deleted_one_of_the_same_name(report_after):
+    assert report_after("train old done, evaluate old done, train old done, predict old done").status_code == 404

@@ -205,6 +205,15 @@ def test_a_large_body_is_refused_by_its_header_and_while_it_streams(stranger):
     answer = stranger.request("PATCH", "/api/tables/x/cells", headers=BEARER, content=iter(pieces))
     assert answer.status_code == 413
     assert answer.json()["error"]["message"] == "more than 32 MB were sent. Send them in parts."
+    for content in (b"".join(pieces), iter(pieces)):
+        answer = stranger.post("/v1/completions", headers=BEARER, content=content)
+        assert answer.status_code == 413
+        assert answer.json()["error"] == {
+            "message": "more than 32 MB were sent. Send them in parts.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "body_too_large",
+        }
 
 
 def test_the_keys_of_a_folder_stay_but_the_token_is_new(tmp_path):

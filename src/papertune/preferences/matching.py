@@ -21,7 +21,8 @@ class Rows:
 
     Attributes:
         table: The table.
-        names: The columns that name a row: the id, `row`, or all that is asked in an entry of an instruction file.
+        names: The columns that name a row: the id, `row`, or all that is asked in an entry of an instruction file;
+            none: its place does.
         by_key: The row of each key, from 0.
     """
 
@@ -50,12 +51,12 @@ def rows_by_key(tables: Sequence[Table], recipe: Recipe) -> list[Rows]:
 
 
 def index_rows(table: Table, names: tuple[str, ...]) -> Rows:
-    """Return the rows of a table by the columns that name them; `row` is their number if there is no such column.
+    """Return the rows of a table by the columns that name them; without names, or without a column `row`, by number.
 
     Raises:
         TableError: If one of the columns is missing, or a key is empty or occurs twice.
     """
-    if names == (ROW,) and ROW not in table.columns:
+    if not names or (names == (ROW,) and ROW not in table.columns):
         return Rows(table, names, {(str(row + 1),): row for row in range(len(table))})
     for name in names:
         table.column(name)  # raises if it is missing
@@ -86,8 +87,8 @@ def _key_columns(tables: Sequence[Table], recipe: Recipe) -> tuple[str, ...]:
     if all(reads_entries(table, recipe) for table in tables):
         return tuple(name for name in _ENTRY if all(name in table.columns for table in tables))
     if _have_same_documents(tables, recipe):
-        return (ROW,)
-    lacking = next(table for table in tables if identity not in table.columns)
+        return ()  # not `row`, which one of them may have: with the numbers of another order
+    lacking = min(tables, key=lambda table: (identity in table.columns) + (ROW in table.columns))
     columns = f'no column "{ROW}"' if identity is None else f'neither the id column "{identity}" nor "{ROW}"'
     raise TableError(
         f"{lacking.source} has {columns}, so its rows cannot be matched. Keep the columns that predict has written, or "

@@ -4,6 +4,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def router(workspace: Workspace, jobs: Jobs) -> APIRouter:
     def report(name: str) -> Response:
         """Return the report of the last evaluation of a run, for a sandboxed frame."""
         run = workspace.run_path(name).name
-        done = (job for job in jobs.all() if (job.kind, job.run, job.state) == ("evaluate", run, "done"))
-        last = next(done, None)
+        # What is older than the training was of another run, which had the name before it was deleted.
+        newest = takewhile(lambda job: job.kind != "train", (job for job in jobs.all() if job.run == run))
+        last = next((job for job in newest if (job.kind, job.state) == ("evaluate", "done")), None)
         return report_page(None if last is None else jobs.folder(last))
 
     return router

@@ -65,7 +65,7 @@ def test_a_file_that_is_no_table_is_refused_with_the_message_of_the_server(open_
     message.wait_for()
     assert 'unknown suffix ".docx"' in message.inner_text()
     page.get_by_role("button", name="中文").click()
-    expect(message).to_contain_text("“notes.docx”的后缀 .docx 无法识别")
+    expect(message).to_contain_text("“notes.docx”没有可识别的后缀")
 
 
 def test_a_deleted_table_leaves_the_list(open_page, upload):

@@ -141,6 +141,19 @@ def test_a_run_is_in_use_while_a_job_makes_it_or_starts_from_it(server, stand_in
         pass
 
 
+def test_a_run_is_in_use_while_a_job_uses_another_one_whose_model_it_is(server, stand_in, monkeypatch):
+    whole, used = (server.workspace.runs / name for name in ("whole", "used"))
+    for run in (whole, used):
+        run.mkdir()
+    (used / "recipe.toml").write_text('model = "runs/whole/model"\n', "utf-8")
+    monkeypatch.setattr(RunDirectory, "read", lambda _: None)
+    stand_in(waits_after=1)
+    request = {"kind": "predict", "table": server.table, "name": "filled", "run": "used"}
+    server.jobs.begin(JobRequest.model_validate(request))
+    with pytest.raises(ServeError, match=r'^"whole" is in use by "filled" \(predict\)\.'), server.jobs.unused(whole):
+        pass
+
+
 def test_a_table_that_was_filled_in_is_read_while_other_jobs_are_asked_for(server, stand_in, monkeypatch):
     (server.workspace.runs / "old").mkdir()
     monkeypatch.setattr(RunDirectory, "read", lambda _: None)

@@ -18,7 +18,7 @@ from papertune.serve.errors import ServeError
 from papertune.serve.jobs.ending import end_of
 from papertune.serve.jobs.event_log import last_of, read_events
 from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_write, no_such_job, read_job, write_job
-from papertune.serve.jobs.preparing import prepare, reads_run
+from papertune.serve.jobs.preparing import prepare, uses_run
 from papertune.serve.jobs.process import is_alive, start_process, terminate
 from papertune.serve.jobs.requests import JobRequest
 from papertune.serve.tables.store import Tables
@@ -144,7 +144,7 @@ class Jobs:
         """
         with self._lock:
             for job in self.all():
-                if job.state == "running" and (job.run == run.name or reads_run(self._workspace, job.id, run)):
+                if job.state == "running" and uses_run(self._workspace, job, run):
                     raise ServeError(
                         409,
                         "run_in_use",

@@ -65,17 +65,20 @@ def prepare(workspace: Workspace, tables: Tables, folder: Path, request: JobRequ
     return Prepared(preparation.arguments(), preparation.about)
 
 
-def reads_run(workspace: Workspace, job_id: str, run: Path) -> bool:
-    """Whether the recipe of a training names a run, or a file in it."""
-    try:
-        recipe = tomllib.loads((workspace.job_path(job_id) / RECIPE).read_text("utf-8"))
-    except FileNotFoundError:
-        return False
+def uses_run(workspace: Workspace, job: Job, run: Path) -> bool:
+    """Whether a job makes or reads a run: itself, or as the start or the model of a run."""
+    if job.run == run.name:
+        return True
     there = run.resolve()
-    for text in _texts(recipe):
-        with suppress(OSError, ValueError):  # a text that cannot be a path
-            if (workspace.root / text).resolve().is_relative_to(there):
-                return True
+    own = [] if job.run is None else [workspace.runs / job.run]
+    for folder in (workspace.jobs / job.id, *own):
+        recipe: dict[str, Any] = {}
+        with suppress(OSError, ValueError):  # only a training has one; that of a run may be damaged meanwhile
+            recipe = tomllib.loads((folder / RECIPE).read_text("utf-8"))
+        for text in _texts(recipe):
+            with suppress(OSError, ValueError):  # a text that cannot be a path
+                if (workspace.root / text).resolve().is_relative_to(there):
+                    return True
     return False
 
 

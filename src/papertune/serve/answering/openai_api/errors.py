@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from papertune.errors import PapertuneError
-from papertune.serve.errors import ServeError, invalid_request
+from papertune.serve.errors import RefusedBodyError, ServeError, invalid_request
 
 _TYPES = {408: "timeout_error", 409: "conflict_error", 429: "rate_limit_error"}
 
@@ -24,15 +24,17 @@ class OpenAIRoute(APIRoute):
         async def handled(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (ServeError, PapertuneError, RequestValidationError) as error:
+            except (ServeError, PapertuneError, RequestValidationError, RefusedBodyError) as error:
                 known = as_serve_error(error)
                 return JSONResponse(error_body(known), known.status, known.headers)
 
         return handled
 
 
-def as_serve_error(error: ServeError | PapertuneError | RequestValidationError) -> ServeError:
+def as_serve_error(error: ServeError | PapertuneError | RequestValidationError | RefusedBodyError) -> ServeError:
     """Return an error with status, code and the parameter that it is about."""
+    if isinstance(error, RefusedBodyError):
+        return error.error
     if isinstance(error, ServeError):
         return error
     if isinstance(error, PapertuneError):

@@ -103,7 +103,10 @@ function Measures({ measures = {} }) {
 /** The evaluations of a run, each with its report. */
 function Evaluations({ run }) {
   const jobs = useApi("/api/jobs").data?.jobs ?? [];
-  const done = jobs.filter((job) => job.kind === "evaluate" && job.run === run.name);
+  const all = jobs.filter((job) => job.run === run.name);
+  // What is older than the training was of another run, which had the name before it was deleted.
+  const training = all.findIndex((job) => job.kind === "train");
+  const done = all.slice(0, training === -1 ? all.length : training).filter((job) => job.kind === "evaluate");
   return done.length > 0 ? html`<${JobList} jobs=${done} />` : null;
 }
 

@@ -44,7 +44,7 @@ export default {
   "no_such_column": "没有列“{column}”。请重新加载表格。",
   "nul": "列“{column}”的内容中有 NUL 字符，表格不能保存它。请删除它。",
   "empty": "文件是空的。请选择另一个文件。",
-  "unknown_format": "“{name}”的后缀 {suffix} 无法识别。可用的后缀：{known}。",
+  "unknown_format": "“{name}”没有可识别的后缀。可用的后缀：{known}。",
   "too_large": "文件超过 {limit_mb} MB。请去掉不需要的行或列，或改用 Parquet。",
   "body_too_large": "请求超过 {limit_mb} MB。请减少内容，分几次发送。",
   "queue_full": "已有 {waiting} 个请求在等待。请过一秒再试。",
