@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -19,6 +20,7 @@ from transformers import (
 from papertune.decoding.engine import Engine
 from papertune.models import load_own_llama
 from papertune.models.base import Base
+from papertune.models.llama.layers import normed
 
 SIZES = {
     "vocab_size": 101,
@@ -111,6 +113,17 @@ def test_rounding_changes_logits_little(pair, precision, share):
     found = Engine(own(folder, precision)).last_logits(PROMPTS).float()
     assert not torch.equal(found, expected)
     assert (found - expected).abs().mean() < share * expected.abs().mean()
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_norms_are_the_exact_ones(dtype, close, size):
+    states = (size * torch.randn(2, 5, 576, generator=torch.Generator().manual_seed(0))).to(dtype)
+    before = states.clone()
+    weight = torch.linspace(-2, 2, 576).to(dtype)
+    exact = F.rms_norm(states.double(), (576,), weight.double(), 1e-5)
+    torch.testing.assert_close(normed(states, weight, 1e-5).double(), exact, rtol=close, atol=close * 1e-3)
+    assert states.equal(before)
 
 
 def test_threads_change_nothing(pair):

@@ -46,7 +46,9 @@ def test_the_first_layers_learn_and_predict_like_a_model_without_the_others(run,
     plain = papertune.train(papers(24), make_recipe(folders[1]), tmp_path / "plain")
     new = papers(12, 300)
     found, expected = (each.predict(new, probabilities=True) for each in (run, plain))
-    assert found.equals(expected)
+    assert found["label"].to_list() == expected["label"].to_list()
+    for name in ("label_probability_1", "label_probability_0"):
+        assert found[name].cast(float).to_list() == pytest.approx(expected[name].cast(float).to_list(), abs=1e-4)
     assert found["label_probability_1"].n_unique() > 6
     assert load_config(run.base).num_hidden_layers == 2
     assert load_own_llama(run.base, "fp32") is not None

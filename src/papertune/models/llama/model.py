@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papertune.models.answer_positions import SelectsAnswers
-from papertune.models.llama.layers import Layer, MakeProduct
+from papertune.models.llama.layers import Layer, MakeProduct, normed
 from papertune.models.llama.rotation import Rotary
 from papertune.models.llama.weights import LlamaWeights
 
@@ -142,7 +142,7 @@ class OwnLlama(nn.Module, SelectsAnswers):
             states = last(states, rotation, attention_mask, past_key_values)
         else:
             states = last.only_at(states, rotation, attention_mask, past_key_values, (wanted.rows, wanted.columns))
-        states = F.rms_norm(states, states.shape[-1:], self._norm, self.config.rms_norm_eps)
+        states = normed(states, self._norm, self.config.rms_norm_eps)
         head = self.lm_head.weight
         if wanted is not None and wanted.tokens is not None:
             head = head[wanted.tokens]
