@@ -85,7 +85,7 @@ def test_a_table_is_brought_checked_learned_filled_in_corrected_and_downloaded(
     page.get_by_text("The recipe as TOML").click()
     assert "sources = [" in page.locator("pre.toml").last.inner_text()
     page.get_by_text("More settings").last.click()
-    page.get_by_role("textbox", name="layers").fill("")
+    page.get_by_role("textbox", name="layers", exact=True).fill("")
     page.get_by_role("textbox", name="Name of the run").fill("clinics")
     page.get_by_role("button", name="Start the training").click()
 
