@@ -276,11 +276,13 @@ class _Process:
 
 @contextlib.contextmanager
 def _started(system: System, threads: int) -> Iterator[_Process]:
+    given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     environment = {
         # Without what papertune has set in this process: other tools wait as they do without it.
         **{name: value for name, value in os.environ.items() if SHORT_WAIT.get(name) != value},
-        # As a module, so that a script may have the name of the package that it imports.
-        "PYTHONPATH": str(HERE),
+        # As a module, so that a script may have the name of the package that it imports. Another environment has its
+        # own packages; this one may have been given those of another checkout.
+        "PYTHONPATH": os.pathsep.join([str(HERE), *(given if system.python == sys.executable else [])]),
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
