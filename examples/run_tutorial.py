@@ -88,7 +88,7 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def copy_code(source: Any, target: Any) -> None:
-    """Give a notebook the code and outputs of another one, whose cells are of the same kinds in the same order.
+    """Copy the code and outputs of a notebook into another one, whose cells are of the same kinds in the same order.
 
     Raises:
         ValueError: If they are not.

@@ -112,7 +112,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def move_into_place(complete: Path, target: Path) -> None:
-    """Give a complete and synced file its final name, in a folder of the same disk; a file of that name is replaced."""
+    """Rename a complete and synced file to its final name on the same disk; a file of that name is replaced."""
     complete.replace(target)
     _sync_folder(target.parent)
 

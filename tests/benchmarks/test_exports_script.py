@@ -15,7 +15,7 @@ ROWS = [{"title": f"paper {number}", "abstract": "a trial", "label": str(number 
 
 def test_labels_and_probabilities_are_compared(tiny_folder, tmp_path, monkeypatch):
     if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed")
+        pytest.skip("llama.cpp is not installed: pip install xllamacpp")
     label = {"kind": "label", "question": "Medical?", "labels": ["1", "0"], "sources": ["model"]}
     recipe = {
         "model": str(tiny_folder),

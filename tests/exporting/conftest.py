@@ -54,7 +54,7 @@ def run(make_run: Callable[..., Path], tiny_folder: Path) -> Path:
 def llama_cpp() -> Callable[..., list[Any]]:
     """Return what asks llama.cpp; skip where its wheel is not there."""
     if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed")
+        pytest.skip("llama.cpp is not installed: pip install xllamacpp")
     from llama_cpp import ask_llama_cpp
 
     return ask_llama_cpp

@@ -21,7 +21,7 @@ from papertune.tables import Table, read_table
 from papertune.templates import template_columns
 
 # For a question without labels, so many of the most probable tokens.
-_MOST_PROBABLE = 5
+_SHOWN_TOKENS = 5
 
 _PAPERS = (
     ("Aspirin after a heart attack", "A randomised trial in 1,204 patients. Mortality fell from 9.1% to 7.4%."),
@@ -104,7 +104,7 @@ def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | N
     root = next_logits(exported.model, ids)
     if trie is None:
         found = root.log_softmax(-1)
-        best = found.topk(min(_MOST_PROBABLE, len(found)))
+        best = found.topk(min(_SHOWN_TOKENS, len(found)))
         most = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
         return SamplePrompt(name, shown, ids, [([], most)], {})
     after = {node: node_ids(trie, node) for node in range(len(trie.tokens))}

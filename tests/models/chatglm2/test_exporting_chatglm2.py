@@ -44,7 +44,7 @@ def exported(chatglm2_folder, tmp_path_factory):
 
 def test_llama_cpp_gives_the_runs_probabilities(exported):
     if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed")
+        pytest.skip("llama.cpp is not installed: pip install xllamacpp")
     from llama_cpp import ask_llama_cpp
 
     prompts = json.loads((exported / "gguf" / "check.json").read_text("utf-8"))["prompts"]

@@ -82,7 +82,7 @@ class Product:
         return [parameter for adapter in self.adapters for parameter in (adapter.a, adapter.b)]
 
     def restore(self) -> None:
-        """Give each layer a weight of its own again."""
+        """Restore the weight of each layer as one of its own."""
         for base in self._bases:
             base.weight.data = base.weight.data.clone()
         self._weight = self._weight.new_empty(0)  # or all weights would be in memory twice in the end
