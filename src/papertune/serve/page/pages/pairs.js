@@ -4,7 +4,8 @@ import { apiPath, post, useApi } from "../core/api.js";
 import { t } from "../core/i18n.js";
 import { useDraft } from "../core/kept.js";
 import { go, link } from "../core/router.js";
-import { ErrorNotice, Field, Loaded, Section, WorkButton, useId } from "../parts/basics.js";
+import { ErrorNotice, Loaded, Section, WorkButton, useId } from "../parts/basics.js";
+import { RunName } from "../parts/run_name.js";
 
 // As docs/stages.md has them.
 const STAGES = ["dpo", "kto", "rm"];
@@ -52,20 +53,7 @@ function Form({ job, run }) {
           )}
         </div>
       </fieldset>
-      <${Field}
-        label=${t("recipe.name")}
-        hint=${t("recipe.name.hint")}
-        problem=${error?.where === "name" ? error.message : null}
-      >
-        ${(attributes) => html`
-          <input
-            ...${attributes}
-            value=${name}
-            spellcheck="false"
-            onInput=${(event) => setDraft((before) => ({ ...before, name: event.currentTarget.value }))}
-          />
-        `}
-      <//>
+      <${RunName} name=${name} error=${error} onChange=${(given) => setDraft((before) => ({ ...before, name: given }))} />
       ${error?.where !== "name" && html`<${ErrorNotice} error=${error} />`}
       <${WorkButton} onError=${setError} onClick=${start}>${t("recipe.do")}<//>
     </div>

@@ -5,9 +5,10 @@ import { useDraft } from "../../core/kept.js";
 import { shorten } from "../../core/format.js";
 import { t } from "../../core/i18n.js";
 import { go, link } from "../../core/router.js";
-import { ErrorNotice, Field, Loaded, Notice, Page, Section, WorkButton } from "../../parts/basics.js";
+import { ErrorNotice, Loaded, Notice, Page, Section, WorkButton } from "../../parts/basics.js";
 import { TableChoice } from "../../parts/choices.js";
 import { Findings } from "../../parts/findings.js";
+import { RunName } from "../../parts/run_name.js";
 import { RecipeForm } from "./form.js";
 import { useChecked } from "./checked.js";
 
@@ -112,20 +113,7 @@ function Start({ table, draft, change, hasErrors }) {
     <${Section} title=${t("recipe.start")}>
       <div class="card">
         <div class="fields">
-          <${Field}
-            label=${t("recipe.name")}
-            hint=${t("recipe.name.hint")}
-            problem=${error?.where === "name" ? error.message : null}
-          >
-            ${(attributes) => html`
-              <input
-                ...${attributes}
-                value=${name}
-                spellcheck="false"
-                onInput=${(event) => change({ name: event.currentTarget.value })}
-              />
-            `}
-          <//>
+          <${RunName} name=${name} error=${error} onChange=${(given) => change({ name: given })} />
           <${TableChoice}
             label=${t("recipe.dev")}
             hint=${t("recipe.dev.hint")}
