@@ -38,6 +38,7 @@ def test_a_job_ends_with_what_its_command_has_printed(server, stand_in):
         "kind": "train",
         "name": "run",
         "state": "running",
+        "attempts": 1,
         "created": "",
         "ended": None,
         "exit": None,

@@ -40,12 +40,13 @@ function addPoints(points, more) {
  * EventSource connects again by itself and says which event it had last, so nothing is missing and nothing comes twice.
  *
  * @param {string} id The job.
- * @param {*} round Another value opens the stream again, for example after a job was resumed.
+ * @param {number} attempts How often it was started; after another start the stream is opened again.
  */
-export function useJobEvents(id, round) {
-  const [state, setState] = useState(NOTHING);
+export function useJobEvents(id, attempts) {
+  const asked = `${id} ${attempts}`;
+  // What an earlier attempt has said is not shown, not even until the effect has run.
+  const [known, setKnown] = useState({ asked, events: NOTHING });
   useEffect(() => {
-    setState(NOTHING);
     const source = new EventSource(apiPath("jobs", id, "events"));
     let waiting = [];
     let timer = 0;
@@ -53,7 +54,7 @@ export function useJobEvents(id, round) {
       timer = 0;
       const events = waiting;
       waiting = [];
-      setState((before) => follow(before, events));
+      setKnown((before) => ({ asked, events: follow(before.asked === asked ? before.events : NOTHING, events) }));
     };
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
@@ -66,6 +67,6 @@ export function useJobEvents(id, round) {
       source.close();
       clearTimeout(timer);
     };
-  }, [id, round]);
-  return state;
+  }, [asked]);
+  return known.asked === asked ? known.events : NOTHING;
 }

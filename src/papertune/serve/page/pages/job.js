@@ -1,5 +1,5 @@
 // One job while it runs and afterwards. Everything shown comes from the server, so a refresh changes nothing.
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../vendor/preact.js";
 import { announce } from "../core/announce.js";
 import { apiPath, post, useApi } from "../core/api.js";
 import { duration, moment, number, percent } from "../core/format.js";
@@ -135,8 +135,8 @@ function Controls({ job, onError, onChange }) {
   `;
 }
 
-function Shown({ job, onChange, round }) {
-  const events = useJobEvents(job.id, round);
+function Shown({ job, onChange }) {
+  const events = useJobEvents(job.id, job.attempts);
   const [error, setError] = useState(null);
   useEffect(() => {
     if (events.end !== null) onChange();
@@ -170,16 +170,8 @@ function Shown({ job, onChange, round }) {
 /** The page of a job. */
 export function JobPage({ id }) {
   const job = useApi(apiPath("jobs", id), 3000);
-  const [round, setRound] = useState(0);
-  const before = useRef(undefined);
-  const state = job.data?.state;
-  useEffect(() => {
-    // A job that runs again after its end has a new stream.
-    if (state === "running" && before.current !== undefined) setRound((last) => last + 1);
-    if (state !== undefined) before.current = state;
-  }, [state]);
   if (job.data === null) {
     return html`<${Page} title=${t("jobs.title")}><${Loaded} from=${job}>${() => null}<//><//>`;
   }
-  return html`<${Shown} job=${job.data} onChange=${job.reload} round=${round} />`;
+  return html`<${Shown} job=${job.data} onChange=${job.reload} />`;
 }
