@@ -77,7 +77,10 @@ class Job:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the page and programs see."""
-        shown = ["id", "kind", "name", "state", "attempts", "created", "ended", "exit", "message", "table", "run", "result_table"]
+        shown = (
+            "id", "kind", "name", "state", "attempts", "created", "ended", "exit", "message", "table", "run",
+            "result_table",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in shown} | {"resumable": self.state in RESUMABLE}
 
 
