@@ -74,8 +74,11 @@ def router(jobs: Jobs) -> APIRouter:
         job = jobs.get(job_id)
         seen = _ID.fullmatch(last_event_id)
         since, attempt = (0, None) if seen is None else (int(seen[1]), seen[2])
-        path = jobs.folder(job) / EVENTS
-        if since > (path.stat().st_size if path.exists() else 0):
+        try:
+            written = (jobs.folder(job) / EVENTS).stat().st_size
+        except FileNotFoundError:  # nothing yet, or the job is being deleted
+            written = 0
+        if since > written:
             since = 0  # no id that was ever sent
         if attempt == str(job.attempts) and job.state != "running":
             return Response(status_code=204)  # an EventSource does not connect again
