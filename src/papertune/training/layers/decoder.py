@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from papertune.models.llama.weights import is_known
 from papertune.training.layers.attention import Rotation
 from papertune.training.layers.layer import Gradients, Kept, Layer
 
-_MODEL_TYPES = ("llama", "mistral", "qwen2")
 _DTYPES = (torch.float32, torch.bfloat16)
 _ATTENTION = {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn"}
 _PROJECTIONS = {**_ATTENTION, "gate_proj": "mlp", "up_proj": "mlp", "down_proj": "mlp"}
@@ -152,13 +152,10 @@ def is_covered(model: Any, dtype: torch.dtype) -> bool:
     config = model.config
     inner = getattr(model, "model", None)
     if (
-        config.model_type not in _MODEL_TYPES
-        or config.hidden_act != "silu"
-        or (config.rope_parameters or {}).get("rope_type") not in ("default", "linear", "llama3")
+        not is_known(config)
         or dtype not in _DTYPES
         or model.device.type != "cpu"
         or any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-        or _has_window(config)
         or getattr(config, "attention_dropout", 0)
         or type(getattr(model, "lm_head", None)) is not nn.Linear
         or inner is None
@@ -171,11 +168,6 @@ def is_covered(model: Any, dtype: torch.dtype) -> bool:
     trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     others = [p for p in model.parameters() if not p.requires_grad]
     return bool(trained) and trained == known and all(parameter.dtype == dtype for parameter in others)
-
-
-def _has_window(config: Any) -> bool:
-    types = getattr(config, "layer_types", None)
-    return bool(getattr(config, "sliding_window", None)) and (types is None or "sliding_attention" in types)
 
 
 def _is_plain(layer: Any, dtype: torch.dtype) -> bool:
