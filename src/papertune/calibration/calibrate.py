@@ -20,7 +20,7 @@ from papertune.calibration.rows import find_candidates, predict_values
 from papertune.errors import ModelError
 from papertune.events import SILENT, Listener
 from papertune.inference.cascades import cascades_in_words
-from papertune.kinds.base import CalibrationOutcome, PredictedTable
+from papertune.kinds.base import CalibrationOutcome, ColumnSpec, PredictedTable
 from papertune.kinds.label.fit import MIN_ROWS
 from papertune.kinds.label.join_words import join_in_words
 from papertune.kinds.label.record import Join
@@ -62,12 +62,7 @@ def calibrate_run(
     run.manifest = _uncalibrated(before)
     parts = _Parts(listener, again)
     if selection and run.directory.has_model and _may_use_int8(run):
-        rows = sum(map(len, selection))
-        listener.message(f"comparing int8 with float32 on {rows:,} dev rows; the run can be used already")
-        with parts.optional("int8 will not be used"):
-            run.manifest = replace(run.manifest, int8=compare_int8(run, selection, listener))
-        if parts.failed:
-            run.manifest = replace(run.manifest, int8=before.int8)
+        _decide_on_int8(run, selection, parts, before)
     dev = [*selection, *(table for table in calibration if not any(table is each for each in selection))]
     evidence = _join(run, dev, training, parts, before.joins)
     for stage, names in _stages(run).items():
@@ -86,15 +81,10 @@ def calibrate_run(
             kind = "dev" if tables is selection or tables is calibration else "training"
             listener.message(f"{stage} on {sum(map(len, tables)):,} {kind} rows")
             with parts.optional(consequence):
-                on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
-                predicted = _predicted(run, names, tables, evidence, on_candidates, listener)
-                outcomes = {name: column.calibrate(name, predicted[name]) for name, column in columns.items()}
+                outcomes = _fit(run, columns, tables, evidence, listener)
         else:
             listener.message(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
-        for name, outcome in outcomes.items():
-            for message in outcome.messages:
-                listener.message(message)
-            _keep(run, name, outcome)
+        _keep_outcomes(run, outcomes, listener)
     if evidence is not None:
         _choose_cascades(run, evidence, listener)
     if not parts.failed:
@@ -115,6 +105,16 @@ def _uncalibrated(manifest: Manifest) -> Manifest:
         fitted_settings={},
         calibrated_in=None,
     )
+
+
+def _decide_on_int8(run: Run, selection: Sequence[Table], parts: "_Parts", before: Manifest) -> None:
+    """Compare int8 with float32; an earlier comparison stays if this one fails."""
+    rows = sum(map(len, selection))
+    parts.listener.message(f"comparing int8 with float32 on {rows:,} dev rows; the run can be used already")
+    with parts.optional("int8 will not be used"):
+        run.manifest = replace(run.manifest, int8=compare_int8(run, selection, parts.listener))
+    if parts.failed:
+        run.manifest = replace(run.manifest, int8=before.int8)
 
 
 def _choose_cascades(run: Run, evidence: Evidence, listener: Listener) -> None:
@@ -151,24 +151,24 @@ def _join(
     return found[0] if found else None
 
 
-def _predicted(
+def _fit(
     run: Run,
-    names: Sequence[str],
+    columns: Mapping[str, ColumnSpec],
     tables: Sequence[Table],
     evidence: Evidence | None,
-    on_candidates: bool,
     listener: Listener,
-) -> dict[str, list[PredictedTable]]:
-    """Return what calibration is fitted on: joined values, the model's values, or candidates."""
-    joined = [] if evidence is None else [name for name in names if _is_joined(run, name)]
-    others = [name for name in names if name not in joined]
-    found: dict[str, list[PredictedTable]] = {}
+) -> dict[str, CalibrationOutcome]:
+    """Calibrate the columns of a stage on joined values, on the model's values, or on candidates."""
+    joined = [] if evidence is None else [name for name in columns if _is_joined(run, name)]
+    others = [name for name in columns if name not in joined]
+    predicted: dict[str, list[PredictedTable]] = {}
     if others:
-        found = (find_candidates if on_candidates else predict_values)(run, tables, others, listener)
+        on_candidates = all(column.is_calibrated_on_candidates for column in columns.values())
+        predicted = (find_candidates if on_candidates else predict_values)(run, tables, others, listener)
     for name in joined:
         assert evidence is not None
-        found[name] = evidence.predicted(run, name, tables)
-    return found
+        predicted[name] = evidence.predicted(run, name, tables)
+    return {name: column.calibrate(name, predicted[name]) for name, column in columns.items()}
 
 
 def _is_joined(run: Run, name: str) -> bool:
@@ -183,6 +183,14 @@ def _stages(run: Run) -> dict[str, list[str]]:
         if column.wants_calibration_set:
             stages.setdefault(column.calibration_stage, []).append(name)
     return stages
+
+
+def _keep_outcomes(run: Run, outcomes: Mapping[str, CalibrationOutcome], listener: Listener) -> None:
+    """Store what calibration has found for some columns, and report it."""
+    for name, outcome in outcomes.items():
+        for message in outcome.messages:
+            listener.message(message)
+        _keep(run, name, outcome)
 
 
 def _keep(run: Run, name: str, outcome: CalibrationOutcome) -> None:

@@ -64,12 +64,13 @@ Cascade = Annotated[
 ]
 
 
-def choose_best_of(run: "Run", best_of: int | None, reward: Path | None) -> "Run":
-    """Return the run as `--best-of` and `--reward` ask for it.
+def choose_answers(run: "Run", best_of: int | None, reward: Path | None, *, cascade: bool) -> "Run":
+    """Return the run as `--best-of`, `--reward` and `--cascade` ask for it.
 
     Raises:
         RunError: If the reward run is missing or does not fit.
     """
     if reward is None and best_of is not None:
         raise RunError(f"--best-of {best_of} needs a reward model to choose the best answer. Add --reward RUN.")
-    return run if reward is None else run.with_best_of(best_of or 8, reward)
+    chosen = run if reward is None else run.with_best_of(best_of or 8, reward)
+    return chosen.with_cascade() if cascade else chosen

@@ -174,15 +174,10 @@ def score_labels(
         ValueError: If there are no rows, the lengths or shapes differ, a label is not in the label set or is in it
             twice, the probabilities of a row are invalid, or there is a ranking without probabilities of two labels.
     """
-    from sklearn.metrics import confusion_matrix
-
     _check(gold, predicted, labels)
     shares = None if probabilities is None else _as_probabilities(probabilities, len(gold), len(labels))
-    index = {label: number for number, label in enumerate(labels)}
-    gold_ids = np.array([index[label] for label in gold])
+    gold_ids = np.array([labels.index(label) for label in gold])
     per_label = _score_each(gold, predicted, labels)
-    # Empty predictions are in one more column, which is dropped.
-    confusion = confusion_matrix(gold, predicted, labels=[*labels, ""])[: len(labels), : len(labels)]
     ranks = _ranking(shares, ranking)
     right = sum(label == gold_label for label, gold_label in zip(predicted, gold, strict=True))
     abstained = sum(label == "" for label in predicted)
@@ -196,7 +191,7 @@ def score_labels(
         macro_f1=float(np.mean([each.f1 for each in per_label])),
         macro_f1_interval=macro_f1_interval,
         per_label=per_label,
-        confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
+        confusion=_confusion(gold, predicted, labels),
         auc=None if shares is None else _auc(gold_ids, shares, ranks),
         log_loss=None if shares is None else _log_loss(gold_ids, shares),
         average_precision=precision,
@@ -216,6 +211,15 @@ def _score_each(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[
         LabelScore(label, float(precision), float(recall), float(f1), int(support))
         for label, precision, recall, f1, support in zip(labels, *of_labels, strict=True)
     )
+
+
+def _confusion(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Return the number of rows by gold label and predicted label."""
+    from sklearn.metrics import confusion_matrix
+
+    # Empty predictions are in one more column, which is dropped.
+    counts = confusion_matrix(gold, predicted, labels=[*labels, ""])[: len(labels), : len(labels)]
+    return tuple(tuple(int(cell) for cell in row) for row in counts)
 
 
 def _check(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> None:

@@ -92,21 +92,7 @@ def check_tables(
         chosen, messages = with_clear_separators(chosen, read)
         for message in messages:
             report(Finding("warning", message))
-    problems: list[str] = []
-    lines: list[str] = []
-    for table in read:
-        findings = chosen.stage.check_table(table, chosen) if is_stage else check_table(table, chosen, purpose)
-        problems += findings.problems
-        lines.append(f"{table.source}: {len(table):,} rows, columns {listed(table.columns)}")
-        for name, counts in findings.label_counts.items():
-            balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
-            lines.append(f"  {name}: {', '.join(balance)}")
-        lines += [f"  {fact}" for fact in findings.facts]
-        leaks = leak_warnings(table, chosen, purpose) if not is_stage and not findings.problems else []
-        for finding in (*findings.all(), *leaks):
-            report(finding)
-    if problems:
-        raise TableError.collect("the tables do not fit the recipe", problems)
+    lines = _check_each(read, chosen, purpose, is_stage=is_stage, report=report)
     if is_stage:
         return CheckResult(lines, [])
     tokenizer, encoder = _check_model(chosen, base)
@@ -131,6 +117,37 @@ def check_tables(
     if few := too_few_steps(chosen.training, rows):
         lines.append(few)
     return CheckResult(lines, shown)
+
+
+def _check_each(
+    tables: Sequence[Table],
+    recipe: Recipe,
+    purpose: Purpose,
+    *,
+    is_stage: bool,
+    report: Callable[[Finding], object],
+) -> list[str]:
+    """Check each table against the recipe, report what was found, and return facts, a line each.
+
+    Raises:
+        TableError: With all problems of the tables at once.
+    """
+    problems: list[str] = []
+    lines: list[str] = []
+    for table in tables:
+        findings = recipe.stage.check_table(table, recipe) if is_stage else check_table(table, recipe, purpose)
+        problems += findings.problems
+        lines.append(f"{table.source}: {len(table):,} rows, columns {listed(table.columns)}")
+        for name, counts in findings.label_counts.items():
+            balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
+            lines.append(f"  {name}: {', '.join(balance)}")
+        lines += [f"  {fact}" for fact in findings.facts]
+        leaks = leak_warnings(table, recipe, purpose) if not is_stage and not findings.problems else []
+        for finding in (*findings.all(), *leaks):
+            report(finding)
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
+    return lines
 
 
 def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:

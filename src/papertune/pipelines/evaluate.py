@@ -1,6 +1,7 @@
 """Scores of a run against a table's own columns, and the report."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,7 @@ def evaluate(
         OutputError: If a report exists, or the folder cannot be written.
     """
     run.directory.check_fills_columns(run.recipe, "be scored")
-    folder = Path(report)
-    check_report_place(folder, overwrite=overwrite)
+    check_report_place(Path(report), overwrite=overwrite)
     recipe = run.recipe
     documents = open_table(table, recipe)
     gold = documents if truth is None else _join(documents, open_table(truth, recipe), recipe)
@@ -86,25 +86,36 @@ def evaluate(
     # A copy of a dev row is a leak too, since dev rows chose the checkpoint.
     whole = None if baselines is None else open_table(baselines, recipe)
     train = None if whole is None else _rows_for_baselines(run, whole, listener)
-    greedy: dict[str, SystemOutput] = {}
-    rate = None
+    tables = ScoredTables(gold, whole, recipe, documents.source)
     if predictions is None:
         by_column, rate = _predict(run, gold, precision, listener)
         greedy = _predict_greedily(run, gold, precision, listener)
     else:
-        matched = match_rows(read_table(predictions), gold, recipe, listener)
-        by_column = predictions_of_table(matched, recipe, run.decisions)
-    columns: list[ColumnReport] = []
-    for name, predicted in by_column.items():
-        output = SystemOutput(predicted, rate, *training_costs(run))
-        about = _compare_with_baselines(run, name, output, greedy.get(name), gold, train, listener)
-        if about.systems:
-            about = with_rows_to_look_at(about, predicted, gold, whole, recipe)
-            columns.append(with_details(run, about, predicted, RowReader(gold, recipe)))
+        by_column, rate, greedy = _read_predictions(run, predictions, gold, listener), None, {}
+    outputs = {name: SystemOutput(each, rate, *training_costs(run)) for name, each in by_column.items()}
+    columns = _report_on_columns(run, outputs, greedy, tables, train, listener)
     title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
-    result = report_on_run(run, title, columns, by_column, ScoredTables(gold, whole, recipe, documents.source))
-    write_report(result, folder)
+    result = report_on_run(run, title, columns, by_column, tables)
+    write_report(result, Path(report))
     return result
+
+
+def _report_on_columns(
+    run: Run,
+    outputs: Mapping[str, SystemOutput],
+    greedy: Mapping[str, SystemOutput],
+    tables: ScoredTables,
+    train: Table | None,
+    listener: Listener,
+) -> list[ColumnReport]:
+    """Score the outputs of a run beside its greedy answers and the baselines, and show rows to look at."""
+    columns: list[ColumnReport] = []
+    for name, output in outputs.items():
+        about = _compare_with_baselines(run, name, output, greedy.get(name), tables.gold, train, listener)
+        if about.systems:
+            about = with_rows_to_look_at(about, output.predictions, tables.gold, tables.train, run.recipe)
+            columns.append(with_details(run, about, output.predictions, RowReader(tables.gold, run.recipe)))
+    return columns
 
 
 def _rows_for_baselines(run: Run, table: Table, listener: Listener) -> Table:
@@ -127,6 +138,12 @@ def _predict(
         for text in decided_in_words(predictor):
             listener.message(text)
     return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started)
+
+
+def _read_predictions(run: Run, table: Any, gold: Table, listener: Listener) -> dict[str, Predictions]:
+    """Return the predictions that a file has for the scored rows, by column."""
+    matched = match_rows(read_table(table), gold, run.recipe, listener)
+    return predictions_of_table(matched, run.recipe, run.decisions)
 
 
 def _predict_greedily(

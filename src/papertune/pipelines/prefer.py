@@ -9,11 +9,7 @@ from papertune.errors import OutputError, RecipeError, TableError
 from papertune.events import SILENT, Listener
 from papertune.files import check_entries_file
 from papertune.pipelines.training.job import choose_columns_to_learn
-from papertune.preferences import (
-    Pair,
-    Thumb,
-    write_preferences,
-)
+from papertune.preferences import Pair, Thumb, write_preferences
 from papertune.preferences.asking import Asked, find_documents
 from papertune.preferences.corrections import read_corrections
 from papertune.preferences.judgements import count_judgements, judgement_column, read_judgements
@@ -81,14 +77,9 @@ def prefer(
         OutputError: If a file exists or cannot be written.
     """
     paths = [None if path is None else Path(path) for path in (output, thumbs)]
-    for path in paths:
-        if path is not None:
-            check_entries_file(path, overwrite=overwrite)
-    if paths[0] is not None and paths[0] == paths[1]:
-        raise OutputError(f"{paths[0]}: pairs and judged answers cannot be in one file. Name another for --thumbs.")
+    _check_places(*paths, overwrite=overwrite)
     chosen = choose_columns_to_learn(load_recipe(recipe, overrides), only)
-    tables = [read_table(filled)] if corrected is None else [read_table(filled), read_table(corrected)]
-    rows = rows_by_key(tables, chosen)
+    rows = rows_by_key([read_table(each) for each in (filled, corrected) if each is not None], chosen)
     found = Preferences()
     names = _generated_columns(chosen, rows, found)
     _check_wanted(rows, names, output=output, thumbs=thumbs, synthesise=synthesise)
@@ -104,6 +95,19 @@ def prefer(
         listener.message(line)
     _write(found, *paths, overwrite=overwrite)
     return found
+
+
+def _check_places(output: Path | None, thumbs: Path | None, *, overwrite: bool) -> None:
+    """Check that two different files can be written.
+
+    Raises:
+        OutputError: If they cannot.
+    """
+    for path in (output, thumbs):
+        if path is not None:
+            check_entries_file(path, overwrite=overwrite)
+    if output is not None and output == thumbs:
+        raise OutputError(f"{output}: pairs and judged answers cannot be in one file. Name another for --thumbs.")
 
 
 def _read_people(rows: Sequence[Rows], names: Sequence[str], asked: Asked, recipe: Recipe, found: Preferences) -> None:

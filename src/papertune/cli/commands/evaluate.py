@@ -1,5 +1,6 @@
 """papertune evaluate."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -40,27 +41,17 @@ def evaluate(
     """Score a run against the gold columns of a table, and write a report."""
     from papertune.evaluation.report import summary
     from papertune.pipelines.evaluate import evaluate as run_evaluation
+    from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
     from papertune.run import load_run
 
     opened = load_run(run, device=device, base=base)
     if opened.recipe.stage.kind == "rm":
         given = {"--truth": truth, "--predictions": predictions, "--baselines": baselines, "--reward": reward}
-        if more := [
-            name
-            for name, value in {**given, "--best-of": best_of, "--cascade": cascade or None}.items()
-            if value is not None
-        ]:
-            raise RunError(
-                f"{run} is a reward model, which is scored on pairs of answers alone. Leave out {' and '.join(more)}."
-            )
-        from papertune.pipelines.stages.pair_accuracy import evaluate_pairs
-
+        _check_pairs_only(run, {**given, "--best-of": best_of, "--cascade": cascade or None})
         with TerminalListener("scoring", quiet=quiet) as listener:
             typer.echo(evaluate_pairs(opened, table, output, overwrite=overwrite, listener=listener).in_words())
         return
-    opened = options.choose_best_of(opened, best_of, reward)
-    if cascade:
-        opened = opened.with_cascade()
+    opened = options.choose_answers(opened, best_of, reward, cascade=cascade)
     with TerminalListener("scoring", quiet=quiet) as listener:
         report = run_evaluation(
             opened,
@@ -75,3 +66,11 @@ def evaluate(
         )
     typer.echo(summary(report))
     typer.echo(f"{output / 'report.html'}: open it in a browser")
+
+
+def _check_pairs_only(run: Path, options_of_columns: Mapping[str, object]) -> None:
+    """Check that a reward model is scored without options that concern columns; None stands for one not given."""
+    if more := [name for name, value in options_of_columns.items() if value is not None]:
+        raise RunError(
+            f"{run} is a reward model, which is scored on pairs of answers alone. Leave out {' and '.join(more)}."
+        )

@@ -1,7 +1,7 @@
 """papertune predict."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,19 @@ from papertune.cli import options
 from papertune.cli.app import app
 from papertune.cli.progress import TerminalListener
 from papertune.errors import TableError
+
+if TYPE_CHECKING:
+    from papertune.inference.parts.predict_parts import PredictedParts
+    from papertune.inference.predict import Predicted
+    from papertune.run import Run
+
+_Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER/COUNT",
+        help="Fill in only the parts of this process, such as 3/8, the third of eight with the same parts.",
+    ),
+]
 
 
 @app.command()
@@ -50,42 +63,40 @@ def predict(
     workers: Annotated[
         int, typer.Option(min=1, help="Number of Ray workers that share the rows; on a cluster if RAY_ADDRESS is set.")
     ] = 1,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER/COUNT",
-            help="Fill in only the parts of this process, such as 3/8, the third of eight with the same parts.",
-        ),
-    ] = None,
+    shard: _Shard = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Fill in the run's columns of a table, or of its parts; the same command continues a stopped prediction."""
     from papertune import load_run
 
-    opened = options.choose_best_of(load_run(run, device=device, base=base), best_of, reward)
-    if cascade:
-        opened = opened.with_cascade()
-    names: Any = columns if columns in (None, "all") else [name.strip() for name in str(columns).split(",")]
-    settings: Any = {
-        "columns": names,
-        "probabilities": probabilities,
-        "precision": precision,
-        "overwrite": overwrite,
-        "workers": workers,
-    }
+    opened = options.choose_answers(load_run(run, device=device, base=base), best_of, reward, cascade=cascade)
+    settings: dict[str, Any] = {"probabilities": probabilities, "precision": precision, "overwrite": overwrite}
+    settings |= {"columns": _columns(columns), "workers": workers}
     with TerminalListener("predicting", quiet=quiet) as listener:
         if _are_parts(table, output, shard):
             _check_unsorted(sort_by)
             parts = opened.predict_parts(table, output, shard=_shard(shard), **settings, listener=listener)
-            count = "1 part" if parts.parts == 1 else f"{parts.parts:,} parts"
-            done = f"{count}, {parts.rows:,} rows"
+            done = _parts_in_words(parts)
         else:
             predicted = opened.predict_file(table[0], output, sort_by=sort_by, **settings, listener=listener)
-            passed = "went through the model" if opened.asks_model() else "were computed without a model"
-            if cascade:
-                passed = "were answered by the model or, with --cascade, without it"
-            done = f"{predicted.rows:,} rows ({predicted.rows_begun:,} {passed})"
+            done = _rows_in_words(predicted, opened, cascade=cascade)
     typer.echo(f"{output}: {done}")
+
+
+def _columns(text: str | None) -> Any:
+    return text if text in (None, "all") else [name.strip() for name in str(text).split(",")]
+
+
+def _parts_in_words(done: "PredictedParts") -> str:
+    count = "1 part" if done.parts == 1 else f"{done.parts:,} parts"
+    return f"{count}, {done.rows:,} rows"
+
+
+def _rows_in_words(done: "Predicted", run: "Run", *, cascade: bool) -> str:
+    passed = "went through the model" if run.asks_model() else "were computed without a model"
+    if cascade:
+        passed = "were answered by the model or, with --cascade, without it"
+    return f"{done.rows:,} rows ({done.rows_begun:,} {passed})"
 
 
 def _are_parts(tables: list[str], output: Path, shard: str | None) -> bool:

@@ -270,23 +270,8 @@ class ChatGLMTokenizer(PythonBackend):  # type: ignore[misc]
         Other models' templates write the begin token as text, which the base class encodes. Here text never becomes a
         special token: the ids begin with [gMASK] sop, and the text does not contain them.
 
-        Args:
-            conversation: Messages with `role` and `content`, or a list of such lists.
-            tools: For the template; that of ChatGLM2 ignores them.
-            documents: For the template; that of ChatGLM2 ignores them.
-            chat_template: Another template, or the name of one.
-            add_generation_prompt: Ask for an answer to the last message.
-            continue_final_message: Leave the last message open, to be continued.
-            tokenize: Return ids instead of text.
-            sanitize_control_tokens: Without effect, because nothing in a message is special.
-            padding: As in a call of the tokenizer.
-            truncation: As in a call of the tokenizer.
-            max_length: As in a call of the tokenizer, in tokens.
-            return_tensors: As in a call of the tokenizer.
-            return_dict: Return everything that a call of the tokenizer returns, instead of only the ids.
-            return_assistant_tokens_mask: Not supported, as in all tokenizers in Python.
-            tokenizer_kwargs: More arguments of a call of the tokenizer.
-            **kwargs: Variables for the template.
+        The arguments are those of the base class. `sanitize_control_tokens` has no effect, because nothing in a message
+        is special, and the template of ChatGLM2 ignores `tools` and `documents`.
 
         Raises:
             ValueError: If `return_assistant_tokens_mask` is set.

@@ -152,25 +152,29 @@ def compare(
     steps = curve_steps(curve, comparison.train)
     used_dev = _check_trainings(comparison, steps, opened, base)
     work = _Work(comparison, folder, KeptOutputs(folder / "contestants", listener), device, base, listener)
-    columns = {name: _without_base_model(work, name) for name in comparison.recipe.columns}
-    if opened is None:
-        opened = _train(work, comparison.train, folder / "run")
-    tuned = _fine_tuned(work, opened)
-    single = _alone(work, opened)
+    opened, columns = _answer_with_all(work, opened, steps)
+    tables = ScoredTables(comparison.test, whole, comparison.recipe, comparison.test.source, used_dev)
+    return _report(work, opened, columns, tables)
+
+
+def _answer_with_all(work: _Work, run: Run | None, steps: Sequence[int]) -> tuple[Run, dict[str, _Column]]:
+    """Predict each column with all systems, cheap ones first, and return the run too, trained if there was none."""
+    columns = {name: _without_base_model(work, name) for name in work.comparison.recipe.columns}
+    if run is None:
+        run = _train(work, work.comparison.train, work.folder / "run")
+    tuned = _fine_tuned(work, run)
+    single = _alone(work, run)
     prompted = _prompted(work, columns)
     for name, column in columns.items():
         column.outputs = {
-            name_of_run(opened, name): tuned[name],
+            name_of_run(run, name): tuned[name],
             **single.get(name, {}),
             **prompted[name],
             **column.outputs,
         }
-        column.facts |= answered_by(opened, name)
-    _add_curve(work, steps, opened, columns)
-    tables = ScoredTables(comparison.test, whole, comparison.recipe, comparison.test.source, used_dev)
-    result = _report(work, opened, columns, tables)
-    write_report(result, folder)
-    return result
+        column.facts |= answered_by(run, name)
+    _add_curve(work, steps, run, columns)
+    return run, columns
 
 
 def _check_trainings(
@@ -340,7 +344,7 @@ def _with_curve(
 
 
 def _report(work: _Work, run: Run, columns: Mapping[str, _Column], tables: ScoredTables) -> Report:
-    """Score all outputs, and search for leaks and likely label errors."""
+    """Score all outputs, search for leaks and likely label errors, and write the report."""
     recipe, test = tables.recipe, tables.gold
     gold = RowReader(test, recipe)
     predictions = {name: column.outputs[name_of_run(run, name)].predictions for name, column in columns.items()}
@@ -354,7 +358,9 @@ def _report(work: _Work, run: Run, columns: Mapping[str, _Column], tables: Score
         about = with_details(run, about, predictions[name], gold)
         reports.append(_with_curve(about, column.curve, work))
     title = f"fine-tuned {run.manifest.base_name} and others on {Path(test.source).name}"
-    return report_on_run(run, title, reports, predictions, tables)
+    report = report_on_run(run, title, reports, predictions, tables)
+    write_report(report, work.folder)
+    return report
 
 
 def _facts(work: _Work, recipe: Recipe, **more: Any) -> dict[str, Any]:

@@ -71,19 +71,7 @@ def router(jobs: Jobs) -> APIRouter:
     @router.get("/api/jobs/{job_id}/events", response_class=StreamingResponse)
     def events(job_id: str, last_event_id: Annotated[str, Header()] = "") -> Response:
         """Stream what a job reports, all of it or what came after Last-Event-ID, until the job has ended."""
-        job = jobs.get(job_id)
-        seen = _ID.fullmatch(last_event_id)
-        since, attempt = (0, None) if seen is None else (int(seen[1]), seen[2])
-        try:
-            written = (jobs.folder(job) / EVENTS).stat().st_size
-        except FileNotFoundError:  # nothing yet, or the job is being deleted
-            written = 0
-        if since > written:
-            since = 0  # no id that was ever sent
-        if attempt == str(job.attempts) and job.state != "running":
-            return Response(status_code=204)  # an EventSource does not connect again
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_stream(jobs, job_id, since), media_type="text/event-stream", headers=headers)
+        return _events_since(jobs, job_id, last_event_id)
 
     @router.get("/api/jobs/{job_id}/report", response_class=HTMLResponse)
     def report(job_id: str) -> Response:
@@ -93,14 +81,35 @@ def router(jobs: Jobs) -> APIRouter:
     @router.get("/api/jobs/{job_id}/pairs", response_class=FileResponse)
     def pairs(job_id: str) -> Response:
         """Return the pairs of answers that a job has made of corrections, as JSON lines."""
-        job = jobs.get(job_id)
-        path = jobs.folder(job) / PAIRS
-        if not path.is_file():
-            message = "this job has no pairs of answers: only a finished `prefer` job has."
-            raise ServeError(404, "no_pairs", message, name=job.name)
-        return FileResponse(path, media_type="application/jsonl", filename=PAIRS)
+        return _pairs_file(jobs, job_id)
 
     return router
+
+
+def _events_since(jobs: Jobs, job_id: str, last_id: str) -> Response:
+    """Return the stream of what came after an event, or that nothing more will come."""
+    job = jobs.get(job_id)
+    seen = _ID.fullmatch(last_id)
+    since, attempt = (0, None) if seen is None else (int(seen[1]), seen[2])
+    try:
+        written = (jobs.folder(job) / EVENTS).stat().st_size
+    except FileNotFoundError:  # nothing yet, or the job is being deleted
+        written = 0
+    if since > written:
+        since = 0  # no id that was ever sent
+    if attempt == str(job.attempts) and job.state != "running":
+        return Response(status_code=204)  # an EventSource does not connect again
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(jobs, job_id, since), media_type="text/event-stream", headers=headers)
+
+
+def _pairs_file(jobs: Jobs, job_id: str) -> Response:
+    job = jobs.get(job_id)
+    path = jobs.folder(job) / PAIRS
+    if not path.is_file():
+        message = "this job has no pairs of answers: only a finished `prefer` job has."
+        raise ServeError(404, "no_pairs", message, name=job.name)
+    return FileResponse(path, media_type="application/jsonl", filename=PAIRS)
 
 
 async def _stream(jobs: Jobs, job_id: str, since: int) -> AsyncIterator[bytes]:

@@ -18,12 +18,7 @@ _FILE = {"requestBody": {"content": {"application/octet-stream": {"schema": {"ty
 
 
 def router(workspace: Workspace, tables: Tables) -> APIRouter:
-    """Return the routes of tables.
-
-    Args:
-        workspace: The work folder.
-        tables: Its tables.
-    """
+    """Return the routes of the tables in a work folder."""
     router = APIRouter(prefix="/api/tables", tags=["tables"])
 
     @router.put("", openapi_extra=_FILE)
@@ -31,13 +26,7 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
         request: Request, name: Annotated[str, Query(min_length=1, max_length=300, description="The file's name.")]
     ) -> TableMeta:
         """Store a table; the body is the file, and the suffix of its name is the format."""
-        path = await run_in_threadpool(tables.start, name)
-        try:
-            await receive(request, path, MAX_UPLOAD_BYTES)
-        except BaseException:
-            tables.drop(path)
-            raise
-        return await run_in_threadpool(tables.finish, path, name)
+        return await _store(request, name, tables)
 
     @router.get("")
     def all_tables() -> TableList:
@@ -80,16 +69,31 @@ def router(workspace: Workspace, tables: Tables) -> APIRouter:
         corrected: Annotated[bool, Query(description="With what people have changed.")] = True,
     ) -> Response:
         """Download a table in any format; csv-spreadsheet is safe to open in a spreadsheet program."""
-        table = tables.read(table_id, corrected=corrected)
-        path = write_download(table, kind, workspace.table_path(table_id))
-        return FileResponse(
-            path,
-            media_type=MEDIA_TYPES[kind],
-            headers={"Content-Disposition": content_disposition(tables.meta(table_id).name, kind)},
-            background=BackgroundTask(_remove, path),
-        )
+        path = write_download(tables.read(table_id, corrected=corrected), kind, workspace.table_path(table_id))
+        return _file_to_keep(path, kind, tables.meta(table_id).name)
 
     return router
+
+
+async def _store(request: Request, name: str, tables: Tables) -> TableMeta:
+    """Store the body of a request as a table; what has arrived of a broken upload is removed."""
+    path = await run_in_threadpool(tables.start, name)
+    try:
+        await receive(request, path, MAX_UPLOAD_BYTES)
+    except BaseException:
+        tables.drop(path)
+        raise
+    return await run_in_threadpool(tables.finish, path, name)
+
+
+def _file_to_keep(path: Path, kind: Format, name: str) -> Response:
+    """Send a file for the browser to save under the name of its table, and remove it afterwards."""
+    return FileResponse(
+        path,
+        media_type=MEDIA_TYPES[kind],
+        headers={"Content-Disposition": content_disposition(name, kind)},
+        background=BackgroundTask(_remove, path),
+    )
 
 
 def _remove(path: Path) -> None:
