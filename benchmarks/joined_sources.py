@@ -2,7 +2,7 @@
 
     python benchmarks/joined_sources.py screening_depression csl -o results
     python benchmarks/joined_sources.py papers --with probe -o results                 # the linear probe as well
-    python benchmarks/joined_sources.py papers --rows 0 --with model -o results        # the model, trained once a sample
+    python benchmarks/joined_sources.py papers --rows 0 --with model -o results        # and the model, one run a sample
     python benchmarks/joined_sources.py papers --rows 0 --samples 1 --with model --run papers=RUN -o results
     python benchmarks/joined_sources.py csl papers --rows 20 50 --with few-shot --prompted-rows 60 -o results
 
@@ -33,10 +33,8 @@ from numpy.typing import NDArray
 
 import papertune
 from papertune.cli.progress import TerminalListener
-from papertune.errors import OutputError
 from papertune.evaluation.predictions import score_predictions
 from papertune.evaluation.systems.baselines import TfidfLogistic
-from papertune.files import write_atomically
 from papertune.kinds.label.join_words import answered_by
 from papertune.kinds.predictions import Predictions
 from papertune.metrics.calibration import score_calibration
@@ -49,7 +47,7 @@ from papertune.recipe import Recipe, load_recipe
 from papertune.run import Run
 from papertune.tables import Table, read_table
 
-from curves import FEW_SHOT, JOINED, SAMPLES, TFIDF, WITH_MODEL  # isort: skip - beside this file
+from curves import FEW_SHOT, JOINED, LABEL_SAMPLES, TFIDF, WITH_MODEL, keep_entry  # isort: skip - beside this file
 from data import data_file  # isort: skip
 from kept_vectors import kept_vectors  # isort: skip
 
@@ -100,7 +98,7 @@ def measure_table(name: str, folder: Path, arguments: argparse.Namespace) -> Ite
             job = Sample(name, drawn, test, sample, folder, run, arguments)
             for entry in job.measure(others, is_repeated=is_whole and sample > 0):
                 entry = {"rows": len(drawn), "of_rows": len(train), "sample": sample, **entry}
-                keep_entry(folder / SAMPLES, entry)
+                keep_entry(folder / LABEL_SAMPLES, entry)
                 yield entry
 
 
@@ -240,18 +238,6 @@ class Sample:
             "ece": calibration.ece,
             "ece_by_chance": calibration.ece_by_chance,
         }
-
-
-def keep_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Write an entry into the file of a table, in place of an earlier one of the same system and rows."""
-    keys = ("rows", "sample", "system", "test_rows")
-    try:
-        entries = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    except ValueError as error:
-        raise OutputError(f"{path} is damaged: {error}. Delete it, and run the same commands again.") from error
-    others = [each for each in entries if any(each[key] != entry[key] for key in keys)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps([*others, entry], ensure_ascii=False, indent=1) + "\n")
 
 
 def recipe_of(name: str, train: Table, overrides: Sequence[str]) -> Recipe:

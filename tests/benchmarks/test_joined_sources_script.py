@@ -39,7 +39,7 @@ def test_each_number_of_rows_has_a_line_for_each_system(measured, tmp_path):
         for system in (curves.TFIDF, curves.JOINED, "words alone")
     ]
     assert {tuple(row[5:]) for row in cells if row[3] == curves.JOINED} == {("1.000", "1.000", "1.000", "words alone")}
-    entries = json.loads((tmp_path / "kept" / "tiny" / curves.SAMPLES).read_text("utf-8"))
+    entries = json.loads((tmp_path / "kept" / "tiny" / curves.LABEL_SAMPLES).read_text("utf-8"))
     assert [entry["system"] for entry in entries] == [row[3] for row in cells]
     lines = curves.fewer_rows(entries, "average_precision")
     assert lines[0] == ["", "30 rows", "45 rows"]
@@ -61,7 +61,7 @@ def test_prompting_is_scored_on_the_same_rows_and_continues(measured, tmp_path, 
         [curves.FEW_SHOT, "9"],
     ]
     assert cells[-1][-1] == "2 examples before each question"
-    entries = json.loads((tmp_path / "kept" / "tiny" / curves.SAMPLES).read_text("utf-8"))
+    entries = json.loads((tmp_path / "kept" / "tiny" / curves.LABEL_SAMPLES).read_text("utf-8"))
     assert [line[0] for line in curves.beside_prompting(entries, "accuracy")[1:]] == [
         curves.JOINED,
         "words alone",
