@@ -15,6 +15,7 @@ import argparse
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scale import EXAMPLES, tiny_run, write_papers
 
 NODES = 4
 SWITCH = "pt-switch"
+NAMES = (SWITCH, *(f"pt-{node}" for node in range(1, NODES + 1)))
 PORT = 6379
 # The time that a scenario may take on a busy machine.
 PATIENCE_S = 150
@@ -43,6 +48,7 @@ def main() -> None:
     if reason := not_allowed():
         print(f"skipped: {reason}")
         return
+    signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryDirectory(prefix="pt", dir="/tmp") as name, network():
         cluster = Cluster(Path(name), arguments.rows)
         print("| what happens | s | output |\n| --- | --- | --- |", flush=True)
@@ -55,15 +61,28 @@ def main() -> None:
             print(f"| {scenario} | {time.monotonic() - begun:.0f} | {result} |", flush=True)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """End at a signal as at an error, so that namespaces and processes are removed."""
+    sys.exit(128 + number)
+
+
 def not_allowed() -> str:
     """Return why this machine cannot make network namespaces; "" if it can."""
     if shutil.which("ip") is None:
         return "there is no program ip (iproute2)"
-    made = subprocess.run(["ip", "netns", "add", "pt-probe"], capture_output=True, text=True)
+    probe = f"pt-probe-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
     if made.returncode:
         return f"network namespaces are not allowed ({made.stderr.strip()})"
-    subprocess.run(["ip", "netns", "delete", "pt-probe"], check=True)
+    remove(probe)
     return ""
+
+
+def remove_leftovers() -> None:
+    """Remove the namespaces with their processes, also those of an earlier run that was killed."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.splitlines()
+    for name in set(NAMES) & {line.split()[0] for line in listed if line.strip()}:
+        remove(name)
 
 
 def ip(*words: str) -> None:
@@ -73,22 +92,45 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def network() -> Iterator[None]:
-    """Make the namespaces, with a bridge in one more of them, and remove them at the end."""
-    names = [SWITCH, *map(space, range(1, NODES + 1))]
+    """Make the namespaces, with a bridge in one more of them, and remove them at the end.
+
+    Raises:
+        SystemExit: If another process has them.
+    """
     with ExitStack() as stack:
-        for name in names:
-            ip("netns", "add", name)
-            stack.callback(remove, name)
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", SWITCH, "link", "add", "bridge", "type", "bridge")
-        ip("-n", SWITCH, "link", "set", "bridge", "up")
-        for node in range(1, NODES + 1):
-            port = f"port{node}"
-            ip("-n", SWITCH, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space(node))
-            ip("-n", SWITCH, "link", "set", port, "master", "bridge", "up")
-            ip("-n", space(node), "address", "add", f"{address(node)}/24", "dev", "eth0")
-            ip("-n", space(node), "link", "set", "eth0", "up")
+        try:
+            stack.enter_context(FileLock(Path(tempfile.gettempdir()) / "papertune-cluster.lock", timeout=0))
+        except Timeout:
+            raise SystemExit("another process measures a cluster on this machine") from None
+        remove_leftovers()
+        stack.callback(remove_leftovers)
+        make_namespaces()
         yield
+
+
+def make_namespaces() -> None:
+    """Make a namespace for each node, with a cable to the bridge in one more."""
+    for name in NAMES:
+        ip("netns", "add", name)
+        ip("-n", name, "link", "set", "lo", "up")
+    ip("-n", SWITCH, "link", "add", "bridge", "type", "bridge")
+    ip("-n", SWITCH, "link", "set", "bridge", "up")
+    for node in range(1, NODES + 1):
+        port = f"port{node}"
+        ip("-n", SWITCH, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space(node))
+        ip("-n", SWITCH, "link", "set", port, "master", "bridge", "up")
+        ip("-n", space(node), "address", "add", f"{address(node)}/24", "dev", "eth0")
+        ip("-n", space(node), "link", "set", "eth0", "up")
+
+
+def pull_cable(node: int) -> None:
+    """Cut a node off from the others."""
+    ip("-n", SWITCH, "link", "set", f"port{node}", "down")
+
+
+def plug_cable(node: int) -> None:
+    """Connect a node again."""
+    ip("-n", SWITCH, "link", "set", f"port{node}", "up")
 
 
 def remove(name: str) -> None:
@@ -107,7 +149,7 @@ def end_processes(name: str) -> None:
 
 def space(node: int) -> str:
     """Return the namespace of a node."""
-    return f"pt-{node}"
+    return NAMES[node]
 
 
 def address(node: int) -> str:
@@ -255,9 +297,9 @@ def link_cut(cluster: Cluster) -> str:
     """The cable of the head's node is pulled for ten seconds."""
 
     def happens(_: subprocess.Popen[str]) -> None:
-        ip("-n", SWITCH, "link", "set", "port1", "down")
+        pull_cable(1)
         time.sleep(CUT_S)
-        ip("-n", SWITCH, "link", "set", "port1", "up")
+        plug_cable(1)
 
     return cluster.fill_in("link-cut", happens)
 

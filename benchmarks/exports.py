@@ -5,7 +5,7 @@
 needs xllamacpp, which has llama.cpp as a prebuilt library, and a run with a label column whose labels have one token
 each. The reference is the run's model in float32, with the same token ids and without other sources or calibration. The
 adapter is asked beside the packaged .gguf file that it was trained on. What DIR has already is not computed again, so a
-stopped measurement goes on. Last comes a table in Markdown.
+stopped measurement goes on; numbers of another run, table or length are an error. Last comes a table in Markdown.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from llama_cpp import ask_llama_cpp
 from papertune import load_run, read_table
 from papertune.exports.export import export
 from papertune.exports.format import Exported
-from papertune.exports.sample import label_tries, next_logits
+from papertune.exports.sample import label_tries
 from papertune.inference.merge import merged_model
 from papertune.models.cache import packaged_gguf
 from papertune.models.known import KNOWN_MODELS
@@ -41,7 +41,24 @@ def main() -> None:
     parser.add_argument("--what", nargs="+", default=["f16", "q8_0"], choices=["f16", "bf16", "q8_0", "adapter"])
     arguments = parser.parse_args()
     arguments.work.mkdir(exist_ok=True)
+    check_same(arguments)
     print(measure(arguments))
+
+
+def check_same(arguments: argparse.Namespace) -> None:
+    """Write down what is measured, or compare it with what the numbers in the folder were measured on."""
+    about = {
+        "run": load_run(arguments.run).directory.weights_checksum(),
+        "table": str(Path(arguments.table).resolve()),
+        "rows": arguments.rows,
+        "max_prompt_tokens": arguments.max_prompt_tokens,
+    }
+    kept = arguments.work / "about.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(about))
+    elif (before := json.loads(kept.read_text())) != about:
+        different = ", ".join(f"{name} {before.get(name)}" for name in about if before.get(name) != about[name])
+        raise SystemExit(f"{arguments.work} has numbers measured with {different}. Choose another folder with --work.")
 
 
 def measure(arguments: argparse.Namespace) -> str:
@@ -85,7 +102,9 @@ def own_answers(arguments: argparse.Namespace, kept: Path) -> dict[str, Any]:
     found |= {"prompts": prompts, "tokens": [path[0][1] for path in trie.paths]}
     for begin in range(done, len(prompts), ROWS_AT_ONCE):
         for ids in prompts[begin : begin + ROWS_AT_ONCE]:
-            found["probabilities"].append(torch.softmax(next_logits(model, ids)[found["tokens"]], dim=-1).tolist())
+            with torch.inference_mode():
+                logits = model(input_ids=torch.tensor([ids])).logits[0, -1].double()
+            found["probabilities"].append(torch.softmax(logits[found["tokens"]], dim=-1).tolist())
         kept.write_text(json.dumps(found))
     return found
 

@@ -17,6 +17,13 @@ $papertune train "$work/papers.csv" -r examples/demo.toml -o "$work/run" --set t
 $papertune predict "$work/run" "$work/new.csv" -o "$work/filled.csv" --quiet
 $papertune predict "$work/run" "$work/new.csv" -o "$work/filled.xlsx" --quiet
 $papertune predict "$work/run" "$work/new.csv" -o "$work/filled.parquet" --quiet
+# The same as a folder of parts, in two shards; one of them has no part.
+mkdir "$work/parts"
+cp "$work/filled.parquet" "$work/parts/part-0.parquet"
+for shard in 1/2 2/2; do
+    $papertune predict "$work/run" "$work/parts/part-0.parquet" -o "$work/filled-parts" --shard $shard --quiet
+done
+test -s "$work/filled-parts/part-0.parquet"
 $papertune evaluate "$work/run" "$work/new.csv" --truth "$work/truth.csv" --predictions "$work/filled.csv" \
     --baselines "$work/papers.csv" -o "$work/report" > "$work/scores.txt"
 # The page answers, and ends with the signal.

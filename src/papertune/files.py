@@ -65,6 +65,27 @@ def check_place(path: Path) -> None:
 
 
 @contextmanager
+def writing_model_folder(path: Path) -> Iterator[None]:
+    """Raise an OutputError that names a model folder if one of its files cannot be written in the block.
+
+    Raises:
+        OutputError: If one cannot.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # the second on a full disk
+        if getattr(error, "errno", None) == errno.EBUSY:
+            raise OutputError(
+                f"{path} cannot be replaced: a disk is mounted there, or another program uses it. Choose a new folder "
+                f"in it, such as {path / 'model'}."
+            ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be written: {reason}. Choose another folder.") from error
+
+
+@contextmanager
 def disk_full_as_output_error(path: Path) -> Iterator[None]:
     """Raise one clear error for the various errors that libraries raise on a full disk.
 

@@ -110,13 +110,28 @@ def test_a_missing_extra_is_no_problem_but_has_its_command(papertune, monkeypatc
 
 
 def test_full_and_closed_folders_are_problems():
-    folder = machine.Folder("unpacked models", "~/cache", 10, 10**8, True)
-    found = diagnosis.diagnose()
-    full = replace(found, folders=(folder, replace(folder, free=10**12, is_writable=False)))
-    assert full.problems == (
-        "~/cache (unpacked models) cannot be written. Change its permissions, or choose another folder.",
-        "~/cache (unpacked models): only 0.1 GB are free. Make room.",
+    cache = machine.Folder("unpacked models", "~/cache", 10, 10**8, disk=1, is_writable=True)
+    work = replace(cache, what="working directory", path=".")
+    closed = replace(cache, path="/data", disk=2, is_writable=False)
+    found = replace(diagnosis.diagnose(), folders=(cache, work, closed))
+    # One disk is one problem, and a closed folder has no use for free bytes.
+    assert found.problems == (
+        "/data (unpacked models) cannot be written. Change its permissions, or choose another folder.",
+        "~/cache (unpacked models), . (working directory): only 0.1 GB are free. Make room.",
     )
+
+
+def test_a_cache_with_models_may_be_for_reading_only(papertune, tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    access = os.access
+    closed = {tmp_path / "cache"}
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: path not in closed and access(path, mode))
+    ended = papertune("doctor")
+    assert f"{tmp_path / 'cache'} (unpacked models) cannot be written." in ended.error
+    (tmp_path / "cache" / "weights").write_bytes(b"1")
+    ended = papertune("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    assert section(ended.out, "Folders")["unpacked models"].endswith(", for reading only")
 
 
 def test_the_network_is_asked_only_if_it_is_wanted(papertune, monkeypatch):

@@ -15,6 +15,7 @@ from papertune import load_run
 from papertune.cli import commands  # noqa: F401 - its functions join the app
 from papertune.cli.app import app
 from papertune.errors import ModelError, OutputError, PapertuneWarning, RunError
+from papertune.exports import export as export_module
 from papertune.exports.export import export
 from papertune.exports.formats.gguf import GgufExport
 from papertune.exports.registry import FORMATS
@@ -70,6 +71,24 @@ class TestFolders:
         assert [file for file in files(tmp_path / "out") if file.startswith("adapter")] == kept
         page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
         assert "vllm serve out/base --enable-lora --lora-modules run=out/adapter --max-lora-rank 8" in page
+
+    def test_an_adapter_in_another_number_format(self, run, tmp_path):
+        from safetensors.torch import load_file
+
+        export(run, tmp_path / "out", to="hub", adapter=True, weights="bf16")
+        written = load_file(tmp_path / "out" / "adapter_model.safetensors")
+        assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
+        trained = load_file(run / "adapter" / "adapter_model.safetensors")
+        assert all(torch.equal(written[name], tensor.bfloat16()) for name, tensor in trained.items())
+
+    def test_vllm_has_to_be_told_that_there_are_more_than_20_tokens(self, make_run, tiny_folder, tmp_path):
+        labels = [f"{letter}{number}" for letter in "abcdefghijklmnopqrstuvw" for number in (1, 2)]
+        column = {"kind": "label", "question": "Which?", "labels": labels}
+        path = make_run(tiny_folder, changes={"columns": {"label": column}})
+        export(path, tmp_path / "out", to="vllm")
+        page = (tmp_path / "out" / "ANSWERS.md").read_text("utf-8")
+        assert '"logprobs": 23, ' in page
+        assert "--logprobs-mode processed_logprobs --max-logprobs 23\n" in page
 
     def test_ollama(self, run, tmp_path):
         with pytest.warns(
@@ -342,6 +361,37 @@ class TestAtomicWriting:
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
         assert files(tmp_path / "out") == ["ANSWERS.md", "README.md", "check.json", "model.gguf"]
 
+    def test_a_folder_that_cannot_be_replaced_is_found_before_the_work(self, run, tmp_path, monkeypatch):
+        (tmp_path / "out").mkdir()
+
+        def fail(self):
+            raise OSError(16, os.strerror(16))
+
+        monkeypatch.setattr(type(tmp_path), "rmdir", fail)
+        monkeypatch.setattr(export_module, "_loaded", None)  # the model is not loaded
+        with pytest.raises(OutputError) as caught:
+            export(run, tmp_path / "out", to="gguf")
+        assert str(caught.value) == (
+            f"{tmp_path / 'out'} cannot be replaced: a disk is mounted there, or another program uses it. Choose a new "
+            f"folder in it, such as {tmp_path / 'out' / 'model'}."
+        )
+
+    def test_a_link_to_an_empty_folder_stays_a_link(self, run, tmp_path):
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "out").symlink_to("disk")
+        export(run, tmp_path / "out", to="gguf")
+        assert (tmp_path / "out").is_symlink()
+        assert "model.gguf" in files(tmp_path / "disk")
+
+    def test_an_error_of_the_model_is_not_one_of_the_folder(self, run, tmp_path, monkeypatch):
+        def fail(*_, **__):
+            raise PermissionError(13, os.strerror(13), "base/model.safetensors")
+
+        monkeypatch.setattr(export_module, "_loaded", fail)
+        with pytest.raises(PermissionError, match=r"Permission denied: 'base/model.safetensors'"):
+            export(run, tmp_path / "out", to="gguf")
+        assert list(tmp_path.iterdir()) == []
+
     def test_two_exports_to_one_folder(self, run, tmp_path):
         from filelock import FileLock
 
@@ -424,15 +474,15 @@ class TestPush:
         done = push("owner/taken")
         folder = tmp_path / "out"
         assert done.stderr.strip() == (
-            f"owner/taken: the repository exists already. Choose another name. {folder} is complete: `hf upload "
-            f"owner/taken {folder}` uploads it."
+            "owner/taken: the repository exists already, and stays as it is. Choose another name. "
+            f"{folder} is complete: `hf upload --private OWNER/OTHER {folder}` uploads it."
         )
         assert [path for path, _ in hub.calls] == ["/api/repos/create"]
 
     def test_no_connection(self, push, tmp_path):
         done = push("owner/name", HF_ENDPOINT="http://127.0.0.1:9")
         assert done.stderr.startswith("owner/name: the hub could not be reached or refused the upload (")
-        assert done.stderr.strip().endswith(f"`hf upload owner/name {tmp_path / 'out'}` uploads it.")
+        assert done.stderr.strip().endswith(f"`hf upload --private owner/name {tmp_path / 'out'}` uploads it.")
 
 
 def test_the_command(run, tmp_path):

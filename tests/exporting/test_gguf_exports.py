@@ -185,7 +185,8 @@ class TestLlamaCpp:
 
     def test_an_adapter_beside_its_base_model_is_the_merged_model(self, make_run, tiny_folder, differences, tmp_path):
         path = make_run(tiny_folder, use_rslora=True, changes={"method": {"rslora": True}})
-        export(path, tmp_path / "out", to="gguf", adapter=True)
+        export(path, tmp_path / "out", to="gguf", adapter=True, weights="f16")
+        assert tensors(tmp_path / "out" / "adapter.gguf")["blk.0.attn_q.weight.lora_a"][0] == "F16"
         assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
             "ANSWERS.md", "README.md", "adapter.gguf", "check.json",
         ]  # fmt: skip

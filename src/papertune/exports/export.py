@@ -16,7 +16,7 @@ from papertune.exports.gguf_files.writing import Weights
 from papertune.exports.push import check_repository, push
 from papertune.exports.registry import FORMATS
 from papertune.exports.sample import sample_prompts
-from papertune.files import check_new_folder
+from papertune.files import check_new_folder, check_place, writing_model_folder
 from papertune.prompts.context import encoder_within_context
 from papertune.run import Run, load_run
 
@@ -65,11 +65,12 @@ def export(
         if warning := chosen.warning(exported, prompts):
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
         listener.message(f"writing {folder}")
-        (unfinished / CHECK_FILE).write_text(_check_text(prompts), "utf-8")
-        (unfinished / "ANSWERS.md").write_text(answers_page(exported, chosen), "utf-8")
-        card = model_card(exported, chosen)
-        chosen.write(exported, unfinished)  # last: it may change the model
-        (unfinished / "README.md").write_text(card, "utf-8")
+        page, card = answers_page(exported, chosen), model_card(exported, chosen)
+        with writing_model_folder(folder):
+            (unfinished / CHECK_FILE).write_text(_check_text(prompts), "utf-8")
+            (unfinished / "ANSWERS.md").write_text(page, "utf-8")
+            chosen.write(exported, unfinished)  # it may change the model
+            (unfinished / "README.md").write_text(card, "utf-8")
     if push_to is not None:
         listener.message(f"uploading to {push_to}")
         push(folder, push_to)
@@ -90,7 +91,7 @@ def _check(run: Run, to: str, weights: Weights | None, *, adapter: bool) -> tupl
     if to not in FORMATS:
         raise OutputError(f'--to "{to}" is not a format of export: {", ".join(FORMATS)}.')
     chosen, path = FORMATS[to], run.directory.path
-    numbers = weights or chosen.weights[0]
+    numbers = weights or chosen.default_weights(adapter=adapter)
     if numbers not in chosen.weights:
         raise OutputError(f"--to {to} writes weights in {listed_formats(chosen.weights)}, not in {numbers}.")
     run.directory.check_fills_columns(run.recipe, "export")
@@ -137,35 +138,31 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         OutputError: If another export writes there, or a file cannot be written.
     """
     from filelock import FileLock, Timeout
-    from safetensors import SafetensorError
 
-    place = folder.absolute()
+    place = folder.resolve()
+    check_place(place.parent)
     unfinished = place.with_name(f".{place.name}.unfinished")
     lock = FileLock(place.with_name(f".{place.name}.lock"))
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        with writing_model_folder(folder):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         raise OutputError(f"{folder}: another export writes there. Wait for it, or choose another folder.") from None
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        with writing_model_folder(folder):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            if place.is_dir():  # an empty one that cannot be replaced, such as a mount point, is found before the work
+                place.rmdir()
+                place.mkdir()
         yield unfinished
-        if place.is_dir():
-            place.rmdir()  # it is empty, or this fails
-        unfinished.rename(place)
-    except (OSError, SafetensorError) as error:  # the second on a full disk
-        raise _unwritable(folder, error) from error
+        with writing_model_folder(folder):
+            if place.is_dir():
+                place.rmdir()  # it is empty, or this fails
+            unfinished.rename(place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         with suppress(OSError):  # Windows removes no open file
             Path(lock.lock_file).unlink(missing_ok=True)  # before the release: then no other process has locked it
         lock.release()
-
-
-def _unwritable(folder: Path, error: Exception) -> OutputError:
-    return OutputError(
-        f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}. Choose another folder."
-    )

@@ -89,6 +89,10 @@ class ExportFormat(ABC):
     library: ClassVar[str] = "transformers"
     tags: ClassVar[tuple[str, ...]] = ()
 
+    def default_weights(self, *, adapter: bool) -> Weights:
+        """Return the number format that is written if none is asked for; an adapter by itself stays in float32."""
+        return "f32" if adapter else self.weights[0]
+
     def check(self, run: Run, *, adapter: bool) -> None:  # noqa: B027 - most formats have limits, hub has none
         """Check before any weights are loaded that a run can be exported.
 

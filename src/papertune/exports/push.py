@@ -1,6 +1,7 @@
 """Uploading an export to a repository of the Hugging Face hub."""
 
 from pathlib import Path
+from shlex import quote
 
 from papertune.errors import OutputError
 
@@ -40,17 +41,20 @@ def push(folder: Path, name: str) -> None:
         api.create_repo(name, private=True, exist_ok=False)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Export of a papertune run")
     except (OSError, ValueError, HTTPError) as error:
-        raise OutputError(
-            f"{name}: {_reason(error)} {folder} is complete: `hf upload {name} {folder}` uploads it."
-        ) from error
+        raise OutputError(_message(error, name, folder)) from error
 
 
-def _reason(error: Exception) -> str:
+def _message(error: Exception, name: str, folder: Path) -> str:
     """Return why an upload failed, and what to do."""
     status = getattr(getattr(error, "response", None), "status_code", None)
+    target = name
     if status == 409:
-        return "the repository exists already. Choose another name."
-    if status in (401, 403):
-        return f"the hub refused the token (HTTP {status}). Log in with `hf auth login`, with a token that may write."
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return f"the hub could not be reached or refused the upload ({first.strip()})."
+        target, reason = "OWNER/OTHER", "the repository exists already, and stays as it is. Choose another name."
+    elif status in (401, 403):
+        reason = f"the hub refused the token (HTTP {status}). Log in with `hf auth login`, with a token that may write."
+    else:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = f"the hub could not be reached or refused the upload ({first.strip()})."
+    # Without --private, a repository that `hf upload` makes is public.
+    command = f"hf upload --private {target} {quote(str(folder))}"
+    return f"{name}: {reason} {folder} is complete: `{command}` uploads it."

@@ -4,13 +4,13 @@ The papers are made up. They have what tokenizers differ on: digits after line b
 that looks like a special token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from papertune.decoding.engine import Engine
 from papertune.decoding.greedy import answer_ends
 from papertune.decoding.scoring.label_scoring import LabelTrie
 from papertune.exports.format import Exported, SamplePrompt
@@ -58,10 +58,22 @@ def sample_prompts(exported: Exported) -> list[SamplePrompt]:
     ]
     encoded = exported.encoder.encode_many([reader.prompt(row, name) for row, name in asked])
     labels = {name: list(column.joined_labels) for name, column in recipe.questions.items()}
+    engine = Engine(exported.model)
     return [
-        _answered(exported, name, prompt.ids, tries.get(name), labels[name])
+        SamplePrompt(
+            name,
+            _text_of(exported, prompt.ids),
+            prompt.ids,
+            **_answered(engine, prompt.ids, tries.get(name), labels[name]),
+        )
         for (_, name), prompt in zip(asked, encoded, strict=True)
     ]
+
+
+def _text_of(exported: Exported, ids: list[int]) -> str | None:
+    """Return a prompt as text that has the same token ids; None if there is none."""
+    text: str = exported.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text if exported.tokenizer.encode(text, add_special_tokens=False) == ids else None
 
 
 def label_tries(exported: Exported) -> dict[str, LabelTrie]:
@@ -97,36 +109,31 @@ def sample_papers(recipe: Recipe) -> Table:
     )
 
 
-def _answered(exported: Exported, name: str, ids: list[int], trie: LabelTrie | None, labels: list[str]) -> SamplePrompt:
-    text = exported.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    again = exported.tokenizer.encode(text, add_special_tokens=False)
-    shown = text if again == ids else None
-    root = next_logits(exported.model, ids)
+def _answered(engine: Engine, ids: list[int], trie: LabelTrie | None, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what the model gives for a prompt: the attributes of a `SamplePrompt` that depend on it."""
+    state = engine.prefill([ids])
+    root = state.last_logits[0].to("cpu", torch.float64)
     if trie is None:
-        found = root.log_softmax(-1)
-        best = found.topk(min(_SHOWN_TOKENS, len(found)))
+        best = root.log_softmax(-1).topk(min(_SHOWN_TOKENS, len(root)))
         most = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        return SamplePrompt(name, shown, ids, [([], most)], {})
-    after = {node: node_ids(trie, node) for node in range(len(trie.tokens))}
-    logits = {-1: root} | {node: next_logits(exported.model, [*ids, *more]) for node, more in after.items()}
+        return {"next": [([], most)], "probabilities": {}}
+    nodes = None
+    if trie.tokens:  # one pass for all of them, however many labels there are
+        tree = engine.tree_logits(state, trie.tokens, trie.ancestors(), trie.depths)
+        nodes = tree.to("cpu", torch.float64)
     steps: dict[int, set[int]] = {}
     for path in trie.paths:
         for node, token in path:
             steps.setdefault(node, set()).add(token)
-    following = [
-        (node_ids(trie, node), {token: float(logits[node].log_softmax(-1)[token]) for token in sorted(tokens)})
-        for node, tokens in sorted(steps.items())
-    ]
-    nodes = torch.stack([logits[node] for node in after])[None] if after else None
+    following = []
+    for node, tokens in sorted(steps.items()):
+        found = (root if nodes is None or node < 0 else nodes[0, node]).log_softmax(-1)
+        following.append((node_ids(trie, node), {token: float(found[token]) for token in sorted(tokens)}))
     probabilities = trie.label_probabilities(root[None], nodes)[0].tolist()
-    by_label = dict(zip(labels, probabilities, strict=True))
     # The first token of all labels may be the same one, which no step compares.
     first = steps.get(-1, set()) | {token for token, at in zip(trie.tokens, trie.parents, strict=True) if at < 0}
-    return SamplePrompt(name, shown, ids, following, by_label, writes_label=int(root.argmax()) in first)
-
-
-def next_logits(model: Any, ids: list[int]) -> Tensor:
-    """Return the logits of the next token, float64, shape (vocab,)."""
-    with torch.inference_mode():
-        logits: Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1]
-    return logits.to("cpu", torch.float64)
+    return {
+        "next": following,
+        "probabilities": dict(zip(labels, probabilities, strict=True)),
+        "writes_label": int(root.argmax()) in first,
+    }

@@ -4,8 +4,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papertune.errors import OutputError, PapertuneWarning
-from papertune.files import check_new_folder
+from papertune.errors import PapertuneWarning
+from papertune.files import check_new_folder, writing_model_folder
 from papertune.models import Precision
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
         OutputError: If the folder exists and is not empty, or cannot be written.
         RunError: If the run cannot be merged, such as one with a prefix.
     """
-    from safetensors import SafetensorError
-
     run.recipe.method.check_mergeable(run.directory.path)
     run.directory.check_has_model(run.recipe)
     check_new_folder(folder)
@@ -37,11 +35,9 @@ def merge(run: "Run", folder: Path, precision: Precision) -> None:
             stacklevel=3,  # the caller of `Run.merge`
         )
     model, tokenizer = merged_model(run, precision)
-    try:
+    with writing_model_folder(folder):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    except (OSError, SafetensorError) as error:  # the second on a full disk
-        raise OutputError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def merged_model(run: "Run", precision: Precision) -> tuple[Any, Any]:

@@ -53,7 +53,8 @@ class GgufExport(ExportFormat):
 
             saved = exported.run.directory.adapter
             weights, settings = read_adapter_weights(saved), check_adapter(saved)
-            write_adapter(folder / ADAPTER_FILE, weights, settings, architecture, name=exported.name)
+            file, numbers = folder / ADAPTER_FILE, exported.weights
+            write_adapter(file, weights, settings, architecture, weights=numbers, name=exported.name)
             return
         write_model(
             folder / MODEL_FILE,

@@ -36,6 +36,8 @@ class HubExport(ExportFormat):
         """Write weights and tokenizer."""
         if exported.adapter:
             copy_adapter(exported.run, folder)
+            if exported.weights != "f32":
+                _convert_adapter(folder, exported.weights)
         else:
             converted(exported.model, exported.weights).save_pretrained(folder)
         exported.tokenizer.save_pretrained(folder)
@@ -74,6 +76,26 @@ def converted(model: Any, weights: Weights) -> Any:
         for name, tensor in model.named_parameters():
             check_float16(name, float(tensor.detach().abs().max()))
     return model.to(DTYPES[weights])
+
+
+def _convert_adapter(folder: Path, weights: Weights) -> None:
+    """Write an adapter's weights anew in a number format.
+
+    Raises:
+        ModelError: If a number is too large for the format.
+    """
+    from safetensors.torch import save_file
+
+    from papertune.methods.method import read_adapter_weights
+
+    saved = read_adapter_weights(folder)
+    if weights == "f16":
+        for name, tensor in saved.items():
+            check_float16(name, float(tensor.abs().max()))
+    for file in folder.glob("adapter_model.*"):
+        file.unlink()
+    numbers = {name: tensor.to(DTYPES[weights]).contiguous() for name, tensor in saved.items()}
+    save_file(numbers, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def copy_adapter(run: Run, folder: Path) -> None:

@@ -83,5 +83,14 @@ PARAMETER stop "{stop}"
 
 
 def _go_text(text: str) -> str:
-    """Return text that a template of Go writes as it is, inside three quotes."""
-    return text.replace("{{", '{{ "{{" }}').replace('"""', '{{ "\\"\\"\\"" }}')
+    """Return text that a template of Go writes as it is, inside the three quotes of a Modelfile.
+
+    A brace may begin an action, also one of ours that follows, and three quotes end the value. Ollama's parser drops
+    characters that are not printable, such as every blank but that of ASCII.
+    """
+    written = "".join(each if _stays(each) else f'{{{{ "\\U{ord(each):08x}" }}}}' for each in text)
+    return written.replace('"""', '{{ "\\"\\"\\"" }}')
+
+
+def _stays(letter: str) -> bool:
+    return letter != "{" and (letter.isprintable() or letter in "\n\r\t")

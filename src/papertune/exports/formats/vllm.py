@@ -15,6 +15,8 @@ from papertune.run import Run
 BASE_FOLDER, ADAPTER_FOLDER = "base", "adapter"
 # What --max-lora-rank can be.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+# Of so many tokens it gives log-probabilities without --max-logprobs.
+_MAX_LOGPROBS = 20
 # vLLM reads the first unguarded, and takes other values than the published ones where the others are missing.
 _CHATGLM_KEYS = ("multi_query_attention", "multi_query_group_num", "add_qkv_bias", "seq_length")
 
@@ -26,6 +28,10 @@ class VllmExport(ExportFormat):
     title: ClassVar[str] = "vLLM"
     weights: ClassVar[tuple[Weights, ...]] = ("bf16", "f16", "f32")
     tags: ClassVar[tuple[str, ...]] = ("vllm",)
+
+    def default_weights(self, *, adapter: bool) -> Weights:
+        """Return that of the model, which is written in either case; the adapter beside it stays in float32."""
+        return self.weights[0]
 
     def check(self, run: Run, *, adapter: bool) -> None:
         """Check that vLLM reads an adapter that is to be written by itself."""
@@ -69,8 +75,9 @@ class VllmExport(ExportFormat):
         allowed = [*labels] or [1, 2]
         if exported.model.config.model_type == "chatglm":
             return _CHATGLM.format(folder=exported.name, context=context_of(exported), allowed=allowed, n=len(allowed))
+        many = f" --max-logprobs {len(labels)}" if len(labels) > _MAX_LOGPROBS else ""
         return f"""    vllm serve {options} --max-model-len {context_of(exported)} \\
-        --generation-config vllm --logprobs-mode processed_logprobs
+        --generation-config vllm --logprobs-mode processed_logprobs{many}
 
 `--generation-config vllm` keeps vLLM from the sampling settings of generation_config.json. Send a prompt as token ids,
 with special tokens in their places:
@@ -95,7 +102,8 @@ _CHATGLM = """vLLM has no tokenizer for ChatGLM2 without the model's own Python 
 The tokenizer in this folder is papertune's: `from papertune.models.chatglm2 import ChatGLMTokenizer`.
 
     from vllm import LLM, SamplingParams
-    model = LLM("{folder}", skip_tokenizer_init=True, max_model_len={context}, logprobs_mode="processed_logprobs")
+    model = LLM("{folder}", skip_tokenizer_init=True, max_model_len={context}, max_logprobs={n},
+                logprobs_mode="processed_logprobs")
     settings = SamplingParams(temperature=1, max_tokens=1, allowed_token_ids={allowed}, logprobs={n}, detokenize=False)
     (found,) = model.generate([{{"prompt_token_ids": [1, 2, 3]}}], settings)
 

@@ -108,9 +108,15 @@ def _entries(model: Any, architecture: Architecture, weights: Weights) -> Iterab
 
 
 def write_adapter(
-    path: Path, saved: Mapping[str, Tensor], config: Mapping[str, Any], architecture: Architecture, *, name: str
+    path: Path,
+    saved: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    architecture: Architecture,
+    *,
+    weights: Weights,
+    name: str,
 ) -> None:
-    """Write a LoRA adapter as a .gguf file, in float32.
+    """Write a LoRA adapter as a .gguf file.
 
     llama.cpp scales B A by alpha / rank. An adapter of rsLoRA, which is scaled by alpha / sqrt(rank), gets the alpha
     that makes both the same.
@@ -120,10 +126,11 @@ def write_adapter(
         saved: The tensors of an adapter of peft.
         config: Its adapter_config.json.
         architecture: The architecture of its base model.
+        weights: As in `write_model`.
         name: The adapter's name, for people.
 
     Raises:
-        ModelError: If a tensor has no place in the file.
+        ModelError: If a tensor has no place in the file, or a number is too large for the format.
     """
     from gguf import GGUFWriter
 
@@ -139,7 +146,7 @@ def write_adapter(
         letter = part[-1].lower()
         found = f"{architecture.tensor_name(module)}.weight.lora_{letter}"
         rows = architecture.arranged(module, tensor) if letter == "b" else tensor
-        entries.append(_Entry(found, tuple(tensor.shape), _kind(tuple(tensor.shape), "f32"), lambda r=rows: r))  # type: ignore[misc]
+        entries.append(_Entry(found, tuple(tensor.shape), _kind(tuple(tensor.shape), weights), lambda r=rows: r))  # type: ignore[misc]
     _write(writer, entries)
 
 

@@ -49,13 +49,13 @@ class Diagnosis:
         found = [
             f"{each.path} ({each.what}) cannot be written. Change its permissions, or choose another folder."
             for each in self.folders
-            if not each.is_writable
+            if each.is_needed and not each.is_writable
         ]
-        found += [
-            f"{each.path} ({each.what}): only {each.free / 1e9:.1f} GB are free. Make room."
-            for each in self.folders
-            if each.free < _FEW_BYTES
-        ]
+        full = [each for each in self.folders if each.is_writable and each.free < _FEW_BYTES]
+        for disk in dict.fromkeys(each.disk for each in full):
+            there = [each for each in full if each.disk == disk]
+            names = ", ".join(f"{each.path} ({each.what})" for each in there)
+            found.append(f"{names}: only {there[0].free / 1e9:.1f} GB are free. Make room.")
         if self.network is not None and self.network.reason:
             found.append(
                 f"{self.network.host} cannot be reached ({self.network.reason}). Use models that are on this machine."

@@ -67,14 +67,18 @@ class Folder:
         path: The folder; ~ is the home folder.
         size: Bytes of its files; None if there is no such folder.
         free: Free bytes of its disk.
+        disk: The number of its disk: two folders on one disk share the free bytes.
         is_writable: Whether files can be made in it, or it can be made.
+        is_needed: Whether it has to be writable: a cache with models in it may be shared, and closed for writing.
     """
 
     what: str
     path: str
     size: int | None
     free: int
+    disk: int
     is_writable: bool
+    is_needed: bool = True
 
 
 def devices() -> Devices:
@@ -131,7 +135,8 @@ def _folder(what: str, path: Path, *, measured: bool = True) -> Folder:
     nearest = next(place for place in (path, *path.absolute().parents) if _exists(place))
     size = _size(path) if measured and nearest is path and path.is_dir() else None
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-    return Folder(what, _short(path), size, shutil.disk_usage(nearest).free, writable)
+    free, disk = shutil.disk_usage(nearest).free, nearest.stat().st_dev
+    return Folder(what, _short(path), size, free, disk, writable, is_needed=not size)
 
 
 def _exists(path: Path) -> bool:

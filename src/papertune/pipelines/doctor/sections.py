@@ -65,7 +65,7 @@ def _cpu(cpu: Cpu) -> Iterator[tuple[str, str]]:
 
 def _folder(folder: Folder) -> str:
     size = "" if folder.size is None else f", {folder.size / 1e6:,.0f} MB"
-    blocked = "" if folder.is_writable else ", NOT WRITABLE"
+    blocked = "" if folder.is_writable else ", NOT WRITABLE" if folder.is_needed else ", for reading only"
     return f"{folder.path}{size}, {folder.free / 1e9:,.0f} GB free{blocked}"
 
 
