@@ -13,6 +13,7 @@ from papertune.kinds.base import PredictedTable
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
+from papertune.training.layers.prediction import predicting_copy
 
 
 class DevScore:
@@ -42,13 +43,17 @@ class DevScore:
         micro F1 of a labels column, F1@5 of keywords, ROUGE-L of free text, and the share of numbers within the
         tolerance.
         """
-        predictor = Predictor(model, self._tokenizer, self._recipe)
+        # Weights that several processes share are not all here.
+        is_shared = torch.distributed.is_available() and torch.distributed.is_initialized()
+        own = None if is_shared else predicting_copy(model, self._dtype)
+        predictor = Predictor(model if own is None else own, self._tokenizer, self._recipe)
         device = next(model.parameters()).device.type
+        needs_autocast = own is None and self._dtype != torch.float32
         means = RowMeans()
         for table in self._tables:
             reader = RowReader(table, self._recipe)
             plan = predictor.plan(reader, range(len(table)))
-            with torch.autocast(device, self._dtype, enabled=self._dtype != torch.float32):
+            with torch.autocast(device, self._dtype, enabled=needs_autocast):
                 values = predict_rows(predictor, reader, plan, listener=self._listener).values
             # Thresholds are chosen again after the training. Until then the best ones for these rows are used, since at
             # 0.5 a good model may never predict a rare label.

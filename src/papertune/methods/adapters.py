@@ -62,6 +62,17 @@ def load_for_prediction(model: Any, folder: Path) -> Any:
     return _method(config).load_for_prediction(model, folder, config)
 
 
+def is_plain_adapter(folder: Path) -> bool:
+    """Whether `add_adapter` may be able to add a saved adapter; found out without the weights of a model.
+
+    Raises:
+        RunError: If the folder is not an adapter.
+    """
+    from papertune.methods.plain_lora import is_plain
+
+    return is_plain(check_adapter(folder))
+
+
 def add_adapter(model: Any, folder: Path) -> bool:
     """Add a saved adapter to the weights of a base model in memory, without peft.
 

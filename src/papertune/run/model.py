@@ -100,7 +100,7 @@ class TrainedModel:
             ModelError: If it cannot be loaded.
             MissingExtraError: If quantized weights need a package that is not installed.
         """
-        from papertune.methods import add_adapter
+        from papertune.methods import add_adapter, is_plain_adapter
         from papertune.models import check_int8, load_own_llama
 
         self.directory.check_has_model(self.recipe)
@@ -109,8 +109,9 @@ class TrainedModel:
             check_int8(device, self.recipe.base_bits)
         adapter = self.directory.adapter
         adapt = partial(add_adapter, folder=adapter) if adapter.is_dir() else None
-        # The weights would be read in vain: a prefix cannot be added to them.
-        own = device == "cpu" and self.recipe.base_bits is None and not self.recipe.method.prefix_tokens
+        # Else the weights would be read in vain: neither a prefix nor DoRA can be added to them.
+        is_plain = adapt is None or is_plain_adapter(adapter)
+        own = device == "cpu" and self.recipe.base_bits is None and is_plain
         if not own or (model := load_own_llama(self.base, precision, adapt)) is None:
             return self.load(precision)
         return model, load_tokenizer(self.base, self._tokenizer_folder)

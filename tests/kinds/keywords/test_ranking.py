@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from papertune.kinds.keywords.ranked.ranking import (
     KeywordChoice,
     distinct,
     features,
+    longer_forms,
     ranked_as_text,
     read_ranked,
 )
@@ -24,6 +26,11 @@ def found(text, log_probability=-1.0, tokens=2, *, generated=False, document="")
     form = normalise_keyword(text)
     phrase = next((each for each in find_candidates(document) if each.form == form), None)
     return FoundKeyword(text, form, log_probability, tokens, generated, phrase)
+
+
+def described(keywords):
+    longer = longer_forms([keyword.form for keyword in keywords])
+    return [replace(keyword, longer=longer[keyword.form]) for keyword in keywords]
 
 
 def only(**weights):
@@ -49,7 +56,7 @@ def test_features_by_hand():
         found("deep", -6.0, 2, document=document),
         found("deep learning", -4.0, 2, generated=True, document=document),
     ]
-    table = [dict(zip(FEATURES, row, strict=True)) for row in features(keywords).tolist()]
+    table = [dict(zip(FEATURES, row, strict=True)) for row in features(described(keywords)).tolist()]
     assert table[0] == {
         "log_probability": -1.5,
         "log_probability_per_token": -0.5,
@@ -129,6 +136,6 @@ def test_a_ranking_of_unknown_features_is_an_error():
 
 def test_features_of_chinese_keywords():
     keywords = [found(text, document="机器学习方法。学习") for text in ("机器学习", "学习")]
-    table = [dict(zip(FEATURES, row, strict=True)) for row in features(keywords).tolist()]
+    table = [dict(zip(FEATURES, row, strict=True)) for row in features(described(keywords)).tolist()]
     assert [row["two_words"] for row in table] == [0, 1]
     assert [row["longer_keywords"] for row in table] == [0, pytest.approx(math.log(2))]

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends
 from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked.ranking import FEATURES, KeywordChoice
 from papertune.kinds.keywords.ranked.search import KeywordSearch
 from papertune.models import find_base, load_own_llama, load_tokenizer
 from papertune.prompts import PromptEncoder
@@ -18,6 +20,7 @@ DOCUMENTS = [
 COLUMN = RankedKeywordsColumn(
     kind="ranked_keywords", question="Name one keyword.", count=3, beams=4, max_keyword_tokens=6
 )
+NO_CHOICE = KeywordChoice()
 
 
 @pytest.fixture
@@ -30,10 +33,10 @@ def search(tiny_folder):
     find = KeywordSearch(COLUMN, encoder, tokenizer, answer_ends(model, encoder.end_id), "title: {title}")
     before = torch.get_num_threads()
 
-    def found(documents, threads=1):
+    def found(documents, threads=1, choice=NO_CHOICE):
         torch.set_num_threads(threads)
         prompts = [encoder.encode_text(document) for document in documents]
-        return find(engine, engine.prefill(prompts), documents)
+        return find(engine, engine.prefill(prompts), documents, choice=choice)
 
     yield found
     torch.set_num_threads(before)
@@ -57,3 +60,18 @@ def test_rows_together_have_the_keywords_of_rows_one_by_one(search, monkeypatch)
     expected = [search([document])[0] for document in DOCUMENTS]
     monkeypatch.setattr(PromptState, "is_divisible", False)
     assert_same(search(DOCUMENTS), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("weight", [0.1, 1.0])
+def test_with_a_ranking_the_chosen_keywords_are_those_of_all_candidates(search, monkeypatch, threads, weight):
+    weights = {"log_probability": weight, "log_probability_per_token": 0.2, "in_document": 3.0, "longer_keywords": -0.5}
+    choice = KeywordChoice(np.array([weights.get(feature, 0.0) for feature in FEATURES]), intercept=-1.0)
+    found = search(DOCUMENTS, threads, choice)
+    monkeypatch.setattr(PromptState, "is_divisible", False)
+    everything = search(DOCUMENTS, threads, choice)
+    assert sum(map(len, found)) < sum(map(len, everything))
+    for some, row in zip(found, everything, strict=True):
+        chosen, expected = choice.choose(some, COLUMN.count), choice.choose(row, COLUMN.count)
+        assert [text for text, _ in chosen] == [text for text, _ in expected]
+        assert [confidence for _, confidence in chosen] == pytest.approx([each for _, each in expected], abs=1e-5)

@@ -73,9 +73,12 @@ def test_an_int8_row_does_not_depend_on_the_others(run, new_papers):
     assert probabilities(together) == pytest.approx([probabilities(one)[0] for one in alone], abs=1e-5)
 
 
-def test_a_prefix_works_with_an_int8_model(recipe, papers, new_papers, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "method", [{"kind": "ptuning_v2", "prefix_length": 3}, {"kind": "lora", "rank": 2, "dora": True}]
+)
+def test_a_prefix_and_dora_work_with_an_int8_model(recipe, papers, new_papers, tmp_path, monkeypatch, method):
     monkeypatch.setattr("papertune.models.load_own_llama", None)  # it would read the weights in vain
-    recipe["method"] = {"kind": "ptuning_v2", "prefix_length": 3}
+    recipe["method"] = method
     run = papertune.train(papers(6), recipe, tmp_path / "run", only=["label"])
     full, low = (run.predict(new_papers, probabilities=True, precision=each) for each in ("fp32", "int8"))
     assert probabilities(low) != probabilities(full)

@@ -112,7 +112,18 @@ class LabelTrie:
     @cached_property
     def at_root(self) -> "LabelTrie":
         """This trie, which must have no inner nodes, for logits of `root_tokens` alone."""
-        place = {token: index for index, token in enumerate(self.root_tokens)}
+        return self.among(self.root_tokens)
+
+    @cached_property
+    def read_tokens(self) -> tuple[int, ...] | None:
+        """The tokens on whose logits the scores depend, ascending; None: all."""
+        if self.tokens and not self.choices:
+            return None
+        return tuple(sorted({token for path in self.paths for _, token in path}))
+
+    def among(self, tokens: Sequence[int]) -> "LabelTrie":
+        """Return this trie for logits of some tokens alone, to which all `read_tokens` belong."""
+        place = {token: index for index, token in enumerate(tokens)}
         return replace(self, paths=tuple(tuple((node, place[token]) for node, token in path) for path in self.paths))
 
     def ancestors(self) -> Tensor:

@@ -101,9 +101,9 @@ class RankedDecoder(Decoder):
     def answer(
         self, engine: Engine, state: PromptState, documents: Sequence[str], tokens: int
     ) -> Sequence[list[FoundKeyword]]:
-        """Return the keywords found for each row, the most probable first."""
+        """Return the keywords found for each row, the most probable first; with a ranking only some candidates."""
         check_numbers(self._name, state)
-        found = self._search(engine, state, documents, max(tokens // _TOKENS_PER_NODE, 1), self.decision.words)
+        found = self._search(engine, state, documents, max(tokens // _TOKENS_PER_NODE, 1), self.decision)
         if any(math.isnan(keyword.log_probability) for keywords in found for keyword in keywords):
             raise no_numbers(self._name)
         return found

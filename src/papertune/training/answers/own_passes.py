@@ -4,13 +4,13 @@ Gradients are added in the order of the parts, so it does not matter which part 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from papertune.decoding.threads import map_in_threads
-from papertune.training.answers.batch import split_batch
+from papertune.training.answers.batch import VOCABULARY, split_batch
 from papertune.training.answers.label_sets import LabelSet
 from papertune.training.answers.loss import answer_losses
 from papertune.training.answers.lower_states import LowerStates
@@ -47,6 +47,12 @@ class OwnPasses:
         self._decoder = decoder
         self._label_sets = label_sets
         self._kept = kept
+        # The logits of a few tokens cost next to nothing; those of all cost as much as a layer and a half.
+        read = [each.trie.read_tokens for each in label_sets]
+        self._label_tokens = None if None in read else sorted({token for tokens in read for token in tokens or ()})
+        self._among_tokens = [
+            replace(each, trie=each.trie.among(self._label_tokens)) for each in label_sets if self._label_tokens
+        ]
 
     def learn(self, batch: Mapping[str, Tensor], examples: Tensor) -> list[tuple[Mapping[str, Tensor], Tensor]]:
         """Add the gradients of a batch to those of the parameters.
@@ -73,12 +79,18 @@ class OwnPasses:
         states, done = self._decoder.forward(self._states_below(part, positions), positions, visible, first)
         with torch.enable_grad():
             wanted = states[part["rows"], part["columns"] - first].requires_grad_()
-            losses = answer_losses(
-                self._decoder.logits(wanted), part["targets"], part["label_sets"], part["weights"], self._label_sets
-            )
+            losses = self._losses(wanted, part)
             (above,) = torch.autograd.grad(losses.sum() / examples, wanted)
         gradient = torch.zeros_like(states).index_put_((part["rows"], part["columns"] - first), above, accumulate=True)
         return _Learned(losses.detach(), self._decoder.backward(gradient, done))
+
+    def _losses(self, states: Tensor, part: Mapping[str, Tensor]) -> Tensor:
+        """Return the losses of `answer_losses`, from logits of the labels' tokens where only labels are learned."""
+        tokens, label_sets = None, self._label_sets
+        if self._label_tokens and bool((part["label_sets"] != VOCABULARY).all()):
+            tokens, label_sets = torch.tensor(self._label_tokens), self._among_tokens
+        logits = self._decoder.logits(states, tokens)
+        return answer_losses(logits, part["targets"], part["label_sets"], part["weights"], label_sets)
 
     def _states_below(self, part: Mapping[str, Tensor], positions: Tensor) -> Tensor:
         """Return the states before the first trained layer, from memory where they are kept."""

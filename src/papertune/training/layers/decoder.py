@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papertune.models.llama.weights import is_known
@@ -85,10 +86,22 @@ class Decoder:
             kept.append(saved)
         return states, Pass(rotation, kept)
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Return logits of last states, shape (positions, vocab); with autograd."""
-        logits: Tensor = self._head(self._inner.norm(states))
-        return logits
+    def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Return logits of last states; with autograd.
+
+        Args:
+            states: Shape (positions, hidden).
+            tokens: Token ids, int64; None: all.
+
+        Returns:
+            Shape (positions, tokens or vocab).
+        """
+        normed = self._inner.norm(states)
+        if tokens is None:
+            logits: Tensor = self._head(normed)
+            return logits
+        bias = self._head.bias
+        return F.linear(normed, self._head.weight[tokens], None if bias is None else bias[tokens])
 
     @torch.no_grad()
     def backward(self, gradient: Tensor, done: "Pass") -> Gradients:

@@ -48,7 +48,7 @@ class Product:
     def __init__(self, layers: Sequence[Any]) -> None:
         self._bases = [getattr(layer, "base_layer", layer) for layer in layers]
         weights = [base.weight.data for base in self._bases]
-        self._weight = torch.cat(weights)
+        self._weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         start = 0
         for base, weight in zip(self._bases, weights, strict=True):
             # A view, so that the weights are in memory once.
@@ -83,7 +83,7 @@ class Product:
 
     def restore(self) -> None:
         """Restore the weight of each layer as one of its own."""
-        for base in self._bases:
+        for base in self._bases if len(self._bases) > 1 else ():
             base.weight.data = base.weight.data.clone()
         self._weight = self._weight.new_empty(0)  # or all weights would be in memory twice in the end
 

@@ -46,6 +46,7 @@ class FoundKeyword:
         phrase: The candidate phrase of the document with this form; None if there is none.
         word_log_odds: Log-odds that it is a keyword, by its words; 0 if it does not occur in the document.
         times_keyword: Number of training rows with this keyword; 0 if it occurs in the document.
+        longer: Number of other forms among all candidates that contain this one.
     """
 
     text: str
@@ -56,6 +57,7 @@ class FoundKeyword:
     phrase: Candidate | None = None
     word_log_odds: float = 0.0
     times_keyword: int = 0
+    longer: int = 0
 
     @property
     def confidence(self) -> float:
@@ -111,10 +113,28 @@ class KeywordChoice:
         """
         if self.weights is None or not found:
             return [(keyword.text, keyword.confidence) for keyword in found]
-        table = features(found) if len(self.weights) == len(FEATURES) else joined_features(found)
-        scores = table @ self.weights + self.intercept
+        scores = self.scores(found)
         confidences = 1 / (1 + np.exp(-scores))
         return [(found[index].text, float(confidences[index])) for index in np.argsort(-scores, kind="stable")]
+
+    def scores(self, found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
+        """Return the log-odds of each keyword, float64, shape (keywords,); the choice has weights."""
+        assert self.weights is not None
+        table = features(found) if len(self.weights) == len(FEATURES) else joined_features(found)
+        # Not a product of matrices, whose last bit may depend on the number of keywords.
+        total: NDArray[np.float64] = (table * self.weights).sum(axis=1) + self.intercept
+        return total
+
+    def highest_scores(self, found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
+        """Return the scores that keywords cannot exceed if their log-probabilities are at most the given ones."""
+        assert self.weights is not None
+        by_total, by_mean = (self.weights[FEATURES.index(name)] for name in FEATURES[:2])
+        slopes = by_total + by_mean / np.array([keyword.tokens for keyword in found], dtype=np.float64)
+        return np.where(slopes >= 0, self.scores(found), np.inf)
+
+    def least_chosen(self, found: Sequence[FoundKeyword], count: int) -> float:
+        """Return the score of the last of `count` chosen keywords; minus infinity with fewer."""
+        return float(np.sort(self.scores(found))[-count]) if len(found) >= count else -math.inf
 
     def choose(self, found: Sequence[FoundKeyword], count: int) -> list[tuple[str, float]]:
         """Return at most `count` keywords with the minimum confidence, with their confidences."""
@@ -138,14 +158,10 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
     Returns:
         Float64, shape (keywords, features); the features are `FEATURES`.
     """
-    # A Chinese form has no blanks, so a longer one may contain it anywhere.
-    cjk = [CJK_CHARACTER.search(keyword.form) is not None for keyword in found]
-    padded = [k.form if is_cjk else f" {k.form} " for k, is_cjk in zip(found, cjk, strict=True)]
     table = np.zeros((len(found), len(FEATURES)))
-    for keyword, own, is_cjk, row in zip(found, padded, cjk, table, strict=True):
-        longer = sum(own in form for form in padded) - 1
+    for keyword, row in zip(found, table, strict=True):
         phrase = keyword.phrase
-        words = len(keyword.form) if is_cjk else keyword.form.count(" ") + 1
+        words = len(keyword.form) if _is_cjk(keyword.form) else keyword.form.count(" ") + 1
         row[:] = (
             keyword.log_probability,
             keyword.log_probability / keyword.tokens,
@@ -155,7 +171,7 @@ def features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
             words == 1,
             words == 2,
             words == 3,
-            math.log1p(longer),
+            math.log1p(keyword.longer),
         )
     return table
 
@@ -164,6 +180,17 @@ def joined_features(found: Sequence[FoundKeyword]) -> NDArray[np.float64]:
     """Return the features of a ranking by words and the model together, those of `JOINED_FEATURES`."""
     words = [(keyword.word_log_odds, math.log1p(keyword.times_keyword)) for keyword in found]
     return np.concatenate([features(found), np.array(words).reshape(-1, 2)], axis=1)
+
+
+def longer_forms(forms: Iterable[str]) -> dict[str, int]:
+    """Return for each of several forms how many others contain it, as whole words."""
+    # A Chinese form has no blanks, so a longer one may contain it anywhere.
+    padded = {form: form if _is_cjk(form) else f" {form} " for form in forms}
+    return {form: sum(own in other for other in padded.values()) - 1 for form, own in padded.items()}
+
+
+def _is_cjk(form: str) -> bool:
+    return CJK_CHARACTER.search(form) is not None
 
 
 def distinct(found: Iterable[FoundKeyword]) -> list[FoundKeyword]:
