@@ -219,6 +219,7 @@ def measured(
         "peak_bytes": system.peak_bytes,
         "loaded_bytes": system.ready["loaded_bytes"],
         "versions": system.ready["versions"],
+        "worked_while_waiting_s": round(system.worked_while_waiting_s, 2),
         "unreadable": labels.count(None),
     }
     if isinstance(top, float):
