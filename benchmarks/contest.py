@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from contestants.protocol import processor_seconds
+
 from papertune.startup.openmp import SHORT_WAIT
 
 HERE = Path(__file__).parent
