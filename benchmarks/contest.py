@@ -4,6 +4,9 @@
     round 2   A B C D      the median of the rounds counts, and the range is shown
     ...
 
+One system at a time loads or runs; the processes of the others are stopped (SIGSTOP), since threads of a library that
+wait for work may keep cores busy. What a stopped system has worked all the same, by /proc/PID/stat, is in its results.
+
 A system that is missing or fails is "not measured", with the reason; the others continue.
 """
 
@@ -25,6 +28,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
+from contestants.protocol import processor_seconds
+
 from papertune.startup.openmp import SHORT_WAIT
 
 HERE = Path(__file__).parent
@@ -43,6 +48,7 @@ class System:
         reason: Why it is not measured; None if it is.
         ready: Its message after loading.
         rounds: Its message after each round.
+        worked_while_waiting_s: Processor seconds between its rounds, which the others lacked.
     """
 
     name: str
@@ -53,6 +59,7 @@ class System:
     reason: str | None = None
     ready: dict[str, Any] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    worked_while_waiting_s: float = 0.0
 
     @property
     def is_measured(self) -> bool:
@@ -98,6 +105,7 @@ def compete(
                 process = stack.enter_context(_started(system, threads))
                 process.send({**common, **system.job, "threads": threads})
                 system.ready = process.answer(timeout_s)
+                process.stop()
                 running[system.name] = process
             except _Failed as failed:
                 system.reason = str(failed)
@@ -108,14 +116,17 @@ def compete(
             for system in systems:
                 if system.reason is not None:
                     continue
+                process = running[system.name]
                 try:
-                    running[system.name].send("round")
-                    system.rounds.append(running[system.name].answer(timeout_s))
+                    system.worked_while_waiting_s += process.resume()
+                    process.send("round")
+                    system.rounds.append(process.answer(timeout_s))
+                    process.stop()
                     _report(f"round {number} of {rounds}: {system.name} {system.seconds[-1]:.2f} s")
                 except _Failed as failed:
                     system.reason = str(failed)
                     _report(f"{system.name}: not measured: {failed}")
-                    running[system.name].kill()  # one that hangs must not slow the others
+                    process.kill()  # one that hangs must not slow the others
 
 
 def foreign(options: Sequence[str], known: Mapping[str, str], work: Mapping[str, str]) -> list[System]:
@@ -217,6 +228,7 @@ class _Process:
         self._process = process
         self._errors = errors
         self._answers: queue.Queue[str | None] = queue.Queue()
+        self._worked_s = 0.0
         # A thread reads, since a pipe cannot be read with a limit of time on every system.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -247,11 +259,25 @@ class _Process:
             raise _Failed(message["error"])
         return message
 
+    def stop(self) -> None:
+        """Stop it and its children until it has its turn again."""
+        self._signal(signal.SIGSTOP)
+        self._worked_s = processor_seconds(self._process.pid)
+
+    def resume(self) -> float:
+        """Let it go on, and return the processor seconds that it has worked since it was stopped."""
+        worked = processor_seconds(self._process.pid) - self._worked_s
+        self._signal(signal.SIGCONT)
+        return worked
+
     def kill(self) -> None:
         """End it and its children at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def close(self) -> None:
         """Close its pipe, after its end."""
@@ -305,6 +331,7 @@ def _started(system: System, threads: int) -> Iterator[_Process]:
             yield contact
         finally:
             assert process.stdin is not None
+            contact.resume()
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()  # no more rounds: it ends
             with contextlib.suppress(subprocess.TimeoutExpired):

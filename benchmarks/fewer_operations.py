@@ -6,16 +6,18 @@
 Each table is TABLE_train.csv and TABLE_dev.csv in PAPERTUNE_DATA, with the label in `label`; rows are drawn from the
 first with the shares of the labels, and a part of the second is predicted. `--layers` keeps the first layers of the
 model and learns with these; `--tokens` reads the first tokens of each document, in training and prediction, with all
-layers; `--cascade` takes the run with all layers and tokens. 0 tokens mean all. All layers have
-adapters.
+layers; `--cascade` takes the run with all layers and tokens, as 0 layers and 0 tokens do. The recipe is what `papertune
+init` writes for so many rows: for few, only the last ten layers have adapters, or all where fewer are kept.
 
 For each setting there is a run, whose model is scored alone and joined with words; of a cascade each share of rows that
 skip the model. Rows per second are those of one process on one core, by the time that the core has worked, so that
 other programs hardly count. A run that is there is not trained again, and a line that is measured not measured again:
-the same command continues after it was stopped, and one with more settings adds to them.
+the same command continues after it was stopped, and one with more settings adds to them. Another recipe, by `--set` or
+another version, and other rows have a folder of their own.
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from papertune.cli.progress import TerminalListener
 from papertune.inference.joined import joined, model_log_probabilities
 from papertune.inference.predict import predict_rows
 from papertune.kinds.label.record import MODEL
+from papertune.methods import LoraMethod
 from papertune.models import find_base, load_tokenizer
 from papertune.pipelines.train import train
 from papertune.prompts import PromptEncoder
@@ -52,7 +55,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for runs and lines")
     parser.add_argument("--rows", type=int, default=200, help="training rows; a seventh of them weighs the sources")
     parser.add_argument("--dev-rows", type=int, default=150, help="rows to predict")
-    parser.add_argument("--layers", nargs="*", type=int, default=[], help="numbers of layers to keep")
+    parser.add_argument("--layers", nargs="*", type=int, default=[], help="numbers of layers to keep; 0: all")
     parser.add_argument("--tokens", nargs="*", type=int, default=[], help="numbers of tokens of a document; 0: all")
     parser.add_argument("--cascade", action="store_true", help="draw the curve of a cascade")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="override the recipe")
@@ -68,15 +71,13 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
     train_table, dev = (read_table(data_file(f"{name}_{part}.csv")) for part in ("train", "dev"))
     train_table, dev = drawn(train_table, arguments.rows), drawn(dev, arguments.dev_rows)
     plain = recipe_of(name, train_table, arguments.overrides)
-    # The recipe of a small table trains the last layers only, and there may be fewer than it names.
-    plain = plain.model_copy(update={"method": plain.method.model_copy(update={"layers": None})})
-    place = arguments.output / f"{name}-{len(train_table)}-{len(dev)}"
-    settings = {f"layers {count}": [f"method.keep_layers={count}"] for count in arguments.layers}
-    for count in arguments.tokens:
-        limit = question_tokens(plain) + count
-        settings[f"tokens {count or 'all'}"] = [f"encoding.max_prompt_tokens={limit}"] if count else []
-    if arguments.cascade:
-        settings["cascade"] = []
+    facts = json.dumps([plain.model_dump(mode="json"), train_table.checksum(), dev.checksum()], sort_keys=True)
+    place = arguments.output / f"{name}-{len(train_table)}-{len(dev)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+    settings = {
+        **{"all" if count == 0 else f"layers {count}": fewer_layers(plain, count) for count in arguments.layers},
+        **{"all" if count == 0 else f"tokens {count}": fewer_tokens(plain, count) for count in arguments.tokens},
+        **({"cascade": []} if arguments.cascade else {}),
+    }
     for title, changes in settings.items():
         recipe = load_recipe(
             plain, ['columns.label.sources=["words", "model"]', "training.dev_fraction=0.15", *changes]
@@ -92,6 +93,19 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
 def drawn(table: Table, rows: int) -> Table:
     """Return some rows, with the shares of the labels."""
     return table if rows >= len(table) else table.split(rows / len(table), SEED, "label")[1]
+
+
+def fewer_layers(plain: Recipe, count: int) -> list[str]:
+    """Return the changes of a recipe that keep the first layers of the model; 0: all."""
+    if count == 0:
+        return []
+    adapted = LoraMethod.model_validate(plain.method).layers
+    return [f"method.keep_layers={count}", *([] if adapted is None else [f"method.layers={min(adapted, count)}"])]
+
+
+def fewer_tokens(plain: Recipe, count: int) -> list[str]:
+    """Return the changes of a recipe that read the first tokens of a document; 0: all."""
+    return [f"encoding.max_prompt_tokens={question_tokens(plain) + count}"] if count else []
 
 
 def question_tokens(recipe: Recipe) -> int:

@@ -178,6 +178,7 @@ def measured(system: System, encoder: PromptEncoder, rows: int) -> dict[str, Any
         "load_s": system.ready["load_s"],
         "peak_bytes": system.peak_bytes,
         "versions": system.ready["versions"],
+        "worked_while_waiting_s": round(system.worked_while_waiting_s, 2),
         "first_answer": texts[0][:200],
     }
 

@@ -2,6 +2,7 @@
 
     python benchmarks/predict_speed.py --run RUN                            all rows of papers_dev.csv, three rounds
     python benchmarks/predict_speed.py --run RUN --contestant vllm=PYTHON   vLLM too, from an environment that has it
+    python benchmarks/predict_speed.py --run RUN --contestant llama.cpp-q8_0=PYTHON --contestant llama.cpp-q4_0=PYTHON
     python benchmarks/predict_speed.py --rows 24 --table examples/papers.csv
     python benchmarks/predict_speed.py --run RUN --columns label,Keywords   one column, the other, both at once
 
@@ -23,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from papertune.exports.export import export
+from papertune.exports.formats.gguf import MODEL_FILE
 from papertune.kinds import LabelColumn
 from papertune.kinds.label.cells import read_label
 from papertune.models import choose_device
@@ -45,8 +48,17 @@ from material import (  # isort: skip
 )
 from speed_tables import answer, described_ceilings, gigabytes, rates, show, way_lines  # isort: skip
 
-TOOLS = {"vllm": "contestants.vllm"}
-TOOLS_WORK = {"vllm": "one decoding step, label tokens only, shared prefixes cached (2 GiB set apart on a CPU)"}
+TOOLS = {
+    "vllm": "contestants.vllm",
+    "llama.cpp-q8_0": "contestants.llama_cpp",
+    "llama.cpp-q4_0": "contestants.llama_cpp",
+}
+# The weights of the export that llama.cpp gets, and what it computes with.
+GGUF = {"llama.cpp-q8_0": ("q8_0", "Q8_0"), "llama.cpp-q4_0": ("f16", "Q4_0")}
+TOOLS_WORK = {
+    "vllm": "one decoding step, label tokens only, shared prefixes cached (2 GiB set apart on a CPU)",
+    **dict.fromkeys(GGUF, "one pass a prompt, logits at its last token, the beginning that it shares is cached"),
+}
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 
 
@@ -75,6 +87,7 @@ def compare_ways(arguments: argparse.Namespace) -> dict[str, Any]:
         write_table(rows.frame, path)
         prompts = prompts_of(rows, run.recipe, tokenizer, column)
         systems = label_systems(arguments, run.recipe, weights, tokenizer, column, path, device)
+        add_gguf_files(systems, weights.run, arguments.base, Path(folder))
         products = ceiling(weights.shapes, systems, device)
         common = {"device": device, "prompts": prompts}
         entered = [*systems, products]
@@ -166,6 +179,17 @@ def label_systems(
     return chosen(found, arguments.only, always=("papertune fp32",))
 
 
+def add_gguf_files(systems: Sequence[System], run: Path, base: Path | None, folder: Path) -> None:
+    """Export a run for those systems that are llama.cpp and measured."""
+    for system in systems:
+        if system.name in GGUF and system.reason is None:
+            weights, quantization = GGUF[system.name]
+            export(run, folder / weights, to="gguf", weights=weights, device="cpu", base=base)
+            # All of its products have activations in 8 bits.
+            gguf = str(folder / weights / MODEL_FILE)
+            system.job = {**system.job, "gguf": gguf, "quantization": quantization, "dtype": "int8"}
+
+
 def known_labels(rows: Table, recipe: Recipe, column: str) -> list[str | None] | None:
     """Return the table's own labels, if it has them."""
     if column not in rows.columns:
@@ -219,6 +243,7 @@ def measured(
         "peak_bytes": system.peak_bytes,
         "loaded_bytes": system.ready["loaded_bytes"],
         "versions": system.ready["versions"],
+        "worked_while_waiting_s": round(system.worked_while_waiting_s, 2),
         "unreadable": labels.count(None),
     }
     if isinstance(top, float):

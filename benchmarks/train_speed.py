@@ -201,6 +201,7 @@ def measured(system: System, rows: int, tokens: int, operations: float, ceilings
         "steps": system.rounds[-1].get("steps"),
         "examples": system.rounds[-1].get("examples", rows),
         "versions": system.ready["versions"],
+        "worked_while_waiting_s": round(system.worked_while_waiting_s, 2),
     }
     if isinstance(ceilings.get(dtype), float):
         facts["share_of_ceiling"] = system.rates(operations)["median"] / ceilings[dtype]

@@ -8,7 +8,7 @@ as JSON; it loads what it needs and answers with one line. Each further line ask
     in   round
     out  {"seconds": 12.3, "peak_bytes": ..., "labels": ["1", "0", ...]}
 
-A failure is a line {"error": "..."}, and the process ends. Between two rounds it waits while the others run. What
+A failure is a line {"error": "..."}, and the process ends. Between two rounds it is stopped while the others run. What
 libraries print goes to standard error.
 """
 
@@ -86,8 +86,9 @@ def serve(load: Callable[[dict[str, Any]], Work]) -> None:
             result = work.run()
             synchronize()
             seconds = time.perf_counter() - begun
-            answer({"seconds": seconds, "peak_bytes": peak_bytes(), **result, **work.finish()})
-            give_memory_back()
+            message = {"seconds": seconds, "peak_bytes": peak_bytes(), **result, **work.finish()}
+            give_memory_back()  # before the answer, after which it may be stopped
+            answer(message)
     except NotMeasured as reason:
         answer({"error": str(reason)})
     except Exception as error:
@@ -184,6 +185,21 @@ def give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
     if trim is not None:
         trim(0)
+
+
+def processor_seconds(root: int) -> float:
+    """Return how long a process and its children have worked, all threads together, from /proc/PID/stat.
+
+    Without /proc it is 0.
+    """
+    if not Path("/proc/self/stat").exists():
+        return 0.0
+    ticks = 0
+    for pid in _tree(root):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime, stime
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _cuda() -> Any:

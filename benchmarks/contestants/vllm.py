@@ -22,6 +22,8 @@ class Vllm(Work):
         if any(len(ids) > 1 for ids in job["label_ids"].values()):
             raise NotMeasured("labels of several tokens, which it cannot score in one step")
         on_cpu = job["device"] == "cpu"
+        if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":
+            _without_avx512()
         # In this process: its memory is then that of the system, and it starts no others that wait busily.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
@@ -57,6 +59,14 @@ class Vllm(Work):
         """Answer all prompts."""
         outputs = self._llm.generate(self._prompts, self._sampling, use_tqdm=False)
         return {"labels": [self._labels.get(output.outputs[0].token_ids[0]) for output in outputs]}
+
+
+def _without_avx512() -> None:
+    """Let vLLM choose its library for AVX2, as PyTorch does by this variable, which vLLM does not read."""
+    import torch
+
+    for question in ("_is_avx512_supported", "_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        setattr(torch.cpu, question, lambda: False)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from contest import System, chosen, compete, foreign
 from contestants.generate import read_label, up_to_end
-from contestants.protocol import see_one_gpu
+from contestants.protocol import processor_seconds, see_one_gpu
 from contestants.trainer import example
 from material import evenly_over_lengths
 from speed_tables import described_ceilings, rates
@@ -24,6 +25,10 @@ class Fake(Work):
         if job.get("fail"):
             raise ValueError("the weights are damaged\\nsecond line")
         self.job, self.prepared = job, 0
+        if job.get("spin"):
+            import subprocess, threading
+            threading.Thread(target=lambda: [0 for _ in iter(int, 1)], daemon=True).start()
+            subprocess.Popen([sys.executable, "-c", "while True: pass"])
     def prepare(self):
         self.prepared += 1
     def run(self):
@@ -35,6 +40,9 @@ class Fake(Work):
         if self.job.get("hang_in") == self.prepared:
             import time
             time.sleep(60)
+        if self.job.get("sleep"):
+            import time
+            time.sleep(self.job["sleep"])
         return {"labels": self.job["labels"], "threads": os.environ["OMP_NUM_THREADS"]}
     def finish(self):
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -108,6 +116,23 @@ def test_systems_take_turns(fake, capsys: pytest.CaptureFixture[str]):
     run(fake("A"), fake("B"))
     lines = [line.rsplit(maxsplit=2)[0] for line in capsys.readouterr().err.splitlines()]
     assert lines[2:] == ["round 1 of 2: A", "round 1 of 2: B", "round 2 of 2: A", "round 2 of 2: B"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_a_system_that_spins_is_stopped_while_others_run(fake):
+    spinning, other = fake("spinning", spin=True), fake("other", sleep=0.3)
+    run(spinning, other)
+    assert [len(each.rounds) for each in (spinning, other)] == [2, 2]
+    assert spinning.worked_while_waiting_s < 0.15  # of two cores for 0.3 s and the loading of the other
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_the_seconds_of_a_process_are_its_own():
+    begun = processor_seconds(os.getpid())
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    assert processor_seconds(os.getpid()) - begun == pytest.approx(0.1, abs=0.04)
 
 
 @pytest.mark.parametrize(
