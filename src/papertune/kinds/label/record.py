@@ -30,6 +30,8 @@ class Calibration:
 
 # The name of the fine-tuned model among the sources.
 MODEL = "model"
+# With fewer dev rows the model has no evidence of its own.
+MIN_EVIDENCE = 20
 
 
 @dataclass(frozen=True)
