@@ -34,6 +34,7 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
     run = Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
     if recipe.stage.fills_columns:
         _ = run.decisions  # damage is reported now
+        run.check_joins()
     return run
 
 

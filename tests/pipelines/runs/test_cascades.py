@@ -1,6 +1,7 @@
 """Cascades: rows that words decide do not go through the model. The slow way asks both about all rows."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -239,7 +240,6 @@ class TestChoosing:
         assert {*again.manifest.cascades} == asking
         assert sum(text.startswith("with --cascade, ") for text in listener.messages) == len(asking)
 
-
     def test_a_calibration_is_complete_where_memory_is_short_for_the_cascades(
         self, run, papers, tmp_path, listener, monkeypatch
     ):
@@ -375,3 +375,41 @@ def test_a_cascade_that_spares_nothing_predicts_like_the_run(run, rows):
     nothing = run.with_cascade()
     nothing.cascades = {"label": Cascade(None, {}, 50, 0.0, (0.5, 0.5), (0.9, 0.9), 0)}
     assert nothing.predict(rows, columns=["label"], probabilities=True).equals(plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"weights": {"moon": 1.0}}, '"joins.label": there is no source "moon"'),
+        ({"offsets": [0.0]}, '"joins.label": 1 offsets for 2 labels'),
+        ({"offsets": [0.0, math.nan]}, '"joins.label": a number is not finite'),
+    ],
+)
+def test_a_damaged_join_is_reported_when_the_run_is_opened(run, tmp_path, change, problem):
+    joins = as_kept(run, "joins")
+    folder = copy_without(run, "joins", tmp_path / "damaged", {**joins, "label": {**joins["label"], **change}})
+    with pytest.raises(RunError) as caught:
+        papertune.load_run(folder)
+    file = folder / "run.json"
+    assert str(caught.value) == f"{file} is damaged: {problem}. Train again, or restore the file."
+
+
+def test_a_join_of_a_question_that_the_recipe_lacks_is_damage(run, tmp_path):
+    joins = as_kept(run, "joins")
+    folder = copy_without(run, "joins", tmp_path / "damaged", {**joins, "topic": joins["label"]})
+    with pytest.raises(RunError, match=r'is damaged: "joins\.topic": the recipe has no such question'):
+        papertune.load_run(folder)
+
+
+def test_sources_that_lack_a_joined_question_are_an_error(run, tmp_path):
+    folder = copy_without(run, "cascades", tmp_path / "damaged", {})
+    file = folder / "sources" / "sources.json"
+    index = json.loads(file.read_text())
+    del index["questions"]["label"]
+    file.write_text(json.dumps(index))
+    with pytest.raises(RunError) as caught:
+        papertune.load_run(folder).predict([{"uuid": "1", "title": "a", "abstract": "b"}])
+    assert str(caught.value) == (
+        f'{folder / "sources"} does not fit {folder / "run.json"}: it has no sources for "label". Copy the run again, '
+        "or train again."
+    )
