@@ -159,10 +159,16 @@ def _listed(page: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _place(page: str, target: str) -> str:
-    """Return the place of a link's target from the repository's root."""
+    """Return the place of a link's target from the repository's root.
+
+    Raises:
+        SiteError: If it is above the root.
+    """
     parts: list[str] = []
     for part in (PurePosixPath(page).parent / target).parts:
         if part == "..":
+            if not parts:
+                raise SiteError(f"{page}: the link {target} leads out of the repository. Correct it.")
             parts.pop()
         else:
             parts.append(part)

@@ -24,10 +24,15 @@ def parse_record(kind: type[_Record], text: str | bytes) -> _Record:
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        raise ValueError(f"{quoted(place)}: {reason}" if place else reason) from None
+        raise ValueError(problem_of_value(error)) from None
+
+
+def problem_of_value(error: "ValidationError") -> str:
+    """Return the key and the message of the first problem of a JSON value."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{quoted(place)}: {reason}" if place else reason
 
 
 def first_problem(error: "ValidationError", whole: str) -> str:

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -339,3 +341,37 @@ def test_without_a_prefix_the_first_pass_has_no_mask(tiny_model):
         {"input_ids", "use_cache"},
         {"input_ids", "use_cache", "past_key_values"},
     ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_divided_state_has_the_parts_of_a_copied_one_and_releases_each_layer(make_model, count):
+    prompts = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14], [15, 16]]
+    engine = Engine(make_model()).after([3, 4])
+    states = [engine.prefill(prompts) for _ in range(2)]
+    for state in states:
+        engine.extend(state, [[20], [21, 22], [23], [24, 25, 26], [27]])  # padding is between real tokens
+    expected = [states[0].part(range(first, 5, count)) for first in range(count)]
+    whole = [weakref.ref(tensor) for layer in states[1].cache.layers for tensor in (layer.keys, layer.values)]
+    divided = states[1].divide(count)
+    assert [each() for each in whole] == [None] * len(whole)
+    for part, copy in zip(divided, expected, strict=True):
+        assert_same_state(part, snapshot(copy))
+
+
+def test_parts_of_a_prefill_are_released_when_they_are_joined(make_model, monkeypatch):
+    engine = Engine(make_model())
+    monkeypatch.setattr(engine, "_part_tokens", 4)
+    alone, run = [], engine._run
+
+    def spy(*arguments, **options):
+        cache, logits = run(*arguments, **options)
+        alone.extend(weakref.ref(layer.keys) for layer in cache.layers)
+        return cache, logits
+
+    monkeypatch.setattr(engine, "_run", spy)
+    joined = engine.prefill([[5, 6, 7, 8], [9, 10], [11, 12, 13]])
+    assert len(alone) == 6  # of three parts and two layers
+    assert all(each() is None for each in alone)
+    for row, prompt in enumerate(([5, 6, 7, 8], [9, 10], [11, 12, 13])):
+        keys = engine.prefill([prompt]).cache.layers[1].keys[0]
+        torch.testing.assert_close(joined.cache.layers[1].keys[row, :, : len(prompt)], keys, **TOLERANCE)

@@ -305,3 +305,13 @@ def test_a_broken_link_ends_the_build(tmp_path):
     assert "[gone](docs/gone.md)" in said
     assert "[part](docs/for-students.md#gone)" in said
     assert said.endswith("2 issues found")
+
+
+@pytest.mark.parametrize("link", ["../../x.md#a", "../docs/../../x.png"])
+def test_a_link_above_the_root_is_an_error_with_its_page(link, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "page.md").write_text(f"# Page\n\n[x]({link})\n", "utf-8")
+    with pytest.raises(pages.SiteError) as caught:
+        pages.write_pages(tmp_path, pages.ENGLISH, tmp_path / "site")
+    target = link.removesuffix("#a")
+    assert str(caught.value) == f"docs/page.md: the link {target} leads out of the repository. Correct it."

@@ -212,6 +212,18 @@ def test_a_lora_adapter_for_other_layer_names_is_refused(adapter, own_tiny_model
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "/adapter_config.json is not JSON: "),
         (lambda folder: (folder / "adapter_config.json").write_text("[]"), "/adapter_config.json is not a JSON object"),
         (
+            lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": "8"}'),
+            '/adapter_config.json: "r": input should be a valid integer. Fetch it again.',
+        ),
+        (
+            lambda folder: (folder / "adapter_config.json").write_text('{"target_modules": [1]}'),
+            '/adapter_config.json: "target_modules": input should be text or a list of such. Fetch it again.',
+        ),
+        (
+            lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8}'),
+            "/adapter_config.json has no 'lora_alpha', so it is not the configuration of a LoRA adapter.",
+        ),
+        (
             lambda folder: (folder / "adapter_model.safetensors").unlink(),
             " has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.",
         ),

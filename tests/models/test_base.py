@@ -79,7 +79,46 @@ def test_tokenizer_in_another_folder(folder, tmp_path):
             lambda folder: (folder / "model.safetensors").unlink(),
             " has a config.json but no weights (.safetensors, .bin, .gguf). Download them too.",
         ),
-        (lambda folder: (folder / "config.json").write_text("{"), ": the tokenizer cannot be loaded: It looks like"),
+        (
+            lambda folder: (folder / "config.json").write_text("{"),
+            "/config.json cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1). "
+            "Correct it, or download the folder again.",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text("[]"),
+            "/config.json is not a JSON object. Correct it, or download the folder again.",
+        ),
+        (
+            lambda folder: edit_config(folder, hidden_size="32"),
+            '/config.json: "hidden_size": input should be a valid integer. Correct it, or download the folder again.',
+        ),
+        (
+            lambda folder: edit_config(folder, hidden_size=-32),
+            '/config.json: "hidden_size": input should be greater than 0. Correct it, or download the folder again.',
+        ),
+        (
+            lambda folder: edit_config(folder, rope_parameters=[]),
+            '/config.json: "rope_parameters": input should be an object. Correct it, or download the folder again.',
+        ),
+        (
+            lambda folder: edit_config(folder, rope_parameters={"rope_theta": 1e4, "factor": "two"}),
+            '/config.json: "rope_parameters.factor": input should be a valid number. Correct it, or download the '
+            "folder again.",
+        ),
+        (
+            lambda folder: edit_config(folder, layer_types=3),
+            '/config.json: "layer_types": input should be a valid list. Correct it, or download the folder again.',
+        ),
+        (
+            lambda folder: edit_config(folder, model_type="qwen3", hidden_size="32"),
+            ": the tokenizer cannot be loaded: Validation error for field 'hidden_size': TypeError: Field "
+            "'hidden_size' expected int, got str (value: '32')",
+        ),
+        (
+            lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": []}'),
+            '/model.safetensors.index.json: "weight_map": input should be an object. Correct it, or download the '
+            "folder again.",
+        ),
         (lambda folder: edit_config(folder, model_type="new"), ": the model cannot be loaded: The checkpoint"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), ": the tokenizer cannot be loaded: Expecting"),
         # An interrupted download.

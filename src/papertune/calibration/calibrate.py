@@ -85,12 +85,15 @@ def calibrate_run(
         else:
             listener.message(f"{consequence}: at least {2 * MIN_ROWS} dev rows with an answer are needed")
         _keep_outcomes(run, outcomes, listener)
-    if evidence is not None:
-        _choose_cascades(run, evidence, listener)
-    if not parts.failed:
+    if run.joins == before.joins:
+        run.manifest = replace(run.manifest, cascades=before.cascades)
+    is_calibrated = not parts.failed
+    if is_calibrated:
         run.manifest = replace(run.manifest, calibrated_in=run.settled_precision(), format=FORMAT)
     run.directory.finish(run.manifest, run.recipe)
-    return not parts.failed
+    if evidence is not None:
+        _choose_cascades(run, evidence, parts)
+    return is_calibrated
 
 
 def _uncalibrated(manifest: Manifest) -> Manifest:
@@ -117,11 +120,16 @@ def _decide_on_int8(run: Run, selection: Sequence[Table], parts: "_Parts", befor
         run.manifest = replace(run.manifest, int8=before.int8)
 
 
-def _choose_cascades(run: Run, evidence: Evidence, listener: Listener) -> None:
-    """Choose which rows need no model, and report what that costs."""
-    run.manifest = replace(run.manifest, cascades=choose_cascades(run, evidence))
-    for text in cascades_in_words(run.manifest.cascades, run.recipe):
-        listener.message(f"with --cascade, {text}")
+def _choose_cascades(run: Run, evidence: Evidence, parts: "_Parts") -> None:
+    """Choose which rows need no model, write it into the run, and report what it costs.
+
+    Only --cascade needs it, so the run is calibrated without it.
+    """
+    with parts.optional("--cascade has no new certainty"):
+        run.manifest = replace(run.manifest, cascades=choose_cascades(run, evidence))
+        run.directory.finish(run.manifest, run.recipe)
+        for text in cascades_in_words(run.manifest.cascades, run.recipe):
+            parts.listener.message(f"with --cascade, {text}")
 
 
 def _join(

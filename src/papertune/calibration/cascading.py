@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papertune.calibration.joining import MIN_EVIDENCE, Evidence
+from papertune.calibration.joining import Evidence
 from papertune.evaluation.dev_score import RowMeans
 from papertune.inference.joined import cascading_questions, least_certainty
 from papertune.kinds.base import PredictedTable
-from papertune.kinds.label.record import MODEL, Cascade, Join
+from papertune.kinds.label.record import MIN_EVIDENCE, MODEL, Cascade, Join
 from papertune.run import Run
 from papertune.sources.classifier import MIN_PROBABILITY
 from papertune.sources.fitting.choice import standard_error

@@ -11,7 +11,7 @@ from papertune.calibration.rows import predict_values
 from papertune.events import SILENT, Listener
 from papertune.inference.joined import joined, model_log_probabilities
 from papertune.kinds.base import PredictedTable
-from papertune.kinds.label.record import MODEL, Join
+from papertune.kinds.label.record import MIN_EVIDENCE, MODEL, Join
 from papertune.prompts.examples import RowReader
 from papertune.run import Run
 from papertune.sources.fitting.choice import add_model
@@ -20,8 +20,6 @@ from papertune.sources.fitting.label_rows import LabelRows, QuestionRows, label_
 from papertune.tables import Table
 from papertune.training.answers.label_sets import chance_loss, loss_at_end
 
-# With fewer dev rows the model has no evidence of its own.
-MIN_EVIDENCE = 20
 # A model whose loss in its first epoch was this many times that of the other sources is not joined with them.
 _CLEARLY_WORSE = 1.25
 

@@ -73,6 +73,32 @@ class PromptState:
             cache.update(layer.keys[chosen][:, :, seen], layer.values[chosen][:, :, seen], number)
         return PromptState(cache, visible[:, seen], self.lengths[chosen], self.last_logits[chosen])
 
+    @torch.inference_mode()
+    def divide(self, count: int) -> "list[PromptState]":
+        """Return the parts of rows 0, count, 2 count, ..., of rows 1, count + 1, ..., and so on; the state is consumed.
+
+        The layers are divided one after another, and each is released before the next, so that keys and values are not
+        in memory twice; `is_divisible` has to be true.
+
+        Args:
+            count: Number of parts; at most the number of rows.
+        """
+        from papertune.models.attention.growing_cache import GrowingLayer, growing_cache
+
+        visible = [self.visible[first::count] for first in range(count)]
+        seen = [each.any(dim=0).nonzero()[:, 0] for each in visible]
+        caches = [growing_cache() for _ in range(count)]
+        for number in range(len(self.cache.layers)):
+            layer, self.cache.layers[number] = self.cache.layers[number], GrowingLayer()
+            for first, cache in enumerate(caches):
+                keys, values = (each[first::count][:, :, seen[first]] for each in (layer.keys, layer.values))
+                cache.update(keys, values, number)
+            del layer, keys, values
+        return [
+            PromptState(caches[n], visible[n][:, seen[n]], self.lengths[n::count], self.last_logits[n::count])
+            for n in range(count)
+        ]
+
     def select(self, rows: Tensor) -> None:
         """Keep only some rows of the batch, in place."""
         self.cache.batch_select_indices(rows)
@@ -272,10 +298,11 @@ class Engine:
         if workers < 2:
             return list(work(state, range(count)))
 
+        parts = state.divide(workers)  # neighbours are of similar length
+
         @torch.inference_mode()
         def share(first: int) -> Sequence[Result]:
-            rows = range(first, count, workers)  # neighbours are of similar length
-            return work(state.part(rows), rows)
+            return work(parts[first], range(first, count, workers))
 
         shares = map_in_threads(share, range(workers))
         return [shares[row % workers][row // workers] for row in range(count)]
@@ -336,4 +363,6 @@ def _join(caches: Sequence[Any]) -> Any:
             torch.cat([F.pad(part, (0, 0, 0, width - part.shape[2])) for part in tensors])
             for tensors in ([part.keys for part in parts], [part.values for part in parts])
         )
+        for cache in others:  # or all keys and values would be in memory twice
+            cache.layers[index] = None
     return joined

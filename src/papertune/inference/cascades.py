@@ -1,12 +1,13 @@
-"""Cascades of a run: which columns have one, and what it costs, in words."""
+"""Cascades of a run: which columns have one, what it costs, and why others have none, in words."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from papertune.errors import RunError, quoted
-from papertune.inference.joined import JoinedPredictor, cascading_questions
-from papertune.kinds.label.record import Cascade
+from papertune.inference.joined import cascading_questions, columns_asking_model
+from papertune.kinds.label.record import MIN_EVIDENCE, Cascade
 from papertune.recipe import Recipe
+from papertune.run_directory import RESTORE
 
 if TYPE_CHECKING:
     from papertune.run import Run
@@ -16,21 +17,29 @@ def checked_cascades(run: "Run") -> Mapping[str, Cascade]:
     """Return the cascades that calibration has chosen for a run, by column.
 
     Raises:
-        RunError: If no column can have one, or calibration has chosen none.
+        RunError: If no column has one, or run.json has one that does not fit its joins.
     """
-    columns = [name for name in run.recipe.columns if cascading_questions(run.recipe, run.joins, name)]
+    asking = {name: cascading_questions(run.recipe, run.joins, name) for name in run.recipe.columns}
+    columns = [name for name in asking if asking[name]]
     if not columns:
         raise RunError(
             f"{run.directory.path}: --cascade spares the model the rows that words or other sources decide, and no "
             "column of this run is answered by them and the model together. Leave out --cascade."
         )
-    if missing := [name for name in columns if name not in run.manifest.cascades]:
+    found = {name: run.manifest.cascades[name] for name in columns if name in run.manifest.cascades}
+    if not found:
         raise RunError(
             f"{run.directory.path}: --cascade needs a certainty that is chosen on dev rows, and the run has none for "
-            f"{' and '.join(map(quoted, missing))}. Choose it with `papertune calibrate {run.directory.path} DEV`, "
-            "where DEV is a table of rows that it was not trained on."
+            f"{' and '.join(map(quoted, columns))}. Choose it with `papertune calibrate {run.directory.path} DEV`, "
+            f"where DEV is a table of at least {MIN_EVIDENCE} rows with answers that it was not trained on."
         )
-    return {name: run.manifest.cascades[name] for name in columns}
+    for name, cascade in found.items():
+        # Else a question of a decided row would have no answer.
+        if {*cascade.joins} != {*asking[name]} or any(join.asks_model for join in cascade.joins.values()):
+            raise RunError(
+                f'{run.directory.manifest_file} is damaged: "cascades.{name}.joins" does not fit "joins". {RESTORE}'
+            )
+    return found
 
 
 def cascade_in_words(name: str, cascade: Cascade, *, several_labels: bool) -> str:
@@ -62,10 +71,40 @@ def cascades_in_words(cascades: Mapping[str, Cascade], recipe: Recipe) -> list[s
     ]
 
 
-def decided_in_words(predictor: JoinedPredictor) -> list[str]:
-    """Return how many of the rows that a predictor has answered needed no model, a line for each column."""
+def about_cascades(run: "Run", asked: Recipe) -> list[str]:
+    """Return a line for each column about which the model is asked: its cascade, or why it has none; [] without any.
+
+    Args:
+        run: The run.
+        asked: The recipe with only the columns to predict.
+    """
+    if not run.cascades:
+        return []
+    asking = columns_asking_model(asked, run.joins, run.decisions)
+    others = [f"{name}: no row skips the model: {_why_none(run, name)}" for name in asking if name not in run.cascades]
+    return [f"--cascade: {text}" for text in (*cascades_in_words(run.cascades, asked), *others)]
+
+
+def _why_none(run: "Run", name: str) -> str:
+    """Return why a column about which the model is asked has no cascade."""
+    if cascading_questions(run.recipe, run.joins, name):
+        return (
+            f"calibration had fewer than {MIN_EVIDENCE} dev rows with an answer (more: `papertune calibrate "
+            f"{run.directory.path} DEV`)"
+        )
+    some = not run.joins.keys().isdisjoint(run.recipe.questions_of(name))
+    return f"no other source answers {'all of its labels' if some else 'this column'}"
+
+
+def decided_in_words(decided: Mapping[str, int], answered: int) -> list[str]:
+    """Return how many rows needed no model, a line for each column.
+
+    Args:
+        decided: By column with a cascade the number of rows that were answered without the model.
+        answered: The number of rows that were answered.
+    """
     return [
-        f"--cascade: {name}: {count:,} of the {predictor.answered:,} rows were decided without the model"
-        for name, count in predictor.decided.items()
-        if predictor.answered and name in predictor.recipe.columns
+        f"--cascade: {name}: {count:,} of the {answered:,} rows were decided without the model"
+        for name, count in decided.items()
+        if answered
     ]

@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +35,16 @@ class Predicted:
         rows: Number of rows of the table.
         rows_begun: Number of rows given to the model, including those of a journal; more than the rows of the table if
             a batch was lost by a kill.
+        decided: With a cascade by column the number of rows that were answered without the model here, not by other
+            processes.
+        answered: The number of rows that were answered here.
     """
 
     values: dict[str, ColumnValues]
     rows: int
     rows_begun: int
+    decided: Mapping[str, int] = MappingProxyType({})
+    answered: int = 0
 
 
 def predict_rows(

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from papertune.errors import OutputError, PapertuneWarning, TableError, quoted
 from papertune.events import Listener
 from papertune.inference.batches import BatchPredictor
-from papertune.inference.cascades import cascades_in_words, decided_in_words
+from papertune.inference.cascades import about_cascades
 from papertune.inference.joined import JoinedPredictor
 from papertune.inference.journal import Journal, fingerprint, prediction_facts
 from papertune.inference.outputs import (
@@ -93,8 +93,8 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
     _check_place(path, overwrite=options.overwrite)
     if path.suffix.lower() == ".xlsx":  # its limits are checked before the work
         check_fits_xlsx(build_output(read, run.recipe, {}, chosen, run.decisions), str(path))
-    for text in cascades_in_words(run.cascades, asked):
-        listener.message(f"--cascade: {text}")
+    for text in about_cascades(run, asked):
+        listener.message(text)
     with ExitStack() as stack:
         found: BatchPredictor | Workforce
         if options.workers == 1:
@@ -125,8 +125,8 @@ def predict_file(run: "Run", table: Any, path: Path, options: FileOptions, liste
             listener.message(f"resuming: {kept:,} of {len(read):,} rows are finished")
         predicted = run_plan(plan, journal=journal, listener=listener)
         if isinstance(found, JoinedPredictor):
-            for text in decided_in_words(found):
-                listener.message(text)
+            decided = {name: count for name, count in found.decided.items() if name in asked.columns}
+            predicted = replace(predicted, decided=decided, answered=found.answered)
         frame = build_output(read, run.recipe, predicted.values, chosen, run.decisions)
         forms = output_forms(read, run.recipe, chosen)
         for name in sorting:

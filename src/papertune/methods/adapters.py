@@ -4,14 +4,48 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import PydanticCustomError
 
 from papertune.errors import RecipeError, RunError
 from papertune.methods.method import AdapterMethod, TrainingMethod
 from papertune.methods.registry import adapter_methods
+from papertune.records import problem_of_value
 
 if TYPE_CHECKING:
     import torch
+
+
+def _one_or_several(kind: type) -> AfterValidator:
+    """Return a validator for a value of a type, a list of such values, or None."""
+
+    def check(value: Any) -> Any:
+        if all(type(each) is kind for each in (value if isinstance(value, list) else [value])) or value is None:
+            return value
+        name = "text" if kind is str else "a whole number"
+        raise PydanticCustomError("one_or_several", f"input should be {name} or a list of such")
+
+    return AfterValidator(check)
+
+
+class _AdapterFile(BaseModel):
+    """The keys with which papertune computes; null is the default of peft."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    peft_type: str | None = None
+    r: PositiveInt | None = None
+    lora_alpha: float | None = None
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    target_modules: Annotated[Any, _one_or_several(str)] = None
+    layers_to_transform: Annotated[Any, _one_or_several(int)] = None
+    layers_pattern: Annotated[Any, _one_or_several(str)] = None
+    use_rslora: bool | None = None
+    use_dora: bool | None = None
+    num_virtual_tokens: PositiveInt | None = None
+    prefix_projection: bool | None = None
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -28,15 +62,23 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder} holds no adapter_config.json, so it is not an adapter in peft's format.")
     try:
         config = json.loads(config_file.read_text("utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{config_file} is not JSON: {error}.") from None
     if not isinstance(config, dict):
         raise RunError(f"{config_file} is not a JSON object, so it is not the configuration of an adapter.")
+    try:
+        _AdapterFile.model_validate(config)
+    except ValidationError as error:
+        raise RunError(f"{config_file}: {problem_of_value(error)}. Fetch it again.") from None
     if not any((folder / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise RunError(f"{folder} has an adapter_config.json but no adapter_model.safetensors or adapter_model.bin.")
     if config.get("peft_type") not in adapter_methods():
         known = " and ".join(adapter_methods())
         raise RunError(f"{folder}: a {config.get('peft_type')} adapter; only {known} are supported.")
+    method = _method(config)
+    for key in method.needed_keys:
+        if config.get(key) is None:
+            raise RunError(f"{config_file} has no '{key}', so it is not the configuration of a {method.adapter_name}.")
     return config
 
 
@@ -106,7 +148,7 @@ def adopted_method(method: TrainingMethod, config: Mapping[str, Any], source: Pa
 
     Raises:
         RecipeError: If the recipe's method is of another kind.
-        RunError: If the configuration lacks what is needed.
+        RunError: If a value of the configuration is not one that a recipe can have.
     """
     found = _method(config)
     if not isinstance(method, found):
@@ -115,9 +157,10 @@ def adopted_method(method: TrainingMethod, config: Mapping[str, Any], source: Pa
         )
     try:
         return method.adopted(config)
-    except KeyError as error:
-        file = source / "adapter_config.json"
-        raise RunError(f"{file} has no {error}, so it is not the configuration of a {found.adapter_name}.") from None
+    except ValidationError as error:
+        raise RunError(
+            f"{source / 'adapter_config.json'}: {problem_of_value(error)}, so the adapter cannot be adopted."
+        ) from None
 
 
 def _method(config: Mapping[str, Any]) -> type[AdapterMethod]:

@@ -44,6 +44,7 @@ class LoraMethod(AdapterMethod):
 
     peft_type: ClassVar[str] = "LORA"
     adapter_name: ClassVar[str] = "LoRA adapter"
+    needed_keys: ClassVar[tuple[str, ...]] = ("r", "lora_alpha")
     tensor_names: ClassVar[tuple[str, ...]] = (".lora_A.", ".lora_B.")
 
     @property

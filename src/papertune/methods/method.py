@@ -132,20 +132,22 @@ class AdapterMethod(TrainingMethod):
     Attributes:
         peft_type: The method's name in adapter_config.json.
         adapter_name: What messages call the adapter.
+        needed_keys: The keys that adapter_config.json must have.
         tensor_names: What the names of its tensors contain; no other tensor of a file is checked.
     """
 
     saves_adapter: ClassVar[bool] = True
     peft_type: ClassVar[str]
     adapter_name: ClassVar[str]
+    needed_keys: ClassVar[tuple[str, ...]]
     tensor_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def adopted(self, config: Mapping[str, Any]) -> Self:
         """Return the method that has trained an adapter; settings that adapters do not have are as here.
 
-        Raises:
-            KeyError: If `config`, the content of adapter_config.json, lacks a key.
+        Args:
+            config: The content of adapter_config.json, which has the `needed_keys`.
         """
 
     def save(self, model: Any, folder: Path, base_name: str, dtype: "torch.dtype") -> None:
@@ -177,7 +179,7 @@ class AdapterMethod(TrainingMethod):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=True)
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever peft raises for a configuration that it does not expect
             raise ModelError(f"{folder}: the adapter does not fit the base model: {error}") from error
         missing = [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]
         if missing:

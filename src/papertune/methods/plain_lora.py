@@ -88,8 +88,13 @@ def is_plain(config: Mapping[str, Any]) -> bool:
         and config["r"] > 0
         and isinstance(config.get("lora_alpha"), int | float)
         and isinstance(targets, list)
-        and (not layers or (isinstance(layers, list) and isinstance(config.get("layers_pattern"), str)))
+        and (not layers or (isinstance(layers, list) and _is_name(config.get("layers_pattern"))))
     )
+
+
+def _is_name(pattern: Any) -> bool:
+    # peft takes it for a regular expression.
+    return isinstance(pattern, str) and re.fullmatch(r"\w+", pattern) is not None
 
 
 def is_target(name: str, config: Mapping[str, Any]) -> bool:

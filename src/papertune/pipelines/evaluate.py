@@ -12,7 +12,7 @@ from papertune.evaluation.predictions import predictions_of_table, predictions_o
 from papertune.evaluation.report import ColumnReport, Report, with_rows_to_look_at, write_report
 from papertune.evaluation.systems.outputs import SystemOutput, compare_outputs, rows_per_s, training_rows
 from papertune.events import SILENT, Listener
-from papertune.inference.cascades import cascades_in_words, decided_in_words
+from papertune.inference.cascades import about_cascades, decided_in_words
 from papertune.inference.joined import JoinedPredictor
 from papertune.inference.predict import predict_rows
 from papertune.kinds.predictions import Predictions
@@ -88,7 +88,11 @@ def evaluate(
     train = None if whole is None else _rows_for_baselines(run, whole, listener)
     tables = ScoredTables(gold, whole, recipe, documents.source)
     if predictions is None:
-        by_column, rate = _predict(run, gold, precision, listener)
+        for text in about_cascades(run, recipe):
+            listener.message(text)
+        by_column, rate, decided = _predict(run, gold, precision, listener)
+        for text in decided:
+            listener.message(text)
         greedy = _predict_greedily(run, gold, precision, listener)
     else:
         by_column, rate, greedy = _read_predictions(run, predictions, gold, listener), None, {}
@@ -126,18 +130,15 @@ def _rows_for_baselines(run: Run, table: Table, listener: Listener) -> Table:
 
 def _predict(
     run: Run, table: Table, precision: PredictionPrecision, listener: Listener
-) -> tuple[dict[str, Predictions], float | None]:
-    """Return the predictions of a run by column, and the rows per second."""
+) -> tuple[dict[str, Predictions], float | None, list[str]]:
+    """Return the predictions of a run by column, the rows per second, and how many rows needed no model, in words."""
     reader, rows = RowReader(table, run.recipe), range(len(table))
     predictor = run.predictor(precision)
     started = time.monotonic()
-    for text in cascades_in_words(run.cascades, run.recipe):
-        listener.message(f"--cascade: {text}")
     values = predict_rows(predictor, reader, predictor.plan(reader, rows), listener=listener).values
-    if isinstance(predictor, JoinedPredictor):
-        for text in decided_in_words(predictor):
-            listener.message(text)
-    return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started)
+    is_joined = isinstance(predictor, JoinedPredictor)
+    decided = decided_in_words(predictor.decided, predictor.answered) if is_joined else []
+    return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started), decided
 
 
 def _read_predictions(run: Run, table: Any, gold: Table, listener: Listener) -> dict[str, Predictions]:
@@ -154,7 +155,7 @@ def _predict_greedily(
         return {}
     listener.message("and the greedy answers")
     plain = run.greedy()
-    by_column, rate = _predict(plain, table, precision, listener)
+    by_column, rate, _ = _predict(plain, table, precision, listener)
     return {
         name: SystemOutput(predicted, rate, *training_costs(run))
         for name, predicted in by_column.items()

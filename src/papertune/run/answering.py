@@ -5,7 +5,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from papertune.errors import RunError
+from papertune.errors import RunError, quoted
 from papertune.inference.batches import BatchPredictor
 from papertune.inference.joined import JoinedPredictor, columns_asking_model
 from papertune.inference.journal import NO_MODEL
@@ -54,6 +54,23 @@ class AnsweringRun(TrainedModel):
         """How the sources of each question are joined; a question that only the model answers is missing."""
         return self.manifest.joins
 
+    def check_joins(self) -> None:
+        """Check that the joins in run.json, also those of cascades, are ones of the recipe's questions.
+
+        Raises:
+            RunError: If they are damaged.
+        """
+        kept = [(f"joins.{question}", question, join) for question, join in self.joins.items()]
+        for name, cascade in self.manifest.cascades.items():
+            kept += [(f"cascades.{name}.joins.{question}", question, join) for question, join in cascade.joins.items()]
+        questions = self.recipe.questions
+        for place, question, join in kept:
+            labels = questions[question].joined_labels if question in questions else ()
+            problem = join.problem(len(labels)) if labels else "the recipe has no such question"
+            if problem:
+                file = self.directory.manifest_file
+                raise RunError(f"{file} is damaged: {quoted(place)}: {problem}. {RESTORE}")
+
     @cached_property
     def label_sources(self) -> LabelSources:
         """The sources beside the model.
@@ -62,7 +79,15 @@ class AnsweringRun(TrainedModel):
             RunError: If they are missing or damaged.
         """
         surroundings = Surroundings(self.recipe, lambda: self.load_base("auto"), self.device)
-        return LabelSources(self.directory.sources, surroundings)
+        sources = LabelSources(self.directory.sources, surroundings)
+        for question, join in self.joins.items():
+            plain = sources.plain_joins.get(question)
+            if plain is None or not {*join.used} <= {*plain.weights}:
+                raise RunError(
+                    f"{self.directory.sources} does not fit {self.directory.manifest_file}: it has no sources for "
+                    f"{quoted(question)}. Copy the run again, or train again."
+                )
+        return sources
 
     def asks_model(self, columns: Recipe | None = None) -> bool:
         """Whether prediction needs the model, for all columns or for those of a recipe."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from papertune.events import SILENT, Listener
-from papertune.inference.cascades import checked_cascades
+from papertune.inference.cascades import checked_cascades, decided_in_words
 from papertune.inference.parts.predict_parts import PredictedParts, predict_parts
 from papertune.inference.parts.shard import Shard
 from papertune.inference.predict import Predicted
@@ -34,6 +34,7 @@ def load_run(path: str | Path, *, device: str | None = None, base: str | Path | 
     run = Run(directory, recipe, manifest, device=device, base=None if base is None else Path(base))
     if recipe.stage.fills_columns:
         _ = run.decisions  # damage is reported now
+        run.check_joins()
     return run
 
 
@@ -66,7 +67,8 @@ class Run(AnsweringRun):
         From which certainty they decide was chosen on dev rows, when the run was calibrated.
 
         Raises:
-            RunError: If the model is joined with other sources in no column, or calibration has chosen no certainty.
+            RunError: If the model is joined with other sources in no column, or calibration has chosen no certainty for
+                any.
         """
         chosen = copy(self)
         chosen.cascades = checked_cascades(self)
@@ -143,7 +145,10 @@ class Run(AnsweringRun):
         """
         self.directory.check_fills_columns(self.recipe, "predict")
         options = FileOptions(columns, probabilities, sort_by, precision, overwrite, workers)
-        return predict_file(self, table, Path(output), options, listener)
+        predicted = predict_file(self, table, Path(output), options, listener)
+        for text in decided_in_words(predicted.decided, predicted.answered):
+            listener.message(text)
+        return predicted
 
     def predict_parts(
         self,

@@ -7,7 +7,7 @@ NAME/classifiers.npz    its logistic regression for each question, by number in 
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,25 @@ from numpy.typing import NDArray
 
 from papertune.errors import RunError
 from papertune.files import atomic_writer, write_atomically
+from papertune.kinds.base import SourceName
 from papertune.kinds.label.record import Join
+from papertune.records import AS_WRITTEN, parse_record
 from papertune.sources.classifier import LinearClassifier
 from papertune.sources.registry import sources_by_name
 from papertune.sources.source import DAMAGED, Source, Surroundings
 
 _INDEX = "sources.json"
 _CLASSIFIERS = "classifiers.npz"
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The content of sources.json."""
+
+    __pydantic_config__ = AS_WRITTEN
+
+    sources: list[SourceName]
+    questions: dict[str, Join]
 
 
 class LabelSources:
@@ -45,11 +57,11 @@ class LabelSources:
         self._folder = folder
         self._surroundings = surroundings
         try:
-            index = json.loads((folder / _INDEX).read_text("utf-8"))
-            self.plain_joins = {name: Join(**join) for name, join in index["questions"].items()}
-            self._names: list[str] = [str(name) for name in index["sources"]]
+            index = parse_record(_Sources, (folder / _INDEX).read_text("utf-8"))
         except DAMAGED as error:
             raise RunError(f"{folder / _INDEX} cannot be read: {error}. Copy the run again, or train again.") from error
+        self.plain_joins = index.questions
+        self._names = index.sources
         self._numbers = {name: number for number, name in enumerate(self.plain_joins)}
         self._loaded: dict[str, tuple[Source, dict[str, LinearClassifier]]] = {}
 

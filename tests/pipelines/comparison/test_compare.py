@@ -16,7 +16,7 @@ from papertune.events import SILENT
 from papertune.inference.predict import predict_rows
 from papertune.inference.predictor import Predictor
 from papertune.kinds.predictions import Predictions
-from papertune.models import load_model, use_grouped_attention
+from papertune.models import find_base, load_own_llama, load_tokenizer
 from papertune.models.sentence_encoder import find_encoder
 from papertune.pipelines.comparison import base_model as base_systems
 from papertune.pipelines.comparison.base_model import BaseModelSystems, without_answers
@@ -112,8 +112,8 @@ class TestSystems:
 
     def test_zero_shot_uses_the_prompts_of_the_run(self, report, tiny_folder, test_rows, both_columns):
         recipe = load_recipe(both_columns)
-        model, tokenizer = load_model(tiny_folder, device="cpu")
-        use_grouped_attention(model)
+        base = find_base(str(tiny_folder))
+        model, tokenizer = load_own_llama(base, "auto"), load_tokenizer(base)
         for name in recipe.columns:
             asked = recipe.only((name,))
             predictor = Predictor(model, tokenizer, asked)

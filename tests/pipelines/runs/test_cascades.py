@@ -1,10 +1,12 @@
 """Cascades: rows that words decide do not go through the model. The slow way asks both about all rows."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +14,8 @@ import papertune
 from papertune import OutputError, RunError
 from papertune.calibration.cascading import MAX_FALL, MAX_RISE, choose_cascades
 from papertune.calibration.joining import gather_evidence
-from papertune.inference.cascades import cascade_in_words
+from papertune.inference.cascades import about_cascades, cascade_in_words
+from papertune.inference.parts import part
 from papertune.inference.predictor import Predictor
 from papertune.kinds.label.record import Cascade, Join
 from papertune.prompts.examples import RowReader
@@ -237,6 +240,26 @@ class TestChoosing:
         assert {*again.manifest.cascades} == asking
         assert sum(text.startswith("with --cascade, ") for text in listener.messages) == len(asking)
 
+    def test_a_calibration_is_complete_where_memory_is_short_for_the_cascades(
+        self, run, papers, tmp_path, listener, monkeypatch
+    ):
+        from papertune.calibration import calibrate
+
+        def fails(*_):
+            raise MemoryError("1 GB")
+
+        monkeypatch.setattr(calibrate, "choose_cascades", fails)
+        folder = shutil.copytree(run.directory.path, tmp_path / "run")
+        tables = [read_table([{**row, "topic": row["label"]} for row in with_topics(papers(40, 500))])]
+        opened = papertune.load_run(folder)
+        assert calibrate.calibrate_run(opened, tables, tables, listener=listener)
+        assert papertune.load_run(folder).manifest.calibrated_in == opened.settled_precision()
+        assert opened.manifest.cascades == {}  # the earlier ones belong to other joins
+        assert listener.messages[-1] == (
+            "--cascade has no new certainty: there is not enough memory (1 GB). The trained weights are kept. To do "
+            "this part again, free some memory and give the same command again"
+        )
+
 
 def made_up(gold, of_gold):
     """Return log-probabilities of two labels that give the gold label these probabilities."""
@@ -246,12 +269,70 @@ def made_up(gold, of_gold):
     return np.log(probabilities)
 
 
+def as_kept(run, key="cascades"):
+    return json.loads((run.directory.path / "run.json").read_text())[key]
+
+
 def copy_without(run, key, folder, value):
     shutil.copytree(run.directory.path, folder)
     manifest = json.loads((folder / "run.json").read_text())
     manifest[key] = value
     (folder / "run.json").write_text(json.dumps(manifest))
     return folder
+
+
+def test_columns_without_a_cascade_go_through_the_model_and_the_messages_say_why(run, rows, tmp_path, listener):
+    folder = copy_without(run, "cascades", tmp_path / "some", {"label": as_kept(run)["label"]})
+    cascading = papertune.load_run(folder).with_cascade()
+    assert {*cascading.cascades} == {"label"}
+    cascading.predict_file(rows, tmp_path / "out.csv", columns=["label", "topics", "topic"], listener=listener)
+    first, *why, decided = listener.messages
+    assert first.startswith("--cascade: label: 50% of 50 dev rows need no model")
+    assert why == [
+        "--cascade: topics: no row skips the model: calibration had fewer than 20 dev rows with an answer (more: "
+        f"`papertune calibrate {folder} DEV`)",
+        "--cascade: topic: no row skips the model: no other source answers this column",
+    ]
+    assert decided.endswith(" of the 40 rows were decided without the model")
+    assert decided.startswith("--cascade: label: ")
+
+
+def test_a_column_some_of_whose_labels_only_the_model_answers_says_so(run, tmp_path):
+    joins = {name: join for name, join in as_kept(run, "joins").items() if name != QUESTIONS[2]}
+    folder = copy_without(run, "joins", tmp_path / "half", joins)
+    cascading = papertune.load_run(folder).with_cascade()
+    assert about_cascades(cascading, cascading.recipe.only(("topics",)))[-1] == (
+        "--cascade: topics: no row skips the model: no other source answers all of its labels"
+    )
+
+
+def test_a_cascade_that_does_not_fit_the_joins_is_damage(run, tmp_path):
+    cascades = as_kept(run)
+    del cascades["topics"]["joins"][QUESTIONS[1]]
+    folder = copy_without(run, "cascades", tmp_path / "damaged", cascades)
+    with pytest.raises(RunError) as caught:
+        papertune.load_run(folder).with_cascade()
+    assert str(caught.value) == (
+        f'{folder / "run.json"} is damaged: "cascades.topics.joins" does not fit "joins". Train again, or restore the '
+        "file."
+    )
+
+
+def test_parts_report_a_cascade_once(run, papers, tmp_path, monkeypatch, listener):
+    monkeypatch.setattr(part, "PIECE_ROWS", 20)
+    table = pl.DataFrame(with_topics(papers(70, 300))).select("uuid", "title", "abstract")
+    for name, rows in (("a", table[:50]), ("b", table[50:])):
+        rows.write_parquet(tmp_path / f"{name}.parquet", row_group_size=10)
+    columns = ["uuid", "label"]
+    run.with_cascade().predict_parts(
+        [tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "out", columns=columns, listener=listener
+    )
+    about = [text for text in listener.messages if text.startswith("--cascade")]
+    words = by_words(run, table.to_dicts())["label"]
+    decided = int((np.maximum(words, 1 - words) >= 0.8).sum())
+    assert len(about) == 2
+    assert about[0].startswith("--cascade: label: 50% of 50 dev rows")
+    assert about[1] == f"--cascade: label: {decided} of the 70 rows were decided without the model"
 
 
 def test_a_run_of_an_earlier_version_says_how_to_choose_a_cascade(run, tmp_path):
@@ -264,8 +345,8 @@ def test_a_run_of_an_earlier_version_says_how_to_choose_a_cascade(run, tmp_path)
     result = CliRunner().invoke(app, arguments)
     assert str(result.exception) == (
         f'{folder}: --cascade needs a certainty that is chosen on dev rows, and the run has none for "label" and '
-        f'"topics". Choose it with `papertune calibrate {folder} DEV`, where DEV is a table of rows that it was not '
-        "trained on."
+        f'"topics". Choose it with `papertune calibrate {folder} DEV`, where DEV is a table of at least 20 rows with '
+        "answers that it was not trained on."
     )
     assert not (tmp_path / "out.csv").exists()
 
@@ -294,3 +375,41 @@ def test_a_cascade_that_spares_nothing_predicts_like_the_run(run, rows):
     nothing = run.with_cascade()
     nothing.cascades = {"label": Cascade(None, {}, 50, 0.0, (0.5, 0.5), (0.9, 0.9), 0)}
     assert nothing.predict(rows, columns=["label"], probabilities=True).equals(plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"weights": {"moon": 1.0}}, '"joins.label": there is no source "moon"'),
+        ({"offsets": [0.0]}, '"joins.label": 1 offsets for 2 labels'),
+        ({"offsets": [0.0, math.nan]}, '"joins.label": a number is not finite'),
+    ],
+)
+def test_a_damaged_join_is_reported_when_the_run_is_opened(run, tmp_path, change, problem):
+    joins = as_kept(run, "joins")
+    folder = copy_without(run, "joins", tmp_path / "damaged", {**joins, "label": {**joins["label"], **change}})
+    with pytest.raises(RunError) as caught:
+        papertune.load_run(folder)
+    file = folder / "run.json"
+    assert str(caught.value) == f"{file} is damaged: {problem}. Train again, or restore the file."
+
+
+def test_a_join_of_a_question_that_the_recipe_lacks_is_damage(run, tmp_path):
+    joins = as_kept(run, "joins")
+    folder = copy_without(run, "joins", tmp_path / "damaged", {**joins, "topic": joins["label"]})
+    with pytest.raises(RunError, match=r'is damaged: "joins\.topic": the recipe has no such question'):
+        papertune.load_run(folder)
+
+
+def test_sources_that_lack_a_joined_question_are_an_error(run, tmp_path):
+    folder = copy_without(run, "cascades", tmp_path / "damaged", {})
+    file = folder / "sources" / "sources.json"
+    index = json.loads(file.read_text())
+    del index["questions"]["label"]
+    file.write_text(json.dumps(index))
+    with pytest.raises(RunError) as caught:
+        papertune.load_run(folder).predict([{"uuid": "1", "title": "a", "abstract": "b"}])
+    assert str(caught.value) == (
+        f'{folder / "sources"} does not fit {folder / "run.json"}: it has no sources for "label". Copy the run again, '
+        "or train again."
+    )

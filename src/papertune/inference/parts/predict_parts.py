@@ -1,6 +1,7 @@
 """Filling in Parquet files one by one, in memory that depends neither on their number nor on their rows."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from filelock import FileLock, Timeout
 from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.events import Listener, Progress
 from papertune.files import check_place
+from papertune.inference.cascades import decided_in_words
 from papertune.inference.journal import prediction_facts
 from papertune.inference.parts.part import Part, unreadable
 from papertune.inference.parts.shard import Shard
+from papertune.inference.predict import Predicted
 from papertune.inference.predict_table import FileOptions, predict_file
 from papertune.tables import WRITABLE, read_parquet_rows
 
@@ -65,6 +68,8 @@ def predict_parts(
                 continue
             listener.message(f"{part.path} ({number} of {len(parts)})")
             _predict_part(run, part, facts, options, overall)
+    for text in decided_in_words(overall.decided, overall.answered):
+        listener.message(text)
     if before:
         listener.message(f"{before} of {len(parts)} parts were finished before")
     return PredictedParts(len(parts), before, overall.total)
@@ -78,7 +83,7 @@ def _predict_part(run: "Run", part: Part, facts: Mapping[str, Any], options: Fil
         file = part.piece_file(number)
         if not file.exists() or file.with_name(f"{file.name}.journal").exists():
             with _shown_once(shown, str(file), f"{part.target}, rows {rows.start + 1:,} to {rows.stop:,}"):
-                predict_file(run, read_parquet_rows(part.path, rows), file, options, overall)
+                overall.count(predict_file(run, read_parquet_rows(part.path, rows), file, options, overall))
         _check_same_columns(part, number)
         overall.advance(len(rows))
     part.finish(facts)
@@ -168,25 +173,39 @@ def _shown_once(shown: set[str], file: str, where: str) -> Iterator[None]:
 
 
 class _Overall:
-    """Passes on the progress of a piece as progress of all parts.
+    """Passes on the progress of a piece as progress of all parts, and what pieces report alike once.
 
     Args:
         listener: Gets it.
         total: Number of rows of all parts.
+
+    Attributes:
+        decided: As in `Predicted`, of all pieces together.
+        answered: As in `Predicted`, of all pieces together.
     """
 
     def __init__(self, listener: Listener, total: int) -> None:
         self.total = total
+        self.decided: Counter[str] = Counter()
+        self.answered = 0
         self._listener = listener
         self._before = 0
+        self._passed_on: set[str] = set()
+
+    def count(self, predicted: Predicted) -> None:
+        """Count the rows of a piece that needed no model."""
+        self.decided.update(predicted.decided)
+        self.answered += predicted.answered
 
     def advance(self, rows: int) -> None:
         """Count the rows of a piece or part that is finished."""
         self._before += rows
 
     def message(self, text: str) -> None:
-        """Pass on a line of text."""
-        self._listener.message(text)
+        """Pass on a line of text, unless an earlier piece has reported the same."""
+        if text not in self._passed_on:
+            self._passed_on.add(text)
+            self._listener.message(text)
 
     def progress(self, step: Progress) -> None:
         """Pass on a batch of rows; the rows of later pieces are estimated at the same rate."""

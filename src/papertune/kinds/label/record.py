@@ -1,8 +1,11 @@
 """The calibration of a label column in run.json, the join of its sources, and its cascade."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from papertune.errors import quoted
+from papertune.kinds.base import SourceName
 from papertune.records import AS_WRITTEN
 
 
@@ -30,6 +33,8 @@ class Calibration:
 
 # The name of the fine-tuned model among the sources.
 MODEL = "model"
+# With fewer dev rows the model has no evidence of its own.
+MIN_EVIDENCE = 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,18 @@ class Join:
     def used(self) -> list[str]:
         """The sources with a weight above 0, except the model."""
         return [name for name, weight in self.weights.items() if weight > 0 and name != MODEL]
+
+    def problem(self, labels: int) -> str:
+        """Return what is wrong with a join that was read; "" if nothing.
+
+        Args:
+            labels: Number of labels of its question.
+        """
+        if unknown := [name for name in self.weights if name not in get_args(SourceName)]:
+            return f"there is no source {quoted(unknown[0])}"
+        if len(self.offsets) != labels:
+            return f"{len(self.offsets)} offsets for {labels} labels"
+        return "" if all(map(math.isfinite, (*self.weights.values(), *self.offsets))) else "a number is not finite"
 
 
 @dataclass(frozen=True)

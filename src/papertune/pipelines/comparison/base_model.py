@@ -1,8 +1,9 @@
 """The base model without fine-tuning as a system: zero-shot, and few-shot with examples before the question."""
 
+import gc
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from papertune.evaluation.systems.outputs import NotMeasured, SystemOutput, rows
 from papertune.events import Listener
 from papertune.inference.predictor import Predictor
 from papertune.models import (
+    OwnLlama,
     choose_device,
     choose_dtype,
     context_tokens,
     find_base,
     load_model,
+    load_own_llama,
+    load_tokenizer,
     use_grouped_attention,
 )
 from papertune.pipelines.comparison.kept import KeptOutputs, Place, answer_rows
@@ -65,13 +69,15 @@ class BaseModelSystems:
         self._device = device
         self._base = find_base(recipe.model, None if base is None else Path(base))
         self._listener = listener
+        self._loaded: tuple[Any, Any] | None = None
+        self._has_own = choose_device(device) == "cpu" and recipe.base_bits is None
 
     def zero_shot(self, name: str) -> SystemOutput:
         """Predict with the prompts of the fine-tuned run."""
         recipe = self._recipe.only((name,))
 
         def make(place: Place) -> SystemOutput:
-            model, tokenizer = self._loaded
+            model, tokenizer = self._model()
             reader = RowReader(self._documents, recipe)
             answers, rate = answer_rows(
                 Predictor(model, tokenizer, recipe), reader, len(self._documents), recipe, place, self._listener
@@ -93,7 +99,7 @@ class BaseModelSystems:
 
         def make(_place: Place) -> SystemOutput:
             labels = recipe.questions[name].joined_labels
-            return source_system(source, recipe, labels, known, documents, lambda: self._loaded)
+            return source_system(source, recipe, labels, known, documents, lambda: self._model(with_states=True))
 
         facts = {
             **self._facts(recipe, self._documents),
@@ -144,7 +150,7 @@ class BaseModelSystems:
         self, title: str, recipe: Recipe, name: str, train: Table, documents: Table, count: int
     ) -> SystemOutput:
         def make(place: Place) -> SystemOutput:
-            model, tokenizer = self._loaded
+            model, tokenizer = self._model()
             encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
             max_tokens = _context(model) - _answer_tokens(recipe, encoder)
             examples = NearestExamples(train, recipe)
@@ -176,11 +182,27 @@ class BaseModelSystems:
             **libraries(),
         }
 
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
+    def _model(self, *, with_states: bool = False) -> tuple[Any, Any]:
+        """Load the model as a run does for prediction, so that their speeds can be compared, and its tokenizer.
+
+        Only one model is in memory.
+
+        Args:
+            with_states: Load it with transformers, so that the states of its layers can be read.
+        """
+        own = self._has_own and not with_states
+        if self._loaded is None or isinstance(self._loaded[0], OwnLlama) != own:
+            self._loaded = None
+            gc.collect()  # a model is part of reference cycles
+            model = load_own_llama(self._base, "auto") if own else None
+            self._has_own = self._has_own and (model is not None or with_states)
+            self._loaded = self._load_with_states() if model is None else (model, load_tokenizer(self._base))
+        return self._loaded
+
+    def _load_with_states(self) -> tuple[Any, Any]:
         model, tokenizer = load_model(self._base, device=self._device, base_bits=self._recipe.base_bits)
         if model.device.type == "cpu":
-            use_grouped_attention(model)  # as for a run, so that their speeds can be compared
+            use_grouped_attention(model)
         return model, tokenizer
 
 
