@@ -69,6 +69,7 @@ def give_the_model_a_weight(run, folder):
     return papertune.load_run(folder)
 
 
+@pytest.mark.once
 class TestWords:
     def test_no_model_is_trained_or_loaded(self, words_run, new, monkeypatch):
         directory = words_run.directory
@@ -260,6 +261,7 @@ def test_several_workers_write_the_same_bytes_without_a_model(joined_run, papers
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
+@pytest.mark.once
 class TestEncoder:
     def test_a_folder_with_an_encoder_is_a_source(self, tiny_folder, encoder_folder, rows, new, tmp_path):
         recipe = make_recipe(tiny_folder, sources=["words", "encoder"]) | {"encoder": str(encoder_folder)}
@@ -386,6 +388,7 @@ class TestDecisions:
         assert _without_class_weights(run, "label", 40) == pytest.approx(entropy / math.log(2))
 
 
+@pytest.mark.once
 class TestMistakes:
     @pytest.mark.parametrize(
         ("sources", "message"),
@@ -432,6 +435,7 @@ class TestMistakes:
             papertune.load_run(tmp_path / "run")
 
 
+@pytest.mark.once
 class TestReports:
     def test_evaluate_names_the_sources(self, words_run, new, tmp_path):
         report = evaluate(words_run, new, tmp_path / "report")
