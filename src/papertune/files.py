@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from papertune.errors import OutputError
+from papertune.errors import OutputError, PapertuneError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _MIN_FREE_BYTES = 1_000_000
 
@@ -147,6 +150,37 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that a killed `atomic_writer` left behind."""
     return path.match(".papertune-*.tmp")
+
+
+def lock_now(path: Path, busy: PapertuneError, place: Path, remedy: str = "Choose another folder.") -> "FileLock":
+    """Lock a file against other processes without waiting; the lock of a killed process ends with it.
+
+    Args:
+        path: The file, which is made with its folder.
+        busy: What is raised if another process has locked it.
+        place: What cannot be written if the file cannot.
+        remedy: What to do then.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, thread_local=False)  # any thread may release it
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise busy from None
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}. {remedy}") from None
+    return lock
+
+
+def remove_lock(lock: "FileLock") -> None:
+    """Release a lock and remove its file."""
+    with suppress(OSError):  # Windows removes no open file
+        Path(lock.lock_file).unlink(missing_ok=True)  # before the release: then no other process has locked it
+    lock.release()
 
 
 def _sync_folder(folder: Path) -> None:

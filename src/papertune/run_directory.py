@@ -25,10 +25,8 @@ from platform import python_version
 from typing import Any
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
-
 from papertune.errors import OutputError, RunError
-from papertune.files import check_place, is_temporary, write_atomically
+from papertune.files import check_place, is_temporary, lock_now, write_atomically
 from papertune.kinds.label.join_words import join_in_words
 from papertune.manifest import FORMAT, Manifest
 from papertune.recipe import Recipe, dump_recipe, load_recipe
@@ -181,16 +179,8 @@ class RunDirectory:
         Raises:
             OutputError: If another process trains or has trained here, or the folder cannot be written.
         """
-        lock = FileLock(self._lock)
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise OutputError(
-                f"{self.path}: another papertune process trains in this folder. Wait for it, or choose another folder."
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from error
+        busy = "another papertune process trains in this folder. Wait for it, or choose another folder."
+        lock = lock_now(self._lock, OutputError(f"{self.path}: {busy}"), self.path)
         try:
             self.check_free(plan, resume=resume)
             if self.is_complete:
@@ -200,13 +190,12 @@ class RunDirectory:
                     write_atomically(self._plan, json.dumps(asdict(plan)))
                     self._recipe.write_text(plan.recipe, "utf-8")
                 except OSError as error:
-                    raise self._unwritable(error) from error
+                    raise OutputError(
+                        f"{self.path} cannot be written: {error.strerror or error}. Choose another folder."
+                    ) from error
             yield
         finally:
             lock.release()
-
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.path} cannot be written: {error.strerror or error}. Choose another folder.")
 
     def finish(self, manifest: Manifest, recipe: Recipe) -> None:
         """Write or replace the last files; the manifest is written last and makes the run complete."""

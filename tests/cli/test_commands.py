@@ -190,6 +190,7 @@ def test_too_long_keywords_are_reported(papertune, here, tiny_folder):
     assert not (here / "none").exists()
 
 
+@pytest.mark.once
 class TestInit:
     def test_options_name_the_columns(self, papertune, here):
         table = (here / "papers.csv").read_text("utf-8").replace("label", "in review").replace("Keywords", "terms")
@@ -285,6 +286,7 @@ class TestInit:
         assert not (here / "a.toml").exists()
 
 
+@pytest.mark.once
 class TestCheck:
     def test_check_for_prediction_needs_no_gold_columns(self, papertune, here):
         assert "none of the columns to learn" in papertune("check", "new.csv", "-r", "recipe.toml").error
@@ -330,6 +332,7 @@ class TestCheck:
         assert papertune("check", "papers.csv", "-r", "recipe.toml").code == 0
 
 
+@pytest.mark.once
 class TestBuiltIn:
     def test_recipes_lists_and_prints_built_in_recipes(self, papertune):
         done = papertune("recipes")
@@ -364,6 +367,7 @@ class TestBuiltIn:
         )
 
 
+@pytest.mark.once
 class TestInANewProcess:
     def run(self, *arguments):
         program = "from papertune.cli import main; main()"

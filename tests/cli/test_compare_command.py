@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def tables(here, monkeypatch):

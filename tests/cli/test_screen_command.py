@@ -4,6 +4,8 @@ import pytest
 
 import papertune as api
 
+pytestmark = pytest.mark.once
+
 TITLES = ("Reminders for doctors", "Swimming of mice")
 ROWS = [f"p{n},{TITLES[n % 2]} in study number {n}xyz,{('yes', 'no')[n % 2]}" for n in range(8)]
 

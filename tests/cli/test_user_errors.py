@@ -6,6 +6,8 @@ import pytest
 import papertune as api
 from papertune.cli.app import _print
 
+pytestmark = pytest.mark.once
+
 COMMANDS = {
     "check": ("check", "{table}", "-r", "recipe.toml"),
     "train": ("train", "{table}", "-r", "recipe.toml", "-o", "out"),

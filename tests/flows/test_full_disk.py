@@ -9,6 +9,8 @@ import papertune
 from papertune import OutputError
 from papertune.inference.predictor import Predictor
 
+pytestmark = pytest.mark.once
+
 DISK_FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

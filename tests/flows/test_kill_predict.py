@@ -84,6 +84,7 @@ def test_prediction_killed_twenty_times_writes_the_same_bytes(prediction, undist
     assert prediction.is_tidy()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("module", "name", "count", "after"),
     [
@@ -105,6 +106,7 @@ def test_prediction_killed_while_writing_resumes(prediction, undisturbed, module
         assert prediction.rows_begun(command) == prediction.sample.ROWS
 
 
+@pytest.mark.once
 def test_prediction_killed_between_removing_journal_and_lock_is_complete(prediction, undisturbed):
     assert prediction.start(partial(die_at, "pathlib:Path", "unlink", 2, True)).end() == -signal.SIGKILL
     assert not prediction.journal.exists()
@@ -114,6 +116,7 @@ def test_prediction_killed_between_removing_journal_and_lock_is_complete(predict
     assert "exists already" in command.printed
 
 
+@pytest.mark.once
 def test_a_second_writer_is_refused(prediction, undisturbed):
     first = prediction.start(slow_batches)
     assert first.wait_for(lambda: lines(prediction.journal) >= 4)
@@ -134,6 +137,7 @@ def test_a_second_writer_is_refused(prediction, undisturbed):
     assert prediction.is_tidy()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("limit", [30, 1000, 4000])
 def test_prediction_on_a_full_disk_resumes(prediction, undisturbed, limit):
     command = prediction.start(partial(limit_file_size, limit))
@@ -149,6 +153,7 @@ def test_prediction_on_a_full_disk_resumes(prediction, undisturbed, limit):
     assert prediction.output.read_bytes() == undisturbed.output.read_bytes()
 
 
+@pytest.mark.once
 class TestIncompleteLastLine:
     def places(self, journal):
         """Return every length within the last two lines: the start of a batch, and its values."""
@@ -197,6 +202,7 @@ class TestIncompleteLastLine:
             assert (tmp_path / "out.csv.journal").read_bytes() == header
 
 
+@pytest.mark.once
 def test_a_journal_that_was_copied_elsewhere_is_refused(undisturbed, tmp_path):
     shutil.copy(undisturbed.journal, tmp_path / "other.csv.journal")
     with (

@@ -33,6 +33,7 @@ def whole(prefix_sample, tmp_path_factory):
     return training
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_repeatedly_killed_prefix_training_ends_with_the_same_parameters(prefix_sample, whole, tmp_path):
     training = Training(prefix_sample, tmp_path)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import papertune
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 SETTINGS = ("stage.block=48", "training.epochs=3", "stage.mix_instructions=0.3")
 

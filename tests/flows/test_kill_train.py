@@ -108,6 +108,7 @@ def test_repeatedly_killed_training_ends_with_the_same_parameters(training, undi
     assert_the_same(training, undisturbed)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "patch",
     [
@@ -127,6 +128,7 @@ def test_training_killed_at_the_end_is_finished_by_resuming(training, undisturbe
     assert papertune.load_run(training.run).manifest.steps == STEPS
 
 
+@pytest.mark.once
 def test_a_second_training_in_the_folder_is_refused(training, undisturbed):
     first = training.start(slow_steps)
     assert first.wait_for(lambda: lines(training.metrics) >= 3)
@@ -145,6 +147,7 @@ def test_a_second_training_in_the_folder_is_refused(training, undisturbed):
     assert_the_same(training, undisturbed)
 
 
+@pytest.mark.once
 def test_training_killed_before_its_first_step_starts_again(training, undisturbed):
     training.dies(partial(die_at, "papertune.run_directory", "write_atomically"))
     command = training.start()
@@ -152,6 +155,7 @@ def test_training_killed_before_its_first_step_starts_again(training, undisturbe
     assert_the_same(training, undisturbed)
 
 
+@pytest.mark.once
 def test_training_killed_after_early_stopping_does_not_continue(sample, tmp_path):
     settings = ["training.patience=1", "training.learning_rate=1e-30"]  # so that no dev score exceeds the first
     options = [part for setting in settings for part in ("--set", setting)]
@@ -165,6 +169,7 @@ def test_training_killed_after_early_stopping_does_not_continue(sample, tmp_path
     assert papertune.load_run(training.run).manifest.steps == 4
 
 
+@pytest.mark.once
 def test_training_killed_during_calibration_calibrates_again(sample, tmp_path):
     training = Training(sample, tmp_path, "--dev", sample.train, "--set", "training.max_steps=2")
     training.dies(partial(die_at, "papertune.pipelines.train", "calibrate_run"))

@@ -7,12 +7,9 @@ import threading
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from papertune.errors import ModelError
 from papertune.models import cache, cache_folder, find_base, load_model
-from papertune.models.gguf_tokenizers import mend_splitting
-from papertune.models.known import KNOWN_MODELS
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import Prompt
 from papertune.recipe import EncodingSpec
@@ -97,18 +94,6 @@ def test_text_is_split_as_the_file_says(name, tiny_model, tiny_tokenizer, tmp_pa
         assert parts == ["a", "Ġ", "Ġ", "12", "Ċ", "3"]
     else:
         assert parts == PARTS["smollm" if name in ("smollm", "starcoder") else "gpt-2"]
-
-
-@pytest.mark.slow
-def test_embedded_model_reads_single_digits():
-    known = KNOWN_MODELS["smollm2-135m"]
-    file = cache.packaged_gguf(known.package, known.gguf_name)
-    if file is None:
-        pytest.skip("the package with the model is not installed")
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    mend_splitting(tokenizer, file)
-    assert tokenizer.tokenize("a  12") == ["a", "ĠĠ", "1", "2"]
-    assert tokenizer.tokenize("x\n\n12") == ["x", "ĊĊ", "1", "2"]
 
 
 def test_file_that_is_not_a_gguf(tmp_path, monkeypatch):

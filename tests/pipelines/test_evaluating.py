@@ -93,6 +93,7 @@ class TestNumbers:
         assert (report["leaks"]["learnt_from"], report["leaks"]["shortcuts"]) == ("list of rows", [])
 
 
+@pytest.mark.once
 class TestTruth:
     @pytest.fixture
     def tables(self, rows):
@@ -219,6 +220,7 @@ class TestPredictionsOfAFile:
         assert f"<p>{sentence}</p>" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.once
 class TestFolder:
     def test_an_existing_report_stays(self, run, rows, predicted, tmp_path):
         evaluate(run, rows, tmp_path, predictions=predicted)
@@ -237,6 +239,7 @@ class TestFolder:
                 evaluate(run, rows, place)
 
 
+@pytest.mark.once
 class TestNothingToScore:
     def test_a_predicted_file_instead_of_the_documents_is_refused(self, run, predicted, tmp_path):
         with pytest.raises(TableError) as caught:

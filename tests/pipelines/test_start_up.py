@@ -34,45 +34,36 @@ UNUSED = {
     "transformers.trainer",
     "typer",
 }
+# Needed for training; scikit-learn only checks training tables.
+TRAINER = {"papertune.training", "peft", "transformers.trainer"}
+# In one process, since it takes seconds to start: what is loaded stays loaded.
 PROGRAM = """
 import json, sys
 import papertune
 
-run = papertune.load_run(sys.argv[1])
-filled = run.predict(json.loads(sys.argv[2]))
-print(json.dumps([filled["label"].to_list(), sorted(sys.modules)]))
-"""
-
-
-def test_a_prediction_imports_nothing_unused(run, papers):
-    paper = papers(1, start=70)
-    command = [sys.executable, "-c", PROGRAM, str(run.directory.path), json.dumps(paper)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    labels, modules = json.loads(done.stdout.splitlines()[-1])
-    assert labels == run.predict(paper)["label"].to_list()
-    assert {"papertune.models.llama.model", "papertune.run", "torch", "transformers"} <= set(modules)
-    assert UNUSED & set(modules) == set()
-
-
-CHECK = """
-import json, sys
+new, table, recipe = map(json.loads, sys.argv[2:])
+filled = papertune.load_run(sys.argv[1]).predict(new)
+loaded = [sorted(sys.modules)]
 from papertune.pipelines.check import check_tables
 
-table = json.loads(sys.argv[1])
-check_tables([table], json.loads(sys.argv[2]), purpose="predict")
-predicting = sorted(sys.modules)
-check_tables([table], json.loads(sys.argv[2]))
-print(json.dumps([predicting, sorted(sys.modules)]))
+check_tables([table], recipe, purpose="predict")
+loaded.append(sorted(sys.modules))
+check_tables([table], recipe)
+loaded.append(sorted(sys.modules))
+print(json.dumps([filled["label"].to_list(), loaded]))
 """
-# Needed for training; scikit-learn only checks training tables.
-TRAINER = {"papertune.training", "peft", "transformers.trainer"}
 
 
-def test_a_check_imports_no_trainer(papers, both_columns):
-    command = [sys.executable, "-c", CHECK, json.dumps(papers(4)), json.dumps(both_columns)]
+def test_a_prediction_imports_nothing_unused_and_a_check_no_trainer(run, papers, both_columns):
+    new = papers(1, start=70)
+    values = [json.dumps(each) for each in (new, papers(4), both_columns)]
+    command = [sys.executable, "-c", PROGRAM, str(run.directory.path), *values]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    predicting, training = map(set, json.loads(done.stdout.splitlines()[-1]))
-    assert (TRAINER | {"sklearn"}) & predicting == set()
-    assert TRAINER & training == set()
+    labels, loaded = json.loads(done.stdout.splitlines()[-1])
+    predicted, checked, checked_for_training = map(set, loaded)
+    assert labels == run.predict(new)["label"].to_list()
+    assert {"papertune.models.llama.model", "papertune.run", "torch", "transformers"} <= predicted
+    assert UNUSED & predicted == set()
+    assert (TRAINER | {"sklearn"}) & checked == set()
+    assert TRAINER & checked_for_training == set()

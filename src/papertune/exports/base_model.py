@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from papertune.models import KNOWN_MODELS
+from papertune.models.base import looks_like_hub_id
 from papertune.run import Run
 
 
@@ -16,9 +17,8 @@ def hub_id(name: str) -> str | None:
     """Return the id on the hub of a base model as recipes name it; None if it is a folder or file of the user."""
     if name in KNOWN_MODELS:
         return KNOWN_MODELS[name].hub_id
-    owner, slash, model = name.partition("/")
-    is_id = bool(slash and owner.strip(".~") and model) and "/" not in model and not name.endswith(".gguf")
-    return name if is_id and not Path(name).exists() else None  # as in `find_base`, a folder comes first
+    is_id = looks_like_hub_id(name) and not Path(name).exists()  # as in `find_base`, a folder comes first
+    return name if is_id else None
 
 
 def trained_on(run: Run) -> str:

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from papertune.errors import OutputError, PapertuneWarning
+from papertune.files import lock_now
 from papertune.kinds.values import BatchValues
 from papertune.run_directory import library_versions
 
@@ -114,7 +114,7 @@ class Journal:
         self._fingerprint = fingerprint
         self._batches = batches
         self._facts = dict(facts or {})
-        self._lock = FileLock(output.with_name(f"{output.name}.lock"))
+        self._lock_file = output.with_name(f"{output.name}.lock")
         self._output = output
         self._stream: IO[bytes] | None = None
 
@@ -124,16 +124,8 @@ class Journal:
         Raises:
             OutputError: If another process uses it, or it belongs to another prediction.
         """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise OutputError(
-                f"{self._output} is being written by another papertune process. Wait for it, or choose another file."
-            ) from None
-        except OSError as error:
-            raise OutputError(
-                f"{self._output.parent} cannot be written: {error.strerror}. Choose another folder."
-            ) from None
+        busy = f"{self._output} is being written by another papertune process. Wait for it, or choose another file."
+        self._lock = lock_now(self._lock_file, OutputError(busy), self._output.parent)
         try:
             length = self._read()
             self._stream = self.path.open("r+b" if length else "w+b")
@@ -158,7 +150,7 @@ class Journal:
         self._lock.release()
 
     def _abandon(self) -> None:
-        Path(self._lock.lock_file).unlink(missing_ok=True)  # nothing has begun
+        self._lock_file.unlink(missing_ok=True)  # nothing has begun
         self.__exit__()
 
     def begin(self, batch: int, rows: Sequence[int]) -> None:
@@ -186,7 +178,7 @@ class Journal:
     def remove(self) -> None:
         """Remove the journal and its lock, when the output is complete."""
         self.path.unlink(missing_ok=True)
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock_file.unlink(missing_ok=True)
 
     def _append(self, entry: dict[str, Any], *, durable: bool) -> int:
         """Write a line; return its place in the file."""

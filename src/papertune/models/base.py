@@ -276,19 +276,20 @@ def _local(name: str, path: Path) -> Base:
 def _hub(name: str, hub_id: str) -> Base:
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(hub_id, "config.json") if _looks_like_hub_id(hub_id) else None
+    config = try_to_load_from_cache(hub_id, "config.json") if looks_like_hub_id(hub_id) else None
     if isinstance(config, str):
         weights = sorted(file for file in Path(config).parent.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
         if weights:
             return Base(name, str(Path(config).parent), weights_checksum(weights))
-    if not _looks_like_hub_id(hub_id):
+    if not looks_like_hub_id(hub_id):
         raise ModelError(
             f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
         )
     return Base(name, hub_id, None)
 
 
-def _looks_like_hub_id(name: str) -> bool:
+def looks_like_hub_id(name: str) -> bool:
+    """Whether a name has the form OWNER/MODEL, and not that of a path."""
     owner, slash, model = name.partition("/")
     is_path = name.startswith((".", "~", "/")) or name.endswith(".gguf") or "/" in model
     return bool(slash and owner and model) and not is_path

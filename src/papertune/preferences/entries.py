@@ -1,6 +1,6 @@
 """Preferences: a pair of answers of which one is better, or one answer that is good or bad."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from papertune.prompts.examples import Prompt, Turn, make_own_prompt, make_prompt
@@ -53,6 +53,11 @@ class Pair(Entry):
     chosen: str
     rejected: str
     tier: str = ""
+
+    def judged(self) -> list["Thumb"]:
+        """Return both answers by themselves: a good one and a bad one."""
+        asked = {each.name: getattr(self, each.name) for each in fields(Entry)}
+        return [Thumb(**asked, answer=self.chosen, good=True), Thumb(**asked, answer=self.rejected, good=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

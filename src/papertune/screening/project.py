@@ -16,11 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
 from papertune.errors import OutputError, ScreeningError, quoted
 from papertune.events import SILENT, Listener
-from papertune.files import check_new_folder
+from papertune.files import check_new_folder, lock_now
 from papertune.screening.events import Added, Decided, Event, Sampled, Undone, Verdict
 from papertune.screening.log import EventLog
 from papertune.screening.ranking.queue import Queue
@@ -73,15 +71,8 @@ class Project:
         """
         self.folder = Path(folder)
         self.settings = read_settings(self.folder)
-        self._lock = FileLock(self.folder / "lock", thread_local=False)  # any thread may close the screening
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ScreeningError(
-                f"{self.folder} is open in another process, such as papertune serve. Close it there, or work there."
-            ) from None
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be opened: {error.strerror or error}.") from None
+        busy = f"{self.folder} is open in another process, such as papertune serve. Close it there, or work there."
+        self._lock = lock_now(self.folder / "lock", ScreeningError(busy), self.folder, "Check its permissions.")
         try:
             self._changes = threading.RLock()
             self._log = EventLog(self.folder / "events.jsonl")

@@ -80,6 +80,7 @@ class Project:
             return list(csv.DictReader(stream))
 
 
+@pytest.mark.once
 def test_check(project):
     printed = project.run("check", project / "papers.csv", "-r", "xfg-label", "--set", f"model={project.model}")
     assert "24 rows" in printed
@@ -102,6 +103,7 @@ def test_from_the_tables_to_submit(project):
     assert any(row["Keywords"] for row in rows)
 
 
+@pytest.mark.once
 def test_evaluate(project):
     printed = project.run(
         "evaluate", project.trained("xfg-label", "label"), project / "papers.csv", "-o", project / "r"
@@ -110,6 +112,7 @@ def test_evaluate(project):
     assert (project / "r" / "report.html").is_file()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("settings", [(), (PTUNING,)], ids=["lora", "ptuning_v2"])
 def test_killed_training_is_resumed(project, settings):
     settings = (*settings, "training.micro_batch_size=2", "training.save_steps=1", "training.keep_checkpoints=99")
@@ -179,6 +182,7 @@ def test_chat(project, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("\n")
 
 
+@pytest.mark.once
 def test_instructions(project):
     file = project / "paper_label.json"
     project.run("instructions", project / "papers.csv", "-r", "xfg-label", "-o", file)

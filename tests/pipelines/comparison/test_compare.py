@@ -153,6 +153,7 @@ class TestSystems:
         assert not list((folder / "contestants").glob("*.journal"))
 
 
+@pytest.mark.once
 class TestLearningCurve:
     def test_the_last_point_of_the_curve_is_the_run(self, report):
         for name, measure in (("label", "accuracy"), ("Keywords", "f1_at_5")):
@@ -203,6 +204,7 @@ class TestLearningCurve:
             read_curve(text)
 
 
+@pytest.mark.once
 class TestNothingLeaks:
     @pytest.mark.usefixtures("_bare_report")
     def test_gold_cells_of_the_test_table_change_no_output(
@@ -238,6 +240,7 @@ class TestNothingLeaks:
             compare(papers(4, 100), train_rows, both_columns, tmp_path / "report", run=run)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("_bare_report")
 class TestResuming:
     SETTINGS = ("training.max_steps=3", "training.save_steps=1")
@@ -312,6 +315,7 @@ class TestResuming:
         assert asked == []
 
 
+@pytest.mark.once
 class TestFewShot:
     @pytest.fixture
     def few_shot(self, both_columns, test_rows, tmp_path):
@@ -339,6 +343,7 @@ class TestFewShot:
         assert few_shot(train_rows[:2]).note == "2 examples before each question"
 
 
+@pytest.mark.once
 class TestKeptOutputs:
     OUTPUT = SystemOutput(Predictions(["1", ""], [[0.1, 0.9], []], [[0.2, 0.8], []]), 1.5)
 
@@ -381,6 +386,7 @@ class TestKeptOutputs:
             kept.get("a", {}, lambda _: self.OUTPUT)
 
 
+@pytest.mark.once
 class TestErrors:
     def test_an_existing_report_is_refused(self, report, folder, train_rows, test_rows, both_columns):
         with pytest.raises(OutputError, match=r"already holds a report\. Add --overwrite to replace it"):

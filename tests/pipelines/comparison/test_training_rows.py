@@ -15,6 +15,8 @@ from papertune.events import SILENT
 from papertune.inference.predictor import Predictor
 from papertune.pipelines.comparison.training_rows import find_training_rows
 
+pytestmark = pytest.mark.once
+
 SETTINGS = ("training.max_steps=2", "columns.label.coverage=0.9", "columns.label.abstain_below=0.9")
 
 

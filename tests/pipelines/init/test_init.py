@@ -6,6 +6,8 @@ from papertune.pipelines.init import MAX_LABELS, recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import load_recipe
 
+pytestmark = pytest.mark.once
+
 
 def papers(**columns):
     count = len(next(iter(columns.values())))

@@ -12,6 +12,8 @@ from papertune.recipe import load_recipe
 from papertune.tables import read_table
 from papertune.templates import template_columns
 
+pytestmark = pytest.mark.once
+
 CASES = Path(__file__).parents[2] / "data" / "cases"
 
 

@@ -12,6 +12,8 @@ from papertune.pipelines.init.guess import best_column, guess_columns
 from papertune.recipe import load_recipe
 from papertune.templates import template_columns
 
+pytestmark = pytest.mark.once
+
 
 def papers(**columns):
     """Return a table with a label, and these columns: six cells, or a text that each row has with its number."""

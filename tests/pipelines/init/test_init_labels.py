@@ -11,6 +11,8 @@ from papertune.pipelines.init import recipe_for
 from papertune.prompts.check_table import check_table
 from papertune.recipe import load_recipe
 
+pytestmark = pytest.mark.once
+
 PAGE = (Path(__file__).parents[3] / "docs" / "your-table.md").read_text("utf-8")
 
 

@@ -17,6 +17,8 @@ from papertune.prompts.check_table import check_table
 from papertune.recipe import load_recipe
 from papertune.templates import template_columns
 
+pytestmark = pytest.mark.once
+
 # Also what TOML, templates and Excel sheets use as signs; NUL is refused when a table is read.
 NASTY = st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from(
     "\n\r\t\"'#{}[]=\\,;:.|\x07\x1b\x7f\x85\xa0\u2028\u200b\ufeff１Ａa1 "

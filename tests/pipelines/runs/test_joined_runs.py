@@ -3,11 +3,10 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 
 import polars as pl
 import pytest
+from processes import Command
 
 import papertune
 from papertune import MissingExtraError, RecipeError, TableError
@@ -70,6 +69,7 @@ def give_the_model_a_weight(run, folder):
     return papertune.load_run(folder)
 
 
+@pytest.mark.once
 class TestWords:
     def test_no_model_is_trained_or_loaded(self, words_run, new, monkeypatch):
         directory = words_run.directory
@@ -249,20 +249,19 @@ def values_of(predictor, run, rows):
 
 @pytest.mark.once
 @pytest.mark.slow
-def test_several_workers_write_the_same_bytes(joined_run, papers, tmp_path):
+def test_several_workers_write_the_same_bytes_without_a_model(joined_run, papers, tmp_path):
     """Ray runs in a process of its own, since it changes the handlers of signals."""
     pytest.importorskip("ray")
     table = tmp_path / "table.csv"
     pl.DataFrame(with_words(papers(70, 300))).write_csv(table)
-    for name, run in (("words", joined_run), ("half", give_the_model_a_weight(joined_run, tmp_path / "run"))):
-        run.predict_file(table, tmp_path / f"{name}-1.csv", probabilities=True)
-        command = [sys.executable, "-m", "papertune", "predict", run.directory.path, table]
-        options = ["-o", tmp_path / f"{name}-2.csv", "--probabilities", "--workers", "2"]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / f"{name}-1.csv").read_bytes() == (tmp_path / f"{name}-2.csv").read_bytes()
+    joined_run.predict_file(table, tmp_path / "1.csv", probabilities=True)
+    options = ["-o", tmp_path / "2.csv", "--probabilities", "--workers", "2"]
+    running = Command(["predict", joined_run.directory.path, table, *options])
+    assert running.end() == 0, running.printed
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
+@pytest.mark.once
 class TestEncoder:
     def test_a_folder_with_an_encoder_is_a_source(self, tiny_folder, encoder_folder, rows, new, tmp_path):
         recipe = make_recipe(tiny_folder, sources=["words", "encoder"]) | {"encoder": str(encoder_folder)}
@@ -389,6 +388,7 @@ class TestDecisions:
         assert _without_class_weights(run, "label", 40) == pytest.approx(entropy / math.log(2))
 
 
+@pytest.mark.once
 class TestMistakes:
     @pytest.mark.parametrize(
         ("sources", "message"),
@@ -435,6 +435,7 @@ class TestMistakes:
             papertune.load_run(tmp_path / "run")
 
 
+@pytest.mark.once
 class TestReports:
     def test_evaluate_names_the_sources(self, words_run, new, tmp_path):
         report = evaluate(words_run, new, tmp_path / "report")

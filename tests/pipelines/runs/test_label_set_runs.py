@@ -140,6 +140,7 @@ def test_a_killed_prediction_is_resumed_to_the_same_bytes(run, rows, make_listen
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:.*the document is nearly that of")
 def test_an_instruction_file_trains_and_scores_like_the_table(recipe, papers, listener, tmp_path):
     table = with_topics(papers(8))
@@ -169,6 +170,7 @@ def test_an_instruction_file_trains_and_scores_like_the_table(recipe, papers, li
     assert by_entry == by_row
 
 
+@pytest.mark.once
 def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_path):
     report = papertune.evaluate(run, rows, tmp_path / "report", baselines=train_rows, precision="fp32")
     (column,) = report.columns
@@ -197,6 +199,7 @@ def test_a_report_has_the_scores_and_the_baselines(run, rows, train_rows, tmp_pa
         papertune.evaluate(run, rows, tmp_path / "wrong", predictions=tmp_path / "wrong.csv")
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:.*the document is nearly that of")
 def test_check_counts_labels_and_shows_a_question(recipe, train_rows):
     result = check_tables([train_rows], recipe)
@@ -257,6 +260,7 @@ def test_labels_with_few_dev_rows_keep_the_threshold_one_half(run, papers):
     ]
 
 
+@pytest.mark.once
 def test_thresholds_need_dev_rows(tiny_folder, train_rows, tmp_path):
     recipe = make_recipe(tiny_folder, thresholds="f1")
     with pytest.raises(

@@ -130,6 +130,7 @@ def test_a_file_scores_like_the_run_that_wrote_it(sized, papers, report, tmp_pat
     assert again == before
 
 
+@pytest.mark.once
 def test_a_comparison_measures_prompted_models_too(sized, papers, number_recipe, tmp_path, monkeypatch):
     """Zero-shot and few-shot answers are numbers of the range as well."""
     for name in ("setfit", "keybert"):
@@ -145,12 +146,14 @@ def test_a_comparison_measures_prompted_models_too(sized, papers, number_recipe,
         assert 0 <= system.scores.predicted <= 6
 
 
+@pytest.mark.once
 def test_ambiguous_cells_stop_a_training(number_recipe, papers, tmp_path):
     recipe = {**number_recipe, "columns": {"size": {**number_recipe["columns"]["size"], "integer": False}}}
     with pytest.raises(TableError, match=r'row 2, column "size": "1,250" can be 1\.25 or 1250, and no other'):
         papertune.train(numbered(papers(4)), recipe, tmp_path / "run")
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:.*the document is nearly that of")
 def test_check_counts_numbers(number_recipe, papers):
     checked = check_tables([numbered(papers(12))], number_recipe)

@@ -125,6 +125,7 @@ def report(text_run, new, rows, report_folder):
     return papertune.evaluate(text_run, new, report_folder, baselines=rows)
 
 
+@pytest.mark.once
 class TestEvaluation:
     def test_scores_and_baselines(self, report, report_folder):
         (column,) = report.columns
@@ -188,6 +189,7 @@ def comparison(text_recipe, text_run, rows, new, tmp_path_factory):
     return papertune.compare(rows, new, text_recipe, folder, run=text_run, only=["finding"])
 
 
+@pytest.mark.once
 class TestComparison:
     def test_prompted_models_and_baselines(self, comparison):
         (column,) = comparison.columns

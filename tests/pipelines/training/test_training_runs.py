@@ -45,6 +45,7 @@ def left_over(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+@pytest.mark.once
 class TestTables:
     def test_a_path_a_frame_and_a_list_of_dicts_are_learned_alike(self, train, papers, saved):
         rows = papers(8)
@@ -109,6 +110,7 @@ class TestTables:
             train(papers(4), "other", only=["lable"])
 
 
+@pytest.mark.once
 class TestErrorsLeaveNothingBehind:
     @pytest.mark.parametrize(
         ("overrides", "options", "error"),
@@ -279,6 +281,7 @@ class TestMethods:
             torch.testing.assert_close(weights(frugal)[name], tensor, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.once
 class TestChance:
     def test_a_column_that_is_not_learned_is_reported_after_fifty_steps(self, train, papers):
         stand = "training.learning_rate=1e-12"
@@ -292,6 +295,7 @@ class TestChance:
         train(papers(8), only=["label"], overrides=["training.learning_rate=0.01", "training.max_steps=50"])
 
 
+@pytest.mark.once
 class TestLabelWeights:
     def test_balanced_weights_equal_the_same_numbers(self, train, papers):
         rows = [{**row, "label": "1" if n < 6 else "0"} for n, row in enumerate(papers(8))]
@@ -323,6 +327,7 @@ def undisturbed(both_columns, papers, tmp_path_factory):
     return papertune.train(papers(14), both_columns, folder, overrides=SPEC)
 
 
+@pytest.mark.once
 class TestResuming:
     # An epoch has 7 steps. The listener is called at the end of a step, so a signal stops the training after the next.
     @pytest.mark.slow
@@ -410,6 +415,7 @@ class TestResuming:
                 train(papers(4), only=["label"], resume=True)
 
 
+@pytest.mark.once
 class TestFullDisk:
     @pytest.mark.parametrize(
         "error",

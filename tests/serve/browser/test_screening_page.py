@@ -222,11 +222,11 @@ def test_kills_lose_nothing_and_double_nothing(browser, tmp_path):
     import serve_screening
 
     table = serve_screening.make_table(300)
-    outcome = serve_screening.screen(browser, tmp_path / "work", table, 40, 3, "none", 0.0)
-    assert len(outcome.pressed) == 40
+    outcome = serve_screening.screen(browser, tmp_path / "work", table, 24, 2, "none", 0.0)
+    assert len(outcome.pressed) == 24
     assert outcome.exported == outcome.pressed
     assert outcome.twice == []
-    assert len(outcome.to_title_ms) == 40
-    assert "40 records decided by keys, 40 exported, 40 of them the same, 0 events twice" in (
+    assert len(outcome.to_title_ms) == 24
+    assert "24 records decided by keys, 24 exported, 24 of them the same, 0 events twice" in (
         serve_screening.report(outcome, 1.0)
     )

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from papertune.errors import OutputError, PapertuneWarning, TableError
 from papertune.events import Listener, Progress
-from papertune.files import check_place
+from papertune.files import check_place, lock_now, remove_lock
 from papertune.inference.cascades import decided_in_words
 from papertune.inference.journal import prediction_facts
 from papertune.inference.parts.part import Part, unreadable
@@ -139,20 +137,12 @@ def _locked(part: Part) -> Iterator[None]:
     Raises:
         OutputError: If one works on it.
     """
-    lock = FileLock(part.target.with_name(f"{part.target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(
-            f"{part.target} is being written by another papertune process. Give each process a shard of its own."
-        ) from None
-    except OSError as error:
-        raise OutputError(f"{part.target.parent} cannot be written: {error.strerror}. Choose another folder.") from None
+    busy = f"{part.target} is being written by another papertune process. Give each process a shard of its own."
+    lock = lock_now(part.target.with_name(f"{part.target.name}.lock"), OutputError(busy), part.target.parent)
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        remove_lock(lock)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ class LabelsColumn(ColumnSpec):
     has_discrete_cells: ClassVar[bool] = True
     calibration_stage: ClassVar[str] = "choosing thresholds"
     is_calibrated_on_selection_set: ClassVar[bool] = True
-    why_no_feedback: ClassVar[str] = "cross-entropy over the label set is exact; there is nothing to prefer"
+    why_no_feedback: ClassVar[str] = LabelColumn.why_no_feedback
 
     kind: Literal["labels"]
     labels: Annotated[tuple[Text, ...], Field(min_length=1)]

@@ -185,22 +185,8 @@ def read_judged(table: Table, recipe: Recipe) -> list[Thumb]:
     """Read judged answers, or pairs, of which one answer is good and the other bad."""
     if "kto_tag" in table.columns or not {"chosen", "rejected"} <= set(table.columns):
         return read_thumbs(table, recipe)
-    return [
-        Thumb(
-            column=pair.column,
-            instruction=pair.instruction,
-            input=pair.input,
-            paper=pair.paper,
-            system=pair.system,
-            history=pair.history,
-            source=pair.source,
-            answer=answer,
-            good=good,
-        )
-        for pair in read_pairs(table, recipe)
-        for answer, good in ((pair.chosen, True), (pair.rejected, False))
-        if answer.strip()
-    ]
+    judged = [thumb for pair in read_pairs(table, recipe) for thumb in pair.judged()]
+    return [thumb for thumb in judged if thumb.answer.strip()]
 
 
 # By what a stage reads: the reader of its files.
