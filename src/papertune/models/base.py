@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
-from papertune.errors import ModelError
+from papertune.errors import ModelError, Sentence
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.cpu import cpu_features
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
@@ -260,9 +260,8 @@ def _local(name: str, path: Path) -> Base:
         checksum = weights_checksum([path])
         return Base(name, str(converted_gguf(path, checksum)), checksum)
     if not path.is_dir():
-        raise ModelError(
-            f"{path}: there is no such folder or .gguf file. Name the folder that has the model's config.json."
-        )
+        text = f"{path}: there is no such folder or .gguf file. Name the folder that has the model's config.json."
+        raise ModelError(Sentence(text, "no_model", name=name))
     if not (path / "config.json").is_file():
         inside = ", ".join(sorted(child.name for child in path.iterdir())[:8]) or "nothing"
         raise ModelError(f"{path} has no config.json, so it is not a model folder. It contains: {inside}.")

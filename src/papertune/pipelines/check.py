@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from papertune.errors import PapertuneWarning, TableError, listed
+from papertune.errors import PapertuneWarning, Sentence, TableError, listed, said_as
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Finding, Purpose
 from papertune.models import find_base, load_config, load_tokenizer
@@ -97,11 +97,13 @@ def check_tables(
     for table in read:
         findings = chosen.stage.check_table(table, chosen) if is_stage else check_table(table, chosen, purpose)
         problems += findings.problems
-        lines.append(f"{table.source}: {len(table):,} rows, columns {listed(table.columns)}")
+        columns = listed(table.columns)
+        text = f"{table.source}: {len(table):,} rows, columns {columns}"
+        lines.append(Sentence(text, "rows", table=table.source, count=len(table), columns=columns))
         for name, counts in findings.label_counts.items():
-            balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
-            lines.append(f"  {name}: {', '.join(balance)}")
-        lines += [f"  {fact}" for fact in findings.facts]
+            balance = ", ".join(f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
+            lines.append(Sentence(f"  {name}: {balance}", "label_counts", column=name, counts=balance))
+        lines += [said_as(f"  {fact}", fact) for fact in findings.facts]
         leaks = leak_warnings(table, chosen, purpose) if not is_stage and not findings.problems else []
         for finding in (*findings.all(), *leaks):
             report(finding)
@@ -155,14 +157,16 @@ def _unanswered(table: Table, recipe: Recipe) -> list[Example]:
 def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -> list[str]:
     encoded = [encoder.encode(example.prompt) for example in examples]
     if not encoded:
-        return [f"{source}: nothing to learn"]
+        return [Sentence(f"{source}: nothing to learn", "nothing_to_learn")]
     lengths = [len(prompt.ids) for prompt in encoded]
     truncated = sum(prompt.truncated for prompt in encoded)
     counted = f"{truncated:,} documents will be truncated" if truncated else "no document will be truncated"
-    return [
+    text = (
         f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
         f"the limit is {encoder.max_prompt_tokens}: {counted}"
-    ]
+    )
+    numbers = {"shortest": min(lengths), "longest": max(lengths), "mean": round(mean(lengths)), "truncated": truncated}
+    return [Sentence(text, "prompt_lengths", count=len(encoded), limit=encoder.max_prompt_tokens, **numbers)]
 
 
 def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
@@ -170,7 +174,7 @@ def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEn
     for example in examples:
         answers.setdefault(example.column, []).append(example.answer)
     return [
-        f"  {fact}"
+        said_as(f"  {fact}", fact)
         for name, texts in answers.items()
         for fact in recipe.questions[name].answer_facts(name, texts, encoder)
     ]

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from papertune.errors import PapertuneWarning
+from papertune.errors import PapertuneWarning, said_as
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def collected_warnings() -> Iterator[list[str]]:
 
         def collect(message, category, filename, lineno, file=None, line=None):  # type: ignore[no-untyped-def]
             if threading.get_ident() == thread and issubclass(category, PapertuneWarning):
-                texts.append(str(message))
+                texts.append(said_as(str(message), message))
             else:
                 show(message, category, filename, lineno, file, line)
 

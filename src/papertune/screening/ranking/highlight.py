@@ -42,10 +42,7 @@ def highlight(text: str, words: Iterable[tuple[str, float]], *, stemmed: bool) -
             spans = ((tokens[place][0][0], tokens[place + len(parts) - 1][0][1]) for place in places)
         for start, end in spans:
             signs[start:end] = (_FOR if share > 0 else _AGAINST) * (end - start)
-    return [
-        (text[run.start() : run.end()], _SIGNS[run.group()[:1]])
-        for run in _RUN.finditer(bytes(signs))
-    ]
+    return [(text[run.start() : run.end()], _SIGNS[run.group()[:1]]) for run in _RUN.finditer(bytes(signs))]
 
 
 def _substrings(text: str, word: str) -> Iterator[tuple[int, int]]:

@@ -11,11 +11,11 @@ WORK/jobs/ID/
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from papertune.errors import OutputError, quoted
+from papertune.errors import OutputError, Param, quoted
 from papertune.files import write_atomically
 from papertune.records import AS_WRITTEN, parse_record
 from papertune.serve.errors import ServeError
@@ -49,6 +49,8 @@ class Job:
         ended: When the last attempt ended, in UTC.
         exit: Its exit code, 128 + N after signal N; None: still running, or killed while no server watched it.
         message: How it ended, for people.
+        code: What went wrong, for programs; None: nothing did, or it has no code.
+        params: The values in the message by name, where there is a code.
         result_table: Id of the table that it has made.
     """
 
@@ -68,6 +70,8 @@ class Job:
     ended: str | None = None
     exit: int | None = None
     message: str | None = None
+    code: str | None = None
+    params: dict[str, Param] = field(default_factory=dict)
     result_table: str | None = None
 
     @property
@@ -78,8 +82,8 @@ class Job:
     def as_json(self) -> dict[str, Any]:
         """Return what the page and programs see."""
         shown = (
-            "id", "kind", "name", "state", "attempts", "created", "ended", "exit", "message", "table", "run",
-            "result_table",
+            "id", "kind", "name", "state", "attempts", "created", "ended", "exit", "message", "code", "params", "table",
+            "run", "result_table",
         )  # fmt: skip
         return {name: getattr(self, name) for name in shown} | {"resumable": self.state in RESUMABLE}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from papertune.errors import OutputError, PapertuneError, PapertuneWarning, quoted
+from papertune.errors import OutputError, PapertuneError, PapertuneWarning, coded, quoted
 from papertune.serve.errors import ServeError
 from papertune.serve.jobs.ending import end_of
 from papertune.serve.jobs.event_log import last_of, read_events
@@ -196,7 +196,7 @@ class Jobs:
             events = self.folder(job) / EVENTS
             since = events.stat().st_size if events.exists() else 0
             again = replace(job, attempts=job.attempts + 1, since=since, state="running", stop_requested=False)
-            again = replace(again, ended=None, exit=None, message=None)
+            again = replace(again, ended=None, exit=None, message=None, code=None, params={})
             self._keep(again)
             try:
                 self._start(again)
@@ -228,7 +228,7 @@ class Jobs:
         except Exception as error:  # the watcher goes on with the other jobs
             _log.exception("job %s", job.id)
             fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
-            ended = replace(job, state="failed", message=fault, result_table=None)
+            ended = replace(job, state="failed", message=fault, code="fault", result_table=None)
         with self._lock:
             self._keep(replace(ended, ended=_now()))
             self._processes.pop(job.id, None)
@@ -270,7 +270,9 @@ class Jobs:
         except OutputError:
             raise
         except PapertuneError as error:
-            return replace(job, state="failed", message=str(error), result_table=None)
+            code, params = coded(error)
+            failed = replace(job, state="failed", message=str(error), code=code, params=dict(params))
+            return replace(failed, result_table=None)
         return replace(job, result_table=path.parent.name)
 
     def _start(self, job: Job) -> None:
