@@ -165,8 +165,17 @@ def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -
         f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
         f"the limit is {encoder.max_prompt_tokens}: {counted}"
     )
-    numbers = {"shortest": min(lengths), "longest": max(lengths), "mean": round(mean(lengths)), "truncated": truncated}
-    return [Sentence(text, "prompt_lengths", count=len(encoded), limit=encoder.max_prompt_tokens, **numbers)]
+    fact = Sentence(
+        text,
+        "prompt_lengths",
+        count=len(encoded),
+        shortest=min(lengths),
+        longest=max(lengths),
+        mean=round(mean(lengths)),
+        limit=encoder.max_prompt_tokens,
+        truncated=truncated,
+    )
+    return [fact]
 
 
 def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:

@@ -170,8 +170,9 @@ def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> I
                 f"{table.where(first.row)}: the document is {'' if first.exact else 'nearly '}that of "
                 f"{table.where(first.other)}; {count} an earlier one. {_OF_REPEATS[purpose]}: keep one of each."
             )
-            numbers = {"number": table.number(first.row), "other": table.number(first.other), "count": len(matches)}
-            yield Finding("warning", Sentence(text, "repeated_documents", **numbers), first.row)
+            number, other = table.number(first.row), table.number(first.other)
+            said = Sentence(text, "repeated_documents", number=number, other=other, count=len(matches))
+            yield Finding("warning", said, first.row)
     for shortcut in find_shortcuts(table, recipe) if purpose == "train" else ():
         if shortcut.in_document:
             text = f"{table.source}, {shortcut}"

@@ -90,10 +90,9 @@ def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> d
     findings += [Finding("warning", said_as(text.replace(path, name), text)) for text in dict.fromkeys(messages)]
     findings.sort(key=lambda each: each.level != "error")
     errors = sum(each.level == "error" for each in findings)
+    notes = [Finding("note", said_as(fact.strip(), fact)) for fact in facts]
     return {
-        "findings": [
-            _as_json(each) for each in [*findings, *(Finding("note", said_as(fact.strip(), fact)) for fact in facts)]
-        ],
+        "findings": [_as_json(each) for each in [*findings, *notes]],
         "summary": {
             "ok": not errors,
             "errors": errors,

@@ -85,7 +85,7 @@ export function Said({ said }) {
   if (text === null) return said.message;
   return html`
     ${text}
-    <details class="original">
+    <details>
       <summary>${t("said.original")}</summary>
       <p lang="en">${said.message}</p>
     </details>
