@@ -280,9 +280,8 @@ def _hub(name: str, hub_id: str) -> Base:
         if weights:
             return Base(name, str(Path(config).parent), weights_checksum(weights))
     if not _looks_like_hub_id(hub_id):
-        raise ModelError(
-            f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
-        )
+        text = f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
+        raise ModelError(Sentence(text, "no_model", name=name))
     return Base(name, hub_id, None)
 
 

@@ -2,54 +2,50 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from papertune.errors import PapertuneWarning, said_as
+from papertune.warning_filters import changed_filters
 
-_lock = threading.Lock()  # guards what follows
-_collecting: dict[int, list[list[str]]] = {}  # of each thread that collects, the innermost last
-_outside = ExitStack()
+_collected = threading.local()  # `texts`: the lists of this thread, the innermost last
 
 
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
     """Collect papertune's warnings of this thread; all others go where they went before.
 
-    Filters are global: the first of several threads sets them, and the last one restores them.
-
     Yields:
         The texts; it grows until the end.
     """
     texts: list[str] = []
-    thread = threading.get_ident()
-    with _lock:
-        if not _collecting:
-            _outside.enter_context(_all_collected())
-        _collecting.setdefault(thread, []).append(texts)
-    try:
-        yield texts
-    finally:
-        with _lock:
-            _collecting[thread].pop()
-            if not _collecting[thread]:
-                del _collecting[thread]
-            if not _collecting:
-                _outside.close()
-
-
-@contextmanager
-def _all_collected() -> Iterator[None]:
-    with warnings.catch_warnings():
+    outer = getattr(_collected, "texts", [])
+    with changed_filters():
         warnings.simplefilter("always", PapertuneWarning)
-        show = warnings.showwarning
+        if not isinstance(warnings.showwarning, _Collecting):
+            warnings.showwarning = _Collecting(warnings.showwarning)
+        _collected.texts = [*outer, texts]
+        try:
+            yield texts
+        finally:
+            _collected.texts = outer
 
-        def collect(message, category, filename, lineno, file=None, line=None):  # type: ignore[no-untyped-def]
-            mine = _collecting.get(threading.get_ident())
-            if mine and issubclass(category, PapertuneWarning):
-                mine[-1].append(said_as(str(message), message))
-            else:
-                show(message, category, filename, lineno, file, line)
 
-        warnings.showwarning = collect
-        yield
+class _Collecting:
+    """Stands for `warnings.showwarning`.
+
+    Args:
+        show: What shows the warnings that no thread collects.
+    """
+
+    def __init__(self, show: Callable[..., object]) -> None:
+        self._show = show
+
+    def __call__(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        """Keep a warning, or show it."""
+        texts = getattr(_collected, "texts", [])
+        if texts and issubclass(category, PapertuneWarning):
+            texts[-1].append(said_as(str(message), message))
+        else:
+            self._show(message, category, *where, **more)

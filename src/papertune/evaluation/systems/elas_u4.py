@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.warning_filters import changed_filters
+
 # What the relevant papers weigh together, where the others weigh 1.
 RATIO = 9.8
 FOLDS = 5
@@ -86,7 +88,7 @@ def fit_machine(features: Any, relevant: NDArray[np.bool_]) -> Any:
     from sklearn.svm import LinearSVC
 
     weights = np.where(relevant, 1.0, relevant.sum() / (RATIO * (~relevant).sum()))
-    with warnings.catch_warnings():
+    with changed_filters():
         warnings.simplefilter("ignore", ConvergenceWarning)  # ASReview takes what 1,000 iterations give
         return LinearSVC(C=0.11, loss="squared_hinge", random_state=0).fit(
             features, relevant, sample_weight=weights * (len(weights) / weights.sum())

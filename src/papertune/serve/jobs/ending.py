@@ -45,7 +45,7 @@ def end_of(job: Job, folder: Path, returncode: int | None) -> Job:
         last = _shown(folder / ERRORS, job).rpartition("\n")[2]
         error = Sentence(f"{last} (all of it is in jobs/{job.id}/{ERRORS})", "fault")
     what, params = coded(error)
-    shown = without_folder(error, job)
+    shown = without_folder(error, job.id)
     if any(os.strerror(number) in shown for number in (errno.ENOSPC, errno.EDQUOT)) or "the disk is full" in shown:
         what, params = "disk_full", {}
     elif _NO_MEMORY.search(shown):
@@ -69,4 +69,4 @@ def _shown(path: Path, job: Job) -> str:
     text = ""
     with suppress(OSError):
         text = path.read_text("utf-8", "replace")
-    return without_folder(text.strip()[-_MAX_MESSAGE_CHARS:], job)
+    return without_folder(text.strip()[-_MAX_MESSAGE_CHARS:], job.id)

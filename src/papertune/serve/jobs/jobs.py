@@ -18,7 +18,7 @@ from papertune.serve.errors import ServeError
 from papertune.serve.jobs.ending import end_of
 from papertune.serve.jobs.event_log import last_of, read_events
 from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_write, no_such_job, read_job, write_job
-from papertune.serve.jobs.preparing import prepare, uses_run
+from papertune.serve.jobs.preparing import needing_run, prepare, uses_run
 from papertune.serve.jobs.process import is_alive, start_process, terminate
 from papertune.serve.jobs.requests import JobRequest
 from papertune.serve.tables.store import Tables
@@ -105,6 +105,8 @@ class Jobs:
             with self._lock:
                 if is_training:
                     self._check_no_training()  # another one may have begun meanwhile
+                for name in prepared.reads:
+                    self._workspace.run_path(name)  # it may have been deleted meanwhile
                 write_job(folder, job)
                 self._start(job)
         except BaseException as error:
@@ -140,7 +142,7 @@ class Jobs:
         """Hold back what begins or ends while a run is deleted that nothing uses.
 
         Raises:
-            ServeError: 409 if a running job makes or reads the run.
+            ServeError: 409 if a running job makes or reads the run, or another run needs it.
         """
         with self._lock:
             for job in self.all():
@@ -154,6 +156,14 @@ class Jobs:
                         job=job.name,
                         kind=job.kind,
                     )
+            if (other := needing_run(self._workspace, run)) is not None:
+                raise ServeError(
+                    409,
+                    "run_needed",
+                    f"the base model of {quoted(other)} is in {quoted(run.name)}. Delete {quoted(other)} first.",
+                    name=run.name,
+                    other=other,
+                )
             yield
 
     def stop(self, job_id: str) -> Job:

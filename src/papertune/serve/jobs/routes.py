@@ -141,7 +141,7 @@ async def _stream(jobs: Jobs, job_id: str, since: int) -> AsyncIterator[bytes]:
 def _shown(event: dict[str, Any], job: Job) -> dict[str, Any]:
     shown = {name: value for name, value in event.items() if name != "event"}
     if isinstance(text := shown.get("text"), str):
-        shown["text"] = without_folder(text, job)
+        shown["text"] = without_folder(text, job.id)
     return shown
 
 
