@@ -16,10 +16,48 @@ PapertuneWarning             something to know; the work goes on
 Any other exception is a bug of papertune and keeps its traceback.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Self, TypeAlias
 
+# A value in a message, as JSON can have it.
+Param: TypeAlias = str | int | float
 # One screen: further problems are only counted.
 MAX_PROBLEMS_SHOWN = 20
+
+
+class Sentence(str):
+    """A text for people with a code and the values in it, of which a page makes a sentence in another language.
+
+    Attributes:
+        code: What is said, for programs; "": it has no code.
+        params: The values by name.
+    """
+
+    code: str
+    params: Mapping[str, Param]
+
+    def __new__(cls, text: str, code: str = "", **params: Param) -> Self:
+        """Make a text."""
+        made = super().__new__(cls, text)
+        made.code, made.params = code, params
+        return made
+
+
+def said_as(text: str, said: object) -> Sentence:
+    """Return a text with code and values of another one, or of an error or warning."""
+    code, params = coded(said)
+    return Sentence(text, code, **params)
+
+
+def coded(text: object) -> tuple[str, Mapping[str, Param]]:
+    """Return code and values of a text, or of an error or warning: of its text, else the code of its class.
+
+    Without a code: ("", {}).
+    """
+    said = text.args[0] if isinstance(text, BaseException) and text.args else text
+    if isinstance(said, Sentence) and said.code:
+        return said.code, said.params
+    return (text.code, {}) if isinstance(text, PapertuneError) else ("", {})
 
 
 class PapertuneError(Exception):
@@ -28,8 +66,10 @@ class PapertuneError(Exception):
     Attributes:
         is_shared: Whether all processes of a training raise it, so that only one has to report it.
         problems: The problems that it was collected from, all of them; empty if it is about one thing.
+        code: What went wrong, for programs, where the message is no `Sentence` with a code of its own.
     """
 
+    code: ClassVar[str] = "invalid"
     is_shared: bool = False
     problems: tuple[str, ...] = ()
 
@@ -49,7 +89,8 @@ class PapertuneError(Exception):
         shown = [f"  - {problem}" for problem in problems[:MAX_PROBLEMS_SHOWN]]
         if len(problems) > MAX_PROBLEMS_SHOWN:
             shown.append(f"  - and {len(problems) - MAX_PROBLEMS_SHOWN} more")
-        error = cls("\n".join([f"{what} ({len(problems)} problems):", *shown]))
+        text = "\n".join([f"{what} ({len(problems)} problems):", *shown])
+        error = cls(Sentence(text, "several_problems", count=len(problems)))
         error.problems = tuple(problems)
         return error
 
@@ -57,29 +98,43 @@ class PapertuneError(Exception):
 class RecipeError(PapertuneError):
     """The recipe is wrong, or does not fit the model."""
 
+    code = "invalid_recipe"
+
 
 class TableError(PapertuneError):
     """A table cannot be read, or does not fit the recipe."""
+
+    code = "invalid_table"
 
 
 class ModelError(PapertuneError):
     """The base model is missing or does not support something."""
 
+    code = "invalid_model"
+
 
 class RunError(PapertuneError):
     """A run directory is incomplete, too new, or belongs to another base model."""
+
+    code = "invalid_run"
 
 
 class OutputError(PapertuneError):
     """A file cannot be written, exists already, or is being written by another process."""
 
+    code = "not_written"
+
 
 class ScreeningError(PapertuneError):
     """A screening is damaged, open elsewhere, or an event does not fit it."""
 
+    code = "invalid_screening"
+
 
 class MissingExtraError(PapertuneError):
     """An optional package is not installed; the message has the install command."""
+
+    code = "not_installed"
 
 
 class TrainingStopped(Exception):

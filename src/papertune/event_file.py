@@ -4,7 +4,7 @@ The environment variable PAPERTUNE_EVENTS names the file; commands append to it.
 seconds since 1970):
 
     {"event": "start", "pid": 4711, "began": "..."}        once per process; see `began`
-    {"event": "message", "level": "note", "text": "..."}    or "warning", "error"
+    {"event": "message", "level": "note", "text": "..."}    or "warning", "error"; some have "code" and "params"
     {"event": "progress", "phase": "training", "done": 3, "total": 24, "rate": 1.5, "left": 14.0}   or "rows"
     {"event": "loss", "step": 3, "loss": 1.25}              loss of a training
     {"event": "dev", "step": 3, "score": 0.5, "name": "score"}   a score of dev rows; "score" chooses the checkpoint
@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from papertune.errors import PapertuneWarning
+from papertune.errors import PapertuneWarning, coded
 from papertune.events import SILENT, Listener, Progress
 
 VARIABLE = "PAPERTUNE_EVENTS"
@@ -53,8 +53,10 @@ class EventFile:
         self._last_progress = (-PROGRESS_EVERY_S, "", 0)
 
     def message(self, text: str, level: Level = "note") -> None:
-        """Write a message."""
-        self._write({"event": "message", "level": level, "text": text})
+        """Write a message, with its code and values if it has some."""
+        code, params = coded(text)
+        with_code = {"code": code, "params": dict(params)} if code else {}
+        self._write({"event": "message", "level": level, "text": text, **with_code})
 
     def progress(self, step: Progress) -> None:
         """Write how far the command has come, twice a second; the last step of a pass is always written."""

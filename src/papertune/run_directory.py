@@ -25,7 +25,7 @@ from platform import python_version
 from typing import Any
 from urllib.parse import quote
 
-from papertune.errors import OutputError, RunError
+from papertune.errors import OutputError, RunError, Sentence
 from papertune.files import check_place, is_temporary, lock_now, write_atomically
 from papertune.kinds.label.join_words import join_in_words
 from papertune.manifest import FORMAT, Manifest
@@ -211,12 +211,11 @@ class RunDirectory:
             RunError: If the folder is not a run, or the run is unfinished, damaged or from a newer papertune.
         """
         if not self.path.is_dir():
-            raise RunError(f"{self.path}: there is no such run directory.")
+            raise RunError(Sentence(f"{self.path}: there is no such run directory.", "no_run", name=self.path.name))
         if not self.is_complete:
             if self.is_begun:
-                raise RunError(
-                    f"{self.path}: its training has not finished. Continue it with `papertune train ... --resume`."
-                )
+                text = f"{self.path}: its training has not finished. Continue it with `papertune train ... --resume`."
+                raise RunError(Sentence(text, "unfinished_run", name=self.path.name))
             raise RunError(f"{self.path} is not a run directory: it has no run.json. `papertune train` creates one.")
         try:
             text = self.manifest_file.read_text("utf-8")

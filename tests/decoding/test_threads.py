@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from papertune.decoding.threads import map_in_threads
+from papertune.decoding.threads import SharedThreads, map_in_threads
 
 
 @pytest.fixture
@@ -47,3 +47,47 @@ def test_the_first_error_is_raised_and_the_rest_is_left_out(four_threads, interr
         map_in_threads(work, range(400))
     assert len(begun) < 400
     assert torch.get_num_threads() == 4
+
+
+def test_two_callers_share_threads_and_leave_all_of_them_afterwards(four_threads):
+    shared = SharedThreads(2)
+    meeting = threading.Barrier(2, timeout=20)  # passes only if parts of both callers are worked on at the same time
+    threads = set()
+
+    def work(item):
+        threads.add(threading.get_ident())
+        if item % 10 == 0:
+            meeting.wait()
+        return -item, torch.get_num_threads(), map_in_threads(abs, [-1, -2])
+
+    found = {}
+
+    def call(first):
+        with shared.used():
+            found[first] = map_in_threads(work, range(first, first + 5))
+
+    callers = [threading.Thread(target=call, args=(first,)) for first in (10, 20)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert found == {first: [(-n, 1, [1, 2]) for n in range(first, first + 5)] for first in (10, 20)}
+    assert len(threads) == 2
+    assert torch.get_num_threads() == 4
+    assert map_in_threads(lambda _: torch.get_num_threads(), [0, 1]) == [2, 2]
+
+
+def test_an_error_of_one_caller_leaves_out_its_own_items_only(four_threads):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 0:
+            raise ValueError("broken")
+        threading.Event().wait(0.01)
+
+    with SharedThreads(2).used():
+        with pytest.raises(ValueError, match="broken"):
+            map_in_threads(work, range(400))
+        assert len(begun) < 400
+        assert map_in_threads(abs, [-1, -2]) == [1, 2]

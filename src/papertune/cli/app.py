@@ -9,7 +9,7 @@ from typing import TextIO
 
 import typer
 
-from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped, visible
+from papertune.errors import PapertuneError, PapertuneWarning, TrainingStopped, said_as, visible
 from papertune.event_file import Level, report_message, reported_events
 
 # The variable with which a shell asks for completions; typer derives its name from the program's.
@@ -45,7 +45,7 @@ def main() -> None:
         try:
             app()
         except PapertuneError as error:
-            _print(str(error), "error")
+            _print(said_as(str(error), error), "error")
             sys.exit(2)
         except TrainingStopped as stopped:
             _print(str(stopped))
@@ -69,7 +69,7 @@ def _show_warning(
 ) -> None:
     """Print papertune's own warnings in one line; users cannot act on those of libraries."""
     if issubclass(category, PapertuneWarning):
-        _print(str(message), "warning")
+        _print(said_as(str(message), message), "warning")
 
 
 def _print(text: str, level: Level = "note") -> None:

@@ -116,6 +116,7 @@ class Engine:
     Attributes:
         model: The model, without its prefix.
         device: Device of the model.
+        in_threads: Whether several threads may run the model at the same time.
     """
 
     def __init__(self, model: Any) -> None:
@@ -125,7 +126,7 @@ class Engine:
         self._masks = AttentionMasks(self.model)
         self._part_tokens = CPU_PART_TOKENS if self.device.type == "cpu" else None
         # transformers' models share state between calls, such as hooks.
-        self._in_threads = isinstance(self.model, OwnLlama)
+        self.in_threads = isinstance(self.model, OwnLlama)
 
     @torch.inference_mode()
     def after(self, beginning: Sequence[int]) -> "Engine | None":
@@ -198,7 +199,7 @@ class Engine:
     ) -> list[tuple[Any, Tensor]]:
         """Run parts with `_run`, several at a time where the model allows it."""
         run = partial(self._run, caching=caching, tokens=tokens)
-        return map_in_threads(run, parts) if self._in_threads else [run(part) for part in parts]
+        return map_in_threads(run, parts) if self.in_threads else [run(part) for part in parts]
 
     @torch.inference_mode()
     def _run(
@@ -294,7 +295,7 @@ class Engine:
             The results, in the order of the rows.
         """
         count = len(state.lengths)
-        workers = min(torch.get_num_threads(), count) if self._in_threads and state.is_divisible else 1
+        workers = min(torch.get_num_threads(), count) if self.in_threads and state.is_divisible else 1
         if workers < 2:
             return list(work(state, range(count)))
 

@@ -4,8 +4,10 @@ Between two products there are many small steps. Threads that share each of them
 with a pass of their own do not. Python's global lock hardly matters, since PyTorch releases it in each step.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -14,10 +16,48 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_shared = threading.local()
+
+
+class SharedThreads:
+    """Threads for the passes of several callers: while one of them does something else, another has all threads.
+
+    Args:
+        threads: How many.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._callers = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let `map_in_threads` use them in this thread; they end with the last caller."""
+        with self._lock:
+            self._callers += 1
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
+            _shared.pool = self._pool
+        try:
+            yield
+        finally:
+            _shared.pool = None
+            with self._lock:
+                self._callers -= 1
+                if self._callers == 0:
+                    self._pool.shutdown()
+                    self._pool = None
+                    # The number of threads of a product in float32 is one for the whole process.
+                    torch.set_num_threads(self._threads)
+
+
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call a function with each item, as many at a time as PyTorch has threads here.
 
-    Items that would leave threads idle at the end run one after another, each with all threads.
+    Items that would leave threads idle at the end run one after another, each with all threads; with `SharedThreads`
+    other callers use these threads.
 
     Args:
         function: Safe in several threads.
@@ -29,6 +69,8 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) ->
     Raises:
         Exception: What the function raises for the first item that fails; items that have not begun are left out.
     """
+    if (shared := getattr(_shared, "pool", None)) is not None:
+        return _map_in(shared, function, items)
     threads = torch.get_num_threads()
     workers = min(threads, len(items))
     if workers < 2:
@@ -42,3 +84,12 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) ->
         # The number of threads of a product in float32 is one for the whole process.
         torch.set_num_threads(threads)
     return results + [function(item) for item in items[together:]]
+
+
+def _map_in(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    futures = [pool.submit(function, item) for item in items]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()

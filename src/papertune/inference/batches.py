@@ -17,12 +17,14 @@ class BatchPredictor(Protocol):
         max_batch_tokens: Padded prompt tokens in a batch; 0 where no model is asked.
         precision_name: Number format of the model's weights.
         encodes_ahead: Whether prompts are encoded while the batch before is answered.
+        answers_in_threads: Whether several threads may call `answer` at the same time.
     """
 
     recipe: Recipe
     max_batch_tokens: int
     precision_name: str
     encodes_ahead: bool
+    answers_in_threads: bool
 
     def use_decisions(self, decisions: Mapping[str, Any]) -> None:
         """Use these decisions from now on, after calibration has changed."""

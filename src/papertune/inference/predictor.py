@@ -47,6 +47,7 @@ class Predictor:
         tokenizer: Its tokenizer.
         encodes_ahead: Whether prompts are encoded while the model answers the batch before. On a CPU the model needs
             the cores itself.
+        answers_in_threads: Whether several threads may call `answer`, with encoded prompts.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Predictor:
         self._pass_tokens = tokens_on_gpu(self._engine.model)
         self._is_sharded = is_sharded(self._engine.model)
         self.encodes_ahead = self._engine.device.type != "cpu"
+        self.answers_in_threads = self._engine.in_threads
         self.precision_name = precision_name(model)
         end_ids = answer_ends(model, self.encoder.end_id)
         self._beginnings: dict[tuple[str, ...], tuple[list[int], Engine]] = {}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from papertune.errors import TableError, quoted
+from papertune.errors import Sentence, TableError, coded, quoted, said_as
 from papertune.tables import Table
 from papertune.tables.problems import Places
 
@@ -77,7 +77,11 @@ class Findings:
             known = self._same[table.source, column, text] = _Same(table.where(row, column), len(self.problems))
             self.add_problem("", row, column)
         known.places.add(f"{table.number(row):,}")
-        self.problems[known.position] = f"{known.first}: {text}{known.places.others()}"
+        whole = f"{known.first}: {text}{known.places.others()}"
+        code, params = coded(text)
+        before = coded(self.problems[known.position])[1]
+        place = before or {"number": table.number(row), **({} if column is None else {"column": column})}
+        self.problems[known.position] = Sentence(whole, code, **{**place, **params, "count": known.places.count})
 
     def add_problem(self, text: str, row: int | None = None, column: str | None = None) -> None:
         """Add a problem whose sentence names its place.
@@ -165,17 +169,18 @@ class GoldCheck:
 
     def warn_of_empty(self, what: str, rows: Sequence[int]) -> None:
         """Warn of rows without a gold answer, which are not learned or scored."""
-        self.warn(f"{{}} {what}; not {_NOT_DONE[self.purpose]}", rows)
+        self.warn(said_as(f"{{}} {what}; not {_NOT_DONE[self.purpose]}", what), rows)
 
     def count_labels(self, labels: Sequence[str], counts: Counter[str]) -> None:
         """Record the counts of labels, and warn of labels that cannot be learned."""
         self.findings.label_counts[self.name] = counts
         unseen = [label for label in labels if not counts[label]]
         if self.purpose == "train" and unseen and sum(counts.values()):
-            self.findings.warnings.append(
-                f"{self.table.source}, column {quoted(self.name)}: no row has the label "
-                f"{', '.join(repr(label) for label in unseen)}; it cannot be learned."
+            shown = ", ".join(repr(label) for label in unseen)
+            text = (
+                f"{self.table.source}, column {quoted(self.name)}: no row has the label {shown}; it cannot be learned."
             )
+            self.findings.warnings.append(Sentence(text, "label_without_rows", column=self.name, labels=shown))
 
 
 def count_in_warning(findings: Findings, table: Table, column: str, what: str, rows: Iterator[int]) -> None:
@@ -185,7 +190,10 @@ def count_in_warning(findings: Findings, table: Table, column: str, what: str, r
         count = 1 + sum(1 for _ in rows)
         cells = "1 cell is" if count == 1 else f"{count:,} cells are"
         counted = what.replace("{}", cells, 1)  # not format(): a name in the sentence may have braces
-        findings.add_warning(f"{table.where(first, column)}: {counted} (this is the first).", first, column)
+        text = f"{table.where(first, column)}: {counted} (this is the first)."
+        code, params = coded(what)
+        said = Sentence(text, code, **{**params, "number": table.number(first), "column": column, "count": count})
+        findings.add_warning(said, first, column)
 
 
 def shorten(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from papertune.errors import ModelError
+from papertune.errors import ModelError, Sentence
 from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
 from papertune.models.configurations import check_model_files, reason_of
 from papertune.models.cpu import cpu_features
@@ -261,9 +261,8 @@ def _local(name: str, path: Path) -> Base:
         checksum = weights_checksum([path])
         return Base(name, str(converted_gguf(path, checksum)), checksum)
     if not path.is_dir():
-        raise ModelError(
-            f"{path}: there is no such folder or .gguf file. Name the folder that has the model's config.json."
-        )
+        text = f"{path}: there is no such folder or .gguf file. Name the folder that has the model's config.json."
+        raise ModelError(Sentence(text, "no_model", name=name))
     if not (path / "config.json").is_file():
         inside = ", ".join(sorted(child.name for child in path.iterdir())[:8]) or "nothing"
         raise ModelError(f"{path} has no config.json, so it is not a model folder. It contains: {inside}.")
@@ -282,9 +281,8 @@ def _hub(name: str, hub_id: str) -> Base:
         if weights:
             return Base(name, str(Path(config).parent), weights_checksum(weights))
     if not looks_like_hub_id(hub_id):
-        raise ModelError(
-            f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
-        )
+        text = f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
+        raise ModelError(Sentence(text, "no_model", name=name))
     return Base(name, hub_id, None)
 
 

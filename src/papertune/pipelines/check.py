@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from papertune.errors import PapertuneWarning, TableError, listed
+from papertune.errors import PapertuneWarning, Sentence, TableError, listed, said_as
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Finding, Purpose
 from papertune.models import find_base, load_config, load_tokenizer
@@ -137,11 +137,13 @@ def _check_each(
     for table in tables:
         findings = recipe.stage.check_table(table, recipe) if is_stage else check_table(table, recipe, purpose)
         problems += findings.problems
-        lines.append(f"{table.source}: {len(table):,} rows, columns {listed(table.columns)}")
+        columns = listed(table.columns)
+        text = f"{table.source}: {len(table):,} rows, columns {columns}"
+        lines.append(Sentence(text, "rows", table=table.source, count=len(table), columns=columns))
         for name, counts in findings.label_counts.items():
-            balance = (f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
-            lines.append(f"  {name}: {', '.join(balance)}")
-        lines += [f"  {fact}" for fact in findings.facts]
+            balance = ", ".join(f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
+            lines.append(Sentence(f"  {name}: {balance}", "label_counts", column=name, counts=balance))
+        lines += [said_as(f"  {fact}", fact) for fact in findings.facts]
         leaks = leak_warnings(table, recipe, purpose) if not is_stage and not findings.problems else []
         for finding in (*findings.all(), *leaks):
             report(finding)
@@ -172,14 +174,25 @@ def _unanswered(table: Table, recipe: Recipe) -> list[Example]:
 def _lengths(source: str, examples: Sequence[Example], encoder: PromptEncoder) -> list[str]:
     encoded = [encoder.encode(example.prompt) for example in examples]
     if not encoded:
-        return [f"{source}: nothing to learn"]
+        return [Sentence(f"{source}: nothing to learn", "nothing_to_learn")]
     lengths = [len(prompt.ids) for prompt in encoded]
     truncated = sum(prompt.truncated for prompt in encoded)
     counted = f"{truncated:,} documents will be truncated" if truncated else "no document will be truncated"
-    return [
+    text = (
         f"{source}: {len(encoded):,} prompts of {min(lengths)} to {max(lengths)} tokens, mean {mean(lengths):.0f}; "
         f"the limit is {encoder.max_prompt_tokens}: {counted}"
-    ]
+    )
+    fact = Sentence(
+        text,
+        "prompt_lengths",
+        count=len(encoded),
+        shortest=min(lengths),
+        longest=max(lengths),
+        mean=round(mean(lengths)),
+        limit=encoder.max_prompt_tokens,
+        truncated=truncated,
+    )
+    return [fact]
 
 
 def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEncoder) -> list[str]:
@@ -187,7 +200,7 @@ def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEn
     for example in examples:
         answers.setdefault(example.column, []).append(example.answer)
     return [
-        f"  {fact}"
+        said_as(f"  {fact}", fact)
         for name, texts in answers.items()
         for fact in recipe.questions[name].answer_facts(name, texts, encoder)
     ]

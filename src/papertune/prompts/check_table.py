@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from papertune.errors import listed, quoted
+from papertune.errors import Sentence, listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.kinds.output_names import ROW, given_column
 from papertune.prompts.documents import clean_column, marks_found
@@ -60,7 +60,7 @@ def check_documents(table: Table, recipe: Recipe) -> Findings:
         reader = RowReader(table, recipe)
         empty = (row for row in range(len(table)) if reader.is_empty(row))
         name = "input" if reads_entries(table, recipe) else template_columns(recipe.table.document)[0]
-        count_in_warning(findings, table, name, "{} without any text, left out", empty)
+        count_in_warning(findings, table, name, Sentence("{} without any text, left out", "no_text"), empty)
     return findings
 
 
@@ -75,15 +75,20 @@ def _check_columns(table: Table, recipe: Recipe, purpose: Purpose, findings: Fin
     if purpose != "predict":
         missing = [name for name in recipe.columns if name not in table.columns]
         if len(missing) == len(recipe.columns):
-            findings.problems.append(
+            text = (
                 f"{table.source} has none of the columns to {'learn' if purpose == 'train' else 'score'} "
                 f"({listed(missing)}). It has: {listed(table.columns)}. Name the recipe's [columns] as the table "
                 "does."
             )
+            findings.problems.append(Sentence(text, "no_gold_columns", names=listed(missing)))
         else:
             how = "learned from this table" if purpose == "train" else "scored"
             findings.warnings += [
-                f"{table.source} has no column {quoted(name)}; it is not {how}.{did_you_mean(name, table.columns)}"
+                Sentence(
+                    f"{table.source} has no column {quoted(name)}; it is not {how}.{did_you_mean(name, table.columns)}",
+                    "column_left_out",
+                    name=name,
+                )
                 for name in missing
             ]
 
@@ -93,19 +98,22 @@ def _check_needed(table: Table, needed: Mapping[str, str], findings: Findings) -
     for name, key in needed.items():
         if name not in table.columns:
             hint = did_you_mean(name, table.columns) or f" It has: {listed(table.columns)}."
-            findings.problems.append(f"{table.source} has no column {quoted(name)}, which {key} names.{hint}")
+            text = f"{table.source} has no column {quoted(name)}, which {key} names.{hint}"
+            findings.problems.append(Sentence(text, "missing_column", name=name, key=key))
 
 
 def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings: Findings) -> None:
     if purpose != "predict" and "output" not in table.columns:
         nothing = "nothing to learn" if purpose == "train" else "nothing to score"
         kind = " They are pairs of answers, for the stages rm and dpo." if "chosen" in table.columns else ""
-        findings.problems.append(f"{table.source}: its entries have no output, so there is {nothing}.{kind}")
+        text = f"{table.source}: its entries have no output, so there is {nothing}.{kind}"
+        findings.problems.append(Sentence(text, "no_output"))
     if purpose == "train" and "kto_tag" in table.columns:
-        findings.problems.append(
+        text = (
             f"{table.source}: its entries have kto_tag, so some answers are bad and must not be learned. Learn from "
             "them with the stage kto, or remove that column and the bad answers."
         )
+        findings.problems.append(Sentence(text, "judged_answers"))
     reader = RowReader(table, recipe)
     _warn_of_unused_keys(table, recipe, findings)
     _check_asked(table, recipe, reader, findings)
@@ -119,19 +127,23 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
         except ValueError:
             wrong_history.append(row)
     if silent:
-        findings.add_problem(
+        text = (
             f"{table.where(silent[0], 'instruction')}: the entry has neither an instruction nor an input"
-            f"{_counted(silent)}. Fill in or remove the entry.",
-            silent[0],
-            "instruction",
+            f"{_counted(silent)}. Fill in or remove the entry."
         )
+        _add_first(findings, table, silent, "instruction", Sentence(text, "empty_entry"))
     if wrong_history:
-        findings.add_problem(
+        text = (
             f"{table.where(wrong_history[0], 'history')}: not a list of [question, answer] pairs"
-            f"{_counted(wrong_history)}. Correct or empty the cell.",
-            wrong_history[0],
-            "history",
+            f"{_counted(wrong_history)}. Correct or empty the cell."
         )
+        _add_first(findings, table, wrong_history, "history", Sentence(text, "broken_history"))
+
+
+def _add_first(findings: Findings, table: Table, rows: Sequence[int], column: str, text: Sentence) -> None:
+    """Add a problem of several entries, at the first of them."""
+    place = {"number": table.number(rows[0]), "column": column, "count": len(rows)}
+    findings.add_problem(Sentence(text, text.code, **{**text.params, **place}), rows[0], column)
 
 
 def _counted(rows: Sequence[int]) -> str:
@@ -146,13 +158,12 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
     for row in unknown:
         texts.setdefault(table.frame["instruction"][row], []).append(row)
     if len(texts) > 1 and not any(reader.document(row).strip() for row in unknown):
-        findings.add_problem(
+        text = (
             f"{table.where(unknown[0], 'instruction')}: {len(unknown):,} entries have no input, and instructions that "
             "are not a question of the recipe (this is the first). If the document is in the instruction, move it "
-            "to input; to learn any instructions, use the recipe instruct (-r instruct).",
-            unknown[0],
-            "instruction",
+            "to input; to learn any instructions, use the recipe instruct (-r instruct)."
         )
+        _add_first(findings, table, unknown, "instruction", Sentence(text, "entries_without_input"))
         return
     questions = " | ".join(column.question for column in recipe.questions.values())
     remedy = "Set the question of its column to this text."
@@ -163,12 +174,11 @@ def _check_asked(table: Table, recipe: Recipe, reader: RowReader, findings: Find
         )
         texts = {table.frame["instruction"][unknown[0]]: unknown}
     for asked, rows in texts.items():
-        findings.add_problem(
+        text = (
             f"{table.where(rows[0], 'instruction')}: {shorten(asked)!r} is not a question of the recipe "
-            f"({questions}){_counted(rows)}. {remedy}",
-            rows[0],
-            "instruction",
+            f"({questions}){_counted(rows)}. {remedy}"
         )
+        _add_first(findings, table, rows, "instruction", Sentence(text, "unknown_question", value=asked))
 
 
 def _warn_of_unused_keys(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -184,7 +194,8 @@ def _warn_of_unused_keys(table: Table, recipe: Recipe, findings: Findings) -> No
         if name not in known and not is_conversation and (count := int((cells != "").sum())):
             counts.append(f"{quoted(name)} ({count:,} of {len(table):,} entries)")
     if counts:
-        findings.warnings.append(f"{table.source}: not used of its entries: {', '.join(counts)}.")
+        text = f"{table.source}: not used of its entries: {', '.join(counts)}."
+        findings.warnings.append(Sentence(text, "unused_keys", names=", ".join(counts)))
 
 
 def _check_questions(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -194,8 +205,13 @@ def _check_questions(table: Table, recipe: Recipe, findings: Findings) -> None:
             continue
         named = [other for other in table.columns if f"{{{other}}}" in column.question]
         findings.warnings += [
-            f'columns.{name}.question: "{{{other}}}" is not filled in from {table.source}. Only a '
-            "question that is just a column's name in braces is."
+            Sentence(
+                f'columns.{name}.question: "{{{other}}}" is not filled in from {table.source}. Only a '
+                "question that is just a column's name in braces is.",
+                "braces_in_question",
+                column=name,
+                name=other,
+            )
             for other in named
         ]
 
@@ -208,18 +224,22 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     again = Places()
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
-            findings.problem(table, row, recipe.table.id, "the cell is empty. Give the row an id.")
+            text = Sentence("the cell is empty. Give the row an id.", "empty_id")
+            findings.problem(table, row, recipe.table.id, text)
         elif value in first:
             again.add(f"{table.number(row):,}")
             if again.count == 1:
-                position = len(findings.problems)
+                position, again_at = len(findings.problems), row
                 what = f"{table.where(row, recipe.table.id)}: the id {quoted(value)} is already at "
                 findings.add_problem(what + table.where(first[value]), row, recipe.table.id)
         elif repeated:
             first[value] = row
     if again.count:
         remedy = "Make ids unique, or leave table.id out of the recipe."
-        findings.problems[position] += f"{again.others()}. {remedy}"
+        text = f"{findings.problems[position]}{again.others()}. {remedy}"
+        number, column = table.number(again_at), recipe.table.id
+        said = Sentence(text, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at])
+        findings.problems[position] = said
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
@@ -237,14 +257,14 @@ def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
         # An entry that asks nothing is a problem already.
         blank = (r for r, cell in enumerate(cells) if not cell.strip() and reader.asked(r))
         empty = (r for r in blank if not reader.asks_own_question(r))
-        count_in_warning(findings, table, name, "{} empty", empty)
-        long = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
+        count_in_warning(findings, table, name, Sentence("{} empty", "empty_document_cells"), empty)
+        text = f"{{}} longer than {LONG_DOCUMENT_CHARS:,} characters; only the beginning is read"
+        long = Sentence(text, "long_documents", limit=LONG_DOCUMENT_CHARS)
         lengths = cells.str.len_chars()
         count_in_warning(findings, table, name, long, (r for r, n in enumerate(lengths) if n > LONG_DOCUMENT_CHARS))
     # An instruction file, or a table with questions, repeats a document for each question.
     has_questions = is_entries or any(column.question_column for column in recipe.questions.values())
     if names[0] in table.columns and not has_questions:
         repeated = cleaned[names[0]].is_duplicated() & (cleaned[names[0]] != "")
-        count_in_warning(
-            findings, table, names[0], "{} the same as in another row", (r for r, d in enumerate(repeated) if d)
-        )
+        same = Sentence("{} the same as in another row", "same_cells")
+        count_in_warning(findings, table, names[0], same, (r for r, d in enumerate(repeated) if d))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
+from papertune.errors import Sentence
 from papertune.tables.lists import shown_list
 from papertune.tables.marks import MARKUP, MAX_PLACEHOLDER, is_placeholder, without_markup
 
@@ -55,15 +56,15 @@ class _Step(NamedTuple):
 
 _STEPS = (
     _Step(_BRACKETED, "", lambda cell: shown_list(cell) if re.match(_BRACKETED, cell) else cell),
-    _Step(MARKUP, "{} cleaned of tags, entities such as &amp; or _x000D_", without_markup),
+    _Step(MARKUP, Sentence("{} cleaned of tags, entities such as &amp; or _x000D_", "markup"), without_markup),
     _Step(
         rf"^\s*[\[【(〔]?\s*(?i:{_NAMES})",
-        '{} read without the heading, such as "Abstract:"',
+        Sentence('{} read without the heading, such as "Abstract:"', "heading"),
         lambda cell: _HEADING.sub("", cell, count=1) if _HEADING.match(cell) else cell,
     ),
     _Step(
         rf"(?s)^.{{1,{MAX_PLACEHOLDER}}}$",
-        '{} read as empty: a placeholder, such as "[No abstract available]"',
+        Sentence('{} read as empty: a placeholder, such as "[No abstract available]"', "placeholder"),
         lambda cell: "" if is_placeholder(cell) else cell,
     ),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from papertune.errors import Sentence
 from papertune.kinds.separators import sign_in_words
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
@@ -19,10 +20,11 @@ def with_clear_separators(recipe: Recipe, tables: Sequence[Table]) -> tuple[Reci
         separator = column.clear_separator(_gold_cells(tables, recipe, name))
         if separator is not None:
             settings[name] = {"input_separator": separator}
-            messages.append(
+            text = (
                 f'column "{name}": cells are split at {sign_in_words(separator)}, as most of them show; set '
                 f'columns.{name}.input_separator to it, or to what separates instead, such as ";".'
             )
+            messages.append(Sentence(text, "split_at", column=name, separator=separator))
     return recipe.with_settings(settings), messages
 
 

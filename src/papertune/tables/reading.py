@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from papertune.errors import TableError, quoted
+from papertune.errors import Sentence, TableError, quoted
 from papertune.suggest import did_you_mean
 from papertune.tables import conversations, dataset_info, frames
 from papertune.tables.decisions import with_decisions
@@ -100,7 +100,8 @@ def _checked(table: Table) -> Table:
     """Check that a table from any source has rows, columns and no NUL characters."""
     if not len(table):
         what = "has a header but no rows" if table.columns else "has no rows"
-        raise TableError(f"{table.source} {what}. Give a table with at least one row.")
+        text = f"{table.source} {what}. Give a table with at least one row."
+        raise TableError(Sentence(text, "no_rows", table=table.source))
     if not table.columns:
         raise TableError(f"{table.source} has rows but no columns. Give each row its cells.")
     problems = Problems(
@@ -148,7 +149,8 @@ def _not_a_table(path: Path, source: str) -> TableError:
         return TableError(f"{source} is an address, not a file. Download the table first.")
     siblings = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
     folder = "" if path.parent.is_dir() else f" (nor a folder {path.parent})"
-    return TableError(f"{source}: there is no such file{folder}.{did_you_mean(path.name, siblings)} Check the path.")
+    text = f"{source}: there is no such file{folder}.{did_you_mean(path.name, siblings)} Check the path."
+    return TableError(Sentence(text, "no_file", name=path.name))
 
 
 def _read_csv(path: Path, source: str) -> Table:

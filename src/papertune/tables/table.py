@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from papertune.errors import TableError, listed, quoted
+from papertune.errors import Sentence, TableError, listed, quoted
 from papertune.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -72,10 +72,11 @@ class Table:
             TableError: If there is no such column; the message suggests a similar name.
         """
         if name not in self.frame.columns:
-            raise TableError(
+            text = (
                 f"{self.source}: there is no column {quoted(name)}.{did_you_mean(name, self.columns)} "
                 f"The columns are {listed(self.columns)}. Correct the name, or add the column."
             )
+            raise TableError(Sentence(text, "no_column", name=name, table=self.source))
         return self.frame[name].to_list()
 
     def identifies(self, name: str) -> bool:

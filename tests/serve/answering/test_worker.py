@@ -17,7 +17,8 @@ from papertune.serve.errors import ServeError
 class Runs:
     """Runs that answer at once; each opening is noted. `write` is what their writers do."""
 
-    def __init__(self, write=None):
+    def __init__(self, write=None, in_threads=False):
+        self._in_threads = in_threads
         self.opened = []
         self.name = None
         self.closed = 0
@@ -29,7 +30,8 @@ class Runs:
         if self.name != name:
             self.opened.append(name)
             self.name = name
-        return SimpleNamespace(name=name, writer=SimpleNamespace(write=self._write))
+        writer = SimpleNamespace(write=self._write)
+        return SimpleNamespace(name=name, writer=writer, answers_in_threads=self._in_threads)
 
     def close_if_deleted(self):
         pass
@@ -148,6 +150,65 @@ def test_many_clients_are_answered_in_two_groups_so_that_one_waits_while_the_oth
     asyncio.run(ask())
     assert [len(batch) for batch in model.batches] == batches
     assert [row for batch in model.batches for row in batch] == ["first", *range(clients)]
+
+
+def test_two_groups_of_many_clients_are_answered_side_by_side_and_what_is_something_else_waits_for_both(
+    make_worker, monkeypatch
+):
+    meeting = threading.Barrier(2, timeout=20)  # passes only if two batches are in the model at the same time
+    begun, order = [], []
+
+    def fill(opened, requests, listener):
+        begun.append(len(requests))
+        if opened.name == "a" and len(begun) in (2, 3):
+            meeting.wait()
+            time.sleep(0.02 * len(begun))
+        order.append(opened.name)
+        return [each.rows[0] for each in requests]
+
+    monkeypatch.setattr(rows_module, "fill_together", fill)
+
+    async def ask():
+        runs = Runs(short, in_threads=True)
+        worker = make_worker(runs)
+        await worker.fill("a", wanted("first"))
+        found = await asyncio.gather(
+            *(worker.fill("a", wanted(n)) for n in range(16)),
+            text_of(worker.write("a", WritingWanted("x", 3))),
+            worker.fill("b", wanted("other run")),
+        )
+        assert not worker._second._is_busy
+        worker.stop()
+        await until(lambda: not worker._second._thread.is_alive())
+        return found
+
+    *rows, text, other = asyncio.run(ask())
+    assert (rows, text, other) == ([*range(16)], ["x0 ", "x1 ", "x2 "], "other run")
+    assert sum(begun) == 18
+    assert order[-1] == "b"
+    assert order.count("a") == len(order) - 1
+
+
+def test_an_error_in_the_second_thread_is_that_of_its_requests(make_worker, monkeypatch):
+    meeting = threading.Barrier(2, timeout=20)
+
+    def fill(opened, requests, listener):
+        if len(requests) > 1:
+            meeting.wait()
+            if threading.current_thread().name == "papertune-model-2":
+                raise TableError("no")
+        return [each.rows[0] for each in requests]
+
+    monkeypatch.setattr(rows_module, "fill_together", fill)
+
+    async def ask():
+        worker = make_worker(Runs(in_threads=True))
+        await worker.fill("a", wanted("first"))
+        return await asyncio.gather(*(worker.fill("a", wanted(n)) for n in range(15)), return_exceptions=True)
+
+    found = asyncio.run(ask())
+    assert [each for each in found if isinstance(each, int)] == [*range(8)]
+    assert [str(each) for each in found if not isinstance(each, int)] == ["no"] * 7
 
 
 def test_an_error_is_that_of_its_request(make_worker, model):

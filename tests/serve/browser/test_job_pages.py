@@ -138,3 +138,30 @@ def test_corrections_become_preferences_on_which_a_training_begins(
     page.get_by_role("heading", name="Jobs", level=1).wait_for()
     expect(page.get_by_role("link", name="Preferences: filled.csv")).to_be_visible()
     expect(page.get_by_role("link", name="Training: writer-dpo")).to_have_count(0)
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_a_chinese_page_says_in_chinese_what_is_wrong_with_a_table_and_why_a_job_has_failed(
+    open_page, upload, begin, tiny_folder
+):
+    table = upload("papers.csv", PAPERS.replace("It is a trial.", "maybe", 1).replace("answer", "label"))
+    asked = {"kind": "label", "question": "?", "labels": ["It is a trial.", "It is a review."], "sources": ["model"]}
+    job = begin(kind="train", table=table, name="none", recipe={**recipe(tiny_folder), "columns": {"label": asked}})
+    page = open_page(f"#/jobs/{job}", locale="zh-CN")
+    wait_for_state(page, "失败")
+    failed = page.get_by_role("alert")
+    wrong = "第 1 行，列“label”：“maybe”不是允许的标签（It is a trial., It is a review.），共 1 处。"
+    expect(failed).to_contain_text(wrong)
+    failed.get_by_text("原文（英文）").click()
+    expect(failed).to_contain_text('papers.csv, row 1, column "label": "maybe" is not one of the 2 labels')
+
+    page.get_by_role("link", name="回到配方").click()
+    page.get_by_label("label 的类型").select_option("label")
+    page.get_by_role("button", name="生成配方").click()
+    page.get_by_role("textbox", name="标签").fill("It is a trial.\nIt is a review.")
+    page.get_by_role("textbox", name="基础模型").fill(str(tiny_folder))
+    expect(page.locator(".findings > .error")).to_contain_text(wrong)
+    page.get_by_role("textbox", name="标签").fill("maybe\nIt is a trial.\nIt is a review.")
+    expect(page.locator(".findings > .error")).to_have_count(0)
+    expect(page.locator(".findings > .note").first).to_contain_text("papers.csv：8 行；列：title, label。")

@@ -124,11 +124,11 @@ def test_a_training_learns_the_pairs_of_another_job_which_it_copies(prepare, ser
 def test_a_training_learns_corrections_and_not_those_that_come_later(prepare, server):
     correct(server, "1", "A heart")
     arguments, folder = prepare(kind="train", recipe=RECIPE)
-    assert arguments[1] == "JOB/table/papers.parquet"
-    before = (folder / "table" / "papers.parquet").read_bytes()
+    assert arguments[1] == "JOB/table/papers.csv.parquet"
+    before = (folder / "table" / "papers.csv.parquet").read_bytes()
     correct(server, "2", "A lung")
     prepare(kind="train", recipe=RECIPE)
-    assert (folder / "table" / "papers.parquet").read_bytes() == before
+    assert (folder / "table" / "papers.csv.parquet").read_bytes() == before
 
 
 def correct(server, identity, value):
@@ -181,7 +181,7 @@ def test_corrections_are_preferred_to_what_was_filled_in(prepare, server):
     assert other == ["prefer", "JOB/table/papers.csv", "JOB/corrected/papers.csv", *tail]
     correct(server, "1", "A heart")
     own, folder = prepare(kind="prefer", run="old")
-    assert own == ["prefer", "JOB/table/papers.csv", "JOB/corrected/papers.parquet", *tail]
+    assert own == ["prefer", "JOB/table/papers.csv", "JOB/corrected/papers.csv.parquet", *tail]
     assert b"The heart" in (folder / "table" / "papers.csv").read_bytes()
 
 

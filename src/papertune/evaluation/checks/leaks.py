@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from papertune.errors import quoted
+from papertune.errors import Sentence, quoted
 from papertune.evaluation.checks.near_duplicates import match_documents, match_earlier_rows
 from papertune.evaluation.checks.review import row_name
 from papertune.evaluation.checks.shortcuts import SurfaceFeature, find_surface_feature
@@ -170,10 +170,14 @@ def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> I
                 f"{table.where(first.row)}: the document is {'' if first.exact else 'nearly '}that of "
                 f"{table.where(first.other)}; {count} an earlier one. {_OF_REPEATS[purpose]}: keep one of each."
             )
-            yield Finding("warning", text, first.row)
+            number, other = table.number(first.row), table.number(first.other)
+            said = Sentence(text, "repeated_documents", number=number, other=other, count=len(matches))
+            yield Finding("warning", said, first.row)
     for shortcut in find_shortcuts(table, recipe) if purpose == "train" else ():
         if shortcut.in_document:
-            yield Finding("warning", f"{table.source}, {shortcut}")
+            text = f"{table.source}, {shortcut}"
+            said = Sentence(text, "shortcut", column=shortcut.column, other=shortcut.other)
+            yield Finding("warning", said)
 
 
 def _document_columns(table: Table, recipe: Recipe) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from papertune.warning_filters import changed_filters
+
 # What the relevant papers weigh together, where the others weigh 1.
 RATIO = 9.8
 FOLDS = 5
@@ -82,15 +84,15 @@ def fit_machine(features: Any, relevant: NDArray[np.bool_]) -> Any:
         features: What `tfidf` returns, shape (rows, terms).
         relevant: Bool, shape (rows,), with both values.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    # ASReview takes what 1,000 iterations give. Not within `catch_warnings`: a screening fits in a thread, and filters
-    # belong to the whole process, so one thread would restore those of another.
-    warnings.filterwarnings("ignore", message="Liblinear failed to converge", module=r"sklearn\.svm\._base")
     weights = np.where(relevant, 1.0, relevant.sum() / (RATIO * (~relevant).sum()))
-    return LinearSVC(C=0.11, loss="squared_hinge", random_state=0).fit(
-        features, relevant, sample_weight=weights * (len(weights) / weights.sum())
-    )
+    with changed_filters():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # ASReview takes what 1,000 iterations give
+        return LinearSVC(C=0.11, loss="squared_hinge", random_state=0).fit(
+            features, relevant, sample_weight=weights * (len(weights) / weights.sum())
+        )
 
 
 def fit_sigmoid(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> tuple[float, float]:

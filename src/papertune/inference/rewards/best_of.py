@@ -82,6 +82,7 @@ class BestOfPredictor:
         self.max_batch_tokens = model.max_batch_tokens
         self.precision_name = model.precision_name
         self.encodes_ahead = model.encodes_ahead
+        self.answers_in_threads = False
 
     def use_decisions(self, decisions: Mapping[str, Any]) -> None:
         """Use these decisions from now on, after calibration has changed."""

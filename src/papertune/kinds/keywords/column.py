@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.errors import quoted
+from papertune.errors import Sentence, quoted
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import Text
 from papertune.kinds.keywords.cells import (
@@ -62,12 +62,12 @@ class KeywordsSpec(AskedSpec):
             try:
                 read_list(cell)
             except ListError as error:
-                check.problem(row, f"{quoted(cell)} {error}.")
+                check.problem(row, Sentence(f"{quoted(cell)} {error}.", "broken_list", value=cell))
                 continue
             whole.append((row, cell))
             if not self.read_gold(cell):
                 empty.append(row)
-        check.warn_of_empty("without keywords", empty)
+        check.warn_of_empty(Sentence("without keywords", "without_keywords"), empty)
         own = self.input_separator
         is_usual = own is not None and own.strip() in {*STRONG_SIGNS, *WEAK_SIGNS}
         if (
@@ -76,17 +76,18 @@ class KeywordsSpec(AskedSpec):
             and whole
             and not any(separator_pattern(own).search(cell) for _, cell in whole)
         ):
-            check.findings.warnings.append(
+            text = (
                 f'{check.table.source}, column "{check.shown}": no cell has {sign_in_words(own)}, which is '
                 f"columns.{check.name}.input_separator."
             )
+            check.findings.warnings.append(Sentence(text, "separator_not_found", column=check.shown, separator=own))
         if own is None:
             signs, rows = unclear_signs(whole, self.read_gold)
-            check.warn(
+            text = (
                 f"{{}} read as a single keyword with {signs} in it; if that separates keywords, set "
-                f"columns.{check.name}.input_separator to it",
-                rows,
+                f"columns.{check.name}.input_separator to it"
             )
+            check.warn(Sentence(text, "single_keyword"), rows)
 
     def read_list(self, cell: str) -> list[str]:
         """Return the keywords of a predicted cell, split at the output separator too."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from papertune.errors import listed, quoted
+from papertune.errors import Sentence, listed, quoted
 from papertune.kinds.separators import single_item
 from papertune.suggest import did_you_mean
 from papertune.tables.lists import ListError, read_list
@@ -115,20 +115,23 @@ def check_label_set(labels: Sequence[str], key: str = "labels") -> None:
 def wrong_label(cell: str, labels: Sequence[str], name: str) -> str:
     """Return the problem of a cell of the column `name` that is not a label."""
     if is_empty_cell(cell):
-        return f'the cell is empty. Fill it in, take the row out, or list "" in columns.{name}.unlabelled.'
+        text = f'the cell is empty. Fill it in, take the row out, or list "" in columns.{name}.unlabelled.'
+        return Sentence(text, "empty_label")
     try:
         items = read_list(cell, numbers=True) or ()
     except ListError as error:
-        return f"{quoted(cell)} {error}."
+        return Sentence(f"{quoted(cell)} {error}.", "broken_list", value=cell)
     if len(items) > 1:
-        return (
+        text = (
             f"{quoted(cell)} is a list of {len(items)} labels, and the column has one in each cell. Leave one, or "
             f'set columns.{name}.kind to "labels".'
         )
+        return Sentence(text, "several_labels", value=cell)
     hint = did_you_mean(cell, labels)
     shown = listed(labels[:5]) + (", ..." if len(labels) > 5 else "")
     known = f"one of the {len(labels)} labels" if len(labels) > 1 else "the label"
     is_marker = loose_label(cell) in (*UNLABELLED, "-1")
     where = f"list it in columns.{name}.unlabelled" if is_marker else f"add the label to columns.{name}.labels"
     remedy = f"Correct the cell, or {where}."
-    return f"{quoted(cell)} is not {known} ({shown}).{hint} {remedy}"
+    text = f"{quoted(cell)} is not {known} ({shown}).{hint} {remedy}"
+    return Sentence(text, "unknown_label", value=cell, labels=shown)

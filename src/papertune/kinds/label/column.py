@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictStr, model_validator
 
+from papertune.errors import Sentence
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
     CalibrationOutcome,
@@ -201,9 +202,9 @@ class LabelColumn(AskedSpec):
             else:
                 check.problem(row, wrong_label(cell, self.labels, check.name))
         if check.is_there:
-            check.warn(f"{{}} read as a label after {TIDYING}", repaired)
-            check.warn("{} empty; not scored", empty)
-            check.warn_of_empty("listed as unlabelled in the recipe", unlabelled)
+            check.warn(Sentence(f"{{}} read as a label after {TIDYING}", "tidied_labels"), repaired)
+            check.warn(Sentence("{} empty; not scored", "empty_cells"), empty)
+            check.warn_of_empty(Sentence("listed as unlabelled in the recipe", "unlabelled"), unlabelled)
             check.count_labels(self.labels, counts)
 
     def count_answers(self, name: str, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from papertune.errors import quoted
+from papertune.errors import Sentence, listed, quoted
 from papertune.kinds.asked import AskedSpec
 from papertune.kinds.base import (
     CalibrationOutcome,
@@ -189,13 +189,14 @@ class LabelsColumn(ColumnSpec):
                 repeated.append(row)
             if any(part not in cell for part in parts):
                 repaired.append(row)
-        check.warn("{} naming a label twice; it counts once", repeated)
-        check.warn(f"{{}} read as labels after {TIDYING}", repaired)
+        check.warn(Sentence("{} naming a label twice; it counts once", "repeated_labels"), repeated)
+        check.warn(Sentence(f"{{}} read as labels after {TIDYING}", "tidied_labels"), repaired)
         if len(check.table) and counts[""] == len(check.table):
-            check.findings.problems.append(
+            text = (
                 f"{check.table.source}, column {quoted(check.name)}: every cell is empty, which means that no row "
                 "has any of the labels. Fill the column in, or take it out of the table."
             )
+            check.findings.problems.append(Sentence(text, "empty_column", column=check.name))
         check.count_labels(self.labels, counts)
 
     def _check_answers(self, check: GoldCheck) -> None:
@@ -208,11 +209,12 @@ class LabelsColumn(ColumnSpec):
                 if answer == self.answers[0]:
                     counts[check.labels[question]] += 1
                 elif cell is not None and answer is None:
-                    check.problem(
-                        row,
+                    text = (
                         f'{quoted(cell)} is neither "{self.answers[0]}" nor "{self.answers[1]}". Correct the cell, '
-                        f"or set columns.{check.name}.answers.",
+                        f"or set columns.{check.name}.answers."
                     )
+                    labels = listed(self.answers)
+                    check.problem(row, Sentence(text, "unknown_label", value=cell, labels=labels))
         check.count_labels(self.labels, counts)
 
     def count_answers(self, name: str, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:

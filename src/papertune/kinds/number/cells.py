@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from papertune.errors import quoted
+from papertune.errors import Sentence, quoted
 from papertune.kinds.number.grammar import NumberGrammar, number_text
 
 DecimalMark = Literal[".", ","]
@@ -114,23 +114,28 @@ class CellRules:
             either = f"{text} can be {' or '.join(map(number_text, allowed.values()))}, and"
             if len(shown) == 2:
                 both = " and ".join(quoted(each) for each in shown.values())
-                return f"{either} {both} have different decimal marks. Use the same one in all cells."
-            return (
-                f"{either} no other cell shows which. Write the number that is meant in plain digits, or set "
-                f'columns.{name}.decimal_mark to "." or ",".'
-            )
+                said = f"{either} {both} have different decimal marks. Use the same one in all cells."
+            else:
+                said = (
+                    f"{either} no other cell shows which. Write the number that is meant in plain digits, or set "
+                    f'columns.{name}.decimal_mark to "." or ",".'
+                )
+            return Sentence(said, "ambiguous_number", value=cell)
         if allowed:
-            return f"{text} has more digits than papertune writes. Use another unit, or round it."
+            said = f"{text} has more digits than papertune writes. Use another unit, or round it."
+            return Sentence(said, "too_many_digits", value=cell)
         if found:
             value = next(iter(found.values()))
             in_range = [each for each in found.values() if self.grammar.is_in_range(each)]
             if in_range:
-                return f"{text} is not a whole number. Correct it, or set columns.{name}.integer to false."
-            return (
+                said = f"{text} is not a whole number. Correct it, or set columns.{name}.integer to false."
+                return Sentence(said, "not_whole", value=cell)
+            said = (
                 f"{text} is {number_text(value)}, which is not {self.grammar.range_in_words}. Correct it, or change "
                 f"columns.{name}.minimum or maximum."
             )
-        return f"{text} is not a number. {self._remedy(cell, name)}"
+            return Sentence(said, "out_of_range", value=cell)
+        return Sentence(f"{text} is not a number. {self._remedy(cell, name)}", "no_number", value=cell)
 
     def _remedy(self, cell: str, name: str) -> str:
         plain = without_unit(tidy(cell), self.unit)

@@ -1,6 +1,6 @@
 """The check of a table's number cells."""
 
-from papertune.errors import quoted
+from papertune.errors import Sentence, quoted
 from papertune.kinds.findings import GoldCheck
 from papertune.kinds.number.column import NumberColumn
 
@@ -20,9 +20,12 @@ def check_numbers(column: NumberColumn, check: GoldCheck) -> None:
         if cell not in resolved and (len(rules.allowed(cell)) != 1 or rules.read(cell) is None):
             check.problem(row, rules.problem(cell, check.name, shown))
     if not column.empty:
-        check.warn_of_empty("empty", not_stated)
+        check.warn_of_empty(Sentence("empty", "empty_cells"), not_stated)
     numbers = len(cells) - len(not_stated)
-    check.findings.facts.append(f"{check.name}: {numbers:,} numbers, {len(not_stated):,} not stated")
+    text = f"{check.name}: {numbers:,} numbers, {len(not_stated):,} not stated"
+    fact = Sentence(text, "numbers", column=check.name, count=numbers, empty=len(not_stated))
+    check.findings.facts.append(fact)
     if resolved:
         cell, text = next(iter(resolved.items()))
-        check.findings.facts.append(f"{check.name}: {quoted(cell)} is read as {text}")
+        said = f"{check.name}: {quoted(cell)} is read as {text}"
+        check.findings.facts.append(Sentence(said, "number_read_as", column=check.name, value=cell, number=text))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictStr, model_validator
 
-from papertune.errors import quoted
+from papertune.errors import Sentence, quoted
 from papertune.kinds.base import Text
 from papertune.kinds.text.answered import AnsweredSpec
 
@@ -83,15 +83,16 @@ class TextColumn(AnsweredSpec):
             elif self.pattern is not None and not re.fullmatch(self.pattern, cell.strip()):
                 unmatched.append(row)
                 if check.purpose == "train":
-                    check.problem(
-                        row,
+                    text = (
                         f"{quoted(cell)} does not match columns.{check.name}.pattern, {self.pattern!r}. Correct the "
-                        "cell or the pattern.",
+                        "cell or the pattern."
                     )
+                    check.problem(row, Sentence(text, "unmatched", value=cell, pattern=self.pattern))
         if not self.empty:
-            check.warn_of_empty("empty", empty)
+            check.warn_of_empty(Sentence("empty", "empty_cells"), empty)
         if check.purpose == "score":
-            check.warn("{} not matched by the pattern, so no prediction can be right", unmatched)
+            text = "{} not matched by the pattern, so no prediction can be right"
+            check.warn(Sentence(text, "unmatched_cells"), unmatched)
 
     # Learning
 

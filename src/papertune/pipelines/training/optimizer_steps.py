@@ -2,6 +2,7 @@
 
 import math
 
+from papertune.errors import Sentence
 from papertune.recipe import TrainingSpec
 
 # With fewer steps, parameters hardly change at usual learning rates (docs/lab/log.md, "few rows").
@@ -82,4 +83,5 @@ def too_few_steps(spec: TrainingSpec, rows: int, processes: int = 1) -> str | No
     advice = f" To learn more from them, add {' '.join(f'--set {change}' for change in changes)}" if changes else ""
     counted = "1 optimizer step" if steps == 1 else f"{steps} optimizer steps"
     of_rows = "1 row makes" if rows == 1 else f"{rows:,} rows make"
-    return f"{of_rows} {counted}, so the model may hardly change.{advice}"
+    text = f"{of_rows} {counted}, so the model may hardly change.{advice}"
+    return Sentence(text, "few_steps", rows=rows, steps=steps, advice=" ".join(changes))

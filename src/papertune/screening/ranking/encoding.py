@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.events import SILENT, Listener, Progress
-from papertune.files import write_atomically
-from papertune.screening.ranking.apart import Stopped, given_documents, given_folder, run_apart, yield_to_readers
+from papertune.screening.ranking.apart import Stopped, given_documents, given_folder, run_apart, run_when_idle
 from papertune.screening.ranking.features import embed
 
 # The package with the encoder that "auto" means.
@@ -74,7 +73,10 @@ class _Report:
         # Windows keeps the number of a parent that has ended; there the vectors are computed to their end.
         if os.name == "posix" and os.getppid() != self._parent:
             raise Stopped
-        write_atomically(self._path, json.dumps(asdict(step)))
+        # Whole or not at all, but never synced: a sync every half second would make each decision wait for it.
+        unfinished = self._path.with_suffix(".new")
+        unfinished.write_text(json.dumps(asdict(step)))
+        unfinished.replace(self._path)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Ignore what is logged; nothing is trained."""
@@ -82,7 +84,10 @@ class _Report:
 
 def main(given: Path, parent: int, encoder: str, cache: Path) -> None:
     """Compute in this process what `embed_apart` wants, as long as the process that wants it is there."""
-    yield_to_readers()
+    run_when_idle()
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
     with suppress(Stopped):
         vectors = embed(given_documents(given), encoder, cache, _Report(given / _PROGRESS, parent))
         np.save(given / _VECTORS, vectors)

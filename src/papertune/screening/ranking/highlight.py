@@ -1,11 +1,17 @@
 """Where in a text the words stand that speak for and against a record."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 from papertune.metrics.phrases import CJK_CHARACTER, stem
 from papertune.screening.ranking.features import WORD
 
 Part = tuple[str, int]
+
+# What a character speaks for, a byte each; a run of equal bytes is a part.
+_FOR, _AGAINST = b"+", b"-"
+_SIGNS = {b"\0": 0, _FOR: 1, _AGAINST: -1}
+_RUN = re.compile(rb"(.)\1*", re.DOTALL)
 
 
 def highlight(text: str, words: Iterable[tuple[str, float]], *, stemmed: bool) -> list[Part]:
@@ -22,16 +28,21 @@ def highlight(text: str, words: Iterable[tuple[str, float]], *, stemmed: bool) -
     """
     normal: Callable[[str], str] = stem if stemmed else str
     tokens = [(match.span(), normal(match.group().lower())) for match in WORD.finditer(text)]
-    signs = [0] * len(text)
+    names = [name for _, name in tokens]
+    known: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        known.setdefault(name, []).append(place)
+    signs = bytearray(len(text))
     for word, share in sorted(words, key=lambda pair: abs(pair[1])):  # the strongest is painted last
-        places = (
-            _substrings(text, word)
-            if CJK_CHARACTER.search(word)
-            else _sequences(tokens, [normal(part) for part in word.split()])
-        )
-        for start, end in places:
-            signs[start:end] = [1 if share > 0 else -1] * (end - start)
-    return list(_parts(text, signs))
+        if CJK_CHARACTER.search(word):
+            spans = _substrings(text, word)
+        else:
+            parts = [normal(part) for part in word.split()]
+            places = (place for place in known.get(parts[0], ()) if names[place : place + len(parts)] == parts)
+            spans = ((tokens[place][0][0], tokens[place + len(parts) - 1][0][1]) for place in places)
+        for start, end in spans:
+            signs[start:end] = (_FOR if share > 0 else _AGAINST) * (end - start)
+    return [(text[run.start() : run.end()], _SIGNS[run.group()[:1]]) for run in _RUN.finditer(bytes(signs))]
 
 
 def _substrings(text: str, word: str) -> Iterator[tuple[int, int]]:
@@ -40,19 +51,3 @@ def _substrings(text: str, word: str) -> Iterator[tuple[int, int]]:
     while start >= 0:
         yield start, start + len(word)
         start = text.find(word, start + 1)
-
-
-def _sequences(tokens: Sequence[tuple[tuple[int, int], str]], wanted: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Return where tokens stand one after the other."""
-    names = [name for _, name in tokens]
-    for place in range(len(names) - len(wanted) + 1):
-        if names[place : place + len(wanted)] == wanted:
-            yield tokens[place][0][0], tokens[place + len(wanted) - 1][0][1]
-
-
-def _parts(text: str, signs: Sequence[int]) -> Iterator[Part]:
-    start = 0
-    for place in range(1, len(text) + 1):
-        if place == len(text) or signs[place] != signs[start]:
-            yield text[start:place], signs[start]
-            start = place

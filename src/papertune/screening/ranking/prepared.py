@@ -20,13 +20,19 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from papertune.evaluation.checks.near_duplicates import match_earlier_rows
-from papertune.screening.ranking.apart import given_documents, given_folder, run_apart, yield_to_readers
+from papertune.screening.ranking.apart import (
+    document_lines,
+    given_documents,
+    given_folder,
+    run_apart,
+    yield_to_readers,
+)
 from papertune.screening.ranking.features import Features, make_features
 
 # Fewer are computed sooner than a process starts.
 _MIN_DOCUMENTS = 1000
 # Part of the key: goes up when the same documents make other features.
-_FORMAT = 1
+_FORMAT = 2
 _VECTORS, _QUERY = "vectors.npy", "query.json"
 
 
@@ -122,7 +128,9 @@ class _StoredTerms(Sequence[str]):
 
 def _key(documents: Sequence[str], query: str, vectors: NDArray[np.float32] | None) -> str:
     """Return a checksum of all that the result depends on."""
-    checksum = hashlib.sha256(json.dumps([_FORMAT, query, *documents]).encode())
+    checksum = hashlib.sha256(json.dumps([_FORMAT, query]).encode())
+    for line in document_lines(documents):
+        checksum.update(line)
     if vectors is not None:
         checksum.update(np.ascontiguousarray(vectors).data)
     return checksum.hexdigest()[:32]

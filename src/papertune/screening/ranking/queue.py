@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from papertune.screening.project import Project
 
 
+# The process for rankings ends without a decision for so long: its features take memory.
+IDLE_S = 300.0
+
+
 @dataclass(frozen=True)
 class Offer:
     """A record to read.
@@ -53,7 +57,8 @@ class Queue:
         self._encoder = ""
         self._closed = False
         self._fitter: Fitter | None = None
-        self._fitting = threading.Lock()  # guards `_fitter`
+        self._idle: threading.Timer | None = None  # ends it after a time without decisions
+        self._fitting = threading.Lock()  # guards both
         remove_left_folders(project.folder / "cache")
         self._latest: Latest[Ranking | None] = Latest(self._compute)
         # Vectors of a large table take minutes; until they are there, words alone rank.
@@ -100,6 +105,7 @@ class Queue:
         """End the threads and processes; vectors that are computed already are kept."""
         self._closed = True
         with self._fitting:
+            self._stop_timer()
             if self._fitter is not None:
                 self._fitter.close()
         self._encoded.close()
@@ -195,7 +201,27 @@ class Queue:
                     self._fitter.close()
                 self._fitter = Fitter(prepared.folder)
             fitter = self._fitter
-        return fitter.rank(prepared.features, known, seed)
+            self._stop_timer()
+        try:
+            return fitter.rank(prepared.features, known, seed)
+        finally:
+            with self._fitting:
+                if not self._closed:
+                    self._idle = threading.Timer(IDLE_S, self._end_idle)
+                    self._idle.daemon = True
+                    self._idle.start()
+
+    def _end_idle(self) -> None:
+        """End the process for rankings after its time, unless it was asked again at that moment."""
+        with self._fitting:
+            if self._idle is threading.current_thread() and self._fitter is not None:
+                self._fitter.close()
+                self._fitter = None
+
+    def _stop_timer(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
 
     def _encode(self) -> None:
         documents = self._project.records.documents()

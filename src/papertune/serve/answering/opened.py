@@ -1,7 +1,8 @@
 """A run in memory, with what it needs to answer again and again."""
 
 import gc
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,48 @@ from papertune.serve.workspace import changed_at
 
 if TYPE_CHECKING:
     from papertune.inference.batches import BatchPredictor
+    from papertune.inference.plan import Plan, RowPrompts
+    from papertune.kinds.values import BatchValues
+    from papertune.prompts.examples import RowReader
     from papertune.run import Run
     from papertune.serve.answering.writing import Writer
+
+
+class _InTurns:
+    """What answers batches in two threads: they encode in turns, since a tokenizer serves one at a time.
+
+    Args:
+        predictor: What answers.
+    """
+
+    def __init__(self, predictor: "BatchPredictor") -> None:
+        self._predictor = predictor
+        self._encoding = threading.Lock()
+        self.recipe = predictor.recipe
+        self.max_batch_tokens = predictor.max_batch_tokens
+        self.precision_name = predictor.precision_name
+        self.encodes_ahead = predictor.encodes_ahead
+        self.answers_in_threads = predictor.answers_in_threads
+
+    def use_decisions(self, decisions: Mapping[str, Any]) -> None:
+        """Use these decisions from now on."""
+        self._predictor.use_decisions(decisions)
+
+    def plan(self, reader: "RowReader", rows: Sequence[int]) -> "Plan":
+        """Put rows into batches."""
+        with self._encoding:
+            return self._predictor.plan(reader, rows)
+
+    def encode(self, reader: "RowReader", rows: Sequence[int]) -> "list[RowPrompts]":
+        """Encode the prompts of one batch of rows."""
+        with self._encoding:
+            return self._predictor.encode(reader, rows)
+
+    def answer(
+        self, reader: "RowReader", rows: Sequence[int], encoded: "Sequence[RowPrompts] | None" = None
+    ) -> "BatchValues":
+        """Answer all questions for one batch of rows."""
+        return self._predictor.answer(reader, rows, self.encode(reader, rows) if encoded is None else encoded)
 
 
 class OpenRun:
@@ -34,6 +75,7 @@ class OpenRun:
         self.decisions: dict[str, Any] = run.decisions if run.recipe.stage.fills_columns else {}
         self._predictors: dict[tuple[str, ...], tuple[BatchPredictor, list[str]]] = {}
         self._writer: Writer | None = None
+        self._loading = threading.Lock()
 
     def asked(self, columns: tuple[str, ...] | None, *, is_text: bool) -> Recipe:
         """Return the recipe of some columns.
@@ -48,10 +90,17 @@ class OpenRun:
     def predictor(self, recipe: Recipe) -> "tuple[BatchPredictor, list[str]]":
         """Return what answers the columns of a recipe, and the warnings of loading it; the model stays loaded."""
         names = tuple(recipe.columns)
-        if names not in self._predictors:
-            with collected_warnings() as texts:
-                self._predictors[names] = self.run.predictor("auto", recipe), texts
-        return self._predictors[names]
+        with self._loading:
+            if names not in self._predictors:
+                with collected_warnings() as texts:
+                    self._predictors[names] = _InTurns(self.run.predictor("auto", recipe)), texts
+            return self._predictors[names]
+
+    @property
+    def answers_in_threads(self) -> bool:
+        """Whether two threads may fill in rows at the same time; not before the first rows, which load the model."""
+        known = list(self._predictors.values())
+        return bool(known) and all(predictor.answers_in_threads for predictor, _ in known)
 
     @property
     def writer(self) -> "Writer":

@@ -1,7 +1,7 @@
 """The model's thread: one model in memory, and requests that share it.
 
     rows      requests that come within 20 ms, or while the model is busy, go through the model as one table; those of
-              many clients as two, in turns
+              many clients as two, side by side in two threads
     texts     up to four are written side by side, a token of each in turns; also between the batches of rows
 
 The request that waits longest comes first. A run is closed for another one when nothing is written with it.
@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import accumulate
 
 from papertune.events import Progress
-from papertune.serve.answering.opened import RunInMemory
+from papertune.serve.answering.opened import OpenRun, RunInMemory
+from papertune.serve.answering.second import AbandonedError, SecondThread, go_on
 from papertune.serve.answering.tasks import RowsTask, Task, WritingTask
 from papertune.serve.answering.wanted import Ended, Filled, Piece, RowsWanted, WritingWanted
 from papertune.serve.errors import ServeError
@@ -28,9 +29,9 @@ MAX_WAITING = 64
 TIMEOUT_S = 300.0
 # Rows of several requests that go through the model together; one request may have more.
 MAX_ROWS_TOGETHER = 64
-# So many clients and more are answered in two groups in turns: while one is being answered, the other one comes back
-# with its next requests, and the model never waits.
-MIN_CLIENTS_IN_TURNS = 8
+# So many clients and more are answered in two groups, where the model can be in two threads: while the rows of one are
+# read, its cells written and its next requests awaited, the other one has all cores. Elsewhere they take turns.
+MIN_CLIENTS_IN_GROUPS = 8
 # Texts that are written side by side; each has a cache of its own.
 MAX_TEXTS = 4
 # How often a training is looked for while nothing is asked, in seconds.
@@ -65,7 +66,9 @@ class ModelWorker:
         self._writing: list[WritingTask] = []  # of the model's thread alone
         self._answered = ("", 0)  # the run of the last rows, and how many requests they were
         self._thread: threading.Thread | None = None
+        self._second = SecondThread(self._changed, self._next_beside, self._fill)
         self._is_stopping = False
+        self._are_many = False  # whether the last rows that were taken are those of many clients
 
     async def fill(self, run: str, wanted: RowsWanted) -> Filled:
         """Fill in rows.
@@ -96,7 +99,8 @@ class ModelWorker:
         """End the thread after the step that it is in; requests that wait are refused."""
         with self._changed:
             self._is_stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
+        self._second.stop()
         if self._thread is not None:
             self._thread.join(timeout=0.5)
 
@@ -117,7 +121,7 @@ class ModelWorker:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="papertune-model", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            self._changed.notify_all()
 
     # What follows runs in the model's thread.
 
@@ -127,6 +131,7 @@ class ModelWorker:
             if is_training:
                 self._refuse_all(_training())
                 if not self._writing:
+                    self._second.rest()
                     self._memory.close()
             elif not self._writing:
                 self._memory.close_if_deleted()
@@ -136,6 +141,7 @@ class ModelWorker:
             self._write_on()
             if not begun and not self._writing:
                 self._wait(_TRAINING_S)
+        self._second.stop()
         self._refuse_all(ServeError(409, "stopping", "the server ends. Start it again, and repeat the request."))
 
     def _wait(self, longest_s: float) -> None:
@@ -159,20 +165,36 @@ class ModelWorker:
                 if not isinstance(task, RowsTask):
                     self._waiting.remove(task)
                     return [task]
-                together = self._sharing(task.run)
-                is_full = sum(len(each.wanted.rows) for each in together) >= MAX_ROWS_TOGETHER
-                if not is_full and time.monotonic() < task.arrived + WINDOW_S:
-                    return []
-                self._waiting = deque(each for each in self._waiting if each not in together)
-                return [*together]
+                return [*self._take(task)]
         return []
+
+    def _next_beside(self) -> list[RowsTask] | None:
+        """Take requests for the second thread, with the lock; None if the first one is not for it.
+
+        It must be for rows, and for the run that answers now.
+        """
+        first = next((task for task in self._waiting if not task.is_gone), None)
+        return self._take(first) if isinstance(first, RowsTask) and first.run == self._memory.name else None
+
+    def _take(self, first: RowsTask) -> list[RowsTask]:
+        """Take a request with those that share its batch; none while others may come."""
+        together = self._sharing(first.run)
+        is_full = sum(len(each.wanted.rows) for each in together) >= MAX_ROWS_TOGETHER
+        if not is_full and time.monotonic() < first.arrived + WINDOW_S:
+            return []
+        self._waiting = deque(each for each in self._waiting if each not in together)
+        self._answered = first.run, len(together)
+        return together
 
     def _sharing(self, run: str) -> list[RowsTask]:
         """Return the requests for rows of a run that go through the model together, at least one."""
-        waiting = [task for task in self._waiting if isinstance(task, RowsTask) and task.run == run]
+        waiting = [
+            task for task in self._waiting if isinstance(task, RowsTask) and task.run == run and not task.is_gone
+        ]
         last_run, answered = self._answered
         clients = len(waiting) + (answered if last_run == run else 0)
-        if clients >= MIN_CLIENTS_IN_TURNS:
+        self._are_many = clients >= MIN_CLIENTS_IN_GROUPS
+        if self._are_many:
             waiting = waiting[: math.ceil(clients / 2)]
         sizes = accumulate(len(task.wanted.rows) for task in waiting)
         fitting = sum(rows <= MAX_ROWS_TOGETHER for rows in sizes)
@@ -180,24 +202,39 @@ class ModelWorker:
 
     def _begin(self, tasks: list[Task]) -> None:
         """Fill in rows, or begin a text."""
-        from papertune.serve.answering.rows import fill_together
-
         first = tasks[0]
         rows = [task for task in tasks if isinstance(task, RowsTask)]
+        if not rows or first.run != self._memory.name:
+            self._second.rest()
         try:
             opened = self._memory.open(first.run)
             if isinstance(first, WritingTask):
                 first.steps = opened.writer.write(first.wanted)
                 self._writing.append(first)
                 return
-            self._answered = first.run, len(rows)
-            answers = fill_together(opened, [task.wanted for task in rows], _Between(self, rows))
-            for each, answer in zip(rows, answers, strict=True):
-                each.put(answer)
-        except _AbandonedError:
-            pass
         except Exception as error:  # the thread must go on; whoever asked raises it
             for task in tasks:
+                task.put(error)
+            return
+        if self._are_many and not self._writing and opened.answers_in_threads:
+            with self._second.beside(opened):
+                self._fill(opened, rows, self.between_batches)
+        else:
+            self._second.rest()
+            self._fill(opened, rows, self.between_batches)
+
+    def _fill(self, opened: "OpenRun", rows: list[RowsTask], between: Callable[[list[RowsTask]], None]) -> None:
+        """Fill in rows; one of two threads may do so."""
+        from papertune.serve.answering.rows import fill_together
+
+        try:
+            answers = fill_together(opened, [task.wanted for task in rows], _Between(between, rows))
+            for each, answer in zip(rows, answers, strict=True):
+                each.put(answer)
+        except AbandonedError:
+            pass
+        except Exception as error:  # the thread must go on; whoever asked raises it
+            for task in rows:
                 task.put(error)
 
     def _write_on(self) -> None:
@@ -224,22 +261,17 @@ class ModelWorker:
         """Do what must not wait for all batches of some rows.
 
         Raises:
-            _AbandonedError: If nobody waits for the rows any more.
+            AbandonedError: If nobody waits for the rows any more.
         """
-        if self._is_stopping or all(task.is_gone for task in tasks):
-            raise _AbandonedError
+        go_on(tasks, is_stopping=self._is_stopping)
         self._write_on()
 
 
-class _AbandonedError(Exception):
-    """Nobody waits for the rows that are being filled in."""
-
-
 class _Between:
-    """A listener that lets the worker act between batches."""
+    """A listener that acts between batches."""
 
-    def __init__(self, worker: ModelWorker, tasks: list[RowsTask]) -> None:
-        self._worker = worker
+    def __init__(self, between: Callable[[list[RowsTask]], None], tasks: list[RowsTask]) -> None:
+        self._between = between
         self._tasks = tasks
 
     def message(self, text: str) -> None:
@@ -247,7 +279,7 @@ class _Between:
 
     def progress(self, step: Progress) -> None:
         """Act after a batch."""
-        self._worker.between_batches(self._tasks)
+        self._between(self._tasks)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Do nothing: nothing is trained."""

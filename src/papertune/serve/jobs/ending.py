@@ -1,15 +1,21 @@
 """How a job has ended, from its exit code, its events and what it printed."""
 
+import errno
+import os
+import re
 import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from papertune.errors import Sentence, coded
 from papertune.serve.jobs.event_log import last_error, last_of, read_events
 from papertune.serve.jobs.job import ERRORS, EVENTS, PRINTED, Job, without_folder
 
 _MAX_MESSAGE_CHARS = 4000
 _SIGNALLED = 128
+# How Python, PyTorch and a GPU's driver say that there is no memory left.
+_NO_MEMORY = re.compile(r"\bMemoryError\b|OutOfMemoryError|can't allocate memory|out of memory|Cannot allocate memory")
 
 
 def end_of(job: Job, folder: Path, returncode: int | None) -> Job:
@@ -27,20 +33,25 @@ def end_of(job: Job, folder: Path, returncode: int | None) -> Job:
         code = end.get("exit") if end is not None else None
     else:
         code = returncode if returncode >= 0 else _SIGNALLED - returncode
-    message: str | None
     if code == 0:
         return replace(job, state="done", exit=code, message=_shown(folder / PRINTED, job))
     if job.stop_requested and (code is None or code >= _SIGNALLED):
         return replace(job, state="stopped", exit=code, message="It was stopped; finished work is kept.")
     if code is None or code >= _SIGNALLED:
         return replace(job, state="interrupted", exit=code, message=_interruption(code))
-    message = last_error(events)
-    if message is None:
+    error = last_error(events)
+    if error is None:
         # A fault of the program: the last line of its traceback; all of it is in the file.
-        message = f"{_shown(folder / ERRORS, job).rpartition(chr(10))[2]} (all of it is in jobs/{job.id}/{ERRORS})"
-    else:
-        message = without_folder(message, job)
-    return replace(job, state="failed", exit=code, message=message[:_MAX_MESSAGE_CHARS])
+        last = _shown(folder / ERRORS, job).rpartition("\n")[2]
+        error = Sentence(f"{last} (all of it is in jobs/{job.id}/{ERRORS})", "fault")
+    what, params = coded(error)
+    shown = without_folder(error, job.id)
+    if any(os.strerror(number) in shown for number in (errno.ENOSPC, errno.EDQUOT)) or "the disk is full" in shown:
+        what, params = "disk_full", {}
+    elif _NO_MEMORY.search(shown):
+        what, params = "out_of_memory", {}
+    failed = replace(job, state="failed", exit=code, message=shown[:_MAX_MESSAGE_CHARS])
+    return replace(failed, code=what or None, params=dict(params))
 
 
 def _interruption(code: int | None) -> str:
@@ -58,4 +69,4 @@ def _shown(path: Path, job: Job) -> str:
     text = ""
     with suppress(OSError):
         text = path.read_text("utf-8", "replace")
-    return without_folder(text.strip()[-_MAX_MESSAGE_CHARS:], job)
+    return without_folder(text.strip()[-_MAX_MESSAGE_CHARS:], job.id)

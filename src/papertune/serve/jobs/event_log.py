@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from papertune.errors import Sentence
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -72,7 +74,12 @@ def last_of(events: Sequence[Reported], kind: str) -> dict[str, Any] | None:
     return next((each.event for each in reversed(events) if each.event["event"] == kind), None)
 
 
-def last_error(events: Sequence[Reported]) -> str | None:
-    """Return the text of the last error; None without one."""
-    texts = [each.event.get("text") for each in events if each.event.get("level") == "error"]
-    return str(texts[-1]) if texts else None
+def last_error(events: Sequence[Reported]) -> Sentence | None:
+    """Return the text of the last error, with its code and values if it has some; None without one."""
+    errors = [each.event for each in events if each.event.get("level") == "error"]
+    if not errors:
+        return None
+    code, params = errors[-1].get("code"), errors[-1].get("params")
+    known = code if isinstance(code, str) else ""
+    values = {name: value for name, value in params.items() if isinstance(value, str | int | float)} if params else {}
+    return Sentence(str(errors[-1].get("text")), known, **values)

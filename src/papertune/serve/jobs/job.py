@@ -11,14 +11,16 @@ WORK/jobs/ID/
 """
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from papertune.errors import OutputError, quoted
+from papertune.errors import OutputError, Param, quoted
 from papertune.files import write_atomically
 from papertune.records import AS_WRITTEN, parse_record
 from papertune.serve.errors import ServeError
+from papertune.tables import SUFFIXES
 
 Kind = Literal["train", "predict", "evaluate", "prefer"]
 State = Literal["running", "done", "failed", "stopped", "interrupted"]
@@ -26,6 +28,8 @@ State = Literal["running", "done", "failed", "stopped", "interrupted"]
 FILLED, REPORT, PAIRS, RECIPE = "filled.csv", "report", "pairs.jsonl", "recipe.toml"
 EVENTS, PRINTED, ERRORS = "events.jsonl", "stdout.txt", "stderr.txt"
 
+# The name of a copy that has another format than the file that was brought.
+_COPY = re.compile(rf"({'|'.join(map(re.escape, SUFFIXES))})\.parquet\b", re.IGNORECASE)
 # What goes on where it was stopped. Only a training needs an option for it.
 RESUMABLE: frozenset[State] = frozenset({"failed", "stopped", "interrupted"})
 
@@ -49,6 +53,8 @@ class Job:
         ended: When the last attempt ended, in UTC.
         exit: Its exit code, 128 + N after signal N; None: still running, or killed while no server watched it.
         message: How it ended, for people.
+        code: What went wrong, for programs; None: nothing did, or it has no code.
+        params: The values in the message by name, where there is a code.
         result_table: Id of the table that it has made.
     """
 
@@ -68,6 +74,8 @@ class Job:
     ended: str | None = None
     exit: int | None = None
     message: str | None = None
+    code: str | None = None
+    params: dict[str, Param] = field(default_factory=dict)
     result_table: str | None = None
 
     @property
@@ -78,8 +86,8 @@ class Job:
     def as_json(self) -> dict[str, Any]:
         """Return what the page and programs see."""
         shown = (
-            "id", "kind", "name", "state", "attempts", "created", "ended", "exit", "message", "table", "run",
-            "result_table",
+            "id", "kind", "name", "state", "attempts", "created", "ended", "exit", "message", "code", "params", "table",
+            "run", "result_table",
         )  # fmt: skip
         return {name: getattr(self, name) for name in shown} | {"resumable": self.state in RESUMABLE}
 
@@ -121,8 +129,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     )
 
 
-def without_folder(text: str, job: Job) -> str:
-    """Return a message without the folder of the job before the names of its files."""
-    for folder in ("table/", "pairs/", "dev/", "truth/", "baselines/", "corrected/", ""):
-        text = text.replace(f"jobs/{job.id}/{folder}", "")
-    return text
+def without_folder(text: str, job_id: str) -> str:
+    """Return a message with the names that tables had when they were brought, instead of those of a job's copies."""
+    text = re.sub(rf"jobs/{re.escape(job_id)}/(?:(?:table|pairs|dev|truth|baselines|corrected)/)?", "", text)
+    return _COPY.sub(r"\1", text)

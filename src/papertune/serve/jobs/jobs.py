@@ -13,12 +13,12 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from papertune.errors import OutputError, PapertuneError, PapertuneWarning, quoted
+from papertune.errors import OutputError, PapertuneError, PapertuneWarning, coded, quoted
 from papertune.serve.errors import ServeError
 from papertune.serve.jobs.ending import end_of
 from papertune.serve.jobs.event_log import last_of, read_events
 from papertune.serve.jobs.job import EVENTS, FILLED, RESUMABLE, Job, cannot_write, no_such_job, read_job, write_job
-from papertune.serve.jobs.preparing import prepare, uses_run
+from papertune.serve.jobs.preparing import needing_run, prepare, uses_run
 from papertune.serve.jobs.process import is_alive, start_process, terminate
 from papertune.serve.jobs.requests import JobRequest
 from papertune.serve.tables.store import Tables
@@ -105,6 +105,8 @@ class Jobs:
             with self._lock:
                 if is_training:
                     self._check_no_training()  # another one may have begun meanwhile
+                for name in prepared.reads:
+                    self._workspace.run_path(name)  # it may have been deleted meanwhile
                 write_job(folder, job)
                 self._start(job)
         except BaseException as error:
@@ -140,7 +142,7 @@ class Jobs:
         """Hold back what begins or ends while a run is deleted that nothing uses.
 
         Raises:
-            ServeError: 409 if a running job makes or reads the run.
+            ServeError: 409 if a running job makes or reads the run, or another run needs it.
         """
         with self._lock:
             for job in self.all():
@@ -154,6 +156,14 @@ class Jobs:
                         job=job.name,
                         kind=job.kind,
                     )
+            if (other := needing_run(self._workspace, run)) is not None:
+                raise ServeError(
+                    409,
+                    "run_needed",
+                    f"the base model of {quoted(other)} is in {quoted(run.name)}. Delete {quoted(other)} first.",
+                    name=run.name,
+                    other=other,
+                )
             yield
 
     def stop(self, job_id: str) -> Job:
@@ -196,7 +206,7 @@ class Jobs:
             events = self.folder(job) / EVENTS
             since = events.stat().st_size if events.exists() else 0
             again = replace(job, attempts=job.attempts + 1, since=since, state="running", stop_requested=False)
-            again = replace(again, ended=None, exit=None, message=None)
+            again = replace(again, ended=None, exit=None, message=None, code=None, params={})
             self._keep(again)
             try:
                 self._start(again)
@@ -228,7 +238,7 @@ class Jobs:
         except Exception as error:  # the watcher goes on with the other jobs
             _log.exception("job %s", job.id)
             fault = f"a fault of papertune: {type(error).__name__}: {error}. Resume it."
-            ended = replace(job, state="failed", message=fault, result_table=None)
+            ended = replace(job, state="failed", message=fault, code="fault", result_table=None)
         with self._lock:
             self._keep(replace(ended, ended=_now()))
             self._processes.pop(job.id, None)
@@ -270,7 +280,9 @@ class Jobs:
         except OutputError:
             raise
         except PapertuneError as error:
-            return replace(job, state="failed", message=str(error), result_table=None)
+            code, params = coded(error)
+            failed = replace(job, state="failed", message=str(error), code=code, params=dict(params))
+            return replace(failed, result_table=None)
         return replace(job, result_table=path.parent.name)
 
     def _start(self, job: Job) -> None:

@@ -41,10 +41,12 @@ class Prepared:
     Attributes:
         arguments: Arguments of `papertune`.
         table: Id of the table that it is about.
+        reads: Names of the runs that it reads.
     """
 
     arguments: list[str]
     table: str
+    reads: tuple[str, ...]
 
 
 def prepare(workspace: Workspace, tables: Tables, folder: Path, request: JobRequest) -> Prepared:
@@ -62,7 +64,7 @@ def prepare(workspace: Workspace, tables: Tables, folder: Path, request: JobRequ
         OSError: If a file cannot be written.
     """
     preparation = _Preparation(workspace, tables, folder, request)
-    return Prepared(preparation.arguments(), preparation.about)
+    return Prepared(preparation.arguments(), preparation.about, preparation.reads)
 
 
 def uses_run(workspace: Workspace, job: Job, run: Path) -> bool:
@@ -80,6 +82,17 @@ def uses_run(workspace: Workspace, job: Job, run: Path) -> bool:
                 if (workspace.root / text).resolve().is_relative_to(there):
                     return True
     return False
+
+
+def needing_run(workspace: Workspace, run: Path) -> str | None:
+    """Return the name of another run whose base model is in a run; None if there is none. A start is not needed."""
+    there = run.resolve()
+    for other in sorted(workspace.runs.iterdir()):
+        with suppress(OSError, ValueError, KeyError):  # a damaged run needs nothing
+            model = tomllib.loads((other / RECIPE).read_text("utf-8"))["model"]
+            if other.resolve() != there and (workspace.root / str(model)).resolve().is_relative_to(there):
+                return other.name
+    return None
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,12 @@ class _Preparation:
         if pairs is None:
             raise _missing("table", "Choose one of /api/tables.")
         return self._prefer_job(pairs).table
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the runs that the job reads."""
+        start = self.request.options.get("start_from") if self.request.kind == "train" else None
+        return tuple(name for name in (self.request.run, start) if name is not None)
 
     def arguments(self) -> list[str]:
         """Write the files that the job reads, and return its arguments."""
@@ -253,7 +272,7 @@ class _Preparation:
             corrected: Whether corrections are in the copy.
         """
         source = self.tables.file(table, corrected=corrected)
-        return self._copy(role, source, f"{_stem(self.tables.meta(table).name)}{source.suffix}")
+        return self._copy(role, source, _copied_name(self.tables.meta(table).name, source.suffix))
 
     def _copy(self, role: str, source: Path, name: str) -> str:
         folder = self.folder / role
@@ -282,10 +301,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _stem(name: str) -> str:
-    """Return the name of a table's file without its suffix, short enough for a file."""
-    stem = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
-    return stem.encode()[:_MAX_STEM_BYTES].decode(errors="ignore") or "table"
+def _copied_name(name: str, suffix: str) -> str:
+    """Return the name of a copy of a table: that of its file, short enough, with the suffix of the copy behind it."""
+    known = Path(name).suffix if Path(name).suffix.lower() in SUFFIXES else ""
+    stem = name.removesuffix(known).encode()[:_MAX_STEM_BYTES].decode(errors="ignore") or "table"
+    return f"{stem}{suffix}" if known.lower() in ("", suffix) else f"{stem}{known}{suffix}"
 
 
 def _missing(name: str, remedy: str) -> ServeError:

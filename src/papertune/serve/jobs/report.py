@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from papertune.serve.errors import ServeError
-from papertune.serve.jobs.job import REPORT
+from papertune.serve.jobs.job import REPORT, without_folder
 
 # The report is one page with its own styles and plots, and without scripts; it may load nothing.
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
@@ -25,4 +25,6 @@ def report_page(folder: Path | None) -> Response:
         raise ServeError(
             404, "no_report", "there is no report yet: only a finished evaluation has one. Evaluate the run."
         )
-    return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
+    assert folder is not None
+    text = without_folder(page.read_text("utf-8"), folder.name)
+    return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY})

@@ -137,7 +137,7 @@ async def _stream(jobs: Jobs, job_id: str, since: int) -> AsyncIterator[bytes]:
         if found:
             since, idle_s = found[-1].end, 0.0
         if job.state != "running":
-            end = {name: job.as_json()[name] for name in ("state", "exit", "message", "result_table")}
+            end = {name: job.as_json()[name] for name in ("state", "exit", "message", "code", "params", "result_table")}
             yield _message("end", end, f"{since}-{job.attempts}-end")
             return
         if idle_s >= _PING_EVERY_S:
@@ -150,7 +150,7 @@ async def _stream(jobs: Jobs, job_id: str, since: int) -> AsyncIterator[bytes]:
 def _shown(event: dict[str, Any], job: Job) -> dict[str, Any]:
     shown = {name: value for name, value in event.items() if name != "event"}
     if isinstance(text := shown.get("text"), str):
-        shown["text"] = without_folder(text, job)
+        shown["text"] = without_folder(text, job.id)
     return shown
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
-from papertune.errors import PapertuneError
+from papertune.errors import PapertuneError, coded, said_as
 from papertune.serve.collecting import collected_warnings
 
 if TYPE_CHECKING:
@@ -85,13 +85,14 @@ def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> d
             facts, examples = result.lines, result.examples[:_MAX_EXAMPLES]
         except PapertuneError as error:
             if not any(each.level == "error" for each in findings):
-                texts = error.problems or (str(error),)
-                findings += [Finding("error", text.replace(path, name)) for text in texts]
-    findings += [Finding("warning", text.replace(path, name)) for text in dict.fromkeys(messages)]
+                texts = error.problems or (said_as(str(error), error),)
+                findings += [Finding("error", said_as(text.replace(path, name), text)) for text in texts]
+    findings += [Finding("warning", said_as(text.replace(path, name), text)) for text in dict.fromkeys(messages)]
     findings.sort(key=lambda each: each.level != "error")
     errors = sum(each.level == "error" for each in findings)
+    notes = [Finding("note", said_as(fact.strip(), fact)) for fact in facts]
     return {
-        "findings": [_as_json(each) for each in [*findings, *(Finding("note", fact.strip()) for fact in facts)]],
+        "findings": [_as_json(each) for each in [*findings, *notes]],
         "summary": {
             "ok": not errors,
             "errors": errors,
@@ -109,9 +110,11 @@ def _read(path: str, name: str) -> Any:
     try:
         return replace(read_table(path), source=name)
     except PapertuneError as error:
-        raise type(error)(str(error).replace(path, name)) from None
+        raise type(error)(said_as(str(error).replace(path, name), error)) from None
 
 
 def _as_json(finding: "Finding") -> dict[str, Any]:
     values = {"level": finding.level, "message": finding.text, "row": finding.row, "column": finding.column}
-    return {name: value for name, value in values.items() if value is not None}
+    code, params = coded(finding.text)
+    said = {"code": code, "params": dict(params)} if code else {}
+    return {name: value for name, value in values.items() if value is not None} | said

@@ -1,6 +1,7 @@
 // The page's language: one dictionary a language, with equal keys (compared by tests).
 import en from "../words/en.js";
 import errorsZh from "../words/errors.zh.js";
+import messagesZh from "../words/messages.zh.js";
 import screenEn from "../words/screen.en.js";
 import screenZh from "../words/screen.zh.js";
 import settingsZh from "../words/settings.zh.js";
@@ -66,6 +67,19 @@ export function errorText(code, message, values = {}) {
   for (const name of ["kind", "state"]) if (hasWord(`job.${name}.${all[name]}`)) all[name] = t(`job.${name}.${all[name]}`);
   const isComplete = [...text.matchAll(PLACE)].every(([, name]) => (all[name] ?? null) !== null);
   return isComplete ? filled(text, all) : message;
+}
+
+/**
+ * Returns what a command of papertune has said, in the page's language; null where only its own English sentence has it.
+ *
+ * @param {string|null} code What was said; null: it has no code.
+ * @param {Object} values The values in it, by name.
+ */
+export function saidText(code, values = {}) {
+  const text = current === "zh" ? messagesZh[code ?? ""] : undefined;
+  if (text === undefined) return null;
+  const isComplete = [...text.matchAll(PLACE)].every(([, name]) => (values[name] ?? null) !== null);
+  return isComplete ? filled(text, values) : null;
 }
 
 /** Whether the dictionaries have this key. */

@@ -28,7 +28,7 @@ export class Outbox {
     this.waiting = waiting;
     this.error = null;
     this.refused = [];
-    this.sending = false;
+    this.sending = null; // what is on its way, a promise
     this.timer = 0;
     this.wait = FIRST_WAIT_MS;
     this.batch = BATCH;
@@ -44,12 +44,12 @@ export class Outbox {
 
   /** Sends what waits, now. */
   async flush() {
-    if (this.sending || this.waiting.length === 0) return;
+    if (this.sending !== null || this.waiting.length === 0) return;
     clearTimeout(this.timer);
-    this.sending = true;
     const changes = this.waiting.slice(0, this.batch);
+    this.sending = this.send(changes);
     try {
-      await this.send(changes);
+      await this.sending;
       this.leave(changes);
       this.error = null;
       this.wait = FIRST_WAIT_MS;
@@ -58,7 +58,7 @@ export class Outbox {
       if (!(error instanceof ApiError)) throw error;
       this.failed(changes, error);
     } finally {
-      this.sending = false;
+      this.sending = null;
     }
     this.keep();
     if (this.error === null || !isPassing(this.error)) this.flush();

@@ -3,10 +3,10 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { announce } from "../core/announce.js";
 import { apiPath, post, useApi } from "../core/api.js";
 import { duration, moment, number, percent } from "../core/format.js";
-import { hasWord, t } from "../core/i18n.js";
+import { hasWord, saidText, t } from "../core/i18n.js";
 import { link } from "../core/router.js";
 import { useJobEvents } from "../core/stream.js";
-import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Section, WorkButton } from "../parts/basics.js";
+import { Chip, ErrorNotice, Loaded, Notice, Page, Progress, Said, Section, WorkButton } from "../parts/basics.js";
 import { fillsIn } from "../parts/choices.js";
 import { Curves } from "../parts/curves.js";
 import { Delete } from "../parts/delete.js";
@@ -46,7 +46,7 @@ function Messages({ messages, isOpen }) {
     <details open=${isOpen}>
       <summary>${t("job.messages", { n: messages.length })}</summary>
       <ul class="log" tabindex="0" aria-label=${t("job.messages", { n: messages.length })}>
-        ${messages.map((message, place) => html`<li key=${place} class=${message.level ?? ""}>${message.text}</li>`)}
+        ${messages.map((message, place) => html`<li key=${place} class=${message.level ?? ""}>${saidText(message.code, message.params) ?? message.text}</li>`)}
       </ul>
     </details>
   `;
@@ -94,7 +94,7 @@ function TrainedRun({ name }) {
 
 /** Why a job has ended without being done. */
 function Ending({ job }) {
-  if (job.state === "failed") return html`<${Notice} level="error">${job.message}<//>`;
+  if (job.state === "failed") return html`<${Notice} level="error"><${Said} said=${job} /><//>`;
   if (job.state === "stopped") return html`<${Notice} level="warning">${t("job.stopped")}<//>`;
   if (job.state !== "interrupted") return null;
   return html`<${Notice} level="warning">${t(job.exit === KILLED ? "job.killed" : "job.interrupted")}<//>`;

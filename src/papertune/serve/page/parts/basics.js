@@ -1,6 +1,6 @@
 // The small parts of which all pages are made.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { t } from "../core/i18n.js";
+import { saidText, t } from "../core/i18n.js";
 
 let isFirstPage = true;
 
@@ -75,6 +75,23 @@ export function Notice({ level = "note", title, children, actions }) {
 }
 
 /** What went wrong with a request, with a button that tries again where that is possible. */
+/**
+ * What a command has said: in the page's language with the command's own sentence below it, or that sentence alone.
+ *
+ * @param {{message: string, code: string|undefined, params: Object|undefined}} said As the server sends it.
+ */
+export function Said({ said }) {
+  const text = saidText(said.code, said.params);
+  if (text === null) return said.message;
+  return html`
+    ${text}
+    <details>
+      <summary>${t("said.original")}</summary>
+      <p lang="en">${said.message}</p>
+    </details>
+  `;
+}
+
 export function ErrorNotice({ error, retry }) {
   if (!error) return null;
   const button = retry && html`<button type="button" class="quiet" onClick=${retry}>${t("do.retry")}</button>`;

@@ -4,7 +4,7 @@ import { apiPath, useApi } from "../core/api.js";
 import { shorten } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { link } from "../core/router.js";
-import { Loading, Notice } from "./basics.js";
+import { Loading, Notice, Said } from "./basics.js";
 
 const ORDER = { error: 0, warning: 1, note: 2 };
 const MARKS = { error: "✕", warning: "!", note: "i" };
@@ -38,7 +38,7 @@ function Finding({ finding, table }) {
     <li class=${finding.level}>
       <span class="mark" aria-hidden="true">${MARKS[finding.level]}</span>
       <div>
-        <p><span class="hidden">${t(`check.${finding.level}`)}: </span>${finding.message}</p>
+        <div><span class="hidden">${t(`check.${finding.level}`)}: </span><${Said} said=${finding} /></div>
         ${hasRow && html`<${RowCells} table=${table} finding=${finding} />`}
         ${hasRow && finding.column && html`<p class="correct-link"><a href=${target(table, finding)}>${t("check.correct")}</a></p>`}
       </div>

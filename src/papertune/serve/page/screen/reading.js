@@ -64,6 +64,8 @@ class Reading {
   async refill() {
     if (this.isLoading) return;
     this.isLoading = true;
+    // The next ones can wait; a decision on its way must not share the server with what marks their words.
+    await this.saving.sending?.catch(() => {});
     await this.attempt(async () => {
       const n = Math.min(AHEAD + this.saving.waiting.length, MAX_FETCHED);
       const found = await get(`${this.path("next")}?${this.query({ n })}`);

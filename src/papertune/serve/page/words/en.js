@@ -20,6 +20,7 @@ export default {
   "error.unauthorized": "This page needs its link again: open the address that papertune serve printed.",
   "error.unknown": "The server answered with status {status}.",
   "error.unreachable": "The server does not answer. Is papertune serve still running?",
+  "said.original": "What papertune printed",
   "do.retry": "Try again",
   "do.cancel": "Cancel",
   "delete.do": "Delete",

@@ -15,6 +15,7 @@ export default {
   "not_resumable": "“{name}”{state}，没有可以继续的部分。",
   "job_running": "“{name}”正在运行。请先停止，等它结束后再删除。",
   "run_in_use": "任务“{job}”（{kind}）正在使用模型“{name}”。请等任务结束，或先停止它。",
+  "run_needed": "模型“{other}”的基础模型在“{name}”里。请先删除“{other}”。",
   "damaged": "文件 {file} 已损坏。请从备份中恢复，或重新上传。",
   "stopping": "服务器正在关闭。请重新启动它，然后再试。",
   "invalid": "{message}",

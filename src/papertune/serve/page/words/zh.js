@@ -20,6 +20,7 @@ export default {
   "error.unauthorized": "请重新打开 papertune serve 打印的链接。",
   "error.unknown": "服务器返回状态 {status}。",
   "error.unreachable": "服务器没有响应。papertune serve 还在运行吗？",
+  "said.original": "原文（英文）",
   "do.retry": "重试",
   "do.cancel": "取消",
   "delete.do": "删除",
