@@ -258,7 +258,7 @@ class Cluster:
             running.kill()
             return f"not finished after {PATIENCE_S} s"
         if running.returncode:
-            return f"exit code {running.returncode}: {' '.join(printed.split())[:300]}"
+            return f"exit code {running.returncode}: {' '.join(printed.split())[-400:]}"
         return "equal" if output.read_bytes() == self.expected else "DIFFERENT"
 
     def _predict(self, output: Path) -> list[str]:

@@ -147,7 +147,8 @@ def export(
         Literal["f32", "f16", "bf16", "q8_0"] | None,
         typer.Option(
             "--weights",
-            help="Number format of the written weights; q8_0 is for gguf and ollama. Default: f16 for them, else bf16.",
+            help="Number format of the written weights; q8_0 is for gguf and ollama. Default: f16 for them, else bf16; "
+            "f32 for an adapter by itself.",
             show_default=False,
         ),
     ] = None,
