@@ -1,4 +1,4 @@
-"""Pausing Python's garbage collector while modules and models are loaded."""
+"""Sparing Python's garbage collector the objects of loaded modules and models."""
 
 import gc
 from collections.abc import Iterator
@@ -19,3 +19,16 @@ def collection_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def objects_set_aside() -> Iterator[None]:
+    """Hide all objects that exist by now from the garbage collector, inside this context.
+
+    A training begins with a full collection, which takes half a second for the objects of imports.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

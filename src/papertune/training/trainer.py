@@ -24,6 +24,7 @@ from papertune.events import SILENT, Listener
 from papertune.methods import PrefixModel, adapters_in_compute_dtype
 from papertune.methods.merged_products import merged_products
 from papertune.recipe import TrainingSpec
+from papertune.startup.garbage import objects_set_aside
 from papertune.training.arguments import training_arguments
 from papertune.training.callbacks import (
     CheckpointCallback,
@@ -300,7 +301,7 @@ def run_training(
     if ended := ended_early(last, spec.patience if has_dev else 0):
         trainer.state = ended
     else:
-        with stop.handling_signals():
+        with objects_set_aside(), stop.handling_signals():
             trainer.run_from(last)
     return trainer.finish(folder, stop.agreed_signal())
 

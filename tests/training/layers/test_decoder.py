@@ -92,8 +92,9 @@ def own_pass(model, batch):
         states, done = decoder.forward(below, positions, batch.get("visible"), first)
         logits = decoder.logits(states.requires_grad_())[batch["rows"], batch["columns"] - first]
         (gradient,) = torch.autograd.grad(loss_of(logits), states)
-        gradients = decoder.backward(gradient, done)
-    return logits.detach(), {name: gradients[p] for name, p in model.named_parameters() if p.requires_grad}
+        model.zero_grad()
+        decoder.add_gradients([decoder.backward(gradient, done)])
+    return logits.detach(), {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize("kind", ["rows", "trees"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from papertune.decoding.threads import map_in_threads
 from papertune.training.answers.batch import VOCABULARY, split_batch
@@ -15,6 +15,7 @@ from papertune.training.answers.label_sets import LabelSet
 from papertune.training.answers.loss import answer_losses
 from papertune.training.answers.lower_states import LowerStates
 from papertune.training.layers.decoder import Decoder
+from papertune.training.layers.products import Gradients
 
 # Maximum of padded tokens in one pass, of which several run side by side; and what is too little for two passes.
 PASS_TOKENS = 512
@@ -31,7 +32,7 @@ class _Learned:
     """
 
     losses: Tensor
-    gradients: dict[nn.Parameter, Tensor]
+    gradients: Gradients
 
 
 class OwnPasses:
@@ -67,9 +68,7 @@ class OwnPasses:
         self._decoder.read_adapters()
         parts = split_batch(batch, _part_tokens(int(batch["lengths"].sum())))
         learned = map_in_threads(lambda part: self._pass(part, examples), parts)
-        for each in learned:
-            for parameter, gradient in each.gradients.items():
-                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        self._decoder.add_gradients([each.gradients for each in learned])
         return [(part, each.losses) for part, each in zip(parts, learned, strict=True)]
 
     def _pass(self, part: Mapping[str, Tensor], examples: Tensor) -> _Learned:

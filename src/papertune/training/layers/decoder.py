@@ -1,6 +1,6 @@
 """A whole decoder: the states of answers, and the gradients of all adapters from those of the states."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from papertune.models.llama.weights import is_known
 from papertune.training.layers.attention import Rotation
-from papertune.training.layers.layer import Gradients, Kept, Layer
+from papertune.training.layers.layer import Kept, Layer
+from papertune.training.layers.products import Gradients
 
 _DTYPES = (torch.float32, torch.bfloat16)
 _ATTENTION = {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn"}
@@ -105,7 +106,7 @@ class Decoder:
 
     @torch.no_grad()
     def backward(self, gradient: Tensor, done: "Pass") -> Gradients:
-        """Return the gradients of all adapters, float32.
+        """Return the gradients of all products with adapters, for `add_gradients`.
 
         Args:
             gradient: Of the states that `forward` returned.
@@ -118,6 +119,12 @@ class Decoder:
             if below is not None:
                 gradient = below
         return gradients
+
+    @torch.no_grad()
+    def add_gradients(self, passes: Sequence[Gradients]) -> None:
+        """Add the gradients of several passes, in their order, to those of the adapters, float32."""
+        for product in passes[0]:
+            product.add_gradients([each[product] for each in passes])
 
     def _rotation(self, states: Tensor, position_ids: Tensor) -> Rotation:
         cos, sin = self._inner.rotary_emb(states, position_ids=position_ids)

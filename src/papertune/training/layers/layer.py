@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from papertune.training.layers.attention import Attended, Rotation, attend, attend_backward
 from papertune.training.layers.pieces import gated, gated_backward, norm, norm_backward
-from papertune.training.layers.products import Product
-
-Gradients = dict[nn.Parameter, Tensor]
+from papertune.training.layers.products import Gradients, Product
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Layer:
             gradient: Of the output, shape (batch, seq - first, hidden).
             kept: From `forward`.
             rotation: As in `forward`.
-            gradients: Gets those of the adapters.
+            gradients: Gets those of its products.
             to_input: Whether the gradient of the input is needed.
 
         Returns:

@@ -110,15 +110,15 @@ class Product:
         return y.addmm_(low, self._up.T), low
 
     def backward(
-        self, dy: Tensor, x: Tensor, low: Tensor | None, gradients: dict[nn.Parameter, Tensor], *, to_input: bool
+        self, dy: Tensor, x: Tensor, low: Tensor | None, gradients: "Gradients", *, to_input: bool
     ) -> Tensor | None:
-        """Add the gradients of the adapters.
+        """Compute the gradients of D, and of U without s, in the dtype of the products.
 
         Args:
             dy: Gradient of the outputs, shape (tokens, outputs).
             x: The input.
             low: From `forward`.
-            gradients: Gets those of the adapters, float32.
+            gradients: Gets them.
             to_input: Whether the gradient of the input is needed.
 
         Returns:
@@ -128,10 +128,22 @@ class Product:
         if low is None:
             return dx
         dlow = dy @ self._up
-        ddown = dlow.T @ x
-        dup = dy.T @ low
-        for each in self.adapters:
-            # Tensors of their own: fused optimizers read a gradient's memory from end to end.
-            gradients[each.a] = ddown[each.ranks].to(torch.float32, copy=True)
-            gradients[each.b] = dup[each.outputs, each.ranks].float().mul(each.scale).contiguous()
+        gradients[self] = dlow.T @ x, dy.T @ low
         return None if dx is None else dx.addmm_(dlow, self._down)
+
+    def add_gradients(self, gradients: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Add gradients of several passes, summed up in float32 in their order, to those of the adapters."""
+        ddown, dup = (torch.zeros(each.shape) for each in gradients[0])
+        for more_down, more_up in gradients:
+            ddown += more_down
+            dup += more_up
+        for adapter in self.adapters:
+            own = ddown[adapter.ranks], dup[adapter.outputs, adapter.ranks] * adapter.scale
+            for parameter, gradient in zip((adapter.a, adapter.b), own, strict=True):
+                # A tensor of its own: fused optimizers read a gradient's memory from end to end.
+                whole = gradient.clone(memory_format=torch.contiguous_format)
+                parameter.grad = whole if parameter.grad is None else parameter.grad.add_(whole)
+
+
+# Of each product with adapters, from one pass.
+Gradients = dict[Product, tuple[Tensor, Tensor]]
