@@ -52,12 +52,14 @@ TOOLS = {
     "vllm": "contestants.vllm",
     "llama.cpp-q8_0": "contestants.llama_cpp",
     "llama.cpp-q4_0": "contestants.llama_cpp",
+    "zentorch": "contestants.zentorch",
 }
 # The weights of the export that llama.cpp gets, and what it computes with.
 GGUF = {"llama.cpp-q8_0": ("q8_0", "Q8_0"), "llama.cpp-q4_0": ("f16", "Q4_0")}
 TOOLS_WORK = {
     "vllm": "one decoding step, label tokens only, shared prefixes cached (2 GiB set apart on a CPU)",
     **dict.fromkeys(GGUF, "one pass a prompt, logits at its last token, the beginning that it shares is cached"),
+    "zentorch": "one pass a prompt, logits at its last token",
 }
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 

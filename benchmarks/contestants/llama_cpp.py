@@ -16,8 +16,6 @@ from typing import Any
 
 from contestants.protocol import NotMeasured, Work, serve
 
-# The script of that name beside this folder must not be imported instead of the package.
-sys.path = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parents[1]]
 BATCH = 2048
 
 
@@ -31,8 +29,7 @@ class LlamaCpp(Work):
             raise NotMeasured("labels of several tokens, which this script does not score")
         if job["device"] != "cpu":
             raise NotMeasured("this script measures the CPU")
-        import llama_cpp
-
+        llama_cpp = package()
         self._labels = {ids[0]: label for label, ids in job["label_ids"].items()}
         self._prompts = job["prompts"]
         with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +67,15 @@ class LlamaCpp(Work):
         return self._labels[max(self._labels, key=lambda token: logits[token])]
 
 
+def package() -> Any:
+    """Import the package; benchmarks/llama_cpp.py, which has its name, is on the path of systems."""
+    here = Path(__file__).resolve().parents[1]
+    sys.path = [place for place in sys.path if Path(place or ".").resolve() != here]
+    import llama_cpp
+
+    return llama_cpp
+
+
 def common_start(one: Sequence[int], other: Sequence[int]) -> int:
     """Count the tokens that two prompts have in common at their beginning."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
@@ -77,8 +83,7 @@ def common_start(one: Sequence[int], other: Sequence[int]) -> int:
 
 def quantized(source: Path, folder: Path) -> Path:
     """Write a model's matrices in Q4_0, all of them, and return the file."""
-    import llama_cpp
-
+    llama_cpp = package()
     target = folder / "q4_0.gguf"
     settings = llama_cpp.llama_model_quantize_default_params()
     settings.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0

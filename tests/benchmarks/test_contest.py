@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from contest import System, chosen, compete, foreign
 from contestants.generate import read_label, up_to_end
+from contestants.llama_cpp import common_start
 from contestants.protocol import processor_seconds, see_one_gpu
 from contestants.trainer import example
 from material import evenly_over_lengths
@@ -202,6 +203,12 @@ def test_generated_tokens_are_read_as_the_longest_label_at_their_start():
     assert read_label([9, 7], labels) is None
     assert up_to_end([4, 5, 2, 0, 0], {2}) == [4, 5, 2]
     assert up_to_end([4, 5], {2}) == [4, 5]
+
+
+def test_the_common_beginning_of_two_prompts():
+    assert common_start([1, 2, 3], [1, 2, 4, 5]) == 2
+    assert common_start([1, 2], [1, 2, 3]) == common_start([1, 2, 3], [1, 2]) == 2
+    assert common_start([], [1]) == common_start([2], [1]) == 0
 
 
 def test_targets_of_fine_tuning():
