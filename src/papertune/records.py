@@ -31,7 +31,8 @@ def problem_of_value(error: "ValidationError") -> str:
     """Return the key and the message of the first problem of a JSON value."""
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
-    reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    message = "input should be an object" if first["type"] in ("model_type", "dict_type") else first["msg"]
+    reason = f"{message[0].lower()}{message[1:]}"
     return f"{quoted(place)}: {reason}" if place else reason
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import peft  # noqa: F401 - before the tests, since packages that it imports warn
 import pytest
 import torch
 from fuzz_outcome import outcome

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ class Predicted:
     values: dict[str, ColumnValues]
     rows: int
     rows_begun: int
-    decided: Mapping[str, int] = MappingProxyType({})
+    decided: Mapping[str, int] = field(default_factory=dict)
     answered: int = 0
 
 

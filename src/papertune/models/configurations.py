@@ -30,10 +30,24 @@ class _Rotary(BaseModel):
     partial_rotary_factor: PositiveFloat | None = None
 
 
-class _LlamaLike(BaseModel):
-    """The keys with which papertune itself computes; null means the default of the architecture."""
+class _Config(BaseModel):
+    """The keys that transformers reads before it checks values."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    model_type: str | None = None
+    architectures: list[str] | None = None
+    auto_map: dict[str, Any] | None = None
+    dtype: str | None = None
+    torch_dtype: str | None = None
+    id2label: dict[str, Any] | None = None
+    label2id: dict[str, Any] | None = None
+    text_config: dict[str, Any] | None = None
+    quantization_config: dict[str, Any] | None = None
+
+
+class _LlamaLike(_Config):
+    """The keys with which papertune itself computes; null means the default of the architecture."""
 
     vocab_size: _Size | None = None
     hidden_size: _Size | None = None
@@ -54,7 +68,6 @@ class _LlamaLike(BaseModel):
     rope_parameters: _Rotary | None = None
     rope_scaling: _Rotary | None = None
     rope_theta: PositiveFloat | None = None
-    quantization_config: dict[str, Any] | None = None
 
 
 class _Index(BaseModel):
@@ -77,8 +90,7 @@ def check_model_files(folder: Path) -> None:
     """
     if (file := folder / "config.json").is_file():
         values = _read_object(file)
-        if values.get("model_type") in _LLAMA_LIKE:
-            _check(_LlamaLike, values, file)
+        _check(_LlamaLike if values.get("model_type") in _LLAMA_LIKE else _Config, values, file)
     for file in (folder / name for name in _INDICES):
         if file.is_file():
             _check(_Index, _read_object(file), file)
