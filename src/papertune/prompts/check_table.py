@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from papertune.errors import Sentence, listed, quoted
+from papertune.errors import Param, Sentence, listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.kinds.output_names import ROW, given_column
 from papertune.prompts.documents import clean_column, marks_found
@@ -142,7 +142,7 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
 
 def _add_first(findings: Findings, table: Table, rows: Sequence[int], column: str, text: Sentence) -> None:
     """Add a problem of several entries, at the first of them."""
-    place = {"number": table.number(rows[0]), "column": column, "count": len(rows)}
+    place: dict[str, Param] = {"number": table.number(rows[0]), "column": column, "count": len(rows)}
     findings.add_problem(Sentence(text, text.code, **{**text.params, **place}), rows[0], column)
 
 
@@ -238,8 +238,9 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
         remedy = "Make ids unique, or leave table.id out of the recipe."
         text = f"{findings.problems[position]}{again.others()}. {remedy}"
         number, column = table.number(again_at), recipe.table.id
-        said = Sentence(text, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at])
-        findings.problems[position] = said
+        findings.problems[position] = Sentence(
+            text, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at]
+        )
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:
