@@ -236,10 +236,10 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
             first[value] = row
     if again.count:
         remedy = "Make ids unique, or leave table.id out of the recipe."
-        text = f"{findings.problems[position]}{again.others()}. {remedy}"
+        said = f"{findings.problems[position]}{again.others()}. {remedy}"
         number, column = table.number(again_at), recipe.table.id
         findings.problems[position] = Sentence(
-            text, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at]
+            said, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at]
         )
 
 
