@@ -373,6 +373,7 @@ class TestInANewProcess:
         program = "from papertune.cli import main; main()"
         return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
 
+    @pytest.mark.slow
     def test_a_user_error_is_one_message(self, here):
         done = self.run("check", "nothing.csv", "-r", "recipe.toml")
         assert done.returncode == 2

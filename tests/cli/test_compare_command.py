@@ -19,6 +19,7 @@ def tables(here, monkeypatch):
     return here
 
 
+@pytest.mark.slow
 def test_compare_trains_a_run_and_writes_a_report(tables, papertune):
     command = ["compare", "papers.csv", "test.csv", "-r", "recipe.toml", "-o", "report", "--only", "label"]
     done = papertune(*command, "--curve", "all", "--set", "training.max_steps=2")

@@ -373,6 +373,7 @@ class TestQuotedMessages:
     # What follows a message that is about several cells, or that collects several problems.
     END = r"(?: \(this is the first\))?\.?(?: \(\d+ problems\):)?$"
 
+    @pytest.mark.slow
     def test_they_are_messages_of_the_program(self):
         templates = list(message_templates())
         patterns = [re.compile(template + self.END, re.DOTALL) for template in templates]

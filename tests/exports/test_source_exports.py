@@ -15,6 +15,7 @@ from papertune.templates import template_columns
 QUESTIONS = {"label": "Is it about fish?", "labels": "Is it a paper on {label}?", "keywords": "Name a keyword."}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.source)
 def test_an_export_goes_through_init_and_check(export: Export, tmp_path, tiny_folder):
     path = export.write(tmp_path)

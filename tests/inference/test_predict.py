@@ -61,6 +61,7 @@ def bytes_beyond_the_table(rows, folder):
     return peak + predicted.values["Keywords"].estimated_size() + output.estimated_size()
 
 
+@pytest.mark.slow
 def test_a_row_takes_at_most_200_bytes(tmp_path):
     bytes_beyond_the_table(500, tmp_path)  # allocates what is made only once
     few, many = (bytes_beyond_the_table(rows, tmp_path) for rows in (2_000, 6_000))

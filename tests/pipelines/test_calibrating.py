@@ -91,6 +91,7 @@ def test_the_same_rows_give_the_same_calibration(run, rows):
     assert second.manifest == first.manifest
 
 
+@pytest.mark.once
 def test_several_tables_are_one_calibration_set(run, rows):
     whole = found(papertune.calibrate(run.directory.path, rows(60, 600)))
     import polars as pl
@@ -105,6 +106,7 @@ def test_settings_that_were_replaced_by_numbers_are_remembered(run):
     assert kept["fitted_settings"] == {"topics": {"thresholds": "f1"}}
 
 
+@pytest.mark.once
 def test_a_part_that_fails_keeps_its_earlier_result(run, rows, listener, monkeypatch):
     def fail(*_):
         raise ModelError("too large for float16")
@@ -118,6 +120,7 @@ def test_a_part_that_fails_keeps_its_earlier_result(run, rows, listener, monkeyp
     assert again.manifest.lacks_calibration
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("failing", [LabelColumn, LabelsColumn, RankedKeywordsColumn])
 def test_a_failure_of_one_kind_keeps_only_its_earlier_result(run, rows, failing, monkeypatch):
     def fail(*_):

@@ -72,6 +72,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufffe\uffff"
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", WRITABLE)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())

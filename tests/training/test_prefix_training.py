@@ -46,6 +46,7 @@ def test_gradient_checkpointing_changes_no_loss(train, projection):
     assert_same_weights(weights[1], weights[0], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [[], [5, 9, 7]], ids=["random", "text"])
 @pytest.mark.parametrize("last", [1, 3, 5, 6])  # within an epoch or at its end
 def test_a_resumed_training_ends_like_an_uninterrupted_one(train, tmp_path, projection, last, text):

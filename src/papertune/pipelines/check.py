@@ -1,8 +1,9 @@
 """Check tables against a recipe and a tokenizer: problems, lengths, balance, and example prompts."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -92,7 +93,11 @@ def check_tables(
         chosen, messages = with_clear_separators(chosen, read)
         for message in messages:
             report(Finding("warning", message))
-    lines = _check_each(read, chosen, purpose, is_stage=is_stage, report=report)
+    lines, findings, problems = _check_each(read, chosen, purpose, is_stage=is_stage)
+    for finding in findings:
+        report(finding)
+    if problems:
+        raise TableError.collect("the tables do not fit the recipe", problems)
     if is_stage:
         return CheckResult(lines, [])
     tokenizer, encoder = _check_model(chosen, base)
@@ -109,31 +114,19 @@ def check_tables(
         lines += _lengths(table.source, examples, encoder)
         if purpose == "train":
             lines += _answer_facts(examples, chosen, encoder)
-        for name in chosen.columns:
-            asked_for = chosen.questions_of(name)
-            first = next((example for example in examples if example.column in asked_for), None)
-            if first is not None:
-                shown.append(_show(first, chosen, encoder, tokenizer))
+        shown += [_show(first, chosen, encoder, tokenizer) for first in _first_of_columns(examples, chosen)]
     if few := too_few_steps(chosen.training, rows):
         lines.append(few)
     return CheckResult(lines, shown)
 
 
 def _check_each(
-    tables: Sequence[Table],
-    recipe: Recipe,
-    purpose: Purpose,
-    *,
-    is_stage: bool,
-    report: Callable[[Finding], object],
-) -> list[str]:
-    """Check each table against the recipe, report what was found, and return facts, a line each.
-
-    Raises:
-        TableError: With all problems of the tables at once.
-    """
-    problems: list[str] = []
+    tables: Sequence[Table], recipe: Recipe, purpose: Purpose, *, is_stage: bool
+) -> tuple[list[str], list[Finding], list[str]]:
+    """Check each table against the recipe; return facts, a line each, what is to be reported, and problems."""
     lines: list[str] = []
+    found: list[Finding] = []
+    problems: list[str] = []
     for table in tables:
         findings = recipe.stage.check_table(table, recipe) if is_stage else check_table(table, recipe, purpose)
         problems += findings.problems
@@ -144,12 +137,10 @@ def _check_each(
             balance = ", ".join(f"{label or '(none of them)'} {count:,}" for label, count in counts.most_common())
             lines.append(Sentence(f"  {name}: {balance}", "label_counts", column=name, counts=balance))
         lines += [said_as(f"  {fact}", fact) for fact in findings.facts]
-        leaks = leak_warnings(table, recipe, purpose) if not is_stage and not findings.problems else []
-        for finding in (*findings.all(), *leaks):
-            report(finding)
-    if problems:
-        raise TableError.collect("the tables do not fit the recipe", problems)
-    return lines
+        found += findings.all()
+        if not is_stage and not findings.problems:
+            found += leak_warnings(table, recipe, purpose)
+    return lines, found, problems
 
 
 def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:
@@ -204,6 +195,12 @@ def _answer_facts(examples: Sequence[Example], recipe: Recipe, encoder: PromptEn
         for name, texts in answers.items()
         for fact in recipe.questions[name].answer_facts(name, texts, encoder)
     ]
+
+
+def _first_of_columns(examples: Sequence[Example], recipe: Recipe) -> Iterator[Example]:
+    for name in recipe.columns:
+        asked_for = recipe.questions_of(name)
+        yield from islice((example for example in examples if example.column in asked_for), 1)
 
 
 def _show(example: Example, recipe: Recipe, encoder: PromptEncoder, tokenizer: Any) -> ShownExample:

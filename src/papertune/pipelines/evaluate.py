@@ -83,8 +83,7 @@ def evaluate(
     gold = documents if truth is None else _join(documents, open_table(truth, recipe), recipe)
     _check_documents(documents, recipe)
     check_gold(gold, recipe)
-    # A copy of a dev row is a leak too, since dev rows chose the checkpoint.
-    whole = None if baselines is None else open_table(baselines, recipe)
+    whole = None if baselines is None else open_table(baselines, recipe)  # with dev rows, which chose the checkpoint
     train = None if whole is None else _rows_for_baselines(run, whole, listener)
     tables = ScoredTables(gold, whole, recipe, documents.source)
     if predictions is None:
@@ -95,7 +94,8 @@ def evaluate(
             listener.message(text)
         greedy = _predict_greedily(run, gold, precision, listener)
     else:
-        by_column, rate, greedy = _read_predictions(run, predictions, gold, listener), None, {}
+        matched = match_rows(read_table(predictions), gold, recipe, listener)
+        by_column, rate, greedy = predictions_of_table(matched, recipe, run.decisions), None, {}
     outputs = {name: SystemOutput(each, rate, *training_costs(run)) for name, each in by_column.items()}
     columns = _report_on_columns(run, outputs, greedy, tables, train, listener)
     title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
@@ -140,12 +140,6 @@ def _predict(
     if isinstance(predictor, JoinedPredictor):
         decided = decided_in_words(predictor.decided, predictor.answered)
     return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started), decided
-
-
-def _read_predictions(run: Run, table: Any, gold: Table, listener: Listener) -> dict[str, Predictions]:
-    """Return the predictions that a file has for the scored rows, by column."""
-    matched = match_rows(read_table(table), gold, run.recipe, listener)
-    return predictions_of_table(matched, run.recipe, run.decisions)
 
 
 def _predict_greedily(

@@ -118,6 +118,7 @@ COLUMNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", COLUMNS, ids=str)
 @pytest.mark.parametrize("ends", [(0,), (0, 1)])
 def test_a_batch_is_decoded_as_a_slow_twin_decodes_each_row(tokenizer, encoder, settings, ends):

@@ -361,6 +361,7 @@ def test_a_run_without_other_sources_beside_the_model_has_no_cascade(run, tmp_pa
     )
 
 
+@pytest.mark.once
 def test_a_report_says_what_the_cascade_costs(run, rows, tmp_path, listener):
     from papertune.pipelines.evaluate import evaluate
 

@@ -119,6 +119,7 @@ def test_the_dev_score_is_that_of_the_finished_run(prefix_recipe, papers, tmp_pa
     assert log_loss == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "last"), [(1, 2), (7, 7), (10, 11)])
 def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
@@ -154,6 +155,7 @@ def test_the_encoder_is_saved_before_a_checkpoint_is_marked_complete(prefix_reci
     assert all("default.embedding.weight" in names for names in seen)
 
 
+@pytest.mark.once
 def test_activation_checkpointing_does_not_change_the_prefix(prefix_recipe, papers, tmp_path):
     runs = [
         papertune.train(

@@ -63,6 +63,7 @@ class TestTables:
         assert backwards.equals(filled.reverse())
 
 
+@pytest.mark.once
 class TestColumns:
     def test_by_default_the_id_and_the_run_s_columns(self, run, new_papers):
         assert run.predict(new_papers).columns == ["uuid", "label", "Keywords"]
@@ -195,6 +196,7 @@ class TestSeveralColumnsAtOnce:
                         assert math.isclose(float(one), float(other), abs_tol=2e-5)
 
 
+@pytest.mark.once
 class TestPredictFile:
     @pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.xlsx"])
     def test_every_format_holds_the_same_cells(self, run, new_papers, filled, tmp_path, name):
@@ -327,6 +329,7 @@ def test_a_model_whose_numbers_overflow_is_reported(recipe, papers, tmp_path, ki
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.once
 class TestLoading:
     def test_a_folder_that_is_not_a_run(self, tmp_path):
         with pytest.raises(RunError, match="there is no such run directory"):

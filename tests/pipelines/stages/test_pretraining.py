@@ -219,6 +219,7 @@ def test_tables_need_neither_gold_nor_columns_of_the_recipe(settings, papers, tm
     assert papertune.load_run(tmp_path / "run").manifest.examples == 6
 
 
+@pytest.mark.once
 class TestMistakes:
     def test_a_table_without_the_document_is_an_error(self, settings, tmp_path):
         with pytest.raises(TableError) as caught:

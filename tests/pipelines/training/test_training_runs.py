@@ -283,6 +283,7 @@ class TestMethods:
 
 @pytest.mark.once
 class TestChance:
+    @pytest.mark.slow
     def test_a_column_that_is_not_learned_is_reported_after_fifty_steps(self, train, papers):
         stand = "training.learning_rate=1e-12"
         train(papers(8), "few", only=["label"], overrides=[stand, "training.max_steps=49"])

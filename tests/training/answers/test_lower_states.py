@@ -30,6 +30,7 @@ def computed(monkeypatch):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [UPPER, FreezeMethod(kind="freeze", layers=1)])
 @pytest.mark.parametrize("max_bytes", [2**30, 0])
 def test_kept_states_train_like_a_pass_through_all_layers(train, computed, monkeypatch, method, max_bytes):
