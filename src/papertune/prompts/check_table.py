@@ -142,8 +142,9 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
 
 def _add_first(findings: Findings, table: Table, rows: Sequence[int], column: str, text: Sentence) -> None:
     """Add a problem of several entries, at the first of them."""
-    place = {"number": table.number(rows[0]), "column": column, "count": len(rows)}
-    findings.add_problem(Sentence(text, text.code, **{**text.params, **place}), rows[0], column)
+    number = table.number(rows[0])
+    said = Sentence(text, text.code, **text.params, number=number, column=column, count=len(rows))
+    findings.add_problem(said, rows[0], column)
 
 
 def _counted(rows: Sequence[int]) -> str:
@@ -224,8 +225,8 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     again = Places()
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
-            text = Sentence("the cell is empty. Give the row an id.", "empty_id")
-            findings.problem(table, row, recipe.table.id, text)
+            empty = Sentence("the cell is empty. Give the row an id.", "empty_id")
+            findings.problem(table, row, recipe.table.id, empty)
         elif value in first:
             again.add(f"{table.number(row):,}")
             if again.count == 1:

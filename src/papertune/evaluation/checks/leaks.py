@@ -176,7 +176,7 @@ def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> I
     for shortcut in find_shortcuts(table, recipe) if purpose == "train" else ():
         if shortcut.in_document:
             text = f"{table.source}, {shortcut}"
-            said = Sentence(text, "shortcut", column=shortcut.column, other=shortcut.other)
+            said = Sentence(text, "shortcut", column=shortcut.label_column, other=shortcut.column)
             yield Finding("warning", said)
 
 
