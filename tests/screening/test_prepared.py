@@ -15,7 +15,7 @@ import pytest
 from papertune.errors import ScreeningError
 from papertune.events import Progress
 from papertune.screening import Project
-from papertune.screening.ranking import apart, prepared
+from papertune.screening.ranking import apart, prepared, queue
 from papertune.screening.ranking.apart import Stopped
 from papertune.screening.ranking.encoding import _Report, embed_apart
 from papertune.screening.ranking.features import embed
@@ -124,6 +124,29 @@ def test_decisions_are_learned_in_the_process_and_it_ends_with_the_screening(tmp
         assert project.queue.wait()
         assert project.queue.ranking.basis == "decisions"
     assert not fitter.is_alive
+    assert not project.queue._fitter.is_alive
+
+
+@pytest.mark.slow
+def test_the_process_ends_after_a_time_without_decisions_and_begins_again_with_the_next_one(tmp_path, monkeypatch):
+    def here(module, given, arguments, stopped):
+        prepared._save(prepare(apart.given_documents(given), "", None), Path(arguments[0]))
+
+    monkeypatch.setattr(prepared, "run_apart", here)
+    monkeypatch.setattr(queue, "IDLE_S", 0.01)
+    rows = [{"title": f"{'heart' if n % 2 else 'graph'} {n}", "abstract": DOCUMENTS[n]} for n in range(20)]
+    with Project.create(tmp_path / "screen", rows, encoder="none") as project:
+        project.decide(1, "include")
+        project.decide(0, "exclude")
+        assert project.queue.wait()
+        project.queue._idle.join(20)
+        assert project.queue._fitter is None
+        monkeypatch.setattr(queue, "IDLE_S", 300)
+        project.decide(3, "include")
+        assert project.queue.wait()
+        assert project.queue._fitter.is_alive
+        timer = project.queue._idle
+    timer.join(20)
     assert not project.queue._fitter.is_alive
 
 

@@ -96,6 +96,8 @@ def test_a_check_finds_the_cells_that_are_wrong(here, table, client, recipe):
         "2). Correct the cell, or add the label to columns.label.labels.",
         "row": 1,
         "column": "label",
+        "code": "unknown_label",
+        "params": {"number": 2, "column": "label", "value": "0", "labels": "1, 2", "count": 1},
     }
     assert found["summary"]["ok"] is False
     assert (found["summary"]["errors"], found["summary"]["rows"], found["summary"]["examples"]) == (1, 2, [])

@@ -122,5 +122,15 @@ def test_the_report_of_a_run_is_that_of_its_last_evaluation(report_after, worksp
     assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'; style-src 'unsafe-inline';")
 
 
+def test_a_report_names_a_table_as_it_was_brought(report_after, workspace, monkeypatch):
+    write = Path.write_text
+
+    def with_table(path, text, *encoding):
+        return write(path, text.replace("0</p>", f"jobs/{path.parts[-3]}/table/my papers.csv.parquet</p>"), *encoding)
+
+    monkeypatch.setattr(Path, "write_text", with_table)
+    assert report_after("evaluate old done").text == "<p>my papers.csv</p>"
+
+
 def test_a_run_does_not_have_the_report_of_a_deleted_one_of_the_same_name(report_after):
     assert report_after("train old done, evaluate old done, train old done, predict old done").status_code == 404

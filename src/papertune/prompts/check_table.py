@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from papertune.errors import Param, Sentence, listed, quoted
+from papertune.errors import Sentence, listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.kinds.output_names import ROW, given_column
 from papertune.prompts.documents import clean_column, marks_found
@@ -142,8 +142,9 @@ def _check_instructions(table: Table, recipe: Recipe, purpose: Purpose, findings
 
 def _add_first(findings: Findings, table: Table, rows: Sequence[int], column: str, text: Sentence) -> None:
     """Add a problem of several entries, at the first of them."""
-    place: dict[str, Param] = {"number": table.number(rows[0]), "column": column, "count": len(rows)}
-    findings.add_problem(Sentence(text, text.code, **{**text.params, **place}), rows[0], column)
+    number = table.number(rows[0])
+    said = Sentence(text, text.code, **text.params, number=number, column=column, count=len(rows))
+    findings.add_problem(said, rows[0], column)
 
 
 def _counted(rows: Sequence[int]) -> str:
@@ -224,8 +225,8 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
     again = Places()
     for row, (value, repeated) in enumerate(zip(cells, cells.is_duplicated(), strict=True)):
         if not value.strip():
-            text = Sentence("the cell is empty. Give the row an id.", "empty_id")
-            findings.problem(table, row, recipe.table.id, text)
+            empty = Sentence("the cell is empty. Give the row an id.", "empty_id")
+            findings.problem(table, row, recipe.table.id, empty)
         elif value in first:
             again.add(f"{table.number(row):,}")
             if again.count == 1:
@@ -236,11 +237,10 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
             first[value] = row
     if again.count:
         remedy = "Make ids unique, or leave table.id out of the recipe."
-        said = f"{findings.problems[position]}{again.others()}. {remedy}"
+        text = f"{findings.problems[position]}{again.others()}. {remedy}"
         number, column = table.number(again_at), recipe.table.id
-        findings.problems[position] = Sentence(
-            said, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at]
-        )
+        said = Sentence(text, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at])
+        findings.problems[position] = said
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:

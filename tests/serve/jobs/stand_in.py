@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from papertune.errors import Sentence
 from papertune.event_file import event_listener, report_message, reported_events
 from papertune.events import Progress
 
@@ -28,7 +29,8 @@ def main() -> None:
             while step == plan.get("waits_after") and not Path("go").exists():
                 time.sleep(0.01)
         if "error" in plan:
-            report_message(plan["error"], "error")
+            error = Sentence(plan["error"], plan.get("code", ""), **plan.get("params", {}))
+            report_message(error, "error")
             sys.exit(2)
         if sys.argv[1] == "predict":
             Path(sys.argv[sys.argv.index("-o") + 1]).write_text("title,label\nThe heart,1\n", "utf-8")

@@ -43,6 +43,8 @@ def test_a_job_ends_with_what_its_command_has_printed(server, stand_in):
         "ended": None,
         "exit": None,
         "message": None,
+        "code": None,
+        "params": {},
         "table": server.table,
         "run": "run",
         "result_table": None,
@@ -61,6 +63,29 @@ def test_a_user_error_is_the_one_message_of_a_failed_job_without_the_folder_of_t
     assert (ended.state, ended.exit) == ("failed", 2)
     again = server.end_of(server.jobs.resume(job).id)
     assert (again.state, again.message) == ("failed", "papers.csv, row 3: the cell is empty. Fill it in.")
+    assert (again.code, again.params) == (None, {})
+
+
+def test_a_user_error_keeps_its_code_and_values_until_the_job_is_resumed(server, stand_in):
+    stand_in(error="papers.csv has no rows.", code="no_rows", params={"table": "papers.csv", "odd": [1]})
+    ended = server.end_of(server.trains())
+    server.starts_again()
+    kept = server.jobs.get(ended.id).as_json()
+    assert (kept["code"], kept["params"]) == ("no_rows", {"table": "papers.csv"})
+    stand_in(error="runs/run: the disk is full. Make room.", code="not_written")
+    server.jobs.resume(ended.id)
+    assert server.jobs.get(ended.id).code is None
+    assert server.end_of(ended.id).code == "disk_full"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("a bug", "fault"), ("DefaultCPUAllocator: can't allocate memory: you tried", "out_of_memory"),
+     ("[Errno 28] No space left on device", "disk_full")],
+)  # fmt: skip
+def test_the_code_of_a_fault_says_whether_memory_or_disk_was_full(server, stand_in, fault, code):
+    stand_in(crashes=fault)
+    assert server.end_of(server.trains()).code == code
 
 
 def test_a_fault_of_the_program_is_reported_by_the_last_line_of_its_traceback(server, stand_in):
@@ -153,6 +178,41 @@ def test_a_run_is_in_use_while_a_job_uses_another_one_whose_model_it_is(server, 
     server.jobs.begin(JobRequest.model_validate(request))
     with pytest.raises(ServeError, match=r'^"whole" is in use by "filled" \(predict\)\.'), server.jobs.unused(whole):
         pass
+
+
+def test_a_run_is_needed_while_another_one_has_its_model_in_it(server):
+    whole, other, start = (server.workspace.runs / name for name in ("whole", "other", "start"))
+    for run in (whole, other, start):
+        run.mkdir()
+    (other / "recipe.toml").write_text('model = "runs/whole/model"\n[method]\nstart_from = "runs/start"\n', "utf-8")
+    with pytest.raises(ServeError) as caught, server.jobs.unused(whole):
+        pass
+    assert (caught.value.status, caught.value.code) == (409, "run_needed")
+    assert caught.value.message == 'the base model of "other" is in "whole". Delete "other" first.'
+    for run in (start, other):
+        with server.jobs.unused(run):
+            pass
+
+
+def test_a_run_that_is_deleted_while_a_job_with_it_begins_is_missed_before_the_process_starts(
+    server, stand_in, monkeypatch
+):
+    run = server.workspace.runs / "old"
+    run.mkdir()
+    monkeypatch.setattr(RunDirectory, "read", lambda _: None)
+    whole = jobs_module.prepare
+
+    def deleted_meanwhile(*arguments):
+        prepared = whole(*arguments)
+        set_aside(run)
+        return prepared
+
+    monkeypatch.setattr(jobs_module, "prepare", deleted_meanwhile)
+    monkeypatch.setattr(jobs_module, "start_process", None)
+    request = {"kind": "predict", "table": server.table, "name": "filled", "run": "old"}
+    with pytest.raises(ServeError, match='there is no run "old"'):
+        server.jobs.begin(JobRequest.model_validate(request))
+    assert list(server.workspace.jobs.iterdir()) == []
 
 
 def test_a_table_that_was_filled_in_is_read_while_other_jobs_are_asked_for(server, stand_in, monkeypatch):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from papertune.errors import Sentence, coded
+from papertune.errors import Sentence, coded, said_as
 from papertune.serve.jobs.event_log import last_error, last_of, read_events
 from papertune.serve.jobs.job import ERRORS, EVENTS, PRINTED, Job, without_folder
 
@@ -44,13 +44,14 @@ def end_of(job: Job, folder: Path, returncode: int | None) -> Job:
         # A fault of the program: the last line of its traceback; all of it is in the file.
         last = _shown(folder / ERRORS, job).rpartition("\n")[2]
         error = Sentence(f"{last} (all of it is in jobs/{job.id}/{ERRORS})", "fault")
+    else:
+        error = said_as(without_folder(error, job.id), error)
     what, params = coded(error)
-    shown = without_folder(error, job.id)
-    if any(os.strerror(number) in shown for number in (errno.ENOSPC, errno.EDQUOT)) or "the disk is full" in shown:
+    if any(os.strerror(number) in error for number in (errno.ENOSPC, errno.EDQUOT)) or "the disk is full" in error:
         what, params = "disk_full", {}
-    elif _NO_MEMORY.search(shown):
+    elif _NO_MEMORY.search(error):
         what, params = "out_of_memory", {}
-    failed = replace(job, state="failed", exit=code, message=shown[:_MAX_MESSAGE_CHARS])
+    failed = replace(job, state="failed", exit=code, message=error[:_MAX_MESSAGE_CHARS])
     return replace(failed, code=what or None, params=dict(params))
 
 
