@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_args
 
@@ -112,7 +113,10 @@ class TestFolders:
         tokenizer = load_run(path).load_tokenizer()
         logits = torch.zeros(len(tokenizer), dtype=torch.float64)
         logits[tokenizer.encode("one", add_special_tokens=False)[0]] = 1
-        monkeypatch.setattr(sample, "next_logits", lambda model, ids: logits)
+        prefill = sample.Engine.prefill
+        monkeypatch.setattr(
+            sample.Engine, "prefill", lambda self, prompts: replace(prefill(self, prompts), last_logits=logits[None])
+        )
         export(path, tmp_path / "out", to="ollama")  # a warning would be an error
 
     def test_columns_that_are_written_have_their_most_probable_tokens(self, make_run, tiny_folder, tmp_path):

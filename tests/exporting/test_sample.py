@@ -21,7 +21,7 @@ def test_all_places_of_many_labels_have_the_numbers_of_single_passes(make_run, t
     prompts = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))["prompts"]
     assert len(prompts) == 20
     for prompt in prompts[:3]:
-        assert len(prompt["next"]) > 3
+        assert len(prompt["next"]) >= 3
         for place in prompt["next"]:
             ids = torch.tensor([[*prompt["prompt_ids"], *place["after_ids"]]])
             with torch.inference_mode():

@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import threading
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -230,7 +231,8 @@ def workers_elsewhere(monkeypatch):
         def get(_):
             raise task_error(cause).as_instanceof_cause()
 
-        monkeypatch.setattr(ray, "remote", lambda function: Task())
+        remote = ray.remote
+        monkeypatch.setattr(ray, "remote", lambda function: remote(function) and Task())
         monkeypatch.setattr(ray, "get", get)
         workers = Workers(2)
         workers.device = "cpu"
@@ -243,6 +245,22 @@ def test_errors_of_papertune_come_from_another_machine_without_its_traceback(wor
     with pytest.raises(RunError, match=r"^shared/run: there is no such run directory\.$") as caught:
         workers_elsewhere(RunError("shared/run: there is no such run directory.")).call(str)
     assert type(caught.value) is RunError
+
+
+def test_a_bound_function_is_called_on_another_machine(monkeypatch):
+    class Task:
+        def __init__(self, function):
+            self.remote = function
+
+        def options(self, **_):
+            return self
+
+    remote = ray.remote  # it refuses what is no function
+    monkeypatch.setattr(ray, "remote", lambda function: remote(function) and Task(function))
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    workers = Workers(2)
+    workers.device = "cpu"
+    assert workers.call(partial("{} on {}".format, "run")) == "run on cpu"
 
 
 def test_other_errors_from_another_machine_keep_its_traceback(workers_elsewhere):

@@ -143,12 +143,13 @@ def _unfinished(folder: Path) -> Iterator[Path]:
     check_place(place.parent)
     unfinished = place.with_name(f".{place.name}.unfinished")
     lock = FileLock(place.with_name(f".{place.name}.lock"))
-    try:
-        with writing_model_folder(folder):
-            place.parent.mkdir(parents=True, exist_ok=True)
+    with writing_model_folder(folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
             lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(f"{folder}: another export writes there. Wait for it, or choose another folder.") from None
+        except Timeout:
+            message = f"{folder}: another export writes there. Wait for it, or choose another folder."
+            raise OutputError(message) from None
     try:
         with writing_model_folder(folder):
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -129,7 +129,8 @@ class Workers:
             return function(self.device)
         import ray
 
-        task = ray.remote(function).options(num_cpus=1, num_gpus=int(self.device == "cuda"))
+        # Ray takes functions only, and a bound one (`partial`) is none for it.
+        task = ray.remote(lambda device: function(device)).options(num_cpus=1, num_gpus=int(self.device == "cuda"))
         try:
             return ray.get(task.remote(self.device))  # type: ignore[no-any-return]
         except ray.exceptions.RayTaskError as error:  # its text is the traceback of the other machine
