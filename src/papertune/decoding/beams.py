@@ -10,6 +10,7 @@ values of the prompt are stored once, not once for each beam, and a step costs o
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -53,43 +54,74 @@ def beam_search(
     """
     rank = _mean if by_mean else _total
     finished: list[list[Answer]] = [[] for _ in range(len(state.lengths))]
-    rows = list(range(len(finished)))  # the caller's rows that are not done
+    found = _Unfinished.at_first(len(finished), engine.device)
     ends = torch.tensor(sorted(end_ids), device=engine.device)
     logits = state.last_logits[:, None]  # (batch, beams, vocab); the first beam is the empty answer
-    scores = torch.zeros(len(rows), 1, device=engine.device)
-    answers: list[list[tuple[int, ...]]] = [[()] for _ in rows]
-    # Nodes of each beam after the prompt, including itself, (batch, beams, nodes).
-    path = torch.zeros(len(rows), 1, 0, dtype=torch.bool, device=engine.device)
-    depths: list[int] = []
     for step in range(max_new_tokens + 1):
-        totals = logits.float().log_softmax(dim=-1) + scores[:, :, None]
+        totals = logits.float().log_softmax(dim=-1) + found.scores[:, :, None]
         if forbid is not None:
-            _exclude_forbidden(totals, scores, answers, forbid)
+            _exclude_forbidden(totals, found.scores, found.answers, forbid)
         if step or by_mean:
             ended = totals[:, :, ends].logsumexp(dim=-1).tolist()
-            for row, *pair in zip(rows, answers, ended, strict=True):
+            for row, *pair in zip(found.rows, found.answers, ended, strict=True):
                 finished[row] = _best([*finished[row], *_complete(*pair)], beams, rank)
         if step == max_new_tokens:
             break
         totals[:, :, ends] = -torch.inf
         scores, parents, tokens = _most_probable(totals[:, :, :vocabulary], end_ids, beams)
         best = (scores[:, 0] / (step + 1 if by_mean else 1)).tolist()
-        kept = [index for index, row in enumerate(rows) if _can_improve(finished[row], best[index], beams, rank)]
+        kept = [index for index, row in enumerate(found.rows) if _can_improve(finished[row], best[index], beams, rank)]
         if not kept:
             break
-        if len(kept) < len(rows):
+        if len(kept) < len(found.rows):
             keep = torch.tensor(kept, device=engine.device)
             state.select(keep)
-            scores, parents, tokens, path = scores[keep], parents[keep], tokens[keep], path[keep]
-            rows, answers = [rows[index] for index in kept], [answers[index] for index in kept]
-        answers = [
-            [(*before[parent], token) for parent, token in zip(*pair, strict=True)]
-            for before, *pair in zip(answers, parents.tolist(), tokens.tolist(), strict=True)
-        ]
-        path = _extend_paths(path, parents)
-        depths += [step + 1] * tokens.shape[1]
-        logits = engine.grow_tree(state, tokens, path, torch.tensor(depths, device=engine.device))
+            found.select(kept)
+            scores, parents, tokens = scores[keep], parents[keep], tokens[keep]
+        width = beams if by_mean else _hopeful(scores, [finished[row] for row in found.rows], beams)
+        found.grow(scores[:, :width], parents[:, :width], tokens[:, :width])
+        logits = engine.grow_tree(state, tokens[:, :width], found.path, torch.tensor(found.depths, device=engine.device))
     return finished
+
+
+@dataclass
+class _Unfinished:
+    """The unfinished answers of the rows that are not done.
+
+    Attributes:
+        rows: The caller's rows.
+        answers: Tokens of each beam, by row.
+        scores: Log-probability of each beam, nats, shape (batch, beams).
+        path: Nodes of each beam after the prompt, including itself, bool, shape (batch, beams, nodes).
+        depths: Number of tokens from the prompt to each node.
+    """
+
+    rows: list[int]
+    answers: list[list[tuple[int, ...]]]
+    scores: Tensor
+    path: Tensor
+    depths: list[int] = field(default_factory=list)
+
+    @classmethod
+    def at_first(cls, rows: int, device: torch.device) -> "_Unfinished":
+        """Return one empty answer for each row."""
+        path = torch.zeros(rows, 1, 0, dtype=torch.bool, device=device)
+        return cls([*range(rows)], [[()] for _ in range(rows)], torch.zeros(rows, 1, device=device), path)
+
+    def select(self, kept: Sequence[int]) -> None:
+        """Keep some rows of the batch only."""
+        keep = torch.tensor(kept, device=self.scores.device)
+        self.rows, self.answers = [self.rows[index] for index in kept], [self.answers[index] for index in kept]
+        self.scores, self.path = self.scores[keep], self.path[keep]
+
+    def grow(self, scores: Tensor, parents: Tensor, tokens: Tensor) -> None:
+        """Replace the beams by their continuations; all have the shape (batch, beams)."""
+        self.answers = [
+            [(*before[parent], token) for parent, token in zip(*pair, strict=True)]
+            for before, *pair in zip(self.answers, parents.tolist(), tokens.tolist(), strict=True)
+        ]
+        self.scores, self.path = scores, _extend_paths(self.path, parents)
+        self.depths += [len(self.answers[0][0])] * tokens.shape[1]
 
 
 def _most_probable(totals: Tensor, end_ids: Collection[int], beams: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,6 +177,19 @@ def _exclude_forbidden(
 def _can_improve(finished: list[Answer], best: float, beams: int, rank: Callable[[Answer], float]) -> bool:
     """Whether an unfinished answer can enter the finished ones; more tokens never make its total more probable."""
     return best != -math.inf and (len(finished) < beams or best > rank(finished[-1]))
+
+
+def _hopeful(scores: Tensor, finished: Sequence[Sequence[Answer]], beams: int) -> int:
+    """Return how many beams of some row are above its complete answers, and so may lead to one of its best.
+
+    Args:
+        scores: Log-probability of each beam, in descending order, shape (batch, beams).
+        finished: The complete answers of each row, the most probable first.
+        beams: How many answers are wanted.
+    """
+    least = [row[-1].log_probability if len(row) == beams else -math.inf for row in finished]
+    hopeless = scores <= torch.tensor(least, device=scores.device)[:, None]  # NaN is not
+    return int((~hopeless).sum(dim=1).max())
 
 
 def _extend_paths(path: Tensor, parents: Tensor) -> Tensor:
