@@ -74,14 +74,12 @@ def beam_search(
         if not kept:
             break
         if len(kept) < len(found.rows):
-            keep = torch.tensor(kept, device=engine.device)
-            state.select(keep)
+            state.select(torch.tensor(kept, device=engine.device))
             found.select(kept)
-            scores, parents, tokens = scores[keep], parents[keep], tokens[keep]
-        width = beams if by_mean else _hopeful(scores, [finished[row] for row in found.rows], beams)
-        found.grow(scores[:, :width], parents[:, :width], tokens[:, :width])
-        depths = torch.tensor(found.depths, device=engine.device)
-        logits = engine.grow_tree(state, tokens[:, :width], found.path, depths)
+            scores, parents, tokens = scores[kept], parents[kept], tokens[kept]
+        few = beams if by_mean else _hopeful(scores, [finished[row] for row in found.rows], beams)
+        found.grow(scores[:, :few], parents[:, :few], tokens[:, :few])
+        logits = engine.grow_tree(state, tokens[:, :few], found.path, torch.tensor(found.depths, device=engine.device))
     return finished
 
 
