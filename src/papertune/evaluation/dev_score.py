@@ -13,7 +13,6 @@ from papertune.kinds.base import PredictedTable
 from papertune.prompts.examples import RowReader
 from papertune.recipe import Recipe
 from papertune.tables import Table
-from papertune.training.layers.prediction import predicting_copy
 
 
 class DevScore:
@@ -43,6 +42,8 @@ class DevScore:
         micro F1 of a labels column, F1@5 of keywords, ROUGE-L of free text, and the share of numbers within the
         tolerance.
         """
+        from papertune.training.layers.prediction import predicting_copy  # late: others need the means only
+
         # Weights that several processes share are not all here.
         is_shared = torch.distributed.is_available() and torch.distributed.is_initialized()
         own = None if is_shared else predicting_copy(model, self._dtype)

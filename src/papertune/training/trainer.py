@@ -6,7 +6,7 @@ A training that was killed and resumed ends with the same weights, bit for bit, 
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,12 @@ from papertune.training.callbacks import (
     patience_is_over,
 )
 from papertune.training.checkpoints import checkpoint_path, complete_checkpoints, remove_all, remove_incomplete
+from papertune.training.layers.decoder import Decoder, own_decoder
 from papertune.training.processes import Processes
 from papertune.training.shares import SharedBatchSampler, StepTokens
+
+# Own passes keep attention weights, whose number grows with the square of a row's length.
+LONGEST_OWN_ROW = 1280
 
 # Returns scores of the model in training by name; "score" chooses the best checkpoint.
 DevScore = Callable[[Any], Mapping[str, float]]
@@ -173,6 +177,16 @@ class ResumableTrainer(ScoredOnDevRows, Trainer):  # type: ignore[misc]
                 "FSDP is set to save the part of each process by itself (SHARDED_STATE_DICT), but a run needs all "
                 "weights together. Add --fsdp_state_dict_type FULL_STATE_DICT to accelerate launch."
             )
+
+    def own_decoder(self) -> AbstractContextManager[Decoder | None]:
+        """Return the passes of `training.layers`, None where these do not cover the training.
+
+        They do where one process trains LoRA on a CPU, on rows that are short enough, in a model that they cover.
+        """
+        alone = self.args.device.type == "cpu" and self.args.world_size == 1 and not self.is_sharded
+        if not alone or max(self._lengths) > LONGEST_OWN_ROW:
+            return nullcontext()
+        return own_decoder(self.model, self._compute_dtype)
 
     def run_from(self, checkpoint: Path | None) -> None:
         """Train, from a checkpoint if there is one."""

@@ -5,6 +5,7 @@ import torch
 from papertune.decoding.engine import Engine, PromptState
 from papertune.decoding.greedy import answer_ends
 from papertune.kinds import RankedKeywordsColumn
+from papertune.kinds.keywords.ranked import shortlist
 from papertune.kinds.keywords.ranked.ranking import FEATURES, KeywordChoice
 from papertune.kinds.keywords.ranked.search import KeywordSearch
 from papertune.models import find_base, load_own_llama, load_tokenizer
@@ -63,9 +64,10 @@ def test_rows_together_have_the_keywords_of_rows_one_by_one(search, monkeypatch)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("weight", [0.1, 1.0])
+@pytest.mark.parametrize("weight", [0.02, 0.3])
 def test_with_a_ranking_the_chosen_keywords_are_those_of_all_candidates(search, monkeypatch, threads, weight):
-    weights = {"log_probability": weight, "log_probability_per_token": 0.2, "in_document": 3.0, "longer_keywords": -0.5}
+    monkeypatch.setattr(shortlist, "ROUND_TOKENS", 3)
+    weights = {"log_probability": weight, "log_probability_per_token": 0.2, "log_place": -4.0, "longer_keywords": -0.5}
     choice = KeywordChoice(np.array([weights.get(feature, 0.0) for feature in FEATURES]), intercept=-1.0)
     found = search(DOCUMENTS, threads, choice)
     monkeypatch.setattr(PromptState, "is_divisible", False)

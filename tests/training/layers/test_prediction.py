@@ -73,6 +73,6 @@ def test_dev_scores_are_those_of_the_model_itself(own_tiny_model, tiny_tokenizer
     score = DevScore([read_table(rows)], recipe, tiny_tokenizer, torch.float32)
     model = adapted(own_tiny_model, METHODS["all"]).eval()
     found = score(model)
-    monkeypatch.setattr("papertune.evaluation.dev_score.predicting_copy", lambda *_: None)
+    monkeypatch.setattr("papertune.training.layers.prediction.predicting_copy", lambda *_: None)
     assert found == pytest.approx(score(model), abs=1e-4)
     assert found["label_log_loss"] > 0

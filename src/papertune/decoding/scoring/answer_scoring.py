@@ -20,7 +20,7 @@ from papertune.decoding.engine import CPU_PART_TOKENS, Engine, PromptState
 from papertune.models import answer_positions
 
 # Positions whose logits are summed up together.
-_SUMMED_POSITIONS = 64
+_SUMMED_POSITIONS = 16
 
 
 @dataclass(frozen=True)

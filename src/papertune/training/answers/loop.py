@@ -17,13 +17,10 @@ from papertune.training.answers.label_sets import LabelLosses, LabelSet, above_c
 from papertune.training.answers.loss import answer_losses
 from papertune.training.answers.lower_states import LowerStates
 from papertune.training.answers.own_passes import OwnPasses
-from papertune.training.layers.decoder import own_decoder
 from papertune.training.trainer import FitResult, FitSettings, ResumableTrainer, run_training
 
 # On a CPU: maximum of padded tokens in one pass.
 CPU_PART_TOKENS = 1024
-# Own passes keep attention weights, whose number grows with the square of a row's length.
-LONGEST_OWN_ROW = 1280
 
 
 def fit(model: Any, rows: Sequence[TrainingRow], label_sets: Sequence[LabelSet], settings: FitSettings) -> FitResult:
@@ -97,10 +94,8 @@ class _AnswerTrainer(ResumableTrainer):
         return split_batch(batch, CPU_PART_TOKENS)
 
     def run_from(self, checkpoint: Path | None) -> None:
-        """Train, in own passes where one process trains LoRA on rows and in a model that these cover."""
-        alone = self.args.device.type == "cpu" and self.args.world_size == 1 and not self.is_sharded
-        short = max(len(row) for _, row in self.train_dataset) <= LONGEST_OWN_ROW
-        with own_decoder(self.model, self._compute_dtype) if alone and short else nullcontext() as decoder:
+        """Train, in own passes where these cover the training."""
+        with self.own_decoder() as decoder:
             if decoder is not None:
                 if self._lower_states is not None:
                     self._lower_states.decoder = decoder

@@ -25,7 +25,7 @@ from papertune.prompts import Batches
 from papertune.training.documents.token_file import TokenFile
 
 # Where nothing is predicted.
-_PADDING = -1
+PADDING = -1
 
 
 class PackedBlocks:
@@ -123,7 +123,7 @@ def collate_blocks(blocks: Sequence[Sequence[NDArray[np.int64]]]) -> dict[str, T
     """
     width = max(sum(len(piece) - 1 for piece in block) for block in blocks)
     batch = {name: torch.zeros(len(blocks), width, dtype=torch.int64) for name in ("input_ids", "position_ids")}
-    batch |= {name: torch.full((len(blocks), width), _PADDING) for name in ("pieces", "targets")}
+    batch |= {name: torch.full((len(blocks), width), PADDING) for name in ("pieces", "targets")}
     for row, block in enumerate(blocks):
         at = 0
         for number, piece in enumerate(block):
@@ -133,7 +133,7 @@ def collate_blocks(blocks: Sequence[Sequence[NDArray[np.int64]]]) -> dict[str, T
             batch["position_ids"][row, own] = torch.arange(len(piece) - 1)
             batch["pieces"][row, own] = number
             at = own.stop
-    batch["examples"] = (batch["targets"] != _PADDING).sum().float()
+    batch["examples"] = (batch["targets"] != PADDING).sum().float()
     return batch
 
 
@@ -147,6 +147,16 @@ def split_blocks(batch: dict[str, Tensor], max_tokens: int) -> list[dict[str, Te
     ]
 
 
+def visible_tokens(pieces: Tensor) -> Tensor:
+    """Return which tokens each token sees: earlier ones of its piece, and itself; bool, shape (batch, seq, seq).
+
+    Args:
+        pieces: From `collate_blocks`.
+    """
+    causal = torch.ones(pieces.shape[1], pieces.shape[1], dtype=torch.bool, device=pieces.device).tril()
+    return (pieces[:, :, None] == pieces[:, None, :]) & causal
+
+
 def token_losses(model: "torch.nn.Module", masks: AttentionMasks, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the negative log-probability of each target, and where in the batch it is.
 
@@ -158,11 +168,9 @@ def token_losses(model: "torch.nn.Module", masks: AttentionMasks, batch: dict[st
     Returns:
         Nats, float32, shape (targets,), and a mask of their places, bool, shape (batch, seq).
     """
-    pieces, positions = batch["pieces"], batch["position_ids"]
-    causal = torch.ones(pieces.shape[1], pieces.shape[1], dtype=torch.bool, device=pieces.device).tril()
-    visible = (pieces[:, :, None] == pieces[:, None, :]) & causal
-    mask = masks.make(visible, positions, positions)
-    places = batch["targets"] != _PADDING
+    positions = batch["position_ids"]
+    mask = masks.make(visible_tokens(batch["pieces"]), positions, positions)
+    places = batch["targets"] != PADDING
     rows, columns = places.nonzero(as_tuple=True)
     with answer_positions(model, rows, columns):
         logits = model(

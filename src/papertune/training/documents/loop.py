@@ -1,6 +1,7 @@
 """Training on packed blocks: each predicted token of an optimizer step counts the same."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers import TrainingArguments
 from papertune.models import AttentionMasks
 from papertune.training.answers.loop import CPU_PART_TOKENS
 from papertune.training.documents.blocks import PackedBlocks, collate_blocks, split_blocks, token_losses
+from papertune.training.documents.own_passes import OwnBlockPasses
 from papertune.training.trainer import FitResult, FitSettings, ResumableTrainer, run_training
 
 
@@ -43,6 +45,7 @@ class _BlockTrainer(ResumableTrainer):
     def __init__(self, model: Any, args: TrainingArguments, **options: Any) -> None:
         super().__init__(model, args, **options)
         self._masks = AttentionMasks(model)
+        self._own: OwnBlockPasses | None = None
 
     def collate(self, rows: Sequence[list[NDArray[np.int64]]]) -> dict[str, Tensor]:
         """Build a batch of blocks."""
@@ -54,6 +57,20 @@ class _BlockTrainer(ResumableTrainer):
     def split(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Split a batch into parts of few tokens."""
         return split_blocks(batch, CPU_PART_TOKENS)
+
+    def run_from(self, checkpoint: Path | None) -> None:
+        """Train, in own passes where these cover the training."""
+        with self.own_decoder() as decoder:
+            self._own = None if decoder is None else OwnBlockPasses(decoder)
+            super().run_from(checkpoint)
+
+    def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | None = None) -> Tensor:
+        """Learn from a batch."""
+        if self._own is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        return self._own.learn(inputs, inputs["examples"] if num_items_in_batch is None else num_items_in_batch)
 
     def summed_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """Return the sum of the losses of the predicted tokens."""
