@@ -5,7 +5,9 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import predict_speed
 import pytest
+from contest import System
 
 PAPERS = Path(__file__).parents[2] / "examples" / "papers.csv"
 
@@ -45,6 +47,23 @@ def test_the_prediction_benchmark(run_script, tmp_path):
     assert "| vllm" in table
     assert "not measured: /no/such/python is not an interpreter" in table
     assert (tmp_path / "speed" / "table.md").read_text().strip() == table
+
+
+def test_llama_cpp_gets_an_export_of_the_run_only_if_it_is_measured(monkeypatch, tmp_path):
+    exported = []
+    monkeypatch.setattr(
+        predict_speed, "export", lambda run, output, **settings: exported.append((run, output, settings))
+    )
+    names = ["vllm", "llama.cpp-q8_0", "llama.cpp-q4_0"]
+    systems = [System(name, "module", {"dtype": "float32"}, "") for name in names]
+    systems[2].reason = "left out by --only"
+    predict_speed.add_gguf_files(systems, Path("run"), None, tmp_path)
+    assert exported == [
+        (Path("run"), tmp_path / "q8_0", {"to": "gguf", "weights": "q8_0", "device": "cpu", "base": None})
+    ]
+    file = str(tmp_path / "q8_0" / "model.gguf")
+    assert systems[1].job == {"dtype": "int8", "gguf": file, "quantization": "Q8_0"}
+    assert systems[0].job == systems[2].job == {"dtype": "float32"}
 
 
 def test_the_benchmark_of_columns_in_one_run(run_script):
