@@ -83,7 +83,7 @@ def calibrate_run(
             for name, column in columns.items()
         }
         if tables:
-            kind = "dev" if tables is selection or tables is calibration else "training"
+            kind = "dev" if training is None or tables is not training.tables else "training"
             listener.message(f"{stage} on {sum(map(len, tables)):,} {kind} rows")
             with parts.optional(consequence):
                 on_candidates = all(each.is_calibrated_on_candidates for each in columns.values())
