@@ -222,7 +222,9 @@ class RunDirectory:
             RunError: If the folder is not a run, or the run is unfinished, damaged or from a newer papertune.
         """
         if not self.path.is_dir():
-            raise RunError(f"{self.path}: there is no such run directory. Check the path; `papertune train` creates one.")
+            raise RunError(
+                f"{self.path}: there is no such run directory. Check the path; `papertune train` creates one."
+            )
         if not self.is_complete:
             if self.is_begun:
                 raise RunError(

@@ -57,7 +57,9 @@ def _devices(devices: Devices) -> Iterator[tuple[str, str]]:
 
 
 def _cpu(cpu: Cpu) -> Iterator[tuple[str, str]]:
-    cores, threads = (f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((cpu.cores, "core"), (cpu.threads, "thread")))
+    cores, threads = (
+        f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((cpu.cores, "core"), (cpu.threads, "thread"))
+    )
     yield "processor", f"{cpu.name}, {cores} for this process, {threads}"
     yield "instructions", ", ".join(cpu.instructions) or "none of those that papertune uses"
     yield "precision auto", "bf16" if cpu.bf16 else "fp32, since bf16 would be slow"
