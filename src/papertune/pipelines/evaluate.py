@@ -85,8 +85,8 @@ def evaluate(
     check_gold(gold, recipe)
     if learned := count_learned_rows(run, documents):
         listener.message(
-            f"{documents.source}: {run.directory.path} was trained on {learned:,} of its {len(documents):,} rows, so it "
-            "scores too well on them. Score it on other rows."
+            f"{documents.source}: {run.directory.path} was trained on {learned:,} of its {len(documents):,} rows, so "
+            "it scores too well on them. Score it on other rows."
         )
     # A copy of a dev row is a leak too, since dev rows chose the checkpoint.
     whole = None if baselines is None else open_table(baselines, recipe)

@@ -235,8 +235,8 @@ def _warn_of_language(table: Table, recipe: Recipe, findings: Findings) -> None:
     cells = [cell for name in names if name in table.columns for cell in table.frame[name][:_LANGUAGE_ROWS]]
     if known is not None and known.is_english and is_mostly_cjk(cells) and any(map(str.strip, cells)):
         findings.warnings.append(
-            f"{table.source}: most of the text is Chinese, Japanese or Korean, and the model {quoted(recipe.model)} knows "
-            "only English. Name another one as model in the recipe."
+            f"{table.source}: most of the text is Chinese, Japanese or Korean, and the model {quoted(recipe.model)} "
+            "knows only English. Name another one as model in the recipe."
         )
 
 
