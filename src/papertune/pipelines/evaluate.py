@@ -130,8 +130,9 @@ def _predict(
     predictor = run.predictor(precision)
     started = time.monotonic()
     values = predict_rows(predictor, reader, predictor.plan(reader, rows), listener=listener).values
-    is_joined = isinstance(predictor, JoinedPredictor)
-    decided = decided_in_words(predictor.decided, predictor.answered) if is_joined else []
+    decided: list[str] = []
+    if isinstance(predictor, JoinedPredictor):
+        decided = decided_in_words(predictor.decided, predictor.answered)
     return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started), decided
 
 
