@@ -211,7 +211,8 @@ class RunDirectory:
             RunError: If the folder is not a run, or the run is unfinished, damaged or from a newer papertune.
         """
         if not self.path.is_dir():
-            raise RunError(Sentence(f"{self.path}: there is no such run directory.", "no_run", name=self.path.name))
+            text = f"{self.path}: there is no such run directory. Check the path; `papertune train` creates one."
+            raise RunError(Sentence(text, "no_run", name=self.path.name))
         if not self.is_complete:
             if self.is_begun:
                 text = f"{self.path}: its training has not finished. Continue it with `papertune train ... --resume`."

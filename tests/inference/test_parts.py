@@ -13,6 +13,7 @@ from papertune.inference.parts import part as part_module
 from papertune.inference.parts import predict_parts
 from papertune.inference.parts.part import Part, _pieces
 from papertune.inference.parts.shard import Shard
+from papertune.inference.predict import Predicted
 
 RECIPE = """
 model = {model}
@@ -199,9 +200,9 @@ def test_a_warning_names_the_part_and_is_given_once(words_run, parts, tmp_path):
 
 def test_pieces_with_other_columns_are_an_error_that_stays(words_run, parts, tmp_path, monkeypatch):
     def fill_in(run, table, file, options, listener):
-        pl.DataFrame({"label": ["1"] * len(table), **({} if table.number(0) == 1 else {"more": "x"})}).write_parquet(
-            file
-        )
+        more = {} if table.number(0) == 1 else {"more": "x"}
+        pl.DataFrame({"label": ["1"] * len(table), **more}).write_parquet(file)
+        return Predicted({}, len(table), len(table))
 
     monkeypatch.setattr(predict_parts, "predict_file", fill_in)
     for _ in range(2):  # the piece that is on disk now is looked at too

@@ -380,3 +380,17 @@ class TestOwnQuestions:
             "question of the recipe (this is the first). If the document is in the instruction, move it to input; "
             "to learn any instructions, use the recipe instruct (-r instruct)."
         ]
+
+
+def test_a_chinese_table_for_an_english_model_is_a_warning_of_a_training():
+    rows = with_cells(
+        title=("心脏的研究", "图的研究", "树的研究"), abstract=("我们研究心脏。", "我们研究图。", "我们研究树。")
+    )
+    assert findings(rows, recipe=load_recipe({**RECIPE.model_dump(), "model": "folder"})).warnings == []
+    english = load_recipe({**RECIPE.model_dump(), "model": "smollm2-135m"})
+    assert findings(rows, recipe=english).warnings == [
+        'list of rows: most of the text is Chinese, Japanese or Korean, and the model "smollm2-135m" knows only '
+        "English. Name another one as model in the recipe."
+    ]
+    assert findings(rows, "predict", english).warnings == []
+    assert findings(GOOD, recipe=english).warnings == []

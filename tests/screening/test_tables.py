@@ -59,7 +59,7 @@ class TestImport:
         ("label", "include", "message"),
         [
             ("label", ["in"], 'list of rows, column "label": no cell is "in", "no". The cells are "yes", "?". Name the '
-             "values that mean include and exclude."),
+             "values that mean include and exclude (--include, --exclude)."),
             ("lable", ["yes"], 'list of rows: there is no column "lable". Did you mean "label"? The columns are id, '
              "title, label. Correct the name, or add the column."),
         ],

@@ -78,7 +78,7 @@ def calibrate_run(
             for name, column in columns.items()
         }
         if tables:
-            kind = "dev" if tables is selection or tables is calibration else "training"
+            kind = "dev" if training is None or tables is not training.tables else "training"
             listener.message(f"{stage} on {sum(map(len, tables)):,} {kind} rows")
             with parts.optional(consequence):
                 outcomes = _fit(run, columns, tables, evidence, listener)

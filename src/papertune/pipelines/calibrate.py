@@ -7,6 +7,7 @@ from typing import Any
 from papertune.calibration.calibrate import calibrate_run
 from papertune.errors import PapertuneWarning, RunError, TableError
 from papertune.events import SILENT, Listener
+from papertune.pipelines.comparison.training_rows import count_learned_rows
 from papertune.pipelines.training.job import warn_of_shortage
 from papertune.prompts.check_table import check_table
 from papertune.prompts.given_cells import open_table
@@ -57,12 +58,12 @@ def calibrate(
             warnings.warn(warning, PapertuneWarning, stacklevel=2)
     if problems:
         raise TableError.collect("the tables do not fit the recipe", problems)
-    learned = {note.checksum for note in opened.manifest.tables}
     for table in tables:
-        if table.checksum() in learned:
+        if learned := count_learned_rows(opened, table):
+            what = "this table" if learned == len(table) else f"{learned:,} of its {len(table):,} rows"
             raise TableError(
-                f"{table.source}: {opened.directory.path} was trained on this table, so every probability would look "
-                "too good. Give other rows."
+                f"{table.source}: {opened.directory.path} was trained on {what}, so every probability would look too "
+                "good. Give other rows."
             )
     _check_writable(opened.directory)
     warn_of_shortage(tables, opened.recipe.with_settings(opened.manifest.fitted_settings))

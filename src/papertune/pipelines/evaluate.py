@@ -28,7 +28,7 @@ from papertune.pipelines.comparison.report_parts import (
     unscored,
     with_details,
 )
-from papertune.pipelines.comparison.training_rows import find_training_rows
+from papertune.pipelines.comparison.training_rows import count_learned_rows, find_training_rows
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader
 from papertune.prompts.given_cells import open_table
@@ -83,6 +83,7 @@ def evaluate(
     gold = documents if truth is None else _join(documents, open_table(truth, recipe), recipe)
     _check_documents(documents, recipe)
     check_gold(gold, recipe)
+    _warn_of_learned_rows(run, documents, listener)
     whole = None if baselines is None else open_table(baselines, recipe)  # with dev rows, which chose the checkpoint
     train = None if whole is None else _rows_for_baselines(run, whole, listener)
     tables = ScoredTables(gold, whole, recipe, documents.source)
@@ -120,6 +121,14 @@ def _report_on_columns(
             about = with_rows_to_look_at(about, output.predictions, tables.gold, tables.train, run.recipe)
             columns.append(with_details(run, about, output.predictions, RowReader(tables.gold, run.recipe)))
     return columns
+
+
+def _warn_of_learned_rows(run: Run, documents: Table, listener: Listener) -> None:
+    if learned := count_learned_rows(run, documents):
+        listener.message(
+            f"{documents.source}: {run.directory.path} was trained on {learned:,} of its {len(documents):,} rows, so "
+            "it scores too well on them. Score it on other rows."
+        )
 
 
 def _rows_for_baselines(run: Run, table: Table, listener: Listener) -> Table:
@@ -211,7 +220,7 @@ def _join(documents: Table, truth: Table, recipe: Recipe) -> Table:
     if missing:
         raise TableError(
             f"{documents.where(missing[0], key)}: the id {quoted(documents.frame[key][missing[0]])} is not in "
-            f"{truth.source} ({len(missing):,} rows have none there)."
+            f"{truth.source} ({len(missing):,} rows have none there). Give the table with the gold cells of these rows."
         )
     ordered = truth.take([where[value] for value in documents.frame[key]])
     names = [name for name in recipe.columns if name in truth.columns]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from papertune.errors import Sentence, listed, quoted
 from papertune.kinds.findings import Findings, GoldCheck, Purpose, count_in_warning, shorten
 from papertune.kinds.output_names import ROW, given_column
+from papertune.metrics.phrases import is_mostly_cjk
 from papertune.prompts.documents import clean_column, marks_found
 from papertune.prompts.examples import RowReader, prompt_columns, reads_entries
 from papertune.recipe import Recipe
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Longer than any abstract: a whole paper, or several rows in one cell.
 LONG_DOCUMENT_CHARS = 50_000
+# As many rows show in which language a table is.
+_LANGUAGE_ROWS = 50
 # Instructions that are no question of the recipe are named one by one, up to this number.
 MAX_TEXTS_SHOWN = 3
 
@@ -43,6 +46,8 @@ def check_table(table: Table, recipe: Recipe, purpose: Purpose = "train") -> Fin
         _check_ids(table, recipe, findings)
     _check_questions(table, recipe, findings)
     _check_documents(table, recipe, findings)
+    if purpose == "train":
+        _warn_of_language(table, recipe, findings)
     if purpose != "predict":
         reader = RowReader(table, recipe)
         for name, column in recipe.columns.items():
@@ -241,6 +246,19 @@ def _check_ids(table: Table, recipe: Recipe, findings: Findings) -> None:
         number, column = table.number(again_at), recipe.table.id
         said = Sentence(text, "repeated_id", number=number, column=column, count=again.count, value=cells[again_at])
         findings.problems[position] = said
+
+
+def _warn_of_language(table: Table, recipe: Recipe, findings: Findings) -> None:
+    from papertune.models.known import KNOWN_MODELS  # with torch, which training needs anyway
+
+    known = KNOWN_MODELS.get(recipe.model)
+    names = ["input"] if reads_entries(table, recipe) else template_columns(recipe.table.document)
+    cells = [cell for name in names if name in table.columns for cell in table.frame[name][:_LANGUAGE_ROWS]]
+    if known is not None and known.is_english and is_mostly_cjk(cells) and any(map(str.strip, cells)):
+        findings.warnings.append(
+            f"{table.source}: most of the text is Chinese, Japanese or Korean, and the model {quoted(recipe.model)} "
+            "knows only English. Name another one as model in the recipe."
+        )
 
 
 def _check_documents(table: Table, recipe: Recipe, findings: Findings) -> None:

@@ -62,7 +62,7 @@ def import_decisions(
         wanted = ", ".join(map(quoted, [*include, *exclude]))
         raise ScreeningError(
             f"{table.source}, column {quoted(column)}: no cell is {wanted}. The cells are {values}. Name the values "
-            "that mean include and exclude."
+            "that mean include and exclude (--include, --exclude)."
         )
     matcher = Matcher(project.records)
     unknown: list[int] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from papertune.kinds.label.record import MODEL, Join
+from papertune.kinds.label.record import MIN_EVIDENCE, MODEL, Join
 
 # What a source is called in a sentence.
 NAMES = {"words": "words", "probe": "the probe", "encoder": "the sentence encoder", MODEL: "the fine-tuned model"}
@@ -51,8 +51,8 @@ def why_not_model(join: Join) -> str:
     if MODEL in join.losses:
         return (
             "There are too few dev rows to weigh the fine-tuned model; in its first epoch it was clearly worse than "
-            "the other sources, so prediction does not load it. With --dev or --dev-fraction it can show what it has "
-            "learned since"
+            f"the other sources, so prediction does not load it. With at least {MIN_EVIDENCE} dev rows (--dev or "
+            "--dev-fraction) it can show what it has learned since"
         )
     return "There are no dev rows to weigh the fine-tuned model by. Give some with papertune calibrate"
 

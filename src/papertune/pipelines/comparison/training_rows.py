@@ -50,6 +50,20 @@ def find_training_rows(run: Run, table: Table, listener: Listener) -> Table:
     return table
 
 
+def count_learned_rows(run: Run, table: Table) -> int:
+    """Return on how many rows of a table a run was trained; 0 if it is not one of its training tables.
+
+    Args:
+        run: The run.
+        table: A table, with the rows that `--dev-fraction` has split off.
+    """
+    checksum = table.checksum()
+    for note in run.manifest.tables:
+        if note.checksum == checksum or _split_again(run, table, note) is not None:
+            return note.rows
+    return 0
+
+
 def _warn_of_other_tables(run: Run, rows: Table, names: str) -> None:
     """Warn if a run was trained on more tables than the one that the other systems are trained on."""
     if len({note.checksum for note in run.manifest.tables}) == 1:

@@ -57,7 +57,10 @@ def _devices(devices: Devices) -> Iterator[tuple[str, str]]:
 
 
 def _cpu(cpu: Cpu) -> Iterator[tuple[str, str]]:
-    yield "processor", f"{cpu.name}, {cpu.cores} cores for this process, {cpu.threads} threads"
+    cores, threads = (
+        f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((cpu.cores, "core"), (cpu.threads, "thread"))
+    )
+    yield "processor", f"{cpu.name}, {cores} for this process, {threads}"
     yield "instructions", ", ".join(cpu.instructions) or "none of those that papertune uses"
     yield "precision auto", "bf16" if cpu.bf16 else "fp32, since bf16 would be slow"
     yield "int8", "tried by train --dev and calibrate" if cpu.int8 else "not tried: 8-bit products are slow here"
