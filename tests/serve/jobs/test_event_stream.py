@@ -67,7 +67,10 @@ def test_a_stream_has_the_whole_curve_once_and_ends_with_the_job(ended, get):
     assert [data for kind, data, _ in events if kind == "progress"] == [
         {"phase": "training", "done": 4, "total": 4, "rate": 1.0, "left": 0.0}
     ]
-    assert events[-1][:2] == ("end", {"state": "done", "exit": 0, "message": "done", "result_table": None})
+    assert events[-1][:2] == (
+        "end",
+        {"state": "done", "exit": 0, "message": "done", "code": None, "params": {}, "result_table": None},
+    )
 
 
 def test_a_resumed_job_shows_no_progress_of_its_last_attempt_but_its_curve(server, stand_in):
