@@ -69,6 +69,19 @@ def test_a_batch_equals_a_slow_search_row_by_row(small, beams, limit):
         assert [beam.log_probability for beam in row] == pytest.approx([log for _, log in expected], abs=1e-4)
 
 
+def test_beams_below_the_complete_answers_leave_the_search(small, monkeypatch):
+    engine, widths, grow = Engine(small), [], Engine.grow_tree
+
+    def counted(engine, state, ids, *arguments):
+        widths.append(ids.shape[1])
+        return grow(engine, state, ids, *arguments)
+
+    monkeypatch.setattr(Engine, "grow_tree", counted)
+    beam_search(engine, engine.prefill(PROMPTS[:1]), end_ids={END}, beams=5, max_new_tokens=8)
+    assert widths[0] == 5
+    assert widths[-1] < 5
+
+
 @pytest.mark.parametrize(("beams", "limit"), [(1, 6), (3, 1), (3, 8), (40, 2)])
 def test_complete_answers_can_be_ranked_by_their_mean(small, beams, limit):
     engine = Engine(small)
