@@ -1,12 +1,15 @@
+import asyncio
+
 import numpy as np
 import pytest
 
 from papertune.errors import PapertuneError
 from papertune.run import load_run
-from papertune.serve.answering.opened import OpenRun
+from papertune.serve.answering.opened import OpenRun, RunInMemory
 from papertune.serve.answering.predict import predicted_row, probabilities_of
 from papertune.serve.answering.rows import fill_together
 from papertune.serve.answering.wanted import RowsWanted
+from papertune.serve.answering.worker import ModelWorker
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,8 @@ def test_each_request_has_its_own_warnings(opened, papers):
 def test_prompt_tokens_are_counted_on_request(opened, papers):
     wanted = RowsWanted(papers(2), ("label",), counts_tokens=True)
     reader_ids = []
-    predictor, _ = opened.predictor(opened.asked(("label",), is_text=False))
+    in_turns, _ = opened.predictor(opened.asked(("label",), is_text=False))
+    predictor = in_turns._predictor
     encode = predictor.encoder.encode_many
     predictor.encoder.encode_many = lambda prompts: [
         reader_ids.append(len(each.ids)) or each for each in encode(prompts)
@@ -138,3 +142,22 @@ def test_a_single_keyword_has_a_list_of_one_confidence(opened, papers):
     (filled,) = fill_together(opened, [RowsWanted(papers(1), ("Keywords",))])
     filled.cells["Keywords_confidence"][0] = "0.250000"
     assert predicted_row(filled, 0, with_all=True).confidences == {"Keywords": [0.25]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["joined", "all"])
+def test_rows_of_many_clients_in_two_threads_are_those_of_one_table(workspace, papers, run):
+    rows = papers(24, 300)
+    memory = RunInMemory(workspace.run_path, device="cpu")
+
+    async def ask():
+        worker = ModelWorker(memory)
+        await worker.fill(run, RowsWanted(rows[:1]))
+        found = await asyncio.gather(*(worker.fill(run, RowsWanted([row])) for row in rows))
+        assert worker._second._thread.is_alive()
+        worker.stop()
+        return found
+
+    together, alone = asyncio.run(ask()), fill_together(memory.open(run), [RowsWanted(rows)])[0]
+    for name in alone.recipe.columns:
+        assert [each.cells[name][0] for each in together] == list(alone.cells[name])
