@@ -58,7 +58,7 @@ def vllm(monkeypatch):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_folder):
-    rows = [{"title": f"paper {number}", "label": str(number % 2)} for number in range(4)]
+    rows = [{"title": f"paper {number}", "label": COLUMN["labels"][number % 3]} for number in range(6)]
     training = {"max_steps": 1, "precision": "fp32"}
     recipe = {"model": str(tiny_folder), "columns": {"label": COLUMN}, "training": training}
     folder = tmp_path_factory.mktemp("run") / "run"
