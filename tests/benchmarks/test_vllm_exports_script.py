@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ class Model:
         from papertune.methods import load_adapter, merge_adapter
 
         assert self.with_lora == (lora_request is not None)
-        model = merge_adapter(load_adapter(self.model, lora_request.path)) if lora_request else self.model
+        model = merge_adapter(load_adapter(self.model, Path(lora_request.path))) if lora_request else self.model
         return [self.answer(model, *each) for each in zip(prompts, settings, strict=True)]
 
     def answer(self, model, prompt, asked):
