@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ class Model:
         from papertune.methods import load_adapter, merge_adapter
 
         assert self.with_lora == (lora_request is not None)
-        model = merge_adapter(load_adapter(self.model, lora_request.path)) if lora_request else self.model
+        model = merge_adapter(load_adapter(self.model, Path(lora_request.path))) if lora_request else self.model
         return [self.answer(model, *each) for each in zip(prompts, settings, strict=True)]
 
     def answer(self, model, prompt, asked):
@@ -58,7 +59,7 @@ def vllm(monkeypatch):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_folder):
-    rows = [{"title": f"paper {number}", "label": str(number % 2)} for number in range(4)]
+    rows = [{"title": f"paper {number}", "label": COLUMN["labels"][number % 3]} for number in range(6)]
     training = {"max_steps": 1, "precision": "fp32"}
     recipe = {"model": str(tiny_folder), "columns": {"label": COLUMN}, "training": training}
     folder = tmp_path_factory.mktemp("run") / "run"

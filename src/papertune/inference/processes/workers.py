@@ -48,12 +48,13 @@ _MAX_PARTS = 4000
 _BATCHES_AHEAD = 8
 _MIN_PARTS_PER_WORKER = 16
 
-# Retries of a part that has crashed its worker, which may need more memory than there is.
-_MAX_RETRIES = 2
-
-# Restarts of a worker: one that dies while it loads would otherwise restart forever. More than _MAX_RETRIES, so that a
-# long prediction survives several parts that each crash the same worker once.
+# Restarts of a worker: one that dies while it loads, or of a part that needs more memory than there is, would otherwise
+# restart forever. Enough for a long prediction to survive several lost machines, or parts that each crash it once.
 _MAX_RESTARTS = 5
+
+# Retries of a part, without limit: its worker's restarts end them. Until Ray has noticed that a machine is lost, it
+# tries the part on it again each second, and any small number would be used up before.
+_MAX_RETRIES = -1
 
 _INSTRUCTION_COLUMNS = ("instruction", "input", "output", "history", "system")
 
