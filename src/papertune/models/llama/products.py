@@ -185,7 +185,7 @@ def normed(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 
 def inverse_rms(values: Tensor, epsilon: float) -> Tensor:
     """Return what the RMS norm multiplies each token by, shape (..., 1), for values in float32."""
-    squares = torch.linalg.vector_norm(values, dim=-1, keepdim=True).square_()
+    squares: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True).square_()
     return squares.div_(values.shape[-1]).add_(epsilon).rsqrt_()
 
 
