@@ -9,11 +9,11 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from papertune.errors import ModelError
 from papertune.models import base as base_module
-from papertune.models import choose_device, choose_dtype, find_base, load_config, load_model
+from papertune.models import choose_device, choose_dtype, find_base, load_config, load_model, load_tokenizer
 
 
 @pytest.fixture
@@ -252,6 +252,15 @@ def test_choose_dtype(precision, device, capability, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert choose_dtype(precision, device) == expected
+
+
+def test_the_tokenizer_of_a_llama_needs_no_class_of_its_configuration(folder, monkeypatch):
+    plain = AutoTokenizer.from_pretrained(folder)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("imports the class"))
+    tokenizer = load_tokenizer(find_base(str(folder)))
+    assert type(tokenizer) is type(plain)
+    text = "Ein Text, 2026\n\n"
+    assert tokenizer(text).input_ids == plain(text).input_ids
 
 
 def test_a_llama_whose_file_states_all_its_values_keeps_its_first_layer(folder):

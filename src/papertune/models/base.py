@@ -173,7 +173,10 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
     register_own_models(location)
     try:
         with quiet_transformers():
-            return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+            # transformers chooses the tokenizer's class by the configuration, and would import the configuration's own.
+            config = _llama_config(location) if (Path(location) / "config.json").is_file() else None
+            stated = {} if config is None else {"config": config}
+            return AutoTokenizer.from_pretrained(location, trust_remote_code=False, **stated)
     except Exception as error:
         part = f"the tokenizer {'' if folder is None else f'in {folder} '}"
         raise ModelError(_load_failure(base, part, error)) from error
@@ -182,9 +185,6 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
 def load_config(base: Base, *, with_class: bool = False) -> Any:
     """Load the configuration of a base model, without its weights; the number of layers is that of the kept ones.
 
-    Where the file of a llama leaves none of its values to a default, the class of its configuration is not needed;
-    importing that takes a second or more, for a list of activation functions.
-
     Args:
         base: The base model.
         with_class: Whether the class is needed: transformers finds the class of a model by it.
@@ -192,19 +192,29 @@ def load_config(base: Base, *, with_class: bool = False) -> Any:
     Raises:
         ModelError: If it cannot be loaded, or the model has fewer layers than are to be kept.
     """
-    from transformers import AutoConfig, PreTrainedConfig
+    from transformers import AutoConfig
 
     check_model_files(Path(base.location))
     register_own_models(base.location)
     try:
-        stated = {} if with_class else PreTrainedConfig.get_config_dict(base.location)[0]
-        if stated.get("model_type") == "llama" and all(stated.get(name) is not None for name in _STATED_BY_LLAMA):
-            config = PreTrainedConfig.from_dict(stated)
-        else:
+        config = None if with_class else _llama_config(base.location)
+        if config is None:
             config = AutoConfig.from_pretrained(base.location)
     except Exception as error:
         raise ModelError(_load_failure(base, "the configuration ", error)) from error
     return config if base.first_layers is None else _with_first_layers(config, base.first_layers)
+
+
+def _llama_config(location: str | Path) -> Any:
+    """Return the configuration of a llama without its class, if its file leaves no value to a default; else None.
+
+    Importing the class takes a second or more, for a list of activation functions.
+    """
+    from transformers import PreTrainedConfig
+
+    stated = PreTrainedConfig.get_config_dict(location)[0]
+    is_complete = all(stated.get(name) is not None for name in _STATED_BY_LLAMA)
+    return PreTrainedConfig.from_dict(stated) if stated.get("model_type") == "llama" and is_complete else None
 
 
 def _with_first_layers(config: Any, count: int) -> Any:

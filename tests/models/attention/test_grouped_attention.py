@@ -92,6 +92,19 @@ def test_bfloat16_errors_are_not_larger_than_those_of_eager_attention():
     assert (grouped - exact).abs().mean() < 1.1 * (eager - exact).abs().mean()
 
 
+@pytest.mark.parametrize("far", [1e4, -1e4])
+def test_scores_far_from_zero(far):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, 2, 130, 8, generator=generator) for _ in range(3))
+    # All scores are greater by the same number, which changes nothing.
+    query[..., 0], key[..., 0] = far / 8, 8.0
+    expected = slow_attention(query, key, value, 1.0)
+    attended, _ = grouped_attention(SimpleNamespace(), query, key, value, None, scaling=1.0)
+    torch.testing.assert_close(attended.double(), expected, rtol=0.01, atol=0.01)
+    rounded, _ = grouped_attention(SimpleNamespace(), *(x.bfloat16() for x in (query, key, value)), None, scaling=1.0)
+    assert rounded.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("settings", "seq"),
     [({"is_causal": False}, 5), ({"attention_mask": torch.rand(2, 1, 5, 5) > 0.3}, 5), ({}, 1)],

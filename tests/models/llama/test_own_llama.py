@@ -20,7 +20,7 @@ from transformers import (
 from papertune.decoding.engine import Engine
 from papertune.models import load_own_llama
 from papertune.models.base import Base
-from papertune.models.llama.layers import normed
+from papertune.models.llama.products import normed
 
 SIZES = {
     "vocab_size": 101,
@@ -120,7 +120,7 @@ def test_rounding_changes_logits_little(pair, precision, share):
 def test_norms_are_the_exact_ones(dtype, close, size):
     states = (size * torch.randn(2, 5, 576, generator=torch.Generator().manual_seed(0))).to(dtype)
     before = states.clone()
-    weight = torch.linspace(-2, 2, 576).to(dtype)
+    weight = torch.linspace(-2, 2, 576)
     exact = F.rms_norm(states.double(), (576,), weight.double(), 1e-5)
     torch.testing.assert_close(normed(states, weight, 1e-5).double(), exact, rtol=close, atol=close * 1e-3)
     assert states.equal(before)

@@ -13,24 +13,29 @@ CLOSE = {torch.float32: {"rtol": 1e-4, "atol": 1e-4}, torch.bfloat16: {"rtol": 0
 
 def made(inputs, outputs, rows, bias, seed, dtype):
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(outputs, inputs, generator=generator).to(dtype)
-    offset = torch.randn(outputs, generator=generator).to(dtype) if bias else None
+    weights = [torch.randn(outputs, inputs, generator=generator).to(dtype) for _ in range(2)]
+    biases = [torch.randn(outputs, generator=generator).to(dtype) if bias else None for _ in range(2)]
     x = torch.randn(*rows, inputs, generator=generator).to(dtype)
     other = torch.randn(*rows, outputs, generator=generator).to(dtype)
-    return weight, offset, x, other
+    return list(zip(weights, biases, strict=True)), x, other
 
 
-def assert_steps(product, x, other, exact, close):
-    """Compare all steps with the exact product in float64."""
+def assert_steps(products, x, other, exact, close):
+    """Compare all steps with the exact products in float64."""
+    one, two = products
     steps = {
-        "plain": (product.plain(product.prepare(x)), exact),
-        "silu": (product.silu(product.prepare(x)), F.silu(exact)),
-        "times": (product.times(product.prepare(x), other.clone()), exact * other.double()),
-        "plus": (product.plus(product.prepare(x), other.clone()), exact + other.double()),
+        "plain": (one.plain(one.prepare(x)), exact[0]),
+        "gated": (as_numbers(one.gated(one.prepare(x), two)), F.silu(exact[0]) * exact[1]),
+        "plus": (one.plus(one.prepare(x), other.clone()), exact[0] + other.double()),
     }
     for name, (found, expected) in steps.items():
-        assert found.dtype == x.dtype, name
         torch.testing.assert_close(found.double(), expected, **close, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def as_numbers(activation):
+    if activation.scales is None:
+        return activation.values
+    return (activation.values.double() - 128) * activation.scales.double()
 
 
 shapes = {
@@ -56,32 +61,51 @@ shapes = {
 @given(**shapes)
 def test_floating_point(kind, inputs, outputs, rows, bias, seed, dtype):
     assume(kind is DenseProduct or packs_weights(dtype))
-    weight, offset, x, other = made(inputs, outputs, rows, bias, seed, dtype)
-    exact = x.double() @ weight.double().T + (0 if offset is None else offset.double())
+    layers, x, other = made(inputs, outputs, rows, bias, seed, dtype)
+    exact = [x.double() @ weight.double().T + (0 if offset is None else offset.double()) for weight, offset in layers]
     scale = max(1.0, inputs**0.5)
     close = {"rtol": CLOSE[dtype]["rtol"], "atol": CLOSE[dtype]["atol"] * scale}
     with torch.inference_mode():
-        assert_steps(kind(weight, offset), x, other, exact, close)
+        assert_steps([kind(*layer) for layer in layers], x, other, exact, close)
 
 
-@given(**shapes)
+@given(**{**shapes, "dtype": st.just(torch.float32)})
 def test_integers(inputs, outputs, rows, bias, seed, dtype):
-    weight, offset, x, other = made(inputs, outputs, rows, bias, seed, dtype)
+    layers, x, other = made(inputs, outputs, rows, bias, seed, dtype)
     activation = Int8Product.prepare(x)
-    p, r = activation.values.double() - 128, activation.scales.double()
-    assert p.abs().max() <= 127
+    numbers = as_numbers(activation)
+    assert (activation.values.double() - 128).abs().max() <= 127
     # What is lost by rounding is at most half a step.
-    assert ((p * r - x.double()).abs() <= r * 0.501).all()
-    s = weight.float().abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / max_int8_weight()
-    q = (weight.float() / s).round().double()
-    exact = r * (p @ q.T) * s.double().T + (0 if offset is None else offset.double())
-    scale = max(1.0, inputs**0.5)
-    close = {"rtol": CLOSE[dtype]["rtol"], "atol": CLOSE[dtype]["atol"] * scale}
-    assert_steps(Int8Product(weight.float(), offset), x, other, exact, close)
+    assert ((numbers - x.double()).abs() <= activation.scales.double() * 0.501).all()
+    exact = []
+    for weight, offset in layers:
+        s = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / max_int8_weight()
+        rounded = (weight / s).round().double() * s.double()
+        exact.append(numbers @ rounded.T + (0 if offset is None else offset.double()))
+    # The product with the gate is rounded to integers itself.
+    step = (F.silu(exact[0]) * exact[1]).abs().max().item() / 127
+    assert_steps([Int8Product(*layer) for layer in layers], x, other, exact, {"rtol": 1e-4, "atol": 1e-4 + step * 0.51})
+
+
+@pytest.mark.parametrize("kind", [DenseProduct, Int8Product])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_norms_before_products_are_the_exact_ones(kind, size):
+    states = size * torch.randn(2, 5, 576, generator=torch.Generator().manual_seed(0))
+    weight = torch.linspace(-2, 2, 576)
+    exact = F.rms_norm(states.double(), (576,), weight.double(), 1e-5)
+    found = kind.normed(states.clone(), weight, 1e-5)
+    step = 0.0 if found.scales is None else 0.501 * found.scales.double()
+    assert ((as_numbers(found).double() - exact).abs() <= step + 1e-5 * exact.abs()).all()
+
+
+def test_a_gate_far_below_zero_closes():
+    closed, two = Int8Product(torch.full((3, 4), -1.0), None), Int8Product(torch.ones(3, 4), None)
+    x = torch.full((2, 4), 500.0)
+    assert torch.equal(as_numbers(closed.gated(closed.prepare(x), two)), torch.zeros(2, 3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_token_of_zeros_stays_zero(dtype):
     product = Int8Product(torch.ones(3, 5), None)
     y = product.plain(product.prepare(torch.zeros(2, 5, dtype=dtype)))
-    assert torch.equal(y, torch.zeros(2, 3, dtype=dtype))
+    assert torch.equal(y, torch.zeros(2, 3))

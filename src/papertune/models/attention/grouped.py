@@ -6,8 +6,12 @@
 Grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245) thus needs one matrix product instead of repeated keys,
 and most of the hidden keys are skipped. This is used for causal attention of several queries without padding, with or
 without cached keys; everything else goes to torch's `scaled_dot_product_attention`.
+
+The softmax is written out, with the division after the product with the values, where the numbers are fewer. The
+largest score of each query is subtracted only if a sum of powers is near the limits of the numbers otherwise.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -20,6 +24,10 @@ _MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "chatglm")
 _DTYPES = (torch.float32, torch.bfloat16)
 # Queries in a block: few enough to skip most of the hidden half, enough for matrix products at full speed.
 _BLOCK = 96
+LOG2_E = math.log2(math.e)
+# Limits of a sum of powers: no power that is more than 2^-26 of it is rounded to zero, and values up to 10^8 can be
+# multiplied.
+_MIN_SUM, _MAX_SUM = 1e-30, 1e30
 # Settings that change the scores or the keys.
 _SPECIAL = ("softcap", "s_aux", "sliding_window", "position_bias", "cache", "output_attentions")
 
@@ -89,8 +97,8 @@ def grouped_attention(
 def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
     batch, heads, seq, head_dim = query.shape
     groups = key.shape[1]
-    queries = (query * scaling).view(batch, groups, heads // groups, seq, head_dim).transpose(2, 3).contiguous()
-    return attend(queries, key, value, None).view(batch, seq, heads, -1)
+    queries = (query * scaling).view(batch, groups, heads // groups, seq, head_dim)
+    return attend(queries.transpose(2, 3).contiguous(), key, value, None).view(batch, seq, heads, -1)
 
 
 def attend(queries: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -106,25 +114,43 @@ def attend(queries: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> 
     Returns:
         Shape (batch, seq, heads x value_dim).
     """
+    attended, sums = _attend_blocks(queries, key, value, mask, subtract_largest=False)
+    # Written so that NaN is outside.
+    if not (sums.amin().item() >= _MIN_SUM and sums.amax().item() <= _MAX_SUM):
+        attended, _ = _attend_blocks(queries, key, value, mask, subtract_largest=True)
+    return attended
+
+
+def _attend_blocks(
+    queries: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, subtract_largest: bool
+) -> tuple[Tensor, Tensor]:
+    """Return what `attend` does, and the sum of the powers of each query, float32."""
     batch, groups, seq, group_size, head_dim = queries.shape
     keys = key.shape[2]
     transposed = key.reshape(batch * groups, keys, head_dim).transpose(1, 2)
     values = value.reshape(batch * groups, keys, -1)
     stacked = queries.view(batch * groups, seq * group_size, head_dim)
     attended = queries.new_empty(batch, seq, groups, group_size, values.shape[2])
+    sums = queries.new_empty(batch * groups, seq * group_size, 1, dtype=torch.float32)
     for start in range(0, seq, _BLOCK):
         size = min(_BLOCK, seq - start)
         seen = keys if mask is not None else keys - seq + start + size
-        scores = torch.bmm(stacked[:, start * group_size : (start + size) * group_size], transposed[:, :, :seen])
+        here = slice(start * group_size, (start + size) * group_size)
+        scores = torch.bmm(stacked[:, here], transposed[:, :, :seen])
         shaped = scores.view(batch, groups, size, group_size, seen)
         if mask is not None:
             shaped.masked_fill_(~mask[:, :, start : start + size, None], -torch.inf)
         elif size > 1:
             # The last keys are those of the block itself; each is hidden from the queries before it.
             shaped[..., seen - size :] += _hidden(size, scores.dtype)[:, None]
-        block = torch.bmm(scores.softmax(dim=-1), values[:, :seen])
+        if subtract_largest:
+            scores -= scores.amax(dim=-1, keepdim=True)
+        # In float32 PyTorch computes powers of two in a third of the time of those of e.
+        scores = scores.exp_() if scores.dtype == torch.bfloat16 else scores.mul_(LOG2_E).exp2_()
+        torch.sum(scores, dim=-1, keepdim=True, dtype=torch.float32, out=sums[:, here])
+        block = torch.bmm(scores, values[:, :seen]).float().div_(sums[:, here])
         attended[:, start : start + size] = block.view(batch, groups, size, group_size, -1).transpose(1, 2)
-    return attended.view(batch, seq, -1)
+    return attended.view(batch, seq, -1), sums
 
 
 @cache

@@ -2,6 +2,9 @@
 
 norm, queries|keys|values in one product, rotation, grouped attention, output + residual
 norm, silu of the gate, times the other half, down + residual
+
+The rows of queries and keys are sorted: the first halves of all heads, then the second halves, as the rotation needs
+them.
 """
 
 from collections.abc import Callable
@@ -24,32 +27,36 @@ class Layer:
         number: Its number, by which caches know it.
         weights: Its weights; they are not needed afterwards.
         config: The model's configuration.
-        dtype: Of the activations.
+        dtype: Of queries, keys and values.
         product: Makes the products, from a weight and a bias in the dtype of `weights`.
     """
 
     def __init__(self, number: int, weights: Any, config: Any, dtype: torch.dtype, product: MakeProduct) -> None:
         attention, mlp = weights.self_attn, weights.mlp
         self._number = number
+        self._dtype = dtype
         self._epsilon: float = config.rms_norm_eps
-        self._norms = [each.weight.to(dtype) for each in (weights.input_layernorm, weights.post_attention_layernorm)]
+        self._norms = [each.weight.float() for each in (weights.input_layernorm, weights.post_attention_layernorm)]
         self._size: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._groups = attention.k_proj.out_features // self._size
         self._heads = attention.q_proj.out_features // self._size
-
-        def made(*layers: Any, factors: tuple[float, ...] = (1.0,)) -> Product:
-            joined = torch.cat([each.weight * by for each, by in zip(layers, factors, strict=True)])
-            bias = None
-            if layers[0].bias is not None:
-                bias = torch.cat([each.bias * by for each, by in zip(layers, factors, strict=True)]).to(dtype)
-            return product(joined, bias)
-
+        query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
         # The factor of the scores is part of the queries' weights. For heads of 64 or 256 numbers it is a power of two,
         # and rounds nothing.
         scaling = self._size**-0.5
-        self._qkv = made(attention.q_proj, attention.k_proj, attention.v_proj, factors=(scaling, 1.0, 1.0))
-        self._output = made(attention.o_proj)
-        self._gate, self._up, self._down = made(mlp.gate_proj), made(mlp.up_proj), made(mlp.down_proj)
+        joined = torch.cat([self._by_halves(query.weight * scaling, key.weight), value.weight])
+        bias = None
+        if query.bias is not None:
+            bias = torch.cat([self._by_halves(query.bias * scaling, key.bias), value.bias])
+        self._qkv = product(joined, bias)
+        self._output, self._gate, self._up, self._down = (
+            product(each.weight, each.bias) for each in (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+        )
+
+    def _by_halves(self, *parts: Tensor) -> Tensor:
+        """Join rows of heads, first halves first; shape (heads x head_dim, ...) before and after."""
+        heads = torch.cat(parts)
+        return heads.view(-1, 2, self._size // 2, *heads.shape[1:]).transpose(0, 1).reshape(heads.shape)
 
     def __call__(self, states: Tensor, rotation: Rotation, mask: Tensor | None, cache: Any) -> Tensor:
         """Run the layer.
@@ -106,13 +113,14 @@ class Layer:
     def _attention_input(self, states: Tensor, rotation: Rotation, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, shape (batch, groups, seq, heads of a group, head_dim), and all keys and values."""
         batch, seq, _ = states.shape
-        made = self._qkv.plain(self._qkv.prepare(self._normed(0, states)))
-        heads = made.view(batch, seq, self._heads + 2 * self._groups, self._size)
-        rotated = self._heads + self._groups
-        turned = rotation.turn(heads[:, :, :rotated])
-        queries = turned[:, :, : self._heads].reshape(batch, seq, self._groups, -1, self._size)
-        queries = queries.transpose(1, 2).contiguous()
-        keys, values = turned[:, :, self._heads :].transpose(1, 2), heads[:, :, rotated:].transpose(1, 2)
+        made = self._qkv.plain(self._qkv.normed(states, self._norms[0], self._epsilon))
+        rotated = (self._heads + self._groups) * self._size
+        turned = rotation.turn(made[..., :rotated]).to(self._dtype)
+        halves = turned.view(batch, seq, 2, self._heads + self._groups, self._size // 2)
+        queries = halves[:, :, :, : self._heads].reshape(batch, seq, 2, self._groups, -1, self._size // 2)
+        queries = queries.permute(0, 3, 1, 4, 2, 5).reshape(batch, self._groups, seq, -1, self._size)
+        keys = halves[:, :, :, self._heads :].permute(0, 3, 1, 2, 4).reshape(batch, self._groups, seq, self._size)
+        values = made[..., rotated:].to(self._dtype).view(batch, seq, self._groups, self._size).transpose(1, 2)
         if cache is not None:
             keys, values = cache.update(keys, values, self._number)
         return queries, keys, values
@@ -120,23 +128,5 @@ class Layer:
     def _rest(self, seen: Tensor, states: Tensor) -> Tensor:
         """Return the states after the layer, given what attention has seen; both have shape (..., features)."""
         states = self._output.plus(self._output.prepare(seen), states)
-        x = self._gate.prepare(self._normed(1, states))
-        inner = self._up.times(x, self._gate.silu(x))
-        return self._down.plus(self._down.prepare(inner), states)
-
-    def _normed(self, which: int, states: Tensor) -> Tensor:
-        return normed(states, self._norms[which], self._epsilon)
-
-
-def normed(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """Return the RMS norm, rounded once, at the end; in half the time of PyTorch's on a CPU.
-
-    Args:
-        states: Shape (..., hidden).
-        weight: Shape (hidden,).
-        epsilon: What is added to the mean square.
-    """
-    values = states.to(torch.float32, copy=True)
-    squares = torch.linalg.vector_norm(values, dim=-1, keepdim=True).square_()
-    scale = squares.div_(states.shape[-1]).add_(epsilon).rsqrt_()
-    return values.mul_(scale).mul_(weight).to(states.dtype)
+        inner = self._gate.gated(self._gate.normed(states, self._norms[1], self._epsilon), self._up)
+        return self._down.plus(inner, states)

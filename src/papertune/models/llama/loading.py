@@ -51,7 +51,8 @@ def load_own_llama(
         dtype = torch.bfloat16
     name = int8_name() if is_int8 else str(dtype).removeprefix("torch.")
     product = Int8Product if is_int8 else product_of
-    return OwnLlama(weights, config, dtype, product, precision_name=name, ends=_ends(folder, config))
+    states_dtype = torch.float32 if is_int8 else dtype
+    return OwnLlama(weights, config, dtype, states_dtype, product, precision_name=name, ends=_ends(folder, config))
 
 
 def _ends(folder: Path, config: Any) -> list[int]:

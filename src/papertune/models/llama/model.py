@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papertune.models.answer_positions import SelectsAnswers
-from papertune.models.llama.layers import Layer, MakeProduct, normed
+from papertune.models.llama.layers import Layer, MakeProduct
+from papertune.models.llama.products import normed
 from papertune.models.llama.rotation import Rotary
 from papertune.models.llama.weights import LlamaWeights
 
@@ -42,7 +43,8 @@ class OwnLlama(nn.Module, SelectsAnswers):
     Args:
         weights: The weights. Each layer's are released when they are packed.
         config: The model's configuration.
-        dtype: Of the activations.
+        dtype: Of attention, caches and logits.
+        states_dtype: Of the states between products.
         product: Makes the products of the layers.
         precision_name: The name of the products' precision.
         ends: Tokens that end an answer.
@@ -59,6 +61,7 @@ class OwnLlama(nn.Module, SelectsAnswers):
         weights: LlamaWeights,
         config: Any,
         dtype: torch.dtype,
+        states_dtype: torch.dtype,
         product: MakeProduct,
         *,
         precision_name: str,
@@ -67,6 +70,7 @@ class OwnLlama(nn.Module, SelectsAnswers):
         super().__init__()
         self.config = config
         self.dtype = dtype
+        self._states_dtype = states_dtype
         self.precision_name = precision_name
         self.generation_config = SimpleNamespace(eos_token_id=ends)
         decoder: Any = weights.model
@@ -76,13 +80,13 @@ class OwnLlama(nn.Module, SelectsAnswers):
         if tied:
             self.lm_head.weight = self.embed_tokens.weight
         self.lm_head.to(dtype)
-        self._norm: Tensor = decoder.norm.weight.to(dtype)
+        self._norm: Tensor = decoder.norm.weight.float()
         self._layers: list[Layer] = []
         layers = decoder.layers
         for number in range(len(layers)):
             self._layers.append(Layer(number, layers[number], config, dtype, product))
             layers[number] = nn.Identity()
-        self._rotary = Rotary(config, weights.head_dim)
+        self._rotary = Rotary(config, weights.head_dim, config.num_attention_heads + config.num_key_value_heads)
         self.eval()
 
     @property
@@ -132,8 +136,8 @@ class OwnLlama(nn.Module, SelectsAnswers):
         if position_ids is None:
             seen = 0 if past_key_values is None else past_key_values.get_seq_length()
             position_ids = (torch.arange(input_ids.shape[1]) + seen)[None]
-        states: Tensor = self.embed_tokens(input_ids)
-        rotation = self._rotary.at(position_ids, self.dtype)
+        states: Tensor = self.embed_tokens(input_ids).to(self._states_dtype)
+        rotation = self._rotary.at(position_ids, self._states_dtype)
         *layers, last = self._layers
         for layer in layers:
             states = layer(states, rotation, attention_mask, past_key_values)
@@ -142,7 +146,7 @@ class OwnLlama(nn.Module, SelectsAnswers):
             states = last(states, rotation, attention_mask, past_key_values)
         else:
             states = last.only_at(states, rotation, attention_mask, past_key_values, (wanted.rows, wanted.columns))
-        states = normed(states, self._norm, self.config.rms_norm_eps)
+        states = normed(states, self._norm, self.config.rms_norm_eps).to(self.dtype)
         head = self.lm_head.weight
         if wanted is not None and wanted.tokens is not None:
             head = head[wanted.tokens]

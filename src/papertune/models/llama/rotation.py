@@ -15,7 +15,7 @@ class Rotation:
     """Rotates by given angles.
 
     Attributes:
-        cos: Shape (batch or 1, seq, 1, head_dim / 2).
+        cos: Shape (batch or 1, seq, heads x head_dim / 2).
         sin: As `cos`.
     """
 
@@ -23,15 +23,20 @@ class Rotation:
     sin: Tensor
 
     def turn(self, states: Tensor) -> Tensor:
-        """Return rotated heads, shape (batch, seq, heads, head_dim)."""
-        turned = states.new_empty(states.shape)
+        """Return rotated heads.
+
+        Args:
+            states: First the first halves of all heads, then the second halves, shape (batch, seq, heads x head_dim):
+                so the steps are over long rows of numbers.
+
+        Returns:
+            As `states`.
+        """
+        turned = torch.empty_like(states)
         half = states.shape[-1] // 2
         one, two = states[..., :half], states[..., half:]
-        to_one, to_two = turned[..., :half], turned[..., half:]
-        torch.mul(one, self.cos, out=to_one)
-        to_one.addcmul_(two, self.sin, value=-1)
-        torch.mul(two, self.cos, out=to_two)
-        to_two.addcmul_(one, self.sin)
+        torch.mul(one, self.cos, out=turned[..., :half]).addcmul_(two, self.sin, value=-1)
+        torch.mul(two, self.cos, out=turned[..., half:]).addcmul_(one, self.sin)
         return turned
 
 
@@ -41,10 +46,12 @@ class Rotary:
     Args:
         config: A transformers configuration whose kind of scaling is in `KNOWN_ROPES`.
         head_dim: Numbers of a head.
+        heads: Of queries and keys together.
     """
 
-    def __init__(self, config: Any, head_dim: int) -> None:
+    def __init__(self, config: Any, head_dim: int, heads: int) -> None:
         kind = rope_type(config)
+        self._heads = heads
         if kind == "default":
             exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
             self._frequencies, self._factor = 1.0 / config.rope_parameters["rope_theta"] ** exponents, 1.0
@@ -55,8 +62,10 @@ class Rotary:
 
     def at(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         """Return the rotation of positions, int64, shape (batch or 1, seq); angles are computed in float32."""
-        angles = positions[:, :, None, None].float() * self._frequencies
-        return Rotation((angles.cos() * self._factor).to(dtype), (angles.sin() * self._factor).to(dtype))
+        angles = positions[:, :, None].float() * self._frequencies
+        return Rotation(
+            *((each * self._factor).to(dtype).repeat(1, 1, self._heads) for each in (angles.cos(), angles.sin()))
+        )
 
 
 def rope_type(config: Any) -> str | None:
