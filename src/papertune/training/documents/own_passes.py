@@ -47,9 +47,8 @@ class OwnBlockPasses:
         places = part["targets"] != PADDING
         loss = torch.zeros(())
         above: list[Tensor] = []
-        for some, targets in zip(
-            states[places].split(_LOGIT_POSITIONS), part["targets"][places].split(_LOGIT_POSITIONS), strict=True
-        ):
+        chunks = (torch.split(each[places], _LOGIT_POSITIONS) for each in (states, part["targets"]))
+        for some, targets in zip(*chunks, strict=True):
             with torch.enable_grad():
                 wanted = some.detach().requires_grad_()
                 logits = self._decoder.logits(wanted).float()
