@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from papertune.startup.garbage import collection_paused
+from papertune.startup.garbage import collection_paused, objects_set_aside
 
 
 def test_the_collector_is_off_in_nested_blocks():
@@ -35,3 +35,21 @@ def test_a_collector_that_was_off_stays_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def nothing_set_aside():
+    """Show the objects that `conftest.py` has hidden, and hide them again."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+def test_objects_are_hidden_until_the_outermost_block_ends(nothing_set_aside):
+    with objects_set_aside():
+        hidden = gc.get_freeze_count()
+        assert hidden > 1000
+        with objects_set_aside():
+            pass
+        assert gc.get_freeze_count() == hidden
+    assert gc.get_freeze_count() == 0

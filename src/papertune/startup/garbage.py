@@ -25,10 +25,14 @@ def collection_paused() -> Iterator[None]:
 def objects_set_aside() -> Iterator[None]:
     """Hide all objects that exist by now from the garbage collector, inside this context.
 
-    A training begins with a full collection, which takes half a second for the objects of imports.
+    A training begins with a full collection, which takes half a second for the objects of imports. Nothing happens if
+    objects are hidden already: showing them again would show those of others.
     """
-    gc.freeze()
+    is_outermost = not gc.get_freeze_count()
+    if is_outermost:
+        gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if is_outermost:
+            gc.unfreeze()

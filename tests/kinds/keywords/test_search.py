@@ -31,11 +31,12 @@ def search(tiny_folder):
     model, tokenizer = load_own_llama(base, "fp32"), load_tokenizer(base)
     encoder = PromptEncoder(tokenizer, EncodingSpec(), chat=True)
     engine = Engine(model)
-    find = KeywordSearch(COLUMN, encoder, tokenizer, answer_ends(model, encoder.end_id), "title: {title}")
     before = torch.get_num_threads()
 
-    def found(documents, threads=1, choice=NO_CHOICE):
+    def found(documents, threads=1, choice=NO_CHOICE, candidates="both"):
         torch.set_num_threads(threads)
+        column = COLUMN.model_copy(update={"candidates": candidates})
+        find = KeywordSearch(column, encoder, tokenizer, answer_ends(model, encoder.end_id), "title: {title}")
         prompts = [encoder.encode_text(document) for document in documents]
         return find(engine, engine.prefill(prompts), documents, choice=choice)
 
@@ -63,16 +64,20 @@ def test_rows_together_have_the_keywords_of_rows_one_by_one(search, monkeypatch)
     assert_same(search(DOCUMENTS), expected)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("weight", [0.02, 0.3])
-def test_with_a_ranking_the_chosen_keywords_are_those_of_all_candidates(search, monkeypatch, threads, weight):
+@pytest.mark.parametrize(
+    ("candidates", "threads", "weight"),
+    [("both", 1, 0.02), ("both", 2, 0.3), ("document", 1, 0.02), ("generated", 1, 0.02)],
+)
+def test_with_a_ranking_the_chosen_keywords_are_those_of_all_candidates(
+    search, monkeypatch, candidates, threads, weight
+):
     monkeypatch.setattr(shortlist, "ROUND_TOKENS", 3)
     weights = {"log_probability": weight, "log_probability_per_token": 0.2, "log_place": -4.0, "longer_keywords": -0.5}
     choice = KeywordChoice(np.array([weights.get(feature, 0.0) for feature in FEATURES]), intercept=-1.0)
-    found = search(DOCUMENTS, threads, choice)
+    found = search(DOCUMENTS, threads, choice, candidates)
     monkeypatch.setattr(PromptState, "is_divisible", False)
-    everything = search(DOCUMENTS, threads, choice)
-    assert sum(map(len, found)) < sum(map(len, everything))
+    everything = search(DOCUMENTS, threads, choice, candidates)
+    assert (sum(map(len, found)) < sum(map(len, everything))) == (candidates != "generated")
     for some, row in zip(found, everything, strict=True):
         chosen, expected = choice.choose(some, COLUMN.count), choice.choose(row, COLUMN.count)
         assert [text for text, _ in chosen] == [text for text, _ in expected]

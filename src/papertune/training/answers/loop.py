@@ -106,7 +106,6 @@ class _AnswerTrainer(ResumableTrainer):
         """Learn from a batch."""
         if self._own is None:
             return super().training_step(model, inputs, num_items_in_batch)
-        model.train()
         inputs = self._prepare_inputs(inputs)
         examples = inputs["examples"] if num_items_in_batch is None else num_items_in_batch
         learned = self._own.learn(inputs, examples)

@@ -68,7 +68,6 @@ class _BlockTrainer(ResumableTrainer):
         """Learn from a batch."""
         if self._own is None:
             return super().training_step(model, inputs, num_items_in_batch)
-        model.train()
         inputs = self._prepare_inputs(inputs)
         return self._own.learn(inputs, inputs["examples"] if num_items_in_batch is None else num_items_in_batch)
 

@@ -47,10 +47,8 @@ class OwnBlockPasses:
         places = part["targets"] != PADDING
         loss = torch.zeros(())
         above: list[Tensor] = []
-        wanted_states, wanted_targets = (
-            torch.split(each[places], _LOGIT_POSITIONS) for each in (states, part["targets"])
-        )
-        for some, targets in zip(wanted_states, wanted_targets, strict=True):
+        chunks = (torch.split(each[places], _LOGIT_POSITIONS) for each in (states, part["targets"]))
+        for some, targets in zip(*chunks, strict=True):
             with torch.enable_grad():
                 wanted = some.detach().requires_grad_()
                 logits = self._decoder.logits(wanted).float()

@@ -57,5 +57,5 @@ def _merged(layer: Any, name: str) -> Tensor:
         return parameter
     (adapter,) = layer.active_adapters
     a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-    merged: Tensor = (parameter.float() + (b @ a) * layer.scaling[adapter]).to(parameter.dtype)
-    return merged
+    merged: Tensor = parameter.float() + (b @ a) * layer.scaling[adapter]
+    return merged.to(parameter.dtype)
