@@ -278,7 +278,7 @@ def test_freeze_can_train_parts_of_a_layer(own_tiny_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 3}, "method.layers is 3, but the model has 2 layers."),
+        ({"layers": 3}, "method.layers is 3, but the model has 2 layers. Choose at most 2."),
         (
             {"modules": ("mlp", "attention")},
             "method.modules names attention, but model.layers.0 has no such part. "
