@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fuzz_instructions import replaced, wrong_values
 
+from papertune.inference.cascades import about_cascades
 from papertune.inference.journal import Journal
+from papertune.kinds.label.join_words import join_in_words
 from papertune.recipe import dump_recipe, load_recipe
 from papertune.run import load_run
 from papertune.run_directory import RunDirectory
@@ -25,6 +27,13 @@ RECIPE = {
         "Keywords": {"kind": "ranked_keywords", "question": "Question 1?"},
         "n": {"kind": "number", "question": "Question 2?"},
     },
+}
+JOIN = {
+    "weights": {"words": 1.0},
+    "offsets": [0.1, -0.1],
+    "evidence": "dev rows",
+    "rows": 50,
+    "losses": {"joined": 0.5},
 }
 MANIFEST: dict[str, Any] = {
     "base_name": "smollm2-135m-instruct",
@@ -55,7 +64,18 @@ MANIFEST: dict[str, Any] = {
             "evidence": {"words": 0.1},
         }
     },
-    "joins": {},
+    "joins": {"label": {**JOIN, "weights": {"words": 0.6, "model": 0.4}}},
+    "cascades": {
+        "label": {
+            "certainty": 0.9,
+            "joins": {"label": JOIN},
+            "rows": 50,
+            "share": 0.5,
+            "log_loss": [0.5, 0.51],
+            "score": [0.9, 0.9],
+            "changed": 1,
+        }
+    },
     "fitted_settings": {"label": {"threshold": 0.5}},
     "calibrated_in": "fp32",
     "format": 5,
@@ -81,6 +101,10 @@ def _open(path: Path) -> None:
     assert manifest.int8 is None or manifest.int8.confirms in (True, False)
     for name, column in opened.recipe.columns.items():
         column.calibration_gaps(manifest.record(name, column))
+    for question, join in opened.joins.items():
+        assert join_in_words(question, join)
+    if opened.joins and opened.manifest.cascades:
+        assert about_cascades(opened.with_cascade(), opened.recipe)
     opened.directory.finish(manifest, opened.recipe)
 
 

@@ -96,7 +96,7 @@ def test_lora_can_adapt_the_last_layers_only(make_model, layers, count):
 
 
 def test_lora_refuses_more_layers_than_the_model_has(own_tiny_model):
-    with pytest.raises(ModelError, match=r"^method.layers is 3, but the model has 2 layers\.$"):
+    with pytest.raises(ModelError, match=r"^method.layers is 3, but the model has 2 layers\. Choose at most 2\.$"):
         build_trainable(own_tiny_model, LoraMethod(layers=3), seed=0)
 
 
@@ -278,7 +278,7 @@ def test_freeze_can_train_parts_of_a_layer(own_tiny_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 3}, "method.layers is 3, but the model has 2 layers."),
+        ({"layers": 3}, "method.layers is 3, but the model has 2 layers. Choose at most 2."),
         (
             {"modules": ("mlp", "attention")},
             "method.modules names attention, but model.layers.0 has no such part. "
