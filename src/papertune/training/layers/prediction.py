@@ -43,6 +43,7 @@ def predicting_copy(model: Any, dtype: torch.dtype) -> OwnLlama | None:
         weights.requires_grad_(False),
         config,
         dtype,
+        dtype,
         product_of,
         precision_name=str(dtype).removeprefix("torch."),
         ends=ends if isinstance(ends, list) else [] if ends is None else [ends],
