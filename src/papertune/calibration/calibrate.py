@@ -67,11 +67,7 @@ def calibrate_run(
     evidence = _join(run, dev, training, parts, before.joins)
     for stage, names in _stages(run).items():
         columns = {name: run.recipe.columns[name] for name in names}
-        on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
-        tables = selection if on_selection else calibration
-        are_joined = all(_is_joined(run, name) for name in names)
-        if not tables and evidence is not None and are_joined and not run.asks_model(run.recipe.only(tuple(names))):
-            tables = evidence.tables
+        tables = _tables_of(run, columns, selection, calibration, evidence)
         consequence = "; ".join(dict.fromkeys(each.uncalibrated(name) for name, each in columns.items()))
         outcomes = {
             name: CalibrationOutcome([], before.record(name, column), columns_before[name])
@@ -94,6 +90,22 @@ def calibrate_run(
     if evidence is not None:
         _choose_cascades(run, evidence, parts)
     return is_calibrated
+
+
+def _tables_of(
+    run: Run,
+    columns: Mapping[str, ColumnSpec],
+    selection: Sequence[Table],
+    calibration: Sequence[Table],
+    evidence: Evidence | None,
+) -> Sequence[Table]:
+    """Return the rows on which columns are calibrated together."""
+    on_selection = not calibration and all(each.is_calibrated_on_selection_set for each in columns.values())
+    tables = selection if on_selection else calibration
+    are_joined = all(_is_joined(run, name) for name in columns)
+    if not tables and evidence is not None and are_joined and not run.asks_model(run.recipe.only(tuple(columns))):
+        return evidence.tables
+    return tables
 
 
 def _uncalibrated(manifest: Manifest) -> Manifest:

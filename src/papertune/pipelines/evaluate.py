@@ -88,19 +88,15 @@ def evaluate(
     train = None if whole is None else _rows_for_baselines(run, whole, listener)
     tables = ScoredTables(gold, whole, recipe, documents.source)
     if predictions is None:
-        for text in about_cascades(run, recipe):
-            listener.message(text)
-        by_column, rate, decided = _predict(run, gold, precision, listener)
-        for text in decided:
-            listener.message(text)
+        by_column, rate = _predict_with_cascades(run, gold, precision, listener)
         greedy = _predict_greedily(run, gold, precision, listener)
     else:
         matched = match_rows(read_table(predictions), gold, recipe, listener)
         by_column, rate, greedy = predictions_of_table(matched, recipe, run.decisions), None, {}
     outputs = {name: SystemOutput(each, rate, *training_costs(run)) for name, each in by_column.items()}
     columns = _report_on_columns(run, outputs, greedy, tables, train, listener)
-    title = f"{run.directory.path.resolve().name} on {Path(documents.source).name}"
-    result = report_on_run(run, title, columns, by_column, tables)
+    name = run.directory.path.resolve().name
+    result = report_on_run(run, f"{name} on {Path(documents.source).name}", columns, by_column, tables)
     write_report(result, Path(report))
     return result
 
@@ -135,6 +131,18 @@ def _rows_for_baselines(run: Run, table: Table, listener: Listener) -> Table:
     """Check the table that a run was trained on, and return it without the dev rows."""
     check_table(table, run.recipe, "train").raise_problems(table)
     return find_training_rows(run, table, listener)
+
+
+def _predict_with_cascades(
+    run: Run, table: Table, precision: PredictionPrecision, listener: Listener
+) -> tuple[dict[str, Predictions], float | None]:
+    """Return the predictions of a run by column, and the rows per second; report what cascades do."""
+    for text in about_cascades(run, run.recipe):
+        listener.message(text)
+    by_column, rate, decided = _predict(run, table, precision, listener)
+    for text in decided:
+        listener.message(text)
+    return by_column, rate
 
 
 def _predict(
