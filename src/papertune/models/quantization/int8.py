@@ -10,7 +10,8 @@ Weights are rounded to integers with one scale for each output, activations to i
 The sum is exact, in 32 bits. oneDNN computes it with unsigned activations, p + 128. A CPU without VNNI instructions
 adds pairs of products in 16 bits, where 2 x 255 x 127 would overflow; there weights have 7 bits, q in -64..64.
 
-Embedding, norms, attention and the output layer are in bfloat16 where the CPU computes that fast, else in float32.
+Embedding, attention and the output layer are in bfloat16 where the CPU computes that fast, else in float32; norms too,
+except in `models/llama`, where they are in float32.
 """
 
 import weakref
