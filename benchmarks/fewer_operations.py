@@ -32,7 +32,7 @@ from papertune.inference.joined import joined, model_log_probabilities
 from papertune.inference.predict import predict_rows
 from papertune.kinds.label.record import MODEL
 from papertune.methods import LoraMethod
-from papertune.models import find_base, load_tokenizer
+from papertune.models import find_base, load_config, load_tokenizer
 from papertune.pipelines.train import train
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader, make_prompt
@@ -71,6 +71,7 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
     train_table, dev = (read_table(data_file(f"{name}_{part}.csv")) for part in ("train", "dev"))
     train_table, dev = drawn(train_table, arguments.rows), drawn(dev, arguments.dev_rows)
     plain = recipe_of(name, train_table, arguments.overrides)
+    plain = load_recipe(plain, fewer_adapted(plain, load_config(find_base(plain.model)).num_hidden_layers))
     facts = json.dumps([plain.model_dump(mode="json"), train_table.checksum(), dev.checksum()], sort_keys=True)
     place = arguments.output / f"{name}-{len(train_table)}-{len(dev)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
     settings = {
@@ -97,10 +98,13 @@ def drawn(table: Table, rows: int) -> Table:
 
 def fewer_layers(plain: Recipe, count: int) -> list[str]:
     """Return the changes of a recipe that keep the first layers of the model; 0: all."""
-    if count == 0:
-        return []
+    return [f"method.keep_layers={count}", *fewer_adapted(plain, count)] if count else []
+
+
+def fewer_adapted(plain: Recipe, count: int) -> list[str]:
+    """Return the changes of a recipe that put adapters into no more layers than there are."""
     adapted = LoraMethod.model_validate(plain.method).layers
-    return [f"method.keep_layers={count}", *([] if adapted is None else [f"method.layers={min(adapted, count)}"])]
+    return [] if adapted is None else [f"method.layers={min(adapted, count)}"]
 
 
 def fewer_tokens(plain: Recipe, count: int) -> list[str]:
