@@ -223,3 +223,19 @@ class TestDevRows:
             fewer = compare(train, empty, run.recipe, tmp_path / "report", run=run)
         assert fewer.columns[0].facts["not scored"] == "3 of 12 rows, whose cell is empty"
         assert {each.scores.rows for each in fewer.columns[0].systems} == {9}
+
+
+def test_a_table_of_which_a_part_was_learned_does_not_calibrate_and_its_scores_are_too_good(
+    split_run, papers, tmp_path, listener
+):
+    path = split_run.directory.path
+    with pytest.raises(TableError) as caught:
+        papertune.calibrate(split_run, papers(30))
+    assert str(caught.value) == (
+        f"list of rows: {path} was trained on 24 of its 30 rows, so every probability would look too good. Give other "
+        "rows."
+    )
+    evaluate(split_run, papers(30), tmp_path / "report", listener=listener)
+    assert listener.messages[0] == (
+        f"list of rows: {path} was trained on 24 of its 30 rows, so it scores too well on them. Score it on other rows."
+    )
