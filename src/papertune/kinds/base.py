@@ -218,8 +218,13 @@ class ColumnSpec(Part):
         """
         return []
 
-    def with_sources(self, decision: Any, folder: "Path") -> Any:
+    def with_sources(self, decision: Any, folder: "Path", encoder: str | None) -> Any:
         """Return a decision that also uses what `fit_sources` has written, if anything.
+
+        Args:
+            decision: How the column is predicted.
+            folder: As in `fit_sources`.
+            encoder: The recipe's sentence encoder; None: the installed one.
 
         Raises:
             ValueError: If a file is damaged.
