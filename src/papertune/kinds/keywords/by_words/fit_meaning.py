@@ -50,7 +50,7 @@ def fit_meaning(rows: Sequence[LookedAt], encoder: PhraseEncoder) -> MeaningReco
         rows: Training rows with keywords, at least two for each fold.
         encoder: The sentence encoder.
     """
-    tables = [meaning_features(row.document, row.texts, row.odds.tolist(), encoder.embed) for row in rows]
+    tables = [meaning_features(row.document, row.texts, row.odds.tolist(), encoder) for row in rows]
     right = [row.right for row in rows]
     again: list[list[str]] = [[] for _ in rows]
     for fold in range(_FOLDS):

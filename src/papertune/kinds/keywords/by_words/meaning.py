@@ -6,9 +6,9 @@ how near a phrase is to better ones counts too.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,11 @@ class PhraseEncoder(Protocol):
 
     @property
     def embed(self) -> Embed:
-        """Makes vectors of texts."""
+        """Makes vectors of texts, one at a time."""
+
+    @property
+    def embed_together(self) -> Embed:
+        """Makes vectors of short texts in one pass."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,18 @@ class MeaningRecord:
     standard_error: float
     weights: dict[str, float]
     intercept: float
+
+
+def read_meaning(values: dict[str, Any]) -> MeaningRecord:
+    """Return a record that was written as JSON.
+
+    Raises:
+        ValueError, TypeError: If it is damaged, or has other features than this version.
+    """
+    record = MeaningRecord(**values)
+    if set(record.weights) != set(MEANING_FEATURES):
+        raise ValueError(f"the second look has other features: {', '.join(sorted(record.weights))}")
+    return replace(record, weights={name: float(weight) for name, weight in record.weights.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,32 +124,34 @@ class Meaning:
         first, rest = list(ranked[:LOOKED_AT]), list(ranked[LOOKED_AT:])
         texts, odds = [text for text, _ in first], [each for _, each in first]
         weights = np.array([self.record.weights[name] for name in MEANING_FEATURES])
-        scores = meaning_features(document, texts, odds, encoder.embed) @ weights + self.record.intercept
+        scores = meaning_features(document, texts, odds, encoder) @ weights + self.record.intercept
         looked_at = [(texts[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")]
         lowest = looked_at[-1][1] if looked_at else 0.0
         return looked_at + [(text, min(each, lowest)) for text, each in rest]
 
 
-def meaning_features(document: str, texts: Sequence[str], odds: Sequence[float], embed: Embed) -> NDArray[np.float64]:
+def meaning_features(
+    document: str, texts: Sequence[str], odds: Sequence[float], encoder: PhraseEncoder
+) -> NDArray[np.float64]:
     """Return the features of the best phrases of a document.
 
     Args:
         document: The whole document; its first line is taken for the title.
         texts: Its best phrases by words, the best first.
         odds: Their log-odds by words.
-        embed: The sentence encoder.
+        encoder: The sentence encoder.
 
     Returns:
         Float64, shape (phrases, features); the features are `MEANING_FEATURES`.
     """
     if not texts:
         return np.zeros((0, len(MEANING_FEATURES)))
-    vectors = embed([document, document.split("\n", 1)[0], *texts]).astype(np.float64)
-    phrases = vectors[2:]
+    whole, title = encoder.embed([document, document.split("\n", 1)[0]]).astype(np.float64)
+    phrases = encoder.embed_together(texts).astype(np.float64)
     alike = phrases @ phrases.T
     np.fill_diagonal(alike, 0)
     better = [alike[place, :place].max(initial=0) for place in range(len(texts))]
-    near = [*_nearness(phrases @ vectors[0]), *_nearness(phrases @ vectors[1])]
+    near = [*_nearness(phrases @ whole), *_nearness(phrases @ title)]
     return np.stack([np.asarray(odds), *near, alike.mean(axis=1), np.array(better)], axis=1)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from papertune.files import write_atomically
 from papertune.kinds.keywords.by_words.counts import NGRAM, PHRASE, Counts
 from papertune.kinds.keywords.by_words.features import WORD_FEATURES, word_features
-from papertune.kinds.keywords.by_words.meaning import LOOKED_AT, MEANING_FEATURES, Meaning, MeaningRecord
+from papertune.kinds.keywords.by_words.meaning import LOOKED_AT, Meaning, MeaningRecord, read_meaning
 from papertune.kinds.keywords.by_words.tfidf import best_ngrams, ngrams
 from papertune.kinds.keywords.ranked.candidates import Candidate, find_candidates
 
@@ -133,14 +133,11 @@ def _load(folder: Path, changed_ns: int) -> Words:
     try:
         record = WordsRecord(**json.loads((folder / _RANKING).read_text("utf-8")))
         if record.meaning is not None:
-            record = replace(record, meaning=MeaningRecord(**record.meaning))  # type: ignore[arg-type]
+            record = replace(record, meaning=read_meaning(record.meaning))  # type: ignore[arg-type]
         with np.load(folder / _COUNTS, allow_pickle=False) as arrays:
             counts = Counts(int(arrays["documents"]), arrays["keys"], arrays["seen"], arrays["right"])
     except Exception as error:  # a damaged zip file raises errors of many kinds
         raise ValueError(f"{folder} cannot be read: {error}") from None
     if set(record.weights) != set(WORD_FEATURES):
         raise ValueError(f"the ranking in {folder / _RANKING} has other features: {', '.join(sorted(record.weights))}")
-    if record.meaning is not None and set(record.meaning.weights) != set(MEANING_FEATURES):
-        others = ", ".join(sorted(record.meaning.weights))
-        raise ValueError(f"the second look in {folder / _RANKING} has other features: {others}")
     return Words(counts, record)
