@@ -20,7 +20,7 @@ def test_each_number_of_rows_has_its_line(tmp_path, monkeypatch, capsys):
     keyword_words.main()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[:4] for row in cells] == [["tiny", n, s, "tfidf"] for n, s in (("3", "0"), ("3", "1"), ("5", "0"))]
-    assert {row[6] for row in cells} == {"+0.000 (+0.000 to +0.000)"}
+    assert {row[7] for row in cells} == {"+0.000 (+0.000 to +0.000)"}
 
     entries = curves.read_entries(folder / "tiny" / curves.KEYWORD_SAMPLES)
     assert curves.fewer_rows(entries, "f1_at_5") == [
