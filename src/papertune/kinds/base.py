@@ -87,12 +87,14 @@ class PredictedTable:
         reader: Reads the gold cells.
         rows: The rows.
         decision: How the run predicted the column; None where a kind does not need it.
+        is_scaled: Whether the scale of the values, joined from several sources, was fitted on these rows.
     """
 
     values: Any
     reader: "RowReader"
     rows: Sequence[int]
     decision: Any = None
+    is_scaled: bool = False
 
 
 @dataclass(frozen=True)
