@@ -224,8 +224,6 @@ class ColumnSpec(Part):
         """Return a decision that also uses what `fit_sources` has written, if anything.
 
         Args:
-            decision: How the column is predicted.
-            folder: As in `fit_sources`.
             encoder: The recipe's sentence encoder; None: the installed one.
 
         Raises:
