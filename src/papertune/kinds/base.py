@@ -223,8 +223,7 @@ class ColumnSpec(Part):
     def with_sources(self, decision: Any, folder: "Path", encoder: str | None) -> Any:
         """Return a decision that also uses what `fit_sources` has written, if anything.
 
-        Args:
-            encoder: The recipe's sentence encoder; None: the installed one.
+        The encoder is that of the recipe; None: the installed one.
 
         Raises:
             ValueError: If a file is damaged.
