@@ -20,7 +20,7 @@ JOINED = "joined, without the model"
 TFIDF = "TF-IDF + logistic regression"
 FEW_SHOT = "few-shot prompting"
 # The order of the lines; the others stand between them.
-_ORDER = (WITH_MODEL, JOINED, "fine-tuned", "words", "sentence encoder", "probe", "TF-IDF", FEW_SHOT)
+_ORDER = (WITH_MODEL, JOINED, "fine-tuned", "words and", "words", "sentence encoder", "probe", "TF-IDF", FEW_SHOT)
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -136,8 +136,10 @@ def whole_table(entries: Sequence[Entry], keys: Sequence[str]) -> list[list[str]
     for system in _systems(found):
         seeds = _of(found, system)
         scores = [_mean_and_interval(seeds, key) for key in keys]
-        ece = [f"{_mean(each['ece'] for each in seeds):.3f} ({_mean(each['ece_by_chance'] for each in seeds):.3f})"]
-        lines.append([system, *scores, *(ece if calibrated else []), "; ".join(_remarks(seeds))])
+        if calibrated:
+            errors = (_mean(each[key] for each in seeds) for key in ("ece", "ece_by_chance"))
+            scores.append("{:.3f} ({:.3f})".format(*errors))
+        lines.append([system, *scores, "; ".join(_remarks(seeds))])
     return lines
 
 

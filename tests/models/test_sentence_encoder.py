@@ -45,6 +45,11 @@ def test_vectors_equal_those_of_pooling_written_out_by_hand(encoder, encoder_fol
         np.testing.assert_allclose(vector, [number / length for number in mean], atol=2e-6)
 
 
+def test_texts_together_have_the_vectors_that_they_have_alone(encoder):
+    np.testing.assert_allclose(encoder.embed_together(TEXTS), encoder.embed(TEXTS), atol=2e-6)
+    assert encoder.embed_together([]).shape == (0, encoder.dim)
+
+
 @pytest.mark.slow
 def test_vectors_equal_those_of_sentence_transformers(encoder, encoder_folder):
     package = pytest.importorskip("sentence_transformers")

@@ -7,6 +7,7 @@ import pytest
 
 import papertune
 from papertune import PapertuneWarning, RecipeError, RunError, TableError
+from papertune.errors import MissingExtraError
 from papertune.inference.journal import NO_MODEL, prediction_facts
 from papertune.kinds.keywords.by_words.tfidf import TfidfKeywords
 from papertune.kinds.keywords.by_words.words import load_words
@@ -198,10 +199,62 @@ def test_damaged_words_are_an_error(run, tmp_path):
     assert str(caught.value) == (f"the ranking in {file} has other features: luck. Train again, or restore the file.")
 
 
+def test_the_encoder_of_the_recipe_looks_again(ranked, encoder_folder, listener, tmp_path, monkeypatch):
+    without_weights(monkeypatch)
+    recipe = copy.deepcopy(ranked) | {"encoder": str(encoder_folder)}
+    recipe["columns"]["Keywords"]["sources"] = ["words", "encoder"]
+    topics = ["solar cells", "protein folding", "market design", "glacier melt"]
+    rows = [
+        {
+            "uuid": f"p{n}",
+            "title": f"Notes {n}",
+            "abstract": f"The {topics[n % 4]} is old. Look at {topics[n % 4]}. We study {topics[(n * 3 + 1) % 4]} now.",
+            "Keywords": topics[(n * 3 + 1) % 4],
+        }
+        for n in range(24)
+    ]
+    run = papertune.train(rows, recipe, tmp_path / "run", listener=listener)
+    assert any("; the sentence encoder " in message for message in listener.messages)
+    file = run.directory.source_folder("Keywords") / "words.json"
+    values = json.loads(file.read_text("utf-8"))
+    weights = dict.fromkeys(values["meaning"]["weights"], 0.0) | {"word_log_odds": -1.0}  # the other way round
+    values["meaning"] |= {"is_used": True, "weights": weights}
+    file.write_text(json.dumps(values))
+    words = load_words(file.parent)
+    best = [text for text, _ in replace(words, record=replace(words.record, meaning=None)).rank(document(rows[0]), 40)]
+    assert len(best) > 8
+    again = papertune.load_run(run.directory.path).predict(rows[:1])["Keywords"].to_list()
+    assert [split_keywords(cell) for cell in again] == [best[::-1][:4]]
+    values["meaning"]["checksum"] = "0" * 64
+    file.write_text(json.dumps(values))
+    with pytest.raises(RunError, match="Give the folder of the right one as encoder in the run's recipe"):
+        papertune.load_run(run.directory.path).predict(rows[:1])
+
+
+def test_an_encoder_that_is_not_installed_is_an_error(ranked, papers, tmp_path, monkeypatch):
+    monkeypatch.setattr("papertune.sources.wanted.find_encoder", lambda _name: None)
+    recipe = copy.deepcopy(ranked)
+    recipe["columns"]["Keywords"]["sources"] = ["words", "encoder"]
+    with pytest.raises(MissingExtraError) as caught:
+        papertune.train(papers(8), recipe, tmp_path / "run")
+    assert str(caught.value).startswith(
+        'columns.Keywords.sources names "encoder", and no sentence encoder is installed: '
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"sources": ["words", "words"]}, 'sources names one twice; the sources are "words" and "model"'),
+        ({"sources": ["words", "words"]}, 'sources names one twice; the sources are "words", "encoder" and "model"'),
+        (
+            {"sources": ["encoder", "model"]},
+            'sources names "encoder", which looks again at phrases ranked by "words"; name both',
+        ),
+        (
+            {"sources": ["words", "encoder"], "candidates": "generated"},
+            'sources is ["words", "encoder"], which ranks phrases of the document, but candidates is "generated"; '
+            "remove one",
+        ),
         (
             {"sources": ["words"], "candidates": "generated"},
             'sources is ["words"], which ranks phrases of the document, but candidates is "generated"; remove one',

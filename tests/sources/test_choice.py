@@ -3,6 +3,7 @@ import pytest
 
 from papertune.kinds.label.record import Join
 from papertune.sources.fitting.choice import add_model, choose_sources, first_as_good, standard_error
+from papertune.sources.fitting.weights import fit_weights, log_losses
 
 COSTS = {"words": 0, "encoder": 1}
 
@@ -41,6 +42,21 @@ def test_a_source_that_costs_nothing_stays_in_the_join(rng, make_source):
     held_out = {"words": make_source(rng, gold, 2, 0.5), "encoder": make_source(rng, gold, 2, 3.0)}
     assert choose_sources(held_out, gold, COSTS).used == ["words", "encoder"]
     assert set(choose_sources(held_out, gold, COSTS).losses) == {"words", "encoder", "joined"}
+
+
+def test_a_join_is_judged_on_rows_that_its_weights_were_not_fitted_to():
+    random = np.random.default_rng(0)
+    chosen = by_fit = 0
+    for _ in range(60):
+        gold = random.integers(4, size=20)
+        scores = np.log(random.dirichlet(np.ones(4), size=20))
+        scores[np.arange(20), gold] += 1
+        words = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        noise = np.log(random.dirichlet(np.ones(4), size=20))
+        chosen += choose_sources({"words": words, "encoder": noise}, gold, COSTS).used != ["words"]
+        fits = [log_losses(fit_weights(sources, gold).joined(sources), gold) for sources in ([words], [words, noise])]
+        by_fit += first_as_good(dict(enumerate(fits))) == 1
+    assert chosen < by_fit
 
 
 def test_the_first_within_one_standard_error_is_chosen():

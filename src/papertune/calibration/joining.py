@@ -45,11 +45,13 @@ class Evidence:
         tables: The tables.
         questions: The rows of each question.
         by_source: By question and source the log-probabilities, float64, shape (rows, labels).
+        in_training: Whether the sources were fitted on the rows of each table; they are held out.
     """
 
     tables: Sequence[Table]
     questions: Mapping[str, QuestionRows]
     by_source: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    in_training: Sequence[bool]
 
     def predicted(
         self, run: Run, name: str, tables: Sequence[Table], joins: Mapping[str, Join] | None = None
@@ -78,7 +80,12 @@ class Evidence:
                     for row, answer in zip(rows.rows[here].tolist(), probabilities, strict=True):
                         values[question][row] = answer
             collector.put(range(len(table)), values)
-            found.append(PredictedTable(collector.values(), RowReader(table, run.recipe), range(len(table))))
+            own = [(joins or run.joins)[question] for question in run.recipe.questions_of(name)]
+            is_scaled = all(
+                join.evidence == "dev rows" if join.asks_model else self.in_training[number] for join in own
+            )
+            reader, rows_of_table = RowReader(table, run.recipe), range(len(table))
+            found.append(PredictedTable(collector.values(), reader, rows_of_table, is_scaled=is_scaled))
         return found
 
 
@@ -113,7 +120,8 @@ def gather_evidence(
                     by_source[question][MODEL] = _model(
                         values[column], data.questions[question], place if several else None
                     )
-    return Evidence(tables, data.questions, by_source)
+    known = set() if training is None else {table.checksum() for table in training.tables}
+    return Evidence(tables, data.questions, by_source, [table.checksum() in known for table in tables])
 
 
 def _asks_model(run: Run, column: str, plain: Mapping[str, Join]) -> bool:
@@ -178,6 +186,7 @@ def training_rows_as_evidence(training: TrainingEvidence) -> Evidence:
         training.tables,
         {name: found.rows for name, found in training.held_out.items()},
         {name: found.log_probabilities for name, found in training.held_out.items()},
+        [True] * len(training.tables),
     )
 
 

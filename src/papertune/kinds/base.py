@@ -87,12 +87,14 @@ class PredictedTable:
         reader: Reads the gold cells.
         rows: The rows.
         decision: How the run predicted the column; None where a kind does not need it.
+        is_scaled: Whether the scale of the values, joined from several sources, was fitted on these rows.
     """
 
     values: Any
     reader: "RowReader"
     rows: Sequence[int]
     decision: Any = None
+    is_scaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,8 +220,10 @@ class ColumnSpec(Part):
         """
         return []
 
-    def with_sources(self, decision: Any, folder: "Path") -> Any:
+    def with_sources(self, decision: Any, folder: "Path", encoder: str | None) -> Any:
         """Return a decision that also uses what `fit_sources` has written, if anything.
+
+        The encoder is that of the recipe; None: the installed one.
 
         Raises:
             ValueError: If a file is damaged.

@@ -127,6 +127,33 @@ class SentenceEncoder:
         return vectors
 
     @torch.inference_mode()
+    def embed_together(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of a few short texts by one pass of the model, several times as fast as `embed`.
+
+        The last bits of a vector depend on the other texts, so a repetition needs the same ones together.
+
+        Args:
+            texts: Any texts; all are padded to the longest.
+
+        Returns:
+            As from `embed`.
+        """
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        encoded = self._tokenizer(
+            [text.lower() if self._lower_case else text for text in texts],
+            truncation=True,
+            max_length=self.max_tokens,
+            padding=True,
+            return_tensors="pt",
+        ).to(self._device)
+        states = self._model(**encoded).last_hidden_state  # (texts, tokens, dim)
+        mask = encoded["attention_mask"].unsqueeze(-1).to(states.dtype)
+        pooled = states[:, 0] if self.pooling == "cls" else (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        vectors: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        return vectors
+
+    @torch.inference_mode()
     def _vector(self, text: str) -> NDArray[np.float32]:
         encoded = self._tokenizer(
             text.lower() if self._lower_case else text,

@@ -45,7 +45,9 @@ class AnsweringRun(TrainedModel):
         except ValueError as error:
             raise RunError(f"{self.directory.manifest_file} is damaged: {error}. {RESTORE}") from None
         try:
-            return {n: each.with_sources(found[n], self.directory.source_folder(n)) for n, each in columns.items()}
+            folders = {name: self.directory.source_folder(name) for name in columns}
+            encoder = self.recipe.encoder
+            return {n: each.with_sources(found[n], folders[n], encoder) for n, each in columns.items()}
         except ValueError as error:
             raise RunError(f"{error}. {RESTORE}") from None
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from papertune.kinds import LabelColumn
+from papertune.kinds.label.calibrators import Temperature
 from papertune.kinds.label.fit import fit_decision, shortage, threshold_shortage
 from papertune.kinds.label.record import Calibration
 from papertune.metrics.calibration import fit_isotonic, fit_temperature
@@ -43,6 +44,17 @@ def test_only_what_the_column_asks_for_is_fitted(rows):
     assert fit_decision(column(calibration="none"), probabilities, gold_ids) == Calibration(60)
     isotonic = fit_decision(column(calibration="isotonic"), probabilities, gold_ids)
     assert isotonic == Calibration(60, fit_isotonic(probabilities, gold_ids).as_dict())
+
+
+def test_rows_that_fitted_the_weights_of_a_join_fit_no_temperature(rows):
+    probabilities, gold_ids = rows
+    found = fit_decision(column(threshold="f1"), probabilities, gold_ids, is_scaled=True)
+    assert found.calibrator == {"kind": "temperature", "temperature": 1.0}
+    assert found.threshold == f1_threshold(Temperature(1.0).apply(probabilities)[:, 0], gold_ids == 0)
+    isotonic = column(calibration="isotonic")
+    assert fit_decision(isotonic, probabilities, gold_ids, is_scaled=True) == fit_decision(
+        isotonic, probabilities, gold_ids
+    )
 
 
 def test_a_threshold_by_costs_is_chosen_among_calibrated_probabilities(rows):

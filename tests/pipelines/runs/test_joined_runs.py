@@ -94,7 +94,15 @@ class TestWords:
     def test_probabilities_are_calibrated_on_held_out_training_rows(self, words_run):
         record = words_run.manifest.calibration["label"]
         assert record.rows == 60
-        assert record.calibrator is not None
+        assert record.calibrator == {"kind": "temperature", "temperature": 1.0}  # the weights have the scale
+
+    def test_rows_that_the_weights_have_not_seen_fit_a_temperature(self, words_run, papers, tmp_path):
+        folder = shutil.copytree(words_run.directory.path, tmp_path / "run")
+        rows = with_words(papers(40, 500))
+        for row in rows[::4]:
+            row["label"] = "1" if row["label"] == "0" else "0"  # so that it was too sure
+        again = papertune.calibrate(papertune.load_run(folder), rows)
+        assert again.manifest.calibration["label"].calibrator["temperature"] > 1.2
 
     def test_a_stopped_prediction_resumes_to_the_same_bytes(self, words_run, papers, tmp_path, make_listener):
         table = with_words(papers(100, 300))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.base import CalibrationOutcome, PredictedTable
-from papertune.kinds.label.calibrators import Calibrator
+from papertune.kinds.label.calibrators import Calibrator, Temperature
 from papertune.kinds.label.cells import read_label
 from papertune.kinds.label.column import Costs, LabelColumn
 from papertune.kinds.label.decision import Decision
@@ -58,7 +58,13 @@ def threshold_shortage(column: LabelColumn, labels: Sequence[str]) -> str:
     return f'{rows} the label "{rarest}" there, and at least {MIN_OF_EACH} of each label are needed'
 
 
-def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_ids: NDArray[np.int64]) -> Calibration:
+def fit_decision(
+    column: LabelColumn,
+    probabilities: NDArray[np.float64],
+    gold_ids: NDArray[np.int64],
+    *,
+    is_scaled: bool = False,
+) -> Calibration:
     """Fit the calibrator and the thresholds that a label column asks for.
 
     The calibrator comes first. The thresholds of labels and of abstaining are chosen among calibrated probabilities, on
@@ -69,6 +75,8 @@ def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_i
         column: The column.
         probabilities: Of the model, float64, shape (rows, labels).
         gold_ids: Index of the gold label, int64, shape (rows,).
+        is_scaled: Whether the weights of a join were fitted on these rows. A temperature fitted on the same rows once
+            more would undo the penalty that keeps the weights of few rows small.
 
     Returns:
         The calibration; only the number of rows if there is a `shortage`, without a threshold if there is a
@@ -79,7 +87,7 @@ def fit_decision(column: LabelColumn, probabilities: NDArray[np.float64], gold_i
         return Calibration(rows)
     calibrator: Calibrator | None = None
     if column.calibration == "temperature":
-        calibrator = fit_temperature(probabilities, gold_ids)
+        calibrator = Temperature(1.0) if is_scaled else fit_temperature(probabilities, gold_ids)
     elif column.calibration == "isotonic":
         calibrator = fit_isotonic(probabilities, gold_ids)
     calibrated = Decision(calibrator).calibrated(probabilities)
@@ -111,7 +119,8 @@ def calibrate(name: str, column: LabelColumn, predicted: Sequence[PredictedTable
         probabilities.append(np.asarray(table.values)[list(known)])
         labels += known.values()
     gold_ids = np.array([column.labels.index(label) for label in labels], dtype=np.int64)
-    found = fit_decision(column, np.concatenate(probabilities), gold_ids)
+    is_scaled = all(table.is_scaled for table in predicted)
+    found = fit_decision(column, np.concatenate(probabilities), gold_ids, is_scaled=is_scaled)
     why = shortage(labels)
     messages = [f"{name}: nothing is fitted: {why}" if why else f"{name}: {in_words(column, found)}"]
     if not why and (why := threshold_shortage(column, labels)):

@@ -142,6 +142,7 @@ def _keyword_lines(table: Table, name: str, is_one_of_several: bool) -> list[str
         f"count = {count}                # maximum of written keywords; the table has {mean:.1f} a row",
         *([f"beams = {2 * count}"] if count > 8 else []),
         *_separator_lines(table, name),
+        '# sources = ["words", "encoder", "model"]   # with a sentence encoder: better keywords, more slowly',
     ]
 
 

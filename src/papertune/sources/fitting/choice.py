@@ -2,10 +2,11 @@
 
 The one-standard-error rule decides for the cheaper join (Breiman et al. 1984, Classification and Regression Trees,
 section 3.4.3): a source is used only if it lowers the log-loss by more than the standard error of the difference. So a
-column is never worse than its words alone, except by what chance does.
+column is never worse than its words alone, except by what chance does. The loss of each row is that of weights fitted
+without it: a join of more sources fits any rows better, few rows most of all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal, TypeVar
 
@@ -13,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.kinds.label.record import Join
+from papertune.sources.classifier import folds
 from papertune.sources.fitting.weights import Weights, fit_weights, join, log_losses
+
+# Nats; the optimizer leaves differences of this size between weights that mean the same.
+_NEGLIGIBLE = 1e-4
 
 Name = TypeVar("Name")
 LogProbabilities = NDArray[np.float64]
@@ -28,6 +33,7 @@ def choose_sources(held_out: Mapping[str, LogProbabilities], gold: NDArray[np.in
         costs: The cost of each source, see `Source.cost`.
     """
     fitted: dict[tuple[str, ...], tuple[Weights, NDArray[np.float64]]] = {}
+    losses: dict[tuple[str, ...], NDArray[np.float64]] = {}
     free = {name for name in held_out if not costs[name]}  # always in the join: few rows may not show their worth
     for size in range(1, len(held_out) + 1):
         for names in combinations(held_out, size):
@@ -36,13 +42,22 @@ def choose_sources(held_out: Mapping[str, LogProbabilities], gold: NDArray[np.in
             sources = [held_out[name] for name in names]
             weights = fit_weights(sources, gold)
             fitted[names] = weights, log_losses(weights.joined(sources), gold)
-    losses = {names: loss for names, (_, loss) in fitted.items()}
+            losses[names] = _cross_fitted(sources, gold)
     by_cost = sorted(losses, key=lambda names: (sum(costs[name] for name in names), losses[names].mean()))
     chosen = first_as_good({names: losses[names] for names in by_cost})
     weights, loss = fitted[chosen]
     of_sources = dict.fromkeys(held_out, 0.0) | dict(zip(chosen, weights.of_sources, strict=True))
     alone = {name: float(_alone(held_out[name], gold).mean()) for name in held_out}
     return Join(of_sources, list(weights.offsets), "held-out rows", len(gold), alone | {"joined": float(loss.mean())})
+
+
+def _cross_fitted(sources: Sequence[LogProbabilities], gold: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-loss of each row by weights that were fitted without it."""
+    losses = np.zeros(len(gold))
+    for rest, rows in folds(gold):
+        weights = fit_weights([source[rest] for source in sources], gold[rest])
+        losses[rows] = log_losses(weights.joined([source[rows] for source in sources]), gold[rows])
+    return losses
 
 
 def _alone(source: LogProbabilities, gold: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -59,7 +74,7 @@ def first_as_good(losses: Mapping[Name, NDArray[np.float64]]) -> Name:
     best = min(losses, key=lambda name: float(losses[name].mean()))
     for name, loss in losses.items():
         difference = loss - losses[best]
-        if difference.mean() <= standard_error(difference):
+        if difference.mean() <= standard_error(difference) + _NEGLIGIBLE:
             return name
     return best
 
@@ -95,9 +110,14 @@ def add_model(
         "joined": pair.joined([without, model]),
     }
     losses = {name: log_losses(found, gold) for name, found in joined.items()}
+    fair = {
+        "without model": _cross_fitted([without], gold),
+        "model": _cross_fitted([model], gold),
+        "joined": _cross_fitted([without, model], gold),
+    }
     chosen = "without model"
-    if first_as_good(losses) != "without model":
-        chosen = min(("joined", "model"), key=lambda name: float(losses[name].mean()))
+    if first_as_good(fair) != "without model":
+        chosen = min(("joined", "model"), key=lambda name: float(fair[name].mean()))
     of_plain, of_model, offsets = 1.0, 0.0, np.asarray(plain.offsets)
     if chosen == "joined":
         (of_plain, of_model), added = pair.of_sources, np.asarray(pair.offsets)

@@ -1,14 +1,17 @@
 """Fits the source "words" of a keyword column on the training rows, and decides between its two orders."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from papertune.errors import TableError
 from papertune.kinds.keywords.by_words.counts import Counts
 from papertune.kinds.keywords.by_words.features import WORD_FEATURES, document_counts, word_features
+from papertune.kinds.keywords.by_words.fit_meaning import MEANING_ROWS, LookedAt, fit_meaning
+from papertune.kinds.keywords.by_words.meaning import LOOKED_AT, MeaningRecord, PhraseEncoder, open_encoder
+from papertune.kinds.keywords.by_words.regression import fit_regression
 from papertune.kinds.keywords.by_words.tfidf import ngrams
 from papertune.kinds.keywords.by_words.words import Words, WordsRecord
 from papertune.kinds.keywords.ranked.candidates import find_candidates
@@ -27,7 +30,12 @@ _C = 0.03
 _RANKS = 20
 
 
-def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed: int = 0) -> Words:
+def fit_words(
+    documents: Sequence[str],
+    keywords: Sequence[Sequence[str]],
+    seed: int = 0,
+    encoder: PhraseEncoder | None = None,
+) -> Words:
     """Learn from training rows which phrases are keywords.
 
     Each row's own counts are left out of its features, as they are of a new document. The learned order is used if its
@@ -38,6 +46,7 @@ def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed:
         documents: The training documents, length rows.
         keywords: The gold keywords of each, at least one, length rows.
         seed: Draws the rows of a large table on which weights are fitted, and the folds.
+        encoder: Gives the best phrases of the learned order a second look, see `fit_meaning`; None: there is none.
     """
     gold = [unique_keywords(each) for each in keywords]
     candidates = [find_candidates(document) for document in documents]
@@ -50,17 +59,22 @@ def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed:
     draft = Words(counts, WordsRecord("tfidf", len(documents), None, None, {}, 0.0, []))
     by_tfidf = [draft.by_tfidf(documents[row], _RANKS, own[row]) for row in order]
     rates = _hit_rates(by_tfidf, [gold[row] for row in order])
-    weights, intercept = _fit(tables, right)
+    weights, intercept = fit_regression(tables, right, _C)
     named = dict(zip(WORD_FEATURES, weights.tolist(), strict=True))
     if len(order) < 2 * _FOLDS:
         return Words(counts.without_rare(), WordsRecord("tfidf", len(documents), None, None, named, intercept, rates))
-    learned: list[list[str]] = [[] for _ in order]
+    odds, best = [np.zeros(0)] * len(order), [np.zeros(0, dtype=np.int64)] * len(order)
     for fold in range(_FOLDS):
         others = [place for place in range(len(order)) if place % _FOLDS != fold]
-        fitted, _ = _fit([tables[place] for place in others], [right[place] for place in others])
+        fitted, base = fit_regression([tables[place] for place in others], [right[place] for place in others], _C)
         for place in range(fold, len(order), _FOLDS):
-            best = np.argsort(-(tables[place] @ fitted), kind="stable")[:5]
-            learned[place] = [next(iter(candidates[order[place]][index].spellings)) for index in best]
+            odds[place] = tables[place] @ fitted + base
+            best[place] = np.argsort(-odds[place], kind="stable")[:LOOKED_AT]
+    texts = [
+        [next(iter(candidates[row][index].spellings)) for index in own_best]
+        for row, own_best in zip(order, best, strict=True)
+    ]
+    learned = [own[:5] for own in texts]
     true = [keywords[row] for row in order]
     scores = [f1_at_5_by_paper(true, lists) for lists in (by_tfidf, learned)]
     difference = scores[1] - scores[0]
@@ -68,6 +82,12 @@ def fit_words(documents: Sequence[str], keywords: Sequence[Sequence[str]], seed:
     chosen = "learned" if difference.mean() > error else "tfidf"
     evidence = {"tfidf": float(scores[0].mean()), "learned": float(scores[1].mean())}
     record = WordsRecord(chosen, len(documents), evidence, error, named, intercept, rates)
+    if encoder is not None and chosen == "learned":
+        looked_at = [
+            LookedAt(documents[row], texts[place], odds[place][best[place]], right[place][best[place]], keywords[row])
+            for place, row in enumerate(order[:MEANING_ROWS])
+        ]
+        record = replace(record, meaning=fit_meaning(looked_at, encoder))
     return Words(counts.without_rare(), record)
 
 
@@ -93,7 +113,8 @@ def fit_source(
         if is_alone:
             raise TableError(f'column "{name}": no training row has a keyword. Add rows, or let the model learn it.')
         return []
-    words = fit_words(documents, keywords, recipe.training.seed)
+    encoder = open_encoder(recipe.encoder) if "encoder" in column.sources else None
+    words = fit_words(documents, keywords, recipe.training.seed, encoder)
     words.save(folder)
     return [f"{name}: {words_in_words(words.record)}{'; no model is trained for it' if is_alone else ''}"]
 
@@ -105,27 +126,23 @@ def words_in_words(record: WordsRecord) -> str:
     learned, tfidf = record.f1_at_5["learned"], record.f1_at_5["tfidf"]
     numbers = f"cross-validated F1@5 {learned:.3f}, by tf-idf {tfidf:.3f}"
     if record.order == "learned":
-        return f"phrases are ranked by their words, as learned from {record.rows:,} training rows: {numbers}"
+        return f"phrases are ranked by their words, as learned from {record.rows:,} training rows: {numbers}" + (
+            "" if record.meaning is None else f"; {_meaning_in_words(record.meaning)}"
+        )
     return (
         f"phrases are ranked by tf-idf: the ranking that was learned from {record.rows:,} training rows is not better "
         f"by more than the standard error of {record.standard_error:.3f} ({numbers})"
     )
 
 
-def _fit(
-    tables: Sequence[NDArray[np.float64]], right: Sequence[NDArray[np.bool_]]
-) -> tuple[NDArray[np.float64], float]:
-    """Fit a logistic regression; zeros if all candidates are keywords, or none is."""
-    table, wanted = np.concatenate(tables), np.concatenate(right)
-    if wanted.all() or not wanted.any():
-        return np.zeros(len(WORD_FEATURES)), 0.0
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(table)
-    fitted = LogisticRegression(C=_C, max_iter=1000).fit(scaler.transform(table), wanted)
-    weights = fitted.coef_[0] / scaler.scale_
-    return weights, float(fitted.intercept_[0] - weights @ scaler.mean_)
+def _meaning_in_words(record: MeaningRecord) -> str:
+    """Describe the second look, such as "the sentence encoder looks at the best 40 of a document again: F1@5 0.250"."""
+    both, words = record.f1_at_5["encoder"], record.f1_at_5["words"]
+    numbers = f"F1@5 {both:.3f}, without it {words:.3f} on {record.rows:,} of the rows"
+    if record.is_used:
+        return f"the sentence encoder looks at the best {LOOKED_AT} of a document again: {numbers}"
+    error = f"the standard error of {record.standard_error:.3f}"
+    return f"the sentence encoder is not used, since it adds less than {error} ({numbers})"
 
 
 def _hit_rates(lists: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> list[float]:

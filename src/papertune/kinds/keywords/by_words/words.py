@@ -4,7 +4,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from papertune.files import write_atomically
 from papertune.kinds.keywords.by_words.counts import NGRAM, PHRASE, Counts
 from papertune.kinds.keywords.by_words.features import WORD_FEATURES, word_features
+from papertune.kinds.keywords.by_words.meaning import LOOKED_AT, Meaning, MeaningRecord, read_meaning
 from papertune.kinds.keywords.by_words.tfidf import best_ngrams, ngrams
 from papertune.kinds.keywords.ranked.candidates import Candidate, find_candidates
 
@@ -34,6 +35,7 @@ class WordsRecord:
         weights: Coefficients of the learned order by feature.
         intercept: Intercept of the learned order.
         hit_rates: Share of training rows whose first, second, ... keyword by tf-idf is right, never ascending.
+        meaning: The second look by a sentence encoder; None: none was fitted.
     """
 
     order: str
@@ -43,6 +45,7 @@ class WordsRecord:
     weights: dict[str, float]
     intercept: float
     hit_rates: list[float]
+    meaning: MeaningRecord | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +55,12 @@ class Words:
     Attributes:
         counts: Counts of the training rows.
         record: The order, and the weights of its features.
+        encoder: The recipe's encoder; None: the installed one.
     """
 
     counts: Counts
     record: WordsRecord
+    encoder: str | None = None
 
     @property
     def _weights(self) -> NDArray[np.float64]:
@@ -82,10 +87,12 @@ class Words:
             texts = self.by_tfidf(document, count)
             rates = self.record.hit_rates
             return [(text, rates[min(place, len(rates) - 1)]) for place, text in enumerate(texts)]
-        candidates = find_candidates(document)
-        odds = self.log_odds(candidates)
-        best = sorted(candidates, key=lambda each: -odds[each.form])[:count]
-        return [(next(iter(each.spellings)), 1 / (1 + math.exp(-odds[each.form]))) for each in best]
+        odds = self.log_odds(candidates := find_candidates(document))
+        best = sorted(candidates, key=lambda each: -odds[each.form])
+        ranked = [(next(iter(each.spellings)), odds[each.form]) for each in best[: max(count, LOOKED_AT)]]
+        if self.record.meaning is not None and self.record.meaning.is_used:
+            ranked = Meaning(self.record.meaning, self.encoder).look_again(document, ranked)
+        return [(text, 1 / (1 + math.exp(-own))) for text, own in ranked[:count]]
 
     def by_tfidf(self, document: str, count: int, own: Counts | None = None) -> list[str]:
         """Return the keywords of the baseline `TfidfKeywords`; `own`: counts of the document, which are left out."""
@@ -104,8 +111,12 @@ class Words:
         write_atomically(folder / _RANKING, json.dumps(asdict(self.record), indent=2) + "\n")
 
 
-def load_words(folder: Path) -> Words | None:
+def load_words(folder: Path, encoder: str | None = None) -> Words | None:
     """Read the source of a column; None if the run has none.
+
+    Args:
+        folder: Its folder.
+        encoder: The recipe's encoder; None: the installed one.
 
     Raises:
         ValueError: If a file is damaged, or has other features than this version.
@@ -113,7 +124,7 @@ def load_words(folder: Path) -> Words | None:
     ranking = folder / _RANKING
     if not ranking.is_file():
         return None
-    return _load(folder, ranking.stat().st_mtime_ns)
+    return replace(_load(folder, ranking.stat().st_mtime_ns), encoder=encoder)
 
 
 @lru_cache(maxsize=8)
@@ -121,6 +132,8 @@ def _load(folder: Path, changed_ns: int) -> Words:
     """Read the source of a column; `changed_ns` is the time of its last change."""
     try:
         record = WordsRecord(**json.loads((folder / _RANKING).read_text("utf-8")))
+        if record.meaning is not None:
+            record = replace(record, meaning=read_meaning(record.meaning))  # type: ignore[arg-type]
         with np.load(folder / _COUNTS, allow_pickle=False) as arrays:
             counts = Counts(int(arrays["documents"]), arrays["keys"], arrays["seen"], arrays["right"])
     except Exception as error:  # a damaged zip file raises errors of many kinds

@@ -36,7 +36,8 @@ class RankedKeywordsColumn(KeywordsSpec):
         question: The question about the document; it asks for one keyword.
         count: Maximum number of written keywords.
         candidates: Where keywords come from: "generated" by beam search, the phrases of the "document", or "both".
-        sources: What ranks them: "words", what the training rows say about the words of a phrase; "model"; or both.
+        sources: What ranks them: "words", what the training rows say about the words of a phrase; "encoder", beside
+            words: how near the meaning of a phrase is to that of the document; and "model".
         min_confidence: Minimum confidence of written keywords; "f1": the one with the highest F1 on the calibration
             set.
         beams: Number of unfinished keywords that the search keeps, at least `count`. Some results differ in their
@@ -54,7 +55,7 @@ class RankedKeywordsColumn(KeywordsSpec):
     kind: Literal["ranked_keywords"]
     count: Annotated[int, Field(ge=1)] = 5
     candidates: Literal["generated", "document", "both"] = "both"
-    sources: Annotated[tuple[Literal["words", "model"], ...], Field(min_length=1)] = ("words", "model")
+    sources: Annotated[tuple[Literal["words", "encoder", "model"], ...], Field(min_length=1)] = ("words", "model")
     min_confidence: Literal["f1"] | Probability = 0.0
     beams: Annotated[int, Field(ge=1)] = 16
     max_keyword_tokens: Annotated[int, Field(ge=2)] = 16
@@ -66,10 +67,13 @@ class RankedKeywordsColumn(KeywordsSpec):
         if self.candidates != "document" and self.beams < self.count:
             raise ValueError(f"beams is {self.beams}, but {self.count} keywords are to be found; raise it")
         if len(set(self.sources)) < len(self.sources):
-            raise ValueError('sources names one twice; the sources are "words" and "model"')
-        if self.sources == ("words",) and self.candidates == "generated":
+            raise ValueError('sources names one twice; the sources are "words", "encoder" and "model"')
+        if "encoder" in self.sources and "words" not in self.sources:
+            raise ValueError('sources names "encoder", which looks again at phrases ranked by "words"; name both')
+        if "model" not in self.sources and self.candidates == "generated":
+            names = ", ".join(f'"{name}"' for name in self.sources)
             raise ValueError(
-                'sources is ["words"], which ranks phrases of the document, but candidates is "generated"; remove one'
+                f'sources is [{names}], which ranks phrases of the document, but candidates is "generated"; remove one'
             )
         return self
 
@@ -86,13 +90,13 @@ class RankedKeywordsColumn(KeywordsSpec):
 
         return fit_source(name, self, recipe, tables, folder)
 
-    def with_sources(self, decision: "KeywordChoice", folder: "Path") -> "KeywordChoice":
+    def with_sources(self, decision: "KeywordChoice", folder: "Path", encoder: str | None) -> "KeywordChoice":
         """Return the decision with the source "words", if the run has it."""
         if not self.uses_words:
             return decision
         from papertune.kinds.keywords.by_words.words import load_words
 
-        return replace(decision, words=load_words(folder))
+        return replace(decision, words=load_words(folder, encoder))
 
     @property
     def chosen_sources(self) -> tuple[str, ...] | None:
