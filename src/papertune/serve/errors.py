@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,9 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from papertune.errors import PapertuneError
-
-Param: TypeAlias = str | int | float
+from papertune.errors import PapertuneError, Param, coded
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Of a text that a request has named.
@@ -92,8 +90,12 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(PapertuneError)
     def _(_: Request, error: PapertuneError) -> Response:
-        full = is_disk_full(error)
-        return _answer(ServeError(507 if full else 400, "disk_full" if full else "invalid", str(error)))
+        if is_disk_full(error):
+            return _answer(ServeError(507, "disk_full", str(error)))
+        what, params = coded(error)
+        invalid = ServeError(400, "invalid", str(error), what=what)
+        invalid.params |= params
+        return _answer(invalid)
 
     @app.exception_handler(OSError)
     def _(_: Request, error: OSError) -> Response:

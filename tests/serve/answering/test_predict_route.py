@@ -67,6 +67,7 @@ def test_the_cells_are_those_that_papertune_predict_writes(server, workspace, pa
                 "message": 'list of rows has no column "abstract", which table.document names. Did you mean '
                 '"abstrakt"?',
                 "code": "invalid",
+                "params": {"what": "missing_column", "name": "abstract", "key": "table.document"},
             },
         ),
         (
@@ -92,6 +93,7 @@ def test_the_cells_are_those_that_papertune_predict_writes(server, workspace, pa
                 "message": "list of rows, row 1: this object is empty. Each row is one object from column names to "
                 "values.",
                 "code": "invalid",
+                "params": {"what": "invalid_table"},
             },
         ),
     ],

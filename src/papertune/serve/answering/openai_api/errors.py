@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from papertune.errors import PapertuneError
+from papertune.errors import PapertuneError, coded
 from papertune.serve.errors import RefusedBodyError, ServeError, invalid_request
 
 _TYPES = {408: "timeout_error", 409: "conflict_error", 429: "rate_limit_error"}
@@ -38,7 +38,7 @@ def as_serve_error(error: ServeError | PapertuneError | RequestValidationError |
     if isinstance(error, ServeError):
         return error
     if isinstance(error, PapertuneError):
-        return ServeError(400, "invalid", str(error))
+        return ServeError(400, "invalid", str(error), what=coded(error)[0])
     return invalid_request(error, code="invalid_value")
 
 

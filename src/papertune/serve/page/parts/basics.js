@@ -94,8 +94,11 @@ export function Said({ said }) {
 
 export function ErrorNotice({ error, retry }) {
   if (!error) return null;
+  // What papertune itself says of a table, recipe or run has a code of its own.
+  const said = { message: error.text, code: error.params?.what, params: error.params };
+  const text = error.code === "invalid" ? html`<${Said} said=${said} />` : error.message;
   const button = retry && html`<button type="button" class="quiet" onClick=${retry}>${t("do.retry")}</button>`;
-  return html`<${Notice} level="error" actions=${button}>${error.message}<//>`;
+  return html`<${Notice} level="error" actions=${button}>${text}<//>`;
 }
 
 /** What stands where something is being loaded. It appears late, so that fast answers do not flicker. */
