@@ -91,8 +91,7 @@ def evaluate(
         by_column, rate = _predict_with_cascades(run, gold, precision, listener)
         greedy = _predict_greedily(run, gold, precision, listener)
     else:
-        matched = match_rows(read_table(predictions), gold, recipe, listener)
-        by_column, rate, greedy = predictions_of_table(matched, recipe, run.decisions), None, {}
+        by_column, rate, greedy = _read_predictions(run, predictions, gold, listener), None, {}
     outputs = {name: SystemOutput(each, rate, *training_costs(run)) for name, each in by_column.items()}
     columns = _report_on_columns(run, outputs, greedy, tables, train, listener)
     name = run.directory.path.resolve().name
@@ -157,6 +156,12 @@ def _predict(
     if isinstance(predictor, JoinedPredictor):
         decided = decided_in_words(predictor.decided, predictor.answered)
     return predictions_of_values(values, run.recipe, run.decisions), rows_per_s(len(rows), started), decided
+
+
+def _read_predictions(run: Run, table: Any, gold: Table, listener: Listener) -> dict[str, Predictions]:
+    """Return the predictions that a file has for the scored rows, by column."""
+    matched = match_rows(read_table(table), gold, run.recipe, listener)
+    return predictions_of_table(matched, run.recipe, run.decisions)
 
 
 def _predict_greedily(
