@@ -1,6 +1,8 @@
 """Predictions for dev rows, for calibration, in the precision in which the run predicts by default."""
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from papertune.events import SILENT, Listener
@@ -47,7 +49,7 @@ def predict_values(
 def find_candidates(
     run: Run, tables: Sequence[Table], names: Sequence[str], listener: Listener = SILENT
 ) -> dict[str, list[PredictedTable]]:
-    """Find the candidates of columns that choose among several, for the rows with a gold answer.
+    """Find all candidates of columns that choose among several, for the rows with a gold answer.
 
     Args:
         run: The run.
@@ -60,7 +62,9 @@ def find_candidates(
     """
     recipe = run.recipe.only(tuple(names))
     learned = trained_columns(recipe)
-    predictor = run.model_predictor() if learned else None
+    unranked = copy(run)  # with a ranking, candidates that cannot be chosen are not looked for
+    unranked.manifest = replace(run.manifest, rankings={})
+    predictor = unranked.model_predictor() if learned else None
     found: dict[str, list[PredictedTable]] = {name: [] for name in names}
     for table in tables:
         reader = RowReader(table, recipe)

@@ -93,6 +93,7 @@ def by_words(run, rows):
     return {question: np.array(values) for question, values in found.items()}
 
 
+@pytest.mark.once  # rows of a batch change the others' last digits, of which bfloat16 has few
 def test_decided_rows_have_the_answer_of_words_and_the_others_that_of_the_join(run, rows, monkeypatch):
     full, _ = values_of(run, rows)
     asked = {}
