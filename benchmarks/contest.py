@@ -95,6 +95,7 @@ def compete(
         timeout_s: Maximum seconds of loading or a round.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ending_by_sigterm())
         running: dict[str, _Process] = {}
         for system in systems:
             if system.reason is not None:
@@ -127,6 +128,20 @@ def compete(
                     system.reason = str(failed)
                     _report(f"{system.name}: not measured: {failed}")
                     process.kill()  # one that hangs must not slow the others
+
+
+@contextlib.contextmanager
+def _ending_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit in the block, or the systems that wait would stay, stopped for ever."""
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def foreign(options: Sequence[str], known: Mapping[str, str], work: Mapping[str, str]) -> list[System]:

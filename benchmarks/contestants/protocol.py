@@ -18,6 +18,7 @@ import ctypes.util
 import gc
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -58,6 +59,7 @@ def serve(load: Callable[[dict[str, Any]], Work]) -> None:
     Args:
         load: Makes the work of a job. Not counted in any round.
     """
+    _end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # so that libraries do not print among the answers
 
@@ -173,6 +175,13 @@ def memory(field: str) -> int:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return sum(_status_bytes(pid, field) for pid in _tree(os.getpid()))
+
+
+def _end_with_parent() -> None:
+    """Let Linux kill this process when the benchmark is killed: it may be stopped then, and would never notice."""
+    if sys.platform == "linux":
+        kill_when_parent_ends = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(kill_when_parent_ends, signal.SIGKILL)
 
 
 def give_memory_back() -> None:

@@ -1,6 +1,8 @@
 """The contest: messages to and from systems, and the reasons of those that are absent or fail."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -128,6 +130,42 @@ def test_a_system_that_spins_is_stopped_while_others_run(fake):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end a process with its parent")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_systems_that_wait_end_with_the_benchmark(fake, tmp_path, sent):
+    first, second = fake("waits"), fake("works", hang_in=1)
+    script = (
+        "import sys\nfrom contest import System, compete\n"
+        f"compete([System('waits', 'fake_system', {first.job}, '', python={first.python!r}), "
+        f"System('works', 'fake_system', {second.job}, '', python={second.python!r})], "
+        "{'device': 'cpu'}, rounds=1, threads=1, timeout_s=60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    benchmark = subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    )
+    with benchmark:
+        assert benchmark.stderr is not None
+        while not benchmark.stderr.readline().startswith("round 1 of 1: waits"):
+            assert benchmark.poll() is None
+        children = [
+            int(each) for each in Path(f"/proc/{benchmark.pid}/task/{benchmark.pid}/children").read_text().split()
+        ]
+        assert len(children) == 2
+        benchmark.send_signal(sent)
+    deadline = time.monotonic() + 20
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_the_seconds_of_a_process_are_its_own():
     begun = processor_seconds(os.getpid())
     until = time.process_time() + 0.1
