@@ -79,7 +79,7 @@ class TestErrors:
         classes = {
             name: cls
             for name, cls in vars(errors).items()
-            if inspect.isclass(cls) and cls.__module__ == errors.__name__
+            if inspect.isclass(cls) and issubclass(cls, Exception) and cls.__module__ == errors.__name__
         }
         expected = {
             name: cls.__bases__[0].__name__ if cls.__bases__[0].__module__ == errors.__name__ else None

@@ -139,7 +139,7 @@ class AdapterMethod(TrainingMethod):
     saves_adapter: ClassVar[bool] = True
     peft_type: ClassVar[str]
     adapter_name: ClassVar[str]
-    needed_keys: ClassVar[tuple[str, ...]]
+    needed_keys: ClassVar[tuple[str, ...]] = ()
     tensor_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -83,7 +83,6 @@ def evaluate(
     gold = documents if truth is None else _join(documents, open_table(truth, recipe), recipe)
     _check_documents(documents, recipe)
     check_gold(gold, recipe)
-    _warn_of_learned_rows(run, documents, listener)
     whole = None if baselines is None else open_table(baselines, recipe)  # with dev rows, which chose the checkpoint
     train = None if whole is None else _rows_for_baselines(run, whole, listener)
     tables = ScoredTables(gold, whole, recipe, documents.source)
@@ -92,6 +91,7 @@ def evaluate(
         greedy = _predict_greedily(run, gold, precision, listener)
     else:
         by_column, rate, greedy = _read_predictions(run, predictions, gold, listener), None, {}
+    _report_learned_rows(run, documents, listener)
     outputs = {name: SystemOutput(each, rate, *training_costs(run)) for name, each in by_column.items()}
     columns = _report_on_columns(run, outputs, greedy, tables, train, listener)
     name = run.directory.path.resolve().name
@@ -118,7 +118,7 @@ def _report_on_columns(
     return columns
 
 
-def _warn_of_learned_rows(run: Run, documents: Table, listener: Listener) -> None:
+def _report_learned_rows(run: Run, documents: Table, listener: Listener) -> None:
     if learned := count_learned_rows(run, documents):
         listener.message(
             f"{documents.source}: {run.directory.path} was trained on {learned:,} of its {len(documents):,} rows, so "

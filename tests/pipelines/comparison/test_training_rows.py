@@ -236,6 +236,5 @@ def test_a_table_of_which_a_part_was_learned_does_not_calibrate_and_its_scores_a
         "rows."
     )
     evaluate(split_run, papers(30), tmp_path / "report", listener=listener)
-    assert listener.messages[0] == (
-        f"list of rows: {path} was trained on 24 of its 30 rows, so it scores too well on them. Score it on other rows."
-    )
+    text = f"list of rows: {path} was trained on 24 of its 30 rows, so it scores too well on them. Score it"
+    assert f"{text} on other rows." in listener.messages
