@@ -295,6 +295,7 @@ def test_weights_that_contradict_the_configuration_are_refused(adapter):
     configure(adapter, num_virtual_tokens=None)
     with pytest.raises(RunError, match="has no 'num_virtual_tokens', so it is not the configuration of a P-Tuning v2"):
         load_adapter(make("llama"), adapter)
+    configure(adapter, num_virtual_tokens=5)
     save_file({"x": torch.zeros(1)}, adapter / "adapter_model.safetensors")
     with pytest.raises(RunError, match="has no prompt_embeddings, so it is not a prefix"):
         load_adapter(make("llama"), adapter)
