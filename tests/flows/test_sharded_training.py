@@ -7,6 +7,7 @@ with gloo on a CPU.
 import json
 import os
 import re
+import shutil
 import signal
 from functools import partial
 
@@ -64,6 +65,22 @@ def small_parts():
     loop.CPU_PART_TOKENS = 8
 
 
+def ended_launch(arguments, *patches):
+    """Run a training that must succeed, a second time if the first one has damaged its memory.
+
+    FSDP2 on a CPU is for these tests alone, and nobody else tests it: of some dozens of trainings one process was ended
+    by the C library ("malloc(): unaligned tcache chunk detected"). papertune has no native code.
+    """
+    launch = Launch(arguments, *patches)
+    codes = launch.end()
+    if -signal.SIGABRT in codes and "malloc()" in "".join(launch.printed):
+        shutil.rmtree(arguments[arguments.index("-o") + 1])
+        launch = Launch(arguments, *patches)
+        codes = launch.end()
+    assert codes == [0, 0], launch.printed
+    return launch
+
+
 def trained_parameters(run):
     folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
     (file,) = folder.glob("*.safetensors")
@@ -92,13 +109,8 @@ def test_sharded_weights_train_the_same_parameters_as_unsharded_ones(sample, rec
     settings = ["training.epochs=1", "training.micro_batch_size=5", "training.learning_rate=1e-4"]
     settings += ["training.dev_rows=4", "training.save_steps=1", "training.precision=fp32"]
     options = [part for setting in [*settings, "training.accumulation=1"] for part in ("--set", setting)]
-    launch = Launch(
-        ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "two", "--dev", sample.train, *options],
-        shard_weights,
-        watch_weights,
-        small_parts,
-    )
-    assert launch.end() == [0, 0], launch.printed
+    arguments = ["train", sample.train, "-r", recipe(method), "-o", tmp_path / "two", "--dev", sample.train, *options]
+    launch = ended_launch(arguments, shard_weights, watch_weights, small_parts)
     for printed in launch.printed:
         assert [round(float(share), 1) for share in re.findall(r"holds (\S+)", printed)] == [0.5] * 3
     papertune.train(
@@ -129,8 +141,7 @@ def test_a_training_with_sharded_weights_resumes(sample, tmp_path):
         sets = [part for setting in settings for part in ("--set", setting)]
         return ["train", sample.train, "-r", sample.recipe, "-o", tmp_path / name, *sets, *options]
 
-    whole = Launch(command("whole"), shard_weights)
-    assert whole.end() == [0, 0], whole.printed
+    ended_launch(command("whole"), shard_weights)
     first = Launch(command("again"), shard_weights, slow_steps)
     assert first.commands[0].wait_for(lambda: lines(tmp_path / "again" / "metrics.jsonl") >= 3)  # in the second epoch
     first.commands[0].send(signal.SIGTERM)
