@@ -133,7 +133,7 @@ def test_a_search_is_screened_by_keyboard_and_becomes_a_table_to_train_on(open_p
     page.keyboard.press("t")
     page.keyboard.type("dose")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="dose", pressed=True).wait_for()
+    page.get_by_role("button", name="1 dose", exact=True, pressed=True).wait_for()
     page.keyboard.press("1")
     page.get_by_role("button", name="dose", pressed=False).wait_for()
     page.keyboard.press("1")

@@ -39,7 +39,7 @@ function Cell({ label, value, column, isCorrected, onChange }) {
               rows="1"
               value=${text}
               onInput=${(event) => setText(event.currentTarget.value)}
-              onBlur=${() => save(text)}
+              onBlur=${(event) => save(event.currentTarget.value)}
             ></textarea>`}
     <//>
   `;

@@ -108,8 +108,9 @@ function useArrival(record) {
     last.current = record.record;
     if (isFirst) return;
     if (top.current.getBoundingClientRect().top < 0) top.current.scrollIntoView();
-    // A button that was pressed keeps the focus: it stands where it stood.
-    if (document.activeElement?.closest(".decide") === null) heading.current.focus({ preventScroll: true });
+    // A button that was pressed keeps the focus: it stands where it stood. So does a field that somebody has entered since
+    // the record was painted, or the next keys would not be text.
+    if (document.activeElement?.closest(".decide, .fields") === null) heading.current.focus({ preventScroll: true });
     else announce(record.title);
   }, [record]);
   return { heading, top };

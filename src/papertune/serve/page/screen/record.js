@@ -66,12 +66,19 @@ export function NoteField({ record, field, onNote }) {
   const [text, setText] = useState(record.note);
   const id = useId();
   const latest = useRef(null);
-  latest.current = { text, record, onNote };
-  const save = () => {
-    const { text: now, record: about, onNote: tell } = latest.current;
-    if (now.trim() !== about.note) tell(now.trim());
+  latest.current = { record, onNote };
+  // What the field holds, since the last keys may not have been painted yet.
+  const save = (event) => {
+    const { record: about, onNote: tell } = latest.current;
+    const now = event.currentTarget.value.trim();
+    if (now !== about.note) tell(now);
   };
-  useEffect(() => setText(record.note), [record.note]);
+  const seen = useRef(record.note);
+  useEffect(() => {
+    if (seen.current === record.note) return; // at first, when somebody may be typing already
+    seen.current = record.note;
+    setText(record.note);
+  }, [record.note]);
   const press = (event) => {
     if (event.key === "Escape" || (event.key === "Enter" && event.ctrlKey)) event.currentTarget.blur();
   };
@@ -99,7 +106,7 @@ export function TagField({ record, known, field, onTags }) {
   const toggle = (tag) => onTags(toggled(record.tags, tag));
   const add = (event) => {
     event.preventDefault();
-    const tag = text.trim();
+    const tag = field.current.value.trim();
     if (tag !== "" && !record.tags.includes(tag)) onTags([...record.tags, tag]);
     setText("");
     field.current.blur();
