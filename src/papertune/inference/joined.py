@@ -1,6 +1,5 @@
 """Answers label questions by several sources together, others without the model where possible, the rest by it."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -133,7 +132,6 @@ class JoinedPredictor:
         self.precision_name = NO_MODEL if model is None else model.precision_name
         self.encodes_ahead = model is not None and model.encodes_ahead
         self.answers_in_threads = model is not None and model.answers_in_threads
-        self._asking_sources = threading.Lock()  # their tokenizers and models serve one thread at a time
 
     def use_decisions(self, decisions: Mapping[str, Any]) -> None:
         """Use these decisions from now on, after calibration has changed."""
@@ -202,8 +200,7 @@ class JoinedPredictor:
         wanted = {name: self._joins[name].used for name in places}
         for name in self._without_model.keys() & wanted.keys():
             wanted[name] = list(dict.fromkeys([*wanted[name], *self._without_model[name].used]))
-        with self._asking_sources:
-            found = self._sources.log_probabilities(list(numbers), wanted)
+        found = self._sources.log_probabilities(list(numbers), wanted)
         return {
             name: _Said(members, {source: scores[texts[name]] for source, scores in found[name].items()})
             for name, members in places.items()

@@ -6,6 +6,7 @@ NAME/classifiers.npz    its logistic regression for each question, by number in 
 """
 
 import json
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class LabelSources:
         self._names = index.sources
         self._numbers = {name: number for number, name in enumerate(self.plain_joins)}
         self._loaded: dict[str, tuple[Source, dict[str, LinearClassifier]]] = {}
+        self._asking = threading.Lock()  # their tokenizers and models serve one thread at a time
 
     @staticmethod
     def is_saved(folder: Path) -> bool:
@@ -100,7 +102,7 @@ class LabelSources:
     def log_probabilities(
         self, documents: Sequence[str], wanted: Mapping[str, Collection[str]]
     ) -> dict[str, dict[str, NDArray[np.float64]]]:
-        """Return what sources say about documents.
+        """Return what sources say about documents; several threads may ask, and are answered in turns.
 
         Args:
             documents: The documents.
@@ -110,13 +112,14 @@ class LabelSources:
             By question and source the log-probabilities, float64, shape (documents, labels).
         """
         found: dict[str, dict[str, NDArray[np.float64]]] = {question: {} for question in wanted}
-        for name in self._names:
-            asking = [question for question, names in wanted.items() if name in names]
-            if asking:
-                source, classifiers = self._load(name)
-                features = source.features(documents)
-                for question in asking:
-                    found[question][name] = classifiers[question].log_probabilities(features)
+        with self._asking:
+            for name in self._names:
+                asking = [question for question, names in wanted.items() if name in names]
+                if asking:
+                    source, classifiers = self._load(name)
+                    features = source.features(documents)
+                    for question in asking:
+                        found[question][name] = classifiers[question].log_probabilities(features)
         return found
 
     def parameters(self, name: str, questions: Collection[str]) -> int:

@@ -138,6 +138,11 @@ def test_a_row_has_numbers_only_where_they_are_asked_for(opened, papers):
     assert full.confidences["answer"] == float(filled.cells["answer_confidence"][0])
 
 
+def test_prompts_of_other_columns_are_encoded_in_turns_too(opened, papers):
+    predictors = [opened.predictor(opened.asked((name,), is_text=False))[0] for name in ("label", "Keywords")]
+    assert len({id(each._encoding) for each in predictors}) == 1
+
+
 def test_a_single_keyword_has_a_list_of_one_confidence(opened, papers):
     (filled,) = fill_together(opened, [RowsWanted(papers(1), ("Keywords",))])
     filled.cells["Keywords_confidence"][0] = "0.250000"

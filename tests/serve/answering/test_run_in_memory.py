@@ -28,21 +28,25 @@ def test_a_run_stays_open_until_it_changes_or_another_one_is_asked_for(runs):
     first = memory.open("first")
     assert memory.open("first") is first
     os.utime(runs.runs / "first" / "run.json", ns=(1, 1))  # calibrated anew
+    assert not memory.is_current("first")
     again = memory.open("first")
     assert again is not first
+    assert memory.is_current("first")
+    assert not memory.is_current("second")
     assert memory.open("second").path == runs.runs / "second"
     assert memory.name == "second"
     assert memory.open("first") is not again
 
 
-def test_a_run_that_is_deleted_is_closed(runs):
+def test_a_run_that_is_deleted_is_noticed(runs):
     memory = RunInMemory(runs.run_path)
-    memory.close_if_deleted()
+    assert not memory.is_deleted()
     memory.open("first")
-    memory.close_if_deleted()
-    assert memory.name == "first"
+    assert not memory.is_deleted()
     remove(set_aside(runs.runs / "first"))
-    memory.close_if_deleted()
+    assert memory.is_deleted()
+    assert not memory.is_current("first")
+    memory.close()
     assert memory.name is None
     with pytest.raises(ServeError, match=r'^there is no run "first"\. It may have been deleted: reload\.$'):
         memory.open("first")

@@ -21,20 +21,24 @@ class Runs:
         self._in_threads = in_threads
         self.opened = []
         self.name = None
+        self.lost = None  # what has been deleted or trained anew
         self.closed = 0
         self._write = write
 
     def open(self, name):
         if name == "broken":
             raise ServeError(404, "not_found", "there is no run")
-        if self.name != name:
+        if not self.is_current(name):
             self.opened.append(name)
-            self.name = name
+            self.name, self.lost = name, None
         writer = SimpleNamespace(write=self._write)
         return SimpleNamespace(name=name, writer=writer, answers_in_threads=self._in_threads)
 
-    def close_if_deleted(self):
-        pass
+    def is_current(self, name):
+        return self.name == name != self.lost
+
+    def is_deleted(self):
+        return self.name is not None and self.lost == self.name
 
     def close(self):
         self.closed += self.name is not None
@@ -209,6 +213,48 @@ def test_an_error_in_the_second_thread_is_that_of_its_requests(make_worker, monk
     found = asyncio.run(ask())
     assert [each for each in found if isinstance(each, int)] == [*range(8)]
     assert [str(each) for each in found if not isinstance(each, int)] == ["no"] * 7
+
+
+def test_a_run_that_changes_or_goes_while_two_groups_are_answered_is_held_by_no_thread_afterwards(
+    make_worker, monkeypatch
+):
+    meeting = threading.Barrier(2, timeout=20)
+
+    def fill(opened, requests, listener):
+        if len(requests) > 1:
+            meeting.wait()
+        return [each.rows[0] for each in requests]
+
+    monkeypatch.setattr(rows_module, "fill_together", fill)
+    monkeypatch.setattr("papertune.serve.answering.worker._TRAINING_S", 0.02)
+
+    async def ask():
+        runs = Runs(in_threads=True)
+        worker = make_worker(runs)
+        await worker.fill("a", wanted("first"))
+        await asyncio.gather(*(worker.fill("a", wanted(n)) for n in range(15)))
+        assert worker._second._opened is not None
+        runs.lost = "a"
+        await until(lambda: runs.closed)
+        assert worker._second._opened is None
+        return await worker.fill("a", wanted("again")), runs.opened
+
+    assert asyncio.run(ask()) == ("again", ["a", "a"])
+
+
+def test_no_thread_beside_the_model_is_an_error_of_the_requests_and_not_the_end_of_all(make_worker, monkeypatch):
+    monkeypatch.setattr(rows_module, "fill_together", lambda opened, requests, _: [each.rows[0] for each in requests])
+
+    async def ask():
+        worker = make_worker(Runs(in_threads=True))
+        await worker.fill("a", wanted("first"))
+        monkeypatch.setattr(worker._second, "beside", lambda opened: 1 / 0)
+        found = await asyncio.gather(*(worker.fill("a", wanted(n)) for n in range(15)), return_exceptions=True)
+        return found, await worker.fill("b", wanted("last"))
+
+    found, last = asyncio.run(ask())
+    assert any(isinstance(each, ZeroDivisionError) for each in found)
+    assert last == "last"
 
 
 def test_an_error_is_that_of_its_request(make_worker, model):

@@ -26,11 +26,12 @@ class _InTurns:
 
     Args:
         predictor: What answers.
+        encoding: Is held while prompts are encoded; that of all predictors with the same tokenizer.
     """
 
-    def __init__(self, predictor: "BatchPredictor") -> None:
+    def __init__(self, predictor: "BatchPredictor", encoding: threading.Lock) -> None:
         self._predictor = predictor
-        self._encoding = threading.Lock()
+        self._encoding = encoding
         self.recipe = predictor.recipe
         self.max_batch_tokens = predictor.max_batch_tokens
         self.precision_name = predictor.precision_name
@@ -76,6 +77,7 @@ class OpenRun:
         self._predictors: dict[tuple[str, ...], tuple[BatchPredictor, list[str]]] = {}
         self._writer: Writer | None = None
         self._loading = threading.Lock()
+        self._encoding = threading.Lock()  # whatever the columns are, the tokenizer is one
 
     def asked(self, columns: tuple[str, ...] | None, *, is_text: bool) -> Recipe:
         """Return the recipe of some columns.
@@ -93,7 +95,7 @@ class OpenRun:
         with self._loading:
             if names not in self._predictors:
                 with collected_warnings() as texts:
-                    self._predictors[names] = _InTurns(self.run.predictor("auto", recipe)), texts
+                    self._predictors[names] = _InTurns(self.run.predictor("auto", recipe), self._encoding), texts
             return self._predictors[names]
 
     @property
@@ -161,13 +163,21 @@ class RunInMemory:
             self._name, self._changed_at = name, changed
         return self._opened
 
-    def close_if_deleted(self) -> None:
-        """Close the run if its folder is gone."""
+    def is_current(self, name: str) -> bool:
+        """Whether this run is in memory, as its folder has it now."""
+        try:
+            return self._name == name and self._changed_at == changed_at(self._find(name))
+        except (ServeError, OSError):  # it is being deleted
+            return False
+
+    def is_deleted(self) -> bool:
+        """Whether the folder of the run in memory is gone."""
         if self._name is not None:
             try:
                 self._find(self._name)
             except ServeError:
-                self.close()
+                return True
+        return False
 
     def close(self) -> None:
         """Close the run, so that its memory is free."""

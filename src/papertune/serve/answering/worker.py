@@ -133,8 +133,9 @@ class ModelWorker:
                 if not self._writing:
                     self._second.rest()
                     self._memory.close()
-            elif not self._writing:
-                self._memory.close_if_deleted()
+            elif not self._writing and self._memory.is_deleted():
+                self._second.rest()
+                self._memory.close()
             begun = [] if is_training else self._next()
             if begun:
                 self._begin(begun)
@@ -171,10 +172,10 @@ class ModelWorker:
     def _next_beside(self) -> list[RowsTask] | None:
         """Take requests for the second thread, with the lock; None if the first one is not for it.
 
-        It must be for rows, and for the run that answers now.
+        It must be for rows, and for the run that answers now; one that has changed is opened again by the first thread.
         """
         first = next((task for task in self._waiting if not task.is_gone), None)
-        return self._take(first) if isinstance(first, RowsTask) and first.run == self._memory.name else None
+        return self._take(first) if isinstance(first, RowsTask) and self._memory.is_current(first.run) else None
 
     def _take(self, first: RowsTask) -> list[RowsTask]:
         """Take a request with those that share its batch; none while others may come."""
@@ -204,24 +205,22 @@ class ModelWorker:
         """Fill in rows, or begin a text."""
         first = tasks[0]
         rows = [task for task in tasks if isinstance(task, RowsTask)]
-        if not rows or first.run != self._memory.name:
-            self._second.rest()
+        if not rows or not self._memory.is_current(first.run):
+            self._second.rest()  # another model takes the place of this one
         try:
             opened = self._memory.open(first.run)
             if isinstance(first, WritingTask):
                 first.steps = opened.writer.write(first.wanted)
                 self._writing.append(first)
-                return
+            elif self._are_many and not self._writing and opened.answers_in_threads:
+                with self._second.beside(opened):
+                    self._fill(opened, rows, self.between_batches)
+            else:
+                self._second.rest()
+                self._fill(opened, rows, self.between_batches)
         except Exception as error:  # the thread must go on; whoever asked raises it
             for task in tasks:
                 task.put(error)
-            return
-        if self._are_many and not self._writing and opened.answers_in_threads:
-            with self._second.beside(opened):
-                self._fill(opened, rows, self.between_batches)
-        else:
-            self._second.rest()
-            self._fill(opened, rows, self.between_batches)
 
     def _fill(self, opened: "OpenRun", rows: list[RowsTask], between: Callable[[list[RowsTask]], None]) -> None:
         """Fill in rows; one of two threads may do so."""
