@@ -16,7 +16,7 @@ PapertuneWarning             something to know; the work goes on
 Any other exception is a bug of papertune and keeps its traceback.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Self, TypeAlias
 
 # A value in a message, as JSON can have it.
@@ -47,6 +47,17 @@ def said_as(text: str, said: object) -> Sentence:
     """Return a text with code and values of another one, or of an error or warning."""
     code, params = coded(said)
     return Sentence(text, code, **params)
+
+
+def reworded(said: object, change: Callable[[str], str]) -> Sentence:
+    """Return a text, or that of an error or warning, after a change, which is made to the texts in its values too."""
+    code, params = coded(said)
+    return Sentence(change(str(said)), code, **changed_texts(params, change))
+
+
+def changed_texts(params: Mapping[str, Param], change: Callable[[str], str]) -> dict[str, Param]:
+    """Return values of a message, the texts among them after a change."""
+    return {name: change(value) if isinstance(value, str) else value for name, value in params.items()}
 
 
 def coded(text: object) -> tuple[str, Mapping[str, Param]]:

@@ -11,7 +11,7 @@ import pytest
 
 import papertune
 import papertune.serve
-from papertune.errors import MissingExtraError, PapertuneError, Sentence, TableError, coded, said_as
+from papertune.errors import MissingExtraError, PapertuneError, Sentence, TableError, coded, reworded, said_as
 from papertune.serve.recipes.tasks import check
 
 SOURCE = Path(papertune.__file__).parent
@@ -56,6 +56,12 @@ def test_each_sentence_has_values_that_are_there_wherever_it_is_said():
         if (places := set(re.findall(r"\{(\w+)", sentences[code]))) - params - ADDED
     ]
     assert lacking == []
+
+
+def test_a_change_of_a_text_is_made_to_its_values_too():
+    text = Sentence("a/b.csv has no rows.", "no_rows", table="a/b.csv", count=1)
+    changed = reworded(TableError(text), lambda each: each.replace("a/", ""))
+    assert (changed, coded(changed)) == ("b.csv has no rows.", ("no_rows", {"table": "b.csv", "count": 1}))
 
 
 def test_a_sentence_is_its_text_and_keeps_its_code_between_processes():

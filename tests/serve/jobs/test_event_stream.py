@@ -73,6 +73,21 @@ def test_a_stream_has_the_whole_curve_once_and_ends_with_the_job(ended, get):
     )
 
 
+@pytest.fixture
+def failed(server, stand_in):
+    """Return the id of a training that has failed with an error about its copy of a table."""
+    stand_in(error="no")
+    job = server.end_of(server.trains()).id
+    path = f"jobs/{job}/table/papers.xlsx.parquet"
+    stand_in(error=f"{path} has no rows.", code="no_rows", params={"table": path, "count": 0})
+    return server.end_of(server.jobs.resume(job).id).id
+
+
+def test_the_values_in_messages_name_tables_as_they_were_brought(failed, get):
+    said = [data for kind, data, _ in sent(get(failed).text) if kind in ("message", "end")]
+    assert [each["params"] for each in said[-2:]] == [{"table": "papers.xlsx", "count": 0}] * 2
+
+
 def test_a_resumed_job_shows_no_progress_of_its_last_attempt_but_its_curve(server, stand_in):
     stand_in(steps=4, waits_after=3)
     job = server.trains()

@@ -6,9 +6,10 @@ import re
 import signal
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from papertune.errors import Sentence, coded, said_as
+from papertune.errors import Sentence, coded, reworded
 from papertune.serve.jobs.event_log import last_error, last_of, read_events
 from papertune.serve.jobs.job import ERRORS, EVENTS, PRINTED, Job, without_folder
 
@@ -45,7 +46,7 @@ def end_of(job: Job, folder: Path, returncode: int | None) -> Job:
         last = _shown(folder / ERRORS, job).rpartition("\n")[2]
         error = Sentence(f"{last} (all of it is in jobs/{job.id}/{ERRORS})", "fault")
     else:
-        error = said_as(without_folder(error, job.id), error)
+        error = reworded(error, partial(without_folder, job_id=job.id))
     what, params = coded(error)
     if any(os.strerror(number) in error for number in (errno.ENOSPC, errno.EDQUOT)) or "the disk is full" in error:
         what, params = "disk_full", {}

@@ -81,5 +81,6 @@ def last_error(events: Sequence[Reported]) -> Sentence | None:
         return None
     code, params = errors[-1].get("code"), errors[-1].get("params")
     known = code if isinstance(code, str) else ""
-    values = {name: value for name, value in params.items() if isinstance(value, str | int | float)} if params else {}
+    given = params if isinstance(params, dict) else {}
+    values = {name: value for name, value in given.items() if isinstance(value, str | int | float)}
     return Sentence(str(errors[-1].get("text")), known, **values)

@@ -5,12 +5,14 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header
 from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from fastapi.sse import format_sse_event
 
+from papertune.errors import changed_texts
 from papertune.serve.errors import ServeError
 from papertune.serve.jobs.event_log import read_events, without_repeats
 from papertune.serve.jobs.job import EVENTS, PAIRS, Job, without_folder
@@ -151,6 +153,8 @@ def _shown(event: dict[str, Any], job: Job) -> dict[str, Any]:
     shown = {name: value for name, value in event.items() if name != "event"}
     if isinstance(text := shown.get("text"), str):
         shown["text"] = without_folder(text, job.id)
+    if isinstance(params := shown.get("params"), dict):
+        shown["params"] = changed_texts(params, partial(without_folder, job_id=job.id))
     return shown
 
 

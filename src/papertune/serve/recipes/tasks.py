@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
-from papertune.errors import PapertuneError, coded, said_as
+from papertune.errors import PapertuneError, coded, reworded, said_as
 from papertune.serve.collecting import collected_warnings
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> d
     facts: list[str] = []
     examples: list[Any] = []
     rows = 0
+
+    def named(said: object) -> str:
+        return reworded(said, lambda text: text.replace(path, name))
+
     with collected_warnings() as messages:
         try:
             table = _read(path, name)
@@ -85,9 +89,8 @@ def check(path: str, name: str, recipe: dict[str, Any], purpose: "Purpose") -> d
             facts, examples = result.lines, result.examples[:_MAX_EXAMPLES]
         except PapertuneError as error:
             if not any(each.level == "error" for each in findings):
-                texts = error.problems or (said_as(str(error), error),)
-                findings += [Finding("error", said_as(text.replace(path, name), text)) for text in texts]
-    findings += [Finding("warning", said_as(text.replace(path, name), text)) for text in dict.fromkeys(messages)]
+                findings += [Finding("error", named(said)) for said in error.problems or (error,)]
+    findings += [Finding("warning", named(text)) for text in dict.fromkeys(messages)]
     findings.sort(key=lambda each: each.level != "error")
     errors = sum(each.level == "error" for each in findings)
     notes = [Finding("note", said_as(fact.strip(), fact)) for fact in facts]
@@ -110,7 +113,7 @@ def _read(path: str, name: str) -> Any:
     try:
         return replace(read_table(path), source=name)
     except PapertuneError as error:
-        raise type(error)(said_as(str(error).replace(path, name), error)) from None
+        raise type(error)(reworded(error, lambda text: text.replace(path, name))) from None
 
 
 def _as_json(finding: "Finding") -> dict[str, Any]:
