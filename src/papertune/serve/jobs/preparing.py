@@ -25,7 +25,7 @@ from papertune.serve.jobs.requests import (
 )
 from papertune.serve.recipes.toml import recipe_toml
 from papertune.serve.tables.store import Tables
-from papertune.serve.workspace import Workspace
+from papertune.serve.workspace import Workspace, is_name
 from papertune.tables import SUFFIXES
 
 # File names may have 255 bytes, with the suffix, and with that of a temporary file.
@@ -87,7 +87,7 @@ def uses_run(workspace: Workspace, job: Job, run: Path) -> bool:
 def needing_run(workspace: Workspace, run: Path) -> str | None:
     """Return the name of another run whose base model is in a run; None if there is none. A start is not needed."""
     there = run.resolve()
-    for other in sorted(workspace.runs.iterdir()):
+    for other in sorted(path for path in workspace.runs.iterdir() if is_name(path.name)):
         with suppress(OSError, ValueError, KeyError):  # a damaged run needs nothing
             model = tomllib.loads((other / RECIPE).read_text("utf-8"))["model"]
             if other.resolve() != there and (workspace.root / str(model)).resolve().is_relative_to(there):
