@@ -74,7 +74,6 @@ export function Notice({ level = "note", title, children, actions }) {
   `;
 }
 
-/** What went wrong with a request, with a button that tries again where that is possible. */
 /**
  * What a command has said: in the page's language with the command's own sentence below it, or that sentence alone.
  *
@@ -92,6 +91,7 @@ export function Said({ said }) {
   `;
 }
 
+/** What went wrong with a request, with a button that tries again where that is possible. */
 export function ErrorNotice({ error, retry }) {
   if (!error) return null;
   // What papertune itself says of a table, recipe or run has a code of its own.
