@@ -84,6 +84,13 @@ def make_worker():
         worker.stop()
 
 
+@pytest.fixture
+def meeting(monkeypatch):
+    """Return what two batches pass only if they are in the model at the same time. No request misses its group."""
+    monkeypatch.setattr("papertune.serve.answering.worker.WINDOW_S", 0.1)
+    return threading.Barrier(2, timeout=20)
+
+
 def wanted(*rows):
     return RowsWanted(rows)
 
@@ -157,9 +164,8 @@ def test_many_clients_are_answered_in_two_groups_so_that_one_waits_while_the_oth
 
 
 def test_two_groups_of_many_clients_are_answered_side_by_side_and_what_is_something_else_waits_for_both(
-    make_worker, monkeypatch
+    make_worker, meeting, monkeypatch
 ):
-    meeting = threading.Barrier(2, timeout=20)  # passes only if two batches are in the model at the same time
     begun, order = [], []
 
     def fill(opened, requests, listener):
@@ -193,9 +199,7 @@ def test_two_groups_of_many_clients_are_answered_side_by_side_and_what_is_someth
     assert order.count("a") == len(order) - 1
 
 
-def test_an_error_in_the_second_thread_is_that_of_its_requests(make_worker, monkeypatch):
-    meeting = threading.Barrier(2, timeout=20)
-
+def test_an_error_in_the_second_thread_is_that_of_its_requests(make_worker, meeting, monkeypatch):
     def fill(opened, requests, listener):
         if len(requests) > 1:
             meeting.wait()
@@ -216,10 +220,8 @@ def test_an_error_in_the_second_thread_is_that_of_its_requests(make_worker, monk
 
 
 def test_a_run_that_changes_or_goes_while_two_groups_are_answered_is_held_by_no_thread_afterwards(
-    make_worker, monkeypatch
+    make_worker, meeting, monkeypatch
 ):
-    meeting = threading.Barrier(2, timeout=20)
-
     def fill(opened, requests, listener):
         if len(requests) > 1:
             meeting.wait()
