@@ -3,7 +3,8 @@ import threading
 import pytest
 import torch
 
-from papertune.decoding.threads import SharedThreads, map_in_threads
+from papertune.decoding.engine import Engine
+from papertune.decoding.threads import SharedThreads, map_in_threads, threads_here
 
 
 @pytest.fixture
@@ -91,3 +92,35 @@ def test_an_error_of_one_caller_leaves_out_its_own_items_only(four_threads):
             map_in_threads(work, range(400))
         assert len(begun) < 400
         assert map_in_threads(abs, [-1, -2]) == [1, 2]
+
+
+def test_a_thread_that_begins_beside_passes_has_all_shared_threads(four_threads):
+    shared = SharedThreads(4)
+    counts = []
+
+    def begin():
+        with shared.used():
+            counts.append(threads_here())
+
+    with shared.used():
+        map_in_threads(abs, [-1, -2, -3])  # each thread of the pool has one thread for its products
+        second = threading.Thread(target=begin)
+        second.start()
+        second.join()
+    assert counts == [4]
+    assert threads_here() == 4
+
+
+def test_rows_of_a_batch_are_divided_among_the_shared_threads(four_threads, make_model):
+    engine = Engine(make_model())
+    state = engine.prefill([[5, 6], [7], [8]])
+    engine.in_threads = True
+    parts = []
+
+    def work(state, rows):
+        parts.append(len(state.lengths))
+        return [f"row {row}" for row in rows]
+
+    with SharedThreads(2).used():
+        assert engine.map_rows(work, state) == ["row 0", "row 1", "row 2"]
+    assert sorted(parts) == [1, 2]

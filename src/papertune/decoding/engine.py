@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from papertune.decoding.threads import map_in_threads
+from papertune.decoding.threads import map_in_threads, threads_here
 from papertune.methods import Prefix, prefix_of
 from papertune.models import AttentionMasks, OwnLlama, answer_positions
 from papertune.prompts import pad_right
@@ -295,7 +295,7 @@ class Engine:
             The results, in the order of the rows.
         """
         count = len(state.lengths)
-        workers = min(torch.get_num_threads(), count) if self.in_threads and state.is_divisible else 1
+        workers = min(threads_here(), count) if self.in_threads and state.is_divisible else 1
         if workers < 2:
             return list(work(state, range(count)))
 

@@ -39,7 +39,7 @@ class SharedThreads:
             self._callers += 1
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
-            _shared.pool = self._pool
+            _shared.pool, _shared.count = self._pool, self._threads
         try:
             yield
         finally:
@@ -53,8 +53,16 @@ class SharedThreads:
                     torch.set_num_threads(self._threads)
 
 
+def threads_here() -> int:
+    """Return how many items `map_in_threads` works on at a time in this thread."""
+    if getattr(_shared, "pool", None) is not None:
+        # PyTorch would say one: a thread begins with the number that any thread, here one of the pool, has set last.
+        return int(_shared.count)
+    return torch.get_num_threads()
+
+
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Call a function with each item, as many at a time as PyTorch has threads here.
+    """Call a function with each item, as many at a time as `threads_here` says.
 
     Items that would leave threads idle at the end run one after another, each with all threads; with `SharedThreads`
     other callers use these threads.

@@ -78,6 +78,20 @@ def test_grouped_attention_equals_attention_head_by_head(batch, groups, group_si
     torch.testing.assert_close(attended.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_gradients_are_those_of_attention_head_by_head():
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((1, 4, 130, 8), (1, 2, 150, 8), (1, 2, 150, 6))
+    tensors = [torch.randn(*size, generator=generator, requires_grad=True) for size in sizes]
+    wanted = torch.randn(1, 130, 4, 6, generator=generator)
+    with torch.inference_mode():  # what is kept from a prediction does no harm
+        grouped_attention(SimpleNamespace(), *tensors, None)
+    attended, _ = grouped_attention(SimpleNamespace(), *tensors, None)
+    found = torch.autograd.grad((attended * wanted).sum(), tensors)
+    expected = torch.autograd.grad((slow_attention(*tensors, 8**-0.5) * wanted).sum(), tensors)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, **TOLERANCE)
+
+
 def test_bfloat16_errors_are_not_larger_than_those_of_eager_attention():
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(2, 6, 150, 64, generator=generator).bfloat16()

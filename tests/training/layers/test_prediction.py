@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -50,6 +52,24 @@ def test_the_copy_of_a_model_in_training_predicts_what_the_model_does(name, meth
         torch.testing.assert_close(copied(IDS).logits, expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.requires_grad == ("lora" in name) for name, parameter in model.named_parameters())
+
+
+def test_sums_of_weights_and_adapters_are_not_held_while_they_are_packed(monkeypatch):
+    sums, merged, product_of = [], prediction._merged, prediction.product_of
+
+    def recorded(layer, name):
+        found = merged(layer, name)
+        sums.append(weakref.ref(found))
+        return found
+
+    def product(*arguments):
+        assert [each() for each in sums] == [None] * len(sums)
+        return product_of(*arguments)
+
+    monkeypatch.setattr(prediction, "_merged", recorded)
+    monkeypatch.setattr(prediction, "product_of", product)
+    assert predicting_copy(adapted(MODELS["tied"](), METHODS["all"]), torch.float32) is not None
+    assert len(sums) > 3 * 7
 
 
 def test_models_that_have_no_own_passes_and_large_ones_are_not_copied(own_tiny_model, monkeypatch):

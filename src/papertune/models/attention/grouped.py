@@ -147,8 +147,9 @@ def _attend_blocks(
             scores -= scores.amax(dim=-1, keepdim=True)
         # In float32 PyTorch computes powers of two in a third of the time of those of e.
         scores = scores.exp_() if scores.dtype == torch.bfloat16 else scores.mul_(LOG2_E).exp2_()
-        torch.sum(scores, dim=-1, keepdim=True, dtype=torch.float32, out=sums[:, here])
-        block = torch.bmm(scores, values[:, :seen]).float().div_(sums[:, here])
+        total = scores.sum(dim=-1, keepdim=True, dtype=torch.float32)
+        sums[:, here] = total.detach()
+        block = torch.bmm(scores, values[:, :seen]).float().div_(total)
         attended[:, start : start + size] = block.view(batch, groups, size, group_size, -1).transpose(1, 2)
     return attended.view(batch, seq, -1), sums
 

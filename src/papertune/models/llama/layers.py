@@ -95,15 +95,15 @@ class Layer:
         """
         rows, columns = wanted
         queries, keys, values = self._attention_input(states, rotation, cache)
-        if mask is None:
-            earlier = keys.shape[2] - states.shape[1]
-            visible = torch.arange(keys.shape[2]) <= (columns + earlier)[:, None]
-        else:
-            visible = mask.expand(len(states), 1, -1, -1)[rows, 0, columns]  # (positions, keys)
         # A row with many positions, as in a tree of labels, is attended to as a whole.
         if len(rows) > len(states):
             seen = attend(queries, keys, values, mask)[rows, columns]
         else:
+            if mask is None:
+                earlier = keys.shape[2] - states.shape[1]
+                visible = torch.arange(keys.shape[2]) <= (columns + earlier)[:, None]
+            else:
+                visible = mask.expand(len(states), 1, -1, -1)[rows, 0, columns]  # (positions, keys)
             at = queries[rows, :, columns]  # (positions, groups, heads of a group, head_dim)
             scores = torch.matmul(at, keys[rows].transpose(2, 3))
             scores = scores.masked_fill_(~visible[:, None, None], -torch.inf).softmax(dim=-1)

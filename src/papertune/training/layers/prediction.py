@@ -36,6 +36,7 @@ def predicting_copy(model: Any, dtype: torch.dtype) -> OwnLlama | None:
         for name, _ in module.named_parameters(recurse=False):
             tensors[f"{place}.{name}"] = _merged(inner.get_submodule(place), name)
     weights.load_state_dict(tensors, assign=True)
+    del tensors  # or no layer's sums of weights and adapters would be released when they are packed
     config = copy.deepcopy(inner.config)
     config._attn_implementation = "sdpa"  # masks are of bools
     ends = inner.generation_config.eos_token_id
