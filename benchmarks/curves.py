@@ -110,9 +110,15 @@ def overview(tables: Mapping[str, tuple[str, Sequence[Entry]]]) -> list[list[str
     lines = []
     for name, (key, entries) in tables.items():
         whole = [each for each in entries if each["rows"] == each["of_rows"] and _is_whole_test(each)]
-        cells = [_mean_of_samples([each for each in whole if each["system"].startswith(start)], key) for start in shown]
+        cells = [_mean_of_samples([each for each in whole if _is_shown(each, start)], key) for start in shown]
         lines.append([name, _NAMES[key], *cells])
     return [["table", "score", *names], *lines] if lines else []
+
+
+def _is_shown(entry: Entry, start: str) -> bool:
+    """Whether a system stands in the column of the overview that shows those whose names begin so."""
+    system = entry["system"]
+    return bool(system.startswith(start) and not system.startswith(f"{start} and"))
 
 
 def whole_table(entries: Sequence[Entry], keys: Sequence[str]) -> list[list[str]]:
@@ -213,7 +219,7 @@ def _mean_and_interval(seeds: Sequence[Entry], key: str) -> str:
 
 
 def _mean_of_samples(samples: Sequence[Entry], key: str) -> str:
-    """Return the mean score, with the number of samples where it is one; "" without any."""
+    """Return the mean score of the samples; "" without any."""
     if not samples:
         return ""
     return f"{_mean(each['scores'][key] for each in samples):.3f}"

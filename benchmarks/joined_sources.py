@@ -19,6 +19,7 @@ commands with other systems add theirs. `results.py --write` makes the page of i
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 import tomllib
@@ -197,8 +198,8 @@ class Sample:
 
     def _kept(self, group: str, make: Callable[[], AllAnswers]) -> AllAnswers:
         """Return the answers that the folder has, or make and keep them."""
-        sources = self._arguments.sources if group == "joined" else []
-        facts = [group, self._recipe.model_dump(mode="json"), sources, self._train.checksum(), self._test.checksum()]
+        chosen = self._chosen(group)
+        facts = [group, self._recipe.model_dump(mode="json"), chosen, self._train.checksum(), self._test.checksum()]
         path = self._folder / "answers.jsonl"
         for text in path.read_text("utf-8").splitlines() if path.is_file() else []:
             kept = json.loads(text)
@@ -210,6 +211,14 @@ class Sample:
         with path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"facts": facts, "answers": ready}, ensure_ascii=False) + "\n")
         return answers
+
+    def _chosen(self, group: str) -> list[str]:
+        """Return what decides the answers of a group beside the recipe and the rows: the sources, or the given run."""
+        if group == "model" and self._run is not None:
+            directory = papertune.load_run(self._run).directory
+            written = hashlib.sha256((directory.path / "run.json").read_bytes()).hexdigest()
+            return [directory.weights_checksum(), written]
+        return list(self._arguments.sources) if group == "joined" else []
 
     def _entry(
         self, system: str, answers: Answers, part: Sequence[int], places: Sequence[int] | None = None

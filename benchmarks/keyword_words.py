@@ -112,7 +112,8 @@ class Measured:
     def entries(self) -> list[dict[str, Any]]:
         """Return the entry of each system for the page."""
         about = "" if self.order == "learned" else "in the order of TF-IDF"
-        systems = [(WORDS, self.words, about), (TFIDF_NGRAMS, self.tfidf, "")]
+        # The last one tells that all are kept.
+        systems = [(TFIDF_NGRAMS, self.tfidf, ""), (WORDS, self.words, about)]
         systems += [] if self.again is None else [(WITH_ENCODER, self.again, self.about)]
         return [
             {

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import curves
 import joined_sources
@@ -73,6 +74,32 @@ def test_prompting_is_scored_on_the_same_rows_and_continues(measured, tmp_path, 
     assert measured(*options) == cells
 
 
+def test_another_run_is_asked_and_the_same_one_is_not_asked_again(measured, tmp_path, monkeypatch):
+    asked = []
+
+    class Given:
+        def __init__(self, path):
+            self.path, self.directory = Path(path), self
+
+        def weights_checksum(self):
+            return self.path.name
+
+    def answers(sample, title, run):
+        if title == curves.WITH_MODEL:
+            asked.append((run.path.name, (run.path / "run.json").read_text()))
+        return {title: (np.full((45, 2), 0.5), "")}
+
+    monkeypatch.setattr("papertune.load_run", Given)
+    monkeypatch.setattr(joined_sources.Sample, "_answers", answers)
+    monkeypatch.setattr("papertune.train", lambda *_: None)
+    for run, written in (("one", "{}"), ("one", "{}"), ("two", "{}"), ("two", "calibrated again")):
+        (tmp_path / run).mkdir(exist_ok=True)
+        (tmp_path / run / "run.json").write_text(written)
+        options = ["--with", "model", "--run", f"tiny={tmp_path / run}", "-o", str(tmp_path / "kept")]
+        measured("--rows", "0", "--samples", "1", *options)
+    assert asked == [("one", "{}"), ("two", "{}"), ("two", "calibrated again")]
+
+
 def test_vectors_are_made_once_and_an_incomplete_one_again(tmp_path):
     asked = []
 
@@ -118,3 +145,12 @@ def test_the_page_shows_means_of_samples_and_single_seeds():
         [curves.TFIDF, "0.550", "0.700"],
     ]
     assert curves.beside_prompting(entries, "accuracy") == []
+
+
+def test_the_overview_shows_words_without_what_is_joined_with_them():
+    whole = {"rows": 9, "of_rows": 9, "test_rows": 5, "of_test_rows": 5}
+    scores = {"words": 0.2, "words and the sentence encoder": 0.4, "TF-IDF n-grams": 0.1}
+    entries = [{**whole, "system": system, "scores": {"f1_at_5": score}} for system, score in scores.items()]
+    assert curves.overview({"keywords": ("f1_at_5", entries)})[1:] == [
+        ["keywords", "F1@5", "", "", "", "0.200", "", ""]
+    ]

@@ -28,6 +28,7 @@ def test_each_number_of_rows_has_its_line(tmp_path, monkeypatch, capsys):
         ["words", "0.000", "0.000"],
         ["TF-IDF n-grams", "0.000", "0.000"],
     ]
+    assert [entry["system"] for entry in entries[-2:]] == ["TF-IDF n-grams", keyword_words.WORDS]
     keyword_words.main()
     assert len(capsys.readouterr().out.splitlines()) == 2  # nothing is measured again
     (folder / "tiny").rename(folder / "inspec")
