@@ -37,6 +37,13 @@ def test_a_cheap_source_is_never_dropped_for_a_dear_one_that_is_as_good(rng, mak
     assert choose_sources({"words": source, "encoder": source}, gold, COSTS).used == ["words"]
 
 
+def test_the_model_is_joined_on_rows_of_which_each_has_another_label(rng, make_source):
+    gold = np.arange(24)
+    words, model = make_source(rng, gold, 24, 0.1), make_source(rng, gold, 24, 8.0)
+    plain = Join({"words": 1.0}, [0.0] * 24, "held-out rows", 100)
+    assert add_model(plain, {"words": words}, model, gold, "dev rows").asks_model
+
+
 def test_a_source_that_costs_nothing_stays_in_the_join(rng, make_source):
     gold = rng.integers(2, size=60)
     held_out = {"words": make_source(rng, gold, 2, 0.5), "encoder": make_source(rng, gold, 2, 3.0)}

@@ -4,7 +4,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from papertune.errors import OutputError, PapertuneError, PapertuneWarning, RunError
@@ -16,7 +16,7 @@ from papertune.exports.gguf_files.writing import Weights
 from papertune.exports.push import check_repository, push
 from papertune.exports.registry import FORMATS
 from papertune.exports.sample import sample_prompts
-from papertune.files import check_new_folder, check_place, writing_model_folder
+from papertune.files import check_new_folder, check_place, lock_now, remove_lock, writing_model_folder
 from papertune.prompts.context import encoder_within_context
 from papertune.run import Run, load_run
 
@@ -137,19 +137,11 @@ def _unfinished(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: If another export writes there, or a file cannot be written.
     """
-    from filelock import FileLock, Timeout
-
     place = folder.resolve()
     check_place(place.parent)
     unfinished = place.with_name(f".{place.name}.unfinished")
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
-    with writing_model_folder(folder):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            message = f"{folder}: another export writes there. Wait for it, or choose another folder."
-            raise OutputError(message) from None
+    busy = f"{folder}: another export writes there. Wait for it, or choose another folder."
+    lock = lock_now(place.with_name(f".{place.name}.lock"), OutputError(busy), folder)
     try:
         with writing_model_folder(folder):
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -164,6 +156,4 @@ def _unfinished(folder: Path) -> Iterator[Path]:
             unfinished.rename(place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        with suppress(OSError):  # Windows removes no open file
-            Path(lock.lock_file).unlink(missing_ok=True)  # before the release: then no other process has locked it
-        lock.release()
+        remove_lock(lock)

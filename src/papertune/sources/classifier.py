@@ -128,9 +128,11 @@ def has_company(gold: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def folds(gold: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return the rows to fit on and the rows to predict, for each fold; stratified, the same ones each time."""
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import KFold, StratifiedKFold
 
     count = min(FOLDS, int(np.bincount(gold).max()))
+    if count == 1:  # every row has a label of its own, so there are no shares to keep
+        return list(KFold(min(FOLDS, len(gold)), shuffle=True, random_state=_SEED).split(gold))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         return list(StratifiedKFold(count, shuffle=True, random_state=_SEED).split(np.zeros(len(gold)), gold))
