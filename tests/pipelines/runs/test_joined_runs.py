@@ -6,7 +6,6 @@ import shutil
 
 import polars as pl
 import pytest
-from processes import Command
 
 import papertune
 from papertune import MissingExtraError, RecipeError, TableError
@@ -255,17 +254,45 @@ def values_of(predictor, run, rows):
     return predict_rows(predictor, reader, predictor.plan(reader, range(len(rows)))).values["label"].tolist()
 
 
+@pytest.fixture
+def workers_here(monkeypatch):
+    """Let Ray's workers answer in this process, the last part first; what they are sent goes through its pickles."""
+    ray = pytest.importorskip("ray")
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("ray.data")
+    opened = []
+
+    class Parts:
+        def __init__(self, parts):
+            self.parts = parts
+
+        def map_batches(self, worker, *, fn_constructor_args, **_):
+            opened.append(worker(*ray.cloudpickle.loads(ray.cloudpickle.dumps(fn_constructor_args))))
+            return self
+
+        def iter_batches(self, **_):
+            return (pa.table(opened[-1](part)) for part in reversed(self.parts))
+
+    monkeypatch.setattr("papertune.inference.processes.workers.connect_ray", lambda _: True)
+    for name, replacement in {
+        "cluster_resources": dict,
+        "shutdown": lambda: None,
+        "put": lambda value: value,
+        "get": lambda value: value,
+    }.items():
+        monkeypatch.setattr(ray, name, replacement)
+    monkeypatch.setattr(ray.data, "from_arrow", Parts)
+    return opened
+
+
 @pytest.mark.once
-@pytest.mark.slow
-def test_several_workers_write_the_same_bytes_without_a_model(joined_run, papers, tmp_path):
-    """Ray runs in a process of its own, since it changes the handlers of signals."""
-    pytest.importorskip("ray")
+def test_workers_write_the_same_bytes_without_a_model(joined_run, workers_here, papers, tmp_path):
+    """With Ray's own processes, and words and model: tests/flows/test_predict_workers.py."""
     table = tmp_path / "table.csv"
     pl.DataFrame(with_words(papers(70, 300))).write_csv(table)
     joined_run.predict_file(table, tmp_path / "1.csv", probabilities=True)
-    options = ["-o", tmp_path / "2.csv", "--probabilities", "--workers", "2"]
-    running = Command(["predict", joined_run.directory.path, table, *options])
-    assert running.end() == 0, running.printed
+    joined_run.predict_file(table, tmp_path / "2.csv", probabilities=True, workers=2)
+    assert len(workers_here) == 1
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
