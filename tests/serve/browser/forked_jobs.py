@@ -3,7 +3,6 @@
 A job in an interpreter of its own imports for 6 s of processor time; test_killed_server.py has some of these.
 """
 
-import gc
 import os
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import uvicorn
-from processes import FORKS
+from processes import FORKS, set_imports_aside
 
 from papertune.serve.app import create_app
 from papertune.serve.jobs import process as job_process
@@ -66,7 +65,7 @@ class ForkedJob:
 
 
 def _run_job(arguments: list[str], folder: Path, env: dict[str, str], *ends: Connection) -> None:
-    gc.freeze()  # otherwise each collection would scan, and copy, all imports of the process it comes from
+    set_imports_aside()
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
