@@ -184,6 +184,7 @@ class TestModelAndWords:
         assert run.label_sources.plain_joins["label"].rows == 60
         assert sum(note.rows for note in run.manifest.tables) == 36
 
+    @pytest.mark.once
     def test_without_dev_rows_the_first_epoch_decides(self, tiny_folder, rows, tmp_path):
         run = papertune.train(rows, make_recipe(tiny_folder, sources=["words", "model"]), tmp_path / "run")
         join = run.joins["label"]
@@ -222,6 +223,7 @@ class TestModelAndWords:
             assert "words" in run.joins["label"].weights
             assert run.manifest.calibrated_in is not None
 
+    @pytest.mark.once
     def test_a_killed_training_resumes_with_the_same_sources(self, tiny_folder, rows, tmp_path, make_listener):
         recipe = make_recipe(tiny_folder, sources=["words", "model"])
 
@@ -320,6 +322,7 @@ class TestEncoder:
 
 
 class TestSeveralLabels:
+    @pytest.mark.once
     def test_each_label_has_a_join_of_its_own(self, tiny_folder, papers, tmp_path):
         labels = ["heart", "graph"]
 
@@ -347,6 +350,7 @@ class TestSeveralLabels:
         right = sum(cell == row["topics"] for cell, row in zip(filled["topics"], new, strict=True))
         assert right > 25
 
+    @pytest.mark.once
     def test_a_label_that_no_row_has_is_a_no(self, tiny_folder, rows, new, tmp_path):
         labels = ["heart", "never"]
         recipe = make_recipe(tiny_folder)
@@ -387,6 +391,7 @@ class TestProbe:
         run = papertune.train(rows, make_recipe(tiny_folder, method={"kind": "probe"}), tmp_path / "run")
         assert set(run.joins["label"].weights) == {"words", "probe"}
 
+    @pytest.mark.once
     def test_generated_answers_need_another_method(self, tiny_folder, rows, tmp_path):
         recipe = make_recipe(tiny_folder, method={"kind": "probe"})
         recipe["columns"]["Keywords"] = {"kind": "keywords", "question": "Keywords?"}
@@ -412,6 +417,7 @@ class TestDecisions:
             assert cell == ("" if confidence < record.abstain_below - 1e-6 else chosen)
             assert labels in ("1", "0", "1; 0", "0; 1")
 
+    @pytest.mark.once
     def test_class_weights_are_taken_out_of_the_loss_of_the_first_epoch(self, tiny_folder, rows, tmp_path):
         from papertune.calibration.joining import _without_class_weights
 
