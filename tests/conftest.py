@@ -126,6 +126,10 @@ def generates_ids() -> Callable[[list[int]], Any]:
 def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Block the network and slow packages, and give the tests a cache folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
+        # To count the hidden objects of imports takes 60 ms, and each training asks whether there are some.
+        patch.setattr(gc, "get_freeze_count", lambda: 1)
+        # It waits for the disk, some milliseconds. The processes of tests/flows wait for it.
+        patch.setattr(os, "fsync", lambda _descriptor: None)
         # They take half a minute to import, and SetFit minutes to train: only their own tests use them.
         for name in ("keybert", "setfit"):
             patch.setitem(sys.modules, name, None)
@@ -180,6 +184,14 @@ def _seeds() -> None:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def plots_in_words() -> Iterator[None]:
+    """Draw no plots in reports, which takes 0.15 s each: only their descriptions are there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("papertune.evaluation.report.plots._svg", lambda _draw, description, **_: f"<p>{description}</p>")
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Systems of the benchmarks, forked from a process that has already imported their modules."""
 
-import gc
 import os
 import runpy
 import subprocess
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from processes import FORKS
+from processes import FORKS, set_imports_aside
 
 
 class Forked:
@@ -52,7 +51,7 @@ class Forked:
 
 
 def _run_module(module: str, env: dict[str, str], *ends: Connection) -> None:
-    gc.freeze()
+    set_imports_aside()
     os.setsid()
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)

@@ -36,6 +36,11 @@ class Outcome:
         return message
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_plots(plots_in_words: None) -> None:
+    """Leave the plots of reports to tests/evaluation/report."""
+
+
 @pytest.fixture
 def papertune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Return a function that runs a command in this process, as from a shell."""

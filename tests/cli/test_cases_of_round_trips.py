@@ -8,6 +8,8 @@ import pytest
 
 import papertune as library
 
+pytestmark = pytest.mark.once
+
 CASES = Path(__file__).parents[1] / "data" / "cases"
 
 

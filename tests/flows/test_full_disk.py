@@ -14,11 +14,12 @@ pytestmark = pytest.mark.once
 DISK_FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.fixture
-def run(trained, monkeypatch):
+@pytest.fixture(scope="module")
+def run(trained):
     """Return a run that predicts in many batches."""
-    monkeypatch.setattr("papertune.run.model.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
-    return papertune.load_run(trained.directory.path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("papertune.run.model.Predictor", partial(Predictor, max_batch_tokens=BATCH_TOKENS))
+        yield papertune.load_run(trained.directory.path)
 
 
 class Disk:
@@ -41,12 +42,14 @@ def disk(monkeypatch):
     return disk
 
 
-@pytest.fixture
-def expected(run, sample, disk, tmp_path):
+@pytest.fixture(scope="module")
+def expected(run, sample, tmp_path_factory):
     """Predict without errors; return the bytes of the output and the number of fsync calls."""
-    run.predict_file(sample.new, tmp_path / "expected.csv", probabilities=True)
-    calls, disk.calls = disk.calls, 0
-    return (tmp_path / "expected.csv").read_bytes(), calls
+    file, disk = tmp_path_factory.mktemp("expected") / "expected.csv", Disk()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", disk)
+        run.predict_file(sample.new, file, probabilities=True)
+    return file.read_bytes(), disk.calls
 
 
 # The header of the journal, its first and a later batch, its last batch, the table; -1 is the folder of the table.
@@ -89,10 +92,7 @@ def test_a_writer_that_fails_halfway_leaves_no_output(run, sample, expected, tmp
         patch.setattr(pl.DataFrame, "write_csv", half)
         with pytest.raises(OutputError, match=r"out\.csv could not be written: No space left"):
             run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "expected.csv") == [
-        "out.csv.journal",
-        "out.csv.lock",
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv.journal", "out.csv.lock"]
     monkeypatch.setattr(Predictor, "answer", None)  # nothing is left to compute
     run.predict_file(sample.new, tmp_path / "out.csv", probabilities=True)
     assert (tmp_path / "out.csv").read_bytes() == content

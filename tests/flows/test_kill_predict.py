@@ -62,6 +62,7 @@ def undisturbed(sample, trained, tmp_path_factory):
     return prediction
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_prediction_killed_twenty_times_writes_the_same_bytes(prediction, undisturbed):
     chance = random.Random(20)
@@ -84,15 +85,15 @@ def test_prediction_killed_twenty_times_writes_the_same_bytes(prediction, undist
     assert prediction.is_tidy()
 
 
-@pytest.mark.once
+# In each precision: one kill in the middle of the rows.
 @pytest.mark.parametrize(
     ("module", "name", "count", "after"),
     [
-        ("os", "fsync", 1, False),  # the first line of the journal
+        pytest.param("os", "fsync", 1, False, marks=pytest.mark.once),  # the first line of the journal
         ("os", "fsync", 5, False),  # written, but perhaps not on the disk
-        ("pathlib:Path", "replace", 1, False),  # the output has a temporary name
-        ("pathlib:Path", "replace", 1, True),  # both output and journal exist
-        ("papertune.inference.journal:Journal", "remove", 1, False),
+        pytest.param("pathlib:Path", "replace", 1, False, marks=pytest.mark.once),  # the output has a temporary name
+        pytest.param("pathlib:Path", "replace", 1, True, marks=pytest.mark.once),  # both output and journal exist
+        pytest.param("papertune.inference.journal:Journal", "remove", 1, False, marks=pytest.mark.once),
     ],
 )
 def test_prediction_killed_while_writing_resumes(prediction, undisturbed, module, name, count, after):

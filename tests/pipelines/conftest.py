@@ -27,6 +27,11 @@ def make_papers(count: int, start: int = 0) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_plots(plots_in_words: None) -> None:
+    """Leave the plots of reports to tests/evaluation/report."""
+
+
 @pytest.fixture(scope="session")
 def papers() -> Callable[..., list[dict[str, str]]]:
     """Return a function that makes papers: their number, and the number of the first."""

@@ -72,11 +72,11 @@ def found(run):
 
 def test_other_rows_replace_the_calibration(run, rows, listener):
     before = found(run)
-    again = papertune.calibrate(run.directory.path, rows(60, 600), listener=listener)
-    assert again.manifest.calibration["label"].rows == again.manifest.rankings["Keywords"].rows == 60
+    again = papertune.calibrate(run.directory.path, rows(40, 600), listener=listener)
+    assert again.manifest.calibration["label"].rows == again.manifest.rankings["Keywords"].rows == 40
     assert all(new != old for new, old in zip(found(again), before, strict=True))
     assert again.manifest.calibrated_in == again.settled_precision()
-    assert {message.split(" on ")[0] for message in listener.messages if " on 60 dev rows" in message} >= {
+    assert {message.split(" on ")[0] for message in listener.messages if " on 40 dev rows" in message} >= {
         "calibrating",
         "choosing thresholds",
         "ranking keywords",
@@ -85,18 +85,18 @@ def test_other_rows_replace_the_calibration(run, rows, listener):
 
 
 def test_the_same_rows_give_the_same_calibration(run, rows):
-    first = papertune.calibrate(run, rows(60, 600))
-    second = papertune.calibrate(first.directory.path, rows(60, 600))
+    first = papertune.calibrate(run, rows(40, 600))
+    second = papertune.calibrate(first.directory.path, rows(40, 600))
     assert found(second) == found(first)
     assert second.manifest == first.manifest
 
 
 @pytest.mark.once
 def test_several_tables_are_one_calibration_set(run, rows):
-    whole = found(papertune.calibrate(run.directory.path, rows(60, 600)))
+    whole = found(papertune.calibrate(run.directory.path, rows(40, 600)))
     import polars as pl
 
-    parts = found(papertune.calibrate(run.directory.path, [pl.DataFrame(rows(30, 600)), pl.DataFrame(rows(30, 630))]))
+    parts = found(papertune.calibrate(run.directory.path, [pl.DataFrame(rows(20, 600)), pl.DataFrame(rows(20, 620))]))
     assert parts[0].threshold == pytest.approx(whole[0].threshold, abs=1e-4)
     assert parts[1] == pytest.approx(whole[1], abs=1e-4)
 
@@ -113,7 +113,7 @@ def test_a_part_that_fails_keeps_its_earlier_result(run, rows, listener, monkeyp
 
     before = found(run)
     monkeypatch.setattr(LabelColumn, "calibrate", fail)
-    again = papertune.calibrate(run.directory.path, rows(60, 600), listener=listener)
+    again = papertune.calibrate(run.directory.path, rows(40, 600), listener=listener)
     assert "probabilities are not calibrated: too large for float16" in listener.messages
     assert found(again)[0] == before[0]
     assert found(again)[1] != before[1]
@@ -128,7 +128,7 @@ def test_a_failure_of_one_kind_keeps_only_its_earlier_result(run, rows, failing,
 
     before, kept = found(run), run.manifest.fitted_settings
     monkeypatch.setattr(failing, "calibrate", fail)
-    papertune.calibrate(run.directory.path, rows(60, 600))
+    papertune.calibrate(run.directory.path, rows(40, 600))
     again = papertune.load_run(run.directory.path)
     same = [new == old for new, old in zip(found(again), before, strict=True)]
     assert same == [failing is each for each in (LabelColumn, LabelsColumn, RankedKeywordsColumn)]

@@ -10,6 +10,8 @@ from papertune.pipelines.memory import CARDS_GB, GB, batch_shape, memory_rows
 from papertune.recipe import load_recipe
 from papertune.training.memory import BatchShape, training_memory
 
+pytestmark = pytest.mark.once
+
 
 def test_batch_shape_of_recipes():
     tutorial = load_recipe("xfg-label")

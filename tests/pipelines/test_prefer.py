@@ -12,6 +12,8 @@ from papertune import OutputError, RecipeError, TableError, prefer, read_table
 from papertune.preferences import read_pairs, read_thumbs
 from papertune.recipe import load_recipe
 
+pytestmark = pytest.mark.once
+
 RECIPE = load_recipe(
     {
         "model": "tiny",

@@ -1,4 +1,5 @@
 import gc
+from gc import get_freeze_count
 
 import pytest
 
@@ -38,8 +39,9 @@ def test_a_collector_that_was_off_stays_off():
 
 
 @pytest.fixture
-def nothing_set_aside():
-    """Show the objects that `conftest.py` has hidden, and hide them again."""
+def nothing_set_aside(monkeypatch):
+    """Show the objects that `conftest.py` has hidden, and hide them again; they are counted."""
+    monkeypatch.setattr(gc, "get_freeze_count", get_freeze_count)
     gc.unfreeze()
     yield
     gc.freeze()

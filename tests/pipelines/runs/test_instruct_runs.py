@@ -10,6 +10,9 @@ from transformers import DynamicCache
 import papertune
 from papertune.pipelines.instructions import write_instructions
 
+# Trained and read in float32.
+pytestmark = pytest.mark.once
+
 SETTINGS = (
     "training.precision=fp32",
     "training.micro_batch_size=2",

@@ -6,7 +6,6 @@ import shutil
 
 import polars as pl
 import pytest
-from processes import Command
 
 import papertune
 from papertune import MissingExtraError, RecipeError, TableError
@@ -185,6 +184,7 @@ class TestModelAndWords:
         assert run.label_sources.plain_joins["label"].rows == 60
         assert sum(note.rows for note in run.manifest.tables) == 36
 
+    @pytest.mark.once
     def test_without_dev_rows_the_first_epoch_decides(self, tiny_folder, rows, tmp_path):
         run = papertune.train(rows, make_recipe(tiny_folder, sources=["words", "model"]), tmp_path / "run")
         join = run.joins["label"]
@@ -223,6 +223,7 @@ class TestModelAndWords:
             assert "words" in run.joins["label"].weights
             assert run.manifest.calibrated_in is not None
 
+    @pytest.mark.once
     def test_a_killed_training_resumes_with_the_same_sources(self, tiny_folder, rows, tmp_path, make_listener):
         recipe = make_recipe(tiny_folder, sources=["words", "model"])
 
@@ -255,17 +256,45 @@ def values_of(predictor, run, rows):
     return predict_rows(predictor, reader, predictor.plan(reader, range(len(rows)))).values["label"].tolist()
 
 
+@pytest.fixture
+def workers_here(monkeypatch):
+    """Let Ray's workers answer in this process, the last part first; what they are sent goes through its pickles."""
+    ray = pytest.importorskip("ray")
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("ray.data")
+    opened = []
+
+    class Parts:
+        def __init__(self, parts):
+            self.parts = parts
+
+        def map_batches(self, worker, *, fn_constructor_args, **_):
+            opened.append(worker(*ray.cloudpickle.loads(ray.cloudpickle.dumps(fn_constructor_args))))
+            return self
+
+        def iter_batches(self, **_):
+            return (pa.table(opened[-1](part)) for part in reversed(self.parts))
+
+    monkeypatch.setattr("papertune.inference.processes.workers.connect_ray", lambda _: True)
+    for name, replacement in {
+        "cluster_resources": dict,
+        "shutdown": lambda: None,
+        "put": lambda value: value,
+        "get": lambda value: value,
+    }.items():
+        monkeypatch.setattr(ray, name, replacement)
+    monkeypatch.setattr(ray.data, "from_arrow", Parts)
+    return opened
+
+
 @pytest.mark.once
-@pytest.mark.slow
-def test_several_workers_write_the_same_bytes_without_a_model(joined_run, papers, tmp_path):
-    """Ray runs in a process of its own, since it changes the handlers of signals."""
-    pytest.importorskip("ray")
+def test_workers_write_the_same_bytes_without_a_model(joined_run, workers_here, papers, tmp_path):
+    """With Ray's own processes, and words and model: tests/flows/test_predict_workers.py."""
     table = tmp_path / "table.csv"
     pl.DataFrame(with_words(papers(70, 300))).write_csv(table)
     joined_run.predict_file(table, tmp_path / "1.csv", probabilities=True)
-    options = ["-o", tmp_path / "2.csv", "--probabilities", "--workers", "2"]
-    running = Command(["predict", joined_run.directory.path, table, *options])
-    assert running.end() == 0, running.printed
+    joined_run.predict_file(table, tmp_path / "2.csv", probabilities=True, workers=2)
+    assert len(workers_here) == 1
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
@@ -293,6 +322,7 @@ class TestEncoder:
 
 
 class TestSeveralLabels:
+    @pytest.mark.once
     def test_each_label_has_a_join_of_its_own(self, tiny_folder, papers, tmp_path):
         labels = ["heart", "graph"]
 
@@ -320,6 +350,7 @@ class TestSeveralLabels:
         right = sum(cell == row["topics"] for cell, row in zip(filled["topics"], new, strict=True))
         assert right > 25
 
+    @pytest.mark.once
     def test_a_label_that_no_row_has_is_a_no(self, tiny_folder, rows, new, tmp_path):
         labels = ["heart", "never"]
         recipe = make_recipe(tiny_folder)
@@ -360,6 +391,7 @@ class TestProbe:
         run = papertune.train(rows, make_recipe(tiny_folder, method={"kind": "probe"}), tmp_path / "run")
         assert set(run.joins["label"].weights) == {"words", "probe"}
 
+    @pytest.mark.once
     def test_generated_answers_need_another_method(self, tiny_folder, rows, tmp_path):
         recipe = make_recipe(tiny_folder, method={"kind": "probe"})
         recipe["columns"]["Keywords"] = {"kind": "keywords", "question": "Keywords?"}
@@ -385,6 +417,7 @@ class TestDecisions:
             assert cell == ("" if confidence < record.abstain_below - 1e-6 else chosen)
             assert labels in ("1", "0", "1; 0", "0; 1")
 
+    @pytest.mark.once
     def test_class_weights_are_taken_out_of_the_loss_of_the_first_epoch(self, tiny_folder, rows, tmp_path):
         from papertune.calibration.joining import _without_class_weights
 

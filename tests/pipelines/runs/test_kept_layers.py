@@ -54,6 +54,7 @@ def test_the_first_layers_learn_and_predict_like_a_model_without_the_others(run,
     assert load_own_llama(run.base, "fp32") is not None
 
 
+@pytest.mark.once
 def test_a_merged_model_has_the_kept_layers_only(run, papers, tmp_path):
     run.merge(tmp_path / "merged", precision="fp32")
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["num_hidden_layers"] == 2
@@ -70,6 +71,7 @@ def test_int8_has_the_kept_layers_only(run, papers):
     assert [float(p) for p in found] == pytest.approx([float(p) for p in full], abs=0.1)
 
 
+@pytest.mark.once
 def test_another_training_starts_from_the_kept_layers(run, folders, papers, tmp_path):
     further = make_recipe(folders[0], start_from=str(run.directory.path))
     del further["method"]["rank"]
@@ -81,6 +83,7 @@ def test_another_training_starts_from_the_kept_layers(run, folders, papers, tmp_
     assert str(caught.value) == (f"method.keep_layers is 1, but {run.directory.path} was trained with 2. Leave it out.")
 
 
+@pytest.mark.once
 def test_more_layers_than_there_are_is_an_error_before_the_training(folders, papers, tmp_path):
     with pytest.raises(ModelError) as caught:
         papertune.train(papers(24), make_recipe(folders[0], keep_layers=4), tmp_path / "run")
@@ -88,6 +91,7 @@ def test_more_layers_than_there_are_is_an_error_before_the_training(folders, pap
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.once
 def test_qwen2_keeps_its_first_layers(tiny_tokenizer, tmp_path):
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}

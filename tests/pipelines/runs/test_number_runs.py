@@ -40,6 +40,7 @@ def filled(sized, papers):
     return sized.predict(numbered(papers(12, 100)), probabilities=True, precision="fp32")
 
 
+@pytest.mark.once
 def test_examples_have_a_number_or_not_stated(number_recipe, papers):
     examples = training_examples(read_table(numbered(papers(6))), load_recipe(number_recipe))
     assert [example.answer for example in examples] == ["120", "1250", "not stated", "86", "not stated", "40"]
@@ -98,6 +99,7 @@ def report(sized, papers, tmp_path_factory):
     return json.loads((folder / "report.json").read_text("utf-8")), (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.once
 def test_a_report_scores_the_run_beside_the_baselines(report, filled):
     values, page = report
     (column,) = values["columns"]
@@ -121,6 +123,7 @@ def test_a_report_scores_the_run_beside_the_baselines(report, filled):
     assert "randomization test" in page
 
 
+@pytest.mark.once
 def test_a_file_scores_like_the_run_that_wrote_it(sized, papers, report, tmp_path):
     rows = numbered(papers(12, 100))
     sized.predict_file(rows, tmp_path / "out.csv", probabilities=True, precision="fp32")
@@ -161,6 +164,7 @@ def test_check_counts_numbers(number_recipe, papers):
     assert [shown.column for shown in checked.examples] == ["size"]
 
 
+@pytest.mark.once
 def test_truncated_documents_are_reported_as_for_other_kinds(number_recipe, papers, tmp_path):
     recipe = {**number_recipe, "encoding": {"max_prompt_tokens": 60}}
     with pytest.warns(PapertuneWarning, match="have more than 60 tokens"):

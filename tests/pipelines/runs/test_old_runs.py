@@ -18,6 +18,7 @@ def run(tmp_path):
     return papertune.load_run(folder, base=OLD / "base", device="cpu")
 
 
+@pytest.mark.once
 def test_an_old_run_predicts_as_before(run):
     expected = read_table(OLD / "expected.csv").frame
     filled = run.predict(OLD / "papers.csv", probabilities=True, precision="fp32")
@@ -35,6 +36,7 @@ def test_an_old_run_predicts_as_before(run):
         assert filled[name].to_list() == expected[name].to_list(), name
 
 
+@pytest.mark.once
 def test_an_old_run_keeps_its_calibration(run):
     assert run.manifest.format == 3
     assert run.manifest.calibration["label"].rows == run.manifest.rankings["ranked"].rows == 40
@@ -42,6 +44,7 @@ def test_an_old_run_keeps_its_calibration(run):
     assert not run.manifest.lacks_calibration
 
 
+@pytest.mark.once
 def test_an_old_run_scores_whole_labels(run):
     assert run.recipe.columns["label"].loss == run.recipe.columns["topics"].loss == "answer"
     for name in ("label", "topics: heart"):

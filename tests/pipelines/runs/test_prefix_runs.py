@@ -43,6 +43,7 @@ def assert_same(one, other):
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
+@pytest.mark.once
 def test_a_prefix_run_predicts_the_same_when_opened_again(prefix_run, papers):
     new = [{key: row[key] for key in ("uuid", "title", "abstract")} for row in papers(5, 70)]
     filled = prefix_run.predict(new, probabilities=True, precision="fp32")
@@ -53,6 +54,7 @@ def test_a_prefix_run_predicts_the_same_when_opened_again(prefix_run, papers):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
+@pytest.mark.once
 def test_a_prefix_begins_as_the_keys_and_values_of_the_questions(prefix_recipe, papers, tmp_path):
     # The rate of the first step is 0.
     settings = ["training.max_steps=1", "training.warmup_steps=5", "method.prefix_length=90", "training.precision=fp32"]
@@ -72,6 +74,7 @@ def test_a_prefix_begins_as_the_keys_and_values_of_the_questions(prefix_recipe, 
         torch.testing.assert_close(values, layer.values[0], rtol=0, atol=1e-4)
 
 
+@pytest.mark.once
 def test_a_random_prefix_begins_otherwise(prefix_recipe, papers, tmp_path):
     settings = ["training.max_steps=1", "training.warmup_steps=5", "method.init=random"]
     for number in (1, 2):
@@ -81,17 +84,20 @@ def test_a_random_prefix_begins_otherwise(prefix_recipe, papers, tmp_path):
     assert not torch.equal(one, other)
 
 
+@pytest.mark.once
 def test_an_unknown_init_is_an_error(prefix_recipe, papers, tmp_path):
     with pytest.raises(RecipeError, match=r"method\.init is 'words'; allowed: 'text' or 'random'\.$"):
         papertune.train(papers(4), prefix_recipe, tmp_path / "run", overrides=["method.init=words"])
 
 
+@pytest.mark.once
 def test_the_training_loss_falls(prefix_run):
     losses = [json.loads(line).get("loss") for line in prefix_run.directory.metrics.read_text("utf-8").splitlines()]
     losses = [loss for loss in losses if loss is not None]
     assert sum(losses[7:]) < sum(losses[:7])
 
 
+@pytest.mark.once
 def test_the_run_directory_holds_the_prefix_and_its_description(prefix_run, method):
     folder = prefix_run.directory.adapter
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
@@ -145,6 +151,7 @@ def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
             assert_same(state, states[1][key])
 
 
+@pytest.mark.once
 def test_the_encoder_is_saved_before_a_checkpoint_is_marked_complete(prefix_recipe, papers, tmp_path, monkeypatch):
     from papertune.training import callbacks
 
@@ -167,6 +174,7 @@ def test_activation_checkpointing_does_not_change_the_prefix(prefix_recipe, pape
     torch.testing.assert_close(frugal, plain, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.once
 def test_a_prefix_run_cannot_be_merged(prefix_run, tmp_path):
     with pytest.raises(RunError) as caught:
         prefix_run.merge(tmp_path / "merged")
@@ -177,6 +185,7 @@ def test_a_prefix_run_cannot_be_merged(prefix_run, tmp_path):
     assert not (tmp_path / "merged").exists()
 
 
+@pytest.mark.once
 def test_lora_cannot_start_from_a_prefix_run(prefix_run, both_columns, papers, tmp_path):
     start = f"method.start_from={prefix_run.directory.path}"
     with pytest.raises(RecipeError, match="holds a P-Tuning v2 prefix, and only a LoRA adapter can be a start"):
@@ -201,6 +210,7 @@ class TestAdopting:
         assert adopted.recipe.method.projection == prefix_run.recipe.method.projection
         assert adopted.manifest.trained_weights == 6 * 64
 
+    @pytest.mark.once
     def test_the_recipe_must_have_the_method_of_the_adapter(self, prefix_recipe, run, adapter, tmp_path):
         lora = {**prefix_recipe, "method": {}}
         with pytest.raises(RecipeError, match=r'"lora", but .* is a P-Tuning v2 prefix\. Set it to "ptuning_v2"\.'):

@@ -59,11 +59,13 @@ def logits(model):
         return model(input_ids=IDS).logits
 
 
+@pytest.mark.once
 def test_the_training_loss_falls(quantized_run):
     assert sum(losses(quantized_run)[-3:]) < sum(losses(quantized_run)[:3])
     assert all(tensor.abs().max() > 0 for tensor in weights(quantized_run).values())
 
 
+@pytest.mark.once
 def test_the_run_directory_has_the_adapter_and_the_bits_of_the_base(quantized_run, bits, full_run):
     files = sorted(file.name for file in quantized_run.directory.adapter.iterdir())
     assert files == ["adapter_config.json", "adapter_model.safetensors"]
@@ -77,6 +79,7 @@ def test_the_run_directory_has_the_adapter_and_the_bits_of_the_base(quantized_ru
     assert "bitsandbytes" in versions
 
 
+@pytest.mark.once
 def test_a_quantized_run_predicts_the_same_when_opened_again(quantized_run, papers, bits):
     model, _ = quantized_run.load("fp32")
     assert sum(p.element_size() == 1 for p in model.parameters()) == 14
@@ -99,6 +102,7 @@ def test_the_dev_score_is_that_of_the_finished_run(few_bits, papers, tmp_path):
     assert loss == pytest.approx(best["eval_label_log_loss"], abs=1e-4)
 
 
+@pytest.mark.once
 def test_activation_checkpointing_does_not_change_the_adapter(few_bits, papers, tmp_path):
     runs = [
         papertune.train(
@@ -112,6 +116,7 @@ def test_activation_checkpointing_does_not_change_the_adapter(few_bits, papers, 
         torch.testing.assert_close(tensor, plain[name], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.once
 def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
     quantized_run, few_bits, papers, make_listener, tmp_path
 ):
@@ -127,6 +132,7 @@ def test_a_stopped_and_resumed_training_ends_like_an_uninterrupted_one(
     assert all(torch.equal(again[name], first[name]) for name in first)
 
 
+@pytest.mark.once
 def test_quantized_parameters_are_counted_one_by_one(few_bits, papers, listener, tmp_path, bits):
     papertune.train(
         papers(4), few_bits, tmp_path / "run", overrides=["training.max_steps=1"], only=["label"], listener=listener
@@ -149,12 +155,14 @@ class TestMerging:
         )
         return tmp_path / "merged"
 
+    @pytest.mark.once
     def test_the_merged_model_answers_like_the_run(self, quantized_run, merged, bits):
         model, _ = load_model(merged, precision="fp32", device="cpu")
         ours, _ = quantized_run.load("fp32")
         # In 8 bits bitsandbytes rounds the inputs of a layer too, which does not happen with ordinary weights.
         torch.testing.assert_close(logits(model), logits(ours), rtol=0, atol=1e-4 if bits == 4 else 0.5)
 
+    @pytest.mark.once
     def test_the_merged_model_is_an_ordinary_folder(self, merged):
         assert "quantization_config" not in json.loads((merged / "config.json").read_text("utf-8"))
         saved = load_file(merged / "model.safetensors")
@@ -180,6 +188,7 @@ class TestAdopting:
         assert not adopted.predict(new, probabilities=True, precision="fp32").equals(other)
 
 
+@pytest.mark.once
 def test_an_adapter_of_a_full_precision_base_can_be_trained_further(full_run, few_bits, papers, tmp_path, bits):
     start = {key: value for key, value in few_bits["method"].items() if key != "rank"}
     recipe = {**few_bits, "method": {**start, "start_from": str(full_run.directory.path)}}
@@ -189,6 +198,7 @@ def test_an_adapter_of_a_full_precision_base_can_be_trained_further(full_run, fe
     assert all((tensor - weights(full_run)[name]).abs().max() < 0.1 for name, tensor in weights(more).items())
 
 
+@pytest.mark.once
 def test_dora_works_in_4_bits_and_is_refused_in_8_on_a_cpu(few_bits, papers, tmp_path, bits):
     if bits == 8:
         with pytest.raises(ModelError) as caught:
@@ -202,6 +212,7 @@ def test_dora_works_in_4_bits_and_is_refused_in_8_on_a_cpu(few_bits, papers, tmp
     run.predict(papers(3, 50), precision="bf16")
 
 
+@pytest.mark.once
 def test_a_missing_package_is_reported_before_any_work(full_run, few_bits, papers, tmp_path, monkeypatch, bits):
     monkeypatch.setattr("papertune.models.quantization.base_bits.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"^method\.base_bits = {bits} needs bitsandbytes, .*\[quantized\]'$"):
@@ -212,6 +223,7 @@ def test_a_missing_package_is_reported_before_any_work(full_run, few_bits, paper
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.once
 def test_other_numbers_of_bits_are_refused(few_bits, papers, tmp_path):
     with pytest.raises(RecipeError) as caught:
         papertune.train(papers(4), few_bits, tmp_path / "run", overrides=["method.base_bits=3"])

@@ -13,6 +13,8 @@ from papertune.prompts import PromptEncoder
 from papertune.recipe import load_recipe
 from papertune.tables import read_table
 
+pytestmark = pytest.mark.once
+
 
 @given(st.lists(st.integers(0, 5), max_size=20), st.lists(st.integers(1, 5), max_size=3, unique=True))
 def test_a_paper_is_learned_where_it_is_first(keys, before):

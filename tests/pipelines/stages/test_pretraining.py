@@ -44,6 +44,7 @@ def document(paper):
     return f"title: {paper['title']}\nabstract: {paper['abstract']}"
 
 
+@pytest.mark.once
 def test_each_paper_is_read_once_and_ends_with_the_end_token(domain, papers):
     assert texts(domain) == [f"{document(paper)}<|im_end|>" for paper in papers(20)]
     results = domain.manifest.stage_results
@@ -53,6 +54,7 @@ def test_each_paper_is_read_once_and_ends_with_the_end_token(domain, papers):
     assert domain.manifest.parents == []
 
 
+@pytest.mark.once
 def test_reading_makes_held_out_papers_more_probable(domain):
     results = domain.manifest.stage_results
     assert results["nll_difference"] == pytest.approx(results["nll_after"] - results["nll_before"])
@@ -60,6 +62,7 @@ def test_reading_makes_held_out_papers_more_probable(domain):
     assert results["perplexity_after"] == pytest.approx(np.exp(results["nll_after"]))
 
 
+@pytest.mark.once
 def test_the_reported_loss_is_that_of_the_run_on_each_held_out_paper_by_itself(domain, papers):
     model, tokenizer = domain.load("fp32")
     losses = {}
@@ -78,6 +81,7 @@ def test_the_reported_loss_is_that_of_the_run_on_each_held_out_paper_by_itself(d
     assert means[-1 - best] == pytest.approx(-domain.manifest.dev_score, abs=1e-4)
 
 
+@pytest.mark.once
 def test_the_checkpoint_with_the_lowest_loss_becomes_the_run(domain):
     entries = [json.loads(line) for line in domain.directory.metrics.read_text().splitlines()]
     scored = [entry for entry in entries if "score" in entry]
@@ -86,12 +90,14 @@ def test_the_checkpoint_with_the_lowest_loss_becomes_the_run(domain):
     assert domain.manifest.dev_score == max(entry["score"] for entry in scored)
 
 
+@pytest.mark.once
 def test_its_readme_names_the_next_step(domain):
     readme = (domain.directory.path / "README.md").read_text()
     assert readme.startswith('# domain\n\nA model that has only read papers (stage "pt"), trained by papertune from `')
     assert "    papertune train TABLE.csv -r RECIPE.toml -o RUN --set method.start_from=domain\n" in readme
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("act", "purpose"),
     [
@@ -128,6 +134,7 @@ def test_columns_are_learned_from_its_adapter(domain, both_columns, papers, tmp_
     assert len(run.predict(papers(2))) == 2
 
 
+@pytest.mark.once
 def test_the_parents_of_a_start_are_kept(domain, both_columns, papers, tmp_path):
     first = papertune.train(
         papers(8),
@@ -145,6 +152,7 @@ def test_the_parents_of_a_start_are_kept(domain, both_columns, papers, tmp_path)
     assert second.manifest.parents[:1] == first.manifest.parents
 
 
+@pytest.mark.once
 def test_a_whole_model_is_a_start_under_its_folder(settings, both_columns, papers, tmp_path):
     whole = {**settings, "method": {"kind": "full"}}
     run = papertune.train(papers(8), whole, tmp_path / "whole", overrides=["training.max_steps=1"])
@@ -157,6 +165,7 @@ def test_a_whole_model_is_a_start_under_its_folder(settings, both_columns, paper
     assert [(parent.stage, parent.path) for parent in learned.manifest.parents] == [("pt", str(tmp_path / "whole"))]
 
 
+@pytest.mark.once
 def test_dev_papers_are_a_share_of_those_that_are_read(settings, papers, tmp_path):
     rows = [*papers(20), *papers(20)]
     run = papertune.train(rows, settings, tmp_path / "run", dev_fraction=0.2, overrides=["training.max_steps=1"])
@@ -167,6 +176,7 @@ def test_dev_papers_are_a_share_of_those_that_are_read(settings, papers, tmp_pat
     assert set(learned) < {f"{document(paper)}<|im_end|>" for paper in papers(20)}
 
 
+@pytest.mark.once
 def test_no_paper_that_is_a_dev_paper_too_is_read(settings, papers, tmp_path):
     run = papertune.train(papers(8), settings, tmp_path / "run", dev=papers(6), overrides=["training.max_steps=1"])
     assert texts(run) == [f"{document(paper)}<|im_end|>" for paper in papers(2, 6)]
@@ -175,6 +185,7 @@ def test_no_paper_that_is_a_dev_paper_too_is_read(settings, papers, tmp_path):
     assert str(caught.value) == "the tables have no paper to learn that is not a dev row. Give more rows."
 
 
+@pytest.mark.once
 def test_case_and_blanks_do_not_make_another_paper(settings, papers, tmp_path):
     (paper,) = papers(1)
     rows = [paper, paper | {"title": f" {paper['title'].upper()}  "}, *papers(2, 1)]
@@ -182,6 +193,7 @@ def test_case_and_blanks_do_not_make_another_paper(settings, papers, tmp_path):
     assert run.manifest.stage_results["papers"] == 3
 
 
+@pytest.mark.once
 def test_rows_without_text_are_left_out_and_reported(settings, papers, listener, tmp_path):
     rows = [*papers(3), {**papers(1)[0], "title": " ", "abstract": ""}]
     with pytest.warns(PapertuneWarning) as warned:
@@ -193,6 +205,7 @@ def test_rows_without_text_are_left_out_and_reported(settings, papers, listener,
     assert any("left out: 1 without text" in message for message in listener.messages)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_a_share_of_the_tokens_is_instructions(settings, papers, tmp_path, share):
     mixed = {**settings, "stage": {"kind": "pt", "mix_instructions": share}}
@@ -209,6 +222,7 @@ def test_a_share_of_the_tokens_is_instructions(settings, papers, tmp_path, share
     assert len(set(asked)) == len(asked)
 
 
+@pytest.mark.once
 def test_tables_need_neither_gold_nor_columns_of_the_recipe(settings, papers, tmp_path):
     rows = [{"title": paper["title"], "abstract": paper["abstract"]} for paper in papers(6)]
     recipe = {key: value for key, value in settings.items() if key != "columns"} | {
@@ -250,6 +264,7 @@ class TestMistakes:
         )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("stage", ["pt", "sft"])
 def test_a_training_whose_start_was_replaced_is_not_resumed(
     domain, settings, both_columns, papers, make_listener, tmp_path, stage
@@ -269,6 +284,7 @@ def test_a_training_whose_start_was_replaced_is_not_resumed(
         papertune.train(rows, recipe, tmp_path / "run", resume=True)
 
 
+@pytest.mark.once
 def test_a_finished_run_is_not_trained_again(domain, settings, papers, listener):
     before = domain.directory.manifest_file.read_bytes()
     tables = [papertune.read_table(papers(12)), papertune.read_table(papers(10, 10))]
@@ -279,6 +295,7 @@ def test_a_finished_run_is_not_trained_again(domain, settings, papers, listener)
     assert again.directory.manifest_file.read_bytes() == before
 
 
+@pytest.mark.once
 def test_the_loss_before_is_that_of_the_base_model(settings, papers, tmp_path):
     options = {"dev": papers(4, 50), "overrides": ["training.learning_rate=1e-30", "training.max_steps=1"]}
     results = papertune.train(papers(6), settings, tmp_path / "run", **options).manifest.stage_results

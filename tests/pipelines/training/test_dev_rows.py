@@ -9,6 +9,8 @@ from papertune.pipelines.training.request import TrainingRequest
 from papertune.recipe import load_recipe
 from papertune.tables import Table
 
+pytestmark = pytest.mark.once
+
 
 def dev_table(rows, labels="ab", start=0):
     numbers = range(start, start + rows)

@@ -14,6 +14,8 @@ from papertune.pipelines.training.optimizer_steps import (
 from papertune.recipe import TrainingSpec, load_recipe
 from papertune.training.shares import SharedBatchSampler
 
+pytestmark = pytest.mark.once
+
 
 @given(
     rows=st.integers(1, 60),

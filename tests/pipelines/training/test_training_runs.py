@@ -200,6 +200,7 @@ class TestDev:
         label = (line["eval_label_macro_f1"] + line["eval_label_average_precision"]) / 2
         assert line["score"] == pytest.approx((label + line["eval_Keywords_f1_at_5"]) / 2)
 
+    @pytest.mark.once
     def test_dev_rows_without_gold_cells_are_refused(self, train, papers, tmp_path):
         dev = [{**row, "Keywords": ""} for row in papers(4, 60)]
         with (
@@ -216,6 +217,7 @@ class TestDev:
 
 
 class TestMethods:
+    @pytest.mark.once
     @pytest.mark.parametrize(
         "method",
         [
@@ -247,6 +249,7 @@ class TestMethods:
         shutil.rmtree(tmp_path / "base")
         assert len(papertune.load_run(run.directory.path).predict(papers(2))) == 2
 
+    @pytest.mark.once
     def test_a_training_can_start_from_another_run(self, train, papers, tmp_path):
         first = train(papers(8), "first", only=["label"])
         no_change = ["training.learning_rate=1e-12", f"method.start_from={first.directory.path}"]
@@ -256,6 +259,7 @@ class TestMethods:
         further = train(papers(8), "third", only=["label"], overrides=[no_change[1]])
         assert any(not torch.equal(tensor, weights(first)[name]) for name, tensor in weights(further).items())
 
+    @pytest.mark.once
     def test_a_start_that_does_not_fit_is_refused(self, train, recipe, papers, make_model, tiny_tokenizer, tmp_path):
         whole = train(papers(4), "whole", only=["label"], overrides=['method={kind = "full"}'])
         with pytest.raises(RecipeError, match="holds a whole model, not an adapter"):
@@ -268,12 +272,14 @@ class TestMethods:
             train(papers(4), "run", only=["label"], overrides=[f"method.start_from={adapter.directory.path}"])
         assert not (tmp_path / "run").exists()
 
+    @pytest.mark.once
     def test_a_start_of_another_rank_is_refused(self, train, papers, tmp_path):
         first = train(papers(4), "first", only=["label"])
         options = [f"method.start_from={first.directory.path}", "method.rank=8"]
         with pytest.raises(RecipeError, match=r"method.rank is 8, but the adapter of .* has 4"):
             train(papers(4), "run", only=["label"], overrides=options)
 
+    @pytest.mark.once
     def test_activation_checkpointing_does_not_change_the_weights(self, train, papers):
         plain = train(papers(6), "plain", only=["label"])
         frugal = train(papers(6), "frugal", only=["label"], overrides=["training.gradient_checkpointing=true"])

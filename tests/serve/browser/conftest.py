@@ -1,8 +1,5 @@
 import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +25,7 @@ AXE = Path(__file__).parent / "axe" / "axe.min.js"
 
 @dataclass
 class Server:
-    """`papertune serve` in a process of its own."""
+    """A server of this process."""
 
     address: str
     work: Path
@@ -50,21 +47,15 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the tests of a module, and the cookies of a browser that has opened its link."""
+    from forked_jobs import forking, serving
+
     work = tmp_path_factory.mktemp("serve") / "work"
-    command = [sys.executable, "-m", "papertune", "serve", "--work", str(work), "--port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("PAPERTUNE_TOKEN", None)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True, bufsize=1) as process:
-        assert process.stdout is not None
-        printed = process.stdout.readline()
-        found = re.search(r"open (http://\S+)", printed)
-        assert found, printed
+    with forking(), serving(work) as link:
         context = browser.new_context()
-        context.new_page().goto(found[1])
+        context.new_page().goto(link)
         cookies = context.storage_state()
         context.close()
-        yield Server(found[1].partition("?")[0], work, cookies)
-        process.terminate()
+        yield Server(link.partition("?")[0], work, cookies)
 
 
 @pytest.fixture

@@ -241,9 +241,10 @@ def test_gradient_checkpointing_changes_no_loss(train, method, plain):
 RESUMED = {"accumulation": 2, "epochs": 2, "save_steps": 1, "keep_checkpoints": 99}  # 3 steps an epoch
 
 
-@pytest.fixture
-def uninterrupted(train):
-    """Return the folder, metrics and weights of a whole training."""
+@pytest.fixture(scope="module")
+def uninterrupted(make_model, tmp_path_factory):
+    """Return the folder, metrics and weights of a whole training, for reading only."""
+    train = Training(make_model, tmp_path_factory.mktemp("uninterrupted"))
     train("whole", rows=11, spec=RESUMED)
     assert train.steps() == [1, 2, 3, 4, 5, 6]
     return train.checkpoints, train.metrics(), train.trained()
@@ -300,7 +301,7 @@ def test_resume_without_a_checkpoint_starts_a_training(train, uninterrupted, tmp
 def test_a_new_training_removes_the_files_of_the_old_one(train, uninterrupted, tmp_path):
     whole, _, _ = uninterrupted
     shutil.copytree(whole, tmp_path / "again")
-    shutil.copy(tmp_path / "whole.jsonl", tmp_path / "again.jsonl")
+    shutil.copy(whole.with_suffix(".jsonl"), tmp_path / "again.jsonl")
     train("again", rows=11, spec=RESUMED | {"keep_checkpoints": 1, "epochs": 1})
     assert train.steps() == [3]
     assert [entry["step"] for entry in train.metrics()] == [1, 2, 3]
