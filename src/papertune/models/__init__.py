@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from papertune.startup.late import late_names
 
 if TYPE_CHECKING:
-    from papertune.models.answer_positions import answer_positions, output_layer
     from papertune.models.attention.grouped import use_grouped_attention
     from papertune.models.attention.masks import AttentionMasks
     from papertune.models.base import (
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         precision_name,
         to_int8,
     )
+    from papertune.models.selected_positions import answer_positions, output_layer
 
 # Loaded when first used: most of them import torch, which finding a model and reading its tokenizer do not need.
 _LATE = {
@@ -43,7 +43,7 @@ _LATE = {
     "PACKAGE_INSTALL": "papertune.models.known",
     "Precision": "papertune.models.base",
     "PredictionPrecision": "papertune.models.quantization.int8",
-    "answer_positions": "papertune.models.answer_positions",
+    "answer_positions": "papertune.models.selected_positions",
     "cache_folder": "papertune.models.cache",
     "check_int8": "papertune.models.quantization.int8",
     "check_quantization": "papertune.models.quantization.base_bits",
@@ -60,7 +60,7 @@ _LATE = {
     "load_model": "papertune.models.base",
     "load_own_llama": "papertune.models.llama.loading",
     "load_tokenizer": "papertune.models.base",
-    "output_layer": "papertune.models.answer_positions",
+    "output_layer": "papertune.models.selected_positions",
     "precision_name": "papertune.models.quantization.int8",
     "to_int8": "papertune.models.quantization.int8",
     "use_grouped_attention": "papertune.models.attention.grouped",
