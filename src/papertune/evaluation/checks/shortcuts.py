@@ -219,7 +219,8 @@ def _value_candidate(cells: Sequence[str], labels: NDArray[Any], classes: _Rows)
         is_known = counts.sum(axis=1) > 0
         likelihoods = np.log(counts + 1) - np.log(rows + np.count_nonzero(is_known))
         scores = np.where(is_known[:, np.newaxis], likelihoods, 0) + np.log(rows) - np.log(len(train))
-        return scores.argmax(axis=1)[values[test]]
+        likeliest: _Rows = scores.argmax(axis=1)
+        return likeliest[values[test]]
 
     def explain() -> str:
         value, _ = Counter(cells).most_common(1)[0]

@@ -110,7 +110,8 @@ def _best(left: NDArray[np.float64], total: NDArray[np.float64]) -> tuple[int | 
 
 
 def _gini(counts: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 - (counts**2).sum(axis=1) / np.maximum(sums, 1) ** 2
+    squares: NDArray[np.float64] = (counts**2).sum(axis=1)
+    return 1 - squares / np.maximum(sums, 1) ** 2
 
 
 def predict(
