@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits
 
-# Tokens in a shingle, which `_shingles` joins two by two. One changed word changes four shingles.
+# Tokens in a shingle. One changed word changes four shingles.
 SHINGLE = 4
 
 # Minimum resemblance of near duplicates. A copy of 200 words with 20 scattered changes has 0.42. Of 3,000 pairs from
@@ -27,6 +27,10 @@ MIN_SIMILARITY = 0.4
 # A shingle in more rows is a set phrase ("in this paper we", a publisher's notice) and is ignored. This limits the
 # number of pairs for each shingle of a row.
 _MAX_ROWS = 100
+
+# Shingles are hashed to 64 bits, with a large odd number. 20,000 abstracts have about 4 million; that any two of them have
+# the same hash has a probability of less than one in a million.
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 # Rows of one table that are compared with the whole other table at once.
 _ROWS_AT_ONCE = 1000
@@ -123,11 +127,12 @@ def _most_similar(
         np.bincount(side[0], weights=rare[side[1]], minlength=len(table))
         for side, table in ((left, texts), (right, others))
     ]
-    in_both = rare & (np.minimum(*counts) > 0)
-    (rows, ids), (other_rows, other_ids) = (
-        (side[0][in_both[side[1]]], side[1][in_both[side[1]]]) for side in (left, right)
-    )
-    by_id = other_rows[np.argsort(other_ids, kind="stable")]
+    # Of one table, a shingle of one row only pairs the row with itself.
+    in_both = rare & (counts[0] > 1 if others is texts else np.minimum(*counts) > 0)
+    rows, ids = (values[in_both[left[1]]] for values in left)
+    by_id, other_ids = (values[in_both[right[1]]] for values in right)
+    by_row = np.argsort(rows, kind="stable")
+    rows, ids = rows[by_row], ids[by_row]
     number = np.bincount(other_ids, minlength=size)
     first = np.cumsum(number) - number
     found: list[tuple[int, int, float]] = []
@@ -164,23 +169,21 @@ def _with_same_shingle(
 
 
 def _shingles(texts: Sequence[str]) -> tuple[_Integers, _Integers]:
-    """Return which shingles each text has: a row and the number of one of its shingles, each pair once, by row."""
+    """Return which shingles each text has: rows and numbers of shingles, each pair once, by shingle and then by row."""
     numbers: dict[str, int] = {}
     tokens: list[int] = []
     ends: list[int] = []
     for text in texts:
         tokens += [numbers.setdefault(token, len(numbers)) for token in _TOKEN.findall(text)]
         ends.append(len(tokens))
-    units = np.array(tokens, dtype=np.int64)
-    for size in (1, 2):  # two neighbours become one unit: two words, then four
-        both = units[:-size] * (int(units.max(initial=0)) + 1) + units[size:]
-        units = np.unique(both, return_inverse=True)[1]
-    rows = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))[: len(units)]
-    is_inside = np.arange(len(units)) + SHINGLE <= np.array(ends)[rows]
-    return _each_once(rows[is_inside], units[is_inside])
-
-
-def _each_once(rows: _Integers, ids: _Integers) -> tuple[_Integers, _Integers]:
-    size = int(ids.max(initial=0)) + 1
-    keys = np.unique(rows * size + ids)
-    return keys // size, keys % size
+    words = np.array(tokens, dtype=np.uint64)
+    rows = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
+    starts = np.flatnonzero(np.arange(len(words)) + SHINGLE <= np.array(ends)[rows])
+    hashes = np.zeros(len(starts), dtype=np.uint64)
+    for place in range(SHINGLE):
+        hashes = hashes * _MULTIPLIER + words[starts + place]
+    order = np.argsort(hashes, kind="stable")
+    hashes, rows = hashes[order], rows[starts][order]
+    is_other = np.diff(hashes, prepend=hashes[:1] + np.uint64(1)) != 0
+    is_new = is_other | (np.diff(rows, prepend=-1) != 0)
+    return rows[is_new], np.cumsum(is_other)[is_new] - 1
