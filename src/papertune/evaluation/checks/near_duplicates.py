@@ -28,8 +28,8 @@ MIN_SIMILARITY = 0.4
 # number of pairs for each shingle of a row.
 _MAX_ROWS = 100
 
-# Shingles are hashed to 64 bits, with a large odd number. 20,000 abstracts have about 4 million; that any two of them have
-# the same hash has a probability of less than one in a million.
+# Shingles are hashed to 64 bits, with a large odd number. 20,000 abstracts have about 4 million; the probability that
+# any two of them have the same hash is less than one in a million.
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 # Rows of one table that are compared with the whole other table at once.

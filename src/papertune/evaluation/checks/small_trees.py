@@ -110,8 +110,9 @@ def _best(left: NDArray[np.float64], total: NDArray[np.float64]) -> tuple[int | 
 
 
 def _gini(counts: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    squares: NDArray[np.float64] = (counts**2).sum(axis=1)
-    return 1 - squares / np.maximum(sums, 1) ** 2
+    squares = (counts**2).sum(axis=1)
+    impurities: NDArray[np.float64] = 1 - squares / np.maximum(sums, 1) ** 2
+    return impurities
 
 
 def predict(
