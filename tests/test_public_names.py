@@ -8,9 +8,11 @@ import sys
 import pytest
 
 import papertune
+import papertune.models
+import papertune.prompts
 from papertune import errors
 
-HEAVY = {"torch", "transformers", "polars", "peft", "sklearn", "matplotlib", "pandas"}
+HEAVY = {"torch", "transformers", "polars", "peft", "sklearn", "scipy", "matplotlib", "pandas"}
 
 
 def test_all_lists_exactly_the_public_names():
@@ -21,10 +23,19 @@ def test_all_lists_exactly_the_public_names():
     for name, module in papertune._LATE.items():
         assert getattr(papertune, name) is getattr(importlib.import_module(module), name)
     submodules = {name for name in vars(papertune) if inspect.ismodule(vars(papertune)[name])}
-    helpers = {"TYPE_CHECKING", "Any", "collection_paused", "ignore_unused_kernel", "import_module", "limit_spinning"}
+    helpers = {"TYPE_CHECKING", "ignore_unused_kernel", "late_names", "limit_spinning"}
     public = {name for name in vars(papertune) if not name.startswith("_")} - submodules - helpers
     assert public == set(papertune.__all__)
     assert set(dir(papertune)) == {*papertune.__all__, "__version__"}
+
+
+@pytest.mark.parametrize("package", [papertune.models, papertune.prompts])
+def test_late_names_of_a_package_are_those_of_its_modules(package):
+    assert set(package._LATE) == set(package.__all__)
+    for name, module in package._LATE.items():
+        assert getattr(package, name) is getattr(importlib.import_module(module), name)
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'predict'"):
+        package.predict  # noqa: B018
 
 
 def test_a_star_import_imports_all_public_names():

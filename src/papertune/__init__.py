@@ -6,8 +6,7 @@ run = papertune.train("papers.csv", "medical-papers", "my-run")
 filled = run.predict("papers_new.csv")
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from papertune.errors import (
     MissingExtraError,
@@ -22,7 +21,7 @@ from papertune.errors import (
     TrainingStopped,
 )
 from papertune.startup.foreign_warnings import ignore_unused_kernel
-from papertune.startup.garbage import collection_paused
+from papertune.startup.late import late_names
 from papertune.startup.openmp import limit_spinning
 
 if TYPE_CHECKING:
@@ -86,13 +85,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        with collection_paused():
-            value = getattr(import_module(_LATE[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'papertune' has no attribute {name!r}")
+__getattr__ = late_names(__name__, _LATE)
 
 
 def __dir__() -> list[str]:

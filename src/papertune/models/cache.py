@@ -46,11 +46,11 @@ def converted_gguf(gguf: Path, checksum: str) -> Path:
     Raises:
         ModelError: If transformers cannot read the file, or the cache folder is not writable.
     """
-    from filelock import FileLock
-
     folder = cache_folder() / f"{gguf.stem}-{checksum[:12]}-{_CONVERSION}"
     if folder.is_dir():
         return folder
+    from filelock import FileLock
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -68,7 +68,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
-    from papertune.models.gguf_tokenizers import mend_splitting
+    from papertune.models.tokenizers.gguf import mend_splitting
 
     logging.disable_progress_bar()
     unfinished = folder.with_name(f"{folder.name}.partial")

@@ -1,17 +1,37 @@
 """A model's configuration: found without its weights, and checked."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from papertune.errors import ModelError
+from papertune.models.finding import Base, find_base
 from papertune.models.known import KNOWN_MODELS, PUBLISHED_CONFIGS
 from papertune.records import problem_of_value
 
 _REPAIR = "Correct it, or download the folder again."
 _LLAMA_LIKE = ("llama", "mistral", "qwen2")
+# Values by which llama models differ.
+_STATED_BY_LLAMA = {
+    "attention_bias",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "mlp_bias",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "rope_parameters",
+    "tie_word_embeddings",
+    "vocab_size",
+}
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
@@ -121,6 +141,56 @@ def reason_of(error: Exception) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
+def is_whole_llama(values: Mapping[str, Any]) -> bool:
+    """Whether a config.json is that of a llama, and leaves no value to a default."""
+    return values.get("model_type") == "llama" and all(values.get(name) is not None for name in _STATED_BY_LLAMA)
+
+
+def read_stated_config(base: Base) -> Any:
+    """Return the configuration of a llama as its config.json states it, for questions about lengths and layers.
+
+    Args:
+        base: The base model; the number of layers is that of the kept ones.
+
+    Returns:
+        The values as attributes, read without transformers; None if the model is no folder or no llama, or its
+        config.json leaves a value to a default.
+
+    Raises:
+        ModelError: If config.json is damaged, or the model has fewer layers than are to be kept.
+    """
+    folder = Path(base.location)
+    check_model_files(folder)
+    file = folder / "config.json"
+    if not file.is_file() or not is_whole_llama(values := _read_object(file)):
+        return None
+    config = SimpleNamespace(**values)
+    return config if base.first_layers is None else with_first_layers(config, base.first_layers)
+
+
+def with_first_layers(config: Any, count: int) -> Any:
+    """Return a configuration with fewer decoder layers; transformers then reads the weights of no others.
+
+    Args:
+        config: The configuration; changed.
+        count: The number of layers to keep.
+
+    Raises:
+        ModelError: If the model has fewer, or its layers are not plainly numbered.
+    """
+    layers = getattr(config, "num_hidden_layers", None)
+    if not isinstance(layers, int):
+        raise ModelError(
+            f"method.keep_layers is {count}, but {config.model_type} does not name its number of layers. Leave it out."
+        )
+    if count > layers:
+        raise ModelError(f"method.keep_layers is {count}, but the model has {layers} layers. Choose at most {layers}.")
+    config.num_hidden_layers = count
+    if kinds := getattr(config, "layer_types", None):
+        config.layer_types = kinds[:count]
+    return config
+
+
 def find_config(name: str) -> Any:
     """Find the configuration of a model, which needs no weights.
 
@@ -132,7 +202,6 @@ def find_config(name: str) -> Any:
     """
     from transformers import AutoConfig
 
-    from papertune.models.base import find_base
     from papertune.models.own_models import register_own_models
 
     published = {**PUBLISHED_CONFIGS, **{key: model.config for key, model in KNOWN_MODELS.items()}}

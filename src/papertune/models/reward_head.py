@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from papertune.errors import RunError
-from papertune.models.answer_positions import output_layer
+from papertune.models.selected_positions import output_layer
 
 FILE = "reward_head.safetensors"
 

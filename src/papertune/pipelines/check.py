@@ -11,8 +11,9 @@ from typing import Any
 from papertune.errors import PapertuneWarning, Sentence, TableError, listed, said_as
 from papertune.evaluation.checks.leaks import leak_warnings
 from papertune.kinds.findings import Finding, Purpose
-from papertune.models import find_base, load_config, load_tokenizer
-from papertune.pipelines.training.job import choose_columns_to_learn
+from papertune.models import find_base
+from papertune.models.tokenizers.plain import load_context_config, load_prompt_tokenizer
+from papertune.pipelines.training.chosen_columns import choose_columns_to_learn
 from papertune.pipelines.training.optimizer_steps import too_few_steps
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
@@ -146,10 +147,10 @@ def _check_each(
 def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:
     """Check a recipe against its model, and return the model's tokenizer and the encoder of prompts."""
     found = replace(find_base(recipe.model, base), first_layers=recipe.method.first_layers)
-    tokenizer = load_tokenizer(found)
+    tokenizer = load_prompt_tokenizer(found)
     encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
     if asks_for_model(recipe):
-        check_context(recipe, encoder, load_config(found))
+        check_context(recipe, encoder, load_context_config(found))
     for column in recipe.questions.values():
         column.check_tokens(encoder)
     return tokenizer, encoder

@@ -7,7 +7,7 @@ from typing import Any
 
 from papertune.errors import PapertuneWarning
 from papertune.files import check_entries_file, write_entries
-from papertune.pipelines.training.job import choose_columns_to_learn
+from papertune.pipelines.training.chosen_columns import choose_columns_to_learn
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader, training_examples
 from papertune.prompts.given_cells import open_table

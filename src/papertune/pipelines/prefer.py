@@ -8,7 +8,7 @@ from typing import Any
 from papertune.errors import OutputError, RecipeError, TableError
 from papertune.events import SILENT, Listener
 from papertune.files import check_entries_file
-from papertune.pipelines.training.job import choose_columns_to_learn
+from papertune.pipelines.training.chosen_columns import choose_columns_to_learn
 from papertune.preferences import Pair, Thumb, write_preferences
 from papertune.preferences.asking import Asked, find_documents
 from papertune.preferences.corrections import read_corrections

@@ -19,7 +19,7 @@ from transformers import (
 
 from papertune.decoding.engine import Engine
 from papertune.models import load_own_llama
-from papertune.models.base import Base
+from papertune.models.finding import Base
 from papertune.models.llama.products import normed
 
 SIZES = {

@@ -161,7 +161,7 @@ def leak_warnings(table: Table, recipe: Recipe, purpose: Purpose = "train") -> I
     """
     own = any(column.question_column for column in recipe.questions.values())
     if own or not table.is_instructions:  # there each paper stands once for each question
-        # Several questions about one document are no copies; to search for near ones takes scikit-learn.
+        # Several questions about one document are no copies; near ones take seconds in a large table.
         matches = match_earlier_rows(_texts(table, recipe), near=purpose == "train" and not own)
         if matches:
             first = matches[0]

@@ -3,15 +3,16 @@
 The similarity of two texts is the share of their shingles, runs of four words, that they have in common: the
 resemblance of Broder 1997, "On the resemblance and containment of documents",
 https://doi.org/10.1109/SEQUEN.1997.666900. It is computed exactly and not estimated by MinHash: papers that are not
-copies share so few shingles that the product of two sparse matrices finds all pairs faster. In Chinese, Japanese and
+copies share so few shingles that all pairs with a common one are counted faster. In Chinese, Japanese and
 Korean text a shingle is four characters.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papertune.metrics.phrases import CJK_CHARACTER, fold, keep_letters_and_digits
 
@@ -27,14 +28,16 @@ MIN_SIMILARITY = 0.4
 # number of pairs for each shingle of a row.
 _MAX_ROWS = 100
 
-# Shingles are hashed. 20,000 abstracts have about 4 million, so about one pair of 200-word texts in a hundred shares a
-# shingle by a hash collision, far fewer than near duplicates share.
-_HASHES = 2**22
+# Shingles are hashed to 64 bits, with a large odd number. 20,000 abstracts have about 4 million; the probability that
+# any two of them have the same hash is less than one in a million.
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 # Rows of one table that are compared with the whole other table at once.
 _ROWS_AT_ONCE = 1000
 
-_TOKEN_PATTERN = rf"{CJK_CHARACTER.pattern}|(?:(?!{CJK_CHARACTER.pattern})\S)+"
+_TOKEN = re.compile(rf"{CJK_CHARACTER.pattern}|(?:(?!{CJK_CHARACTER.pattern})\S)+")
+
+_Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -113,41 +116,74 @@ def _most_similar(
     """
     if not texts or not others:
         return []
-    left = _shingles(texts)
-    right = left if others is texts else _shingles(others)
-    counts = [np.bincount(side.indices, minlength=_HASHES) for side in (left, right)]
-    rare = np.maximum(*counts) <= _MAX_ROWS  # (hashes,)
-    sizes = [side @ rare.astype(np.float32) for side in (left, right)]  # (texts,) and (others,)
-    in_both = np.flatnonzero(rare & (np.minimum(*counts) > 0))
-    left, transposed = left[:, in_both], right[:, in_both].T.tocsr()  # (texts, shingles) and (shingles, others)
+    rows, ids = _shingles(texts if others is texts else [*texts, *others])
+    is_left = rows < len(texts)
+    left = rows[is_left], ids[is_left]
+    right = left if others is texts else (rows[~is_left] - len(texts), ids[~is_left])
+    size = int(ids.max(initial=0)) + 1
+    counts = [np.bincount(side[1], minlength=size) for side in (left, right)]
+    rare = np.maximum(*counts) <= _MAX_ROWS  # (shingles,)
+    sizes = [
+        np.bincount(side[0], weights=rare[side[1]], minlength=len(table))
+        for side, table in ((left, texts), (right, others))
+    ]
+    # Of one table, a shingle of one row only pairs the row with itself.
+    in_both = rare & (counts[0] > 1 if others is texts else np.minimum(*counts) > 0)
+    rows, ids = (values[in_both[left[1]]] for values in left)
+    by_id, other_ids = (values[in_both[right[1]]] for values in right)
+    by_row = np.argsort(rows, kind="stable")
+    rows, ids = rows[by_row], ids[by_row]
+    number = np.bincount(other_ids, minlength=size)
+    first = np.cumsum(number) - number
     found: list[tuple[int, int, float]] = []
     for start in range(0, len(texts), _ROWS_AT_ONCE):
-        shared = (left[start : start + _ROWS_AT_ONCE] @ transposed).tocoo()
-        rows, columns = shared.row + start, shared.col
-        union = sizes[0][rows] + sizes[1][columns] - shared.data
-        similarity = shared.data / np.maximum(union, 1)
-        kept = similarity >= MIN_SIMILARITY
-        if earlier_only:
-            kept &= columns < rows
-        order = np.lexsort((columns[kept], -similarity[kept], rows[kept]))
-        ordered = [values[kept][order] for values in (rows, columns, similarity)]
+        of_block = slice(*np.searchsorted(rows, [start, start + _ROWS_AT_ONCE]))
+        pairs, columns = _with_same_shingle(rows[of_block], ids[of_block], by_id, first, number)
+        kept = columns < pairs if earlier_only else slice(None)
+        keys, shared = np.unique(pairs[kept] * len(others) + columns[kept], return_counts=True)
+        pairs, columns = keys // len(others), keys % len(others)
+        similarity = shared / np.maximum(sizes[0][pairs] + sizes[1][columns] - shared, 1)
+        near = similarity >= MIN_SIMILARITY
+        order = np.lexsort((columns[near], -similarity[near], pairs[near]))
+        ordered = [values[near][order] for values in (pairs, columns, similarity)]
         _, firsts = np.unique(ordered[0], return_index=True)
         found += [(int(ordered[0][i]), int(ordered[1][i]), float(ordered[2][i])) for i in firsts]
     return found
 
 
-def _shingles(texts: Sequence[str]) -> Any:
-    """Return which shingles each text has, sparse float32 of zeros and ones, shape (texts, hashes)."""
-    from sklearn.feature_extraction.text import HashingVectorizer
+def _with_same_shingle(
+    rows: _Integers, ids: _Integers, by_id: _Integers, first: _Integers, number: _Integers
+) -> tuple[_Integers, _Integers]:
+    """Return each pair of a row and a row of the other table with the same shingle, once for each such shingle.
 
-    hashing = HashingVectorizer(
-        token_pattern=_TOKEN_PATTERN,
-        ngram_range=(SHINGLE, SHINGLE),
-        lowercase=False,  # the texts are normalised already
-        binary=True,
-        norm=None,
-        alternate_sign=False,
-        n_features=_HASHES,
-        dtype=np.float32,
-    )
-    return hashing.transform(texts)
+    Args:
+        rows: Rows of the first table, each once for each of its shingles.
+        ids: Their shingles, of the same length.
+        by_id: Rows of the other table, ordered by shingle.
+        first: Where the rows of each shingle begin in `by_id`; shape (shingles,).
+        number: How many they are; shape (shingles,).
+    """
+    lengths = number[ids]
+    places = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(rows, lengths), by_id[places + np.repeat(first[ids], lengths)]
+
+
+def _shingles(texts: Sequence[str]) -> tuple[_Integers, _Integers]:
+    """Return which shingles each text has: rows and numbers of shingles, each pair once, by shingle and then by row."""
+    numbers: dict[str, int] = {}
+    tokens: list[int] = []
+    ends: list[int] = []
+    for text in texts:
+        tokens += [numbers.setdefault(token, len(numbers)) for token in _TOKEN.findall(text)]
+        ends.append(len(tokens))
+    words = np.array(tokens, dtype=np.uint64)
+    rows = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
+    starts = np.flatnonzero(np.arange(len(words)) + SHINGLE <= np.array(ends)[rows])
+    hashes = np.zeros(len(starts), dtype=np.uint64)
+    for place in range(SHINGLE):
+        hashes = hashes * _MULTIPLIER + words[starts + place]
+    order = np.argsort(hashes, kind="stable")
+    hashes, rows = hashes[order], rows[starts][order]
+    is_other = np.diff(hashes, prepend=hashes[:1] + np.uint64(1)) != 0
+    is_new = is_other | (np.diff(rows, prepend=-1) != 0)
+    return rows[is_new], np.cumsum(is_other)[is_new] - 1

@@ -18,6 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papertune.errors import visible
+from papertune.evaluation.checks.small_trees import (
+    Split,
+    SplitFinder,
+    number_splits,
+    predict,
+    stratified_folds,
+    yes_no_splits,
+)
 from papertune.metrics.phrases import CJK_CHARACTER
 
 # Minimum share of the errors of predicting the most frequent label that a reported feature avoids.
@@ -41,6 +49,8 @@ _BEGINNING, _END = 120, 40
 # Runs of format characters in fewer of the cells are not tried, and only the most frequent of the others are.
 _MIN_SHARE = 0.02
 _MAX_RUNS = 2000
+# Maximum characters of a run.
+_RUN = 4
 
 _SEPARATOR = re.compile("[,，;；、|]")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d+)?")
@@ -51,6 +61,10 @@ _NOTICE = re.compile(
     re.IGNORECASE,
 )
 _WORD_OR_NUMBER = re.compile(r"\d+|[^\W\d_]+")
+_BLANKS = re.compile(r"\s\s+")
+
+# Indices of rows, or their classes.
+_Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -72,11 +86,10 @@ class SurfaceFeature:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A feature to try, the model that learns from its values, and a function that describes the best split."""
+    """A feature to try, what predicts the classes of rows from those of others, and what describes the best split."""
 
     name: str
-    values: Any  # array or sparse matrix, shape (rows, values)
-    estimator: Any
+    predict: Callable[[_Rows, _Rows], _Rows]
     explain: Callable[[], str]
 
 
@@ -106,22 +119,39 @@ def find_surface_feature(cells: Sequence[str], labels: Sequence[str]) -> Surface
     counts = Counter(target.tolist())
     if len(rows) < MIN_ROWS or len(counts) < 2:
         return None
-    from scipy.stats import binomtest
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=_SEED)
-    best: tuple[int, _Candidate] | None = None
-    for candidate in _candidates([cells[row] for row in rows], target):
-        right = int((cross_val_predict(candidate.estimator, candidate.values, target, cv=folds) == target).sum())
-        if best is None or right > best[0]:
-            best = right, candidate
+    names = sorted(counts)
+    classes = np.array([names.index(label) for label in target], dtype=np.int64)
     majority = counts.most_common(1)[0][1]
-    if best is None or best[0] - majority < MIN_GAIN * (len(rows) - majority):
+    folds = stratified_folds(classes, _FOLDS, _SEED)
+    right, found = 0, None
+    for candidate in _candidates([cells[row] for row in rows], target, classes):
+        if (count := _count_right(candidate, classes, folds)) > right:
+            right, found = count, candidate
+    if found is None or right - majority < MIN_GAIN * (len(rows) - majority):
         return None
-    right, found = best
-    if binomtest(right, len(rows), majority / len(rows), alternative="greater").pvalue > _MAX_P_VALUE:
+    if _p_value(right, len(rows), majority / len(rows)) > _MAX_P_VALUE:
         return None
     return SurfaceFeature(found.name, right / len(rows), majority / len(rows), found.explain())
+
+
+def _count_right(candidate: _Candidate, classes: _Rows, folds: _Rows) -> int:
+    """Count the rows that are predicted right from the rows of the other folds."""
+    tests = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(_FOLDS)]
+    return sum(int((candidate.predict(train, test) == classes[test]).sum()) for train, test in tests)
+
+
+def _p_value(right: int, rows: int, share: float) -> float:
+    """Return the probability of at least so many right predictions, if each is right with this probability."""
+    return math.fsum(
+        math.exp(
+            math.lgamma(rows + 1)
+            - math.lgamma(count + 1)
+            - math.lgamma(rows - count + 1)
+            + count * math.log(share)
+            + (rows - count) * math.log1p(-share)
+        )
+        for count in range(right, rows + 1)
+    )
 
 
 def _choose_rows(labels: Sequence[str]) -> list[int]:
@@ -135,7 +165,7 @@ def _choose_rows(labels: Sequence[str]) -> list[int]:
     return rows
 
 
-def _candidates(cells: Sequence[str], labels: NDArray[Any]) -> Iterator[_Candidate]:
+def _candidates(cells: Sequence[str], labels: NDArray[Any], classes: _Rows) -> Iterator[_Candidate]:
     """Yield the features that differ between the rows, the simplest first."""
     numbers: dict[str, Callable[[str], float]] = {
         "length in characters": len,
@@ -148,10 +178,10 @@ def _candidates(cells: Sequence[str], labels: NDArray[Any]) -> Iterator[_Candida
     for name, feature in numbers.items():
         values = np.array([feature(cell) for cell in cells], dtype=np.float64)
         if len(np.unique(values)) > 1:
-            yield _number_candidate(name, values, labels)
+            yield _number_candidate(name, values, labels, classes)
     if len(set(cells)) > 1:
-        yield _value_candidate(cells, labels)
-        yield from _format_candidate([_format(cell) for cell in cells], labels)
+        yield _value_candidate(cells, labels, classes)
+        yield from _format_candidate([_format(cell) for cell in cells], labels, classes)
 
 
 def _repeats(cell: str) -> int:
@@ -159,74 +189,83 @@ def _repeats(cell: str) -> int:
     return len(parts) - len(set(parts))
 
 
-def _number_candidate(name: str, values: NDArray[np.float64], labels: NDArray[Any]) -> _Candidate:
-    column = values[:, np.newaxis]  # (rows, 1)
-    max_leaves = 4 * len(set(labels.tolist()))
+def _number_candidate(name: str, values: NDArray[np.float64], labels: NDArray[Any], classes: _Rows) -> _Candidate:
+    find = number_splits(values, classes)
+    leaves = 4 * (int(classes.max()) + 1)
 
     def explain() -> str:
-        tree = _tree(2).fit(column, labels)
-        threshold, above = float(tree.tree_.threshold[0]), tree.apply(column) == tree.tree_.children_right[0]
+        split = _whole_split(find, classes)
+        above = ~split.goes_left
         if name == _NOTICE_NAME:
             return _describe(above, labels, "With it", "without it")
-        if math.isinf(threshold):  # the split is between numbers and other cells
+        if math.isinf(split.threshold):  # the split is between numbers and other cells
             return _describe(~np.isnan(values), labels, "Where it is a number", "elsewhere")
         not_a_number = " or where it is not a number" if np.isnan(values[above]).any() else ""
-        return _describe(above, labels, f"Above {threshold:g}{not_a_number}", "otherwise")
+        return _describe(above, labels, f"Above {split.threshold:g}{not_a_number}", "otherwise")
 
-    return _Candidate(name, column, _tree(max_leaves), explain)
+    return _Candidate(name, lambda train, test: predict(find, classes, train, test, leaves), explain)
 
 
-def _value_candidate(cells: Sequence[str], labels: NDArray[Any]) -> _Candidate:
+def _value_candidate(cells: Sequence[str], labels: NDArray[Any], classes: _Rows) -> _Candidate:
     """Return the cell itself as a category. For a new value the model predicts by the shares of the labels."""
-    from sklearn.naive_bayes import MultinomialNB
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder
+    numbers = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
+    values = np.array([numbers[cell] for cell in cells], dtype=np.int64)
 
-    column = np.array(cells, dtype=object)[:, np.newaxis]  # (rows, 1)
+    def predict_by_value(train: _Rows, test: _Rows) -> _Rows:
+        """Predict with naive Bayes and add-one smoothing."""
+        counts = np.zeros((len(numbers), int(classes.max()) + 1))  # (values, classes)
+        np.add.at(counts, (values[train], classes[train]), 1)
+        rows = counts.sum(axis=0)
+        is_known = counts.sum(axis=1) > 0
+        likelihoods = np.log(counts + 1) - np.log(rows + np.count_nonzero(is_known))
+        scores = np.where(is_known[:, np.newaxis], likelihoods, 0) + np.log(rows) - np.log(len(train))
+        likeliest: _Rows = scores.argmax(axis=1)
+        return likeliest[values[test]]
 
     def explain() -> str:
         value, _ = Counter(cells).most_common(1)[0]
         shown = visible(value if len(value) <= 40 else value[:37] + "...")
-        return _describe(column[:, 0] == value, labels, f'Where it is "{shown}"', "elsewhere")
+        return _describe(np.array([cell == value for cell in cells]), labels, f'Where it is "{shown}"', "elsewhere")
 
-    return _Candidate(
-        "content as a whole", column, make_pipeline(OneHotEncoder(handle_unknown="ignore"), MultinomialNB()), explain
-    )
+    return _Candidate("content as a whole", predict_by_value, explain)
 
 
-def _format_candidate(formats: Sequence[str], labels: NDArray[Any]) -> Iterator[_Candidate]:
+def _format_candidate(formats: Sequence[str], labels: NDArray[Any], classes: _Rows) -> Iterator[_Candidate]:
     """Yield the runs of format characters, if there are any, for a tree with one leaf for each label."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    runs = CountVectorizer(
-        analyzer="char",
-        ngram_range=(1, 4),
-        lowercase=False,
-        binary=True,
-        min_df=max(2, math.ceil(_MIN_SHARE * len(formats))),
-        max_features=_MAX_RUNS,
-    )
-    try:
-        values = runs.fit_transform(formats)
-    except ValueError:  # scikit-learn raises it if no run is frequent enough
+    in_rows = [_runs(text) for text in formats]
+    counts = Counter(run for each in in_rows for run in each)
+    least = max(2, math.ceil(_MIN_SHARE * len(formats)))
+    # The most frequent first, of equally frequent ones the shortest.
+    ranked = sorted((-count, len(run), run) for run, count in counts.items() if count >= least)[:_MAX_RUNS]
+    if not ranked:
         return
-    tree = _tree(len(set(labels.tolist())))
+    runs = sorted((run for *_, run in ranked), key=lambda run: (len(run), run))
+    columns = {run: column for column, run in enumerate(runs)}
+    values = np.zeros((len(formats), len(runs)), dtype=np.float32)
+    for row, each in enumerate(in_rows):
+        values[row, [columns[run] for run in each if run in columns]] = 1
+    find = yes_no_splits(values, classes)
+    leaves = int(classes.max()) + 1
 
     def explain() -> str:
-        chosen = max(0, int(_tree(2).fit(values, labels).tree_.feature[0]))
-        run = runs.get_feature_names_out()[chosen]
-        has = values[:, [chosen]].toarray()[:, 0] > 0
-        return _describe(
-            has, labels, f'With "{visible(run)}" in it, where a, Aa and A are words and 9 is a number', "without it"
-        )
+        split = _whole_split(find, classes)
+        shown = visible(runs[split.feature])
+        where = f'With "{shown}" in it, where a, Aa and A are words and 9 is a number'
+        return _describe(~split.goes_left, labels, where, "without it")
 
-    yield _Candidate("format", values, tree, explain)
+    yield _Candidate("format", lambda train, test: predict(find, classes, train, test, leaves), explain)
 
 
-def _tree(leaves: int) -> Any:
-    from sklearn.tree import DecisionTreeClassifier
+def _runs(text: str) -> set[str]:
+    """Return the runs of one to four characters; several blanks count as one."""
+    text = _BLANKS.sub(" ", text)
+    return {text[start : start + size] for size in range(1, _RUN + 1) for start in range(len(text) - size + 1)}
 
-    return DecisionTreeClassifier(max_leaf_nodes=leaves, min_samples_leaf=_FOLDS, random_state=0)
+
+def _whole_split(find: SplitFinder, classes: _Rows) -> Split:
+    split = find(np.arange(len(classes)))
+    assert split is not None  # fewer rows could be split, else nothing would have been predicted
+    return split
 
 
 def _format(cell: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from papertune.models.base import Base, choose_dtype, load_config
+from papertune.models.base import choose_dtype, load_config
 from papertune.models.cpu import cpu_features
+from papertune.models.finding import Base
 from papertune.models.llama.model import OwnLlama
 from papertune.models.llama.products import Int8Product, product_of
 from papertune.models.llama.weights import is_known, read_weights

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from papertune.models.answer_positions import SelectsAnswers
 from papertune.models.llama.layers import Layer, MakeProduct
 from papertune.models.llama.products import normed
 from papertune.models.llama.rotation import Rotary
 from papertune.models.llama.weights import LlamaWeights
+from papertune.models.selected_positions import SelectsAnswers
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from papertune.errors import ModelError
-from papertune.models.answer_positions import output_layer
 from papertune.models.cpu import adds_int8_in_32_bits, cpu_features, has_onednn
 from papertune.models.quantization.base_bits import BaseBits
+from papertune.models.selected_positions import output_layer
 
 PredictionPrecision = Literal["auto", "bf16", "fp16", "fp32", "int8"]
 

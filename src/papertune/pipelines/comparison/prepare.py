@@ -12,7 +12,8 @@ from papertune.kinds import Column
 from papertune.models import find_base
 from papertune.pipelines.comparison.base_model import without_answers
 from papertune.pipelines.comparison.report_parts import check_gold
-from papertune.pipelines.training.job import choose_columns_to_learn, prepare_job
+from papertune.pipelines.training.chosen_columns import choose_columns_to_learn
+from papertune.pipelines.training.job import prepare_job
 from papertune.pipelines.training.request import TrainingRequest
 from papertune.prompts.check_table import check_table
 from papertune.prompts.examples import RowReader

@@ -10,8 +10,8 @@ from papertune.errors import PapertuneWarning, TableError
 from papertune.events import Listener
 from papertune.manifest import Parent, TableNote
 from papertune.models import Base, check_quantization, find_base
+from papertune.pipelines.training.chosen_columns import choose_columns_to_learn
 from papertune.pipelines.training.job import (
-    choose_columns_to_learn,
     find_parents,
     inherit_adapter_settings,
     start_adapter,

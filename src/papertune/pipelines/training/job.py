@@ -11,6 +11,7 @@ from papertune.kinds.label.record import MODEL
 from papertune.manifest import Parent, TableNote
 from papertune.methods import check_adapter
 from papertune.models import Base, check_quantization, find_base, load_config, load_tokenizer
+from papertune.pipelines.training.chosen_columns import choose_columns_to_learn
 from papertune.pipelines.training.request import TrainingRequest
 from papertune.prompts import PromptEncoder
 from papertune.prompts.check_table import check_table
@@ -138,18 +139,6 @@ def _within_context(job: TrainingJob) -> TrainingJob:
         encoder = PromptEncoder(load_tokenizer(job.base), recipe.encoding, chat=recipe.chat)
         check_context(recipe, encoder, load_config(job.base))
     return job
-
-
-def choose_columns_to_learn(recipe: Recipe, only: Sequence[str]) -> Recipe:
-    """Return the recipe with just the named columns; with all if none is named.
-
-    Raises:
-        RecipeError: If the recipe lacks one.
-    """
-    unknown = [name for name in only if name not in recipe.columns]
-    if unknown:
-        raise RecipeError(f"--only {unknown[0]}: the recipe has no such column. It has: {', '.join(recipe.columns)}.")
-    return recipe.only(tuple(only)) if only else recipe
 
 
 def _read(request: TrainingRequest, recipe: Recipe) -> tuple[list[Table], list[Table], Recipe]:

@@ -1,0 +1,1 @@
+"""Tokenizers: what .gguf files say about theirs, and one that reads prompts without transformers."""
