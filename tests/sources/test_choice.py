@@ -45,7 +45,7 @@ def test_the_model_is_joined_on_rows_of_which_each_has_another_label(rng, make_s
 
 
 def test_a_source_that_costs_nothing_stays_in_the_join(rng, make_source):
-    gold = rng.integers(2, size=60)
+    gold = rng.integers(2, size=100)
     held_out = {"words": make_source(rng, gold, 2, 0.5), "encoder": make_source(rng, gold, 2, 3.0)}
     assert choose_sources(held_out, gold, COSTS).used == ["words", "encoder"]
     assert set(choose_sources(held_out, gold, COSTS).losses) == {"words", "encoder", "joined"}
@@ -84,6 +84,16 @@ class TestModel:
         assert join.weights["model"] > join.weights["words"]
         assert join.losses["joined"] < join.losses["without model"]
         assert (join.evidence, join.rows) == ("dev rows", 200)
+
+    @pytest.mark.parametrize("seed", [5, 26, 33])
+    def test_words_stay_beside_a_model_that_is_better_alone_by_chance_only(self, make_source, seed):
+        rng = np.random.default_rng(seed)  # in these three the model alone has the lower cross-fitted loss
+        gold = rng.integers(2, size=100)
+        words, model = make_source(rng, gold, 2, 1.5), make_source(rng, gold, 2, 3.0)
+        join = add_model(self.plain, {"words": words}, model, gold, "dev rows")
+        fitted = fit_weights([words, model], gold)
+        assert (join.weights["words"], join.weights["model"]) == pytest.approx(fitted.of_sources)
+        assert join.weights["words"] > 0
 
     def test_a_model_that_knows_nothing_is_not_asked(self, rng, make_source):
         gold = rng.integers(2, size=200)
