@@ -64,6 +64,7 @@ def outcome(read: Callable[[], Any], size: int = 0) -> Outcome:
 
 def outcome_of_file(path: Path, data: bytes) -> Outcome:
     """Write a file, and read it as a table."""
+    path.unlink(missing_ok=True)  # to shorten a file that was just written waits for the disk
     path.write_bytes(data)
     found = outcome(lambda: read_table(path), len(data))
     if found.message:

@@ -71,6 +71,23 @@ def test_gguf_file_without_a_chat_template(tiny_model, tiny_tokenizer, tmp_path,
     assert base.location == str(tmp_path / "cache" / f"tiny-{base.checksum[:12]}-2")
 
 
+def test_a_file_is_parsed_once(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    import gguf
+
+    monkeypatch.setenv("PAPERTUNE_CACHE", str(tmp_path / "cache"))
+    write_gguf(tmp_path / "tiny.gguf", tiny_model, tiny_tokenizer)
+    parsed, reader = [], gguf.GGUFReader
+
+    def parse(path):
+        parsed.append(path)
+        return reader(path)
+
+    monkeypatch.setattr(gguf, "GGUFReader", parse)
+    find_base(str(tmp_path / "tiny.gguf"))
+    assert parsed == [str(tmp_path / "tiny.gguf")]
+    assert gguf.GGUFReader is parse
+
+
 # SmolLM2 isolates each digit first (its published tokenizer.json); GPT-2 does not, and joins a blank and a number.
 PARTS = {"smollm": ["a", "ĠĠ", "1", "2", "Ċ", "3"], "gpt-2": ["a", "Ġ", "Ġ12", "Ċ", "3"]}
 
