@@ -117,7 +117,7 @@ def add_model(
     }
     chosen = "without model"
     if first_as_good(fair) != "without model":
-        # Two views of a paper err less than one on papers that differ from these rows, so the model must earn being alone.
+        # Two views of a paper err less than one on papers unlike these rows, so the model must earn being alone.
         chosen = first_as_good({name: fair[name] for name in ("joined", "model")})
     of_plain, of_model, offsets = 1.0, 0.0, np.asarray(plain.offsets)
     if chosen == "joined":
