@@ -257,19 +257,6 @@ class TestRefusals:
             f"{path} has no adapter: its training changed the whole model. Leave --adapter out."
         )
 
-    @pytest.mark.parametrize("to", ["gguf", "hub"])
-    def test_an_adapter_for_the_first_layers_of_a_model_but_not_with_its_base(
-        self, make_run, tiny_folder, check, tmp_path, to
-    ):
-        settings = {"target_modules": ["q_proj"], "layers_to_transform": [0], "layers_pattern": "layers"}
-        path = make_run(tiny_folder, changes={"method": {"keep_layers": 1}}, **settings)
-        assert check(path, RunError, to=to, adapter=True) == (
-            f"{path} was trained on the first 1 layers of its base model, and its adapter does not fit the whole one. "
-            "Leave --adapter out: the merged model has these layers only."
-        )
-        export(path, tmp_path / "out", to="vllm", adapter=True)
-        assert json.loads((tmp_path / "out" / "base" / "config.json").read_text())["num_hidden_layers"] == 1
-
     def test_an_adapter_of_the_embedding_for_llama_cpp(self, make_run, tiny_folder, check):
         path = make_run(tiny_folder, target_modules=["q_proj", "embed_tokens"])
         assert check(path, RunError, to="gguf", adapter=True) == (

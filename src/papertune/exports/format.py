@@ -157,19 +157,6 @@ def check_plain_adapter(run: Run, config: dict[str, Any]) -> None:
         raise RunError(f"{path}: its adapter has settings that other programs do not read. {merge}")
 
 
-def check_whole_base(run: Run) -> None:
-    """Refuse an adapter for the first layers of a base model, where the base model is not written beside it.
-
-    Raises:
-        RunError: If it is one.
-    """
-    if (kept := run.recipe.method.first_layers) is not None:
-        raise RunError(
-            f"{run.directory.path} was trained on the first {kept} layers of its base model, and its adapter does not "
-            "fit the whole one. Leave --adapter out: the merged model has these layers only."
-        )
-
-
 def listed_formats(names: Sequence[str]) -> str:
     """Return number formats for a sentence: "f16, bf16 or q8_0"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -22,7 +22,6 @@ class LoraMethod(AdapterMethod):
         targets: Names of the linear layers to adapt, or "all-linear" (all but the output layer).
         layers: Only in this many decoder layers, counted from the last; None: in all. The backward pass ends at the
             first adapted layer, so half the layers train in well under two thirds of the time.
-        keep_layers: The first decoder layers that the model keeps; None: all. The others are neither trained nor used.
         rslora: Scale by the square root of the rank.
         dora: Train magnitude and direction separately (arXiv:2402.09353).
         base_bits: Bits of a weight in the base model's linear layers (QLoRA, arXiv:2305.14314); None: they have the
@@ -36,7 +35,6 @@ class LoraMethod(AdapterMethod):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: Literal["all-linear"] | tuple[Text, ...] = "all-linear"
     layers: Annotated[int, Field(ge=1)] | None = None
-    keep_layers: Annotated[int, Field(ge=1)] | None = None
     rslora: bool = False
     dora: bool = False
     base_bits: Literal[4, 8] | None = None
@@ -51,11 +49,6 @@ class LoraMethod(AdapterMethod):
     def base_model_bits(self) -> Literal[4, 8] | None:
         """Bits of a weight of the base model; None: it is not quantized."""
         return self.base_bits
-
-    @property
-    def first_layers(self) -> int | None:
-        """How many decoder layers of the base model are kept."""
-        return self.keep_layers
 
     @property
     def start_run(self) -> str | None:
@@ -118,7 +111,6 @@ class LoraMethod(AdapterMethod):
             rslora=bool(config.get("use_rslora")),
             dora=bool(config.get("use_dora")),
             base_bits=self.base_bits,
-            keep_layers=self.keep_layers,
         )
 
     def inherited_settings(self, config: Mapping[str, Any], run: Path) -> dict[str, Any]:

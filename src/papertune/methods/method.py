@@ -52,11 +52,6 @@ class TrainingMethod(Part, ABC):
         return None
 
     @property
-    def first_layers(self) -> int | None:
-        """How many decoder layers of the base model are kept, counted from the first; None: all."""
-        return None
-
-    @property
     def start_run(self) -> str | None:
         """The run whose adapter is trained further; None: training begins from new parameters."""
         return None

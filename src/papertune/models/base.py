@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from papertune.errors import ModelError
-from papertune.models.configurations import check_model_files, is_whole_llama, reason_of, with_first_layers
+from papertune.models.configurations import check_model_files, is_whole_llama, reason_of
 from papertune.models.cpu import cpu_features
 from papertune.models.finding import Base, find_base
 from papertune.models.known import KNOWN_MODELS, PACKAGE_INSTALL
@@ -64,7 +64,6 @@ def load_model(
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     quantization = {} if base_bits is None else {"quantization_config": quantization_config(base_bits, dtype)}
-    kept = {} if base.first_layers is None else {"config": load_config(base, with_class=True)}
     part = f"the tokenizer {'' if tokenizer is None else f'in {tokenizer} '}"
     check_model_files(Path(base.location))
     try:
@@ -78,7 +77,6 @@ def load_model(
                 device_map={"": place},
                 ignore_mismatched_sizes=True,  # checked below, with a better message
                 output_loading_info=True,
-                **kept,
                 **quantization,
             )
     except Exception as error:
@@ -124,27 +122,24 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> Any:
         raise ModelError(_load_failure(base, part, error)) from error
 
 
-def load_config(base: Base, *, with_class: bool = False) -> Any:
-    """Load the configuration of a base model, without its weights; the number of layers is that of the kept ones.
+def load_config(base: Base) -> Any:
+    """Load the configuration of a base model, without its weights.
 
     Args:
         base: The base model.
-        with_class: Whether the class is needed: transformers finds the class of a model by it.
 
     Raises:
-        ModelError: If it cannot be loaded, or the model has fewer layers than are to be kept.
+        ModelError: If it cannot be loaded.
     """
     from transformers import AutoConfig
 
     check_model_files(Path(base.location))
     register_own_models(base.location)
     try:
-        config = None if with_class else _llama_config(base.location)
-        if config is None:
-            config = AutoConfig.from_pretrained(base.location)
+        config = _llama_config(base.location)
+        return AutoConfig.from_pretrained(base.location) if config is None else config
     except Exception as error:
         raise ModelError(_load_failure(base, "the configuration ", error)) from error
-    return config if base.first_layers is None else with_first_layers(config, base.first_layers)
 
 
 def _llama_config(location: str | Path) -> Any:

@@ -150,45 +150,21 @@ def read_stated_config(base: Base) -> Any:
     """Return the configuration of a llama as its config.json states it, for questions about lengths and layers.
 
     Args:
-        base: The base model; the number of layers is that of the kept ones.
+        base: The base model.
 
     Returns:
         The values as attributes, read without transformers; None if the model is no folder or no llama, or its
         config.json leaves a value to a default.
 
     Raises:
-        ModelError: If config.json is damaged, or the model has fewer layers than are to be kept.
+        ModelError: If config.json is damaged.
     """
     folder = Path(base.location)
     check_model_files(folder)
     file = folder / "config.json"
     if not file.is_file() or not is_whole_llama(values := _read_object(file)):
         return None
-    config = SimpleNamespace(**values)
-    return config if base.first_layers is None else with_first_layers(config, base.first_layers)
-
-
-def with_first_layers(config: Any, count: int) -> Any:
-    """Return a configuration with fewer decoder layers; transformers then reads the weights of no others.
-
-    Args:
-        config: The configuration; changed.
-        count: The number of layers to keep.
-
-    Raises:
-        ModelError: If the model has fewer, or its layers are not plainly numbered.
-    """
-    layers = getattr(config, "num_hidden_layers", None)
-    if not isinstance(layers, int):
-        raise ModelError(
-            f"method.keep_layers is {count}, but {config.model_type} does not name its number of layers. Leave it out."
-        )
-    if count > layers:
-        raise ModelError(f"method.keep_layers is {count}, but the model has {layers} layers. Choose at most {layers}.")
-    config.num_hidden_layers = count
-    if kinds := getattr(config, "layer_types", None):
-        config.layer_types = kinds[:count]
-    return config
+    return SimpleNamespace(**values)
 
 
 def find_config(name: str) -> Any:

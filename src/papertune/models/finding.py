@@ -20,13 +20,11 @@ class Base:
         name: Its name in the recipe.
         location: A folder, or a hub id that transformers will download.
         checksum: SHA-256 of its weight files, or None for a hub id that is not on this machine.
-        first_layers: How many of its decoder layers are kept, counted from the first; None: all.
     """
 
     name: str
     location: str
     checksum: str | None
-    first_layers: int | None = None
 
 
 def find_base(name: str, folder: Path | None = None) -> Base:

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,6 @@ def adopt(
     directory = RunDirectory(Path(output))
     check_new_folder(directory.path)
     found = find_base(chosen.model, None if base is None else Path(base))
-    found = replace(found, first_layers=chosen.method.first_layers)
     model, tokenizer = load_model(found, device=device, base_bits=chosen.base_bits)
     _check_tokens(chosen, tokenizer)
     load = load_official_prefix if is_official else load_adapter

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import mean
@@ -146,7 +146,7 @@ def _check_each(
 
 def _check_model(recipe: Recipe, base: Path | None) -> tuple[Any, PromptEncoder]:
     """Check a recipe against its model, and return the model's tokenizer and the encoder of prompts."""
-    found = replace(find_base(recipe.model, base), first_layers=recipe.method.first_layers)
+    found = find_base(recipe.model, base)
     tokenizer = load_prompt_tokenizer(found)
     encoder = PromptEncoder(tokenizer, recipe.encoding, chat=recipe.chat)
     if asks_for_model(recipe):

@@ -59,7 +59,7 @@ class TrainedModel:
                 f"{self.directory.path} was trained on {self.manifest.base_name} with weights {trained_on[:12]}..., "
                 f"but {base.location} has {base.checksum[:12]}.... Give the folder of the right ones with --base."
             )
-        return replace(base, first_layers=self.recipe.method.first_layers)
+        return base
 
     def _precision_name(self, precision: PredictionPrecision) -> str:
         chosen = self._with_int8(precision)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from papertune.errors import RunError
 from papertune.exports.base_model import base_title, trained_on
-from papertune.exports.format import Exported, ExportFormat, check_plain_adapter, check_whole_base
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
 from papertune.exports.gguf_files.architecture import architecture_of
 from papertune.exports.gguf_files.vocabulary import vocabulary_of
 from papertune.exports.gguf_files.writing import SpecialTokens, Weights, write_adapter, write_model
@@ -35,7 +35,6 @@ class GgufExport(ExportFormat):
         architecture_of(config)
         vocabulary_of(run.load_tokenizer(), int(config.vocab_size))
         if adapter:
-            check_whole_base(run)
             check_plain_adapter(run, check_adapter(run.directory.adapter))
             if any(".lora_embedding_" in name for name in read_adapter_weights(run.directory.adapter)):
                 raise RunError(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from papertune.exports.base_model import base_title, hub_id, trained_on
-from papertune.exports.format import Exported, ExportFormat, check_plain_adapter, check_whole_base
+from papertune.exports.format import Exported, ExportFormat, check_plain_adapter
 from papertune.exports.gguf_files.writing import Weights, check_float16
 from papertune.run import Run
 
@@ -27,7 +27,6 @@ class HubExport(ExportFormat):
         if adapter:
             from papertune.methods import check_adapter
 
-            check_whole_base(run)
             config = check_adapter(run.directory.adapter)
             # peft itself reads DoRA, so only a quantized base is in the way.
             check_plain_adapter(run, {**config, "use_dora": False})

@@ -43,7 +43,7 @@ def load_own_llama(
         return None
     is_int8 = precision == "int8"
     read_as = choose_dtype("fp32" if precision == "int8" else precision, "cpu")
-    weights = read_weights(folder, config, read_as, base.first_layers)
+    weights = read_weights(folder, config, read_as)
     if weights is None or (adapt is not None and not adapt(weights)):
         return None
     config._attn_implementation = "sdpa"  # masks are of bools

@@ -1,7 +1,6 @@
 """The weights of a llama-like model under the names of transformers, so that an adapter can be added to them."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ _MODEL_TYPES = ("llama", "mistral", "qwen2")
 _ONE_FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 # Some folders have these tables, which are computed.
 _COMPUTED = "rotary_emb.inv_freq"
-_OF_A_LAYER = re.compile(r"model\.layers\.(\d+)\.")
 
 
 def is_known(config: Any) -> bool:
@@ -85,14 +83,13 @@ def _unread(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape, device="meta"))
 
 
-def read_weights(folder: Path, config: Any, dtype: torch.dtype, first_layers: int | None = None) -> LlamaWeights | None:
+def read_weights(folder: Path, config: Any, dtype: torch.dtype) -> LlamaWeights | None:
     """Read the weights of a model folder.
 
     Args:
         folder: With weights in the safetensors format.
         config: The model's configuration, which `is_known`.
         dtype: Of the weights in memory.
-        first_layers: How many layers of the files are read; None: all.
 
     Returns:
         The weights; None if the files are of another format, damaged, or do not fit the configuration.
@@ -100,7 +97,7 @@ def read_weights(folder: Path, config: Any, dtype: torch.dtype, first_layers: in
     try:
         weights = LlamaWeights(config)
         # A copy where the dtype is the same: an adapter must not be added to the file's pages.
-        read = {name: each.to(dtype, copy=True) for name, each in _tensors(folder, first_layers)}
+        read = {name: each.to(dtype, copy=True) for name, each in _tensors(folder)}
         if config.tie_word_embeddings:
             read["lm_head.weight"] = read["model.embed_tokens.weight"]
         weights.load_state_dict(read, assign=True)
@@ -109,14 +106,12 @@ def read_weights(folder: Path, config: Any, dtype: torch.dtype, first_layers: in
     return weights.requires_grad_(False)
 
 
-def _tensors(folder: Path, first_layers: int | None) -> Iterator[tuple[str, Tensor]]:
+def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     names = [_ONE_FILE]
     if not (folder / _ONE_FILE).is_file():
         names = sorted(set(json.loads((folder / _INDEX).read_text("utf-8"))["weight_map"].values()))
     for name in names:
         with safe_open(folder / name, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - it is no dict
-                layer = _OF_A_LAYER.match(key)
-                is_left_out = layer is not None and first_layers is not None and int(layer[1]) >= first_layers
-                if _COMPUTED not in key and not is_left_out:
+                if _COMPUTED not in key:
                     yield key, file.get_tensor(key)

@@ -100,7 +100,7 @@ def prepare_stage(
     dev_fraction = request.dev_share(chosen)
     tables, dev = TableFiles(request.table_list), TableFiles(request.dev_list)
     notes, dev_notes = _check([tables, dev], chosen)
-    found = replace(find_base(chosen.model, request.base_place), first_layers=chosen.method.first_layers)
+    found = find_base(chosen.model, request.base_place)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
         tables=[note.checksum for note in notes],

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from papertune.errors import PapertuneWarning, RecipeError, TableError
@@ -91,7 +91,7 @@ def prepare_job(request: TrainingRequest, recipe: Recipe, processes: int = 1) ->
     warn_of_shortage(calibration_set, chosen)
     _check_thresholds([*selection_set, *calibration_set], chosen, sources, has_dev=bool(selection_set))
     notes = [TableNote(table.source, len(table), table.checksum()) for table in training_tables]
-    found = replace(find_base(chosen.model, request.base_place), first_layers=chosen.method.first_layers)
+    found = find_base(chosen.model, request.base_place)
     start, parents = start_adapter(chosen, found), find_parents(chosen)
     plan = TrainingPlan(
         recipe=dump_recipe(chosen),
@@ -260,19 +260,11 @@ def inherit_adapter_settings(recipe: Recipe) -> Recipe:
     if method.start_run is None:
         return recipe
     start = RunDirectory(Path(method.start_run))
-    kept = start.read()[0].method.first_layers
     if not start.adapter.is_dir():
         raise RecipeError(
             f"method.start_from: {start.path} holds a whole model, not an adapter. Give {start.model} as model instead."
         )
     inherited = method.inherited_settings(check_adapter(start.adapter), start.path)
-    if method.first_layers not in (None, kept):
-        raise RecipeError(
-            f"method.keep_layers is {method.first_layers}, but {start.path} was trained with "
-            f"{'all layers' if kept is None else kept}. Leave it out."
-        )
-    if kept is not None:
-        inherited["keep_layers"] = kept
     return load_recipe(recipe, [f"method.{key}={value}" for key, value in inherited.items()])
 
 

@@ -15,7 +15,6 @@ export default {
   "max_answer_tokens": "训练时答案的最大长度；关键词列表在词间截断，文本可在任意处截断。",
   "kind": "种类的名称。",
   "layers": "从最后数起的解码层数；空：全部。",
-  "keep_layers": "模型只保留最前面的这么多层；空：全部。",
   "modules": "只训练每层的这些部分（如 mlp）；空：整层。",
   "question": "就论文提出的问题。",
   "separator": "答案中各项之间的符号。",
