@@ -4,10 +4,10 @@
     python benchmarks/fewer_operations.py screening_depression medical_abstracts -o fewer --layers 30 --cascade
 
 Each table is TABLE_train.csv and TABLE_dev.csv in PAPERTUNE_DATA, with the label in `label`; rows are drawn from the
-first with the shares of the labels, and a part of the second is predicted. `--layers` keeps the first layers of the
-model and learns with these; `--tokens` reads the first tokens of each document, in training and prediction, with all
-layers; `--cascade` takes the run with all layers and tokens, as 0 layers and 0 tokens do. The recipe is what `papertune
-init` writes for so many rows: for few, only the last ten layers have adapters, or all where fewer are kept.
+first with the shares of the labels, and a part of the second is predicted. `--layers` writes a model folder with the
+first layers and learns with these; `--tokens` reads the first tokens of each document, in training and prediction, with
+all layers; `--cascade` takes the run with all layers and tokens, as 0 layers and 0 tokens do. The recipe is what
+`papertune init` writes for so many rows: for few, only the last ten layers have adapters, or all where fewer are kept.
 
 For each setting there is a run, whose model is scored alone and joined with words; of a cascade each share of rows that
 skip the model. Rows per second are those of one process on one core, by the time that the core has worked, so that
@@ -32,7 +32,7 @@ from papertune.inference.joined import joined, model_log_probabilities
 from papertune.inference.predict import predict_rows
 from papertune.kinds.label.record import MODEL
 from papertune.methods import LoraMethod
-from papertune.models import find_base, load_config, load_tokenizer
+from papertune.models import find_base, load_config, load_model, load_tokenizer
 from papertune.pipelines.train import train
 from papertune.prompts import PromptEncoder
 from papertune.prompts.examples import RowReader, make_prompt
@@ -75,7 +75,7 @@ def measured(name: str, arguments: argparse.Namespace) -> Iterator[list[dict[str
     facts = json.dumps([plain.model_dump(mode="json"), train_table.checksum(), dev.checksum()], sort_keys=True)
     place = arguments.output / f"{name}-{len(train_table)}-{len(dev)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
     settings = {
-        **{"all" if count == 0 else f"layers {count}": fewer_layers(plain, count) for count in arguments.layers},
+        **{"all" if count == 0 else f"layers {count}": fewer_layers(plain, count, place) for count in arguments.layers},
         **{"all" if count == 0 else f"tokens {count}": fewer_tokens(plain, count) for count in arguments.tokens},
         **({"cascade": []} if arguments.cascade else {}),
     }
@@ -96,9 +96,18 @@ def drawn(table: Table, rows: int) -> Table:
     return table if rows >= len(table) else table.split(rows / len(table), SEED, "label")[1]
 
 
-def fewer_layers(plain: Recipe, count: int) -> list[str]:
-    """Return the changes of a recipe that keep the first layers of the model; 0: all."""
-    return [f"method.keep_layers={count}", *fewer_adapted(plain, count)] if count else []
+def fewer_layers(plain: Recipe, count: int, place: Path) -> list[str]:
+    """Return the changes of a recipe for a model of the first layers, which is written if it is not there; 0: all."""
+    if count == 0:
+        return []
+    folder = place / f"first {count} layers"
+    if not folder.is_dir():
+        model, tokenizer = load_model(find_base(plain.model), precision="bf16", device="cpu")
+        model.model.layers = model.model.layers[:count]
+        model.config.num_hidden_layers = count
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return [f"model={folder}", *fewer_adapted(plain, count)]
 
 
 def fewer_adapted(plain: Recipe, count: int) -> list[str]:
