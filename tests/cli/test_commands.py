@@ -17,6 +17,7 @@ def cells(path, name):
 
 
 class TestEndToEnd:
+    @pytest.mark.slow
     def test_from_a_table_to_a_filled_table(self, papertune, here, tiny_folder):
         done = papertune("init", "papers.csv", "-o", "mine.toml")
         assert (done.code, done.err) == (0, "")
@@ -346,6 +347,7 @@ class TestBuiltIn:
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith("smollm2-135m")
 
+    @pytest.mark.slow
     def test_memory_of_a_recipe(self, papertune, here, tiny_folder):
         done = papertune("models", "--memory", "-r", "recipe.toml", "--set", "encoding.max_prompt_tokens=32")
         assert (done.code, done.err) == (0, "")
@@ -356,6 +358,7 @@ class TestBuiltIn:
         assert [row for row in rows if row.endswith("<- the recipe")] == [rows[2]]
         assert len(rows) == 10
 
+    @pytest.mark.slow
     def test_memory_of_a_model(self, papertune, tiny_folder):
         done = papertune("models", tiny_folder, "--memory", "--set", "encoding.max_prompt_tokens=32")
         assert done.out.startswith(f"{tiny_folder}: 41,184 parameters; recipe medical-papers: 8 rows x ")

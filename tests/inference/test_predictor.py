@@ -150,6 +150,7 @@ def test_questions_in_one_pass_are_answered_as_each_alone(tiny_model, tiny_token
     assert len({str(cell) for cell in expected[names[0]]}) > 5, "the rows have different answers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["document-first", "question-first"])
 def test_answers_behind_a_trained_prefix(own_tiny_model, tiny_tokenizer, layout):
     model = build_trainable(own_tiny_model, PtuningV2Method(kind="ptuning_v2", prefix_length=7), seed=0).eval()

@@ -70,6 +70,7 @@ def found(run):
     return run.manifest.calibration["label"], run.recipe.columns["topics"].thresholds, run.manifest.rankings["Keywords"]
 
 
+@pytest.mark.slow
 def test_other_rows_replace_the_calibration(run, rows, listener):
     before = found(run)
     again = papertune.calibrate(run.directory.path, rows(40, 600), listener=listener)
@@ -84,6 +85,7 @@ def test_other_rows_replace_the_calibration(run, rows, listener):
     assert (again.manifest.int8 is not None) == cpu_features().int8
 
 
+@pytest.mark.slow
 def test_the_same_rows_give_the_same_calibration(run, rows):
     first = papertune.calibrate(run, rows(40, 600))
     second = papertune.calibrate(first.directory.path, rows(40, 600))
@@ -91,6 +93,7 @@ def test_the_same_rows_give_the_same_calibration(run, rows):
     assert second.manifest == first.manifest
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_several_tables_are_one_calibration_set(run, rows):
     whole = found(papertune.calibrate(run.directory.path, rows(40, 600)))
@@ -120,6 +123,7 @@ def test_a_part_that_fails_keeps_its_earlier_result(run, rows, listener, monkeyp
     assert again.manifest.lacks_calibration
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("failing", [LabelColumn, LabelsColumn, RankedKeywordsColumn])
 def test_a_failure_of_one_kind_keeps_only_its_earlier_result(run, rows, failing, monkeypatch):

@@ -28,6 +28,7 @@ def test_tidied_texts(text, cell):
     assert tidy(text) == cell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", WRITERS)
 @given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=3))
 def test_a_cell_that_is_written_is_read_as_it_was(tmp_path_factory, suffix, texts):

@@ -261,6 +261,7 @@ def test_norms_are_rounded_once(make):
     assert ((norm(states) - exact).abs() > 0.501 * 2**-10 * exact.abs()).float().mean() < 1e-3
 
 
+@pytest.mark.slow
 def test_compiled_model(make):
     """It is traced into one graph; the backend "eager" traces without compiling."""
     model = make()

@@ -112,6 +112,7 @@ class TestTables:
 
 @pytest.mark.once
 class TestErrorsLeaveNothingBehind:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("overrides", "options", "error"),
         [
@@ -217,6 +218,7 @@ class TestDev:
 
 
 class TestMethods:
+    @pytest.mark.slow
     @pytest.mark.once
     @pytest.mark.parametrize(
         "method",

@@ -182,6 +182,7 @@ def test_accumulated_batches_train_like_one_batch(train):
     assert [e["loss"] for e in train.metrics()] == pytest.approx([e["loss"] for e in one_metrics], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("method", [LoraMethod(rank=4), PtuningV2Method(kind="ptuning_v2", prefix_length=5)])
 def test_answers_that_share_a_prompt_train_like_answers_with_their_own_prompts(train, make_model, method, attention):
@@ -250,6 +251,7 @@ def uninterrupted(make_model, tmp_path_factory):
     return train.checkpoints, train.metrics(), train.trained()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 3, 5, 6])  # within an epoch or at its end
 def test_a_resumed_training_ends_like_an_uninterrupted_one(train, uninterrupted, last, tmp_path):
     whole, metrics, weights = uninterrupted
@@ -419,6 +421,7 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(train):
     assert train.steps() == [5, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "steps"), [(0, 10), (1, 3), (2, 6), (3, 10)])
 def test_patience_ends_a_training(train, patience, steps):
     # New bests are at steps 1, 2 and 4; an equal score is not a new best.
@@ -515,6 +518,7 @@ def test_examples_with_a_weight_of_zero_change_nothing(train, make_model):
     assert_same_weights(train.trained(), before, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [DROPOUT, FreezeMethod(kind="freeze", layers=1), FullMethod(kind="full")])
 def test_a_bfloat16_model_has_float32_parameters(train, make_model, method):
     """Products are in bfloat16 and trainable parameters in float32; the dev score runs on the same model."""
@@ -562,6 +566,7 @@ def test_the_time_left_is_exact_from_the_first_step_where_each_token_takes_a_sec
     assert [now + left for now, left in steps] == pytest.approx([clock[0]] * len(steps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [LoraMethod(rank=4), LoraMethod(rank=4, layers=1)])
 def test_parts_in_threads_train_like_parts_one_after_another(train, monkeypatch, method):
     monkeypatch.setattr(own_passes, "PASS_TOKENS", 24)
