@@ -1,7 +1,7 @@
 """The passes themselves, over float32 or bfloat16, which is the first half of a float32's bits and comes as uint16.
 
-All that is compiled is in this module: numba compiles a kernel anew when its own module has changed, whatever has changed
-in others.
+All that is compiled is in this module: numba compiles a kernel anew when its own module has changed, but not when
+others have.
 """
 
 from pathlib import Path
@@ -22,7 +22,8 @@ _SMALLEST, _STEPS = np.float32(MIN_SCALE), np.float32(MAX_ACTIVATION)
 _ONE = np.float32(1)
 # Adding it leaves the nearest integer in the last bits, plus the 127 of a float32's exponent.
 _TO_EXPONENT = 1.5 * 2**23 + 127
-_LEAST_POWER = -127.0  # its exponent is 0, and so is the power
+# With these a float32's bits are 0 and infinity.
+_LEAST_POWER, _LARGEST_POWER = -127.0, 128.0
 # 2^x for -0.5 to 0.5, by least squares: relative errors up to 1.1e-4 and 1.0e-7.
 _SHORT_POWER = (0.0545928247, 0.242217838, 0.693368601, 1.0)
 _LONG_POWER = (0.00132186725, 0.00967169794, 0.0555089295, 0.24022238, 0.693146856, 1.0)
@@ -145,7 +146,7 @@ def integer(_: Any, value: Any) -> Any:
 def _power(_: Any, exponent: Any, stored: Any) -> Any:
     def write(_: Any, builder: Any, signature: Any, args: Any) -> Any:
         coefficients = _LONG_POWER if signature.args[1] == types.float32 else _SHORT_POWER
-        low, high = _constant(_LEAST_POWER), _constant(-_LEAST_POWER)
+        low, high = _constant(_LEAST_POWER), _constant(_LARGEST_POWER)
         exponent = builder.select(builder.fcmp_ordered(">", args[0], low), args[0], low)
         exponent = builder.select(builder.fcmp_ordered("<", exponent, high), exponent, high)
         shifted = builder.fadd(exponent, _constant(_TO_EXPONENT))
@@ -161,7 +162,7 @@ def _power(_: Any, exponent: Any, stored: Any) -> Any:
 
 @exact
 def power(exponent: Any, stored: Any) -> Any:
-    """Return 2^exponent, exactly enough to be stored like the second argument; exponents end at -127 (0) and 127."""
+    """Return 2^exponent, exactly enough to be stored like the second argument; less than 2^-126.5 is 0."""
     return _power(exponent, stored)
 
 
@@ -289,7 +290,7 @@ def softmax_powers(scores: Array, group_size: int, own: int, sums: Array) -> Non
         scores: Shape (batch x groups, queries x heads of a group, keys).
         group_size: Heads of a group.
         own: How many of the last keys belong to the queries themselves and are hidden from those before; 0: none.
-        sums: Float32, shape (batch x groups, queries x heads of a group).
+        sums: Float32, shape (batch x groups, queries x heads of a group, or more).
     """
     for one in range(scores.shape[0]):
         for place in range(scores.shape[1]):
@@ -314,7 +315,7 @@ def divide(block: Array, sums: Array, start: int, out: Array) -> None:
 
     Args:
         block: Shape (batch x groups, queries x heads of a group, value_dim).
-        sums: Float32, shape (batch x groups, queries x heads of a group).
+        sums: Float32, shape (batch x groups, queries x heads of a group, or more).
         start: Token of the first query.
         out: Written to, shape (batch, seq, groups, heads of a group, value_dim).
     """

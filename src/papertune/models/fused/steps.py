@@ -27,9 +27,7 @@ class FusedSteps(Steps):
             kernels.norm(_array(tokens), _array(weight), np.float32(epsilon), _array(out))
             return Activation(out.view(states.shape))
         numbers, scales = _integers(tokens)
-        kernels.norm_to_integers(
-            _array(tokens), _array(weight), np.float32(epsilon), _array(numbers), _array(scales)
-        )
+        kernels.norm_to_integers(_array(tokens), _array(weight), np.float32(epsilon), _array(numbers), _array(scales))
         return _as_activation(numbers, scales, states.shape)
 
     def gated(self, gate: Tensor, up: Tensor, scales: Tensor) -> Activation:
@@ -50,10 +48,9 @@ class FusedSteps(Steps):
         size = features // (query_heads + 2 * groups)
         queries = torch.empty(batch, groups, seq, query_heads // groups, size, dtype=dtype)
         keys, values = (torch.empty(batch, groups, seq, size, dtype=dtype) for _ in range(2))
-        factors = torch.ones(batch, seq) if scales is None else scales.reshape(batch, seq)
-        kernels.split_heads(
-            _array(made), _array(factors), _array(rotation.cos), _array(rotation.sin), *map(_array, (queries, keys, values))
-        )
+        factors = np.ones((batch, seq), np.float32) if scales is None else _array(scales.view(batch, seq))
+        angles = _array(rotation.cos), _array(rotation.sin)
+        kernels.split_heads(_array(made), factors, *angles, _array(queries), _array(keys), _array(values))
         return queries, keys, values
 
     def attended(
@@ -68,6 +65,8 @@ class FusedSteps(Steps):
         shape = (batch, seq, groups, group_size, width)
         seen = torch.empty(shape, dtype=torch.uint8 if to_integers else queries.dtype)
         scales = torch.empty(batch, seq)
+        seen_array, scales_array = _array(seen), _array(scales)
+        sums = np.empty((batch * groups, min(BLOCK, seq) * group_size), np.float32)
         for start in range(0, seq, BLOCK):
             size = min(BLOCK, seq - start)
             end = count if mask is not None else count - seq + start + size
@@ -75,13 +74,12 @@ class FusedSteps(Steps):
             if mask is not None:
                 hidden = ~mask[:, :, start : start + size, None]
                 scores.view(batch, groups, size, group_size, end).masked_fill_(hidden, -torch.inf)
-            sums = torch.empty(scores.shape[:2])
-            kernels.softmax_powers(_array(scores), group_size, 0 if mask is not None else size, _array(sums))
-            block = torch.bmm(scores, values[:, :end])
+            kernels.softmax_powers(_array(scores), group_size, 0 if mask is not None else size, sums)
+            block = _array(torch.bmm(scores, values[:, :end]))
             if to_integers:
-                kernels.divide_to_integers(_array(block), _array(sums), start, _array(seen), _array(scales))
+                kernels.divide_to_integers(block, sums, start, seen_array, scales_array)
             else:
-                kernels.divide(_array(block), _array(sums), start, _array(seen))
+                kernels.divide(block, sums, start, seen_array)
         joined = seen.view(batch, seq, -1)
         return Activation(joined, scales[:, :, None]) if to_integers else Activation(joined)
 
