@@ -60,12 +60,14 @@ class TestWithNumba:
     @pytest.mark.slow
     @pytest.mark.once
     def test_damaged_code_is_compiled_again(self, tmp_path):
-        from papertune.models.fused import kernels
+        from papertune.models.fused.compiling import folder_of
+        from papertune.models.fused.kernels import norm
 
         assert chosen().__name__ == "FusedSteps"
-        folder = tmp_path / kernels.folder().name
+        compiled = folder_of(norm)
+        folder = tmp_path / compiled.name
         folder.mkdir()
-        whole = {path.name: path.read_bytes() for path in kernels.folder().glob("*.nb?")}
+        whole = {path.name: path.read_bytes() for path in compiled.glob("*.nb?")}
         for name, content in whole.items():
             (folder / name).write_bytes(content[: len(content) // 2])
         program = (

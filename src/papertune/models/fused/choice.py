@@ -31,7 +31,7 @@ def best_steps(dtype: torch.dtype, states_dtype: torch.dtype, *, to_integers: bo
     if dtype not in _DTYPES or states_dtype not in _DTYPES or find_spec("numba") is None:
         return Steps()
     try:
-        from papertune.models.fused.compiling import code_folder, compiles
+        from papertune.models.fused.compiling import code_folder, compiles, folder_of
     except ImportError:  # a numba for another NumPy, or a part of one
         return Steps()
     folder = code_folder()
@@ -46,7 +46,7 @@ def best_steps(dtype: torch.dtype, states_dtype: torch.dtype, *, to_integers: bo
         try:
             _use(FusedSteps(), dtype, states_dtype, to_integers=to_integers)
         except Exception:  # whatever reading an unfinished or damaged file leads to
-            shutil.rmtree(kernels.folder(), ignore_errors=True)
+            shutil.rmtree(folder_of(kernels.norm), ignore_errors=True)
             _use(FusedSteps(), dtype, states_dtype, to_integers=to_integers)
     return FusedSteps()
 

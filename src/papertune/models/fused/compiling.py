@@ -48,3 +48,8 @@ def exact(function: Function) -> Function:
 def instructions(function: Callable[..., Any]) -> Any:
     """Make a part of kernels of a function that returns its types, and the function that writes its instructions."""
     return intrinsic(function)
+
+
+def folder_of(compiled: Any) -> Path:
+    """Return the folder of the code of a kernel and of others in its module."""
+    return Path(compiled.stats.cache_path)

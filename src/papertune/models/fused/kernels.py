@@ -4,7 +4,6 @@ All that is compiled is in this module: numba compiles a kernel anew when its ow
 others have.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -361,8 +360,3 @@ def divide_to_integers(block: Array, sums: Array, start: int, out: Array, scales
                     for i in range(width):
                         written[i] = integer(kept_values[i] * scale)
             scales[row, start + query] = top / _STEPS
-
-
-def folder() -> Path:
-    """Return the folder of the code of these kernels alone."""
-    return Path(norm.stats.cache_path)
