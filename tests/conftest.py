@@ -88,9 +88,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set for this process, and all that it starts, what the CPU computes fast."""
+    """Set for this process, and all that it starts, what the CPU computes fast, and where compiled code is kept."""
     if (setting := config.getoption("--cpu")) is not None:
         os.environ["PAPERTUNE_CPU"] = setting
+    # Not in the tests' own cache folder, where each run of the suite would compile it again.
+    if (kept := getattr(config, "cache", None)) is not None:
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(kept.mkdir("compiled")))
 
 
 class NetworkBlocked(RuntimeError):

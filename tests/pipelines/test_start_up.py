@@ -25,7 +25,7 @@ UNUSED = {
     "peft",
     "pyarrow",
     "ray",
-    "scipy",
+    "scipy.special",  # scipy itself, a few milliseconds, is imported by numba
     "sklearn",
     "snowballstemmer",
     "sympy",

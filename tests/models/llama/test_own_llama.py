@@ -20,7 +20,8 @@ from transformers import (
 from papertune.decoding.engine import Engine
 from papertune.models import load_own_llama
 from papertune.models.finding import Base
-from papertune.models.llama.products import normed
+from papertune.models.fused.choice import MAX_FUSED_THREADS
+from papertune.models.llama.steps import Steps, normed
 
 SIZES = {
     "vocab_size": 101,
@@ -113,6 +114,40 @@ def test_rounding_changes_logits_little(pair, precision, share):
     found = Engine(own(folder, precision)).last_logits(PROMPTS).float()
     assert not torch.equal(found, expected)
     assert (found - expected).abs().mean() < share * expected.abs().mean()
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp32", 1e-5), ("bf16", 0.04), ("int8", 0.1)])
+def test_fused_steps_give_the_logits_of_plain_ones(pair, precision, share):
+    pytest.importorskip("numba", reason="the extra speed is not installed")
+    from papertune.models.fused import kernels
+
+    model = own(pair[1], precision)
+    assert type(model._steps) is not Steps
+    functions = [each for each in vars(kernels).values() if hasattr(each, "signatures")]
+    compiled = [each.signatures for each in functions]
+    found = logits_of(model)
+    assert compiled == [each.signatures for each in functions]  # nothing was missing
+    model._steps = Steps()
+    expected = logits_of(model)
+    assert (found - expected).abs().mean() <= share * expected.abs().mean()
+
+
+def logits_of(model):
+    """Return logits after prompts, after one token more, and in a tree behind them."""
+    engine = Engine(model).after([7, 8, 9])
+    state = engine.prefill(PROMPTS)
+    sees = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.bool)
+    tree = engine.tree_logits(state, [5, 6, 7], sees, [1, 2, 1])
+    found = [engine.last_logits(PROMPTS), state.last_logits, tree.flatten(0, 1)]
+    engine.extend(state, [[4]] * len(PROMPTS))
+    return torch.cat([*found, state.last_logits]).float()
+
+
+def test_with_many_threads_steps_are_pytorchs(pair, monkeypatch):
+    model = own(pair[1])
+    model._steps = None  # would fail
+    monkeypatch.setattr(torch, "get_num_threads", lambda: MAX_FUSED_THREADS + 1)
+    assert model(torch.tensor([[1, 2]])).logits.isfinite().all()
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])

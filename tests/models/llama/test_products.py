@@ -5,10 +5,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from papertune.models.cpu import packs_weights
+from papertune.models.fused.choice import best_steps
 from papertune.models.llama.products import DenseProduct, Int8Product, PackedProduct
+from papertune.models.llama.steps import Steps
 from papertune.models.quantization.int8 import max_int8_weight
 
 CLOSE = {torch.float32: {"rtol": 1e-4, "atol": 1e-4}, torch.bfloat16: {"rtol": 0.03, "atol": 0.06}}
+
+
+PLAIN = Steps()
+# Fused ones, where numba is installed.
+BEST = best_steps(torch.float32, torch.float32, to_integers=True)
 
 
 def made(inputs, outputs, rows, bias, seed, dtype):
@@ -25,7 +32,8 @@ def assert_steps(products, x, other, exact, close):
     one, two = products
     steps = {
         "plain": (one.plain(one.prepare(x)), exact[0]),
-        "gated": (as_numbers(one.gated(one.prepare(x), two)), F.silu(exact[0]) * exact[1]),
+        "gated": (as_numbers(one.gated(one.prepare(x), two, PLAIN)), F.silu(exact[0]) * exact[1]),
+        "gated, best steps": (as_numbers(one.gated(one.prepare(x), two, BEST)), F.silu(exact[0]) * exact[1]),
         "plus": (one.plus(one.prepare(x), other.clone()), exact[0] + other.double()),
     }
     for name, (found, expected) in steps.items():
@@ -87,21 +95,23 @@ def test_integers(inputs, outputs, rows, bias, seed, dtype):
     assert_steps([Int8Product(*layer) for layer in layers], x, other, exact, {"rtol": 1e-4, "atol": 1e-4 + step * 0.51})
 
 
-@pytest.mark.parametrize("kind", [DenseProduct, Int8Product])
+@pytest.mark.parametrize("steps", [PLAIN, BEST], ids=["PyTorch's", "best"])
+@pytest.mark.parametrize("to_integers", [False, True])
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
-def test_norms_before_products_are_the_exact_ones(kind, size):
+def test_norms_before_products_are_the_exact_ones(steps, to_integers, size):
     states = size * torch.randn(2, 5, 576, generator=torch.Generator().manual_seed(0))
     weight = torch.linspace(-2, 2, 576)
     exact = F.rms_norm(states.double(), (576,), weight.double(), 1e-5)
-    found = kind.normed(states.clone(), weight, 1e-5)
+    found = steps.normed(states.clone(), weight, 1e-5, to_integers=to_integers)
     step = 0.0 if found.scales is None else 0.501 * found.scales.double()
     assert ((as_numbers(found).double() - exact).abs() <= step + 1e-5 * exact.abs()).all()
 
 
-def test_a_gate_far_below_zero_closes():
+@pytest.mark.parametrize("steps", [PLAIN, BEST], ids=["PyTorch's", "best"])
+def test_a_gate_far_below_zero_closes(steps):
     closed, two = Int8Product(torch.full((3, 4), -1.0), None), Int8Product(torch.ones(3, 4), None)
     x = torch.full((2, 4), 500.0)
-    assert torch.equal(as_numbers(closed.gated(closed.prepare(x), two)), torch.zeros(2, 3, dtype=torch.float64))
+    assert torch.equal(as_numbers(closed.gated(closed.prepare(x), two, steps)), torch.zeros(2, 3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

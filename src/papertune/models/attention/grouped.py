@@ -23,7 +23,7 @@ _NAME = "papertune_grouped"
 _MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "chatglm")
 _DTYPES = (torch.float32, torch.bfloat16)
 # Queries in a block: few enough to skip most of the hidden half, enough for matrix products at full speed.
-_BLOCK = 96
+BLOCK = 96
 LOG2_E = math.log2(math.e)
 # Limits of a sum of powers: no power that is more than 2^-26 of it is rounded to zero, and values up to 10^8 can be
 # multiplied.
@@ -132,8 +132,8 @@ def _attend_blocks(
     stacked = queries.view(batch * groups, seq * group_size, head_dim)
     attended = queries.new_empty(batch, seq, groups, group_size, values.shape[2])
     sums = queries.new_empty(batch * groups, seq * group_size, 1, dtype=torch.float32)
-    for start in range(0, seq, _BLOCK):
-        size = min(_BLOCK, seq - start)
+    for start in range(0, seq, BLOCK):
+        size = min(BLOCK, seq - start)
         seen = keys if mask is not None else keys - seq + start + size
         here = slice(start * group_size, (start + size) * group_size)
         scores = torch.bmm(stacked[:, here], transposed[:, :, :seen])

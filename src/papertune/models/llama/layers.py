@@ -16,6 +16,7 @@ from torch import Tensor
 from papertune.models.attention.grouped import attend
 from papertune.models.llama.products import Product
 from papertune.models.llama.rotation import Rotation
+from papertune.models.llama.steps import Activation, Steps
 
 MakeProduct = Callable[[Tensor, Tensor | None], Product]
 
@@ -53,12 +54,17 @@ class Layer:
             product(each.weight, each.bias) for each in (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
         )
 
+    @property
+    def of_integers(self) -> bool:
+        """Whether products are of integers."""
+        return self._qkv.of_integers
+
     def _by_halves(self, *parts: Tensor) -> Tensor:
         """Join rows of heads, first halves first; shape (heads x head_dim, ...) before and after."""
         heads = torch.cat(parts)
         return heads.view(-1, 2, self._size // 2, *heads.shape[1:]).transpose(0, 1).reshape(heads.shape)
 
-    def __call__(self, states: Tensor, rotation: Rotation, mask: Tensor | None, cache: Any) -> Tensor:
+    def __call__(self, states: Tensor, rotation: Rotation, mask: Tensor | None, cache: Any, steps: Steps) -> Tensor:
         """Run the layer.
 
         Args:
@@ -66,12 +72,14 @@ class Layer:
             rotation: Of the tokens.
             mask: Which key a token sees, bool, shape (batch or 1, 1, seq, keys); None: all that are not later.
             cache: A transformers cache that keys and values are appended to, or None.
+            steps: What is done between products.
 
         Returns:
             The new states, shape (batch, seq, hidden).
         """
-        queries, keys, values = self._attention_input(states, rotation, cache)
-        return self._rest(attend(queries, keys, values, mask), states)
+        queries, keys, values = self._attention_input(states, rotation, cache, steps)
+        seen = steps.attended(queries, keys, values, mask, to_integers=self.of_integers)
+        return self._rest(seen, states, steps)
 
     def only_at(
         self,
@@ -79,6 +87,7 @@ class Layer:
         rotation: Rotation,
         mask: Tensor | None,
         cache: Any,
+        steps: Steps,
         wanted: tuple[Tensor, Tensor],
     ) -> Tensor:
         """As `__call__`, but return the states at some positions only.
@@ -88,13 +97,14 @@ class Layer:
             rotation: Of the tokens.
             mask: As in `__call__`.
             cache: As in `__call__`.
+            steps: As in `__call__`.
             wanted: Rows and columns of the positions, int64, shape (positions,).
 
         Returns:
             Shape (positions, hidden).
         """
         rows, columns = wanted
-        queries, keys, values = self._attention_input(states, rotation, cache)
+        queries, keys, values = self._attention_input(states, rotation, cache, steps)
         # A row with many positions, as in a tree of labels, is attended to as a whole.
         if len(rows) > len(states):
             seen = attend(queries, keys, values, mask)[rows, columns]
@@ -108,25 +118,21 @@ class Layer:
             scores = torch.matmul(at, keys[rows].transpose(2, 3))
             scores = scores.masked_fill_(~visible[:, None, None], -torch.inf).softmax(dim=-1)
             seen = torch.matmul(scores, values[rows]).reshape(len(rows), -1)
-        return self._rest(seen, states[rows, columns])
+        return self._rest(self._output.prepare(seen), states[rows, columns], steps)
 
-    def _attention_input(self, states: Tensor, rotation: Rotation, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def _attention_input(
+        self, states: Tensor, rotation: Rotation, cache: Any, steps: Steps
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, shape (batch, groups, seq, heads of a group, head_dim), and all keys and values."""
-        batch, seq, _ = states.shape
-        made = self._qkv.plain(self._qkv.normed(states, self._norms[0], self._epsilon))
-        rotated = (self._heads + self._groups) * self._size
-        turned = rotation.turn(made[..., :rotated]).to(self._dtype)
-        halves = turned.view(batch, seq, 2, self._heads + self._groups, self._size // 2)
-        queries = halves[:, :, :, : self._heads].reshape(batch, seq, 2, self._groups, -1, self._size // 2)
-        queries = queries.permute(0, 3, 1, 4, 2, 5).reshape(batch, self._groups, seq, -1, self._size)
-        keys = halves[:, :, :, self._heads :].permute(0, 3, 1, 2, 4).reshape(batch, self._groups, seq, self._size)
-        values = made[..., rotated:].to(self._dtype).view(batch, seq, self._groups, self._size).transpose(1, 2)
+        x = steps.normed(states, self._norms[0], self._epsilon, to_integers=self.of_integers)
+        made, scales = self._qkv.unscaled(x)
+        queries, keys, values = steps.split(made, scales, rotation, (self._heads, self._groups), self._dtype)
         if cache is not None:
             keys, values = cache.update(keys, values, self._number)
         return queries, keys, values
 
-    def _rest(self, seen: Tensor, states: Tensor) -> Tensor:
-        """Return the states after the layer, given what attention has seen; both have shape (..., features)."""
-        states = self._output.plus(self._output.prepare(seen), states)
-        inner = self._gate.gated(self._gate.normed(states, self._norms[1], self._epsilon), self._up)
-        return self._down.plus(inner, states)
+    def _rest(self, seen: Activation, states: Tensor, steps: Steps) -> Tensor:
+        """Return the states after the layer, shape (..., hidden), given what attention has seen."""
+        states = self._output.plus(seen, states)
+        x = steps.normed(states, self._norms[1], self._epsilon, to_integers=self.of_integers)
+        return self._down.plus(self._gate.gated(x, self._up, steps), states)

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from papertune.models.fused.choice import MAX_FUSED_THREADS, best_steps
 from papertune.models.llama.layers import Layer, MakeProduct
-from papertune.models.llama.products import normed
 from papertune.models.llama.rotation import Rotary
+from papertune.models.llama.steps import Steps, normed
 from papertune.models.llama.weights import LlamaWeights
 from papertune.models.selected_positions import SelectsAnswers
 
@@ -86,6 +87,7 @@ class OwnLlama(nn.Module, SelectsAnswers):
         for number in range(len(layers)):
             self._layers.append(Layer(number, layers[number], config, dtype, product))
             layers[number] = nn.Identity()
+        self._steps = best_steps(dtype, states_dtype, to_integers=self._layers[0].of_integers)
         self._rotary = Rotary(config, weights.head_dim, config.num_attention_heads + config.num_key_value_heads)
         self.eval()
 
@@ -138,14 +140,16 @@ class OwnLlama(nn.Module, SelectsAnswers):
             position_ids = (torch.arange(input_ids.shape[1]) + seen)[None]
         states: Tensor = self.embed_tokens(input_ids).to(self._states_dtype)
         rotation = self._rotary.at(position_ids, self._states_dtype)
+        steps = self._steps if torch.get_num_threads() <= MAX_FUSED_THREADS else Steps()
         *layers, last = self._layers
         for layer in layers:
-            states = layer(states, rotation, attention_mask, past_key_values)
+            states = layer(states, rotation, attention_mask, past_key_values, steps)
         wanted = _wanted.get()
         if wanted is None:
-            states = last(states, rotation, attention_mask, past_key_values)
+            states = last(states, rotation, attention_mask, past_key_values, steps)
         else:
-            states = last.only_at(states, rotation, attention_mask, past_key_values, (wanted.rows, wanted.columns))
+            at = (wanted.rows, wanted.columns)
+            states = last.only_at(states, rotation, attention_mask, past_key_values, steps, at)
         states = normed(states, self._norm, self.config.rms_norm_eps).to(self.dtype)
         head = self.lm_head.weight
         if wanted is not None and wanted.tokens is not None:

@@ -1,6 +1,7 @@
 """Rotation of queries and keys by their positions (Su et al. 2021, arXiv:2104.09864), in halves as llama does."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,12 +16,16 @@ class Rotation:
     """Rotates by given angles.
 
     Attributes:
-        cos: Shape (batch or 1, seq, heads x head_dim / 2).
+        cos: Float32, shape (batch or 1, seq, head_dim / 2).
         sin: As `cos`.
+        heads: Of queries and keys together.
+        dtype: Of the numbers that `turn` rotates.
     """
 
     cos: Tensor
     sin: Tensor
+    heads: int
+    dtype: torch.dtype
 
     def turn(self, states: Tensor) -> Tensor:
         """Return rotated heads.
@@ -35,9 +40,15 @@ class Rotation:
         turned = torch.empty_like(states)
         half = states.shape[-1] // 2
         one, two = states[..., :half], states[..., half:]
-        torch.mul(one, self.cos, out=turned[..., :half]).addcmul_(two, self.sin, value=-1)
-        torch.mul(two, self.cos, out=turned[..., half:]).addcmul_(one, self.sin)
+        cos, sin = self._of_all_heads
+        torch.mul(one, cos, out=turned[..., :half]).addcmul_(two, sin, value=-1)
+        torch.mul(two, cos, out=turned[..., half:]).addcmul_(one, sin)
         return turned
+
+    @cached_property
+    def _of_all_heads(self) -> tuple[Tensor, Tensor]:
+        cos, sin = (each.to(self.dtype).repeat(1, 1, self.heads) for each in (self.cos, self.sin))
+        return cos, sin
 
 
 class Rotary:
@@ -63,9 +74,7 @@ class Rotary:
     def at(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         """Return the rotation of positions, int64, shape (batch or 1, seq); angles are computed in float32."""
         angles = positions[:, :, None].float() * self._frequencies
-        return Rotation(
-            *((each * self._factor).to(dtype).repeat(1, 1, self._heads) for each in (angles.cos(), angles.sin()))
-        )
+        return Rotation(angles.cos() * self._factor, angles.sin() * self._factor, self._heads, dtype)
 
 
 def rope_type(config: Any) -> str | None:
