@@ -141,12 +141,14 @@ class TestScreens:
 class TestReading:
     def test_the_next_records_come_with_their_words(self, client, make):
         screen = make()
+        assert not client.get(f"{screen}/next", params={"n": 1}).json()["records"][0]["words_learned"]
         decide(client, screen, {0: "include", 1: "exclude"})
         wait_for_ranking(client, screen)
         found = client.get(f"{screen}/next", params={"n": 3}).json()
         assert (found["exhausted"], found["basis"], len(found["records"])) == (False, "decisions", 3)
         first = found["records"][0]
         assert (first["record"], first["id"], first["reason"]) == (2, "c", "ranking")
+        assert first["words_learned"]
         assert "reminders" in first["words_for"]
         assert first["title_parts"][0] == ["Reminders", 1]
         assert "".join(part for part, _ in first["abstract_parts"]) == first["abstract"]

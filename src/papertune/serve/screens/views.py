@@ -88,6 +88,7 @@ def _words(ranking: Ranking | None, view: dict[str, Any]) -> dict[str, Any]:
     stemmed = ranking is not None and ranking.features.stemmed
     words = [*words_for, *against]
     return {
+        "words_learned": ranking is not None and known and ranking.weights is not None,
         "words_for": [word for word, _ in words_for],
         "words_against": [word for word, _ in against],
         "title_parts": highlight(title, words, stemmed=stemmed),

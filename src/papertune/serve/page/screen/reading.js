@@ -103,8 +103,8 @@ class Reading {
   // Words that were learned meanwhile; marks that somebody reads already do not change.
   markCurrent(view) {
     if (view === undefined || this.current.words_for.length + this.current.words_against.length > 0) return;
-    const { words_for, words_against, title_parts, abstract_parts } = view;
-    this.current = { ...this.current, words_for, words_against, title_parts, abstract_parts };
+    const { words_learned, words_for, words_against, title_parts, abstract_parts } = view;
+    this.current = { ...this.current, words_learned, words_for, words_against, title_parts, abstract_parts };
   }
 
   advance() {

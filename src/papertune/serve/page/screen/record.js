@@ -16,15 +16,14 @@ export function Marked({ parts, isMarked }) {
 /** What the marks mean. */
 export function Legend({ record, isMarked, onMarked }) {
   const id = useId();
-  const isLearned = record.words_for.length + record.words_against.length > 0;
   return html`
     <div class="legend-line">
       <input type="checkbox" id=${id} checked=${isMarked} onChange=${(event) => onMarked(event.currentTarget.checked)} />
       <label for=${id}>${t("screen.marks")}</label>
       ${isMarked &&
-      isLearned &&
+      record.words_learned &&
       html`<span><mark class="for">${t("screen.for")}</mark></span><span><mark class="against">${t("screen.against")}</mark></span>`}
-      ${!isLearned && html`<span class="hint">${t("screen.marks.later")}</span>`}
+      ${!record.words_learned && html`<span class="hint">${t("screen.marks.later")}</span>`}
     </div>
   `;
 }
