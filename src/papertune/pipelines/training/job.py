@@ -260,6 +260,7 @@ def inherit_adapter_settings(recipe: Recipe) -> Recipe:
     if method.start_run is None:
         return recipe
     start = RunDirectory(Path(method.start_run))
+    start.read()  # raises an error of its own unless it is a run
     if not start.adapter.is_dir():
         raise RecipeError(
             f"method.start_from: {start.path} holds a whole model, not an adapter. Give {start.model} as model instead."
