@@ -22,7 +22,7 @@ _ONE = np.float32(1)
 # Adding it leaves the nearest integer in the last bits, plus the 127 of a float32's exponent.
 _TO_EXPONENT = 1.5 * 2**23 + 127
 # With these a float32's bits are 0 and infinity.
-_LEAST_POWER, _LARGEST_POWER = -127.0, 128.0
+_MIN_POWER, _MAX_POWER = -127.0, 128.0
 # 2^x for -0.5 to 0.5, by least squares: relative errors up to 1.1e-4 and 1.0e-7.
 _SHORT_POWER = (0.0545928247, 0.242217838, 0.693368601, 1.0)
 _LONG_POWER = (0.00132186725, 0.00967169794, 0.0555089295, 0.24022238, 0.693146856, 1.0)
@@ -145,7 +145,7 @@ def integer(_: Any, value: Any) -> Any:
 def _power(_: Any, exponent: Any, stored: Any) -> Any:
     def write(_: Any, builder: Any, signature: Any, args: Any) -> Any:
         coefficients = _LONG_POWER if signature.args[1] == types.float32 else _SHORT_POWER
-        low, high = _constant(_LEAST_POWER), _constant(_LARGEST_POWER)
+        low, high = _constant(_MIN_POWER), _constant(_MAX_POWER)
         exponent = builder.select(builder.fcmp_ordered(">", args[0], low), args[0], low)
         exponent = builder.select(builder.fcmp_ordered("<", exponent, high), exponent, high)
         shifted = builder.fadd(exponent, _constant(_TO_EXPONENT))
